@@ -1,0 +1,36 @@
+/**
+ * Everything the library itself can reject or throw with, told apart by `code`.
+ *
+ * | code | when | what to do |
+ * |---|---|---|
+ * | `INVALID_OPTIONS` | an option, or a relation between two, cannot work | mend the options; thrown at construction |
+ * | `INVALID_KEY` | an id or key is malformed or too long | refuse the request; thrown before any I/O |
+ * | `OVERLOADED` | the load limit is reached and its queue is full | answer 503 with `Retry-After` |
+ * | `LOAD_TIMEOUT` | the loader did not answer within `loadTimeoutMs` | answer 503 or 504; nothing was kept |
+ * | `UNGUARDED` | a write could not be guarded, and `unguarded` is `'refuse'` | the function was not called, or must not commit |
+ * | `CLOSED` | the cache has been closed | – |
+ */
+export type CacheErrorCode =
+  | 'INVALID_OPTIONS'
+  | 'INVALID_KEY'
+  | 'OVERLOADED'
+  | 'LOAD_TIMEOUT'
+  | 'UNGUARDED'
+  | 'CLOSED'
+
+/**
+ * The one error class of the library. What a loader or a write's function throws is never wrapped in it: those
+ * errors reach the caller as they are.
+ *
+ * Compare {@link CacheError.code} rather than the class: it also holds across two copies of the package.
+ */
+export class CacheError extends Error {
+  override readonly name = 'CacheError'
+  /** What happened, from a closed set. */
+  readonly code: CacheErrorCode
+
+  constructor(code: CacheErrorCode, message: string, options?: ErrorOptions) {
+    super(message, options)
+    this.code = code
+  }
+}

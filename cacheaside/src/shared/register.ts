@@ -1,0 +1,180 @@
+import { TOKEN_LENGTH } from '../base/clock.ts'
+import type { Fill } from './shared-store.ts'
+
+/**
+ * How a register looks: one string per key, readable in `redis-cli`, its first character the state.
+ *
+ * ```
+ * V nonce(16) claim-token(16) claim-deadline(13) generation(16) shape(6) filled-at(13) soft-expiry(13) cost(8) kind(1) space, then the encoded value
+ * L token(16)
+ * W dirty(1) then per writer: token(16) deadline(13)
+ * ```
+ *
+ * All fields have a fixed width, so that a script can compare a prefix and overwrite a field in place. Times are
+ * whole milliseconds since 1970 by the store's clock. Blank fields are filled with `-`.
+ */
+
+/** What a register's string says. */
+export type Register = ValueRegister | LeaseRegister | GuardRegister | UnreadableRegister
+
+/** A stored value. */
+export interface ValueRegister {
+  readonly state: 'value'
+  /** Random per store, so that a comparison never mistakes a later value for this one. */
+  readonly nonce: string
+  /** Until when somebody's refresh has the claim; 0 when nobody has. */
+  readonly claimUntilMs: number
+  readonly generation: string
+  readonly shape: number
+  readonly filledAtMs: number
+  readonly softExpiryMs: number
+  readonly costMs: number
+  /** The encoded value; `undefined` is the mark of an absent row. */
+  readonly text: string | undefined
+}
+/** One reader is loading. */
+export interface LeaseRegister {
+  readonly state: 'lease'
+  readonly token: string
+}
+/** Writers are at work. */
+export interface GuardRegister {
+  readonly state: 'guard'
+  /** Whether anybody but one writer was here: then nothing may be written through. Never cleared. */
+  readonly dirty: boolean
+  readonly holders: readonly Holder[]
+}
+/** A writer in a guard. */
+export interface Holder {
+  readonly token: string
+  readonly deadlineMs: number
+}
+/** Not written by any version that this one understands. */
+export interface UnreadableRegister {
+  readonly state: 'unreadable'
+}
+
+const TIME_LENGTH = 13
+const SHAPE_LENGTH = 6
+const COST_LENGTH = 8
+
+const CLAIM_AT = 1 + TOKEN_LENGTH
+const CLAIM_UNTIL_AT = CLAIM_AT + TOKEN_LENGTH
+const GENERATION_AT = CLAIM_UNTIL_AT + TIME_LENGTH
+const SHAPE_AT = GENERATION_AT + TOKEN_LENGTH
+const FILLED_AT = SHAPE_AT + SHAPE_LENGTH
+const SOFT_EXPIRY_AT = FILLED_AT + TIME_LENGTH
+const COST_AT = SOFT_EXPIRY_AT + TIME_LENGTH
+const KIND_AT = COST_AT + COST_LENGTH
+const TEXT_AT = KIND_AT + 2
+
+const HOLDERS_AT = 2
+const HOLDER_LENGTH = TOKEN_LENGTH + TIME_LENGTH
+
+const NO_CLAIM = '-'.repeat(TOKEN_LENGTH + TIME_LENGTH)
+const NO_TIME = '-'.repeat(TIME_LENGTH)
+const KIND_VALUE = '='
+const KIND_ABSENT = '0'
+
+/** The largest shape version that fits its field. */
+export const MAX_SHAPE = 10 ** SHAPE_LENGTH - 1
+
+const digits = (value: number, length: number): string => String(Math.round(value)).padStart(length, '0')
+
+/** A time or amount from a fixed-width field; `NaN` if it holds anything but digits. */
+function number(text: string, at: number, length: number): number {
+  let value = 0
+  for (let i = at; i < at + length; i++) {
+    const digit = text.charCodeAt(i) - 48
+    if (!(digit >= 0 && digit <= 9)) return Number.NaN
+    value = value * 10 + digit
+  }
+  return value
+}
+
+const UNREADABLE: UnreadableRegister = { state: 'unreadable' }
+
+/** Reads a register's string. Anything that is not exactly one of the three forms is unreadable, never an error. */
+export function parseRegister(text: string): Register {
+  switch (text[0]) {
+    case 'V':
+      return parseValue(text)
+    case 'L':
+      return text.length === 1 + TOKEN_LENGTH ? { state: 'lease', token: text.slice(1) } : UNREADABLE
+    case 'W':
+      return parseGuard(text)
+    default:
+      return UNREADABLE
+  }
+}
+
+function parseValue(text: string): Register {
+  const kind = text[KIND_AT]
+  if (text.length < TEXT_AT || text[KIND_AT + 1] !== ' ') return UNREADABLE
+  if (kind !== KIND_VALUE && !(kind === KIND_ABSENT && text.length === TEXT_AT)) return UNREADABLE
+  const unclaimed = text.startsWith(NO_TIME, CLAIM_UNTIL_AT)
+  const register: ValueRegister = {
+    state: 'value',
+    nonce: text.slice(1, CLAIM_AT),
+    claimUntilMs: unclaimed ? 0 : number(text, CLAIM_UNTIL_AT, TIME_LENGTH),
+    generation: text.slice(GENERATION_AT, SHAPE_AT),
+    shape: number(text, SHAPE_AT, SHAPE_LENGTH),
+    filledAtMs: number(text, FILLED_AT, TIME_LENGTH),
+    softExpiryMs: number(text, SOFT_EXPIRY_AT, TIME_LENGTH),
+    costMs: number(text, COST_AT, COST_LENGTH),
+    text: kind === KIND_ABSENT ? undefined : text.slice(TEXT_AT),
+  }
+  const sum = register.claimUntilMs + register.shape + register.filledAtMs + register.softExpiryMs + register.costMs
+  return Number.isNaN(sum) ? UNREADABLE : register
+}
+
+function parseGuard(text: string): Register {
+  const dirty = text[1]
+  if ((dirty !== '0' && dirty !== '1') || (text.length - HOLDERS_AT) % HOLDER_LENGTH !== 0) return UNREADABLE
+  const holders: Holder[] = []
+  for (let at = HOLDERS_AT; at < text.length; at += HOLDER_LENGTH) {
+    const deadlineMs = number(text, at + TOKEN_LENGTH, TIME_LENGTH)
+    if (Number.isNaN(deadlineMs)) return UNREADABLE
+    holders.push({ token: text.slice(at, at + TOKEN_LENGTH), deadlineMs })
+  }
+  return holders.length === 0 ? UNREADABLE : { state: 'guard', dirty: dirty === '1', holders }
+}
+
+/** The string of a value stored at `nowMs`. */
+export function valueText(nonce: string, value: Fill, nowMs: number): string {
+  return (
+    'V' +
+    nonce +
+    NO_CLAIM +
+    value.generation +
+    digits(value.shape, SHAPE_LENGTH) +
+    digits(nowMs, TIME_LENGTH) +
+    digits(nowMs + value.freshMs, TIME_LENGTH) +
+    digits(Math.min(value.costMs, 10 ** COST_LENGTH - 1), COST_LENGTH) +
+    (value.text === undefined ? KIND_ABSENT : KIND_VALUE) +
+    ' ' +
+    (value.text ?? '')
+  )
+}
+
+/** The string of a lease. */
+export const leaseText = (token: string): string => 'L' + token
+
+/** The string of a guard. */
+export function guardText(dirty: boolean, holders: readonly Holder[]): string {
+  let text = dirty ? 'W1' : 'W0'
+  for (const { token, deadlineMs } of holders) text += token + digits(deadlineMs, TIME_LENGTH)
+  return text
+}
+
+/** What a value's string begins with: enough to recognise this value and no other, claimed or not. */
+export const valuePrefix = (nonce: string): string => 'V' + nonce
+
+/** What the string of a value begins with while `token` has the claim to refresh it. */
+export const claimPrefix = (nonce: string, token: string): string => 'V' + nonce + token
+
+/** The same value's string with the claim of `token` until `untilMs`, or with none. */
+export function withClaim(text: string, claim: { token: string; untilMs: number } | undefined): string {
+  const field = claim === undefined ? NO_CLAIM : claim.token + digits(claim.untilMs, TIME_LENGTH)
+  return text.slice(0, CLAIM_AT) + field + text.slice(GENERATION_AT)
+}

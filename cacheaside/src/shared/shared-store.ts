@@ -1,0 +1,131 @@
+/**
+ * What any shared store must promise: registers, one per key, and seven things that may be done to them. The
+ * embedded store (`memory/`) and the store on Redis implement it, and one contract suite runs against both.
+ *
+ * A register is absent, or one string in one of three states (`register.ts` draws them):
+ *
+ * - `V` a value, with a nonce and the times it is good for;
+ * - `L` a lease: one reader is loading, and only its token may fill;
+ * - `W` a guard: writers are at work, each with a deadline of its own; nothing may be filled.
+ *
+ * Two rules carry everything: removing is always safe, storing never is, so only storing compares; and what
+ * *creates* a token (lease, guard, claim) is sent at most once per token, while what *ends* one may run late and
+ * repeatedly. All times in registers are the store's own.
+ */
+
+/** What a store answers to {@link SharedStore.lease}: see there. */
+export type LeaseReply = string | null | typeof REFUSED
+
+/** The answer of a store that has no room for a lease and holds nothing under the key. */
+export const REFUSED: unique symbol = Symbol('refused')
+
+/** A value to be stored; the store adds a nonce and stamps its own time. */
+export interface Fill {
+  /** Generation of the keyspace, as it was read before the load (or before the guard) began. */
+  readonly generation: string
+  /** Shape version of the keyspace's values. */
+  readonly shape: number
+  /** Milliseconds from the store's acceptance for which the value is fresh. */
+  readonly freshMs: number
+  /** Milliseconds after that for which it may still be of use as a stale value. */
+  readonly staleMs: number
+  /** What the load cost, in milliseconds. */
+  readonly costMs: number
+  /** The encoded value; `undefined` is the mark of an absent row. */
+  readonly text: string | undefined
+}
+
+/** What {@link SharedStore.swap} and {@link SharedStore.drop} compare a register with. */
+export type Expected = { readonly prefix: string } | { readonly exactly: string }
+
+/** What a guard found: `new`, `renewed` (its token was there), or `rejoined` (it should have been there and was not). */
+export type GuardReply = 'new' | 'renewed' | 'rejoined'
+
+/** What a release found and did. */
+export interface ReleaseReply {
+  /** Whether the token was still in the guard. If not, somebody may have read or filled meanwhile. */
+  readonly held: boolean
+  /** Whether the value given for write-through was stored. */
+  readonly stored: boolean
+}
+
+/** What the broadcast stream tells a process. */
+export interface StreamListener {
+  /** The value under this key must not be used any more. */
+  invalidated(key: string): void
+  /** The same for every key of the keyspace. */
+  keyspaceInvalidated(keyspace: string): void
+  /** A heartbeat of this or another process was heard, with the text it was sent with. */
+  heartbeat(text: string): void
+  /** Messages may have been lost, or the store may be another one than before: nothing kept can be trusted. */
+  interrupted(reason: string): void
+}
+
+/** What a heartbeat's exchange brings back. */
+export interface HeartbeatReply {
+  /** The store's own time in milliseconds since 1970. */
+  readonly timeMs: number
+  /** The generations of the keyspaces asked for, in their order. */
+  readonly generations: readonly string[]
+}
+
+/**
+ * A shared store. Every method may reject; the caller counts that as "not confirmed": the operation may have been
+ * applied, may be applied later, or never. A store never resends what creates a token.
+ */
+export interface SharedStore {
+  /** For events and error messages: `'embedded'`, `'redis'`. */
+  readonly name: string
+  /**
+   * Whether every listener has heard of an invalidation before the call that caused it resolves, without fail.
+   * True only inside one process; such a store needs no heartbeats.
+   */
+  readonly synchronous: boolean
+
+  /**
+   * Takes the lease if the register is absent. One native command on Redis: `SET key L<token> NX GET PX leaseMs`.
+   *
+   * @returns `null`: the lease is ours; a string: what the register holds, left as it was; {@link REFUSED}: absent,
+   *   and there is no room for a lease.
+   */
+  lease(key: string, token: string, leaseMs: number): Promise<LeaseReply>
+  /** As {@link SharedStore.lease} for many keys in one round trip (one per node); the replies in the order of the requests. */
+  leaseMany(requests: readonly { key: string; token: string }[], leaseMs: number): Promise<LeaseReply[]>
+  /** Stores a value if the register begins with `prefix`: a lease of ours, or `V`, nonce and claim token of a value being refreshed. */
+  fill(key: string, prefix: string, value: Fill): Promise<boolean>
+  /** Puts a lease in the place of what was seen, if it is still there. */
+  swap(key: string, seen: Expected, token: string, leaseMs: number): Promise<boolean>
+  /** Removes what was seen, if it is still there: gives a lease back. */
+  drop(key: string, seen: Expected): Promise<boolean>
+  /**
+   * Claims the refresh of the value with this nonce, for `claimMs`; the value stays readable and keeps its life.
+   * Refused while another's claim stands. `claimMs` of 0 gives an own claim back.
+   */
+  claim(key: string, nonce: string, token: string, claimMs: number): Promise<boolean>
+  /**
+   * Puts up a guard or joins the one that stands; value and lease go. Adds `token` with a deadline `guardMs` ahead,
+   * or moves its deadline there if it is in the guard already. Broadcasts first.
+   *
+   * @param renewal - whether `token` should be there already; if it is not, it joins as new and the guard is dirty.
+   */
+  guard(key: string, token: string, guardMs: number, renewal: boolean): Promise<GuardReply>
+  /**
+   * Takes `token` out of the guard, and those whose deadline has passed. Others left: the guard stays, dirty. None
+   * left: the register becomes absent, or `through` if the token was there and the guard is not dirty. No guard:
+   * whatever is there goes. Broadcasts first.
+   */
+  release(key: string, token: string, through?: Fill): Promise<ReleaseReply>
+  /** Removes a value or lease; a guard stays, dirty, with its deadlines. Broadcasts first, also when nothing was there. */
+  invalidate(key: string): Promise<void>
+  /** Reads the keyspace's generation; where there is none, `candidate` becomes it. */
+  generation(keyspace: string, candidate: string): Promise<string>
+  /** Gives the keyspace a new generation, so that no value stored so far is found again. Broadcasts first. */
+  invalidateKeyspace(keyspace: string, generation: string): Promise<void>
+
+  /** Starts to listen. A listener is called until it is taken off again; one that throws harms nobody else. */
+  subscribe(listener: StreamListener): () => void
+  /** Sends `text` through the stream and, in the same exchange, reads the time and the generations. */
+  heartbeat(text: string, keyspaces: readonly { name: string; candidate: string }[]): Promise<HeartbeatReply>
+  /** Ends what the store itself opened. Idempotent. */
+  close(): Promise<void>
+}
