@@ -1,1 +1,40 @@
-export const x: number = 1
+import { Cache } from './cache.ts'
+import { embeddedShared } from './memory/embedded-shared.ts'
+import type { CacheOptions } from './options.ts'
+
+/**
+ * Makes a cache. Without options it is an embedded one: everything in this process, nothing to install.
+ *
+ * @throws CacheError `INVALID_OPTIONS`, naming the option, what it should be and what it is.
+ */
+export function createCache(options: CacheOptions = {}): Cache {
+  const shared = options.shared ?? embeddedShared(options.clock === undefined ? {} : { clock: options.clock })
+  return new Cache(Object.assign({}, options, { shared }))
+}
+
+export type { Clock, Timer } from './base/clock.ts'
+export { systemClock } from './base/clock.ts'
+export { CacheError, type CacheErrorCode } from './base/errors.ts'
+export type * from './base/events.ts'
+export type { IdPart, IdParts, Key } from './base/key.ts'
+export type { Cache, Occupancy } from './cache.ts'
+export { commitInDoubt } from './commit-in-doubt.ts'
+export type { Keyspace, KeyspaceWriteOptions, ReadOptions, ReadResult } from './keyspace.ts'
+export { EVICTION_POLICIES, type EvictionPolicyName } from './local/local-store.ts'
+export { type EmbeddedShared, type EmbeddedSharedOptions, embeddedShared } from './memory/embedded-shared.ts'
+export type { CacheOptions, KeyspaceOptions, Load, LoadContext, LoadMany, LocalOptions } from './options.ts'
+export { DEFAULT_CACHE_OPTIONS, DEFAULT_KEYSPACE_OPTIONS } from './options.ts'
+export { type Codec, jsonCodec, type SchemaResult, type StandardSchema } from './shared/codec.ts'
+export {
+  type Expected,
+  type Fill,
+  type GuardReply,
+  type HeartbeatReply,
+  type LeaseReply,
+  REFUSED,
+  type ReleaseReply,
+  type SharedStore,
+  type StreamListener,
+} from './shared/shared-store.ts'
+export type { KeyspaceStats, Stats } from './stats.ts'
+export type { CommittedEntry, WriteContext, WriteOptions, WriteResult } from './write.ts'

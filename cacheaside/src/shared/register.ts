@@ -124,7 +124,8 @@ function parseValue(text: string): Register {
     costMs: number(text, COST_AT, COST_LENGTH),
     text: kind === KIND_ABSENT ? undefined : text.slice(TEXT_AT),
   }
-  const sum = register.claimUntilMs + register.shape + register.filledAtMs + register.softExpiryMs + register.costMs
+  const sum =
+    register.claimUntilMs + register.shape + register.filledAtMs + register.softExpiryMs + register.costMs
   return Number.isNaN(sum) ? UNREADABLE : register
 }
 

@@ -1,0 +1,167 @@
+/**
+ * What the cache reports: one closed union, told apart by `type`. Statistics are a fold over it (`stats.ts`), tests
+ * assert on it, and logs, metrics and the live page are made of nothing else.
+ *
+ * Durations are milliseconds. `key` is the canonical key, for example `spell:4`.
+ */
+export type CacheEvent =
+  | ReadEvent
+  | LoadEvent
+  | FillEvent
+  | RefreshEvent
+  | GuardEvent
+  | InvalidationEvent
+  | KeyspaceInvalidationEvent
+  | UnreadableEvent
+  | SharedStateEvent
+  | StreamEvent
+  | DiscardEvent
+  | FaultEvent
+
+/** Where an answer came from: this process's L1, the shared store, or the origin. */
+export type From = 'local' | 'shared' | 'origin'
+
+/**
+ * Why a read was answered as it was.
+ *
+ * | from | why | |
+ * |---|---|---|
+ * | local, shared | `fresh` | a fresh value was there |
+ * | shared | `stale` | past its soft expiry, within `staleMs`: served while one refresh runs |
+ * | shared | `stale-error` | the load failed or was too slow, and `staleIfErrorMs` allows the old value |
+ * | origin | `missing` | nothing was there: loaded under a lease |
+ * | origin | `expired` | past its soft expiry: loaded under a claim |
+ * | origin | `generation` | the keyspace was invalidated since the value was stored |
+ * | origin | `shape` | stored by a process with another shape version |
+ * | origin | `unreadable` | the stored bytes could not be read, or violate the schema |
+ * | origin | `busy` | another reader kept the lease or the claim for longer than the wait; nothing is kept |
+ * | origin | `guarded` | a writer is at work; nothing is kept |
+ * | origin | `queued` | an invalidation of ours is not applied yet; nothing is kept |
+ * | origin | `full` | the shared store has no room for a lease; nothing is kept |
+ * | origin | `unavailable` | the shared store did not answer in time, or is known not to; nothing is kept |
+ */
+export type Why =
+  | 'fresh'
+  | 'stale'
+  | 'stale-error'
+  | 'missing'
+  | 'expired'
+  | 'generation'
+  | 'shape'
+  | 'unreadable'
+  | 'busy'
+  | 'guarded'
+  | 'queued'
+  | 'full'
+  | 'unavailable'
+
+/** A read was answered. One per caller and key, also for those that joined. Failed reads are not reported here. */
+export interface ReadEvent {
+  readonly type: 'read'
+  readonly keyspace: string
+  readonly key: string
+  readonly from: From
+  readonly why: Why
+  /** Whether this caller waited for a flight that another caller leads. */
+  readonly joined: boolean
+  /** Whether the origin has no such row. */
+  readonly absent: boolean
+}
+
+/** A loader ended. One per call of the loader, however many keys it was asked for. */
+export interface LoadEvent {
+  readonly type: 'load'
+  readonly keyspace: string
+  readonly keys: readonly string[]
+  readonly outcome: 'loaded' | 'failed' | 'timed-out' | 'aborted' | 'overloaded'
+  /** From the call of the loader (not counting its wait for the load limit) to its end; 0 if it was never called. */
+  readonly costMs: number
+  readonly error?: unknown
+}
+
+/** A loaded value was offered to the shared store. */
+export interface FillEvent {
+  readonly type: 'fill'
+  readonly keyspace: string
+  readonly key: string
+  /**
+   * `refused`: the lease was gone, because of an invalidation, an expiry or an eviction; or there was no room.
+   * `unconfirmed`: the store did not answer. `unencodable`: the codec threw, or its text does not decode to a value
+   * that the schema accepts.
+   */
+  readonly outcome: 'accepted' | 'refused' | 'unconfirmed' | 'unencodable'
+  readonly error?: unknown
+}
+
+/** A refresh in the background began, or ended without a new value. A refresh that succeeds ends in a `fill`. */
+export interface RefreshEvent {
+  readonly type: 'refresh'
+  readonly keyspace: string
+  readonly key: string
+  readonly outcome: 'began' | 'left-to-another' | 'failed'
+  readonly error?: unknown
+}
+
+/** A guard was asked for. */
+export interface GuardEvent {
+  readonly type: 'guard'
+  readonly keyspace: string
+  readonly key: string
+  /** `rejoined`: the guard had been lost under a live writer, so the write is not fenced. */
+  readonly outcome: 'confirmed' | 'renewed' | 'rejoined' | 'unconfirmed'
+}
+
+/** A release or an invalidation of one key. */
+export interface InvalidationEvent {
+  readonly type: 'invalidation'
+  readonly keyspace: string
+  readonly key: string
+  /** `late`: it had been queued, and is applied now. `collapsed`: dropped from a full queue into a keyspace invalidation. */
+  readonly outcome: 'applied' | 'queued' | 'late' | 'collapsed'
+  /** Whether the release of a write stored the committed value. */
+  readonly stored: boolean
+}
+
+/** A whole keyspace was given a new generation. */
+export interface KeyspaceInvalidationEvent {
+  readonly type: 'keyspace-invalidation'
+  readonly keyspace: string
+  readonly outcome: 'applied' | 'queued' | 'late'
+}
+
+/** Stored bytes could not be read; they are overwritten. */
+export interface UnreadableEvent {
+  readonly type: 'unreadable'
+  readonly keyspace: string
+  readonly key: string
+  readonly reason: 'register' | 'codec' | 'schema'
+  readonly error?: unknown
+}
+
+/** The shared store stopped answering in time and is skipped, or answers again. */
+export interface SharedStateEvent {
+  readonly type: 'shared'
+  readonly state: 'unavailable' | 'available'
+  readonly error?: unknown
+}
+
+/** The broadcast stream is proven alive, or is not any more. */
+export interface StreamEvent {
+  readonly type: 'stream'
+  readonly state: 'proven' | 'unproven'
+  readonly reason: string
+}
+
+/** L1 let go of an entry to make room, or because it expired. */
+export interface DiscardEvent {
+  readonly type: 'discard'
+  readonly key: string
+  readonly reason: 'evicted' | 'expired'
+}
+
+/** Something that nobody waits for went wrong; the promises hold all the same. */
+export interface FaultEvent {
+  readonly type: 'fault'
+  readonly during: string
+  readonly error: unknown
+}

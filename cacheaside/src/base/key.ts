@@ -1,0 +1,92 @@
+import { CacheError } from './errors.ts'
+
+/** What an id, or one part of a composite id, may be. */
+export type IdPart = string | number | bigint | boolean
+
+/** What a keyspace's ids are turned into: one part, or two and more for a composite id. */
+export type IdParts = IdPart | readonly [IdPart, IdPart, ...IdPart[]]
+
+/**
+ * The canonical text of a keyspace's name and an id, for example `spell:4`: what registers, broadcasts and events
+ * call a value. Made by a keyspace's `key()` and by nothing else.
+ */
+export type Key = string & { readonly [keyBrand]: never }
+declare const keyBrand: unique symbol
+
+/** The longest key, in characters. */
+export const MAX_KEY_LENGTH = 512
+
+const NAME = /^[A-Za-z0-9_.-]{1,64}$/
+
+/** Whether a text may name a keyspace: 1 to 64 of letters, digits, `_`, `.` and `-`. */
+export const isKeyspaceName = (name: unknown): name is string => typeof name === 'string' && NAME.test(name)
+
+/** Characters that mean something in a key or to a terminal. `{` and `}` would choose a Redis Cluster slot. */
+const SPECIAL = /[%:{}\u0000-\u001f\u007f]/
+const EVERY_SPECIAL = /[%:{}\u0000-\u001f\u007f]/g
+
+const escapeSpecial = (character: string): string =>
+  '%' + character.charCodeAt(0).toString(16).toUpperCase().padStart(2, '0')
+
+function invalid(keyspace: string, what: string): CacheError {
+  return new CacheError('INVALID_KEY', `${keyspace}: ${what}`)
+}
+
+function partText(keyspace: string, part: unknown): string {
+  switch (typeof part) {
+    case 'string':
+      if (!part.isWellFormed()) throw invalid(keyspace, 'an id must be well-formed Unicode')
+      return SPECIAL.test(part) ? part.replace(EVERY_SPECIAL, escapeSpecial) : part
+    case 'number':
+      if (!Number.isFinite(part)) throw invalid(keyspace, `an id cannot be ${part}`)
+      // 2^53 and 2^53 + 1 are the same number: a key made of it could stand for two rows.
+      if (Math.abs(part) > Number.MAX_SAFE_INTEGER)
+        throw invalid(keyspace, `${part} is not a safe integer: use a bigint or a string`)
+      return part === 0 ? '0' : '' + part
+    case 'bigint':
+    case 'boolean':
+      return String(part)
+    default:
+      throw invalid(
+        keyspace,
+        `an id must be a string, number, bigint, boolean or a tuple of these, not ${part === null ? 'null' : typeof part}`,
+      )
+  }
+}
+
+/**
+ * The key of an id in a keyspace. Injective over canonical texts: two ids have one key only if their parts are the
+ * same text, so that `4`, `4n` and `'4'` are one id and `'a:b'` and `['a', 'b']` are two.
+ *
+ * @throws CacheError `INVALID_KEY` if the id is malformed, or its key longer than {@link MAX_KEY_LENGTH}.
+ */
+export function keyOf(keyspace: string, id: unknown): Key {
+  let text: string
+  if (Array.isArray(id)) {
+    if (id.length < 2) throw invalid(keyspace, 'a composite id has two parts or more')
+    text = keyspace
+    for (const part of id) text += ':' + partText(keyspace, part)
+  } else {
+    text = keyspace + ':' + partText(keyspace, id)
+  }
+  if (text.length > MAX_KEY_LENGTH)
+    throw invalid(keyspace, `a key has at most ${MAX_KEY_LENGTH} characters, this one has ${text.length}`)
+  return text as Key
+}
+
+/**
+ * The keyspace that a key belongs to.
+ *
+ * @throws CacheError `INVALID_KEY` if the text is not one that {@link keyOf} could have made.
+ */
+export function keyspaceOf(key: string): string {
+  const end = typeof key === 'string' ? key.indexOf(':') : -1
+  const name = end === -1 ? '' : key.slice(0, end)
+  if (!isKeyspaceName(name) || key.length > MAX_KEY_LENGTH) {
+    throw new CacheError(
+      'INVALID_KEY',
+      `expected a key made by a keyspace's key(), got ${JSON.stringify(key)?.slice(0, 80)}`,
+    )
+  }
+  return name
+}

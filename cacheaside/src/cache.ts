@@ -1,0 +1,201 @@
+import { CacheError } from './base/errors.ts'
+import type { CacheEvent } from './base/events.ts'
+import { type Key, keyspaceOf } from './base/key.ts'
+import { Keyspace } from './keyspace.ts'
+import { LoadLimit } from './local/load-limit.ts'
+import { boundedLocal, noLocal } from './local/local-store.ts'
+import { SingleFlight } from './local/single-flight.ts'
+import { invalidOption, type KeyspaceOptions, resolveCacheOptions, type WiredOptions } from './options.ts'
+import type { Answer, Parts } from './read.ts'
+import { BroadcastStream } from './shared/broadcast-stream.ts'
+import { InvalidationQueue } from './shared/invalidation-queue.ts'
+import { SharedAccess } from './shared/shared-access.ts'
+import { type Stats, StatsFold } from './stats.ts'
+import { invalidate, type WriteContext, type WriteOptions, type WriteResult, write } from './write.ts'
+
+/**
+ * One process's view of the cache: its L1, its way to the shared store, the broadcast it listens to, and the
+ * keyspaces defined on it. Made by `createCache()`; one per process and shared store is what you want.
+ */
+export class Cache {
+  readonly #parts: Parts
+  readonly #keyspaces = new Map<string, Keyspace<never, never>>()
+  readonly #listeners = new Set<(event: CacheEvent) => void>()
+  readonly #work = new Set<Promise<void>>()
+  #closed = false
+  #closing: Promise<void> | undefined
+
+  /** @internal */
+  constructor(given: WiredOptions) {
+    const options = resolveCacheOptions(given)
+    const { clock } = options
+    const stats = new StatsFold()
+    const emit = (event: CacheEvent) => {
+      stats.fold(event)
+      for (const listener of this.#listeners) this.#tell(listener, event)
+    }
+    if (options.onEvent !== undefined) this.#listeners.add(options.onEvent)
+    const access = new SharedAccess(options.shared, options.sharedTimeoutMs, clock, emit)
+    const local =
+      options.local === undefined
+        ? noLocal
+        : boundedLocal(options.local, clock, (key, reason) => emit({ type: 'discard', key, reason }))
+    const flights = new SingleFlight<Answer>()
+    const stream = new BroadcastStream(
+      access,
+      {
+        invalidated: key => this.#forget(key),
+        keyspaceInvalidated: keyspace => flights.doomAll(keyspace),
+        interrupted: () => {
+          local.clear()
+          flights.doomAll()
+        },
+      },
+      clock,
+      options.localMaxStaleMs,
+      emit,
+    )
+    this.#parts = {
+      clock,
+      options,
+      access,
+      stream,
+      queue: new InvalidationQueue(access, clock, options.maxQueuedInvalidations, emit),
+      local,
+      flights,
+      limit: new LoadLimit(options.maxLoads, options.maxQueuedLoads),
+      emit,
+      stats,
+      isHeard: () => this.#listeners.size > 0,
+      closed: () => this.#closed,
+      background: work => this.#track(work),
+    }
+  }
+
+  /**
+   * Defines a keyspace: keys of one kind, with one loader.
+   *
+   * @param name - What its keys begin with, the same in every process: 1 to 64 letters, digits, `_`, `.` or `-`.
+   * @throws CacheError `INVALID_OPTIONS`, also if the name is taken; `CLOSED`.
+   */
+  keyspace<Id, V>(name: string, options: KeyspaceOptions<Id, V>): Keyspace<Id, V> {
+    this.#assertOpen()
+    if (this.#keyspaces.has(name)) throw invalidOption("a keyspace's name", 'defined once', name)
+    const keyspace = new Keyspace<Id, V>(this.#parts, this.#forget, name, options)
+    this.#keyspaces.set(name, keyspace as unknown as Keyspace<never, never>)
+    return keyspace
+  }
+
+  /**
+   * Changes rows behind several keys in one commit; see {@link Keyspace.write}. Not an atomic view: each key is
+   * guarded and released for itself.
+   *
+   * @param keys - What the commit changes, made by the keyspaces' `key()`; more can be guarded inside.
+   * @throws as {@link Keyspace.write}.
+   */
+  write<T>(
+    keys: readonly Key[],
+    commit: (context: WriteContext) => Promise<T> | T,
+    options: WriteOptions<T> = {},
+  ): Promise<WriteResult<T>> {
+    return this.#whileOpen(keys, () => write(this.#parts, this.#forget, keys, commit, options))
+  }
+
+  /**
+   * Removes the values behind several keys from every level, because the origin has changed.
+   *
+   * @returns `'applied'`, or `'queued'` if the shared store could not be told of all of them yet.
+   * @throws CacheError `INVALID_KEY` before anything is done; `CLOSED`.
+   */
+  invalidate(keys: readonly Key[]): Promise<'applied' | 'queued'> {
+    return this.#whileOpen(keys, () => invalidate(this.#parts, this.#forget, keys))
+  }
+
+  /**
+   * Listens to every event, until the returned function is called. What a listener throws is dropped.
+   */
+  listen(listener: (event: CacheEvent) => void): () => void {
+    this.#listeners.add(listener)
+    return () => void this.#listeners.delete(listener)
+  }
+
+  /** What the cache has done so far, and what it holds and is doing now. */
+  stats(): Stats & { readonly now: Occupancy } {
+    const { local, flights, limit, queue } = this.#parts
+    const now = {
+      localEntries: local.size,
+      localBytes: local.bytes,
+      flights: flights.size,
+      loads: limit.running,
+      queuedLoads: limit.queued,
+      queuedInvalidations: queue.size,
+    }
+    return Object.assign(this.#parts.stats.snapshot(), { now })
+  }
+
+  /**
+   * Ends the cache: reads and writes that are under way finish, new ones are refused with `CLOSED`, what is queued
+   * is tried once more. The shared store, which was handed in, stays open. Idempotent.
+   */
+  close(): Promise<void> {
+    this.#closing ??= this.#close()
+    return this.#closing
+  }
+
+  async #close(): Promise<void> {
+    this.#closed = true
+    while (this.#work.size > 0) await Promise.all(this.#work)
+    await this.#parts.queue.flush()
+    this.#parts.queue.close()
+    this.#parts.stream.close()
+    this.#parts.access.close()
+    this.#parts.local.clear()
+  }
+
+  readonly #forget = (key: string): void => {
+    this.#parts.local.remove(key)
+    this.#parts.flights.doom(key)
+  }
+
+  #track(work: Promise<void>): void {
+    this.#work.add(work)
+    work.then(() => this.#work.delete(work))
+  }
+
+  async #whileOpen<T>(keys: readonly Key[], work: () => Promise<T>): Promise<T> {
+    this.#assertOpen()
+    for (const key of keys) keyspaceOf(key)
+    const result = work()
+    this.#track(
+      result.then(
+        () => {},
+        () => {},
+      ),
+    )
+    return result
+  }
+
+  #assertOpen(): void {
+    if (this.#closed) throw new CacheError('CLOSED', 'the cache has been closed')
+  }
+
+  #tell(listener: (event: CacheEvent) => void, event: CacheEvent): void {
+    try {
+      listener(event)
+    } catch {
+      // A listener is not part of the read; there is nobody here to tell.
+    }
+  }
+}
+
+/** What a cache holds and is doing at one moment. */
+export interface Occupancy {
+  readonly localEntries: number
+  readonly localBytes: number
+  /** Keys that are being read past L1. */
+  readonly flights: number
+  readonly loads: number
+  readonly queuedLoads: number
+  /** Keys and keyspaces whose invalidation is not applied yet. */
+  readonly queuedInvalidations: number
+}

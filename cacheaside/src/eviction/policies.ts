@@ -1,0 +1,67 @@
+import type { EvictionPolicy } from './eviction-policy.ts'
+import { noEviction } from './no-eviction.ts'
+import { byExpiry, byFrequency, byLastAccess, type Ranking } from './rankings.ts'
+import { S3Fifo } from './s3-fifo.ts'
+import { Sampled } from './sampled.ts'
+
+/**
+ * The policies a bounded map can have: S3-FIFO, and the eight classic ones of Redis under Redis's names.
+ * `allkeys-*` choose among all entries, `volatile-*` among those that have an expiry.
+ */
+export const EVICTION_POLICIES = [
+  's3-fifo',
+  'noeviction',
+  'allkeys-lru',
+  'allkeys-lfu',
+  'allkeys-random',
+  'volatile-lru',
+  'volatile-lfu',
+  'volatile-random',
+  'volatile-ttl',
+] as const
+
+/** One of {@link EVICTION_POLICIES}. */
+export type EvictionPolicyName = (typeof EVICTION_POLICIES)[number]
+
+/** What the policies can be tuned by. */
+export interface PolicyTuning {
+  /** Whether S3-FIFO shares out bytes or entries. */
+  readonly sharesBytes: boolean
+  readonly samples: number
+  readonly lfuLogFactor: number
+  readonly lfuDecayMinutes: number
+  readonly random: () => number
+}
+
+/** A new policy of this name, without candidates. */
+export function policyNamed<T>(name: EvictionPolicyName, tuning: PolicyTuning): EvictionPolicy<T> {
+  if (name === 's3-fifo') return new S3Fifo(tuning.sharesBytes)
+  if (name === 'noeviction') return noEviction()
+  const { samples, random } = tuning
+  const volatileOnly = name.startsWith('volatile-')
+  const ranking = rankingOf(name, tuning)
+  return new Sampled(ranking ? { volatileOnly, ranking, samples, random } : { volatileOnly, samples, random })
+}
+
+function rankingOf(
+  name: Exclude<EvictionPolicyName, 's3-fifo' | 'noeviction'>,
+  tuning: PolicyTuning,
+): Ranking | undefined {
+  switch (name) {
+    case 'allkeys-lru':
+    case 'volatile-lru':
+      return byLastAccess()
+    case 'allkeys-lfu':
+    case 'volatile-lfu':
+      return byFrequency({
+        logFactor: tuning.lfuLogFactor,
+        decayMinutes: tuning.lfuDecayMinutes,
+        random: tuning.random,
+      })
+    case 'volatile-ttl':
+      return byExpiry()
+    case 'allkeys-random':
+    case 'volatile-random':
+      return undefined
+  }
+}

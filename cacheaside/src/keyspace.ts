@@ -1,0 +1,361 @@
+import { CacheError } from './base/errors.ts'
+import type { From, Why } from './base/events.ts'
+import { type Key, keyOf } from './base/key.ts'
+import type { LocalEntry } from './local/local-store.ts'
+import { type KeyspaceOptions, resolveKeyspaceOptions } from './options.ts'
+import { type Answer, fillOf, type Parts, read, refresh, type Space, timeToLive } from './read.ts'
+import { readMany } from './read-many.ts'
+import { Envelope, Unopened } from './shared/codec.ts'
+import { UNCONFIRMED } from './shared/shared-access.ts'
+import {
+  type CommittedEntry,
+  type Forget,
+  invalidate,
+  type WriteContext,
+  type WriteOptions,
+  type WriteResult,
+  write,
+} from './write.ts'
+
+/** How one read is done. */
+export interface ReadOptions {
+  /**
+   * `'strong'`: linearizable with writes; skips L1 and costs a round trip. Left out: from L1 too, and no older than
+   * what was applied `localMaxStaleMs` before the read began.
+   */
+  readonly consistency?: 'strong'
+  /** Ends this caller's wait with the signal's reason. Others who wait for the same load are not affected. */
+  readonly signal?: AbortSignal
+}
+
+/** What {@link Keyspace.read} tells about an answer. */
+export interface ReadResult<V> {
+  /** `undefined`: there is no such row. Frozen, or a copy of its own. */
+  readonly value: V | undefined
+  readonly from: From
+  readonly why: Why
+  /** Whether the value is, or is about to be, in the cache. */
+  readonly kept: boolean
+  /** Whether this caller waited for a flight that another caller leads. */
+  readonly joined: boolean
+  /** Milliseconds since the value was stored, as well as this process knows; `undefined` for what is not kept. */
+  readonly ageMs: number | undefined
+  /** Milliseconds for which it is still fresh; negative for a stale value. */
+  readonly ttlMs: number | undefined
+  /** Milliseconds: of this call, of its flight's work on the shared store before the load, and of the load. */
+  readonly timings: { readonly totalMs: number; readonly sharedMs: number; readonly loadMs: number }
+}
+
+/** How one keyspace's write is done. */
+export interface KeyspaceWriteOptions<T> extends Omit<WriteOptions<T>, 'writeThrough'> {
+  /** Whether the value that the function returns, the committed row or `undefined`, is stored at the release. @defaultValue false */
+  readonly writeThrough?: boolean
+}
+
+/**
+ * The keys of one kind, with one loader: the handle people hold. Made by a cache's `keyspace()`.
+ *
+ * Values enter the cache only through the loader, under a lease, or as the committed value of a write; there is no
+ * `set`, which is what makes the promises possible. What readers get is frozen, or a copy of their own.
+ */
+export class Keyspace<Id, V> {
+  /** What its keys begin with. */
+  readonly name: string
+  readonly #space: Space<Id, V>
+  readonly #forget: Forget
+  readonly #counts: ReturnType<Parts['stats']['of']>
+
+  /** @internal */
+  constructor(parts: Parts, forget: Forget, name: string, options: KeyspaceOptions<Id, V>) {
+    const resolved = resolveKeyspaceOptions(name, options, parts.options)
+    const toParts = resolved.key
+    this.name = name
+    this.#forget = forget
+    this.#counts = parts.stats.of(name)
+    this.#space = {
+      name,
+      parts,
+      options: resolved,
+      envelope: new Envelope(resolved.codec, resolved.schema),
+      keyOf: toParts === undefined ? id => keyOf(name, id) : id => keyOf(name, toParts(id)),
+      generation: parts.stream.follow(name),
+      usualCostMs: undefined,
+    }
+  }
+
+  /**
+   * The canonical key of an id: for writes over several keys, and for finding the value in `redis-cli`.
+   *
+   * @throws CacheError `INVALID_KEY` if the id is malformed or too long.
+   */
+  key(id: Id): Key {
+    return this.#space.keyOf(id)
+  }
+
+  /**
+   * Reads one value: from L1, the shared store, or the origin.
+   *
+   * @returns the value, or `undefined` if there is no such row.
+   * @throws what the loader throws, unwrapped; CacheError `INVALID_KEY` before any I/O, `OVERLOADED`, `LOAD_TIMEOUT`,
+   *   `CLOSED`; the reason of the caller's signal. Trouble with the shared store never fails a read.
+   */
+  get(id: Id, options?: ReadOptions): Promise<V | undefined> {
+    try {
+      const key = this.#enter(id, options)
+      const entry = this.#fromLocal(id, key, options)
+      if (entry !== undefined) return Promise.resolve(entry.opened.take() as V | undefined)
+      return this.#answer(id, key, options).then(({ answer }) => answer.opened.take())
+    } catch (error) {
+      return Promise.reject(error)
+    }
+  }
+
+  /**
+   * As {@link Keyspace.get}, and tells where the answer came from, why, how old it is and what it took.
+   *
+   * @throws as {@link Keyspace.get}.
+   */
+  async read(id: Id, options?: ReadOptions): Promise<ReadResult<V>> {
+    const { clock } = this.#space.parts
+    const key = this.#enter(id, options)
+    const beganMs = clock.nowMs()
+    const entry = this.#fromLocal(id, key, options)
+    if (entry !== undefined) return this.#result(localAnswer(entry), false, beganMs)
+    const { answer, joined } = await this.#answer(id, key, options)
+    return this.#result(answer, joined, beganMs)
+  }
+
+  /**
+   * Reads several values at once: one round trip to the shared store, and one call of `loadMany` for all that miss.
+   * Each key is fenced for itself; the answer is not an atomic view of them all.
+   *
+   * @returns the values by the ids as they were given; ids without a row are left out.
+   * @throws as {@link Keyspace.get}, if any of the keys does.
+   */
+  async getMany(ids: readonly Id[], options?: ReadOptions): Promise<Map<Id, V>> {
+    const values = new Map<Id, V>()
+    const missing = new Map<Key, Id[]>()
+    for (const id of ids) {
+      const key = this.#enter(id, options)
+      const same = missing.get(key)
+      if (same !== undefined) {
+        same.push(id)
+        continue
+      }
+      const entry = this.#fromLocal(id, key, options)
+      if (entry === undefined) missing.set(key, [id])
+      else add(values, id, entry.opened.take() as V | undefined)
+    }
+    if (missing.size === 0) return values
+    const strong = options?.consistency === 'strong'
+    const requests = [...missing].map(([key, [id]]) => ({ id: id!, key, strong, signal: options?.signal }))
+    const answers = await readMany(this.#space, requests)
+    answers.forEach(({ answer, joined }, i) => {
+      const { key } = requests[i]!
+      this.#report(key, answer.from, answer.why, joined, answer.absent)
+      for (const id of missing.get(key)!) add(values, id, answer.opened.take())
+    })
+    return inOrder(values, ids)
+  }
+
+  /**
+   * What L1 holds for an id, without I/O and without a promise. Neither loads nor refreshes.
+   *
+   * @returns the value, wrapped so that an absent row (`{ value: undefined }`) differs from not being in L1
+   *   (`undefined`).
+   * @throws CacheError `INVALID_KEY`, `CLOSED`.
+   */
+  peek(id: Id): { readonly value: V | undefined } | undefined {
+    const entry = this.#lookUp(this.#enter(id, undefined))
+    if (entry === undefined) return undefined
+    return (entry.peeked ?? { value: entry.opened.take() }) as { readonly value: V | undefined }
+  }
+
+  /**
+   * Changes one row of the origin: guards its key, calls `commit`, releases the key. Reads of it go to the origin
+   * meanwhile, and none is older than the commit once this resolves.
+   *
+   * @param commit - Must not resolve before its transaction has committed.
+   * @returns the function's value, and whether the cache was told.
+   * @throws what `commit` throws, unwrapped. If the commit is in doubt the key stays guarded until `guardMs` have
+   *   passed. CacheError `INVALID_KEY`, `CLOSED`; `UNGUARDED` with `unguarded: 'refuse'`.
+   */
+  write<T>(
+    id: Id,
+    commit: (context: WriteContext) => Promise<T> | T,
+    options: KeyspaceWriteOptions<T> = {},
+  ): Promise<WriteResult<T>> {
+    const { writeThrough, unguarded, commitInDoubt } = options
+    const own: WriteOptions<T> = {
+      ...(unguarded === undefined ? {} : { unguarded }),
+      ...(commitInDoubt === undefined ? {} : { commitInDoubt }),
+      ...(writeThrough === true
+        ? { writeThrough: (value: T) => [this.entry(id, value as unknown as V | undefined)] }
+        : {}),
+    }
+    return this.#whileOpen(async () => write(this.#space.parts, this.#forget, [this.key(id)], commit, own))
+  }
+
+  /**
+   * Removes one value from every level, because the origin has changed. A load that began before is not stored.
+   *
+   * @returns `'applied'`, or `'queued'` if the shared store could not be told yet.
+   * @throws CacheError `INVALID_KEY`, `CLOSED`.
+   */
+  invalidate(id: Id): Promise<'applied' | 'queued'> {
+    return this.#whileOpen(async () => invalidate(this.#space.parts, this.#forget, [this.key(id)]))
+  }
+
+  /**
+   * Invalidates every value of the keyspace, in constant time: it gets a new generation, and what is stamped with
+   * another is not found any more.
+   *
+   * @returns as {@link Keyspace.invalidate}.
+   * @throws CacheError `CLOSED`.
+   */
+  invalidateAll(): Promise<'applied' | 'queued'> {
+    return this.#whileOpen(async () => {
+      const { access, clock, queue, emit, flights } = this.#space.parts
+      const forgetAll = () => {
+        this.#space.generation.value = undefined
+        this.#space.generation.epoch++
+        flights.doomAll(this.name)
+      }
+      forgetAll()
+      const reply = await access.run(() => access.store.invalidateKeyspace(this.name, clock.token()))
+      if (reply === UNCONFIRMED) queue.addKeyspace(this.name)
+      forgetAll()
+      const outcome = reply === UNCONFIRMED ? 'queued' : 'applied'
+      emit({ type: 'keyspace-invalidation', keyspace: this.name, outcome })
+      return outcome
+    })
+  }
+
+  /**
+   * A committed value for `writeThrough` of a write over several keys.
+   *
+   * @param value - The committed row; `undefined` if it was deleted.
+   * @throws CacheError `INVALID_KEY`.
+   */
+  entry(id: Id, value: V | undefined): CommittedEntry {
+    const key = this.key(id)
+    return {
+      key,
+      fill: generation => {
+        const sealed = this.#space.envelope.seal(value)
+        if (!(sealed instanceof Unopened))
+          return fillOf(this.#space, generation, sealed.text, timeToLive(this.#space, sealed), 0)
+        this.#space.parts.emit({
+          type: 'fill',
+          keyspace: this.name,
+          key,
+          outcome: 'unencodable',
+          error: sealed.error,
+        })
+        return undefined
+      },
+    }
+  }
+
+  #enter(id: Id, options: ReadOptions | undefined): Key {
+    if (this.#space.parts.closed()) throw new CacheError('CLOSED', 'the cache has been closed')
+    options?.signal?.throwIfAborted()
+    return this.#space.keyOf(id)
+  }
+
+  async #whileOpen<T>(work: () => Promise<T>): Promise<T> {
+    if (this.#space.parts.closed()) throw new CacheError('CLOSED', 'the cache has been closed')
+    const result = work()
+    this.#space.parts.background(result.then(nothing, nothing))
+    return result
+  }
+
+  /** Step 1 of a read: a fresh entry in this process. */
+  #fromLocal(id: Id, key: Key, options: ReadOptions | undefined): LocalEntry | undefined {
+    if (options?.consistency === 'strong') return undefined
+    const entry = this.#lookUp(key)
+    if (entry === undefined) return undefined
+    if (
+      entry.refreshAtMs !== Number.POSITIVE_INFINITY &&
+      entry.refreshAtMs <= this.#space.parts.clock.coarseMs()
+    )
+      refresh(this.#space, id, key)
+    this.#report(key, 'local', 'fresh', false, entry.absent)
+    return entry
+  }
+
+  #lookUp(key: Key): LocalEntry | undefined {
+    const { local, stream, clock, queue } = this.#space.parts
+    if (!local.enabled) return undefined
+    const nowMs = stream.needsProof ? clock.nowMs() : clock.coarseMs()
+    if (!stream.proven(nowMs)) return undefined
+    const entry = local.get(key, nowMs)
+    if (entry === undefined || entry.generation !== this.#space.generation.value || queue.holds(key))
+      return undefined
+    return entry
+  }
+
+  async #answer(
+    id: Id,
+    key: Key,
+    options: ReadOptions | undefined,
+  ): Promise<{ answer: Answer<V>; joined: boolean }> {
+    const answered = await read(this.#space, {
+      id,
+      key,
+      strong: options?.consistency === 'strong',
+      signal: options?.signal,
+    })
+    const { answer, joined } = answered
+    this.#report(key, answer.from, answer.why, joined, answer.absent)
+    return answered
+  }
+
+  #report(key: Key, from: From, why: Why, joined: boolean, absent: boolean): void {
+    const { parts } = this.#space
+    if (parts.isHeard()) parts.emit({ type: 'read', keyspace: this.name, key, from, why, joined, absent })
+    else parts.stats.read(this.#counts, from, why, joined, absent)
+  }
+
+  #result(answer: Answer<V>, joined: boolean, beganMs: number): ReadResult<V> {
+    const nowMs = this.#space.parts.clock.nowMs()
+    const { from, why, kept, filledAtMs, freshUntilMs, sharedMs, loadMs } = answer
+    return {
+      value: answer.opened.take(),
+      from,
+      why,
+      kept,
+      joined,
+      ageMs: filledAtMs === undefined ? undefined : Math.max(0, nowMs - filledAtMs),
+      ttlMs: freshUntilMs === undefined ? undefined : freshUntilMs - nowMs,
+      timings: { totalMs: nowMs - beganMs, sharedMs, loadMs },
+    }
+  }
+}
+
+const nothing = () => {}
+
+function add<Id, V>(values: Map<Id, V>, id: Id, value: V | undefined): void {
+  if (value !== undefined) values.set(id, value)
+}
+
+/** The values in the order of the ids, whatever level each came from. */
+function inOrder<Id, V>(values: Map<Id, V>, ids: readonly Id[]): Map<Id, V> {
+  const ordered = new Map<Id, V>()
+  for (const id of ids) if (values.has(id)) ordered.set(id, values.get(id)!)
+  return ordered
+}
+
+function localAnswer<V>(entry: LocalEntry): Answer<V> {
+  return {
+    opened: entry.opened as Answer<V>['opened'],
+    absent: entry.absent,
+    from: 'local',
+    why: 'fresh',
+    kept: true,
+    filledAtMs: entry.filledAtMs,
+    freshUntilMs: entry.expiresAtMs,
+    sharedMs: 0,
+    loadMs: 0,
+  }
+}

@@ -1,0 +1,77 @@
+import { CacheError } from '../base/errors.ts'
+
+/**
+ * How many loads run at once in this process. A bounded queue stands before it: whoever finds it full is refused
+ * at once, instead of making everybody wait longer for an origin that cannot keep up.
+ */
+export class LoadLimit {
+  readonly #maxLoads: number
+  readonly #maxQueued: number
+  #running = 0
+  readonly #queue = new Set<() => void>()
+
+  /**
+   * @param maxLoads - Loads that may run at once.
+   * @param maxQueued - Loads that may wait for their turn.
+   */
+  constructor(maxLoads: number, maxQueued: number) {
+    this.#maxLoads = maxLoads
+    this.#maxQueued = maxQueued
+  }
+
+  /** Loads whose loader has been called and has not settled, also those that everybody has given up. */
+  get running(): number {
+    return this.#running
+  }
+
+  /** Loads that wait for their turn. */
+  get queued(): number {
+    return this.#queue.size
+  }
+
+  /**
+   * Resolves when it is this load's turn, in the order of asking. The caller must call {@link LoadLimit.leave}
+   * once its loader has settled; a loader that never settles keeps its place.
+   *
+   * @param signal - Ends the wait.
+   * @throws CacheError `OVERLOADED` if the queue is full; the signal's reason if it is aborted first.
+   */
+  enter(signal: AbortSignal): Promise<void> | void {
+    if (signal.aborted) return Promise.reject(signal.reason)
+    if (this.#running < this.#maxLoads) {
+      this.#running++
+      return
+    }
+    if (this.#queue.size >= this.#maxQueued) {
+      return Promise.reject(
+        new CacheError(
+          'OVERLOADED',
+          `${this.#maxLoads} loads are running and ${this.#maxQueued} are waiting`,
+        ),
+      )
+    }
+    return new Promise((resolve, reject) => {
+      const turn = () => {
+        signal.removeEventListener('abort', giveUp)
+        resolve()
+      }
+      const giveUp = () => {
+        this.#queue.delete(turn)
+        reject(signal.reason)
+      }
+      this.#queue.add(turn)
+      signal.addEventListener('abort', giveUp, { once: true })
+    })
+  }
+
+  /** Gives the place to the next in the queue. */
+  leave(): void {
+    const next = this.#queue.values().next()
+    if (next.done) {
+      this.#running--
+      return
+    }
+    this.#queue.delete(next.value)
+    next.value()
+  }
+}

@@ -1,0 +1,94 @@
+import type { Clock } from '../base/clock.ts'
+import { BoundedMap, type EvictionPolicyName } from '../eviction/bounded-map.ts'
+
+export { EVICTION_POLICIES, type EvictionPolicyName } from '../eviction/bounded-map.ts'
+
+/** A value kept in this process. */
+export interface LocalEntry {
+  /** Hands the value out; see `shared/codec.ts`. */
+  readonly opened: { take(): unknown }
+  /** What `peek` returns for it: made once, so that a peek allocates nothing. */
+  readonly peeked: { readonly value: unknown } | undefined
+  /** Whether it says that there is no such row. */
+  readonly absent: boolean
+  /** The keyspace's generation when the value was read or filled: another one now, and it is not found. */
+  readonly generation: string
+  /** When it was stored, and until when it is fresh, by the clock's `nowMs`. */
+  readonly filledAtMs: number
+  readonly expiresAtMs: number
+  /** From when on a hit starts a refresh. */
+  readonly refreshAtMs: number
+}
+
+/**
+ * L1: what this process keeps. Coherence is not its business: whoever hears of an invalidation removes the key
+ * here, and dooms the flights that could bring the old value back.
+ */
+export interface LocalStore {
+  /** Whether it keeps anything at all. */
+  readonly enabled: boolean
+  get(key: string, nowMs: number): LocalEntry | undefined
+  /**
+   * Keeps an entry until it expires, is removed, or has to make room.
+   *
+   * @param textLength - Length of the encoded value, which its charge is reckoned from.
+   */
+  keep(key: string, entry: LocalEntry, textLength: number): void
+  remove(key: string): void
+  clear(): void
+  /** Entries and bytes kept. */
+  readonly size: number
+  readonly bytes: number
+}
+
+/** An L1 that keeps nothing, for a cache without one. */
+export const noLocal: LocalStore = {
+  enabled: false,
+  size: 0,
+  bytes: 0,
+  get: () => undefined,
+  keep: () => {},
+  remove: () => {},
+  clear: () => {},
+}
+
+/** The entry's own objects, the map's slot and the eviction's links. */
+const ENTRY_OVERHEAD_BYTES = 320
+/** A parsed object takes about as much again as half its JSON. */
+const OBJECT_BYTES_PER_CHARACTER = 1.5
+
+/**
+ * An L1 over a bounded map.
+ *
+ * @throws CacheError `INVALID_OPTIONS` for bounds that are no positive whole numbers.
+ */
+export function boundedLocal(
+  options: { readonly maxBytes?: number; readonly maxEntries?: number; readonly policy?: EvictionPolicyName },
+  clock: Clock,
+  onDiscard: (key: string, reason: 'evicted' | 'expired') => void,
+): LocalStore {
+  const entries = new BoundedMap<LocalEntry>({
+    ...(options.maxBytes === undefined ? {} : { maxBytes: options.maxBytes }),
+    ...(options.maxEntries === undefined ? {} : { maxEntries: options.maxEntries }),
+    policy: options.policy ?? 's3-fifo',
+    clock,
+    onEvict: (key, _entry, reason) => onDiscard(key, reason),
+  })
+  return {
+    enabled: true,
+    get size() {
+      return entries.size
+    },
+    get bytes() {
+      return entries.bytes
+    },
+    get: (key, nowMs) => entries.get(key, nowMs),
+    keep(key, entry, textLength) {
+      const bytes = Math.ceil(key.length + textLength * OBJECT_BYTES_PER_CHARACTER) + ENTRY_OVERHEAD_BYTES
+      // Where there is no room for the new value the old one must not stay either.
+      if (!entries.set(key, entry, { bytes, expiresAtMs: entry.expiresAtMs })) entries.delete(key)
+    },
+    remove: key => void entries.delete(key),
+    clear: () => entries.clear(),
+  }
+}

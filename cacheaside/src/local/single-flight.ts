@@ -1,0 +1,215 @@
+/**
+ * One load per key in this process, for readers that may share it.
+ *
+ * A **flight** is one passage through the read path for one key, from before its first command until its value has
+ * been kept in L1 or dropped, the reply to its fill included. One caller **leads** it, others **join** while it is
+ * under way. An invalidation **dooms** the flights of its key: they still answer their callers, who began before it,
+ * but they keep nothing, and whoever comes later starts a new flight.
+ *
+ * Why a doomed flight must not be joined, nor keep anything:
+ *
+ * 1. a reader leads a flight, and its loader reads version 1;
+ * 2. a writer commits version 2; the invalidation reaches this process;
+ * 3. a second reader joins the flight and is handed version 1 after it may have seen version 2; or
+ * 4. the flight puts version 1 into L1, where nothing will remove it.
+ */
+
+/** One passage through the read path for one key. */
+export class Flight<T> {
+  readonly key: string
+  readonly keyspace: string
+  /** By the clock's `nowMs`: a default reader joins only a flight that began a short while ago. */
+  readonly beganAtMs: number
+  /** Whether it refreshes a value in the background: nobody waits for it, and nobody may join. */
+  readonly background: boolean
+  /** What its callers are answered with; a rejection that nobody awaits harms nobody. */
+  readonly answer: Promise<T>
+
+  #doomed = false
+  #answered = false
+  #abort: AbortController | undefined
+  #waiting = 0
+  readonly #settle: { resolve: (answer: T) => void; reject: (error: unknown) => void }
+  readonly #onOver: (() => void)[] = []
+  /** The flight of the same key that was under way when this one began. */
+  older: Flight<T> | undefined
+
+  constructor(key: string, keyspace: string, beganAtMs: number, background: boolean) {
+    this.key = key
+    this.keyspace = keyspace
+    this.beganAtMs = beganAtMs
+    this.background = background
+    let settle!: { resolve: (answer: T) => void; reject: (error: unknown) => void }
+    this.answer = new Promise<T>((resolve, reject) => {
+      settle = { resolve, reject }
+    })
+    this.#settle = settle
+    this.answer.catch(() => {})
+  }
+
+  /** Aborted when nobody waits for the flight any more, or its load takes too long. Made when it is first needed. */
+  get abort(): AbortController {
+    this.#abort ??= new AbortController()
+    return this.#abort
+  }
+
+  /** Whether it must keep nothing. Never taken back. */
+  get doomed(): boolean {
+    return this.#doomed
+  }
+
+  doom(): void {
+    if (this.#doomed) return
+    this.#doomed = true
+    this.#over()
+  }
+
+  /** Answers the callers. The flight may still have a fill under way. */
+  resolve(answer: T): void {
+    this.#settle.resolve(answer)
+    this.#answered = true
+    this.#over()
+  }
+
+  reject(error: unknown): void {
+    this.#settle.reject(error)
+    this.#answered = true
+    this.#over()
+  }
+
+  /** Whether a strong reader need not wait for it any more. */
+  get over(): boolean {
+    return this.#doomed || this.#answered
+  }
+
+  /** Calls `next` when the flight, which is not over yet, is over. */
+  whenOver(next: () => void): void {
+    this.#onOver.push(next)
+  }
+
+  #over(): void {
+    for (const next of this.#onOver.splice(0)) next()
+  }
+
+  /**
+   * Waits for the answer on behalf of one caller. A caller that gives up leaves the others alone; when the last one
+   * does, the flight itself is aborted, unless it has answered already.
+   */
+  wait(signal: AbortSignal | undefined): Promise<T> {
+    this.#waiting++
+    if (signal === undefined) return this.answer
+    return new Promise<T>((resolve, reject) => {
+      const giveUp = () => {
+        reject(signal.reason)
+        this.#waiting--
+        if (this.#waiting === 0 && !this.#answered) {
+          // Whoever comes now would be handed the abort: doomed, it is not joined.
+          this.doom()
+          this.abort.abort(signal.reason)
+        }
+      }
+      if (signal.aborted) return giveUp()
+      signal.addEventListener('abort', giveUp, { once: true })
+      const done = () => signal.removeEventListener('abort', giveUp)
+      this.answer.then(
+        answer => {
+          done()
+          resolve(answer)
+        },
+        error => {
+          done()
+          reject(error)
+        },
+      )
+    })
+  }
+}
+
+/** The flights that are under way in this process, and not doomed. */
+export class SingleFlight<T> {
+  /** The youngest flight of each key; older ones hang from it. */
+  readonly #youngest = new Map<string, Flight<T>>()
+  /** Flights that strong readers wait in: each begins when the flight before it is over. */
+  readonly #queued = new Map<string, Promise<Flight<T>>>()
+
+  /** How many keys have a flight under way. */
+  get size(): number {
+    return this.#youngest.size + this.#queued.size
+  }
+
+  /** The flight that a default reader may join: under way, not doomed, begun at or after `notBeforeMs`. */
+  joinable(key: string, notBeforeMs: number): Flight<T> | undefined {
+    let flight = this.#youngest.get(key)
+    while (flight?.background) flight = flight.older
+    return flight !== undefined && flight.beganAtMs >= notBeforeMs ? flight : undefined
+  }
+
+  /** Whether a refresh of this key is under way in this process. */
+  refreshing(key: string): boolean {
+    for (let flight = this.#youngest.get(key); flight !== undefined; flight = flight.older) {
+      if (flight.background) return true
+    }
+    return false
+  }
+
+  /** Starts to track a flight, before its first command is sent. */
+  begin(flight: Flight<T>): void {
+    flight.older = this.#youngest.get(flight.key)
+    this.#youngest.set(flight.key, flight)
+  }
+
+  /** Its value has been kept or dropped. Removes this flight and no other, and nothing if it is gone already. */
+  end(flight: Flight<T>): void {
+    const youngest = this.#youngest.get(flight.key)
+    if (youngest === flight) {
+      if (flight.older === undefined) this.#youngest.delete(flight.key)
+      else this.#youngest.set(flight.key, flight.older)
+      return
+    }
+    for (let younger = youngest; younger !== undefined; younger = younger.older) {
+      if (younger.older === flight) {
+        younger.older = flight.older
+        return
+      }
+    }
+  }
+
+  /**
+   * The flight that a strong reader may share: one that begins after the reader came. If none is under way it is
+   * led at once; else all strong readers that come before the next one begins share that one.
+   *
+   * @param lead - Begins a flight and leads it.
+   * @returns the flight, and whether another reader leads it.
+   */
+  next(key: string, lead: () => Flight<T>): { flight: Flight<T> | Promise<Flight<T>>; joined: boolean } {
+    const queued = this.#queued.get(key)
+    if (queued !== undefined) return { flight: queued, joined: true }
+    let before = this.#youngest.get(key)
+    while (before?.background) before = before.older
+    if (before === undefined) return { flight: lead(), joined: false }
+    if (before.over) return { flight: lead(), joined: false }
+    const flight = new Promise<Flight<T>>(resolve => {
+      before.whenOver(() => {
+        this.#queued.delete(key)
+        resolve(lead())
+      })
+    })
+    this.#queued.set(key, flight)
+    return { flight, joined: false }
+  }
+
+  /** Dooms the flights of one key. */
+  doom(key: string): void {
+    const youngest = this.#youngest.get(key)
+    this.#youngest.delete(key)
+    for (let flight = youngest; flight !== undefined; flight = flight.older) flight.doom()
+  }
+
+  /** Dooms the flights of one keyspace, or of all. */
+  doomAll(keyspace?: string): void {
+    // A copy: dooming a flight lets a queued one of the same key begin, which is not meant.
+    for (const [key, flight] of [...this.#youngest]) {
+      if (keyspace === undefined || flight.keyspace === keyspace) this.doom(key)
+    }
+  }
+}

@@ -1,0 +1,350 @@
+import { type Clock, systemClock } from './base/clock.ts'
+import { CacheError } from './base/errors.ts'
+import type { CacheEvent } from './base/events.ts'
+import { type IdParts, isKeyspaceName } from './base/key.ts'
+import { commitInDoubt } from './commit-in-doubt.ts'
+import { EVICTION_POLICIES, type EvictionPolicyName } from './local/local-store.ts'
+import { type Codec, jsonCodec, type StandardSchema } from './shared/codec.ts'
+import { MAX_SHAPE } from './shared/register.ts'
+import type { SharedStore } from './shared/shared-store.ts'
+
+/** L1: the copies that this process keeps. */
+export interface LocalOptions {
+  /** The budget in bytes for encoded values, their keys and the structure around them. At least one bound is required. */
+  readonly maxBytes?: number
+  /** The budget in entries. */
+  readonly maxEntries?: number
+  /** How room is made. @defaultValue `'s3-fifo'` */
+  readonly policy?: EvictionPolicyName
+}
+
+/**
+ * What a cache is made with. Everything has a default; leaving an option out of those that switch something on
+ * leaves it off. All durations are in milliseconds.
+ *
+ * These relations must hold, or construction throws: `sharedTimeoutMs` < `busyWaitMs` <= `loadTimeoutMs` < `leaseMs`,
+ * and `guardMs` <= `writeTimeoutMs`. Your database should end a dead writer's statement within two thirds of
+ * `guardMs` (`statement_timeout`), because a guard is renewed every third of it.
+ */
+export interface CacheOptions {
+  /** The shared store. Left out: an embedded one in this process, of 64 MiB. */
+  readonly shared?: SharedStore
+  /** L1. Left out: none; every hit then comes from the shared store. */
+  readonly local?: LocalOptions
+  /** Called with every event; it must not throw (what it throws is dropped) and should be quick. */
+  readonly onEvent?: (event: CacheEvent) => void
+  /** Time, timers and randomness. @defaultValue `systemClock` */
+  readonly clock?: Clock
+  /** How long all work on the shared store may take in one read, and each step of a write. @defaultValue 100 */
+  readonly sharedTimeoutMs?: number
+  /** How long a read waits for another process's load of the same key before it loads by itself. @defaultValue 2000 */
+  readonly busyWaitMs?: number
+  /** How long a load may take, its wait for the load limit included; then `LOAD_TIMEOUT`. @defaultValue 10,000 */
+  readonly loadTimeoutMs?: number
+  /** How long a reader has the right to load and fill one key. @defaultValue 15,000 */
+  readonly leaseMs?: number
+  /** How long a guard outlives the last sign of life of its writer. @defaultValue 10,000 */
+  readonly guardMs?: number
+  /** How long a write's guards are renewed, counted from its beginning. @defaultValue 60,000 */
+  readonly writeTimeoutMs?: number
+  /** How old a default read may be, counted from the moment an invalidation was applied. @defaultValue 2000 */
+  readonly localMaxStaleMs?: number
+  /** What a write does when a guard is not confirmed in time: go on and report `fenced: false`, or throw `UNGUARDED`. @defaultValue `'proceed'` */
+  readonly unguarded?: 'proceed' | 'refuse'
+  /** Whether filling the shared store delays the answer. `'blocking'` is there to measure the difference. @defaultValue `'background'` */
+  readonly fill?: 'background' | 'blocking'
+  /** How many loads may run at once in this process. @defaultValue 64 */
+  readonly maxLoads?: number
+  /** How many may wait for their turn; beyond it reads fail with `OVERLOADED`. @defaultValue 1024 */
+  readonly maxQueuedLoads?: number
+  /** How many unconfirmed invalidations are kept for retrying; beyond it they collapse into keyspace invalidations. @defaultValue 10,000 */
+  readonly maxQueuedInvalidations?: number
+  /**
+   * Whether an error thrown by a write's function leaves it open whether the transaction committed.
+   * @defaultValue `commitInDoubt`: everything is in doubt but an error by which the server says that it did not commit
+   */
+  readonly commitInDoubt?: (error: unknown) => boolean
+}
+
+/** What a loader is given besides the id. */
+export interface LoadContext {
+  /** Aborted when nobody waits for the load any more, or after `loadTimeoutMs`. Its place under the load limit is free only when the loader settles. */
+  readonly signal: AbortSignal
+}
+
+/** Reads the origin for one id: its value, or `undefined` if there is no such row. */
+export type Load<Id, V> = (id: Id, context: LoadContext) => Promise<V | undefined> | V | undefined
+
+/**
+ * Reads the origin for several ids at once. Answers with pairs of id and value, such as a `Map`; an id that it
+ * leaves out is absent. The ids of the answer may be of another type with the same text (`'4'` for `4`).
+ */
+export type LoadMany<Id, V> = (
+  ids: readonly Id[],
+  context: LoadContext,
+) => Promise<Iterable<readonly [Id, V | undefined]>>
+
+/**
+ * What a keyspace is made with: keys of one kind, with one loader.
+ *
+ * The loader must take a *new* snapshot of the origin's primary after it was called: one statement, or a transaction
+ * begun inside. Never the caller's transaction, a replica, or a memoised read; otherwise nothing is promised.
+ */
+export interface KeyspaceOptions<Id, V> {
+  /** Reads one value. May be left out if `loadMany` is given. */
+  readonly load?: Load<Id, V>
+  /** Reads several at once, for `getMany`. Left out: `load` is called for each. */
+  readonly loadMany?: LoadMany<Id, V>
+  /** Turns an id into what its key is made of. Needed where ids are objects. @defaultValue the id itself */
+  readonly key?: (id: Id) => IdParts
+  /** How long a value is fresh, counted from the moment it was stored. Known elsewhere as time to live. @defaultValue 600,000 */
+  readonly ttlMs?: number
+  /** The same for an absent row. @defaultValue the smaller of `ttlMs` and 60,000 */
+  readonly absentTtlMs?: number
+  /** By how much of itself a time to live is shortened at random, so that what was stored together does not expire together. @defaultValue 0.1 */
+  readonly ttlJitter?: number
+  /** How long after that the old value is still served, while one refresh runs. Left out: never. */
+  readonly staleMs?: number
+  /** How long after that the old value is served if the load fails, or takes longer than `loadSoftTimeoutMs`. Left out: never. */
+  readonly staleIfErrorMs?: number
+  /** After how long a load stops being waited for if `staleIfErrorMs` allows the old value; it runs on. Left out: never. */
+  readonly loadSoftTimeoutMs?: number
+  /** Overrides the cache's `loadTimeoutMs`. */
+  readonly loadTimeoutMs?: number
+  /**
+   * Refreshes a value before it expires, the earlier the more its load cost: a read refreshes with a probability
+   * that rises towards the expiry; 1 is the published optimum, larger is earlier. Left out: never.
+   * @see Vattani, Chierichetti, Lowenstein: Optimal Probabilistic Cache Stampede Prevention, VLDB 2015
+   */
+  readonly refreshAhead?: number
+  /** Version of the values' shape, to be raised with every incompatible change of it. @defaultValue 1 */
+  readonly shape?: number
+  /** How values become text. @defaultValue `jsonCodec` */
+  readonly codec?: Codec<V>
+  /** Checks, and may transform, what comes out of the shared store. Must answer synchronously. */
+  readonly schema?: StandardSchema<V>
+}
+
+type Complete<T, Optional extends keyof T> = Required<Omit<T, Optional>> & Pick<T, Optional>
+
+/** Options whose default that needs a driver has been filled in. @internal */
+export type WiredOptions = CacheOptions & Required<Pick<CacheOptions, 'shared'>>
+
+/** Options with nothing left open. @internal */
+export type ResolvedCacheOptions = Complete<CacheOptions, 'local' | 'onEvent'>
+
+/** Options with nothing left open. @internal */
+export interface ResolvedKeyspaceOptions<Id, V>
+  extends Complete<
+    KeyspaceOptions<Id, V>,
+    'load' | 'loadMany' | 'key' | 'refreshAhead' | 'loadSoftTimeoutMs' | 'schema'
+  > {}
+
+/** The defaults of a cache. */
+export const DEFAULT_CACHE_OPTIONS = {
+  sharedTimeoutMs: 100,
+  busyWaitMs: 2_000,
+  loadTimeoutMs: 10_000,
+  leaseMs: 15_000,
+  guardMs: 10_000,
+  writeTimeoutMs: 60_000,
+  localMaxStaleMs: 2_000,
+  unguarded: 'proceed',
+  fill: 'background',
+  maxLoads: 64,
+  maxQueuedLoads: 1_024,
+  maxQueuedInvalidations: 10_000,
+} as const satisfies CacheOptions
+
+/** The defaults of a keyspace. */
+export const DEFAULT_KEYSPACE_OPTIONS = {
+  ttlMs: 600_000,
+  absentTtlMs: 60_000,
+  ttlJitter: 0.1,
+  shape: 1,
+} as const
+
+/** Timers of Node cannot be set further ahead: they would fire at once. */
+const MAX_MS = 2 ** 31 - 1
+const YEAR_MS = 366 * 24 * 3_600_000
+
+/** One form for every complaint about an option: what it is called, what it should be, what it is. @internal */
+export function invalidOption(name: string, expected: string, got: unknown): CacheError {
+  const shown =
+    typeof got === 'string' ? JSON.stringify(got) : typeof got === 'function' ? 'a function' : String(got)
+  return new CacheError('INVALID_OPTIONS', `expected ${name} to be ${expected}, got ${shown}`)
+}
+
+function whole(name: string, value: number, least: number, most: number): void {
+  if (!Number.isInteger(value) || value < least || value > most) {
+    throw invalidOption(name, `a whole number from ${least} to ${most}`, value)
+  }
+}
+
+function oneOf(name: string, value: unknown, allowed: readonly string[]): void {
+  if (!allowed.includes(value as string)) throw invalidOption(name, `one of ${allowed.join(', ')}`, value)
+}
+
+function aFunction(name: string, value: unknown): void {
+  if (value !== undefined && typeof value !== 'function') throw invalidOption(name, 'a function', value)
+}
+
+function knownNames(what: string, given: object, known: readonly string[]): void {
+  if (typeof given !== 'object' || given === null) throw invalidOption(what, 'an object', given)
+  for (const name of Object.keys(given)) {
+    if (!known.includes(name))
+      throw invalidOption(`${what}.${name}`, `one of ${known.join(', ')}`, 'an unknown option')
+  }
+}
+
+function inOrder(smaller: [string, number], relation: '<' | '<=', larger: [string, number]): void {
+  if (relation === '<' ? smaller[1] < larger[1] : smaller[1] <= larger[1]) return
+  throw invalidOption(
+    smaller[0],
+    `${relation === '<' ? 'less than' : 'at most'} ${larger[0]} (${larger[1]})`,
+    smaller[1],
+  )
+}
+
+/** The given options over the defaults; an option given as `undefined` counts as left out. */
+function overDefaults<T extends object>(defaults: object, given: object): T {
+  const result = Object.assign({}, defaults) as Record<string, unknown>
+  for (const [name, value] of Object.entries(given)) if (value !== undefined) result[name] = value
+  return result as T
+}
+
+const CACHE_OPTION_NAMES = [
+  ...Object.keys(DEFAULT_CACHE_OPTIONS),
+  'shared',
+  'local',
+  'onEvent',
+  'clock',
+  'commitInDoubt',
+]
+const KEYSPACE_OPTION_NAMES = [
+  ...Object.keys(DEFAULT_KEYSPACE_OPTIONS),
+  ...[
+    'load',
+    'loadMany',
+    'key',
+    'staleMs',
+    'staleIfErrorMs',
+    'loadSoftTimeoutMs',
+    'loadTimeoutMs',
+    'refreshAhead',
+    'codec',
+    'schema',
+  ],
+]
+
+/**
+ * Checks a cache's options and fills in the defaults.
+ *
+ * @throws CacheError `INVALID_OPTIONS`, naming the option, what it should be and what it is.
+ * @internal
+ */
+export function resolveCacheOptions(given: WiredOptions): ResolvedCacheOptions {
+  knownNames('options', given, CACHE_OPTION_NAMES)
+  const options = overDefaults<ResolvedCacheOptions>(
+    Object.assign({ clock: systemClock, commitInDoubt }, DEFAULT_CACHE_OPTIONS),
+    given,
+  )
+  for (const name of [
+    'sharedTimeoutMs',
+    'busyWaitMs',
+    'loadTimeoutMs',
+    'leaseMs',
+    'guardMs',
+    'writeTimeoutMs',
+    'localMaxStaleMs',
+  ] as const) {
+    whole(name, options[name], 1, MAX_MS)
+  }
+  whole('maxLoads', options.maxLoads, 1, 1_000_000)
+  whole('maxQueuedLoads', options.maxQueuedLoads, 0, 1_000_000)
+  whole('maxQueuedInvalidations', options.maxQueuedInvalidations, 1, 10_000_000)
+  inOrder(['sharedTimeoutMs', options.sharedTimeoutMs], '<', ['busyWaitMs', options.busyWaitMs])
+  inOrder(['busyWaitMs', options.busyWaitMs], '<=', ['loadTimeoutMs', options.loadTimeoutMs])
+  inOrder(['loadTimeoutMs', options.loadTimeoutMs], '<', ['leaseMs', options.leaseMs])
+  inOrder(['guardMs', options.guardMs], '<=', ['writeTimeoutMs', options.writeTimeoutMs])
+  inOrder(['sharedTimeoutMs', options.sharedTimeoutMs], '<', ['a third of guardMs', options.guardMs / 3])
+  oneOf('unguarded', options.unguarded, ['proceed', 'refuse'])
+  oneOf('fill', options.fill, ['background', 'blocking'])
+  aFunction('onEvent', options.onEvent)
+  aFunction('commitInDoubt', options.commitInDoubt)
+  if (typeof options.shared?.lease !== 'function')
+    throw invalidOption('shared', 'a shared store', options.shared)
+  if (typeof options.clock?.nowMs !== 'function') throw invalidOption('clock', 'a clock', options.clock)
+  if (options.local !== undefined) {
+    knownNames('local', options.local, ['maxBytes', 'maxEntries', 'policy'])
+    if (options.local.maxBytes === undefined && options.local.maxEntries === undefined) {
+      throw invalidOption('local', 'bounded by maxBytes or maxEntries', 'neither')
+    }
+    if (options.local.policy !== undefined) oneOf('local.policy', options.local.policy, EVICTION_POLICIES)
+  }
+  return options
+}
+
+/**
+ * Checks a keyspace's options and fills in the defaults.
+ *
+ * @throws CacheError `INVALID_OPTIONS`, as {@link resolveCacheOptions}.
+ * @internal
+ */
+export function resolveKeyspaceOptions<Id, V>(
+  name: string,
+  given: KeyspaceOptions<Id, V>,
+  cache: ResolvedCacheOptions,
+): ResolvedKeyspaceOptions<Id, V> {
+  if (!isKeyspaceName(name)) {
+    throw invalidOption("a keyspace's name", '1 to 64 letters, digits, "_", "." or "-"', name)
+  }
+  knownNames(name, given, KEYSPACE_OPTION_NAMES)
+  const options = overDefaults<{
+    -readonly [Name in keyof ResolvedKeyspaceOptions<Id, V>]: ResolvedKeyspaceOptions<Id, V>[Name]
+  }>(
+    Object.assign(
+      { codec: jsonCodec, staleMs: 0, staleIfErrorMs: 0, loadTimeoutMs: cache.loadTimeoutMs },
+      DEFAULT_KEYSPACE_OPTIONS,
+    ),
+    given,
+  )
+  const at = (option: string) => `${name}.${option}`
+  whole(at('ttlMs'), options.ttlMs, 1, YEAR_MS)
+  if (given.absentTtlMs === undefined) options.absentTtlMs = Math.min(options.absentTtlMs, options.ttlMs)
+  whole(at('absentTtlMs'), options.absentTtlMs, 1, YEAR_MS)
+  for (const option of ['staleMs', 'staleIfErrorMs'] as const) {
+    if (given[option] !== undefined) whole(at(option), options[option], 1, YEAR_MS)
+  }
+  if (!(options.ttlJitter >= 0 && options.ttlJitter < 1))
+    throw invalidOption(at('ttlJitter'), 'from 0 to less than 1', options.ttlJitter)
+  whole(at('shape'), options.shape, 0, MAX_SHAPE)
+  whole(at('loadTimeoutMs'), options.loadTimeoutMs, 1, MAX_MS)
+  inOrder([at('loadTimeoutMs'), options.loadTimeoutMs], '<', ['leaseMs', cache.leaseMs])
+  inOrder(['busyWaitMs', cache.busyWaitMs], '<=', [at('loadTimeoutMs'), options.loadTimeoutMs])
+  if (options.loadSoftTimeoutMs !== undefined) {
+    whole(at('loadSoftTimeoutMs'), options.loadSoftTimeoutMs, 1, MAX_MS)
+    inOrder([at('loadSoftTimeoutMs'), options.loadSoftTimeoutMs], '<', [
+      at('loadTimeoutMs'),
+      options.loadTimeoutMs,
+    ])
+    if (given.staleIfErrorMs === undefined)
+      throw invalidOption(at('loadSoftTimeoutMs'), 'given together with staleIfErrorMs', 'alone')
+  }
+  if (
+    options.refreshAhead !== undefined &&
+    !(options.refreshAhead > 0 && Number.isFinite(options.refreshAhead))
+  ) {
+    throw invalidOption(at('refreshAhead'), 'a number greater than 0', options.refreshAhead)
+  }
+  for (const option of ['load', 'loadMany', 'key'] as const) aFunction(at(option), options[option])
+  if (options.load === undefined && options.loadMany === undefined)
+    throw invalidOption(at('load'), 'a function', undefined)
+  if (typeof options.codec?.encode !== 'function' || typeof options.codec.decode !== 'function') {
+    throw invalidOption(at('codec'), 'an object with encode and decode', options.codec)
+  }
+  if (options.schema !== undefined && typeof options.schema['~standard']?.validate !== 'function') {
+    throw invalidOption(at('schema'), 'a Standard Schema', options.schema)
+  }
+  return options
+}

@@ -1,0 +1,240 @@
+import type { Clock, Timer } from '../base/clock.ts'
+import type { CacheEvent } from '../base/events.ts'
+import { type SharedAccess, UNCONFIRMED } from './shared-access.ts'
+import type { HeartbeatReply } from './shared-store.ts'
+
+/** What the stream tells the process it runs in. */
+export interface StreamOwner {
+  invalidated(key: string): void
+  /** The keyspace's generation has changed, or may have. */
+  keyspaceInvalidated(keyspace: string): void
+  /** Messages may have been lost: nothing kept in this process can be trusted. */
+  interrupted(): void
+}
+
+const HEARTBEATS_PER_BOUND = 4
+
+/**
+ * The broadcast stream as one process hears it, and the proof that it is alive.
+ *
+ * Invalidations reach other processes by publish and subscribe, which loses messages without a word: when the
+ * connection breaks, when it hangs, when the store is restarted. So each process sends numbered heartbeats of its
+ * own through the store and listens for them: one that is heard proves that whatever was published before it was
+ * *sent* has been heard as well, because a connection keeps the order. The proof is therefore the moment of sending.
+ * What is heard late proves little:
+ *
+ * 1. a heartbeat is sent; 2. the stream is held up for five seconds; 3. an invalidation is published; 4. the
+ * heartbeat is heard, and the invalidation is not. Counted from hearing, a copy five seconds stale would pass for
+ * proven.
+ *
+ * In the same exchange the heartbeat re-reads the generations of the keyspaces, so that their copies here are as
+ * old as the proof at most. A store that is `synchronous` needs none of this: its word is proof enough.
+ */
+export class BroadcastStream {
+  readonly #access: SharedAccess
+  readonly #owner: StreamOwner
+  readonly #clock: Clock
+  readonly #maxStaleMs: number
+  readonly #emit: (event: CacheEvent) => void
+  readonly #self: string
+  readonly #generations = new Map<string, GenerationCopy>()
+  readonly #unsubscribe: () => void
+
+  #proofMs = Number.NEGATIVE_INFINITY
+  #proven = false
+  /** Store's time less ours, as last learned. */
+  #offsetMs: number | undefined
+  #lastNumber = 0
+  readonly #sent = new Map<
+    string,
+    { sentMs: number; heard: boolean; reply: HeartbeatReply | undefined; epochs: number[]; names: string[] }
+  >()
+  #timer: Timer | undefined
+  #closed = false
+
+  constructor(
+    access: SharedAccess,
+    owner: StreamOwner,
+    clock: Clock,
+    maxStaleMs: number,
+    emit: (event: CacheEvent) => void,
+  ) {
+    this.#access = access
+    this.#owner = owner
+    this.#clock = clock
+    this.#maxStaleMs = maxStaleMs
+    this.#emit = emit
+    this.#self = clock.token()
+    this.#proven = access.store.synchronous
+    this.#unsubscribe = access.store.subscribe({
+      invalidated: key => owner.invalidated(key),
+      keyspaceInvalidated: keyspace => this.#keyspaceInvalidated(keyspace),
+      heartbeat: text => this.#heard(text),
+      interrupted: reason => this.#lost(reason),
+    })
+    if (access.store.synchronous) this.#askTime()
+    else this.#beat()
+  }
+
+  /** Whether its life has to be proven at all, on a clock that is really read. */
+  get needsProof(): boolean {
+    return !this.#access.store.synchronous
+  }
+
+  /** Whether everything applied up to `localMaxStaleMs` before `nowMs` has been heard. */
+  proven(nowMs: number): boolean {
+    if (this.#access.store.synchronous) return true
+    if (nowMs - this.#proofMs <= this.#maxStaleMs) return true
+    this.#lost('silence')
+    return false
+  }
+
+  /** The store's time now, as well as this process knows it; never a matter of safety. */
+  storeNowMs(): number {
+    return this.#offsetMs === undefined ? this.#clock.epochMs() : this.#clock.nowMs() + this.#offsetMs
+  }
+
+  /** Keeps a copy of this keyspace's generation from now on. Default reads may use it while the stream is proven. */
+  follow(keyspace: string): GenerationCopy {
+    let copy = this.#generations.get(keyspace)
+    if (copy === undefined) {
+      copy = { value: undefined, epoch: 0 }
+      this.#generations.set(keyspace, copy)
+    }
+    return copy
+  }
+
+  /**
+   * Reads a keyspace's generation from the store, and remembers it.
+   *
+   * It is remembered only if no message about the keyspace came while the answer was under way. Otherwise: 1. the
+   * read is answered with the old generation; 2. the keyspace is invalidated, and the copy here forgotten; 3. the
+   * answer arrives, and brings the old generation back.
+   */
+  async readGeneration(keyspace: string, limitMs?: number): Promise<string | typeof UNCONFIRMED> {
+    const copy = this.#generations.get(keyspace)
+    const epoch = copy?.epoch
+    const generation = await this.#access.run(
+      () => this.#access.store.generation(keyspace, this.#clock.token()),
+      limitMs,
+    )
+    if (generation === UNCONFIRMED) return UNCONFIRMED
+    if (copy !== undefined && copy.epoch === epoch) this.#setGeneration(keyspace, copy, generation)
+    return generation
+  }
+
+  /** Stops listening and sending. */
+  close(): void {
+    this.#closed = true
+    this.#timer?.cancel()
+    this.#unsubscribe()
+  }
+
+  #keyspaceInvalidated(keyspace: string): void {
+    const copy = this.#generations.get(keyspace)
+    if (copy === undefined) return
+    copy.value = undefined
+    copy.epoch++
+    this.#owner.keyspaceInvalidated(keyspace)
+  }
+
+  #setGeneration(keyspace: string, copy: GenerationCopy, value: string): void {
+    const changed = copy.value !== undefined && copy.value !== value
+    copy.value = value
+    // The register was lost and drawn anew, or the message about it was: what is kept here belongs to the old one.
+    if (changed) this.#owner.keyspaceInvalidated(keyspace)
+  }
+
+  #beat(): void {
+    if (this.#closed) return
+    const number = ++this.#lastNumber
+    const text = `${this.#self} ${number}`
+    const names = [...this.#generations.keys()]
+    const epochs = names.map(name => this.#generations.get(name)!.epoch)
+    const beat = {
+      sentMs: this.#clock.nowMs(),
+      heard: false,
+      reply: undefined as HeartbeatReply | undefined,
+      epochs,
+      names,
+    }
+    this.#sent.set(text, beat)
+    const candidates = names.map(name => ({ name, candidate: this.#clock.token() }))
+    this.#access
+      .run(() => this.#access.store.heartbeat(text, candidates), this.#maxStaleMs)
+      .then(reply => {
+        if (reply === UNCONFIRMED) return
+        this.#learnTime(reply, beat.sentMs)
+        beat.reply = reply
+        this.#prove(text)
+      })
+    for (const [old, { sentMs }] of this.#sent)
+      if (beat.sentMs - sentMs > this.#maxStaleMs) this.#sent.delete(old)
+    this.#timer = this.#clock.after(this.#maxStaleMs / HEARTBEATS_PER_BOUND, () => {
+      this.proven(this.#clock.nowMs())
+      this.#beat()
+    })
+  }
+
+  #heard(text: string): void {
+    const beat = this.#sent.get(text)
+    if (beat === undefined) return
+    beat.heard = true
+    this.#prove(text)
+  }
+
+  /** A heartbeat proves when both are there: it was heard, and its exchange brought the generations. */
+  #prove(text: string): void {
+    const beat = this.#sent.get(text)
+    if (beat === undefined || !beat.heard || beat.reply === undefined) return
+    this.#sent.delete(text)
+    beat.names.forEach((name, i) => {
+      const copy = this.#generations.get(name)!
+      if (copy.epoch === beat.epochs[i]) this.#setGeneration(name, copy, beat.reply!.generations[i]!)
+    })
+    if (beat.sentMs <= this.#proofMs) return
+    this.#proofMs = beat.sentMs
+    if (this.#proven) return
+    this.#proven = true
+    // Flights that began before this proof may have missed a message; they must keep nothing.
+    this.#owner.interrupted()
+    this.#emit({ type: 'stream', state: 'proven', reason: 'own heartbeat heard' })
+  }
+
+  /**
+   * Nothing sent so far proves anything any more: a heartbeat sent before the interruption and heard after it says
+   * nothing of the messages in between.
+   */
+  #lost(reason: string): void {
+    this.#sent.clear()
+    this.#proofMs = Number.NEGATIVE_INFINITY
+    if (reason !== 'silence') for (const copy of this.#generations.values()) this.#forget(copy)
+    if (!this.#proven && reason === 'silence') return
+    if (this.#proven) this.#emit({ type: 'stream', state: 'unproven', reason })
+    this.#proven = this.#access.store.synchronous
+    this.#owner.interrupted()
+  }
+
+  #forget(copy: GenerationCopy): void {
+    copy.value = undefined
+    copy.epoch++
+  }
+
+  async #askTime(): Promise<void> {
+    const sentMs = this.#clock.nowMs()
+    const reply = await this.#access.run(() => this.#access.store.heartbeat('', []))
+    if (reply !== UNCONFIRMED) this.#learnTime(reply, sentMs)
+  }
+
+  #learnTime(reply: HeartbeatReply, sentMs: number): void {
+    this.#offsetMs = reply.timeMs - (sentMs + this.#clock.nowMs()) / 2
+  }
+}
+
+/** A process's copy of a keyspace's generation. */
+export interface GenerationCopy {
+  /** `undefined` while it is not known. */
+  value: string | undefined
+  /** Grows with every message about the keyspace: an answer sent for before the last one must not be kept. */
+  epoch: number
+}

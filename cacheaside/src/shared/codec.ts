@@ -1,0 +1,203 @@
+/**
+ * Values on their way to text and back, and how what a reader gets is kept safe from other readers.
+ *
+ * Every value that is handed out has been through the codec, also on the read that loaded it: a hit and a miss
+ * return the same thing, and never the loader's own object. Plain objects and arrays are frozen, all the way down,
+ * and shared by all readers of this process. A value that holds anything else (a `Date`, a `Map`: only a codec or
+ * a schema of the user's can make one) cannot be frozen, so each reader gets a copy of its own, decoded for it.
+ * See docs/decisions/0005-values-are-frozen.md.
+ */
+
+/**
+ * Turns values into text and back. Must be a pure pair: `decode(encode(value))` is what readers get.
+ *
+ * `undefined` never reaches a codec: the absence of a row has its own mark. The text must be well-formed Unicode,
+ * because Redis holds it as UTF-8; a binary format encodes to base64.
+ */
+export interface Codec<V> {
+  /** May throw: the value then reaches the readers of this load as it is, and is not kept. */
+  encode(value: V): string
+  /** May throw: the stored bytes then count as unreadable, and are overwritten by a load. */
+  decode(text: string): V
+}
+
+/**
+ * JSON, the default. Dates come back as ISO strings, `undefined` properties vanish, `NaN` and infinities become
+ * `null`: on the first read as on every other, so that it is noticed at once.
+ */
+export const jsonCodec: Codec<unknown> = {
+  encode(value) {
+    const text = JSON.stringify(value)
+    if (text === undefined) throw new TypeError(`${typeof value} has no JSON`)
+    return text
+  },
+  decode: text => JSON.parse(text),
+}
+
+/**
+ * A schema by the Standard Schema interface, version 1, as zod, valibot, arktype and others implement it; only what
+ * is used of it. It has to answer synchronously.
+ *
+ * @see https://standardschema.dev
+ */
+export interface StandardSchema<Output> {
+  readonly '~standard': {
+    readonly version: 1
+    readonly vendor: string
+    readonly validate: (value: unknown) => SchemaResult<Output> | Promise<SchemaResult<Output>>
+  }
+}
+/** What a schema says of a value. */
+export type SchemaResult<Output> =
+  | { readonly value: Output; readonly issues?: undefined }
+  | { readonly issues: readonly { readonly message: string }[] }
+
+/** A value as readers may have it. */
+export interface Opened<V> {
+  /** The value for one more reader: the shared frozen one, or a copy of its own. */
+  take(): V | undefined
+}
+
+/** A loaded value, ready to be stored and to be handed out. */
+export interface Sealed<V> {
+  /** The encoded value, or `undefined` for an absent row. */
+  readonly text: string | undefined
+  readonly opened: Opened<V>
+}
+
+/** An absent row. */
+export const ABSENT: Opened<never> = { take: () => undefined }
+const SEALED_ABSENT: Sealed<never> = { text: undefined, opened: ABSENT }
+
+/** Why a text could not be opened. */
+export class Unopened {
+  readonly reason: 'codec' | 'schema'
+  readonly error: unknown
+  constructor(reason: 'codec' | 'schema', error: unknown) {
+    this.reason = reason
+    this.error = error
+  }
+}
+
+class SharedValue<V> implements Opened<V> {
+  readonly #value: V
+  constructor(value: V) {
+    this.#value = value
+  }
+  take(): V {
+    return this.#value
+  }
+}
+
+class CopiedValue<V> implements Opened<V> {
+  readonly #text: string
+  readonly #decode: (text: string) => V
+  constructor(text: string, decode: (text: string) => V) {
+    this.#text = text
+    this.#decode = decode
+  }
+  take(): V {
+    return this.#decode(this.#text)
+  }
+}
+
+/** A value that could not be encoded: nobody keeps it, and each reader of its load gets a clone where one can be made. */
+export class UnsealedValue<V> implements Opened<V> {
+  readonly #value: V
+  constructor(value: V) {
+    this.#value = value
+  }
+  take(): V {
+    try {
+      return structuredClone(this.#value)
+    } catch {
+      return this.#value
+    }
+  }
+}
+
+/** Opens and encodes the values of one keyspace. */
+export class Envelope<V> {
+  readonly #codec: Codec<V>
+  readonly #schema: StandardSchema<V> | undefined
+
+  constructor(codec: Codec<V>, schema: StandardSchema<V> | undefined) {
+    this.#codec = codec
+    this.#schema = schema
+  }
+
+  /** What the stored text holds, checked by the schema; never throws for what was stored. */
+  open(text: string | undefined): Opened<V> | Unopened {
+    if (text === undefined) return ABSENT
+    let value: V
+    try {
+      value = this.#codec.decode(text)
+    } catch (error) {
+      return new Unopened('codec', error)
+    }
+    if (this.#schema !== undefined) {
+      const checked = this.#check(value)
+      if (checked instanceof Unopened) return checked
+      value = checked.value
+    }
+    return freeze(value) ? new SharedValue(value) : new CopiedValue(text, this.#decodeAgain)
+  }
+
+  /** The loaded value as it is stored and as readers have it; {@link Unopened} if it does not survive the codec. */
+  seal(value: V | undefined): Sealed<V> | Unopened {
+    if (value === undefined) return SEALED_ABSENT
+    let text: string
+    try {
+      text = this.#codec.encode(value)
+    } catch (error) {
+      return new Unopened('codec', error)
+    }
+    const opened = this.open(text)
+    return opened instanceof Unopened ? opened : { text, opened }
+  }
+
+  readonly #decodeAgain = (text: string): V => {
+    const value = this.#codec.decode(text)
+    const checked = this.#schema === undefined ? { value } : this.#check(value)
+    if (checked instanceof Unopened) throw checked.error
+    return checked.value
+  }
+
+  #check(value: V): { readonly value: V } | Unopened {
+    let result: SchemaResult<V> | Promise<SchemaResult<V>>
+    try {
+      result = this.#schema!['~standard'].validate(value)
+    } catch (error) {
+      return new Unopened('schema', error)
+    }
+    if (result instanceof Promise) {
+      result.catch(() => {})
+      return new Unopened(
+        'schema',
+        new TypeError('the schema answers with a promise; it has to answer at once'),
+      )
+    }
+    if (result.issues !== undefined) {
+      return new Unopened('schema', new TypeError(result.issues.map(issue => issue.message).join('; ')))
+    }
+    return result
+  }
+}
+
+/** Freezes plain objects and arrays all the way down; `false` if there is anything that freezing does not protect. */
+function freeze(value: unknown): boolean {
+  if (typeof value !== 'object' || value === null) return typeof value !== 'function'
+  // A set that grows while it is walked, instead of recursion: JSON may be nested more deeply than the stack
+  // allows, and another codec's values may be cyclic.
+  const found = new Set<object>([value])
+  for (const object of found) {
+    const prototype = Object.getPrototypeOf(object)
+    if (prototype !== Object.prototype && prototype !== Array.prototype && prototype !== null) return false
+    for (const inner of Object.values(object)) {
+      if (typeof inner === 'function') return false
+      if (typeof inner === 'object' && inner !== null) found.add(inner)
+    }
+  }
+  for (const object of found) Object.freeze(object)
+  return true
+}

@@ -1,0 +1,115 @@
+import type { Clock, Timer } from '../base/clock.ts'
+import type { CacheEvent } from '../base/events.ts'
+import type { SharedStore } from './shared-store.ts'
+
+/** The operation may have been applied, may be applied later, or never. */
+export const UNCONFIRMED: unique symbol = Symbol('unconfirmed')
+
+const PROBE_FIRST_MS = 100
+const PROBE_MOST_MS = 1000
+
+/**
+ * The way to the shared store: every operation has a time limit of ours, because a client's own does not fire on
+ * every kind of outage, and an operation that is not confirmed in time makes the store *suspect*.
+ *
+ * While it is suspect, reads and guards skip it (a circuit breaker that opens at the first failure), and a probe
+ * runs in the background, at once and then at growing intervals; the first one that succeeds ends the suspicion.
+ * So an outage costs a read at most one time limit, and a hiccup costs the cache a few milliseconds. Releases and
+ * invalidations never skip it: they are queued (`invalidation-queue.ts`).
+ */
+export class SharedAccess {
+  readonly store: SharedStore
+  readonly timeoutMs: number
+  readonly #clock: Clock
+  readonly #emit: (event: CacheEvent) => void
+  #suspect = false
+  #probe: Timer | undefined
+  #closed = false
+
+  constructor(store: SharedStore, timeoutMs: number, clock: Clock, emit: (event: CacheEvent) => void) {
+    this.store = store
+    this.timeoutMs = timeoutMs
+    this.#clock = clock
+    this.#emit = emit
+  }
+
+  /** Whether reads and guards should be sent. */
+  get available(): boolean {
+    return !this.#suspect
+  }
+
+  /**
+   * Runs one operation.
+   *
+   * @param limitMs - How long it may take; by default `sharedTimeoutMs`.
+   * @param call - Sends it. Called exactly once, at once.
+   * @param onLate - Called with a reply that came after its limit: what it granted has to be given back.
+   * @returns the reply, or {@link UNCONFIRMED} if it failed or came too late; never rejects.
+   */
+  run<T>(
+    call: () => Promise<T>,
+    limitMs = this.timeoutMs,
+    onLate?: (reply: T) => void,
+  ): Promise<T | typeof UNCONFIRMED> {
+    let sent: Promise<T>
+    try {
+      sent = call()
+    } catch (error) {
+      sent = Promise.reject(error)
+    }
+    // In one process nothing can be late, and a timer per operation would cost more than the operation.
+    if (this.store.synchronous) return sent.catch(error => this.#failed(error))
+    return new Promise(resolve => {
+      let late = false
+      const giveUp = () => {
+        late = true
+        resolve(this.#failed(new Error(`no answer within ${Math.round(limitMs)} ms`)))
+      }
+      // After the event loop was held up, timers run before the sockets are read: one more turn lets a reply that
+      // has arrived already be seen.
+      let timer = this.#clock.after(Math.max(0, limitMs), () => {
+        timer = this.#clock.after(0, giveUp)
+      })
+      sent.then(
+        reply => {
+          timer.cancel()
+          if (late) onLate?.(reply)
+          else resolve(reply)
+        },
+        error => {
+          timer.cancel()
+          if (!late) resolve(this.#failed(error))
+        },
+      )
+    })
+  }
+
+  #failed(error: unknown): typeof UNCONFIRMED {
+    if (!this.#suspect && !this.#closed) {
+      this.#suspect = true
+      this.#emit({ type: 'shared', state: 'unavailable', error })
+      this.#probeAfter(0, PROBE_FIRST_MS)
+    }
+    return UNCONFIRMED
+  }
+
+  #probeAfter(delayMs: number, nextMs: number): void {
+    this.#probe = this.#clock.after(delayMs, async () => {
+      const reply = await this.run(() => this.store.heartbeat('', []))
+      if (this.#closed) return
+      if (reply === UNCONFIRMED) {
+        const jitter = 0.5 + this.#clock.random() / 2
+        return this.#probeAfter(nextMs * jitter, Math.min(PROBE_MOST_MS, nextMs * 2))
+      }
+      this.#suspect = false
+      this.#probe = undefined
+      this.#emit({ type: 'shared', state: 'available' })
+    })
+  }
+
+  /** Stops probing. */
+  close(): void {
+    this.#closed = true
+    this.#probe?.cancel()
+  }
+}

@@ -1,0 +1,169 @@
+import type { CacheEvent, From, LoadEvent, Why } from './base/events.ts'
+
+/**
+ * What a cache has done since it was made: a fold over its events, so that every number can be explained by them.
+ * Counts only grow; rates are for whoever reads them twice.
+ */
+export interface Stats {
+  readonly keyspaces: Readonly<Record<string, KeyspaceStats>>
+  /** Entries that L1 let go to make room, or because they had expired. */
+  readonly local: { readonly evicted: number; readonly expired: number }
+  /** How often the shared store was found not to answer, and whether reads skip it now. */
+  readonly shared: { readonly outages: number; readonly available: boolean }
+  /** How often the broadcast stream's proof was lost. */
+  readonly streamLosses: number
+  /** Errors in work that nobody waits for. */
+  readonly faults: number
+}
+
+/** The counts of one keyspace. */
+export interface KeyspaceStats {
+  /** Answered reads by where the answer came from: one per caller and key, also for those that joined a flight. */
+  readonly reads: Readonly<Record<From, number>>
+  /** The same reads by why they were answered so. */
+  readonly why: Readonly<Partial<Record<Why, number>>>
+  /** Answered reads that waited for another caller's flight. */
+  readonly joined: number
+  /** Answered reads of rows that do not exist. */
+  readonly absent: number
+  /** Calls of the loader by how they ended; a batch is one call. */
+  readonly loads: Readonly<Record<LoadEvent['outcome'], number>>
+  /** Milliseconds that those calls took in all. */
+  readonly loadMs: number
+  /** Values offered to the shared store. */
+  readonly fills: {
+    readonly accepted: number
+    readonly refused: number
+    readonly unconfirmed: number
+    readonly unencodable: number
+  }
+  /** Refreshes in the background. */
+  readonly refreshes: { readonly began: number; readonly 'left-to-another': number; readonly failed: number }
+  /** Guards of writes. */
+  readonly guards: {
+    readonly confirmed: number
+    readonly renewed: number
+    readonly rejoined: number
+    readonly unconfirmed: number
+  }
+  /** Releases and invalidations of single keys. */
+  readonly invalidations: {
+    readonly applied: number
+    readonly queued: number
+    readonly late: number
+    readonly collapsed: number
+  }
+  /** Invalidations of the whole keyspace. */
+  readonly keyspaceInvalidations: { readonly applied: number; readonly queued: number; readonly late: number }
+  /** Committed values stored by their write. */
+  readonly writtenThrough: number
+  /** Stored bytes that could not be read. */
+  readonly unreadable: number
+}
+
+type Mutable<T> = { -readonly [Name in keyof T]: T[Name] extends object ? Mutable<T[Name]> : T[Name] }
+
+function noCounts(): Mutable<KeyspaceStats> {
+  return {
+    reads: { local: 0, shared: 0, origin: 0 },
+    why: {},
+    joined: 0,
+    absent: 0,
+    loads: { loaded: 0, failed: 0, 'timed-out': 0, aborted: 0, overloaded: 0 },
+    loadMs: 0,
+    fills: { accepted: 0, refused: 0, unconfirmed: 0, unencodable: 0 },
+    refreshes: { began: 0, 'left-to-another': 0, failed: 0 },
+    guards: { confirmed: 0, renewed: 0, rejoined: 0, unconfirmed: 0 },
+    invalidations: { applied: 0, queued: 0, late: 0, collapsed: 0 },
+    keyspaceInvalidations: { applied: 0, queued: 0, late: 0 },
+    writtenThrough: 0,
+    unreadable: 0,
+  }
+}
+
+/** Folds events into {@link Stats}. */
+export class StatsFold {
+  readonly #keyspaces: Record<string, Mutable<KeyspaceStats>> = Object.create(null)
+  readonly #local = { evicted: 0, expired: 0 }
+  readonly #shared = { outages: 0, available: true }
+  #streamLosses = 0
+  #faults = 0
+
+  /** The counts of one keyspace, to be added to. */
+  of(keyspace: string): Mutable<KeyspaceStats> {
+    this.#keyspaces[keyspace] ??= noCounts()
+    return this.#keyspaces[keyspace]
+  }
+
+  /**
+   * Adds an answered read. The same as folding a `read` event, without the event: a hit in L1 should not allocate
+   * one when nobody listens.
+   */
+  read(counts: Mutable<KeyspaceStats>, from: From, why: Why, joined: boolean, absent: boolean): void {
+    counts.reads[from]++
+    counts.why[why] = (counts.why[why] ?? 0) + 1
+    if (joined) counts.joined++
+    if (absent) counts.absent++
+  }
+
+  fold(event: CacheEvent): void {
+    switch (event.type) {
+      case 'read':
+        this.read(this.of(event.keyspace), event.from, event.why, event.joined, event.absent)
+        return
+      case 'load': {
+        const counts = this.of(event.keyspace)
+        counts.loads[event.outcome]++
+        counts.loadMs += event.costMs
+        return
+      }
+      case 'fill':
+        this.of(event.keyspace).fills[event.outcome]++
+        return
+      case 'refresh':
+        this.of(event.keyspace).refreshes[event.outcome]++
+        return
+      case 'guard':
+        this.of(event.keyspace).guards[event.outcome]++
+        return
+      case 'invalidation': {
+        const counts = this.of(event.keyspace)
+        counts.invalidations[event.outcome]++
+        if (event.stored) counts.writtenThrough++
+        return
+      }
+      case 'keyspace-invalidation':
+        this.of(event.keyspace).keyspaceInvalidations[event.outcome]++
+        return
+      case 'unreadable':
+        this.of(event.keyspace).unreadable++
+        return
+      case 'discard':
+        this.#local[event.reason]++
+        return
+      case 'shared':
+        this.#shared.available = event.state === 'available'
+        if (event.state === 'unavailable') this.#shared.outages++
+        return
+      case 'stream':
+        if (event.state === 'unproven') this.#streamLosses++
+        return
+      case 'fault':
+        this.#faults++
+        return
+      default:
+        event satisfies never
+    }
+  }
+
+  /** A copy of what has been counted so far. */
+  snapshot(): Stats {
+    return structuredClone({
+      keyspaces: Object.assign({}, this.#keyspaces),
+      local: this.#local,
+      shared: this.#shared,
+      streamLosses: this.#streamLosses,
+      faults: this.#faults,
+    })
+  }
+}

@@ -1,0 +1,182 @@
+import assert from 'node:assert/strict'
+import { TOKEN_LENGTH } from '../../base/clock.ts'
+import { parseRegister, type Register, type ValueRegister } from '../../shared/register.ts'
+import type { Fill, SharedStore, StreamListener } from '../../shared/shared-store.ts'
+
+/** The two functions of a test runner that a contract suite needs. */
+export interface ContractRunner {
+  describe(name: string, body: () => void): unknown
+  it(name: string, body: () => Promise<void>): unknown
+}
+
+/** How a contract suite gets at the store it tests. */
+export interface SharedStoreHarness {
+  /** Opens a store that holds nothing. Called once for every test. */
+  open(): Promise<OpenedStore>
+}
+
+/** A store under test, and what the suite must be able to do beside it. */
+export interface OpenedStore {
+  readonly store: SharedStore
+  /** Lets at least `ms` milliseconds pass for the store, and not many more. */
+  advance(ms: number): Promise<void>
+  /** The string that the register of this key holds, read past the store. */
+  raw(key: string): Promise<string | undefined>
+  /** Puts a string into the register of this key, past the store. */
+  plant(key: string, text: string, lifeMs?: number): Promise<void>
+  /** Closes the store and whatever was opened for it. */
+  close(): Promise<void>
+}
+
+/** Defines one test: `name` is a sentence, `play` gets a store that holds nothing. */
+export type Stage = (name: string, play: (scene: Scene) => Promise<void>) => void
+
+/** Binds a runner and a harness to the way in which the suites define their tests. */
+export function stage(runner: ContractRunner, harness: SharedStoreHarness): Stage {
+  return (name, play) => {
+    runner.it(name, async () => {
+      const opened = await harness.open()
+      try {
+        await play(new Scene(opened))
+      } finally {
+        await opened.close()
+      }
+    })
+  }
+}
+
+/** The key that most tests are about. */
+export const KEY = 'spell:4'
+/** Far longer than a suite takes: such a life does not end in a test. */
+export const LONG_MS = 600_000
+/** A life that ends at the next {@link Scene.outlive}. */
+export const SHORT_MS = 40
+/** The generation that values are stamped with unless a test says otherwise. */
+export const GENERATION = token('generation')
+
+/** A token that can be recognised in a failure message. */
+export function token(name: string): string {
+  return name.padEnd(TOKEN_LENGTH, '_').slice(0, TOKEN_LENGTH)
+}
+
+/** A value to be stored, which is good for long. */
+export function spell(text: string | undefined, life: { freshMs?: number; staleMs?: number } = {}): Fill {
+  const { freshMs = LONG_MS, staleMs = 0 } = life
+  return { generation: GENERATION, shape: 3, freshMs, staleMs, costMs: 12, text }
+}
+
+/** What a listener heard, one line per message. */
+export interface Heard {
+  readonly messages: string[]
+  readonly listener: StreamListener
+}
+
+/** A listener that writes down what it hears. */
+export function hearing(): Heard {
+  const messages: string[] = []
+  return {
+    messages,
+    listener: {
+      invalidated: key => messages.push(`invalidated ${key}`),
+      keyspaceInvalidated: keyspace => messages.push(`keyspace ${keyspace}`),
+      heartbeat: text => messages.push(`heartbeat ${text}`),
+      interrupted: reason => messages.push(`interrupted ${reason}`),
+    },
+  }
+}
+
+/** What one test has in its hands. */
+export class Scene {
+  readonly store: SharedStore
+  readonly advance: OpenedStore['advance']
+  readonly raw: OpenedStore['raw']
+  readonly plant: OpenedStore['plant']
+  #fences = 0
+
+  constructor(opened: OpenedStore) {
+    this.store = opened.store
+    this.advance = ms => opened.advance(ms)
+    this.raw = key => opened.raw(key)
+    this.plant = (key, text, lifeMs) => opened.plant(key, text, lifeMs)
+  }
+
+  /** Waits until everything that lives {@link SHORT_MS} is gone. */
+  outlive(): Promise<void> {
+    return this.advance(2 * SHORT_MS)
+  }
+
+  /** Waits for a condition, at most for a few seconds. */
+  async until(condition: () => boolean, what: string): Promise<void> {
+    for (let i = 0; i < 300 && !condition(); i++) await this.advance(10)
+    assert.ok(condition(), `waited in vain for ${what}`)
+  }
+
+  /** Subscribes, and waits until the stream has been heard. */
+  async listen(heard = hearing()): Promise<{ messages: string[]; stop: () => void }> {
+    const stop = this.store.subscribe(heard.listener)
+    await this.fence(heard.messages)
+    heard.messages.length = 0
+    return { messages: heard.messages, stop }
+  }
+
+  /**
+   * Waits until everything sent so far has been heard, and returns it: a heartbeat comes after what was sent
+   * before it. The heartbeat itself is left out.
+   */
+  async fence(messages: string[]): Promise<string[]> {
+    const text = `fence ${++this.#fences}`
+    await this.store.heartbeat(text, [])
+    await this.until(() => messages.includes(`heartbeat ${text}`), text)
+    return messages.filter(message => !message.startsWith('heartbeat fence'))
+  }
+
+  /** Puts a value under the key, by a lease. */
+  async filled(key = KEY, value: Fill = spell('{"name":"Fireball"}')): Promise<ValueRegister> {
+    assert.equal(await this.store.lease(key, token('setup'), LONG_MS), null)
+    assert.equal(await this.store.fill(key, `L${token('setup')}`, value), true)
+    return this.value(key)
+  }
+
+  /** What the register of this key says; `undefined` if there is none. */
+  async register(key = KEY): Promise<Register | undefined> {
+    const text = await this.raw(key)
+    return text === undefined ? undefined : parseRegister(text)
+  }
+
+  /** The value in the register of this key. */
+  async value(key = KEY): Promise<ValueRegister> {
+    const register = await this.register(key)
+    assert.equal(register?.state, 'value')
+    return register as ValueRegister
+  }
+
+  /** The state of this key in words. */
+  async state(key = KEY): Promise<string> {
+    return inWords(await this.raw(key))
+  }
+
+  /** The store's own time. */
+  async timeMs(): Promise<number> {
+    return (await this.store.heartbeat('what time is it', [])).timeMs
+  }
+}
+
+/** What a register says, in a few words that a test can compare. */
+export function inWords(raw: string | undefined): string {
+  if (raw === undefined) return 'absent'
+  const register = parseRegister(raw)
+  switch (register.state) {
+    case 'value':
+      return register.claimUntilMs === 0
+        ? 'a value'
+        : `a value claimed by ${raw.slice(17, 33).replace(/_+$/, '')}`
+    case 'lease':
+      return `a lease of ${register.token.replace(/_+$/, '')}`
+    case 'guard': {
+      const names = register.holders.map(holder => holder.token.replace(/_+$/, '')).sort()
+      return `a ${register.dirty ? 'dirty' : 'clean'} guard of ${names.join(', ')}`
+    }
+    case 'unreadable':
+      return 'something unreadable'
+  }
+}
