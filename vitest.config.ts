@@ -1,10 +1,13 @@
 import { defineConfig } from 'vitest/config'
+import { ClosingLine } from './test/closing-line.ts'
 
 export default defineConfig({
   ssr: { resolve: { conditions: ['source'], externalConditions: ['source'] } },
   test: {
-    include: ['{cacheaside,spellbook,examples}/**/*.test.ts'],
+    include: ['{cacheaside,spellbook,examples,test}/**/*.test.ts'],
     exclude: ['**/node_modules/**', '**/dist/**', '**/.mutants/**'],
+    globalSetup: 'test/global-setup.ts',
+    reporters: ['default', new ClosingLine()],
     testTimeout: 60_000,
     hookTimeout: 120_000,
     maxWorkers: 2,

@@ -1,6 +1,6 @@
 import type { Why } from './base/events.ts'
 import type { Flight } from './local/single-flight.ts'
-import type { Answer, Space } from './read.ts'
+import type { Answer, Parts, Space } from './read.ts'
 import { type Opened, Unopened } from './shared/codec.ts'
 import {
   claimPrefix,
@@ -67,8 +67,8 @@ interface Asking<V> {
   readonly flight: Flight<Answer>
   readonly strong: boolean
   generation: string
-  /** What is left of `sharedTimeoutMs`; pauses for somebody else's lease are bounded apart. */
-  leftMs: number
+  /** When `sharedTimeoutMs` are used up. Pauses for somebody else's lease are bounded apart, and put it off. */
+  deadlineMs: number
   waitedMs: number
   swaps: number
   fallback: Fallback<V> | undefined
@@ -84,9 +84,10 @@ export function mustBypass<Id, V>(space: Space<Id, V>, key: string): Why | undef
 export function generationFor<Id, V>(
   space: Space<Id, V>,
   strong: boolean,
+  beganAtMs: number,
 ): string | Promise<string | typeof UNCONFIRMED> {
-  const { stream, clock } = space.parts
-  const copy = !strong && stream.proven(clock.nowMs()) ? space.generation.value : undefined
+  const { stream } = space.parts
+  const copy = !strong && stream.proven(beganAtMs) ? space.generation.value : undefined
   return copy ?? stream.readGeneration(space.name)
 }
 
@@ -99,7 +100,7 @@ export async function ask<Id, V>(
 ): Promise<Asked<V>> {
   const why = mustBypass(space, flight.key)
   if (why !== undefined) {
-    if (first?.reply === null) dropLease(space, flight.key, first.token)
+    if (first?.reply === null) dropLease(space.parts, flight.key, first.token)
     return { kind: 'bypass', why }
   }
   const { clock, options, queue } = space.parts
@@ -107,7 +108,7 @@ export async function ask<Id, V>(
     flight,
     strong,
     generation: '',
-    leftMs: options.sharedTimeoutMs,
+    deadlineMs: flight.beganAtMs + options.sharedTimeoutMs,
     waitedMs: 0,
     swaps: 0,
     fallback: undefined,
@@ -115,66 +116,50 @@ export async function ask<Id, V>(
   let { reply, token, generation } = first ?? (await askFirst(space, asking))
   for (;;) {
     if (reply === UNCONFIRMED || generation === UNCONFIRMED) {
-      dropLease(space, flight.key, token)
+      dropLease(space.parts, flight.key, token)
       return { kind: 'bypass', why: 'unavailable', fallback: asking.fallback }
     }
     asking.generation = generation
-    if (reply === null)
-      return {
-        kind: 'leased',
-        why: asking.fallback === undefined ? 'missing' : 'expired',
-        generation,
-        prefix: leaseText(token),
-        fallback: asking.fallback,
-      }
-    if (reply === REFUSED) return { kind: 'bypass', why: 'full', fallback: asking.fallback }
+    // What was seen before is gone, perhaps invalidated: it is nothing to fall back on.
+    if (reply === null) return { kind: 'leased', why: 'missing', generation, prefix: leaseText(token) }
+    if (reply === REFUSED) return { kind: 'bypass', why: 'full' }
     const judged = await judge(space, asking, reply)
     if (judged !== 'busy' && judged !== 'again') return judged
     if (judged === 'busy' && !(await pause(space, asking)))
       return { kind: 'bypass', why: 'busy', fallback: asking.fallback }
     if (queue.holds(flight.key)) return { kind: 'bypass', why: 'queued' }
     token = clock.token()
-    reply = await lease(space, asking, token)
+    reply = await lease(space, flight.key, token, leftMs(space.parts, asking))
   }
 }
 
 /** The first command, and beside it the generation where it has to be read: one round trip. */
 async function askFirst<Id, V>(space: Space<Id, V>, asking: Asking<V>): Promise<FirstReply> {
   const token = space.parts.clock.token()
-  const reading = generationFor(space, asking.strong)
-  const reply = await lease(space, asking, token)
+  const reading = generationFor(space, asking.strong, asking.flight.beganAtMs)
+  const reply = await lease(space, asking.flight.key, token, space.parts.options.sharedTimeoutMs)
   return { reply, token, generation: typeof reading === 'string' ? reading : await reading }
 }
 
-async function lease<Id, V>(
-  space: Space<Id, V>,
-  asking: Asking<V>,
+function lease<Id, V>(
+  { parts }: Space<Id, V>,
+  key: string,
   token: string,
+  limitMs: number,
 ): Promise<LeaseReply | typeof UNCONFIRMED> {
-  const { access, options } = space.parts
-  const { key } = asking.flight
-  return spend(space, asking, limitMs =>
-    access.run(
-      () => access.store.lease(key, token, options.leaseMs),
-      limitMs,
-      late => {
-        if (late === null) dropLease(space, key, token)
-      },
-    ),
+  const { access, options } = parts
+  return access.run(
+    () => access.store.lease(key, token, options.leaseMs),
+    limitMs,
+    late => {
+      if (late === null) dropLease(parts, key, token)
+    },
   )
 }
 
-/** Runs one command on what is left of the read's time for the shared store. */
-async function spend<Id, V, T>(
-  { parts }: Space<Id, V>,
-  asking: Asking<V>,
-  run: (limitMs: number) => Promise<T>,
-): Promise<T> {
-  const sentMs = parts.clock.nowMs()
-  const reply = await run(Math.max(1, asking.leftMs))
-  asking.leftMs -= parts.clock.nowMs() - sentMs
-  return reply
-}
+/** What is left of the read's time for the shared store. */
+const leftMs = <V>({ clock }: Parts, asking: Asking<V>): number =>
+  Math.max(1, asking.deadlineMs - clock.nowMs())
 
 /** What to make of a register that is not absent. */
 async function judge<Id, V>(
@@ -183,6 +168,7 @@ async function judge<Id, V>(
   text: string,
 ): Promise<Asked<V> | 'busy' | 'again'> {
   const register = parseRegister(text)
+  asking.fallback = undefined
   switch (register.state) {
     case 'lease':
       return 'busy'
@@ -224,24 +210,30 @@ async function judgeValue<Id, V>(
     return swapForLease(space, asking, seen, 'unreadable')
   }
   const storeNowMs = space.parts.stream.storeNowMs()
-  const leftMs = register.softExpiryMs - storeNowMs
-  if (leftMs > 0)
-    return { kind: 'found', register, opened, why: 'fresh', refresh: refreshesAhead(space, register, leftMs) }
+  const freshMs = register.softExpiryMs - storeNowMs
+  if (freshMs > 0)
+    return {
+      kind: 'found',
+      register,
+      opened,
+      why: 'fresh',
+      refresh: refreshesAhead(space, register, freshMs),
+    }
   const claimStands = register.claimUntilMs > storeNowMs
-  if (!asking.strong && -leftMs < space.options.staleMs)
+  if (!asking.strong && -freshMs < space.options.staleMs)
     return { kind: 'found', register, opened, why: 'stale', refresh: !claimStands }
   asking.fallback =
-    !asking.strong && -leftMs < space.options.staleIfErrorMs ? { register, opened } : undefined
+    !asking.strong && -freshMs < space.options.staleIfErrorMs ? { register, opened } : undefined
   return claimStands ? 'busy' : claim(space, asking, register)
 }
 
 function refreshesAhead<Id, V>(
   { options, parts }: Space<Id, V>,
   register: ValueRegister,
-  leftMs: number,
+  freshMs: number,
 ): boolean {
   if (options.refreshAhead === undefined) return false
-  return register.costMs * options.refreshAhead * -Math.log(1 - parts.clock.random()) >= leftMs
+  return register.costMs * options.refreshAhead * -Math.log(1 - parts.clock.random()) >= freshMs
 }
 
 /** Puts our lease in the place of a value that nobody should find any more, if it is still there. */
@@ -255,15 +247,13 @@ async function swapForLease<Id, V>(
   const { key } = asking.flight
   if (++asking.swaps > SWAP_ATTEMPTS) return { kind: 'bypass', why }
   const token = clock.token()
-  const swapped = await spend(space, asking, limitMs =>
-    access.run(
-      () => access.store.swap(key, seen, token, options.leaseMs),
-      limitMs,
-      late => late && dropLease(space, key, token),
-    ),
+  const swapped = await access.run(
+    () => access.store.swap(key, seen, token, options.leaseMs),
+    leftMs(space.parts, asking),
+    late => late && dropLease(space.parts, key, token),
   )
   if (swapped === UNCONFIRMED) {
-    dropLease(space, key, token)
+    dropLease(space.parts, key, token)
     return { kind: 'bypass', why: 'unavailable' }
   }
   return swapped ? { kind: 'leased', why, generation: asking.generation, prefix: leaseText(token) } : 'again'
@@ -287,12 +277,10 @@ async function claim<Id, V>(
     claim: { nonce, token },
     fallback: asking.fallback,
   }
-  const claimed = await spend(space, asking, limitMs =>
-    access.run(
-      () => access.store.claim(key, nonce, token, options.leaseMs),
-      limitMs,
-      late => late && giveBack(space, key, leased),
-    ),
+  const claimed = await access.run(
+    () => access.store.claim(key, nonce, token, options.leaseMs),
+    leftMs(space.parts, asking),
+    late => late && giveBack(space, key, leased),
   )
   if (claimed === true) return leased
   if (claimed === false) return 'busy'
@@ -310,10 +298,11 @@ async function pause<Id, V>(space: Space<Id, V>, asking: Asking<V>): Promise<boo
   const { clock, options } = space.parts
   const usualMs =
     space.usualCostMs === undefined ? options.busyWaitMs : Math.max(LEAST_BUSY_WAIT_MS, 2 * space.usualCostMs)
-  const leftMs = Math.min(options.busyWaitMs, usualMs) - asking.waitedMs
-  if (leftMs <= 0) return false
+  const mostMs = Math.min(options.busyWaitMs, usualMs) - asking.waitedMs
+  if (mostMs <= 0) return false
   const steadyMs = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS + asking.waitedMs / 2)
-  const pauseMs = Math.min(leftMs, steadyMs * (0.5 + clock.random()))
+  const pauseMs = Math.min(mostMs, steadyMs * (0.5 + clock.random()))
+  const unspentMs = asking.deadlineMs - clock.nowMs()
   const { signal } = asking.flight.abort
   await new Promise<void>((resolve, reject) => {
     const giveUp = () => {
@@ -328,6 +317,7 @@ async function pause<Id, V>(space: Space<Id, V>, asking: Asking<V>): Promise<boo
     signal.addEventListener('abort', giveUp, { once: true })
   })
   asking.waitedMs += pauseMs
+  asking.deadlineMs = clock.nowMs() + unspentMs
   return true
 }
 
@@ -346,8 +336,8 @@ export function giveBack<Id, V>(space: Space<Id, V>, key: string, asked: Asked<V
   )
 }
 
-function dropLease<Id, V>(space: Space<Id, V>, key: string, token: string): void {
-  const { access, background } = space.parts
+/** Gives back a lease that may have been granted. */
+export function dropLease({ access, background }: Parts, key: string, token: string): void {
   background(access.run(() => access.store.drop(key, { prefix: leaseText(token) })).then(() => {}))
 }
 

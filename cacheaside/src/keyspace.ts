@@ -47,9 +47,9 @@ export interface ReadResult<V> {
 }
 
 /** How one keyspace's write is done. */
-export interface KeyspaceWriteOptions<T> extends Omit<WriteOptions<T>, 'writeThrough'> {
+export interface KeyspaceWriteOptions<T, V> extends Omit<WriteOptions<T>, 'writeThrough'> {
   /** Whether the value that the function returns, the committed row or `undefined`, is stored at the release. @defaultValue false */
-  readonly writeThrough?: boolean
+  readonly writeThrough?: [T] extends [V | undefined] ? boolean : false
 }
 
 /**
@@ -183,7 +183,7 @@ export class Keyspace<Id, V> {
   write<T>(
     id: Id,
     commit: (context: WriteContext) => Promise<T> | T,
-    options: KeyspaceWriteOptions<T> = {},
+    options: KeyspaceWriteOptions<T, V> = {},
   ): Promise<WriteResult<T>> {
     const { writeThrough, unguarded, commitInDoubt } = options
     const own: WriteOptions<T> = {

@@ -1,4 +1,4 @@
-import { type Asked, ask, generationFor, giveBack, isBusy, mustBypass } from './ask.ts'
+import { type Asked, ask, dropLease, generationFor, giveBack, isBusy, mustBypass } from './ask.ts'
 import { load } from './load.ts'
 import type { Flight } from './local/single-flight.ts'
 import {
@@ -61,10 +61,10 @@ interface Leg<Id> {
 /** Step 3 for all keys in one round trip, then each on its way. Never rejects, the flights do. */
 async function flyTogether<Id, V>(space: Space<Id, V>, legs: readonly Leg<Id>[]): Promise<void> {
   const { parts } = space
-  const beganMs = parts.clock.nowMs()
+  const beganMs = legs[0]!.flight.beganAtMs
   const requests = legs.map(({ flight }) => ({ key: flight.key, token: parts.clock.token() }))
   const asks = legs.some(({ flight }) => mustBypass(space, flight.key) === undefined)
-  const reading = asks ? generationFor(space, legs[0]!.strong) : UNCONFIRMED
+  const reading = asks ? generationFor(space, legs[0]!.strong, legs[0]!.flight.beganAtMs) : UNCONFIRMED
   const replies = asks ? await leaseAll(space, requests) : UNCONFIRMED
   const generation = await reading
   const asked = legs.map(({ flight, strong }, i) => {
@@ -94,14 +94,10 @@ function leaseAll<Id, V>(
   return access.run(
     () => access.store.leaseMany(requests, options.leaseMs),
     undefined,
-    late =>
-      late.forEach((reply, i) => {
-        const { key, token } = requests[i]!
-        if (reply === null)
-          space.parts.background(
-            access.run(() => access.store.drop(key, { prefix: 'L' + token })).then(() => {}),
-          )
-      }),
+    late => {
+      for (const [i, { key, token }] of requests.entries())
+        if (late[i] === null) dropLease(space.parts, key, token)
+    },
   )
 }
 

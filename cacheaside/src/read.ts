@@ -138,10 +138,9 @@ export async function fly<Id, V>(
   first?: FirstReply,
 ): Promise<void> {
   const { flights, clock } = space.parts
-  const beganMs = clock.nowMs()
   try {
     const asked = await ask(space, flight, strong, first)
-    const sharedMs = clock.nowMs() - beganMs
+    const sharedMs = clock.nowMs() - flight.beganAtMs
     if (asked.kind === 'found') answerFound(space, flight, id, asked, sharedMs)
     else await fromOrigin(space, flight, asked, sharedMs, id)
   } catch (error) {
@@ -174,16 +173,15 @@ function foundAnswer<Id, V>(
   sharedMs: number,
   loadMs = 0,
 ): Answer<V> {
-  const { clock, stream } = space.parts
-  const oursLessStores = clock.nowMs() - stream.storeNowMs()
+  const { stream } = space.parts
   return {
     opened,
     absent: register.text === undefined,
     from: 'shared',
     why,
     kept: true,
-    filledAtMs: register.filledAtMs + oursLessStores,
-    freshUntilMs: register.softExpiryMs + oursLessStores,
+    filledAtMs: stream.oursFromStores(register.filledAtMs),
+    freshUntilMs: stream.oursFromStores(register.softExpiryMs),
     sharedMs,
     loadMs,
   }

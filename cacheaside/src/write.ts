@@ -127,8 +127,7 @@ export async function invalidate(
   for (const key of keys) forget(key)
   const applied = await Promise.all(
     keys.map(async key => {
-      // What is queued already is retried with its tokens; passing it by would leave a guard of ours standing.
-      const reply = queue.holds(key) ? UNCONFIRMED : await access.run(() => access.store.invalidate(key))
+      const reply = await access.run(() => access.store.invalidate(key))
       if (reply === UNCONFIRMED) queue.add(key)
       report(parts, key, reply !== UNCONFIRMED, false)
       forget(key)
@@ -181,7 +180,7 @@ class WriteSession {
   /** Guards those of the keys that are not guarded yet. */
   guard(keys: readonly Key[]): Promise<void> {
     if (this.#ended) throw new Error('guard() was called after the write had ended: the key is not guarded')
-    const added = keys.filter(key => !this.#guards.has(key)).map(key => this.#open(key))
+    const added = [...new Set(keys)].filter(key => !this.#guards.has(key)).map(key => this.#open(key))
     const work = Promise.all(added.map(guarded => this.#confirm(guarded))).then(() => {
       if (this.#unguarded === 'proceed' || added.every(({ intact }) => intact)) return
       const names = added.filter(({ intact }) => !intact).map(({ key }) => key)

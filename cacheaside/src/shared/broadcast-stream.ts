@@ -70,7 +70,7 @@ export class BroadcastStream {
       invalidated: key => owner.invalidated(key),
       keyspaceInvalidated: keyspace => this.#keyspaceInvalidated(keyspace),
       heartbeat: text => this.#heard(text),
-      interrupted: reason => this.#lost(reason),
+      interrupted: reason => this.#interrupted(reason),
     })
     if (access.store.synchronous) this.#askTime()
     else this.#beat()
@@ -85,13 +85,18 @@ export class BroadcastStream {
   proven(nowMs: number): boolean {
     if (this.#access.store.synchronous) return true
     if (nowMs - this.#proofMs <= this.#maxStaleMs) return true
-    this.#lost('silence')
+    this.#silent()
     return false
   }
 
   /** The store's time now, as well as this process knows it; never a matter of safety. */
   storeNowMs(): number {
     return this.#offsetMs === undefined ? this.#clock.epochMs() : this.#clock.nowMs() + this.#offsetMs
+  }
+
+  /** A moment by the store's clock, by this process's `nowMs`. */
+  oursFromStores(timeMs: number): number {
+    return timeMs - (this.#offsetMs ?? this.#clock.epochMs() - this.#clock.nowMs())
   }
 
   /** Keeps a copy of this keyspace's generation from now on. Default reads may use it while the stream is proven. */
@@ -188,11 +193,11 @@ export class BroadcastStream {
     const beat = this.#sent.get(text)
     if (beat === undefined || !beat.heard || beat.reply === undefined) return
     this.#sent.delete(text)
+    if (beat.sentMs <= this.#proofMs) return
     beat.names.forEach((name, i) => {
       const copy = this.#generations.get(name)!
       if (copy.epoch === beat.epochs[i]) this.#setGeneration(name, copy, beat.reply!.generations[i]!)
     })
-    if (beat.sentMs <= this.#proofMs) return
     this.#proofMs = beat.sentMs
     if (this.#proven) return
     this.#proven = true
@@ -202,14 +207,24 @@ export class BroadcastStream {
   }
 
   /**
-   * Nothing sent so far proves anything any more: a heartbeat sent before the interruption and heard after it says
-   * nothing of the messages in between.
+   * The proof has run out: what is kept here may have missed a message. Heartbeats on their way still prove what
+   * they prove when they are heard, because the connection has kept the order.
    */
-  #lost(reason: string): void {
+  #silent(): void {
+    if (!this.#proven) return
+    this.#proven = false
+    this.#emit({ type: 'stream', state: 'unproven', reason: 'silence' })
+    this.#owner.interrupted()
+  }
+
+  /**
+   * Messages may have been lost, at once and without a doubt. A heartbeat sent before that and heard after it says
+   * nothing of the messages in between, and the generations may be those of another store.
+   */
+  #interrupted(reason: string): void {
     this.#sent.clear()
     this.#proofMs = Number.NEGATIVE_INFINITY
-    if (reason !== 'silence') for (const copy of this.#generations.values()) this.#forget(copy)
-    if (!this.#proven && reason === 'silence') return
+    for (const copy of this.#generations.values()) this.#forget(copy)
     if (this.#proven) this.#emit({ type: 'stream', state: 'unproven', reason })
     this.#proven = this.#access.store.synchronous
     this.#owner.interrupted()

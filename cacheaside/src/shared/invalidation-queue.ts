@@ -9,9 +9,11 @@ const AT_ONCE = 64
 
 /** Something that waits to be applied. */
 interface Pending {
-  /** Tokens of guards to be released; without any, the key is invalidated. */
+  /** Tokens of guards to be released when it is done for the last time. */
   readonly tokens: Set<string>
-  /** It is not done before this moment: until then a commit in doubt may still happen. */
+  /** When to try next. */
+  nextMs: number
+  /** It is not done for the last time before this moment: until then a commit in doubt may still happen. */
   dueMs: number
   /** Grows with every addition, so that an attempt does not take out what came after it began. */
   additions: number
@@ -60,7 +62,8 @@ export class InvalidationQueue {
    * Takes over a release or an invalidation.
    *
    * @param token - The guard's token that ends with it.
-   * @param delayMs - Not to be done before this many milliseconds have passed.
+   * @param delayMs - Not to be done before this many milliseconds have passed. An earlier invalidation of the same
+   *   key does not wait for it: the key is invalidated at once, and again then.
    */
   add(key: string, token?: string, delayMs = 0): void {
     const dueMs = this.#clock.nowMs() + delayMs
@@ -76,7 +79,7 @@ export class InvalidationQueue {
         this.#collapse(keyspace, key, dueMs)
         return
       }
-      pending = { tokens: new Set(), dueMs, additions: 0 }
+      pending = { tokens: new Set(), nextMs: dueMs, dueMs, additions: 0 }
       this.#keys.set(key, pending)
     }
     if (token !== undefined) pending.tokens.add(token)
@@ -87,7 +90,7 @@ export class InvalidationQueue {
   addKeyspace(keyspace: string, dueMs = this.#clock.nowMs()): void {
     let pending = this.#keyspaces.get(keyspace)
     if (pending === undefined) {
-      pending = { tokens: new Set(), dueMs, additions: 0 }
+      pending = { tokens: new Set(), nextMs: dueMs, dueMs, additions: 0 }
       this.#keyspaces.set(keyspace, pending)
     }
     this.#join(pending, dueMs)
@@ -107,8 +110,9 @@ export class InvalidationQueue {
 
   #join(pending: Pending, dueMs: number): void {
     pending.additions++
+    pending.nextMs = Math.min(pending.nextMs, dueMs)
     pending.dueMs = Math.max(pending.dueMs, dueMs)
-    this.#schedule(pending.dueMs)
+    this.#schedule(pending.nextMs)
   }
 
   #collapse(keyspace: string, newcomer: string, dueMs: number): void {
@@ -121,9 +125,8 @@ export class InvalidationQueue {
     }
     this.#emit({ type: 'invalidation', keyspace, key: newcomer, outcome: 'collapsed', stored: false })
     this.#emit({ type: 'keyspace-invalidation', keyspace, outcome: 'queued' })
+    this.addKeyspace(keyspace)
     this.addKeyspace(keyspace, latestMs)
-    // One of them may be in doubt until later; the others need not wait for it.
-    this.#schedule(this.#clock.nowMs())
   }
 
   #schedule(dueMs: number): void {
@@ -140,53 +143,67 @@ export class InvalidationQueue {
 
   async #work(): Promise<void> {
     const nowMs = this.#clock.nowMs()
-    const due = [...this.#keys].filter(([, pending]) => pending.dueMs <= nowMs)
+    const ready = ([, { nextMs }]: [string, Pending]) => nextMs <= nowMs
+    const attempts = [
+      ...[...this.#keyspaces].filter(ready).map(one => () => this.#applyToKeyspace(...one)),
+      ...[...this.#keys].filter(ready).map(one => () => this.#applyToKey(...one)),
+    ]
     let allApplied = true
-    for (const [keyspace, pending] of this.#keyspaces) {
-      if (!(await this.#applyToKeyspace(keyspace, pending))) allApplied = false
-    }
-    for (let at = 0; at < due.length && allApplied; at += AT_ONCE) {
-      const attempts = due.slice(at, at + AT_ONCE).map(([key, pending]) => this.#applyToKey(key, pending))
-      allApplied = (await Promise.all(attempts)).every(Boolean)
+    for (let at = 0; at < attempts.length && allApplied; at += AT_ONCE) {
+      const replies = await Promise.all(attempts.slice(at, at + AT_ONCE).map(attempt => attempt()))
+      allApplied = replies.every(Boolean)
     }
     this.#retryMs = allApplied ? RETRY_FIRST_MS : Math.min(RETRY_MOST_MS, this.#retryMs * 2)
     this.#scheduleNext()
   }
 
   #scheduleNext(): void {
-    const soonestRetryMs = this.#clock.nowMs() + this.#retryMs * (0.5 + this.#clock.random() / 2)
-    let next = Number.POSITIVE_INFINITY
-    for (const { dueMs } of this.#keys.values()) next = Math.min(next, dueMs)
-    for (const { dueMs } of this.#keyspaces.values()) next = Math.min(next, dueMs)
-    if (next !== Number.POSITIVE_INFINITY) this.#schedule(Math.max(next, soonestRetryMs))
+    const retryMs = this.#clock.nowMs() + this.#retryMs * (0.5 + this.#clock.random() / 2)
+    let nextMs = Number.POSITIVE_INFINITY
+    for (const pending of this.#keys.values()) nextMs = Math.min(nextMs, pending.nextMs)
+    for (const pending of this.#keyspaces.values()) nextMs = Math.min(nextMs, pending.nextMs)
+    if (nextMs !== Number.POSITIVE_INFINITY) this.#schedule(Math.max(nextMs, retryMs))
   }
 
   async #applyToKey(key: string, pending: Pending): Promise<boolean> {
     const { additions } = pending
-    const tokens = [...pending.tokens]
-    const store = this.#access.store
-    const attempts =
-      tokens.length === 0
-        ? [this.#access.run(() => store.invalidate(key))]
-        : tokens.map(token => this.#access.run(() => store.release(key, token)))
-    const replies: unknown[] = await Promise.all(attempts)
-    if (replies.includes(UNCONFIRMED)) return false
-    if (pending.additions !== additions) return true
-    if (this.#keys.get(key) === pending) this.#keys.delete(key)
-    this.#emit({ type: 'invalidation', keyspace: keyspaceOf(key), key, outcome: 'late', stored: false })
+    const last = pending.dueMs <= this.#clock.nowMs()
+    const tokens = last ? [...pending.tokens] : []
+    const { store } = this.#access
+    const attempts: Promise<unknown>[] = tokens.map(token =>
+      this.#access.run(() => store.release(key, token)),
+    )
+    if (tokens.length === 0) attempts.push(this.#access.run(() => store.invalidate(key)))
+    if ((await Promise.all(attempts)).includes(UNCONFIRMED)) return false
+    if (this.#settle(this.#keys, key, pending, additions, last)) {
+      this.#emit({ type: 'invalidation', keyspace: keyspaceOf(key), key, outcome: 'late', stored: false })
+    }
     return true
   }
 
   async #applyToKeyspace(keyspace: string, pending: Pending): Promise<boolean> {
     const { additions } = pending
-    const beganMs = this.#clock.nowMs()
-    const reply = await this.#access.run(() =>
-      this.#access.store.invalidateKeyspace(keyspace, this.#clock.token()),
-    )
+    const last = pending.dueMs <= this.#clock.nowMs()
+    const { store } = this.#access
+    const reply = await this.#access.run(() => store.invalidateKeyspace(keyspace, this.#clock.token()))
     if (reply === UNCONFIRMED) return false
-    if (pending.additions !== additions || pending.dueMs > beganMs) return true
-    if (this.#keyspaces.get(keyspace) === pending) this.#keyspaces.delete(keyspace)
-    this.#emit({ type: 'keyspace-invalidation', keyspace, outcome: 'late' })
+    if (this.#settle(this.#keyspaces, keyspace, pending, additions, last)) {
+      this.#emit({ type: 'keyspace-invalidation', keyspace, outcome: 'late' })
+    }
     return true
+  }
+
+  /** Takes out what has been applied for the last time, if nothing was added meanwhile. */
+  #settle(
+    all: Map<string, Pending>,
+    name: string,
+    pending: Pending,
+    additions: number,
+    last: boolean,
+  ): boolean {
+    if (pending.additions !== additions) return false
+    if (last) return all.get(name) === pending && all.delete(name)
+    pending.nextMs = pending.dueMs
+    return false
   }
 }

@@ -1,0 +1,178 @@
+import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
+import { clockOver, systemClock, TOKEN_LENGTH } from '../../src/base/clock.ts'
+
+/** Two clocks that a test moves: the monotonic one, and the wall clock in its whole milliseconds. */
+function scripted() {
+  let monotonicMs = 5000.25
+  let wallMs = 1_700_000_000_000.75
+  const clock = clockOver({ monotonicMs: () => monotonicMs, wallMs: () => Math.floor(wallMs) })
+  return {
+    clock,
+    pass(ms: number) {
+      monotonicMs += ms
+      wallMs += ms
+    },
+    /** The machine sleeps: the monotonic clock of Linux stands still. */
+    sleep(ms: number) {
+      wallMs += ms
+    },
+    /** The process is stopped with a wall clock that stands still, as in some virtual machines. */
+    freezeWall(ms: number) {
+      monotonicMs += ms
+    },
+    setWall(byMs: number) {
+      wallMs += byMs
+    },
+  }
+}
+
+describe('clockOver', () => {
+  it('counts ordinary time', () => {
+    const { clock, pass } = scripted()
+    const before = clock.nowMs()
+    for (let i = 0; i < 100; i++) pass(37)
+    expect(clock.nowMs() - before).toBeGreaterThanOrEqual(3700)
+    expect(clock.nowMs() - before).toBeLessThan(3702)
+  })
+
+  it('never goes back, whatever the wall clock does', () => {
+    const { clock, pass, setWall } = scripted()
+    let last = clock.nowMs()
+    for (const jump of [-1, -3_600_000, 10, -500, 86_400_000, -86_400_000, -999, 0, -1001]) {
+      for (let i = 0; i < 5; i++) {
+        pass(i * 100)
+        const now = clock.nowMs()
+        expect(now).toBeGreaterThanOrEqual(last)
+        last = now
+      }
+      setWall(jump)
+      expect(clock.nowMs()).toBeGreaterThanOrEqual(last)
+    }
+  })
+
+  it('never lets less time pass than the monotonic clock does, even when the wall clock is set back', () => {
+    const { clock, pass, setWall } = scripted()
+    const before = clock.nowMs()
+    for (let i = 0; i < 100; i++) {
+      pass(100)
+      setWall(-50)
+      expect(clock.nowMs() - before).toBeGreaterThanOrEqual((i + 1) * 100 - 1e-6)
+    }
+  })
+
+  it('counts sleep that only the wall clock has seen', () => {
+    const { clock, pass, sleep } = scripted()
+    const before = clock.nowMs()
+    pass(400)
+    sleep(60_000)
+    expect(clock.nowMs() - before).toBeGreaterThanOrEqual(60_400 - 1)
+    pass(10)
+    expect(clock.nowMs() - before).toBeGreaterThanOrEqual(60_410 - 2)
+  })
+
+  it('counts time that only the monotonic clock has seen', () => {
+    const { clock, freezeWall } = scripted()
+    const before = clock.nowMs()
+    freezeWall(2500)
+    expect(clock.nowMs() - before).toBe(2500)
+  })
+
+  it('counts sleep that comes after the wall clock was set back', () => {
+    const { clock, pass, setWall, sleep } = scripted()
+    const before = clock.nowMs()
+    pass(5000)
+    clock.nowMs()
+    setWall(-3_600_000)
+    clock.nowMs()
+    pass(50)
+    clock.nowMs()
+    sleep(10_000)
+    expect(clock.nowMs() - before).toBeGreaterThanOrEqual(15_050 - 2)
+  })
+
+  it('does not run fast when it is read often', () => {
+    const { clock, pass } = scripted()
+    const before = clock.nowMs()
+    for (let i = 0; i < 200_000; i++) {
+      pass(0.1)
+      clock.nowMs()
+    }
+    const elapsed = clock.nowMs() - before
+    expect(elapsed).toBeGreaterThanOrEqual(20_000 - 1e-3)
+    // At most a rounding of the wall clock, a millisecond, per second.
+    expect(elapsed).toBeLessThan(20_000 + 25)
+  })
+
+  it('tells the wall time as it is', () => {
+    const { clock, setWall } = scripted()
+    expect(clock.epochMs()).toBe(1_700_000_000_000)
+    setWall(-60_000)
+    expect(clock.epochMs()).toBe(1_699_999_940_000)
+  })
+})
+
+describe('clockOver with timers', () => {
+  beforeEach(() => {
+    vi.useFakeTimers()
+  })
+  afterEach(() => {
+    vi.useRealTimers()
+  })
+
+  it('coarseMs remembers one reading until the event loop turns', () => {
+    const { clock, pass } = scripted()
+    const first = clock.coarseMs()
+    pass(50)
+    expect(clock.coarseMs()).toBe(first)
+    expect(clock.nowMs()).toBeGreaterThan(first)
+    vi.advanceTimersByTime(1)
+    expect(clock.coarseMs()).toBeGreaterThanOrEqual(first + 50)
+    vi.advanceTimersByTime(1)
+    pass(50)
+    expect(clock.coarseMs()).toBeGreaterThanOrEqual(first + 100)
+  })
+
+  it('coarseMs keeps one timer at most', () => {
+    const { clock } = scripted()
+    for (let i = 0; i < 100; i++) clock.coarseMs()
+    expect(vi.getTimerCount()).toBe(1)
+    vi.advanceTimersByTime(1)
+    expect(vi.getTimerCount()).toBe(0)
+  })
+
+  it('after runs once, not before its time, unless it is cancelled', () => {
+    const { clock } = scripted()
+    const ran: string[] = []
+    clock.after(100, () => ran.push('kept'))
+    const cancelled = clock.after(50, () => ran.push('cancelled'))
+    vi.advanceTimersByTime(49)
+    cancelled.cancel()
+    vi.advanceTimersByTime(50)
+    expect(ran).toEqual([])
+    vi.advanceTimersByTime(1000)
+    expect(ran).toEqual(['kept'])
+    cancelled.cancel()
+  })
+})
+
+describe('systemClock', () => {
+  it('gives tokens of 96 bits that never repeat, in characters that any key may hold', () => {
+    const tokens = Array.from({ length: 20_000 }, () => systemClock.token())
+    expect(new Set(tokens).size).toBe(tokens.length)
+    for (const token of tokens) expect(token).toMatch(/^[\w-]+$/)
+    expect(new Set(tokens.map(token => token.length))).toEqual(new Set([TOKEN_LENGTH]))
+    // Every bit is set in about half of them: no byte of the pool is used twice or left out.
+    for (let bit = 0; bit < 96; bit++) {
+      const set = tokens.filter(token => Buffer.from(token, 'base64url')[bit >> 3]! & (1 << (bit & 7))).length
+      expect(Math.abs(set - 10_000)).toBeLessThan(600)
+    }
+  })
+
+  it('tells the time of the machine', () => {
+    expect(Math.abs(systemClock.epochMs() - Date.now())).toBeLessThan(1000)
+    const before = systemClock.nowMs()
+    expect(systemClock.nowMs()).toBeGreaterThanOrEqual(before)
+    expect(systemClock.random()).toBeLessThan(1)
+    expect(systemClock.random()).toBeGreaterThanOrEqual(0)
+  })
+})

@@ -1,0 +1,218 @@
+import fc from 'fast-check'
+import { describe, expect, it } from 'vitest'
+import {
+  claimPrefix,
+  guardText,
+  leaseText,
+  MAX_SHAPE,
+  parseRegister,
+  valuePrefix,
+  valueText,
+  withClaim,
+} from '../../src/shared/register.ts'
+import type { Fill } from '../../src/shared/shared-store.ts'
+
+const NOW_MS = 1_893_456_000_123
+
+const token = fc
+  .uint8Array({ minLength: 12, maxLength: 12 })
+  .map(bytes => Buffer.from(bytes).toString('base64url'))
+const timeMs = fc.integer({ min: 0, max: 9_999_999_999_999 })
+const text = fc.string({ unit: 'binary', maxLength: 200 })
+const fill: fc.Arbitrary<Fill> = fc.record({
+  generation: token,
+  shape: fc.nat(MAX_SHAPE),
+  freshMs: fc.nat(10 ** 11),
+  staleMs: fc.nat(10 ** 11),
+  costMs: fc.nat(10 ** 8 - 1),
+  text: fc.option(text, { nil: undefined }),
+})
+
+const check = (property: fc.IProperty<never> | fc.IRawProperty<unknown>) =>
+  fc.assert(property as fc.IRawProperty<unknown>, { numRuns: 2000 })
+
+describe('parseRegister', () => {
+  it('reads back a value as it was written', () => {
+    check(
+      fc.property(token, fill, (nonce, value) => {
+        expect(parseRegister(valueText(nonce, value, NOW_MS))).toEqual({
+          state: 'value',
+          nonce,
+          claimUntilMs: 0,
+          generation: value.generation,
+          shape: value.shape,
+          filledAtMs: NOW_MS,
+          softExpiryMs: NOW_MS + value.freshMs,
+          costMs: value.costMs,
+          text: value.text,
+        })
+      }),
+    )
+  })
+
+  it('reads back a lease as it was written', () => {
+    check(
+      fc.property(token, mine => {
+        expect(parseRegister(leaseText(mine))).toEqual({ state: 'lease', token: mine })
+      }),
+    )
+  })
+
+  it('reads back a guard as it was written', () => {
+    const holders = fc.array(fc.record({ token, deadlineMs: timeMs }), { minLength: 1, maxLength: 8 })
+    check(
+      fc.property(fc.boolean(), holders, (dirty, writers) => {
+        expect(parseRegister(guardText(dirty, writers))).toEqual({ state: 'guard', dirty, holders: writers })
+      }),
+    )
+  })
+
+  it('reads any text without an error', () => {
+    const states = ['value', 'lease', 'guard', 'unreadable']
+    check(
+      fc.property(fc.constantFrom('', 'V', 'L', 'W', 'W0', 'W1', 'X'), text, (first, rest) => {
+        expect(states).toContain(parseRegister(first + rest).state)
+      }),
+    )
+  })
+
+  it('finds unreadable whatever does not begin as one of the three', () => {
+    check(
+      fc.property(text, garbage => {
+        fc.pre(!/^[VLW]/.test(garbage))
+        expect(parseRegister(garbage)).toEqual({ state: 'unreadable' })
+      }),
+    )
+  })
+
+  it('finds unreadable a lease of any other length', () => {
+    check(
+      fc.property(text, garbage => {
+        fc.pre(garbage.length !== 16)
+        expect(parseRegister(`L${garbage}`)).toEqual({ state: 'unreadable' })
+      }),
+    )
+  })
+
+  it('finds unreadable a guard that is cut short or goes on', () => {
+    const whole = guardText(false, [
+      { token: 'Anna____________', deadlineMs: NOW_MS },
+      { token: 'Bert____________', deadlineMs: NOW_MS },
+    ])
+    for (let length = 1; length < whole.length; length++) {
+      const isWhole = length === 2 + 16 + 13
+      expect(parseRegister(whole.slice(0, length)).state).toBe(isWhole ? 'guard' : 'unreadable')
+    }
+    expect(parseRegister(`${whole}x`).state).toBe('unreadable')
+    expect(parseRegister(`W2${whole.slice(2)}`).state).toBe('unreadable')
+    expect(parseRegister('W0').state).toBe('unreadable')
+  })
+
+  it('finds unreadable a value that is cut short before its text', () => {
+    const value = { generation: 'generation______', shape: 1, freshMs: 5, staleMs: 0, costMs: 2, text: '' }
+    const whole = valueText('nonce___________', value, NOW_MS)
+    for (let length = 1; length < whole.length; length++) {
+      expect(parseRegister(whole.slice(0, length)).state).toBe('unreadable')
+    }
+    expect(parseRegister(whole).state).toBe('value')
+  })
+
+  it('finds unreadable a value whose mark of absence is followed by anything', () => {
+    const value = {
+      generation: 'generation______',
+      shape: 1,
+      freshMs: 5,
+      staleMs: 0,
+      costMs: 2,
+      text: undefined,
+    }
+    const whole = valueText('nonce___________', value, NOW_MS)
+    expect(parseRegister(whole).state).toBe('value')
+    expect(parseRegister(`${whole}x`).state).toBe('unreadable')
+  })
+
+  it('finds unreadable a number that holds anything but digits', () => {
+    const value = { generation: 'generation______', shape: 1, freshMs: 5, staleMs: 0, costMs: 2, text: 'x' }
+    const whole = withClaim(valueText('nonce___________', value, NOW_MS), {
+      token: 'claimer_________',
+      untilMs: NOW_MS,
+    })
+    // Claim deadline, shape, fill time, soft expiry and cost, each with its first and its last character.
+    const numbers = [33, 45, 62, 67, 68, 80, 81, 93, 94, 101]
+    for (const at of numbers) {
+      for (const wrong of [' ', '-', '+', '.', 'e', '/', ':', '²', '٣', '\u0000', '😀'.slice(0, 1)]) {
+        const broken = whole.slice(0, at) + wrong + whole.slice(at + 1)
+        expect(parseRegister(broken), `character ${at} is ${JSON.stringify(wrong)}`).toEqual({
+          state: 'unreadable',
+        })
+      }
+    }
+    const guard = guardText(false, [{ token: 'Anna____________', deadlineMs: NOW_MS }])
+    for (const at of [18, 30]) {
+      expect(parseRegister(`${guard.slice(0, at)}x${guard.slice(at + 1)}`).state).toBe('unreadable')
+    }
+  })
+})
+
+describe('valueText', () => {
+  it('keeps a cost too large for its field as the largest that fits', () => {
+    check(
+      fc.property(token, fill, fc.double({ min: 10 ** 8, noNaN: true }), (nonce, value, costMs) => {
+        const register = parseRegister(valueText(nonce, { ...value, costMs }, NOW_MS))
+        expect(register).toMatchObject({ state: 'value', costMs: 10 ** 8 - 1, text: value.text })
+      }),
+    )
+  })
+
+  it('rounds fractions of a millisecond', () => {
+    const value = {
+      generation: 'generation______',
+      shape: 1,
+      freshMs: 0.5,
+      staleMs: 0,
+      costMs: 1.6,
+      text: 'x',
+    }
+    expect(parseRegister(valueText('nonce___________', value, NOW_MS + 0.4))).toMatchObject({
+      filledAtMs: NOW_MS,
+      softExpiryMs: NOW_MS + 1,
+      costMs: 2,
+    })
+  })
+})
+
+describe('withClaim', () => {
+  it('changes nothing but the claim, and can be undone', () => {
+    check(
+      fc.property(token, token, fill, timeMs, (nonce, claimer, value, untilMs) => {
+        const unclaimed = valueText(nonce, value, NOW_MS)
+        const claimed = withClaim(unclaimed, { token: claimer, untilMs })
+        expect(claimed.length).toBe(unclaimed.length)
+        expect(parseRegister(claimed)).toEqual({ ...parseRegister(unclaimed), claimUntilMs: untilMs })
+        expect(withClaim(claimed, undefined)).toBe(unclaimed)
+        expect(withClaim(claimed, { token: nonce, untilMs: 7 })).toBe(
+          withClaim(unclaimed, { token: nonce, untilMs: 7 }),
+        )
+      }),
+    )
+  })
+})
+
+describe('valuePrefix and claimPrefix', () => {
+  it('recognise their value and no other', () => {
+    check(
+      fc.property(token, token, token, token, fill, (nonce, other, claimer, rival, value) => {
+        fc.pre(nonce !== other && claimer !== rival)
+        const unclaimed = valueText(nonce, value, NOW_MS)
+        const claimed = withClaim(unclaimed, { token: claimer, untilMs: NOW_MS })
+        for (const register of [unclaimed, claimed]) {
+          expect(register.startsWith(valuePrefix(nonce))).toBe(true)
+          expect(register.startsWith(valuePrefix(other))).toBe(false)
+          expect(register.startsWith(claimPrefix(nonce, rival))).toBe(false)
+        }
+        expect(claimed.startsWith(claimPrefix(nonce, claimer))).toBe(true)
+        expect(unclaimed.startsWith(claimPrefix(nonce, claimer))).toBe(false)
+      }),
+    )
+  })
+})

@@ -1,0 +1,104 @@
+import { z } from 'zod'
+
+/**
+ * What goes over the wire: the schemas that requests are checked with, and that `/openapi.json` is made of. Nothing is
+ * coerced: `"31"` is not a number, and an unknown field is a mistake.
+ */
+
+const MAX_NAME_LENGTH = 255
+const MAX_INT8 = 2n ** 63n - 1n
+
+/**
+ * PostgreSQL counts characters, which are code points, and so does JSON Schema; the `length` of a string counts UTF-16
+ * units. It also cannot store NUL, and half a surrogate pair is no character in any encoding.
+ */
+function isSpellName(text: string): boolean {
+  if (text.length > 2 * MAX_NAME_LENGTH || text.includes('\0') || !text.isWellFormed()) return false
+  const length = [...text].length
+  return length >= 1 && length <= MAX_NAME_LENGTH
+}
+
+const NAME = `must be a text of 1 to ${MAX_NAME_LENGTH} characters, without NUL`
+const DAMAGE = 'must be a whole number from -2147483648 to 2147483647'
+
+const spellName = z
+  .string({ error: NAME })
+  .refine(isSpellName, { error: NAME })
+  .meta({ minLength: 1, maxLength: MAX_NAME_LENGTH, examples: ['Fireball'] })
+
+const damage = z
+  .int32({ error: DAMAGE })
+  .meta({ description: 'How much a hit costs; negative for a spell that heals.', examples: [30] })
+
+/** Digits without a sign, a leading zero or anything else, within the range of a bigint. */
+const digits = (pattern: RegExp, error: string) =>
+  z
+    .string({ error })
+    .regex(pattern, { error, abort: true })
+    .refine(text => BigInt(text) <= MAX_INT8, { error })
+
+const ID = `must be a whole number from 1 to ${MAX_INT8}`
+const AFTER = `must be a whole number from 0 to ${MAX_INT8}`
+const LIMIT = 'must be a whole number from 1 to 100'
+
+/** A spell, as every answer shows it. */
+export const spell = z
+  .strictObject({
+    // Never above 2^53 - 1: the table has that bound, so that a number here always names the row that it says.
+    id: z.int().min(1),
+    name: spellName,
+    damage,
+    created_at: z.iso.datetime().meta({ description: 'In UTC, to the millisecond.' }),
+    updated_at: z.iso.datetime().meta({ description: 'In UTC, to the millisecond.' }),
+  })
+  .meta({ id: 'Spell' })
+
+/** What a new spell is made of. */
+export const spellFields = z.strictObject({ name: spellName, damage }).meta({ id: 'NewSpell' })
+
+/** What can be changed. A name that is left out stays. */
+export const spellChange = z.strictObject({ damage, name: spellName.optional() }).meta({ id: 'SpellChange' })
+
+/** Which spell. An id that no spell can have, such as 9223372036854775807, is well-formed all the same. */
+export const spellPath = z.strictObject({ id: digits(/^[1-9]\d{0,18}$/, ID) })
+
+/** Which part of the list: at most `limit` spells with an id greater than `after`. */
+export const listQuery = z.strictObject({
+  after: digits(/^(0|[1-9]\d{0,18})$/, AFTER).default('0'),
+  limit: z
+    .string({ error: LIMIT })
+    .regex(/^([1-9]\d?|100)$/, { error: LIMIT })
+    .transform(Number)
+    .default(20),
+})
+
+/** What is wrong with one part of a request. */
+const flaw = z.strictObject({
+  detail: z.string(),
+  pointer: z.string().optional().meta({ description: 'Where in the body: a JSON Pointer as a URI fragment.' }),
+  parameter: z.string().optional().meta({ description: 'Which part of the path or the query.' }),
+})
+
+/**
+ * How every error is told.
+ * @see https://www.rfc-editor.org/rfc/rfc9457
+ */
+export const problem = z
+  .strictObject({
+    type: z.string(),
+    title: z.string(),
+    status: z.int(),
+    detail: z.string(),
+    instance: z.string(),
+    errors: z.array(flaw).optional(),
+  })
+  .meta({ id: 'Problem' })
+
+/** How a healthy process answers when it is asked. */
+export const health = z.strictObject({ status: z.enum(['alive', 'ready']) }).meta({ id: 'Health' })
+
+export type Spell = z.output<typeof spell>
+export type SpellFields = z.output<typeof spellFields>
+export type SpellChange = z.output<typeof spellChange>
+export type Problem = z.output<typeof problem>
+export type Flaw = z.output<typeof flaw>

@@ -1,0 +1,184 @@
+import type { Socket } from 'node:net'
+import swagger from '@fastify/swagger'
+import { type FastifyBaseLogger, type FastifyInstance, fastify } from 'fastify'
+import {
+  jsonSchemaTransform,
+  jsonSchemaTransformObject,
+  validatorCompiler,
+  type ZodTypeProvider,
+} from 'fastify-type-provider-zod'
+import { health, problem } from './api.ts'
+import { problemBody, sendError, sendProblem } from './problem.ts'
+import { spellRoutes } from './spell-routes.ts'
+import type { Spells } from './spells.ts'
+import { webPage } from './web-page.ts'
+
+/** What the application serves. */
+export interface Service {
+  readonly spells: Spells
+  /** Resolves if the database answers. */
+  ping(): Promise<unknown>
+}
+
+export interface AppOptions {
+  readonly log: FastifyBaseLogger
+  /** What to serve; `undefined` while that is still being made ready. */
+  readonly service: () => Service | undefined
+}
+
+const BODY_LIMIT_BYTES = 16 * 1024
+const REQUEST_TIMEOUT_MS = 30_000
+/** Longer than any path that Node lets through, so that an id of any length is judged by its schema. */
+const MAX_PARAM_LENGTH = 64 * 1024
+
+/** Spellbook over HTTP. It opens and closes nothing but its own port. */
+export async function createApp({ log, service }: AppOptions): Promise<FastifyInstance> {
+  const app = fastify({
+    loggerInstance: log,
+    disableRequestLogging: true,
+    bodyLimit: BODY_LIMIT_BYTES,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    return503OnClosing: false,
+    routerOptions: { maxParamLength: MAX_PARAM_LENGTH },
+    clientErrorHandler: answerClientError,
+    frameworkErrors: sendError,
+  })
+  app.setValidatorCompiler(validatorCompiler)
+  // What is sent has its type from the compiler, and its shape from our own SQL.
+  app.setSerializerCompiler(() => data => JSON.stringify(data))
+  app.setErrorHandler(sendError)
+  parseJsonOnly(app)
+  addHeaders(app)
+  logDurations(app)
+  refuseUntilReady(app, service)
+  answerUnrouted(app)
+  await app.register(swagger, {
+    openapi: {
+      openapi: '3.1.0',
+      info: { title: 'Spellbook', version: '1.0.0', description: "The spells of a wizard's spellbook." },
+    },
+    transform: jsonSchemaTransform,
+    transformObject: jsonSchemaTransformObject,
+  })
+  spellRoutes(app, () => service()!.spells)
+  healthRoutes(app, service)
+  app.get('/openapi.json', { schema: { hide: true } }, () => app.swagger())
+  await webPage(app)
+  return app
+}
+
+/** JSON is the only kind of body. Bytes that are not UTF-8 are refused: decoded leniently, they would be changed. */
+function parseJsonOnly(app: FastifyInstance): void {
+  const parseText = app.getDefaultJsonParser('error', 'error')
+  const decoder = new TextDecoder('utf-8', { fatal: true })
+  app.removeAllContentTypeParsers()
+  app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (request, body, done) => {
+    // Many clients say what kind of body they send when they send none.
+    if (body.length === 0) return done(null, undefined)
+    let text: string
+    try {
+      text = decoder.decode(body as Buffer)
+    } catch {
+      return done(Object.assign(new Error('The body is not UTF-8.'), { statusCode: 400 }), undefined)
+    }
+    return parseText(request, text, done)
+  })
+}
+
+const SECURITY_HEADERS = {
+  'content-security-policy':
+    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
+  'x-content-type-options': 'nosniff',
+  'referrer-policy': 'no-referrer',
+  'cross-origin-resource-policy': 'same-origin',
+  // The one cache here is behind the API, where it can be told of changes.
+  'cache-control': 'no-store',
+}
+
+function addHeaders(app: FastifyInstance): void {
+  let closing = false
+  app.addHook('preClose', done => {
+    closing = true
+    done()
+  })
+  app.addHook('onRequest', (_request, reply, done) => {
+    reply.headers(SECURITY_HEADERS)
+    done()
+  })
+  app.addHook('onSend', (_request, reply, _payload, done) => {
+    // A connection kept alive would keep the process alive.
+    if (closing) reply.header('connection', 'close')
+    done()
+  })
+}
+
+function logDurations(app: FastifyInstance): void {
+  app.addHook('onResponse', (request, reply, done) => {
+    const { method, url } = request
+    const ms = Number(reply.elapsedTime.toFixed(3))
+    request.log.debug({ method, url, status: reply.statusCode, ms }, `${method} ${url} took ${ms} ms`)
+    done()
+  })
+}
+
+/** The port is open before there is anything to serve; only whether the process lives can be asked from the start. */
+function refuseUntilReady(app: FastifyInstance, service: AppOptions['service']): void {
+  app.addHook('onRequest', (request, reply, done) => {
+    if (service() !== undefined || request.url === '/health/live') return done()
+    sendProblem(request, reply, { status: 503, detail: 'Still starting.', retryAfterS: 1 })
+  })
+}
+
+/** A path that exists, asked with a method that it does not have, is told which it has. */
+function answerUnrouted(app: FastifyInstance): void {
+  const methods = new Map<string, Set<string>>()
+  app.addHook('onRoute', ({ url, method }) => {
+    const known = methods.get(url) ?? new Set()
+    for (const each of [method].flat()) known.add(each)
+    methods.set(url, known)
+  })
+  const pattern = (url: string) => new RegExp('^' + url.replaceAll('.', '\\.').replace(/:\w+/g, '[^/]+') + '$')
+  app.setNotFoundHandler((request, reply) => {
+    const path = request.url.split('?', 1)[0]!
+    const allowed = [...methods].find(([url]) => pattern(url).test(path))?.[1]
+    if (allowed === undefined) return sendProblem(request, reply, { status: 404, detail: `There is nothing at ${path}.` })
+    const allow = [...allowed].join(', ')
+    reply.header('allow', allow)
+    return sendProblem(request, reply, { status: 405, detail: `${request.method} is not possible here, only ${allow}.` })
+  })
+}
+
+function healthRoutes(app: FastifyInstance, service: AppOptions['service']): void {
+  const routes = app.withTypeProvider<ZodTypeProvider>()
+  routes.get(
+    '/health/live',
+    { schema: { operationId: 'isAlive', summary: 'Whether the process runs', response: { 200: health } } },
+    async () => ({ status: 'alive' as const }),
+  )
+  routes.get(
+    '/health/ready',
+    {
+      schema: {
+        operationId: 'isReady',
+        summary: 'Whether requests can be answered, which depends on the database and not on the cache',
+        response: {
+          200: health,
+          503: { description: 'Not now.', content: { 'application/problem+json': { schema: problem } } },
+        },
+      },
+    },
+    async () => {
+      await service()!.ping()
+      return { status: 'ready' as const }
+    },
+  )
+}
+
+/** What came in was no HTTP, or took too long to come, or its head is too large: there is no request to answer. */
+function answerClientError(error: Error & { code?: string }, socket: Socket): void {
+  if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy()
+  const status = error.code === 'HPE_HEADER_OVERFLOW' ? 431 : error.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 408 : 400
+  const body = JSON.stringify(problemBody('', { status, detail: 'This could not be understood as an HTTP request.' }))
+  const head = `content-type: application/problem+json\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close`
+  socket.end(`HTTP/1.1 ${status} ${JSON.parse(body).title}\r\n${head}\r\n\r\n${body}`)
+}

@@ -1,0 +1,37 @@
+import { readdir, readFile } from 'node:fs/promises'
+import { fileURLToPath } from 'node:url'
+import type { Database, Transaction } from './database.ts'
+
+const FOLDER = fileURLToPath(new URL('../migrations', import.meta.url))
+
+/** The advisory lock of whoever migrates, chosen at random once: it must differ from other programs' locks. */
+const LOCK = '6483214470552837121'
+
+/**
+ * Brings the schema up to date: runs every script of the folder that has not run yet, in the order of their names, all
+ * in one transaction. Several processes may do so at once: the others wait for the lock, which the end of the
+ * transaction gives up, and find nothing left to do.
+ *
+ * @returns the names of the scripts that were run.
+ */
+export async function migrate(database: Database, folder: string = FOLDER): Promise<string[]> {
+  const names = (await readdir(folder)).filter(name => name.endsWith('.sql')).sort()
+  return database.transaction(async transaction => {
+    await transaction.query('select pg_advisory_xact_lock($1)', [LOCK])
+    const done = await namesDone(transaction)
+    const missing = names.filter(name => !done.has(name))
+    for (const name of missing) {
+      await transaction.script(await readFile(`${folder}/${name}`, 'utf8'))
+      await transaction.query('insert into spellbook_migration (name) values ($1)', [name])
+    }
+    return missing
+  })
+}
+
+async function namesDone(transaction: Transaction): Promise<Set<string>> {
+  await transaction.script(
+    'create table if not exists spellbook_migration (name text primary key, run_at timestamptz not null default now())',
+  )
+  const rows = await transaction.query<{ name: string }>('select name from spellbook_migration')
+  return new Set(rows.map(row => row.name))
+}

@@ -1,0 +1,101 @@
+import { STATUS_CODES } from 'node:http'
+import { CacheError } from 'cacheaside'
+import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
+import type { Flaw, Problem } from './api.ts'
+import { DatabaseAwayError, sqlState } from './database.ts'
+
+/**
+ * Every error as one kind of answer: `application/problem+json`.
+ *
+ * @see https://www.rfc-editor.org/rfc/rfc9457
+ */
+
+/** What is said of an error. */
+interface Telling {
+  readonly status: number
+  readonly detail: string
+  readonly errors?: Flaw[]
+  /** When it may be worth trying again, in seconds. */
+  readonly retryAfterS?: number
+}
+
+/** The body of a problem. */
+export function problemBody(instance: string, { status, detail, errors }: Telling): Problem {
+  return {
+    type: 'about:blank',
+    title: STATUS_CODES[status] ?? 'Error',
+    status,
+    detail,
+    instance,
+    ...(errors === undefined ? {} : { errors }),
+  }
+}
+
+/** Answers with a problem. */
+export function sendProblem(request: FastifyRequest, reply: FastifyReply, telling: Telling): FastifyReply {
+  if (telling.retryAfterS !== undefined) reply.header('retry-after', telling.retryAfterS)
+  return reply.code(telling.status).type('application/problem+json').send(problemBody(request.url, telling))
+}
+
+/** Answers with the problem that an error is. What nobody foresaw is logged, and says nothing about itself. */
+export function sendError(error: FastifyError, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  const telling = tell(error)
+  if (telling.status >= 500) request.log[telling.status === 503 ? 'warn' : 'error']({ err: error }, 'request failed')
+  return sendProblem(request, reply, telling)
+}
+
+const AWAY_RETRY_S = 2
+const BUSY_RETRY_S = 1
+
+function tell(error: FastifyError): Telling {
+  if (error.validation !== undefined) {
+    return { status: 400, detail: 'The request is not as it should be.', errors: error.validation.flatMap(flawsOf(error)) }
+  }
+  if (error instanceof DatabaseAwayError) {
+    return { status: 503, detail: 'The database does not answer just now.', retryAfterS: AWAY_RETRY_S }
+  }
+  if (error instanceof CacheError) return tellCacheError(error)
+  const state = sqlState(error)
+  // A text that this database's encoding has no place for. (UTF-8 has one for everything that gets this far.)
+  if (state === '22021' || state === '22P05') {
+    return { status: 400, detail: 'The database cannot store these characters.' }
+  }
+  const { statusCode } = error
+  if (state === undefined && statusCode !== undefined && statusCode >= 400 && statusCode < 500) {
+    return { status: statusCode, detail: error.message }
+  }
+  return { status: 500, detail: 'Something went wrong here. It has been logged.' }
+}
+
+function tellCacheError(error: CacheError): Telling {
+  switch (error.code) {
+    case 'INVALID_KEY':
+      return { status: 400, detail: error.message }
+    case 'OVERLOADED':
+    case 'LOAD_TIMEOUT':
+    case 'UNGUARDED':
+    case 'CLOSED':
+      return { status: 503, detail: 'Too busy to answer just now.', retryAfterS: BUSY_RETRY_S }
+    case 'INVALID_OPTIONS':
+      return { status: 500, detail: 'Something went wrong here. It has been logged.' }
+  }
+}
+
+type ValidationResult = NonNullable<FastifyError['validation']>[number]
+
+/** What one complaint of the validation says about the body, the path or the query. */
+function flawsOf({ validationContext }: FastifyError): (result: ValidationResult) => Flaw[] {
+  const inBody = validationContext === 'body'
+  return ({ keyword, instancePath, message, params }) => {
+    const at = (name: string, detail: string): Flaw =>
+      inBody ? { detail, pointer: name === '' ? '#' : `#/${pointerPart(name)}` } : { detail, parameter: name }
+    if (keyword === 'unrecognized_keys' && Array.isArray(params['keys'])) {
+      return params['keys'].map(key => at(String(key), 'is not known here'))
+    }
+    return [at(instancePath.slice(1), message ?? 'is not as it should be')]
+  }
+}
+
+/** @see https://www.rfc-editor.org/rfc/rfc6901 */
+const pointerPart = (name: string) =>
+  encodeURIComponent(name.toWellFormed().replaceAll('~', '~0').replaceAll('/', '~1'))

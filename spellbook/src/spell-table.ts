@@ -1,0 +1,65 @@
+import type { Spell, SpellChange, SpellFields } from './api.ts'
+import type { Queryable } from './database.ts'
+
+/**
+ * The rows as the API shows them. Times are ISO 8601 texts from here on: a Date would have to be turned into text and
+ * back on its way through every cache, and would arrive as something else than it set out.
+ */
+const COLUMNS = `
+  id, name, damage,
+  to_char(created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as created_at,
+  to_char(updated_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as updated_at`
+
+const FIND = `select ${COLUMNS} from spell where id = $1`
+const FIND_MANY = `select ${COLUMNS} from spell where id = any($1::bigint[])`
+const PAGE = `select ${COLUMNS} from spell where id > $1 order by id limit $2`
+const NEXT_ID = `select nextval('spell_id_seq')::text as id`
+const INSERT = `insert into spell (id, name, damage) values ($1, $2, $3) returning ${COLUMNS}`
+// The clock, not now(): that is when the statement began, before it waited for another one's row lock.
+const UPDATE = `
+  update spell set damage = $2, name = coalesce($3, name), updated_at = clock_timestamp() where id = $1 returning ${COLUMNS}`
+const DELETE = `delete from spell where id = $1 returning id`
+
+/** SQL, and nothing else. Every statement is one snapshot of its own, unless `at` is a transaction. */
+export interface SpellTable {
+  find(id: string, signal?: AbortSignal): Promise<Spell | undefined>
+  /** The spells among `ids` that exist, in no particular order. */
+  findMany(ids: readonly string[], signal?: AbortSignal): Promise<Spell[]>
+  /** At most `limit` spells with an id greater than `after`, in the order of their ids. */
+  page(after: string, limit: number, signal?: AbortSignal): Promise<Spell[]>
+  /** The id of the next spell. Given out once, whether it is used or not. */
+  nextId(): Promise<string>
+  insert(id: string, fields: SpellFields): Promise<Spell>
+  /** The changed spell, or `undefined` if there is none with this id. */
+  update(id: string, change: SpellChange): Promise<Spell | undefined>
+  /** Whether there was one. */
+  delete(id: string): Promise<boolean>
+}
+
+/** The table as it is seen at `at`: the database, or a transaction. */
+export function spellTable(at: Queryable): SpellTable {
+  return {
+    async find(id, signal) {
+      const rows = await at.query<Spell>(FIND, [id], signal)
+      return rows[0]
+    },
+    findMany: (ids, signal) => at.query<Spell>(FIND_MANY, [ids], signal),
+    page: (after, limit, signal) => at.query<Spell>(PAGE, [after, limit], signal),
+    async nextId() {
+      const rows = await at.query<{ id: string }>(NEXT_ID)
+      return rows[0]!.id
+    },
+    async insert(id, { name, damage }) {
+      const rows = await at.query<Spell>(INSERT, [id, name, damage])
+      return rows[0]!
+    },
+    async update(id, { name, damage }) {
+      const rows = await at.query<Spell>(UPDATE, [id, damage, name ?? null])
+      return rows[0]
+    },
+    async delete(id) {
+      const rows = await at.query(DELETE, [id])
+      return rows.length > 0
+    },
+  }
+}

@@ -1,0 +1,191 @@
+import { randomUUID } from 'node:crypto'
+import { type CacheEvent, commitInDoubt, createCache, embeddedShared, type ReadResult } from 'cacheaside'
+import { type Spell, type SpellChange, type SpellFields, spell } from './api.ts'
+import type { CacheConfig } from './config.ts'
+import { type Database, DatabaseAwayError } from './database.ts'
+import { spellTable } from './spell-table.ts'
+
+/**
+ * The spells, with a cache beside the table. This is the page to copy from: everything that Spellbook does with the
+ * cache is here, and nothing else is.
+ *
+ * | use | what is cached, and what ends it |
+ * |---|---|
+ * | find one | `spell:{id}`: the row, or that there is none; ended by any write of that id |
+ * | list a page | `spell-page:{version}:{after}:{limit}`; all pages are ended at once, by ending the version |
+ * | create | guards the version, and inside the transaction the new id, which somebody may have asked for before |
+ * | update | guards the row and the version; may put the new row in the cache as it releases the guard |
+ * | delete | guards the row and the version |
+ */
+
+/** Some of the spells, in the order of their ids. */
+export interface Page {
+  readonly spells: readonly Spell[]
+  /** Whether there are more after the last. */
+  readonly more: boolean
+}
+
+/** A value, and how it came to be found. `off`: there is no cache. */
+export type Answer<T> = Pick<ReadResult<T>, 'from' | 'kept' | 'joined' | 'ttlMs' | 'timings'> & {
+  readonly value: T
+  readonly why: ReadResult<T>['why'] | 'off'
+}
+
+/** What can be done with spells, cached or not. */
+export interface Spells {
+  find(id: string): Promise<Answer<Spell | undefined>>
+  /** At most `limit` spells with an id greater than `after`. Shows every write that was done before it was called. */
+  page(after: string, limit: number): Promise<Answer<Page>>
+  create(fields: SpellFields): Promise<Spell>
+  /** The changed spell, or `undefined` if there is none. */
+  update(id: string, change: SpellChange): Promise<Spell | undefined>
+  /** Whether there was one. */
+  delete(id: string): Promise<boolean>
+  /** Lets reads and writes that are under way finish. */
+  close(): Promise<void>
+}
+
+/** Which end of the list a page is at: the version it was loaded under, `after` and `limit`. */
+type PageId = readonly [version: string, after: string, limit: number]
+
+/** The one id of the keyspace that holds the list's version. */
+const VERSION = 'version'
+
+/**
+ * The spells behind a cache of their own.
+ *
+ * @param onEvent - Told of everything that the cache does.
+ */
+export async function cachedSpells(
+  database: Database,
+  config: CacheConfig,
+  onEvent: (event: CacheEvent) => void = () => {},
+): Promise<Spells> {
+  const table = spellTable(database)
+  const { ttlMs, fill } = config
+  const cache = createCache({
+    shared: embeddedShared({ maxBytes: config.maxBytes, policy: config.policy }),
+    fill,
+    onEvent,
+    // Without a connection nothing was sent, so nothing was committed: the guards can go at once.
+    commitInDoubt: error => (error instanceof DatabaseAwayError && !error.sent ? false : commitInDoubt(error)),
+  })
+
+  const spells = cache.keyspace('spell', {
+    load: (id: string, { signal }) => table.find(id, signal),
+    loadMany: async (ids: readonly string[], { signal }) => {
+      const found = await table.findMany(ids, signal)
+      return found.map(row => [String(row.id), row] as const)
+    },
+    schema: spell,
+    ttlMs,
+  })
+
+  // A page is changed by writes of rows that it does not hold, so no write can name the pages it changes. Instead every
+  // page is kept under the list's version, a random token that is drawn when it is read and not there, and every write
+  // ends the version. A page that is found is right, because
+  // 1. the version that it is kept under was drawn before the page was loaded;
+  // 2. the version is guarded, and so gone, before any transaction that changes the list commits;
+  // 3. so whoever finds the version later than that finds another one, and no page under it yet;
+  // 4. and a page that was loaded from before the commit is kept, if at all, under a version that nobody finds again.
+  // Old pages need not be removed: they expire, or make room.
+  const list = cache.keyspace('spell-list', { load: (_version: typeof VERSION) => randomUUID() })
+  const pages = cache.keyspace('spell-page', {
+    load: ([_version, after, limit]: PageId, { signal }) => loadPage(after, limit, signal),
+    ttlMs,
+  })
+
+  async function loadPage(after: string, limit: number, signal?: AbortSignal): Promise<Page> {
+    const rows = await table.page(after, limit + 1, signal)
+    return { spells: rows.slice(0, limit), more: rows.length > limit }
+  }
+
+  if (config.flushOnStart) await Promise.all([spells, list, pages].map(keyspace => keyspace.invalidateAll()))
+
+  return {
+    find: id => spells.read(id),
+
+    async page(after, limit) {
+      const version = await list.read(VERSION)
+      // A version that was not kept is nobody else's: while a writer is at work, or the cache is away, a page kept
+      // under it would never be found.
+      if (!version.kept) return measured(version.why, () => loadPage(after, limit))
+      const page = await pages.read([version.value!, after, limit])
+      return { ...page, value: page.value!, timings: together(version.timings, page.timings) }
+    },
+
+    async create(fields) {
+      const { value } = await cache.write([list.key(VERSION)], ({ guard }) =>
+        database.transaction(async transaction => {
+          const inside = spellTable(transaction)
+          const id = await inside.nextId()
+          // Somebody may have asked for this id already, and the cache remembers that there was no such spell.
+          await guard(spells.key(id))
+          return inside.insert(id, fields)
+        }),
+      )
+      return value
+    },
+
+    async update(id, change) {
+      const { value } = await cache.write(
+        [spells.key(id), list.key(VERSION)],
+        () => table.update(id, change),
+        config.writeThrough ? { writeThrough: row => [spells.entry(id, row)] } : {},
+      )
+      return value
+    },
+
+    async delete(id) {
+      const { value } = await cache.write([spells.key(id), list.key(VERSION)], () => table.delete(id))
+      return value
+    },
+
+    close: () => cache.close(),
+  }
+}
+
+/** The same spells straight from the table: what everything else can be measured against. */
+export function uncachedSpells(database: Database): Spells {
+  const table = spellTable(database)
+  return {
+    find: id => measured('off', () => table.find(id)),
+    page: (after, limit) =>
+      measured('off', async () => {
+        const rows = await table.page(after, limit + 1)
+        return { spells: rows.slice(0, limit), more: rows.length > limit }
+      }),
+    create: fields =>
+      database.transaction(async transaction => {
+        const inside = spellTable(transaction)
+        return inside.insert(await inside.nextId(), fields)
+      }),
+    update: (id, change) => table.update(id, change),
+    delete: id => table.delete(id),
+    close: async () => {},
+  }
+}
+
+type Timings = ReadResult<unknown>['timings']
+
+/** An answer that came straight from the database. */
+async function measured<T>(why: Answer<T>['why'], load: () => Promise<T>): Promise<Answer<T>> {
+  const began = performance.now()
+  const value = await load()
+  const loadMs = performance.now() - began
+  return {
+    value,
+    from: 'origin',
+    why,
+    kept: false,
+    joined: false,
+    ttlMs: undefined,
+    timings: { totalMs: loadMs, sharedMs: 0, loadMs },
+  }
+}
+
+const together = (first: Timings, second: Timings): Timings => ({
+  totalMs: first.totalMs + second.totalMs,
+  sharedMs: first.sharedMs + second.sharedMs,
+  loadMs: first.loadMs + second.loadMs,
+})

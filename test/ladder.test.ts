@@ -1,0 +1,196 @@
+/**
+ * The import ladder: which folder may import which. A rung imports only from the rungs it names, so that a reader
+ * who knows the ones below never has to look up, and a store or feed can be replaced without touching the rest.
+ */
+import { readdirSync, readFileSync } from 'node:fs'
+import { join, posix, sep } from 'node:path'
+import { expect, test } from 'vitest'
+
+const ROOT = join(import.meta.dirname, '..')
+const LIBRARY = 'cacheaside/src/'
+
+/** The files directly in the library's folder, which tell the story: options, read, write, keyspace, cache. */
+const STORY = 'the story'
+const ANY = '*'
+
+/** What each folder of the library may import besides itself: other folders, and packages by their prefix. */
+const LADDER: Readonly<Record<string, readonly string[]>> = {
+  base: [],
+  eviction: ['base'],
+  local: ['base', 'eviction'],
+  shared: ['base'],
+  feed: ['base'],
+  memory: ['base', 'shared', 'eviction'],
+  telemetry: ['base'],
+  testing: ['base', 'shared', 'feed', 'memory', 'node:'],
+  [STORY]: ['base', 'local', 'shared', 'feed'],
+  index: [ANY],
+}
+
+/** Where time, timers and chance come from: a simulation that missed one of them could not be replayed. */
+const CLOCK_WORDS = [
+  'Date.now',
+  'new Date()',
+  'performance.now',
+  'process.hrtime',
+  'setTimeout',
+  'setInterval',
+  'setImmediate',
+  'AbortSignal.timeout',
+  'Math.random',
+  'getRandomValues',
+  'randomUUID',
+  'randomBytes',
+]
+const CLOCK_USERS = ['cacheaside/src/base/clock.ts', 'cacheaside/src/testing/']
+
+const VAGUE_FOLDERS = ['utils', 'common', 'helpers', 'types']
+
+/** The text with its comments blanked out: an example in a comment is no import, and a word there no use. */
+function code(text: string): string {
+  const commentOrString =
+    /\/\*[\s\S]*?\*\/|\/\/[^\n]*|'(?:\\.|[^'\\\n])*'|"(?:\\.|[^"\\\n])*"|`(?:\\.|[^`\\])*`/g
+  return text.replace(commentOrString, found =>
+    /^\/[/*]/.test(found) ? found.replace(/[^\n]/g, ' ') : found,
+  )
+}
+
+/** What a module imports or re-exports, by type, for its effect or when it gets there. */
+function importsOf(text: string): string[] {
+  const specifier = /\b(?:from|import)\s*\(?\s*(['"])([^'"\n]+)\1/g
+  return [...code(text).matchAll(specifier)].map(match => match[2] as string)
+}
+
+/** The rung on which a path of the library stands. */
+function rungOf(path: string): string {
+  const [first = '', ...rest] = path.slice(LIBRARY.length).split('/')
+  if (rest.length > 0) return first
+  return first === 'index.ts' ? 'index' : STORY
+}
+
+/** Whether a module of the library may import this. */
+function mayClimb(path: string, specifier: string, target: string): boolean {
+  const allowed = LADDER[rungOf(path)] ?? []
+  if (!specifier.startsWith('.'))
+    return allowed.some(name => name.endsWith(':') && specifier.startsWith(name))
+  if (!target.startsWith(LIBRARY)) return false
+  const rung = rungOf(target)
+  return rung === rungOf(path) || allowed.includes(rung) || allowed.includes(ANY)
+}
+
+/** Whether a module outside the library may import this: the library by its name, as a stranger would. */
+function mayImport(path: string, specifier: string, target: string): boolean {
+  if (!specifier.startsWith('.')) return !/^cacheaside\/(src|dist)\b/.test(specifier)
+  const isTest = /\/test\/|\.test\.ts$/.test(path)
+  return (
+    target.startsWith(posix.join(path.split('/')[0] as string, '/')) || (isTest && target.startsWith('test/'))
+  )
+}
+
+/** Every breach of the rules in these modules, as `path what`. */
+function breaches(modules: ReadonlyMap<string, string>): string[] {
+  const found: string[] = []
+  for (const [path, text] of modules) {
+    const inLibrary = path.startsWith(LIBRARY)
+    const vague = path.split('/').find(part => VAGUE_FOLDERS.includes(part))
+    if (vague !== undefined) found.push(`${path} lies in a folder called ${vague}`)
+    if (inLibrary && LADDER[rungOf(path)] === undefined) found.push(`${path} stands on no rung`)
+    for (const specifier of importsOf(text)) {
+      const target = posix.join(posix.dirname(path), specifier)
+      const allowed = (inLibrary ? mayClimb : mayImport)(path, specifier, target)
+      if (!allowed) found.push(`${path} imports ${specifier}`)
+    }
+    if (!inLibrary || CLOCK_USERS.some(user => path.startsWith(user))) continue
+    const words = CLOCK_WORDS.filter(word => code(text).includes(word))
+    found.push(...words.map(word => `${path} uses ${word}`))
+  }
+  return found
+}
+
+/** The TypeScript of the given folders, by paths from the root of the repository. */
+function modulesIn(...folders: string[]): Map<string, string> {
+  const modules = new Map<string, string>()
+  for (const folder of folders) {
+    for (const name of readdirSync(join(ROOT, folder), { recursive: true, encoding: 'utf8' })) {
+      if (!name.endsWith('.ts') || /(^|[/\\])(node_modules|dist)[/\\]/.test(name)) continue
+      const path = posix.join(folder, name.split(sep).join('/'))
+      modules.set(path, readFileSync(join(ROOT, path), 'utf8'))
+    }
+  }
+  return modules
+}
+
+test('the library climbs its ladder, and only its clock reads the time', () => {
+  const modules = modulesIn('cacheaside/src')
+  expect(modules.size).toBeGreaterThan(10)
+  expect(breaches(modules)).toEqual([])
+})
+
+test('the table in ARCHITECTURE.md says of every folder what the ladder says', () => {
+  const folders = readdirSync(join(ROOT, LIBRARY), { withFileTypes: true })
+    .filter(entry => entry.isDirectory())
+    .map(entry => entry.name)
+  const table = readFileSync(join(ROOT, 'ARCHITECTURE.md'), 'utf8').matchAll(
+    /^\| (?:`(\w+)\/`|the files beside them) \| .* \| (.*) \|$/gm,
+  )
+  const said = [...table].map(([, rung = STORY, imports = '']) => [
+    rung,
+    imports.match(/\w+(?=`)/g)?.sort() ?? [],
+  ])
+  const meant = [...folders, STORY].map(rung => [
+    rung,
+    LADDER[rung]?.filter(name => folders.includes(name)).sort(),
+  ])
+  expect(Object.fromEntries(said)).toEqual(Object.fromEntries(meant))
+})
+
+test('Spellbook and the examples import the library by its name', () => {
+  const modules = modulesIn('spellbook', 'examples')
+  expect([...modules.values()].flatMap(importsOf)).toContain('cacheaside')
+  expect(breaches(modules)).toEqual([])
+})
+
+test.each([
+  ['cacheaside/src/base/entry.ts', 'imports ../shared/a.ts', `import { a } from '../shared/a.ts'`],
+  ['cacheaside/src/base/entry.ts', 'imports node:fs', `import { readFile } from 'node:fs'`],
+  ['cacheaside/src/local/a.ts', 'imports ../shared/a.ts', `import type {\n  A,\n} from '../shared/a.ts'`],
+  ['cacheaside/src/shared/a.ts', 'imports ../feed/a.ts', `export * from "../feed/a.ts"`],
+  ['cacheaside/src/feed/a.ts', 'imports ../read.ts', `import '../read.ts'`],
+  ['cacheaside/src/read.ts', 'imports ./memory/a.ts', `const a = await import('./memory/a.ts')`],
+  ['cacheaside/src/read.ts', 'imports ./testing/a.ts', `type A = import('./testing/a.ts').A`],
+  ['cacheaside/src/index.ts', 'imports ioredis', `export { Redis } from 'ioredis'`],
+  ['cacheaside/src/memory/a.ts', 'imports ../../test/a.ts', `import { a } from '../../test/a.ts'`],
+  ['cacheaside/src/attic/a.ts', 'stands on no rung', ``],
+  ['cacheaside/src/base/utils/a.ts', 'lies in a folder called utils', ``],
+  ['cacheaside/src/read.ts', 'uses Date.now', `const atMs = Date.now()`],
+  ['cacheaside/src/read.ts', 'uses new Date()', `const at = new Date()`],
+  ['cacheaside/src/local/a.ts', 'uses setTimeout', `const url = 'https://a/' // b\nsetTimeout(a, 1)`],
+  [
+    'spellbook/src/spells.ts',
+    'imports ../../cacheaside/src/a.ts',
+    `import { a } from '../../cacheaside/src/a.ts'`,
+  ],
+  ['spellbook/src/spells.ts', 'imports cacheaside/src/a.ts', `import { a } from 'cacheaside/src/a.ts'`],
+  ['spellbook/src/spells.ts', 'imports ../../test/services.ts', `import { a } from '../../test/services.ts'`],
+  [
+    'examples/quickstart.ts',
+    'imports ../cacheaside/src/index.ts',
+    `import { a } from '../cacheaside/src/index.ts'`,
+  ],
+])('a breach planted in %s is reported: %s', (path, report, text) => {
+  expect(breaches(new Map([[path, text]]))).toEqual([`${path} ${report}`])
+})
+
+test.each([
+  ['cacheaside/src/memory/a.ts', `import { a } from '../shared/a.ts'\nimport { b } from './b.ts'`],
+  ['cacheaside/src/index.ts', `export { a } from './memory/a.ts'\nexport { b } from './cache.ts'`],
+  [
+    'cacheaside/src/base/a.ts',
+    `/** @example import { a } from '../read.ts' */\n// Date.now() is never called.`,
+  ],
+  ['cacheaside/src/base/clock.ts', `const atMs = Date.now()`],
+  ['spellbook/test/a.test.ts', `import { a } from '../../test/services.ts'\nimport { b } from '../src/b.ts'`],
+  ['examples/quickstart.ts', `import { createCache } from 'cacheaside'`],
+])('what the rules allow in %s is not reported', (path, text) => {
+  expect(breaches(new Map([[path, text]]))).toEqual([])
+})

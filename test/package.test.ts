@@ -1,0 +1,210 @@
+/**
+ * The library as a stranger gets it: packed, installed from the tarball into an empty folder, imported by plain
+ * Node, and compiled against by strict TypeScript.
+ */
+import { type SpawnSyncReturns, spawnSync } from 'node:child_process'
+import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
+import { tmpdir } from 'node:os'
+import { basename, join } from 'node:path'
+import { afterAll, beforeAll, expect, test } from 'vitest'
+
+const ROOT = join(import.meta.dirname, '..')
+
+interface Manifest {
+  readonly exports: Record<string, Record<string, string>>
+  readonly dependencies?: Record<string, string>
+  readonly peerDependencies?: Record<string, string>
+  readonly peerDependenciesMeta?: Record<string, { optional?: boolean }>
+}
+
+let folder = ''
+let consumer = ''
+/** Paths inside the tarball. */
+let packed: string[] = []
+let manifest: Manifest = { exports: {} }
+
+/** Runs a program without what npm and Vitest put into the environment of their own children. */
+function run(cwd: string, command: string, ...args: string[]): SpawnSyncReturns<string> {
+  const inherited = Object.entries(process.env).filter(
+    ([name]) => !/^(npm_|vitest|node_options|node_env)/i.test(name),
+  )
+  return spawnSync(command, args, { cwd, encoding: 'utf8', env: Object.fromEntries(inherited) })
+}
+
+function succeed(cwd: string, command: string, ...args: string[]): string {
+  const { status, stdout, stderr, error } = run(cwd, command, ...args)
+  if (status !== 0) throw new Error(`${command} ${args.join(' ')}: ${error ?? stdout + stderr}`)
+  return stdout
+}
+
+beforeAll(async () => {
+  folder = await mkdtemp(join(tmpdir(), 'cacheaside-package-'))
+  // A copy is built, so that what an earlier build left behind cannot stand in for a file that is missing.
+  const source = join(folder, 'source')
+  await mkdir(source)
+  await cp(join(ROOT, 'cacheaside'), join(source, 'cacheaside'), {
+    recursive: true,
+    filter: path => !['dist', 'node_modules'].includes(basename(path)),
+  })
+  await cp(join(ROOT, 'tsconfig.json'), join(source, 'tsconfig.json'))
+  await symlink(join(ROOT, 'node_modules'), join(source, 'node_modules'))
+  succeed(join(source, 'cacheaside'), 'npm', 'pack', '--pack-destination', folder)
+  const tarball = (await readdir(folder)).find(name => name.endsWith('.tgz')) ?? ''
+
+  consumer = join(folder, 'consumer')
+  await mkdir(consumer)
+  await writeFile(join(consumer, 'package.json'), '{ "private": true, "type": "module" }')
+  succeed(consumer, 'npm', 'install', join(folder, tarball), '--offline', '--no-audit', '--no-fund')
+  const listing = succeed(folder, 'tar', '-tzf', tarball).trim().split('\n')
+  packed = listing.map(path => path.replace(/^package\//, '')).filter(path => !path.endsWith('/'))
+  manifest = JSON.parse(await readFile(join(consumer, 'node_modules/cacheaside/package.json'), 'utf8'))
+})
+
+afterAll(async () => {
+  await rm(folder, { recursive: true, force: true })
+})
+
+test('the tarball holds the build, the sources it was made from, and nothing else', () => {
+  const others = packed.filter(path => !/^(dist|src)\/|^(package\.json|README\.md|LICENSE)$/.test(path))
+  expect(others).toEqual([])
+  expect(packed.filter(path => /\.test\.|(^|\/)(test|bench|simulation)\//.test(path))).toEqual([])
+  const modules = packed
+    .filter(path => path.startsWith('src/'))
+    .map(path => path.slice(4).replace(/\.ts$/, ''))
+  const built = modules.flatMap(name =>
+    ['js', 'js.map', 'd.ts', 'd.ts.map'].map(end => `dist/${name}.${end}`),
+  )
+  expect(modules.length).toBeGreaterThan(1)
+  expect(packed.filter(path => path.startsWith('dist/')).sort()).toEqual(built.sort())
+})
+
+test('the tarball tells nobody in which folder it was built', async () => {
+  const traces: string[] = []
+  for (const path of packed) {
+    const text = await readFile(join(consumer, 'node_modules/cacheaside', path), 'utf8')
+    const found = [ROOT, folder, 'file:///', '/home/', '/Users/'].filter(place => text.includes(place))
+    if (found.length > 0) traces.push(`${path}: ${found.join(', ')}`)
+  }
+  expect(traces).toEqual([])
+})
+
+test('every target of exports is in the tarball', () => {
+  const targets = Object.values(manifest.exports).flatMap(conditions => Object.values(conditions))
+  expect(targets.length).toBeGreaterThan(1)
+  expect(targets.filter(target => !packed.includes(target.replace('./', '')))).toEqual([])
+})
+
+test('the installed package brings no other package with it', async () => {
+  expect(manifest.dependencies ?? {}).toEqual({})
+  const peers = Object.keys(manifest.peerDependencies ?? {})
+  expect(peers.filter(name => manifest.peerDependenciesMeta?.[name]?.optional !== true)).toEqual([])
+  const installed = await readdir(join(consumer, 'node_modules'))
+  expect(installed.filter(name => !name.startsWith('.'))).toEqual(['cacheaside'])
+})
+
+test('every entry point is imported by plain Node', async () => {
+  const names = Object.keys(manifest.exports).map(path => path.replace('.', 'cacheaside'))
+  const program = `
+    for (const name of ${JSON.stringify(names)}) {
+      const count = Object.keys(await import(name)).length
+      console.log(name, count > 0 ? 'exports something' : 'is empty')
+    }`
+  await writeFile(join(consumer, 'imports.js'), program)
+  expect(succeed(consumer, process.execPath, 'imports.js').trim().split('\n')).toEqual(
+    names.map(name => `${name} exports something`),
+  )
+})
+
+test('a program reads, writes and closes, and Node then exits by itself', async () => {
+  const program = `
+    import { CacheError, createCache } from 'cacheaside'
+    let loads = 0
+    const cache = createCache()
+    const spells = cache.keyspace('spell', {
+      load: async id => ({ id, name: 'Fireball', loads: ++loads }),
+      ttlMs: 60_000,
+    })
+    console.log(JSON.stringify(await spells.get(4)))
+    console.log(JSON.stringify((await spells.write(4, async () => 1)).value))
+    console.log(JSON.stringify(await spells.get(4)))
+    await cache.close()
+    await spells.get(4).catch(error => console.log(error instanceof CacheError, error.code))`
+  await writeFile(join(consumer, 'program.js'), program)
+  expect(succeed(consumer, process.execPath, 'program.js').trim().split('\n')).toEqual([
+    '{"id":4,"name":"Fireball","loads":1}',
+    '1',
+    '{"id":4,"name":"Fireball","loads":2}',
+    'true CLOSED',
+  ])
+})
+
+const TYPED_PROGRAM = `
+import { CacheError, createCache, embeddedShared } from 'cacheaside'
+import { SimulatedClock } from 'cacheaside/testing'
+
+interface Spell {
+  readonly id: number
+  readonly name: string
+}
+
+const cache = createCache({ shared: embeddedShared() })
+const spells = cache.keyspace('spell', {
+  load: async (id: number): Promise<Spell | undefined> => ({ id, name: 'Fireball' }),
+  ttlMs: 60_000,
+})
+export const name: string | undefined = (await spells.get(4))?.name
+export const several: string | undefined = (await spells.getMany([4])).get(4)?.name
+export const written: number = (await spells.write(4, async () => 1)).value
+export const code: string = new CacheError('CLOSED', 'closed').code
+export const nowMs: number = new SimulatedClock().nowMs()
+await cache.close()
+`
+
+const MISTAKES = {
+  'an id of another type': `await spells.get('four')`,
+  'an id of another type among several': `await spells.getMany([4, 'four'])`,
+  'an id of another type in a write': `await spells.write('four', async () => 1)`,
+  'a value taken for another type': `export const mistake: number = (await spells.get(4))!.name`,
+  'an absent row forgotten': `export const mistake: string = (await spells.get(4)).name`,
+  'a written value taken for another type': `export const mistake: string = (await spells.write(4, async () => 1)).value`,
+  'a misspelt option': `cache.keyspace('other', { load: async (id: number) => id, ttlms: 1 })`,
+  'an error code that does not exist': `new CacheError('CLOSE', 'closed')`,
+}
+
+/** Type-checks a program as strictly as TypeScript can, the published declarations included. */
+async function compile(program: string, compilerOptions: Record<string, unknown>): Promise<string> {
+  await writeFile(join(consumer, 'program.ts'), program)
+  const strictest = { strict: true, exactOptionalPropertyTypes: true, noUncheckedIndexedAccess: true }
+  const config = {
+    compilerOptions: {
+      ...strictest,
+      skipLibCheck: false,
+      noEmit: true,
+      target: 'es2022',
+      ...compilerOptions,
+    },
+    files: ['program.ts'],
+  }
+  await writeFile(join(consumer, 'tsconfig.json'), JSON.stringify(config))
+  const { stdout, stderr } = run(consumer, join(ROOT, 'node_modules/.bin/tsc'), '--project', consumer)
+  return stdout + stderr
+}
+
+const NODE_TYPES = { types: ['node'], typeRoots: [join(ROOT, 'node_modules/@types')] }
+
+test.each([
+  ['Node, with its types', { module: 'nodenext', lib: ['es2022'], ...NODE_TYPES }],
+  ['a bundler, with the types of a browser', { module: 'esnext', moduleResolution: 'bundler', types: [] }],
+])('the published types compile for %s', async (_name, compilerOptions) => {
+  expect(await compile(TYPED_PROGRAM, compilerOptions)).toBe('')
+})
+
+test('the published types reject mistakes', async () => {
+  const mistakes = Object.values(MISTAKES).map(
+    line => `// @ts-expect-error\n{ ${line.replace('export ', '')} }`,
+  )
+  const output = await compile(TYPED_PROGRAM + mistakes.join('\n'), { module: 'nodenext', ...NODE_TYPES })
+  const accepted = [...output.matchAll(/program\.ts\((\d+),/g)].map(match => Number(match[1]))
+  const firstMistake = TYPED_PROGRAM.split('\n').length
+  expect(accepted.map(line => Object.keys(MISTAKES)[(line - firstMistake) / 2] ?? output)).toEqual([])
+})
