@@ -62,6 +62,9 @@ const FIRST_PAUSE_MS = 5
 const LONGEST_PAUSE_MS = 50
 const LEAST_BUSY_WAIT_MS = 50
 
+/** What a register means for a read: an answer, or that it has to be asked for again, after a pause or at once. */
+type Judged<V> = Asked<V> | 'busy' | 'again'
+
 /** What is known in the course of asking. */
 interface Asking<V> {
   readonly flight: Flight<Answer>
@@ -113,7 +116,12 @@ export async function ask<Id, V>(
     swaps: 0,
     fallback: undefined,
   }
-  let { reply, token, generation } = first ?? (await askFirst(space, asking))
+  let token = first?.token ?? clock.token()
+  // One round trip: the first command, and beside it the generation where it has to be read.
+  const reading = first?.generation ?? generationFor(space, strong, flight.beganAtMs)
+  let reply =
+    first === undefined ? await lease(space, flight.key, token, options.sharedTimeoutMs) : first.reply
+  const generation = reading instanceof Promise ? await reading : reading
   for (;;) {
     if (reply === UNCONFIRMED || generation === UNCONFIRMED) {
       dropLease(space.parts, flight.key, token)
@@ -123,7 +131,9 @@ export async function ask<Id, V>(
     // What was seen before is gone, perhaps invalidated: it is nothing to fall back on.
     if (reply === null) return { kind: 'leased', why: 'missing', generation, prefix: leaseText(token) }
     if (reply === REFUSED) return { kind: 'bypass', why: 'full' }
-    const judged = await judge(space, asking, reply)
+    // Mostly it is judged at once: then nothing is gained by waiting for it.
+    const judging = judge(space, asking, reply)
+    const judged = judging instanceof Promise ? await judging : judging
     if (judged !== 'busy' && judged !== 'again') return judged
     if (judged === 'busy' && !(await pause(space, asking)))
       return { kind: 'bypass', why: 'busy', fallback: asking.fallback }
@@ -131,14 +141,6 @@ export async function ask<Id, V>(
     token = clock.token()
     reply = await lease(space, flight.key, token, leftMs(space.parts, asking))
   }
-}
-
-/** The first command, and beside it the generation where it has to be read: one round trip. */
-async function askFirst<Id, V>(space: Space<Id, V>, asking: Asking<V>): Promise<FirstReply> {
-  const token = space.parts.clock.token()
-  const reading = generationFor(space, asking.strong, asking.flight.beganAtMs)
-  const reply = await lease(space, asking.flight.key, token, space.parts.options.sharedTimeoutMs)
-  return { reply, token, generation: typeof reading === 'string' ? reading : await reading }
 }
 
 function lease<Id, V>(
@@ -162,11 +164,7 @@ const leftMs = <V>({ clock }: Parts, asking: Asking<V>): number =>
   Math.max(1, asking.deadlineMs - clock.nowMs())
 
 /** What to make of a register that is not absent. */
-async function judge<Id, V>(
-  space: Space<Id, V>,
-  asking: Asking<V>,
-  text: string,
-): Promise<Asked<V> | 'busy' | 'again'> {
+function judge<Id, V>(space: Space<Id, V>, asking: Asking<V>, text: string): Judged<V> | Promise<Judged<V>> {
   const register = parseRegister(text)
   asking.fallback = undefined
   switch (register.state) {
@@ -187,11 +185,11 @@ async function judge<Id, V>(
   }
 }
 
-async function judgeValue<Id, V>(
+function judgeValue<Id, V>(
   space: Space<Id, V>,
   asking: Asking<V>,
   register: ValueRegister,
-): Promise<Asked<V> | 'busy' | 'again'> {
+): Judged<V> | Promise<Judged<V>> {
   const { key } = asking.flight
   const seen = { prefix: valuePrefix(register.nonce) }
   // A newer deploy's value: it must not be overwritten by the older one, or the two would take turns for ever.

@@ -295,20 +295,17 @@ export class Keyspace<Id, V> {
     return entry
   }
 
-  async #answer(
+  #answer(
     id: Id,
     key: Key,
     options: ReadOptions | undefined,
   ): Promise<{ answer: Answer<V>; joined: boolean }> {
-    const answered = await read(this.#space, {
-      id,
-      key,
-      strong: options?.consistency === 'strong',
-      signal: options?.signal,
+    const strong = options?.consistency === 'strong'
+    return read(this.#space, { id, key, strong, signal: options?.signal }).then(answered => {
+      const { answer, joined } = answered
+      this.#report(key, answer.from, answer.why, joined, answer.absent)
+      return answered
     })
-    const { answer, joined } = answered
-    this.#report(key, answer.from, answer.why, joined, answer.absent)
-    return answered
   }
 
   #report(key: Key, from: From, why: Why, joined: boolean, absent: boolean): void {

@@ -127,13 +127,13 @@ export interface KeyspaceOptions<Id, V> {
 
 type Complete<T, Optional extends keyof T> = Required<Omit<T, Optional>> & Pick<T, Optional>
 
-/** Options whose default that needs a driver has been filled in. @internal */
+/** Options whose default that needs a driver has been filled in. */
 export type WiredOptions = CacheOptions & Required<Pick<CacheOptions, 'shared'>>
 
-/** Options with nothing left open. @internal */
+/** Options with nothing left open. */
 export type ResolvedCacheOptions = Complete<CacheOptions, 'local' | 'onEvent'>
 
-/** Options with nothing left open. @internal */
+/** Options with nothing left open. */
 export interface ResolvedKeyspaceOptions<Id, V>
   extends Complete<
     KeyspaceOptions<Id, V>,

@@ -64,18 +64,24 @@ export const spellPath = z.strictObject({ id: digits(/^[1-9]\d{0,18}$/, ID) })
 
 /** Which part of the list: at most `limit` spells with an id greater than `after`. */
 export const listQuery = z.strictObject({
-  after: digits(/^(0|[1-9]\d{0,18})$/, AFTER).default('0'),
+  after: digits(/^(0|[1-9]\d{0,18})$/, AFTER)
+    .default('0')
+    .meta({ description: 'Only spells with a greater id.' }),
   limit: z
     .string({ error: LIMIT })
     .regex(/^([1-9]\d?|100)$/, { error: LIMIT })
     .transform(Number)
-    .default(20),
+    .default(20)
+    .meta({ description: 'At most so many, from 1 to 100; 20 if it is left out.' }),
 })
 
 /** What is wrong with one part of a request. */
 const flaw = z.strictObject({
   detail: z.string(),
-  pointer: z.string().optional().meta({ description: 'Where in the body: a JSON Pointer as a URI fragment.' }),
+  pointer: z
+    .string()
+    .optional()
+    .meta({ description: 'Where in the body: a JSON Pointer as a URI fragment.' }),
   parameter: z.string().optional().meta({ description: 'Which part of the path or the query.' }),
 })
 
@@ -101,4 +107,5 @@ export type Spell = z.output<typeof spell>
 export type SpellFields = z.output<typeof spellFields>
 export type SpellChange = z.output<typeof spellChange>
 export type Problem = z.output<typeof problem>
+export type Health = z.output<typeof health>
 export type Flaw = z.output<typeof flaw>

@@ -1,13 +1,8 @@
 import type { Socket } from 'node:net'
-import swagger from '@fastify/swagger'
-import { type FastifyBaseLogger, type FastifyInstance, fastify } from 'fastify'
-import {
-  jsonSchemaTransform,
-  jsonSchemaTransformObject,
-  validatorCompiler,
-  type ZodTypeProvider,
-} from 'fastify-type-provider-zod'
-import { health, problem } from './api.ts'
+import { type FastifyBaseLogger, type FastifyInstance, fastify, LogController } from 'fastify'
+import { validatorCompiler } from 'fastify-type-provider-zod'
+import { type Health, health } from './api.ts'
+import { answer, describeRoutes, trouble } from './openapi.ts'
 import { problemBody, sendError, sendProblem } from './problem.ts'
 import { spellRoutes } from './spell-routes.ts'
 import type { Spells } from './spells.ts'
@@ -35,7 +30,7 @@ const MAX_PARAM_LENGTH = 64 * 1024
 export async function createApp({ log, service }: AppOptions): Promise<FastifyInstance> {
   const app = fastify({
     loggerInstance: log,
-    disableRequestLogging: true,
+    logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: BODY_LIMIT_BYTES,
     requestTimeout: REQUEST_TIMEOUT_MS,
     return503OnClosing: false,
@@ -52,17 +47,9 @@ export async function createApp({ log, service }: AppOptions): Promise<FastifyIn
   logDurations(app)
   refuseUntilReady(app, service)
   answerUnrouted(app)
-  await app.register(swagger, {
-    openapi: {
-      openapi: '3.1.0',
-      info: { title: 'Spellbook', version: '1.0.0', description: "The spells of a wizard's spellbook." },
-    },
-    transform: jsonSchemaTransform,
-    transformObject: jsonSchemaTransformObject,
-  })
+  await describeRoutes(app)
   spellRoutes(app, () => service()!.spells)
   healthRoutes(app, service)
-  app.get('/openapi.json', { schema: { hide: true } }, () => app.swagger())
   await webPage(app)
   return app
 }
@@ -137,39 +124,46 @@ function answerUnrouted(app: FastifyInstance): void {
     for (const each of [method].flat()) known.add(each)
     methods.set(url, known)
   })
-  const pattern = (url: string) => new RegExp('^' + url.replaceAll('.', '\\.').replace(/:\w+/g, '[^/]+') + '$')
+  const pattern = (url: string) =>
+    new RegExp('^' + url.replaceAll('.', '\\.').replace(/:\w+/g, '[^/]+') + '$')
   app.setNotFoundHandler((request, reply) => {
     const path = request.url.split('?', 1)[0]!
     const allowed = [...methods].find(([url]) => pattern(url).test(path))?.[1]
-    if (allowed === undefined) return sendProblem(request, reply, { status: 404, detail: `There is nothing at ${path}.` })
+    if (allowed === undefined)
+      return sendProblem(request, reply, { status: 404, detail: `There is nothing at ${path}.` })
     const allow = [...allowed].join(', ')
     reply.header('allow', allow)
-    return sendProblem(request, reply, { status: 405, detail: `${request.method} is not possible here, only ${allow}.` })
+    return sendProblem(request, reply, {
+      status: 405,
+      detail: `${request.method} is not possible here, only ${allow}.`,
+    })
   })
 }
 
 function healthRoutes(app: FastifyInstance, service: AppOptions['service']): void {
-  const routes = app.withTypeProvider<ZodTypeProvider>()
-  routes.get(
+  app.get(
     '/health/live',
-    { schema: { operationId: 'isAlive', summary: 'Whether the process runs', response: { 200: health } } },
-    async () => ({ status: 'alive' as const }),
+    {
+      schema: {
+        operationId: 'isAlive',
+        summary: 'Whether the process runs',
+        response: { 200: answer('It does.', health) },
+      },
+    },
+    async (): Promise<Health> => ({ status: 'alive' }),
   )
-  routes.get(
+  app.get(
     '/health/ready',
     {
       schema: {
         operationId: 'isReady',
         summary: 'Whether requests can be answered, which depends on the database and not on the cache',
-        response: {
-          200: health,
-          503: { description: 'Not now.', content: { 'application/problem+json': { schema: problem } } },
-        },
+        response: { 200: answer('They can.', health), 503: trouble('Not now.') },
       },
     },
-    async () => {
+    async (): Promise<Health> => {
       await service()!.ping()
-      return { status: 'ready' as const }
+      return { status: 'ready' }
     },
   )
 }
@@ -177,8 +171,11 @@ function healthRoutes(app: FastifyInstance, service: AppOptions['service']): voi
 /** What came in was no HTTP, or took too long to come, or its head is too large: there is no request to answer. */
 function answerClientError(error: Error & { code?: string }, socket: Socket): void {
   if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy()
-  const status = error.code === 'HPE_HEADER_OVERFLOW' ? 431 : error.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 408 : 400
-  const body = JSON.stringify(problemBody('', { status, detail: 'This could not be understood as an HTTP request.' }))
+  const status =
+    error.code === 'HPE_HEADER_OVERFLOW' ? 431 : error.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 408 : 400
+  const body = JSON.stringify(
+    problemBody('', { status, detail: 'This could not be understood as an HTTP request.' }),
+  )
   const head = `content-type: application/problem+json\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close`
   socket.end(`HTTP/1.1 ${status} ${JSON.parse(body).title}\r\n${head}\r\n\r\n${body}`)
 }

@@ -35,6 +35,10 @@ export function cacheStatus(answer: Answer<unknown>): string {
  * @see https://www.w3.org/TR/server-timing/
  */
 export function serverTiming({ timings: { totalMs, sharedMs, loadMs } }: Answer<unknown>): string {
-  const parts = [['total', totalMs], ['cache', sharedMs], ['database', loadMs]] as const
+  const parts = [
+    ['total', totalMs],
+    ['cache', sharedMs],
+    ['database', loadMs],
+  ] as const
   return parts.map(([name, durationMs]) => `${name};dur=${durationMs.toFixed(3)}`).join(', ')
 }

@@ -91,7 +91,9 @@ const VARIABLES = z.object({
   DATABASE_POOL_MAX: whole(1, 1_000).default(10),
   DATABASE_TIMEOUT_MS: whole(100, MAX_DATABASE_TIMEOUT_MS).default(5_000),
   DATA_DIR: z.string().default('data/pglite'),
-  REDIS_URL: z.undefined({ error: 'left empty: Redis is not supported yet, the shared store is embedded' }),
+  REDIS_URL: z
+    .undefined({ error: 'left empty: Redis is not supported yet, the shared store is embedded' })
+    .optional(),
   CACHE: oneOf('on', 'off').default('on'),
   CACHE_FILL: oneOf('background', 'blocking').default('background'),
   CACHE_TTL_MS: whole(1, YEAR_MS).default(600_000),
@@ -127,8 +129,12 @@ export function readConfig(
   }
   const parsed = VARIABLES.safeParse(set)
   if (!parsed.success) {
-    const first = new Map(parsed.error.issues.toReversed().map(issue => [String(issue.path[0]), issue.message]))
-    const complaints = [...first].toReversed().map(([name, expected]) => complaint(name, expected, set[name] ?? ''))
+    const first = new Map(
+      parsed.error.issues.toReversed().map(issue => [String(issue.path[0]), issue.message]),
+    )
+    const complaints = [...first]
+      .toReversed()
+      .map(([name, expected]) => complaint(name, expected, set[name] ?? ''))
     throw new ConfigError(complaints.join('. '))
   }
   const values = parsed.data
@@ -136,7 +142,10 @@ export function readConfig(
     port: values.PORT,
     host: values.HOST,
     logLevel: values.LOG_LEVEL,
-    database: values.DATABASE_URL === undefined ? pglite(values, workingFolder) : postgres(values, values.DATABASE_URL),
+    database:
+      values.DATABASE_URL === undefined
+        ? pglite(values, workingFolder)
+        : postgres(values, values.DATABASE_URL),
     cache: values.CACHE === 'on' ? cache(values) : undefined,
   }
 }

@@ -95,7 +95,9 @@ async function makeFolder(folder: string): Promise<string> {
 async function refuseForeign(path: string): Promise<void> {
   const found = (await readdir(path)).filter(name => !HARMLESS.has(name))
   if (found.length === 0 || found.includes('PG_VERSION') || existsSync(join(path, OWN, UNFINISHED))) return
-  throw new DataFolderError(`the data folder ${path} holds something else than a database: choose an empty one`)
+  throw new DataFolderError(
+    `the data folder ${path} holds something else than a database: choose an empty one`,
+  )
 }
 
 async function removeAll(path: string): Promise<void> {

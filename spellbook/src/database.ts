@@ -71,7 +71,9 @@ const AWAY = /^(08|40|53|57|58)|^(25006|25P03|25P04|55P03)$/
 export function fromDriver(error: unknown): unknown {
   const code = sqlState(error)
   const judged = code !== undefined && !AWAY.test(code)
-  return judged || error instanceof TypeError || error instanceof DatabaseAwayError ? error : new DatabaseAwayError(error, true)
+  return judged || error instanceof TypeError || error instanceof DatabaseAwayError
+    ? error
+    : new DatabaseAwayError(error, true)
 }
 
 /** Node reports several refused addresses as one error without a message. */

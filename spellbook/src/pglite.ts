@@ -1,7 +1,14 @@
 import { PGlite, type Transaction as PGliteTransaction, types } from '@electric-sql/pglite'
 import type { PGliteConfig } from './config.ts'
 import { type DataFolder, openDataFolder } from './data-folder.ts'
-import { type Database, fromDriver, NOT_COMMITTED, parseInt8, type Queryable, type Transaction } from './database.ts'
+import {
+  type Database,
+  fromDriver,
+  NOT_COMMITTED,
+  parseInt8,
+  type Queryable,
+  type Transaction,
+} from './database.ts'
 
 /**
  * PostgreSQL in this process, compiled to WebAssembly: for trying things out, and for tests. It has one session, and a
@@ -55,7 +62,10 @@ function databaseOver(db: PGlite, name: string, folder: DataFolder | undefined):
   }
 }
 
-async function inTransaction<T>(session: PGliteTransaction, work: (transaction: Transaction) => Promise<T>): Promise<T> {
+async function inTransaction<T>(
+  session: PGliteTransaction,
+  work: (transaction: Transaction) => Promise<T>,
+): Promise<T> {
   // To a transaction in which a statement failed, COMMIT answers ROLLBACK and no error.
   let failed = false
   const watched = async <Result>(result: Promise<Result>): Promise<Result> => {

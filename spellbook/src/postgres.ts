@@ -16,7 +16,9 @@ const PATIENCE_MS = 1_000
 
 const types = {
   getTypeParser: ((oid: number, format?: 'text') =>
-    oid === pg.types.builtins.INT8 ? parseInt8 : pg.types.getTypeParser(oid, format)) as typeof pg.types.getTypeParser,
+    oid === pg.types.builtins.INT8
+      ? parseInt8
+      : pg.types.getTypeParser(oid, format)) as typeof pg.types.getTypeParser,
 }
 
 /**
@@ -46,7 +48,8 @@ export function openPostgres(config: PostgresConfig, onError: (error: Error) => 
   return {
     name: nameOf(config.url),
     query: (text, values, signal) => withClient(pool, signal, client => send(client, text, values)),
-    transaction: work => withClient(pool, undefined, (client, discard) => inTransaction(client, discard, work)),
+    transaction: work =>
+      withClient(pool, undefined, (client, discard) => inTransaction(client, discard, work)),
     close() {
       closed ??= pool.end()
       return closed
@@ -56,9 +59,10 @@ export function openPostgres(config: PostgresConfig, onError: (error: Error) => 
 
 /** `transaction_timeout` exists from PostgreSQL 17 on, and a server refuses a setting that it does not know. */
 async function limitTransactions(client: pg.ClientBase, timeoutMs: number): Promise<void> {
-  await client.query(`select set_config(name, $1, false) from pg_settings where name = 'transaction_timeout'`, [
-    String(timeoutMs),
-  ])
+  await client.query(
+    `select set_config(name, $1, false) from pg_settings where name = 'transaction_timeout'`,
+    [String(timeoutMs)],
+  )
 }
 
 async function connect(pool: pg.Pool): Promise<pg.PoolClient> {
@@ -117,7 +121,11 @@ async function send<Row extends object>(
   values: readonly Parameter[] = [],
 ): Promise<Row[]> {
   try {
-    const result = await client.query<Row & pg.QueryResultRow>({ name: nameOfStatement(text), text, values: [...values] })
+    const result = await client.query<Row & pg.QueryResultRow>({
+      name: nameOfStatement(text),
+      text,
+      values: [...values],
+    })
     return result.rows
   } catch (error) {
     throw fromDriver(error)

@@ -40,7 +40,8 @@ export function sendProblem(request: FastifyRequest, reply: FastifyReply, tellin
 /** Answers with the problem that an error is. What nobody foresaw is logged, and says nothing about itself. */
 export function sendError(error: FastifyError, request: FastifyRequest, reply: FastifyReply): FastifyReply {
   const telling = tell(error)
-  if (telling.status >= 500) request.log[telling.status === 503 ? 'warn' : 'error']({ err: error }, 'request failed')
+  if (telling.status >= 500)
+    request.log[telling.status === 503 ? 'warn' : 'error']({ err: error }, 'request failed')
   return sendProblem(request, reply, telling)
 }
 
@@ -49,7 +50,11 @@ const BUSY_RETRY_S = 1
 
 function tell(error: FastifyError): Telling {
   if (error.validation !== undefined) {
-    return { status: 400, detail: 'The request is not as it should be.', errors: error.validation.flatMap(flawsOf(error)) }
+    return {
+      status: 400,
+      detail: 'The request is not as it should be.',
+      errors: error.validation.flatMap(flawsOf(error)),
+    }
   }
   if (error instanceof DatabaseAwayError) {
     return { status: 503, detail: 'The database does not answer just now.', retryAfterS: AWAY_RETRY_S }

@@ -1,18 +1,20 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import { z } from 'zod'
-import { listQuery, problem, spell, spellChange, spellFields, spellPath } from './api.ts'
+import { listQuery, type Spell, spell, spellChange, spellFields, spellPath } from './api.ts'
 import { cacheStatus, origin, serverTiming } from './cache-status.ts'
+import { answer, trouble } from './openapi.ts'
 import { sendProblem } from './problem.ts'
 import type { Answer, Spells } from './spells.ts'
 
-const problems = (description: string) => ({ description, content: { 'application/problem+json': { schema: problem } } })
-const invalid = { 400: problems('The request is malformed; `errors` says where.') }
-const unavailable = { 503: problems('The database is away, or too much is being asked of it. See `Retry-After`.') }
-const unknown = { 404: problems('There is no such spell.') }
+const invalid = { 400: trouble('The request is malformed; `errors` says where.') }
+const unavailable = {
+  503: trouble('The database is away, or too much is being asked of it. See `Retry-After`.'),
+}
+const unknown = { 404: trouble('There is no such spell.') }
 const withBody = {
-  413: problems('The body is larger than 16 KiB.'),
-  415: problems('The body is not `application/json`.'),
+  413: trouble('The body is larger than 16 KiB.'),
+  415: trouble('The body is not `application/json`.'),
 }
 
 /** The five routes of the spells. */
@@ -27,16 +29,16 @@ export function spellRoutes(app: FastifyInstance, spells: () => Spells): void {
         summary: 'Lists spells in the order of their ids',
         description: 'If there are more, the `Link` header says where: `rel="next"`.',
         querystring: listQuery,
-        response: { 200: z.array(spell).meta({ description: 'The spells.' }), ...invalid, ...unavailable },
+        response: { 200: answer('The spells.', z.array(spell)), ...invalid, ...unavailable },
       },
     },
-    async (request, reply) => {
+    async (request, reply): Promise<readonly Spell[]> => {
       const { after, limit } = request.query
-      const answer = await spells().page(after, limit)
-      tellSource(request, reply, answer, 'spells')
-      const { spells: found, more } = answer.value
+      const read = await spells().page(after, limit)
+      tellSource(request, reply, read, 'spells')
+      const { spells: found, more } = read.value
       if (more) reply.header('link', `</spells?after=${found.at(-1)!.id}&limit=${limit}>; rel="next"`)
-      return found as z.output<typeof spell>[]
+      return found
     },
   )
 
@@ -47,14 +49,14 @@ export function spellRoutes(app: FastifyInstance, spells: () => Spells): void {
         operationId: 'getSpell',
         summary: 'Shows a spell',
         params: spellPath,
-        response: { 200: spell, ...invalid, ...unknown, ...unavailable },
+        response: { 200: answer('The spell.', spell), ...invalid, ...unknown, ...unavailable },
       },
     },
-    async (request, reply) => {
+    async (request, reply): Promise<Spell | FastifyReply> => {
       const { id } = request.params
-      const answer = await spells().find(id)
-      tellSource(request, reply, answer, `spell ${id}`)
-      return answer.value ?? noSpell(request, reply, id)
+      const read = await spells().find(id)
+      tellSource(request, reply, read, `spell ${id}`)
+      return read.value ?? noSpell(request, reply, id)
     },
   )
 
@@ -65,7 +67,12 @@ export function spellRoutes(app: FastifyInstance, spells: () => Spells): void {
         operationId: 'createSpell',
         summary: 'Adds a spell',
         body: spellFields,
-        response: { 201: spell, ...invalid, ...withBody, ...unavailable },
+        response: {
+          201: answer('The spell; `Location` says where it is.', spell),
+          ...invalid,
+          ...withBody,
+          ...unavailable,
+        },
       },
     },
     async (request, reply) => {
@@ -82,10 +89,16 @@ export function spellRoutes(app: FastifyInstance, spells: () => Spells): void {
         summary: "Changes a spell's damage, and its name if one is given",
         params: spellPath,
         body: spellChange,
-        response: { 200: spell, ...invalid, ...unknown, ...withBody, ...unavailable },
+        response: {
+          200: answer('The spell as it is now.', spell),
+          ...invalid,
+          ...unknown,
+          ...withBody,
+          ...unavailable,
+        },
       },
     },
-    async (request, reply) => {
+    async (request, reply): Promise<Spell | FastifyReply> => {
       const { id } = request.params
       return (await spells().update(id, request.body)) ?? noSpell(request, reply, id)
     },
@@ -98,23 +111,27 @@ export function spellRoutes(app: FastifyInstance, spells: () => Spells): void {
         operationId: 'deleteSpell',
         summary: 'Removes a spell',
         params: spellPath,
-        response: { 204: z.null().meta({ description: 'It is gone.' }), ...invalid, ...unknown, ...unavailable },
+        response: {
+          204: { description: 'It is gone.', type: 'null' },
+          ...invalid,
+          ...unknown,
+          ...unavailable,
+        },
       },
     },
-    async (request, reply) => {
+    async (request, reply): Promise<Spell | FastifyReply> => {
       const { id } = request.params
       return (await spells().delete(id)) ? reply.code(204).send(null) : noSpell(request, reply, id)
     },
   )
 }
 
-function noSpell(request: FastifyRequest, reply: FastifyReply, id: string) {
-  return sendProblem(request, reply, { status: 404, detail: `There is no spell ${id}.` }) as never
-}
+const noSpell = (request: FastifyRequest, reply: FastifyReply, id: string): FastifyReply =>
+  sendProblem(request, reply, { status: 404, detail: `There is no spell ${id}.` })
 
 /** Says where an answer came from: to whoever asked in headers, to whoever runs this in the log. */
-function tellSource(request: FastifyRequest, reply: FastifyReply, answer: Answer<unknown>, what: string): void {
-  reply.header('cache-status', cacheStatus(answer)).header('server-timing', serverTiming(answer))
-  const { from, why, timings } = answer
-  request.log.info({ from, why, ms: timings.totalMs }, `${what} from ${origin(answer)}`)
+function tellSource(request: FastifyRequest, reply: FastifyReply, read: Answer<unknown>, what: string): void {
+  reply.header('cache-status', cacheStatus(read)).header('server-timing', serverTiming(read))
+  const { from, why, timings } = read
+  request.log.info({ from, why, ms: Number(timings.totalMs.toFixed(3)) }, `${what} from ${origin(read)}`)
 }

@@ -68,7 +68,8 @@ export async function cachedSpells(
     fill,
     onEvent,
     // Without a connection nothing was sent, so nothing was committed: the guards can go at once.
-    commitInDoubt: error => (error instanceof DatabaseAwayError && !error.sent ? false : commitInDoubt(error)),
+    commitInDoubt: error =>
+      error instanceof DatabaseAwayError && !error.sent ? false : commitInDoubt(error),
   })
 
   const spells = cache.keyspace('spell', {

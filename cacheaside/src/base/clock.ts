@@ -35,6 +35,8 @@ export interface Clock {
 export const TOKEN_LENGTH = 16
 
 const RE_ANCHOR_MS = 1000
+/** The wall clock comes in whole milliseconds: by so much it may seem to be ahead without being so. */
+const WALL_ROUNDING_MS = 1
 
 /**
  * Time that passes at least as fast as the monotonic and the wall clock do. The monotonic clock of Linux stands
@@ -53,7 +55,7 @@ function elapsedReader(monotonicMs: () => number, wallMs: () => number): () => n
   return () => {
     const monotonic = monotonicMs()
     const wall = wallMs()
-    const elapsed = Math.max(monotonic - monotonicAnchor, wall - wallAnchor)
+    const elapsed = Math.max(monotonic - monotonicAnchor, wall - wallAnchor - WALL_ROUNDING_MS)
     last = Math.max(last, atAnchor + elapsed)
     if (monotonic - monotonicAnchor >= RE_ANCHOR_MS || Math.abs(wall - wallAnchor) >= RE_ANCHOR_MS) {
       atAnchor = last

@@ -50,6 +50,16 @@ function deadlines(on: Stage): void {
     assert.equal(await scene.state(), 'absent')
   })
 
+  on('release leaves nobody in the guard whose deadline has passed', async scene => {
+    await scene.store.guard(KEY, ANNA, SHORT_MS, false)
+    await scene.store.guard(KEY, BERT, LONG_MS, false)
+    await scene.store.guard(KEY, token('Cara'), LONG_MS, false)
+    await scene.outlive()
+    assert.equal(await scene.state(), 'a dirty guard of Anna, Bert, Cara')
+    await scene.store.release(KEY, BERT)
+    assert.equal(await scene.state(), 'a dirty guard of Cara')
+  })
+
   on('release holds for a writer whose deadline has passed, as long as it is in the guard', async scene => {
     await scene.store.guard(KEY, ANNA, SHORT_MS, false)
     await scene.store.guard(KEY, BERT, LONG_MS, false)

@@ -94,12 +94,23 @@ function moments(on: Stage): void {
     )
   }
 
-  on('invalidateKeyspace is heard before it resolves, where the store is synchronous', async scene => {
-    const { messages } = await scene.listen()
-    await scene.store.invalidateKeyspace('spell', token('second'))
-    if (scene.store.synchronous) assert.deepEqual(messages, ['keyspace spell'])
-    assert.deepEqual(await scene.fence(messages), ['keyspace spell'])
-  })
+  on(
+    'invalidateKeyspace is heard before it changes, where the store is synchronous, and heard anywhere',
+    async scene => {
+      await scene.store.generation('spell', token('first'))
+      const seen: Promise<string>[] = []
+      const heard = hearing()
+      const listener: StreamListener = {
+        ...heard.listener,
+        keyspaceInvalidated: () => seen.push(scene.store.generation('spell', token('other'))),
+      }
+      await scene.listen({ messages: heard.messages, listener })
+      await scene.store.invalidateKeyspace('spell', token('second'))
+      if (scene.store.synchronous) assert.equal(seen.length, 1)
+      await scene.until(() => seen.length === 1, 'the message')
+      if (scene.store.synchronous) assert.equal(await seen[0], token('first'))
+    },
+  )
 }
 
 function trouble(on: Stage): void {

@@ -63,6 +63,13 @@ function allowed(on: Stage): void {
     assert.equal(await scene.state(), 'absent')
   })
 
+  on('release with a value by a stranger stores nothing, even where nobody else is left', async scene => {
+    const deadlineMs = (await scene.timeMs()) - 1000
+    await scene.plant(KEY, guardText(false, [{ token: BERT, deadlineMs }]), LONG_MS)
+    assert.deepEqual(await scene.store.release(KEY, ANNA, ROW), { held: false, stored: false })
+    assert.equal(await scene.state(), 'absent')
+  })
+
   on('release with the mark of an absent row stores that', async scene => {
     await scene.store.guard(KEY, ANNA, LONG_MS, false)
     assert.deepEqual(await scene.store.release(KEY, ANNA, spell(undefined)), stored)

@@ -1,0 +1,151 @@
+import type { AddressInfo } from 'node:net'
+import type { CacheEvent } from 'cacheaside'
+import type { FastifyInstance } from 'fastify'
+import { type Logger, pino } from 'pino'
+import { createApp, type Service } from './app.ts'
+import { type Config, ConfigError, loadEnvFile, readConfig } from './config.ts'
+import type { Database } from './database.ts'
+import { migrate } from './migrations.ts'
+import { openPGlite } from './pglite.ts'
+import { openPostgres } from './postgres.ts'
+import { cachedSpells, type Spells, uncachedSpells } from './spells.ts'
+
+/**
+ * The program: the port, the database, its schema, the cache; and on SIGINT or SIGTERM the same backwards.
+ *
+ * The port comes first, and answers 503 until the rest is there. If it is taken, a spellbook probably runs already, and
+ * that is what should be said, before anything is done to its data.
+ */
+
+/** How long a shutdown may take, in-flight requests included. */
+const SHUTDOWN_MS = 10_000
+/** Ctrl-C reaches this process more than once when `npm` runs it, because npm passes on what the terminal sent anyway. */
+const SAME_SIGNAL_MS = 1_000
+const EXIT_CODES = { SIGINT: 130, SIGTERM: 143 }
+
+/** What has been opened so far. */
+interface Opened {
+  app?: FastifyInstance
+  database?: Database
+  spells?: Spells
+}
+
+async function open(config: Config, log: Logger, opened: Opened): Promise<void> {
+  const began = performance.now()
+  let service: Service | undefined
+  const app = await createApp({ log, service: () => service })
+  opened.app = app
+  await app.listen({ port: config.port, host: config.host, listenTextResolver: () => 'the port is ours' })
+  const database = await openDatabase(config.database, log)
+  opened.database = database
+  for (const name of await migrate(database)) log.info(`ran migration ${name}`)
+  const spells =
+    config.cache === undefined
+      ? uncachedSpells(database)
+      : await cachedSpells(database, config.cache, logTrouble(log))
+  opened.spells = spells
+  service = { spells, ping: () => database.query('select 1') }
+  const url = urlOf(app, config.host)
+  const ms = Math.round(performance.now() - began)
+  log.info({ url, database: database.name, cache: config.cache ?? 'off', ms }, `Spellbook is ready at ${url}`)
+}
+
+const openDatabase = async (config: Config['database'], log: Logger): Promise<Database> =>
+  config.kind === 'pglite'
+    ? openPGlite(config)
+    : openPostgres(config, error => log.warn({ err: error }, 'an idle connection to the database broke'))
+
+/** In-flight requests first, then what they use. */
+async function close({ app, spells, database }: Opened): Promise<void> {
+  await app?.close()
+  await spells?.close()
+  await database?.close()
+}
+
+/** What the cache gets over by itself, but somebody should know of. */
+const logTrouble = (log: Logger) => (event: CacheEvent) => {
+  if (event.type === 'fault') log.warn({ err: event.error }, `the cache had trouble during ${event.during}`)
+  else if (event.type === 'shared') log.warn({ err: event.error }, `the shared store is ${event.state}`)
+  else if (event.type === 'invalidation' && event.outcome !== 'applied') {
+    log.warn(`the invalidation of ${event.key} is ${event.outcome}`)
+  }
+}
+
+function urlOf(app: FastifyInstance, host: string): string {
+  const { port } = app.server.address() as AddressInfo
+  const everywhere = host === '0.0.0.0' || host === '::'
+  return `http://${everywhere ? 'localhost' : host.includes(':') ? `[${host}]` : host}:${port}`
+}
+
+/** Says in one line why there is nothing to serve. */
+function explain(error: unknown, config?: Config): string {
+  const { code, message } =
+    error instanceof Error ? (error as NodeJS.ErrnoException) : { message: String(error) }
+  if (code === 'EADDRINUSE') return `port ${config?.port} of ${config?.host} is in use by another program`
+  if (code === 'EACCES' && config !== undefined)
+    return `port ${config.port} of ${config.host} may not be used: ${message}`
+  return message.split('\n', 1)[0]!
+}
+
+function exitWith(error: unknown, config?: Config): never {
+  process.stderr.write(`spellbook: ${explain(error, config)}\n`)
+  process.exit(1)
+}
+
+function configure(): Config {
+  try {
+    loadEnvFile()
+    return readConfig(process.env)
+  } catch (error) {
+    if (error instanceof ConfigError) exitWith(error)
+    throw error
+  }
+}
+
+/** Calls `stop` at the first signal; at another one exits at once. */
+function onSignals(stop: (signal: string) => void): void {
+  let firstMs: number | undefined
+  for (const signal of ['SIGINT', 'SIGTERM'] as const) {
+    process.on(signal, () => {
+      if (firstMs === undefined) {
+        firstMs = performance.now()
+        stop(signal)
+      } else if (performance.now() - firstMs > SAME_SIGNAL_MS) {
+        process.exit(EXIT_CODES[signal])
+      }
+    })
+  }
+}
+
+const config = configure()
+const log = pino({ level: config.logLevel, base: { pid: process.pid } })
+const opened: Opened = {}
+let stopping = false
+
+const opening = open(config, log, opened).catch(async error => {
+  if (stopping) return
+  await Promise.race([close(opened).catch(() => {}), later(SHUTDOWN_MS)])
+  exitWith(error, config)
+})
+
+onSignals(async signal => {
+  stopping = true
+  log.info(`${signal}: closing`)
+  const closed = opening
+    .then(() => close(opened))
+    .then(
+      () => 0,
+      error => {
+        log.error({ err: error }, 'closing failed')
+        return 1
+      },
+    )
+  const code = await Promise.race([closed, later(SHUTDOWN_MS).then(() => undefined)])
+  if (code === undefined) log.error(`gave up on what did not end within ${SHUTDOWN_MS} ms`)
+  else log.info('closed')
+  process.exit(code ?? 1)
+})
+
+function later(ms: number): Promise<void> {
+  return new Promise(resolve => setTimeout(resolve, ms).unref())
+}
