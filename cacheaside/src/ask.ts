@@ -1,3 +1,4 @@
+import type { Timer } from './base/clock.ts'
 import type { Why } from './base/events.ts'
 import type { Flight } from './local/single-flight.ts'
 import type { Answer, Parts, Space } from './read.ts'
@@ -301,18 +302,16 @@ async function pause<Id, V>(space: Space<Id, V>, asking: Asking<V>): Promise<boo
   const steadyMs = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS + asking.waitedMs / 2)
   const pauseMs = Math.min(mostMs, steadyMs * (0.5 + clock.random()))
   const unspentMs = asking.deadlineMs - clock.nowMs()
-  const { signal } = asking.flight.abort
   await new Promise<void>((resolve, reject) => {
-    const giveUp = () => {
-      timer.cancel()
-      reject(signal.reason)
-    }
-    const timer = clock.after(pauseMs, () => {
-      signal.removeEventListener('abort', giveUp)
+    let timer: Timer | undefined
+    const stopListening = asking.flight.abort.listen(reason => {
+      timer?.cancel()
+      reject(reason)
+    })
+    timer = clock.after(pauseMs, () => {
+      stopListening()
       resolve()
     })
-    if (signal.aborted) return giveUp()
-    signal.addEventListener('abort', giveUp, { once: true })
   })
   asking.waitedMs += pauseMs
   asking.deadlineMs = clock.nowMs() + unspentMs

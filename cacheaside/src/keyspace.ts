@@ -1,6 +1,6 @@
 import { CacheError } from './base/errors.ts'
 import type { From, Why } from './base/events.ts'
-import { type Key, keyOf } from './base/key.ts'
+import { type Key, rememberingKeyOf } from './base/key.ts'
 import type { LocalEntry } from './local/local-store.ts'
 import { type KeyspaceOptions, resolveKeyspaceOptions } from './options.ts'
 import { type Answer, fillOf, type Parts, read, refresh, type Space, timeToLive } from './read.ts'
@@ -69,6 +69,7 @@ export class Keyspace<Id, V> {
   constructor(parts: Parts, forget: Forget, name: string, options: KeyspaceOptions<Id, V>) {
     const resolved = resolveKeyspaceOptions(name, options, parts.options)
     const toParts = resolved.key
+    const toKey = rememberingKeyOf(name)
     this.name = name
     this.#forget = forget
     this.#counts = parts.stats.of(name)
@@ -77,7 +78,7 @@ export class Keyspace<Id, V> {
       parts,
       options: resolved,
       envelope: new Envelope(resolved.codec, resolved.schema),
-      keyOf: toParts === undefined ? id => keyOf(name, id) : id => keyOf(name, toParts(id)),
+      keyOf: toParts === undefined ? toKey : id => toKey(toParts(id)),
       generation: parts.stream.follow(name),
       usualCostMs: undefined,
     }

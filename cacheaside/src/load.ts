@@ -1,3 +1,4 @@
+import type { Abort } from './base/abort.ts'
 import type { Clock } from './base/clock.ts'
 import { CacheError } from './base/errors.ts'
 import type { CacheEvent, LoadEvent } from './base/events.ts'
@@ -13,7 +14,7 @@ export interface LoadFrame {
   readonly keys: readonly string[]
   readonly timeoutMs: number
   /** Aborting it ends the load for those who wait, and tells the loader. */
-  readonly abort: AbortController
+  readonly abort: Abort
 }
 
 /** What a loader returned, and what it cost. */
@@ -36,7 +37,6 @@ export function load<T>(
   call: (context: LoadContext) => Promise<T> | T,
 ): Promise<Loaded<T>> {
   const { clock, limit, abort } = frame
-  const { signal } = abort
   return new Promise((resolve, reject) => {
     let beganMs: number | undefined
     let ended = false
@@ -45,7 +45,7 @@ export function load<T>(
       if (ended) return costMs
       ended = true
       timer.cancel()
-      signal.removeEventListener('abort', onAbort)
+      stopListening()
       const event = { type: 'load', keyspace: frame.keyspace, keys: frame.keys, outcome, costMs } as const
       frame.emit(outcome === 'loaded' ? event : { ...event, error })
       return costMs
@@ -54,17 +54,17 @@ export function load<T>(
       const where = beganMs === undefined ? 'its turn did not come' : 'the loader did not answer'
       abort.abort(new CacheError('LOAD_TIMEOUT', `${frame.keys[0]}: ${where} within ${frame.timeoutMs} ms`))
     })
-    const onAbort = () => {
-      end(isTimeout(signal.reason) ? 'timed-out' : 'aborted', signal.reason)
-      reject(signal.reason)
-    }
-    signal.addEventListener('abort', onAbort, { once: true })
+    let stopListening = () => {}
+    stopListening = abort.listen(reason => {
+      end(isTimeout(reason) ? 'timed-out' : 'aborted', reason)
+      reject(reason)
+    })
 
     const begin = async () => {
       if (ended) return limit.leave()
       beganMs = clock.nowMs()
       try {
-        const result = await call({ signal })
+        const result = await call(abort)
         resolve({ result, costMs: end('loaded') })
       } catch (error) {
         end('failed', error)
@@ -77,7 +77,7 @@ export function load<T>(
       end(error instanceof CacheError && error.code === 'OVERLOADED' ? 'overloaded' : 'aborted', error)
       reject(error)
     }
-    const turn = limit.enter(signal)
+    const turn = limit.enter(abort)
     if (turn === undefined) begin()
     else turn.then(begin, refused)
   })

@@ -1,4 +1,5 @@
 import { type Asked, ask, dropLease, generationFor, giveBack, isBusy, mustBypass } from './ask.ts'
+import { Abort } from './base/abort.ts'
 import { load } from './load.ts'
 import type { Flight } from './local/single-flight.ts'
 import {
@@ -175,15 +176,13 @@ function byKey<Id, V>(
 }
 
 /** Aborted when the last of the flights is: one caller who gives up must not fail those who joined. */
-function abortedWithAll(flights: readonly Flight<Answer>[]): AbortController {
-  const abort = new AbortController()
+function abortedWithAll(flights: readonly Flight<Answer>[]): Abort {
+  const abort = new Abort()
   let left = flights.length
   for (const { abort: one } of flights) {
-    const gone = () => {
-      if (--left === 0) abort.abort(one.signal.reason)
-    }
-    if (one.signal.aborted) gone()
-    else one.signal.addEventListener('abort', gone, { once: true })
+    one.listen(reason => {
+      if (--left === 0) abort.abort(reason)
+    })
   }
   return abort
 }

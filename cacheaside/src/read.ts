@@ -1,4 +1,5 @@
 import { type Asked, ask, type FirstReply, giveBack } from './ask.ts'
+import type { Abort } from './base/abort.ts'
 import type { Clock } from './base/clock.ts'
 import type { CacheEvent, From, Why } from './base/events.ts'
 import type { Key } from './base/key.ts'
@@ -62,6 +63,8 @@ export interface Parts {
   /** Whether anybody listens to events: if not, a read is counted without making one. */
   readonly isHeard: () => boolean
   readonly closed: () => boolean
+  /** Something was committed here, which the change feed holds as well. */
+  readonly committed: () => void
   /** Work that nobody waits for, but `close` does. It must not reject. */
   readonly background: (work: Promise<void>) => void
 }
@@ -225,7 +228,7 @@ export async function fromOrigin<Id, V>(
 }
 
 /** The frame of a load for these keys. */
-export function loadFrame<Id, V>(space: Space<Id, V>, keys: readonly string[], abort: AbortController) {
+export function loadFrame<Id, V>(space: Space<Id, V>, keys: readonly string[], abort: Abort) {
   const { clock, limit, emit } = space.parts
   return { clock, limit, emit, keyspace: space.name, keys, timeoutMs: space.options.loadTimeoutMs, abort }
 }
@@ -289,27 +292,30 @@ export async function fillAndKeep<Id, V>(
   if (asked.kind === 'bypass') return flight.resolve(originAnswer(asked.why, sealed.opened, sharedMs, costMs))
   const nowMs = parts.clock.nowMs()
   const freshMs = timeToLive(space, sealed)
-  const answer: Answer<V> = {
-    ...originAnswer(asked.why, sealed.opened, sharedMs, costMs),
-    kept: true,
-    filledAtMs: nowMs,
-    freshUntilMs: nowMs + freshMs,
-  }
+  const answer = originAnswer(asked.why, sealed.opened, sharedMs, costMs, nowMs, nowMs + freshMs)
   if (parts.options.fill === 'background') flight.resolve(answer)
   if (await fill(space, flight, asked, sealed, freshMs, costMs))
     keep(space, flight, sealed.opened, asked.generation, answer, { costMs, text: sealed.text })
   flight.resolve(answer)
 }
 
-function originAnswer<V>(why: Why, opened: Opened<V>, sharedMs: number, loadMs: number): Answer<V> {
+function originAnswer<V>(
+  why: Why,
+  opened: Opened<V>,
+  sharedMs: number,
+  loadMs: number,
+  filledAtMs?: number,
+  freshUntilMs?: number,
+): Answer<V> {
+  const kept = freshUntilMs !== undefined
   return {
     opened,
     absent: opened === ABSENT,
     from: 'origin',
     why,
-    kept: false,
-    filledAtMs: undefined,
-    freshUntilMs: undefined,
+    kept,
+    filledAtMs,
+    freshUntilMs,
     sharedMs,
     loadMs,
   }

@@ -16,6 +16,10 @@ export type CacheEvent =
   | SharedStateEvent
   | StreamEvent
   | DiscardEvent
+  | FeedEvent
+  | FeedBatchEvent
+  | FeedDistrustEvent
+  | FeedWarningEvent
   | FaultEvent
 
 /** Where an answer came from: this process's L1, the shared store, or the origin. */
@@ -157,6 +161,39 @@ export interface DiscardEvent {
   readonly type: 'discard'
   readonly key: string
   readonly reason: 'evicted' | 'expired'
+}
+
+/** The change feed was opened, or its session was lost. While it is lost, changes wait in the outbox. */
+export interface FeedEvent {
+  readonly type: 'feed'
+  readonly state: 'open' | 'lost'
+  readonly error?: unknown
+}
+
+/** Changes were taken from the feed. What they invalidated is reported by events of its own. */
+export interface FeedBatchEvent {
+  readonly type: 'feed-batch'
+  readonly changes: number
+  /** Those that the shared store has acknowledged; the others stay in the outbox and are tried again. */
+  readonly applied: number
+  /**
+   * From the commit to the acknowledgement, of the applied change for which it was longest. Of a commit it is only
+   * known that it came after the row was written and after the outbox was last seen empty: so it may have been less.
+   */
+  readonly lagMs: number
+}
+
+/** The shared store, or the origin, may be another one than before: these keyspaces were given a new generation. */
+export interface FeedDistrustEvent {
+  readonly type: 'feed-distrust'
+  readonly keyspaces: readonly string[]
+  readonly reason: string
+}
+
+/** The feed, or the origin's settings, are not as the guarantees need them. Said once per session. */
+export interface FeedWarningEvent {
+  readonly type: 'feed-warning'
+  readonly message: string
 }
 
 /** Something that nobody waits for went wrong; the promises hold all the same. */

@@ -74,6 +74,27 @@ export function keyOf(keyspace: string, id: unknown): Key {
   return text as Key
 }
 
+const MOST_REMEMBERED = 8_192
+
+/**
+ * {@link keyOf}, remembering the keys of the ids it saw last: making the text of a key costs more than finding a value
+ * by it, and a text that is the very same object is found faster than one that is only equal. Bounded; when it is full it
+ * starts anew.
+ */
+export function rememberingKeyOf(keyspace: string): (id: unknown) => Key {
+  const remembered = new Map<unknown, Key>()
+  return id => {
+    const known = remembered.get(id)
+    if (known !== undefined) return known
+    const key = keyOf(keyspace, id)
+    // A tuple is another object every time, and could be changed after it was remembered.
+    if (typeof id === 'object') return key
+    if (remembered.size >= MOST_REMEMBERED) remembered.clear()
+    remembered.set(id, key)
+    return key
+  }
+}
+
 /**
  * The keyspace that a key belongs to.
  *

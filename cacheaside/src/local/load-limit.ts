@@ -1,3 +1,4 @@
+import type { Abort } from '../base/abort.ts'
 import { CacheError } from '../base/errors.ts'
 
 /**
@@ -33,11 +34,11 @@ export class LoadLimit {
    * Resolves when it is this load's turn, in the order of asking. The caller must call {@link LoadLimit.leave}
    * once its loader has settled; a loader that never settles keeps its place.
    *
-   * @param signal - Ends the wait.
-   * @throws CacheError `OVERLOADED` if the queue is full; the signal's reason if it is aborted first.
+   * @param abort - Ends the wait.
+   * @throws CacheError `OVERLOADED` if the queue is full; the reason it was aborted with, if it is aborted first.
    */
-  enter(signal: AbortSignal): Promise<void> | void {
-    if (signal.aborted) return Promise.reject(signal.reason)
+  enter(abort: Abort): Promise<void> | void {
+    if (abort.aborted) return Promise.reject(abort.reason)
     if (this.#running < this.#maxLoads) {
       this.#running++
       return
@@ -52,15 +53,14 @@ export class LoadLimit {
     }
     return new Promise((resolve, reject) => {
       const turn = () => {
-        signal.removeEventListener('abort', giveUp)
+        stopListening()
         resolve()
       }
-      const giveUp = () => {
+      const stopListening = abort.listen(reason => {
         this.#queue.delete(turn)
-        reject(signal.reason)
-      }
+        reject(reason)
+      })
       this.#queue.add(turn)
-      signal.addEventListener('abort', giveUp, { once: true })
     })
   }
 

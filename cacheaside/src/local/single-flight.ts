@@ -1,3 +1,5 @@
+import { Abort } from '../base/abort.ts'
+
 /**
  * One load per key in this process, for readers that may share it.
  *
@@ -27,7 +29,7 @@ export class Flight<T> {
 
   #doomed = false
   #answered = false
-  #abort: AbortController | undefined
+  #abort: Abort | undefined
   #waiting = 0
   readonly #settle: { resolve: (answer: T) => void; reject: (error: unknown) => void }
   readonly #onOver: (() => void)[] = []
@@ -48,8 +50,8 @@ export class Flight<T> {
   }
 
   /** Aborted when nobody waits for the flight any more, or its load takes too long. Made when it is first needed. */
-  get abort(): AbortController {
-    this.#abort ??= new AbortController()
+  get abort(): Abort {
+    this.#abort ??= new Abort()
     return this.#abort
   }
 
@@ -96,6 +98,8 @@ export class Flight<T> {
    * does, the flight itself is aborted, unless it has answered already.
    */
   wait(signal: AbortSignal | undefined): Promise<T> {
+    // A caller who had given up before never waited: the flight may be another's who is about to.
+    if (signal?.aborted) return Promise.reject(signal.reason)
     this.#waiting++
     if (signal === undefined) return this.answer
     return new Promise<T>((resolve, reject) => {
@@ -108,7 +112,6 @@ export class Flight<T> {
           this.abort.abort(signal.reason)
         }
       }
-      if (signal.aborted) return giveUp()
       signal.addEventListener('abort', giveUp, { once: true })
       const done = () => signal.removeEventListener('abort', giveUp)
       this.answer.then(
@@ -140,7 +143,8 @@ export class SingleFlight<T> {
   /** The flight that a default reader may join: under way, not doomed, begun at or after `notBeforeMs`. */
   joinable(key: string, notBeforeMs: number): Flight<T> | undefined {
     let flight = this.#youngest.get(key)
-    while (flight?.background) flight = flight.older
+    // One that all its callers have left is doomed, and yet here until its load has noticed.
+    while (flight?.background || flight?.doomed) flight = flight.older
     return flight !== undefined && flight.beganAtMs >= notBeforeMs ? flight : undefined
   }
 

@@ -184,6 +184,15 @@ export class BroadcastStream {
   #heard(text: string): void {
     const beat = this.#sent.get(text)
     if (beat === undefined) return
+    // The connection keeps the order: one that was published before this one and has not been heard was lost, and
+    // other messages may have been lost with it.
+    for (const earlier of this.#sent.values()) {
+      if (earlier === beat) break
+      if (earlier.reply !== undefined) {
+        this.#interrupted('a heartbeat was lost')
+        return
+      }
+    }
     beat.heard = true
     this.#prove(text)
   }

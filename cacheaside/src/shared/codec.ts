@@ -187,12 +187,25 @@ export class Envelope<V> {
 /** Freezes plain objects and arrays all the way down; `false` if there is anything that freezing does not protect. */
 function freeze(value: unknown): boolean {
   if (typeof value !== 'object' || value === null) return typeof value !== 'function'
-  // A set that grows while it is walked, instead of recursion: JSON may be nested more deeply than the stack
-  // allows, and another codec's values may be cyclic.
-  const found = new Set<object>([value])
+  if (!isPlain(value)) return false
+  // Most rows are flat: nothing but the row itself is to be frozen.
+  const nested: object[] = []
+  for (const inner of Object.values(value)) {
+    if (typeof inner === 'function') return false
+    if (typeof inner === 'object' && inner !== null) nested.push(inner)
+  }
+  if (nested.length > 0 && !freezeAll(new Set(nested))) return false
+  Object.freeze(value)
+  return true
+}
+
+/**
+ * A set that grows while it is walked, instead of recursion: JSON may be nested more deeply than the stack allows,
+ * and another codec's values may be cyclic.
+ */
+function freezeAll(found: Set<object>): boolean {
   for (const object of found) {
-    const prototype = Object.getPrototypeOf(object)
-    if (prototype !== Object.prototype && prototype !== Array.prototype && prototype !== null) return false
+    if (!isPlain(object)) return false
     for (const inner of Object.values(object)) {
       if (typeof inner === 'function') return false
       if (typeof inner === 'object' && inner !== null) found.add(inner)
@@ -200,4 +213,9 @@ function freeze(value: unknown): boolean {
   }
   for (const object of found) Object.freeze(object)
   return true
+}
+
+function isPlain(object: object): boolean {
+  const prototype = Object.getPrototypeOf(object)
+  return prototype === Object.prototype || prototype === Array.prototype || prototype === null
 }

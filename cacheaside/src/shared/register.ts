@@ -158,6 +158,15 @@ export function valueText(nonce: string, value: Fill, nowMs: number): string {
   )
 }
 
+/**
+ * The string of a value in two parts, without its two times: what comes before them and what after, for a store that
+ * stamps them by a clock of its own.
+ */
+export function valueAroundTimes(nonce: string, value: Fill): readonly [before: string, after: string] {
+  const text = valueText(nonce, value, 0)
+  return [text.slice(0, FILLED_AT), text.slice(COST_AT)]
+}
+
 /** The string of a lease. */
 export const leaseText = (token: string): string => 'L' + token
 

@@ -122,6 +122,16 @@ export interface SharedStore {
   /** Gives the keyspace a new generation, so that no value stored so far is found again. Broadcasts first. */
   invalidateKeyspace(keyspace: string, generation: string): Promise<void>
 
+  /**
+   * Says which registers these are: the same text for as long as they are certain to hold everything that was
+   * acknowledged, and another one as soon as that may have changed, by a restart, a failover, another server or
+   * another prefix. Read from the store at every call. Relays compare it with what they remember beside the change
+   * feed, and give every keyspace a new generation when it differs.
+   *
+   * @returns a text without control characters; `''` where it cannot be known, which counts as a change every time.
+   */
+  identity(): Promise<string>
+
   /** Starts to listen. A listener is called until it is taken off again; one that throws harms nobody else. */
   subscribe(listener: StreamListener): () => void
   /** Sends `text` through the stream and, in the same exchange, reads the time and the generations. */
