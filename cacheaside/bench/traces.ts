@@ -9,14 +9,15 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
-import type { EvictionPolicyName } from '../src/eviction/bounded-map.ts'
 import { REFERENCE, REFERENCE_ALGORITHMS } from './traces/reference.ts'
-import { hitPercent } from './traces/replay.ts'
+import { hitPercent, type Replay } from './traces/replay.ts'
 
 const SUFFIX = '.bin.gz'
 
-/** What is replayed. `volatile-lru`, `-lfu` and `-random` are left out: with an expiry on all, they are `allkeys-*`. */
-const CONTESTANTS: readonly { title: string; policy: EvictionPolicyName; samples?: number }[] = [
+type Contestant = { readonly title: string } & Omit<Replay, 'maxEntries'>
+
+/** `volatile-lru`, `-lfu` and `-random` are left out: with an expiry on every entry, they are `allkeys-*`. */
+const CONTESTANTS: readonly Contestant[] = [
   { title: 's3-fifo', policy: 's3-fifo' },
   { title: 'allkeys-lru', policy: 'allkeys-lru' },
   { title: 'allkeys-lru, 10 samples', policy: 'allkeys-lru', samples: 10 },
@@ -24,6 +25,10 @@ const CONTESTANTS: readonly { title: string; policy: EvictionPolicyName; samples
   { title: 'allkeys-random', policy: 'allkeys-random' },
   { title: 'volatile-ttl', policy: 'volatile-ttl' },
   { title: 'noeviction', policy: 'noeviction' },
+  { title: 's3-fifo, a write per 20 requests', policy: 's3-fifo', requestsPerWrite: 20 },
+  { title: 'allkeys-lru, a write per 20 requests', policy: 'allkeys-lru', requestsPerWrite: 20 },
+  { title: 's3-fifo, a write per 5 requests', policy: 's3-fifo', requestsPerWrite: 5 },
+  { title: 'allkeys-lru, a write per 5 requests', policy: 'allkeys-lru', requestsPerWrite: 5 },
 ]
 
 function readTrace(file: string): string[] {
@@ -51,9 +56,9 @@ function report(name: string, trace: readonly string[]): void {
   )
   console.log(row(['hit % with room for', ...sizes.map(size => `${size.toLocaleString('en')} entries`)]))
   console.log(row(['---', ...sizes.map(() => '---:')]))
-  for (const { title, policy, samples } of CONTESTANTS) {
-    const hits = sizes.map(size => percent(hitPercent(trace, policy, size, samples)))
-    console.log(row([`**${title}**`, ...hits]))
+  for (const contestant of CONTESTANTS) {
+    const hits = sizes.map(maxEntries => percent(hitPercent(trace, { ...contestant, maxEntries })))
+    console.log(row([`**${contestant.title}**`, ...hits]))
   }
   const reference = REFERENCE[name]
   if (reference === undefined) return

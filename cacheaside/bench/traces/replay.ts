@@ -30,29 +30,36 @@ function replayClock(nowMs: () => number): Clock {
   }
 }
 
+/** What is replayed. */
+export interface Replay {
+  readonly policy: EvictionPolicyName
+  readonly maxEntries: number
+  /** Left out: the map's default. */
+  readonly samples?: number
+  /** After so many requests, some key of the trace is written by somebody, and its entry is invalidated. Left out: never. */
+  readonly requestsPerWrite?: number
+}
+
 /**
  * Asks for every key of the trace in turn, and stores what was not there, as cache-aside does. Every entry has an
  * expiry, which no entry reaches, so that `volatile-*` have something to choose among.
  *
  * @returns the percentage of the requests that were hits.
  */
-export function hitPercent(
-  trace: readonly string[],
-  policy: EvictionPolicyName,
-  maxEntries: number,
-  samples?: number,
-): number {
+export function hitPercent(trace: readonly string[], replay: Replay): number {
+  const { policy, maxEntries, samples, requestsPerWrite = Number.POSITIVE_INFINITY } = replay
   let nowMs = 0
   const clock = replayClock(() => nowMs)
-  const map = new BoundedMap<true>(
-    samples === undefined ? { maxEntries, policy, clock } : { maxEntries, policy, clock, samples },
-  )
+  const pickWritten = seededRandom(2)
+  const bounds = samples === undefined ? { maxEntries } : { maxEntries, samples }
+  const map = new BoundedMap<true>({ ...bounds, policy, clock })
   let hits = 0
   for (let at = 0; at < trace.length; at++) {
     nowMs = (at / REQUESTS_PER_MINUTE) * MINUTE_MS
     const key = trace[at]!
     if (map.get(key, nowMs) !== undefined) hits++
     else map.set(key, true, { bytes: 1, expiresAtMs: nowMs + TTL_MS })
+    if ((at + 1) % requestsPerWrite === 0) map.delete(trace[Math.floor(pickWritten() * trace.length)]!)
   }
   return (hits / trace.length) * 100
 }

@@ -58,9 +58,9 @@ const SWEPT_PER_SET = 2
  * A map that never grows over its bounds, in bytes, in entries or both: what has to go for a new entry is decided by
  * its policy. Holds the entries of a process's own level and the registers of the embedded shared store.
  *
- * Expired entries are never found. They are removed when they are met: by a look-up, by an eviction, which prefers
- * them, and by a sweep of which each `set` does a little. Among the entries that have an expiry, at most about as
- * many are expired ones waiting for the sweep as are alive. There are no timers.
+ * Expired entries are never found. They are removed when they are met: by a look-up, by an eviction, and by a sweep
+ * of which each `set` does a little. Among the entries that have an expiry, at most about as many are expired ones
+ * waiting for the sweep as are alive. There are no timers.
  */
 export class BoundedMap<T> {
   readonly #maxBytes: number
@@ -228,7 +228,7 @@ export class BoundedMap<T> {
   #insert(node: EntryNode<T>, nowMs: number): void {
     this.#nodes.set(node.key, node)
     this.#bytes += node.bytes
-    if (node.expiresAtMs < Number.POSITIVE_INFINITY) this.#sweep.add(node)
+    this.#sweepLater(node)
     this.#policy.begin(node, nowMs)
     if (this.#policy.accepts(node.evictable, node.expiresAtMs)) this.#enter(node)
   }
@@ -256,8 +256,7 @@ export class BoundedMap<T> {
     node.evictable = evictable
     node.expiresAtMs = expiresAtMs
     this.#bytes += byBytes
-    if (expiresAtMs === Number.POSITIVE_INFINITY) this.#unsweep(node)
-    else if (node.sweepSlot === NOWHERE) this.#sweep.add(node)
+    this.#sweepLater(node)
     if (keepsPlace) {
       this.#candidateBytes += byBytes
       this.#policy.resized(node, byBytes)
@@ -293,11 +292,12 @@ export class BoundedMap<T> {
   #forget(node: EntryNode<T>): void {
     this.#nodes.delete(node.key)
     this.#bytes -= node.bytes
-    this.#unsweep(node)
+    if (node.sweepSlot !== NOWHERE) this.#sweep.remove(node)
   }
 
-  #unsweep(node: EntryNode<T>): void {
-    if (node.sweepSlot !== NOWHERE) this.#sweep.remove(node)
+  /** Has the sweep look at the node from now on, if it can expire; it stays there also if its expiry is lifted. */
+  #sweepLater(node: EntryNode<T>): void {
+    if (node.expiresAtMs < Number.POSITIVE_INFINITY && node.sweepSlot === NOWHERE) this.#sweep.add(node)
   }
 
   #enter(node: EntryNode<T>): void {

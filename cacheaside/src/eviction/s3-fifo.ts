@@ -23,7 +23,8 @@ const MAX_FREQUENCY = 3
  *
  * Most keys are asked for once, or a few times in a row and then never again. They pass through the small queue and
  * are gone soon; only what is asked for later again gets into the main queue, where a second chance costs one of at
- * most three accesses. A hit writes two fields and moves nothing.
+ * most three accesses. A hit writes one field and moves nothing. An eviction may have to pass many entries that were
+ * accessed; each of them pays with an access for being passed, so it takes constant time on average.
  *
  * Two things differ from the paper, whose rules otherwise hold:
  *
@@ -91,8 +92,11 @@ export class S3Fifo<T> implements EvictionPolicy<T> {
       const queue = this.#smallIsDue() ? this.#small : this.#main
       const node = queue.oldest
       if (node === undefined) return undefined
+      if (node.expiresAtMs <= nowMs) {
+        this.leave(node)
+        return node
+      }
       queue.remove(node)
-      if (node.expiresAtMs <= nowMs) return node
       if (node.frequency === 0) {
         if (queue === this.#small) this.#ghost.add(node.key, this.#candidates)
         return node

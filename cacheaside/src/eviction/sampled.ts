@@ -65,7 +65,7 @@ export class Sampled<T> implements EvictionPolicy<T> {
       for (; gap < this.#pooled; gap++) this.#shift(gap + 1, gap)
     }
     const last = this.#candidates.pop()!
-    if (last !== node) this.#put(last, gap)
+    if (gap < this.#candidates.length) this.#put(last, gap)
   }
 
   accessed(node: EntryNode<T>, nowMs: number): void {

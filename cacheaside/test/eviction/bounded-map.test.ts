@@ -250,6 +250,18 @@ describe('BoundedMap', () => {
     expect(evictions).toHaveLength(1000)
   })
 
+  it('set sweeps an entry that got its expiry by a replacement', () => {
+    const { map, clock, evictions } = mapWith()
+    map.set('a', 1, { bytes: 1 })
+    map.set('a', 2, { bytes: 1, expiresAtMs: 10 })
+    map.set('b', 3, { bytes: 1, expiresAtMs: 10 })
+    map.set('b', 4, { bytes: 1 })
+    clock.ms = 10
+    map.set('c', 5, { bytes: 1 })
+    expect(evictions).toEqual([['a', 2, 'expired']])
+    expect(map.peek('b', 10)).toBe(4)
+  })
+
   it('set sweeps also when it refuses, so that a full map finds its room again', () => {
     const { map, clock } = mapWith({ maxBytes: 100, policy: 'noeviction' })
     for (let at = 0; at < 10; at++) map.set(`guard${at}`, 0, { bytes: 10, expiresAtMs: 5, evictable: false })

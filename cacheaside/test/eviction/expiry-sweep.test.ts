@@ -18,32 +18,37 @@ describe('ExpirySweep', () => {
   it('next passes over no node, whatever comes and goes during a round', () => {
     const change = fc.record({ adds: fc.nat({ max: 2 }), removes: fc.array(fc.nat(), { maxLength: 2 }) })
     fc.assert(
-      fc.property(fc.integer({ min: 1, max: 30 }), fc.array(change, { maxLength: 60 }), (count, changes) => {
-        const sweep = new ExpirySweep<number>()
-        const nodes = Array.from({ length: count }, (_, key) => nodeFor(key))
-        for (const node of nodes) sweep.add(node)
-        const unseen = new Set(nodes)
-        let left = count
-        for (const { adds, removes } of changes) {
-          const node = sweep.next()
-          if (node !== undefined) unseen.delete(node)
-          left--
-          for (let added = 0; added < adds; added++) {
-            const fresh = nodeFor(nodes.length)
-            nodes.push(fresh)
-            sweep.add(fresh)
+      fc.property(
+        fc.integer({ min: 1, max: 30 }),
+        fc.array(change, { maxLength: 60, size: 'max' }),
+        (count, changes) => {
+          const sweep = new ExpirySweep<number>()
+          const nodes = Array.from({ length: count }, (_, key) => nodeFor(key))
+          for (const node of nodes) sweep.add(node)
+          const unseen = new Set(nodes)
+          let left = count
+          for (const { adds, removes } of changes) {
+            const node = sweep.next()
+            expect(node === undefined).toBe(sweep.size === 0)
+            if (node !== undefined) unseen.delete(node)
+            left--
+            for (let added = 0; added < adds; added++) {
+              const fresh = nodeFor(nodes.length)
+              nodes.push(fresh)
+              sweep.add(fresh)
+            }
+            for (const pick of removes) {
+              const present = nodes.filter(other => other.sweepSlot >= 0)
+              const removed = present[pick % Math.max(1, present.length)]
+              if (removed === undefined) continue
+              sweep.remove(removed)
+              unseen.delete(removed)
+            }
+            if (left <= 0) expect(unseen.size).toBe(0)
           }
-          for (const pick of removes) {
-            const present = nodes.filter(other => other.sweepSlot >= 0)
-            const removed = present[pick % Math.max(1, present.length)]
-            if (removed === undefined) continue
-            sweep.remove(removed)
-            unseen.delete(removed)
-          }
-          if (left <= 0) expect(unseen.size).toBe(0)
-        }
-        expect(sweep.size).toBe(nodes.filter(node => node.sweepSlot >= 0).length)
-      }),
+          expect(sweep.size).toBe(nodes.filter(node => node.sweepSlot >= 0).length)
+        },
+      ),
     )
   })
 })

@@ -18,7 +18,7 @@ describe('GhostQueue', () => {
     const key = fc.integer({ min: 0, max: 30 }).map(String)
     const step = fc.tuple(fc.boolean(), key, fc.integer({ min: 0, max: 40 }))
     fc.assert(
-      fc.property(fc.array(step, { maxLength: 200 }), steps => {
+      fc.property(fc.array(step, { maxLength: 200, size: 'max' }), steps => {
         const ghost = new GhostQueue()
         const added: (string | undefined)[] = []
         for (const [isAdd, name, length] of steps) {
