@@ -72,7 +72,7 @@ const DEFAULT_MAX_BYTES = 64 * 2 ** 20
  * Listeners are called synchronously, before the change they hear of; what a listener throws is swallowed.
  * Generations of keyspaces lie beside the registers, uncounted and never evicted. `close` tells the listeners
  * that they are interrupted, takes them off and forgets every register; what is called after it works on an empty
- * store.
+ * store with another identity.
  *
  * @throws CacheError `INVALID_OPTIONS` for a bound, policy or factor that cannot work.
  */
@@ -100,6 +100,8 @@ export class EmbeddedStore implements EmbeddedShared {
   readonly #registers: Registers
   readonly #generations = new Map<string, string>()
   readonly #subscriptions = new Set<{ readonly listener: StreamListener }>()
+  /** Drawn when it is first asked for, so that a seeded clock's tokens do not depend on it. */
+  #identity: string | undefined
 
   constructor(registers: Registers) {
     this.#registers = registers
@@ -210,6 +212,11 @@ export class EmbeddedStore implements EmbeddedShared {
     this.#generations.set(keyspace, generation)
   }
 
+  async identity(): Promise<string> {
+    this.#identity ??= this.#registers.clock.token()
+    return this.#identity
+  }
+
   subscribe(listener: StreamListener): () => void {
     // A subscription of its own, so that a listener subscribed twice is taken off once per call.
     const subscription = { listener }
@@ -235,6 +242,7 @@ export class EmbeddedStore implements EmbeddedShared {
     this.#subscriptions.clear()
     this.#registers.clear()
     this.#generations.clear()
+    this.#identity = undefined
   }
 
   inspect(key: string): string | undefined {

@@ -28,6 +28,7 @@ export const REGISTER_OVERHEAD_BYTES = 240
  * knows nothing about what the strings mean, except that a pinned one must not make room for another.
  */
 export class Registers {
+  /** Where the time and the nonces come from. */
   readonly clock: Clock
   readonly #map: BoundedMap<string>
   readonly #epochOffsetMs: number

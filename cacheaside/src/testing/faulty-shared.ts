@@ -15,6 +15,7 @@ export const SHARED_OPERATIONS = [
   'generation',
   'invalidateKeyspace',
   'heartbeat',
+  'identity',
 ] as const
 /** The name of an operation that can be made to fail. */
 export type SharedOperation = (typeof SHARED_OPERATIONS)[number]
@@ -162,6 +163,9 @@ class FaultyStore implements FaultySharedStore {
   }
   heartbeat(text: string, keyspaces: readonly { name: string; candidate: string }[]) {
     return this.#send('heartbeat', [text, keyspaces], () => this.#inner.heartbeat(text, keyspaces))
+  }
+  identity() {
+    return this.#send('identity', [], () => this.#inner.identity())
   }
 
   subscribe(listener: StreamListener): () => void {

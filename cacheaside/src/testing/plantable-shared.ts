@@ -7,6 +7,7 @@ import {
 
 /** An embedded store, and a way past its rules. */
 export interface PlantableShared {
+  /** The store, which keeps its rules. */
   readonly store: EmbeddedShared
   /**
    * Puts `text` into the register of `key` as it is: what another version, a person with `redis-cli` or a fault

@@ -11,11 +11,11 @@ import { writeThroughContract } from './contract/write-through.ts'
 export type { ContractRunner, OpenedStore, SharedStoreHarness } from './contract/stage.ts'
 
 /**
- * What every shared store must do, as a suite of tests: each sentence of the {@link SharedStore} contract, and
+ * What every shared store must do, as a suite of tests: each sentence of the `SharedStore` contract, and
  * every operation on every state of a register.
  *
  * It uses nothing but `describe` and `it` of the runner it is given (Vitest, `node:test`, Jest …) and
- * `node:assert/strict`. Lives in it last 30–300 ms or far longer than the suite, so that it also runs against a
+ * `node:assert/strict`. Lives in it last 20–600 ms or far longer than the suite, so that it also runs against a
  * store on its own clock, where `advance` really waits.
  *
  * @example

@@ -50,6 +50,16 @@ describe('clockOver', () => {
     }
   })
 
+  it('never goes back when the wall clock takes back a step that was counted', () => {
+    const { clock, setWall, pass } = scripted()
+    setWall(500)
+    const counted = clock.nowMs()
+    setWall(-500)
+    expect(clock.nowMs()).toBe(counted)
+    pass(100)
+    expect(clock.nowMs()).toBeGreaterThanOrEqual(counted)
+  })
+
   it('never lets less time pass than the monotonic clock does, even when the wall clock is set back', () => {
     const { clock, pass, setWall } = scripted()
     const before = clock.nowMs()
@@ -75,6 +85,15 @@ describe('clockOver', () => {
     const before = clock.nowMs()
     freezeWall(2500)
     expect(clock.nowMs() - before).toBe(2500)
+  })
+
+  it('counts sleep that comes after the wall clock stood still', () => {
+    const { clock, freezeWall, sleep } = scripted()
+    const before = clock.nowMs()
+    freezeWall(10_000)
+    clock.nowMs()
+    sleep(5000)
+    expect(clock.nowMs() - before).toBeGreaterThanOrEqual(15_000 - 1)
   })
 
   it('counts sleep that comes after the wall clock was set back', () => {

@@ -256,6 +256,6 @@ describe('embeddedShared', () => {
 
   for (const policy of EVICTION_POLICIES) {
     it(`never loses a guard nor stores what is not allowed when it is full, under ${policy}`, () =>
-      holds(1000, 5, { policy, maxEntries: 3, maxBytes: 1600 }))
+      holds(600, 5, { policy, maxEntries: 3, maxBytes: 1600 }))
   }
 })

@@ -198,6 +198,17 @@ describe('embeddedShared', () => {
     await store.close()
   })
 
+  it('has an identity of its own, and another once it has forgotten everything', async () => {
+    const clock = new SimulatedClock()
+    const [store, other] = [embeddedShared({ clock }), embeddedShared({ clock })]
+    const identity = await store.identity()
+    expect(identity).not.toBe('')
+    expect(await other.identity()).not.toBe(identity)
+    expect(await store.identity()).toBe(identity)
+    await store.close()
+    expect(await store.identity()).not.toBe(identity)
+  })
+
   it('forgets everything when it is closed, tells the listeners, and lets the empty store be used', async () => {
     const { store } = embedded()
     const heard: string[] = []

@@ -117,6 +117,23 @@ describe('parseRegister', () => {
     expect(parseRegister(whole).state).toBe('value')
   })
 
+  it('finds unreadable a value of another kind, or without a space before its text', () => {
+    const value = {
+      generation: 'generation______',
+      shape: 1,
+      freshMs: 5,
+      staleMs: 0,
+      costMs: 2,
+      text: 'text',
+    }
+    const whole = valueText('nonce___________', value, NOW_MS)
+    const head = whole.slice(0, -'= text'.length)
+    expect(parseRegister(`${head}= text`)).toMatchObject({ state: 'value', text: 'text' })
+    for (const tail of ['=text', '=_text', '? text', '  text', '== text']) {
+      expect(parseRegister(head + tail), tail).toEqual({ state: 'unreadable' })
+    }
+  })
+
   it('finds unreadable a value whose mark of absence is followed by anything', () => {
     const value = {
       generation: 'generation______',

@@ -76,6 +76,19 @@ describe('faultySharedStore', () => {
     expect(inner.inspect('spell:1')?.startsWith('W')).toBe(true)
   })
 
+  it('restores one operation and leaves the others hanging', async () => {
+    const { store, clock } = faulty()
+    store.hang()
+    const lease = watch(store.lease('spell:1', READER, LONG_MS))
+    const guard = watch(store.guard('spell:2', WRITER, LONG_MS, false))
+    store.restore('lease')
+    await clock.drain()
+    expect([lease.outcome, guard.outcome]).toEqual(['answered null', 'waiting'])
+    store.restore()
+    await clock.drain()
+    expect(guard.outcome).toBe('answered "new"')
+  })
+
   it('loses what hangs when it is cut', async () => {
     const { store, inner, clock } = faulty()
     store.hang('guard')
@@ -129,6 +142,21 @@ describe('faultySharedStore', () => {
     await clock.advance(1000)
     expect(lease.outcome).toMatch(/^rejected/)
     expect(inner.inspect('spell:1')).toBe(left)
+    expect(clock.pendingTimers).toBe(0)
+  })
+
+  it('loses a delayed operation that is cut while it is being applied', async () => {
+    const { store: near, inner, clock } = faulty()
+    const far = faultySharedStore(near, { clock })
+    near.hang()
+    far.delay(100)
+    const lease = watch(far.lease('spell:1', READER, LONG_MS))
+    await clock.advance(60)
+    far.cut()
+    near.restore()
+    await clock.drain()
+    expect(lease.outcome).toMatch(/^rejected/)
+    expect(inner.inspect('spell:1')).toBe(`L${READER}`)
     expect(clock.pendingTimers).toBe(0)
   })
 
@@ -220,11 +248,13 @@ describe('faultySharedStore', () => {
   })
 
   it('tells nothing more to a listener that has left, nor after close', async () => {
-    const { store, inner, heard, stop } = faulty()
-    store.holdStream()
+    const { store, inner, heard, stop, clock } = faulty()
+    store.delayStream(100)
     await inner.invalidate('spell:1')
     stop()
+    expect(clock.pendingTimers).toBe(0)
     store.releaseStream()
+    await clock.advance(1000)
     expect(heard).toEqual([])
     const again: string[] = []
     store.subscribe({

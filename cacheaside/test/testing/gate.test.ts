@@ -29,6 +29,16 @@ describe('gate', () => {
     await expect(passage.wait()).rejects.toBe(error)
   })
 
+  it('fails quietly when nobody waits', async () => {
+    const unhandled: unknown[] = []
+    const note = (error: unknown) => unhandled.push(error)
+    process.on('unhandledRejection', note)
+    gate().fail(new Error('nobody hears this'))
+    await new Promise(resolve => setImmediate(resolve))
+    process.off('unhandledRejection', note)
+    expect(unhandled).toEqual([])
+  })
+
   it('lets one who is aborted go with the reason, and nobody else', async () => {
     const passage = gate<string>()
     const controller = new AbortController()

@@ -32,12 +32,12 @@ function claiming(on: Stage): void {
   })
 
   on('claim keeps the life of the value', async scene => {
-    const short = await scene.filled('spell:short', spell('x', { freshMs: 300 }))
     const long = await scene.filled('spell:long')
-    await scene.advance(150)
+    const short = await scene.filled('spell:short', spell('x', { freshMs: 600 }))
+    await scene.advance(200)
     assert.equal(await scene.store.claim('spell:short', short.nonce, FIRST, LONG_MS), true)
     assert.equal(await scene.store.claim('spell:long', long.nonce, FIRST, SHORT_MS), true)
-    await scene.advance(200)
+    await scene.advance(450)
     assert.equal(await scene.state('spell:short'), 'absent')
     assert.equal(await scene.state('spell:long'), 'a value claimed by first')
   })

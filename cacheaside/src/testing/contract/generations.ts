@@ -4,7 +4,7 @@ import { KEY, LONG_MS, type Stage, token } from './stage.ts'
 const FIRST = token('first')
 const SECOND = token('second')
 
-/** How a keyspace's generation is found, kept and changed. */
+/** How a keyspace's generation is found, kept and changed, and which registers a store says it has. */
 export function generationContract(on: Stage): void {
   on('generation is the first candidate for ever after', async ({ store }) => {
     assert.equal(await store.generation('spell', FIRST), FIRST)
@@ -69,5 +69,23 @@ export function generationContract(on: Stage): void {
     assert.deepEqual(before.generations, [])
     assert.ok(after.timeMs - before.timeMs >= 99, `only ${after.timeMs - before.timeMs} ms have passed`)
     assert.ok(Number.isInteger(after.timeMs))
+  })
+
+  on('identity is one text, whatever is done to the registers', async ({ store }) => {
+    const identity = await store.identity()
+    const operations = [
+      () => store.lease(KEY, FIRST, LONG_MS),
+      () => store.guard(KEY, SECOND, LONG_MS, false),
+      () => store.release(KEY, SECOND),
+      () => store.invalidate(KEY),
+      () => store.generation('spell', FIRST),
+      () => store.invalidateKeyspace('spell', SECOND),
+      () => store.heartbeat('1', []),
+    ]
+    assert.doesNotMatch(identity, /\p{Cc}/u)
+    for (const run of operations) {
+      await run()
+      assert.equal(await store.identity(), identity)
+    }
   })
 }

@@ -20,14 +20,14 @@ function deadlines(on: Stage): void {
   })
 
   on('guard stands until the latest deadline in it, whoever came first', async scene => {
-    await scene.store.guard('spell:1', ANNA, 300, false)
-    await scene.store.guard('spell:1', BERT, SHORT_MS, false)
-    await scene.store.guard('spell:2', BERT, SHORT_MS, false)
-    await scene.store.guard('spell:2', ANNA, 300, false)
-    await scene.outlive()
+    await scene.store.guard('spell:1', ANNA, 600, false)
+    await scene.store.guard('spell:1', BERT, 200, false)
+    await scene.store.guard('spell:2', BERT, 200, false)
+    await scene.store.guard('spell:2', ANNA, 600, false)
+    await scene.advance(250)
     assert.equal(await scene.state('spell:1'), 'a dirty guard of Anna, Bert')
     assert.equal(await scene.state('spell:2'), 'a dirty guard of Anna, Bert')
-    await scene.advance(300)
+    await scene.advance(400)
     assert.equal(await scene.state('spell:1'), 'absent')
     assert.equal(await scene.state('spell:2'), 'absent')
   })
@@ -43,17 +43,17 @@ function deadlines(on: Stage): void {
   })
 
   on('release takes out whose deadline has passed', async scene => {
-    await scene.store.guard(KEY, ANNA, SHORT_MS, false)
     await scene.store.guard(KEY, BERT, LONG_MS, false)
+    await scene.store.guard(KEY, ANNA, SHORT_MS, false)
     await scene.outlive()
     assert.deepEqual(await scene.store.release(KEY, BERT), { held: true, stored: false })
     assert.equal(await scene.state(), 'absent')
   })
 
   on('release leaves nobody in the guard whose deadline has passed', async scene => {
-    await scene.store.guard(KEY, ANNA, SHORT_MS, false)
     await scene.store.guard(KEY, BERT, LONG_MS, false)
     await scene.store.guard(KEY, token('Cara'), LONG_MS, false)
+    await scene.store.guard(KEY, ANNA, SHORT_MS, false)
     await scene.outlive()
     assert.equal(await scene.state(), 'a dirty guard of Anna, Bert, Cara')
     await scene.store.release(KEY, BERT)
@@ -61,8 +61,8 @@ function deadlines(on: Stage): void {
   })
 
   on('release holds for a writer whose deadline has passed, as long as it is in the guard', async scene => {
-    await scene.store.guard(KEY, ANNA, SHORT_MS, false)
     await scene.store.guard(KEY, BERT, LONG_MS, false)
+    await scene.store.guard(KEY, ANNA, SHORT_MS, false)
     await scene.outlive()
     assert.deepEqual(await scene.store.release(KEY, ANNA), { held: true, stored: false })
     assert.equal(await scene.state(), 'a dirty guard of Bert')
@@ -115,8 +115,8 @@ function renewals(on: Stage): void {
   })
 
   on("guard renewed leaves the others' deadlines as they are", async scene => {
-    await scene.store.guard(KEY, ANNA, SHORT_MS, false)
     await scene.store.guard(KEY, BERT, LONG_MS, false)
+    await scene.store.guard(KEY, ANNA, SHORT_MS, false)
     await scene.store.guard(KEY, BERT, LONG_MS, true)
     await scene.outlive()
     await scene.store.release(KEY, BERT)
@@ -132,9 +132,9 @@ function renewals(on: Stage): void {
   })
 
   on('guard by a token that is in it already counts it once', async scene => {
-    await scene.store.guard(KEY, ANNA, SHORT_MS, false)
+    await scene.store.guard(KEY, ANNA, 300, false)
     assert.equal(await scene.store.guard(KEY, ANNA, LONG_MS, false), 'renewed')
-    await scene.outlive()
+    await scene.advance(350)
     const guard = await scene.register()
     assert.ok(guard?.state === 'guard')
     assert.equal(guard.holders.length, 1)

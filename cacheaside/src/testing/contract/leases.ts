@@ -40,20 +40,20 @@ function granting(on: Stage): void {
   })
 
   on('lease that finds a lease does not prolong it', async ({ store, advance, raw }) => {
-    await store.lease(KEY, FIRST, 300)
-    await advance(150)
-    assert.equal(await store.lease(KEY, SECOND, LONG_MS), `L${FIRST}`)
+    await store.lease(KEY, FIRST, 600)
     await advance(200)
+    assert.equal(await store.lease(KEY, SECOND, LONG_MS), `L${FIRST}`)
+    await advance(450)
     assert.equal(await raw(KEY), undefined)
   })
 
   on('lease that finds a value neither prolongs nor shortens its life', async scene => {
-    await scene.filled('spell:short', spell('x', { freshMs: 300 }))
     await scene.filled('spell:long')
-    await scene.advance(150)
+    await scene.filled('spell:short', spell('x', { freshMs: 600 }))
+    await scene.advance(200)
     assert.equal(typeof (await scene.store.lease('spell:short', FIRST, LONG_MS)), 'string')
     assert.equal(typeof (await scene.store.lease('spell:long', FIRST, SHORT_MS)), 'string')
-    await scene.advance(200)
+    await scene.advance(450)
     assert.equal(await scene.state('spell:short'), 'absent')
     assert.equal(await scene.state('spell:long'), 'a value')
   })

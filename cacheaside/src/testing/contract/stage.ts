@@ -85,6 +85,12 @@ export function hearing(): Heard {
   }
 }
 
+const isFence = (message: string) => message.startsWith('heartbeat fence')
+
+/** What was heard, without the heartbeats of {@link Scene.fence}. */
+export const withoutFences = (messages: readonly string[]): string[] =>
+  messages.filter(message => !isFence(message))
+
 /** What one test has in its hands. */
 export class Scene {
   readonly store: SharedStore
@@ -107,16 +113,30 @@ export class Scene {
 
   /** Waits for a condition, at most for a few seconds. */
   async until(condition: () => boolean, what: string): Promise<void> {
-    for (let i = 0; i < 300 && !condition(); i++) await this.advance(10)
+    await this.waitFor(condition, 5000)
     assert.ok(condition(), `waited in vain for ${what}`)
   }
 
-  /** Subscribes, and waits until the stream has been heard. */
+  /** Waits for a condition, or until `ms` milliseconds have passed. */
+  async waitFor(condition: () => boolean, ms: number): Promise<void> {
+    for (let waited = 0; waited < ms && !condition(); waited += 10) await this.advance(10)
+  }
+
+  /**
+   * Subscribes, and waits until the stream is heard: a store may need a while to connect, and until then messages
+   * pass it by, so that the heartbeat is repeated.
+   */
   async listen(heard = hearing()): Promise<{ messages: string[]; stop: () => void }> {
-    const stop = this.store.subscribe(heard.listener)
-    await this.fence(heard.messages)
-    heard.messages.length = 0
-    return { messages: heard.messages, stop }
+    const { messages, listener } = heard
+    const stop = this.store.subscribe(listener)
+    messages.length = 0
+    for (let i = 0; i < 100 && !messages.some(isFence); i++) {
+      await this.store.heartbeat(this.#nextFence(), [])
+      await this.waitFor(() => messages.some(isFence), 100)
+    }
+    await this.fence(messages)
+    messages.length = 0
+    return { messages, stop }
   }
 
   /**
@@ -124,10 +144,14 @@ export class Scene {
    * before it. The heartbeat itself is left out.
    */
   async fence(messages: string[]): Promise<string[]> {
-    const text = `fence ${++this.#fences}`
+    const text = this.#nextFence()
     await this.store.heartbeat(text, [])
     await this.until(() => messages.includes(`heartbeat ${text}`), text)
-    return messages.filter(message => !message.startsWith('heartbeat fence'))
+    return withoutFences(messages)
+  }
+
+  #nextFence(): string {
+    return `fence ${++this.#fences}`
   }
 
   /** Puts a value under the key, by a lease. */

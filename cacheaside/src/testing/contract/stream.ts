@@ -1,6 +1,16 @@
 import assert from 'node:assert/strict'
 import type { StreamListener } from '../../shared/shared-store.ts'
-import { hearing, inWords, KEY, LONG_MS, type Scene, type Stage, spell, token } from './stage.ts'
+import {
+  hearing,
+  inWords,
+  KEY,
+  LONG_MS,
+  type Scene,
+  type Stage,
+  spell,
+  token,
+  withoutFences,
+} from './stage.ts'
 
 /** Who hears what, and when. (What each operation broadcasts is part of the transitions.) */
 export function streamContract(on: Stage): void {
@@ -10,7 +20,8 @@ export function streamContract(on: Stage): void {
 }
 
 function listening(on: Stage): void {
-  on('subscribe lets every listener hear everything, in the order in which it was sent', async scene => {
+  // In any order: the messages of keys that lie on different servers may overtake each other.
+  on('subscribe lets every listener hear everything, once', async scene => {
     const first = await scene.listen()
     const second = await scene.listen()
     await scene.store.invalidate('spell:1')
@@ -19,15 +30,14 @@ function listening(on: Stage): void {
     await scene.store.guard('spell:2', token('Anna'), LONG_MS, false)
     await scene.store.release('spell:2', token('Anna'))
     const sent = [
-      'invalidated spell:1',
-      'keyspace wizard',
       'heartbeat process 7 beat 1',
+      'invalidated spell:1',
       'invalidated spell:2',
       'invalidated spell:2',
+      'keyspace wizard',
     ]
-    await scene.until(() => second.messages.length >= 5, 'five messages')
-    assert.deepEqual(await scene.fence(first.messages), sent)
-    assert.deepEqual(second.messages.slice(0, 5), sent)
+    assert.deepEqual((await scene.fence(first.messages)).sort(), sent)
+    assert.deepEqual((await scene.fence(second.messages)).sort(), sent)
   })
 
   on('subscribe can be undone, more than once and without harm to others', async scene => {
@@ -46,7 +56,7 @@ function listening(on: Stage): void {
     const once = await scene.listen(heard)
     const twice = await scene.listen(heard)
     await scene.store.invalidate(KEY)
-    await scene.until(() => heard.messages.length === 2, 'two messages')
+    await scene.until(() => withoutFences(heard.messages).length === 2, 'two messages')
     once.stop()
     once.stop()
     heard.messages.length = 0
@@ -151,7 +161,7 @@ function trouble(on: Stage): void {
     await scene.store.invalidate(KEY)
     await scene.store.invalidate(KEY)
     assert.deepEqual(await scene.fence(staying.messages), [`invalidated ${KEY}`, `invalidated ${KEY}`])
-    assert.equal(messages[0], `invalidated ${KEY}`)
+    assert.equal(withoutFences(messages)[0], `invalidated ${KEY}`)
     if (scene.store.synchronous) assert.equal(messages.length, 1)
   })
 
