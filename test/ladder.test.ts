@@ -21,8 +21,8 @@ const LADDER: Readonly<Record<string, readonly string[]>> = {
   shared: ['base'],
   feed: ['base'],
   memory: ['base', 'shared', 'eviction'],
-  redis: ['base', 'shared', 'npm:ioredis', 'npm:iovalkey', 'npm:redis'],
-  telemetry: ['base'],
+  redis: ['base', 'shared'],
+  postgres: ['base', 'feed'],
   testing: ['base', 'shared', 'feed', 'memory', 'node:'],
   [STORY]: ['base', 'local', 'shared', 'feed'],
   index: [ANY],
@@ -185,7 +185,7 @@ test.each([
 
 test.each([
   ['cacheaside/src/memory/a.ts', `import { a } from '../shared/a.ts'\nimport { b } from './b.ts'`],
-  ['cacheaside/src/redis/a.ts', `import { Redis } from 'ioredis'`],
+  ['cacheaside/src/redis/a.ts', `import type { Fill } from '../shared/shared-store.ts'`],
   ['cacheaside/src/testing/a.ts', `import assert from 'node:assert/strict'`],
   ['cacheaside/src/index.ts', `export { a } from './memory/a.ts'\nexport { b } from './cache.ts'`],
   [

@@ -103,9 +103,15 @@ export const problem = z
 /** How a healthy process answers when it is asked. */
 export const health = z.strictObject({ status: z.enum(['alive', 'ready']) }).meta({ id: 'Health' })
 
+/** See {@link spell}. */
 export type Spell = z.output<typeof spell>
+/** See {@link spellFields}. */
 export type SpellFields = z.output<typeof spellFields>
+/** See {@link spellChange}. */
 export type SpellChange = z.output<typeof spellChange>
+/** See {@link problem}. */
 export type Problem = z.output<typeof problem>
-export type Health = z.output<typeof health>
+/** One of a problem's `errors`. */
 export type Flaw = z.output<typeof flaw>
+/** See {@link health}. */
+export type Health = z.output<typeof health>

@@ -15,7 +15,9 @@ export interface Service {
   ping(): Promise<unknown>
 }
 
+/** What the application is made with. */
 export interface AppOptions {
+  /** Of Pino, or of its kind. */
   readonly log: FastifyBaseLogger
   /** What to serve; `undefined` while that is still being made ready. */
   readonly service: () => Service | undefined
@@ -36,7 +38,9 @@ export async function createApp({ log, service }: AppOptions): Promise<FastifyIn
     return503OnClosing: false,
     routerOptions: { maxParamLength: MAX_PARAM_LENGTH },
     clientErrorHandler: answerClientError,
-    frameworkErrors: sendError,
+    // Such a request has no route, and so no hook has seen it.
+    frameworkErrors: (error, request, reply) =>
+      void sendError(error, request, reply.headers(SECURITY_HEADERS)),
   })
   app.setValidatorCompiler(validatorCompiler)
   // What is sent has its type from the compiler, and its shape from our own SQL.

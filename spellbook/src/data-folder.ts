@@ -27,7 +27,8 @@ import { join, relative } from 'node:path'
  * so m was created later, by one that had seen n or something above n as the highest, and found it dead. But n answers.
  *
  * It holds among all processes of one kernel, containers sharing a volume included; not among machines sharing a
- * network file system. The test "openDataFolder never lets two in" has many processes fight over dead folders.
+ * network file system. `data-folder.test.ts` has many processes fight over the folders of killed ones, and
+ * `data-folder-race.test.ts` replays what the second look is for.
  */
 
 /** A folder that is ours until it is released. */

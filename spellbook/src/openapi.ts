@@ -1,7 +1,7 @@
 import swagger from '@fastify/swagger'
 import type { FastifyInstance } from 'fastify'
 import { jsonSchemaTransform, jsonSchemaTransformObject } from 'fastify-type-provider-zod'
-import type { z } from 'zod'
+import { z } from 'zod'
 import { problem } from './api.ts'
 
 /**
@@ -39,6 +39,9 @@ export const answer = (description: string, schema: z.ZodType) => ({
   description,
   content: { 'application/json': { schema } },
 })
+
+/** An answer without a body, described. */
+export const nothing = (description: string): unknown => z.null().meta({ description })
 
 /** An error, described. */
 export const trouble = (description: string) => ({

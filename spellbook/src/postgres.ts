@@ -24,7 +24,8 @@ const types = {
 /**
  * A pool of connections to a PostgreSQL server. Nothing is sent before the first statement.
  *
- * The server ends every statement, and every transaction that sits idle, after `timeoutMs`: a process that dies with a
+ * The server ends every statement, and every transaction that sits idle, after `timeoutMs`, and from PostgreSQL 17 on
+ * every transaction a little later: a process that dies with a
  * transaction open must not commit it when its guards in the cache are long gone.
  *
  * @param onError - Told when an idle connection breaks. The pool replaces it; somebody may want to know.
@@ -57,11 +58,17 @@ export function openPostgres(config: PostgresConfig, onError: (error: Error) => 
   }
 }
 
+/**
+ * How much longer a transaction may take than a statement. Not as long: then it would be the transaction's timeout that
+ * ends a slow statement, and the whole session with it.
+ */
+const TRANSACTION_FACTOR = 1.1
+
 /** `transaction_timeout` exists from PostgreSQL 17 on, and a server refuses a setting that it does not know. */
 async function limitTransactions(client: pg.ClientBase, timeoutMs: number): Promise<void> {
   await client.query(
     `select set_config(name, $1, false) from pg_settings where name = 'transaction_timeout'`,
-    [String(timeoutMs)],
+    [String(Math.ceil(timeoutMs * TRANSACTION_FACTOR))],
   )
 }
 

@@ -91,13 +91,14 @@ type ValidationResult = NonNullable<FastifyError['validation']>[number]
 /** What one complaint of the validation says about the body, the path or the query. */
 function flawsOf({ validationContext }: FastifyError): (result: ValidationResult) => Flaw[] {
   const inBody = validationContext === 'body'
-  return ({ keyword, instancePath, message, params }) => {
-    const at = (name: string, detail: string): Flaw =>
-      inBody ? { detail, pointer: name === '' ? '#' : `#/${pointerPart(name)}` } : { detail, parameter: name }
-    if (keyword === 'unrecognized_keys' && Array.isArray(params['keys'])) {
-      return params['keys'].map(key => at(String(key), 'is not known here'))
+  const at = (name: string, detail: string): Flaw =>
+    inBody ? { detail, pointer: `#/${pointerPart(name)}` } : { detail, parameter: name }
+  return ({ keyword, instancePath, message = 'is not as it should be', params }) => {
+    if (keyword === 'unrecognized_keys' && Array.isArray(params.keys)) {
+      return params.keys.map(key => at(String(key), 'is not known here'))
     }
-    return [at(instancePath.slice(1), message ?? 'is not as it should be')]
+    const name = instancePath.slice(1)
+    return [name === '' ? { detail: message, pointer: '#' } : at(name, message)]
   }
 }
 

@@ -3,7 +3,7 @@ import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import { z } from 'zod'
 import { listQuery, type Spell, spell, spellChange, spellFields, spellPath } from './api.ts'
 import { cacheStatus, origin, serverTiming } from './cache-status.ts'
-import { answer, trouble } from './openapi.ts'
+import { answer, nothing, trouble } from './openapi.ts'
 import { sendProblem } from './problem.ts'
 import type { Answer, Spells } from './spells.ts'
 
@@ -19,6 +19,11 @@ const withBody = {
 
 /** The five routes of the spells. */
 export function spellRoutes(app: FastifyInstance, spells: () => Spells): void {
+  readRoutes(app, spells)
+  writeRoutes(app, spells)
+}
+
+function readRoutes(app: FastifyInstance, spells: () => Spells): void {
   const routes = app.withTypeProvider<ZodTypeProvider>()
 
   routes.get(
@@ -59,6 +64,10 @@ export function spellRoutes(app: FastifyInstance, spells: () => Spells): void {
       return read.value ?? noSpell(request, reply, id)
     },
   )
+}
+
+function writeRoutes(app: FastifyInstance, spells: () => Spells): void {
+  const routes = app.withTypeProvider<ZodTypeProvider>()
 
   routes.post(
     '/spells',
@@ -112,14 +121,14 @@ export function spellRoutes(app: FastifyInstance, spells: () => Spells): void {
         summary: 'Removes a spell',
         params: spellPath,
         response: {
-          204: { description: 'It is gone.', type: 'null' },
+          204: nothing('It is gone.'),
           ...invalid,
           ...unknown,
           ...unavailable,
         },
       },
     },
-    async (request, reply): Promise<Spell | FastifyReply> => {
+    async (request, reply): Promise<FastifyReply> => {
       const { id } = request.params
       return (await spells().delete(id)) ? reply.code(204).send(null) : noSpell(request, reply, id)
     },

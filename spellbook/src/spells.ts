@@ -1,9 +1,16 @@
 import { randomUUID } from 'node:crypto'
-import { type CacheEvent, commitInDoubt, createCache, embeddedShared, type ReadResult } from 'cacheaside'
+import {
+  type Cache,
+  type CacheEvent,
+  commitInDoubt,
+  createCache,
+  embeddedShared,
+  type ReadResult,
+} from 'cacheaside'
 import { type Spell, type SpellChange, type SpellFields, spell } from './api.ts'
 import type { CacheConfig } from './config.ts'
 import { type Database, DatabaseAwayError } from './database.ts'
-import { spellTable } from './spell-table.ts'
+import { type SpellTable, spellTable } from './spell-table.ts'
 
 /**
  * The spells, with a cache beside the table. This is the page to copy from: everything that Spellbook does with the
@@ -45,33 +52,14 @@ export interface Spells {
   close(): Promise<void>
 }
 
-/** Which end of the list a page is at: the version it was loaded under, `after` and `limit`. */
+/** What a page is kept under: the version of the list that it was loaded under, `after` and `limit`. */
 type PageId = readonly [version: string, after: string, limit: number]
 
 /** The one id of the keyspace that holds the list's version. */
 const VERSION = 'version'
 
-/**
- * The spells behind a cache of their own.
- *
- * @param onEvent - Told of everything that the cache does.
- */
-export async function cachedSpells(
-  database: Database,
-  config: CacheConfig,
-  onEvent: (event: CacheEvent) => void = () => {},
-): Promise<Spells> {
-  const table = spellTable(database)
-  const { ttlMs, fill } = config
-  const cache = createCache({
-    shared: embeddedShared({ maxBytes: config.maxBytes, policy: config.policy }),
-    fill,
-    onEvent,
-    // Without a connection nothing was sent, so nothing was committed: the guards can go at once.
-    commitInDoubt: error =>
-      error instanceof DatabaseAwayError && !error.sent ? false : commitInDoubt(error),
-  })
-
+/** What is cached, and how it is loaded. */
+function keyspacesOf(cache: Cache, table: SpellTable, ttlMs: number) {
   const spells = cache.keyspace('spell', {
     load: (id: string, { signal }) => table.find(id, signal),
     loadMany: async (ids: readonly string[], { signal }) => {
@@ -87,20 +75,48 @@ export async function cachedSpells(
   // ends the version. A page that is found is right, because
   // 1. the version that it is kept under was drawn before the page was loaded;
   // 2. the version is guarded, and so gone, before any transaction that changes the list commits;
-  // 3. so whoever finds the version later than that finds another one, and no page under it yet;
-  // 4. and a page that was loaded from before the commit is kept, if at all, under a version that nobody finds again.
+  // 3. so whoever asks for the version after that gets another one, and finds no page under it that is older;
+  // 4. and a page that was loaded from before the commit is kept, if at all, under a version that nobody gets again.
   // Old pages need not be removed: they expire, or make room.
-  const list = cache.keyspace('spell-list', { load: (_version: typeof VERSION) => randomUUID() })
+  const list = cache.keyspace('spell-list', { load: (_version: typeof VERSION) => randomUUID(), ttlMs })
   const pages = cache.keyspace('spell-page', {
-    load: ([_version, after, limit]: PageId, { signal }) => loadPage(after, limit, signal),
+    load: ([_version, after, limit]: PageId, { signal }) => loadPage(table, after, limit, signal),
     ttlMs,
   })
+  return { spells, list, pages }
+}
 
-  async function loadPage(after: string, limit: number, signal?: AbortSignal): Promise<Page> {
-    const rows = await table.page(after, limit + 1, signal)
-    return { spells: rows.slice(0, limit), more: rows.length > limit }
-  }
+/** One row more than is asked for tells whether there are more. */
+async function loadPage(
+  table: SpellTable,
+  after: string,
+  limit: number,
+  signal?: AbortSignal,
+): Promise<Page> {
+  const rows = await table.page(after, limit + 1, signal)
+  return { spells: rows.slice(0, limit), more: rows.length > limit }
+}
 
+/**
+ * The spells behind a cache of their own.
+ *
+ * @param onEvent - Told of everything that the cache does.
+ */
+export async function cachedSpells(
+  database: Database,
+  config: CacheConfig,
+  onEvent: (event: CacheEvent) => void = () => {},
+): Promise<Spells> {
+  const table = spellTable(database)
+  const cache = createCache({
+    shared: embeddedShared({ maxBytes: config.maxBytes, policy: config.policy }),
+    fill: config.fill,
+    onEvent,
+    // Without a connection nothing was sent, so nothing was committed: the guards can go at once.
+    commitInDoubt: error =>
+      error instanceof DatabaseAwayError && !error.sent ? false : commitInDoubt(error),
+  })
+  const { spells, list, pages } = keyspacesOf(cache, table, config.ttlMs)
   if (config.flushOnStart) await Promise.all([spells, list, pages].map(keyspace => keyspace.invalidateAll()))
 
   return {
@@ -110,7 +126,7 @@ export async function cachedSpells(
       const version = await list.read(VERSION)
       // A version that was not kept is nobody else's: while a writer is at work, or the cache is away, a page kept
       // under it would never be found.
-      if (!version.kept) return measured(version.why, () => loadPage(after, limit))
+      if (!version.kept) return measured(version.why, () => loadPage(table, after, limit))
       const page = await pages.read([version.value!, after, limit])
       return { ...page, value: page.value!, timings: together(version.timings, page.timings) }
     },
@@ -151,11 +167,7 @@ export function uncachedSpells(database: Database): Spells {
   const table = spellTable(database)
   return {
     find: id => measured('off', () => table.find(id)),
-    page: (after, limit) =>
-      measured('off', async () => {
-        const rows = await table.page(after, limit + 1)
-        return { spells: rows.slice(0, limit), more: rows.length > limit }
-      }),
+    page: (after, limit) => measured('off', () => loadPage(table, after, limit)),
     create: fields =>
       database.transaction(async transaction => {
         const inside = spellTable(transaction)

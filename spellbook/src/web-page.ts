@@ -5,9 +5,10 @@ const FILES = [
   ['/', 'index.html', 'text/html; charset=utf-8'],
   ['/spellbook.js', 'spellbook.js', 'text/javascript; charset=utf-8'],
   ['/spellbook.css', 'spellbook.css', 'text/css; charset=utf-8'],
+  ['/icon.svg', 'icon.svg', 'image/svg+xml'],
 ] as const
 
-/** The page for people: three files, as they are. */
+/** The page for people: four files, as they are. */
 export async function webPage(app: FastifyInstance): Promise<void> {
   for (const [url, file, type] of FILES) {
     const content = await readFile(new URL(`../web/${file}`, import.meta.url))

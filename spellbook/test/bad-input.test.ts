@@ -1,0 +1,327 @@
+import { type AddressInfo, connect } from 'node:net'
+import fc from 'fast-check'
+import type { InjectOptions } from 'fastify'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { createDatabase, sharedPostgresUrl } from '../../test/services.ts'
+import { type Problem, problem, type Spell } from '../src/api.ts'
+import type { Database } from '../src/database.ts'
+import { migrate } from '../src/migrations.ts'
+import { openPostgres } from '../src/postgres.ts'
+import { type Harness, serve } from './harness.ts'
+
+let database: Database
+let harness: Harness
+
+beforeAll(async () => {
+  const url = await createDatabase(sharedPostgresUrl())
+  database = openPostgres({ kind: 'postgres', url, poolMax: 4, timeoutMs: 5_000 }, () => {})
+  await migrate(database)
+  harness = await serve(database)
+})
+afterAll(async () => {
+  await harness.close()
+  await database.close()
+})
+
+const count = async () =>
+  Number((await database.query<{ n: number }>('select count(*) as n from spell'))[0]!.n)
+
+/** Sends a request that must be refused, without effect, and answers with the problem. */
+async function refused(status: number, request: InjectOptions): Promise<Problem> {
+  const before = await count()
+  const response = await harness.app.inject(request)
+  expect(response.statusCode).toBe(status)
+  expect(response.headers['content-type']).toMatch(/^application\/problem\+json/)
+  expect(response.headers['x-content-type-options']).toBe('nosniff')
+  const told = problem.parse(response.json())
+  expect(told).toMatchObject({ type: 'about:blank', status, title: expect.stringMatching(/\w/) })
+  expect(told.instance).toBe(request.url)
+  expect(await count()).toBe(before)
+  return told
+}
+
+const JSON_TYPE = { 'content-type': 'application/json' }
+const where = (told: Problem) => told.errors?.map(({ pointer, parameter }) => pointer ?? parameter).sort()
+
+describe('a body', () => {
+  test.each<[string, unknown, string[]]>([
+    ['no object but null', null, ['#']],
+    ['no object but a list', [], ['#']],
+    ['no object but a text', 'x', ['#']],
+    ['nothing in it', {}, ['#/damage', '#/name']],
+    ['no name', { damage: 1 }, ['#/name']],
+    ['no damage', { name: 'x' }, ['#/damage']],
+    ['an unknown field', { name: 'x', damage: 1, id: 7 }, ['#/id']],
+    [
+      'unknown fields with strange names',
+      { name: 'x', damage: 1, 'a/b~c d': 1, '': 2 },
+      ['#/', '#/a~1b~0c%20d'],
+    ],
+    ['a damage that is a text', { name: 'x', damage: '31' }, ['#/damage']],
+    ['a damage that is null', { name: 'x', damage: null }, ['#/damage']],
+    ['a damage that is true', { name: 'x', damage: true }, ['#/damage']],
+    ['a damage that is a list', { name: 'x', damage: [1] }, ['#/damage']],
+    ['a damage with a fraction', { name: 'x', damage: 1.5 }, ['#/damage']],
+    ['a damage above an int4', { name: 'x', damage: 2_147_483_648 }, ['#/damage']],
+    ['a damage below an int4', { name: 'x', damage: -2_147_483_649 }, ['#/damage']],
+    ['a name that is a number', { name: 7, damage: 1 }, ['#/name']],
+    ['a name that is null', { name: null, damage: 1 }, ['#/name']],
+    ['an empty name', { name: '', damage: 1 }, ['#/name']],
+    ['a name of 256 characters', { name: 'x'.repeat(256), damage: 1 }, ['#/name']],
+    ['a name of 256 surrogate pairs', { name: '🔥'.repeat(256), damage: 1 }, ['#/name']],
+    ['a name with a NUL', { name: 'a\0', damage: 1 }, ['#/name']],
+    ['a name with half a character', { name: '\udc00', damage: 1 }, ['#/name']],
+  ])('with %s is refused, and told where', async (_what, body, pointers) => {
+    const payload = JSON.stringify(body)
+    const told = await refused(400, { method: 'POST', url: '/spells', payload, headers: JSON_TYPE })
+    expect(where(told)).toEqual(pointers)
+  })
+
+  test.each<[string, unknown, string[]]>([
+    ['nothing to change', {}, ['#/damage']],
+    ['only a name', { name: 'x' }, ['#/damage']],
+    ['a name that is null', { damage: 1, name: null }, ['#/name']],
+    ['an unknown field', { damage: 1, Name: 'x' }, ['#/Name']],
+  ])('of a change with %s is refused, and told where', async (_what, body, pointers) => {
+    const told = await refused(400, { method: 'PUT', url: '/spells/1', payload: body as object })
+    expect(where(told)).toEqual(pointers)
+  })
+
+  test.each([
+    ['broken off', '{"name":"x","damage":'],
+    ['JavaScript', "{name:'x',damage:1}"],
+    ['two values', '{"name":"x","damage":1}{}'],
+    ['a number that overflows', '{"name":"x","damage":1e999}'],
+    ['a prototype', '{"name":"x","damage":1,"__proto__":{"admin":true}}'],
+    ['a constructor with a prototype', '{"name":"x","damage":1,"constructor":{"prototype":{}}}'],
+    ['nothing but blanks', '   '],
+    ['thousands of brackets', '['.repeat(8000)],
+  ])('that is %s is refused', async (_what, payload) => {
+    await refused(400, { method: 'POST', url: '/spells', payload, headers: JSON_TYPE })
+    expect(({} as Record<string, unknown>).admin).toBeUndefined()
+  })
+
+  test('that is not UTF-8 is refused, not changed', async () => {
+    const payload = Buffer.concat([
+      Buffer.from('{"name":"'),
+      Buffer.from([0xff, 0xc3]),
+      Buffer.from('","damage":1}'),
+    ])
+    const told = await refused(400, { method: 'POST', url: '/spells', payload, headers: JSON_TYPE })
+    expect(told.detail).toBe('The body is not UTF-8.')
+  })
+
+  test('that says a field twice counts the last, as JSON readers do, and is checked as it counts', async () => {
+    const post = (payload: string) =>
+      harness.app.inject({ method: 'POST', url: '/spells', payload, headers: JSON_TYPE })
+    const kept = await post('{"name":"x","damage":"no","damage":2}')
+    expect([kept.statusCode, kept.json<Spell>().damage]).toEqual([201, 2])
+    expect((await post('{"name":"x","damage":2,"damage":"no"}')).statusCode).toBe(400)
+  })
+
+  test.each(['POST', 'PUT'] as const)('missing from a %s is refused', async method => {
+    const url = method === 'POST' ? '/spells' : '/spells/1'
+    await refused(400, { method, url })
+    await refused(400, { method, url, headers: JSON_TYPE })
+  })
+
+  test.each([
+    ['text/plain', '{"name":"x","damage":1}'],
+    ['application/x-www-form-urlencoded', 'name=x&damage=1'],
+    ['application/jsonp', '{"name":"x","damage":1}'],
+    ['nonsense', '{"name":"x","damage":1}'],
+  ])('of the type %s is refused', async (type, payload) => {
+    await refused(415, { method: 'POST', url: '/spells', payload, headers: { 'content-type': type } })
+  })
+
+  test('without a type is refused', async () => {
+    await refused(415, { method: 'POST', url: '/spells', payload: '{"name":"x","damage":1}' })
+  })
+
+  test('of more than 16 KiB is refused', async () => {
+    const payload = JSON.stringify({ name: 'x'.repeat(16 * 1024), damage: 1 })
+    await refused(413, { method: 'POST', url: '/spells', payload, headers: JSON_TYPE })
+  })
+})
+
+describe('a path', () => {
+  test.each([
+    '0',
+    '-1',
+    '+1',
+    '01',
+    '1.0',
+    '1e3',
+    '0x1',
+    'abc',
+    '%201',
+    '%00',
+    '1%00',
+    '%D9%A1',
+    '9223372036854775808',
+    '99999999999999999999',
+    '1'.repeat(300),
+    'null',
+    '__proto__',
+    "1'--",
+    '',
+  ])('with the id "%s" is refused', async id => {
+    for (const method of ['GET', 'DELETE'] as const) {
+      const told = await refused(400, { method, url: `/spells/${id}` })
+      expect(where(told)).toEqual(['id'])
+    }
+  })
+
+  test('that is badly encoded is refused', async () => {
+    for (const url of ['/spells/%', '/spells/%zz', '/spells/%c3']) await refused(400, { method: 'GET', url })
+  })
+
+  test.each(['/nothing', '/spells/1/2', '/Spells', '/spells/1/', '//spells', '/spellsX'])(
+    'of %s leads nowhere',
+    async url => {
+      await refused(404, { method: 'GET', url })
+    },
+  )
+
+  test.each([
+    ['PATCH', '/spells/1', 'GET, HEAD, PUT, DELETE'],
+    ['POST', '/spells/1', 'GET, HEAD, PUT, DELETE'],
+    ['OPTIONS', '/spells/1', 'GET, HEAD, PUT, DELETE'],
+    ['DELETE', '/spells?limit=1', 'GET, HEAD, POST'],
+    ['PROPFIND', '/spells', 'GET, HEAD, POST'],
+    ['POST', '/health/live', 'GET, HEAD'],
+    ['DELETE', '/', 'GET, HEAD'],
+  ])('asked by %s for %s is told what it has: %s', async (method, url, allow) => {
+    const request = { method: method as 'GET', url }
+    await refused(405, request)
+    expect((await harness.app.inject(request)).headers.allow).toBe(allow)
+  })
+})
+
+describe('a query', () => {
+  test.each([
+    ['limit=0', 'limit'],
+    ['limit=101', 'limit'],
+    ['limit=-1', 'limit'],
+    ['limit=1.5', 'limit'],
+    ['limit=01', 'limit'],
+    ['limit=', 'limit'],
+    ['limit=1e1', 'limit'],
+    ['limit=%201', 'limit'],
+    ['limit=1&limit=2', 'limit'],
+    ['after=-1', 'after'],
+    ['after=00', 'after'],
+    ['after=x', 'after'],
+    ['after=9223372036854775808', 'after'],
+    ['page=2', 'page'],
+    ['__proto__=1', '__proto__'],
+  ])('of %s is refused, and told which part', async (query, parameter) => {
+    const told = await refused(400, { method: 'GET', url: `/spells?${query}` })
+    expect(where(told)).toEqual([parameter])
+  })
+})
+
+describe('properties', () => {
+  const allowed = (given: unknown): boolean => {
+    if (typeof given !== 'object' || given === null || Array.isArray(given)) return false
+    const { name, damage, ...others } = given as Record<string, unknown>
+    const length = typeof name === 'string' && name.isWellFormed() ? [...name].length : 0
+    const fits = Number.isInteger(damage) && Math.abs(Number(damage) + 0.5) <= 2 ** 31 - 0.5
+    return (
+      Object.keys(others).length === 0 && length >= 1 && length <= 255 && !String(name).includes('\0') && fits
+    )
+  }
+  const nearlySpell = fc.record(
+    {
+      name: fc.oneof({ weight: 4, arbitrary: fc.string({ unit: 'binary', maxLength: 300 }) }, fc.jsonValue()),
+      damage: fc.oneof({ weight: 4, arbitrary: fc.integer() }, fc.double(), fc.jsonValue()),
+    },
+    { requiredKeys: ['name'] },
+  )
+  const body = fc.oneof(
+    { weight: 4, arbitrary: nearlySpell },
+    fc
+      .tuple(nearlySpell, fc.string(), fc.jsonValue())
+      .map(([given, key, value]) => ({ ...given, [key]: value })),
+    fc.jsonValue(),
+  )
+
+  test('POST answers 201 to what is a spell, 400 to any other JSON, and never anything else', async () => {
+    let created = 0
+    await fc.assert(
+      fc.asyncProperty(body, async given => {
+        const payload = JSON.stringify(given)
+        const response = await harness.app.inject({
+          method: 'POST',
+          url: '/spells',
+          payload,
+          headers: JSON_TYPE,
+        })
+        const sent = JSON.parse(payload)
+        expect(response.statusCode).toBe(allowed(sent) ? 201 : 400)
+        if (response.statusCode !== 201) return
+        created++
+        expect(response.json()).toMatchObject({
+          name: sent.name,
+          damage: sent.damage === 0 ? 0 : sent.damage,
+        })
+      }),
+      { numRuns: 400 },
+    )
+    expect(created).toBeGreaterThan(20)
+  })
+
+  test('POST answers 400 to whatever bytes are no JSON', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.uint8Array({ maxLength: 200 }), async bytes => {
+        const response = await harness.app.inject({
+          method: 'POST',
+          url: '/spells',
+          payload: Buffer.from(bytes),
+          headers: JSON_TYPE,
+        })
+        expect(response.statusCode).toBe(400)
+        problem.parse(response.json())
+      }),
+      { numRuns: 200 },
+    )
+  })
+
+  test('GET answers any path with a problem or a success, and never fails', async () => {
+    const part = fc.oneof(fc.webFragments(), fc.constantFrom('spells', '1', '..', '%', '?', 'health', ''))
+    await fc.assert(
+      fc.asyncProperty(fc.array(part, { maxLength: 4 }), async parts => {
+        const response = await harness.app.inject({ method: 'GET', url: '/' + parts.join('/') })
+        expect([200, 400, 404]).toContain(response.statusCode)
+        if (response.statusCode !== 200) problem.parse(response.json())
+      }),
+      { numRuns: 300 },
+    )
+  })
+})
+
+describe('what is no HTTP', () => {
+  test('is told so, and the connection is closed', async () => {
+    await harness.app.listen({ port: 0, host: '127.0.0.1' })
+    const { port } = harness.app.server.address() as AddressInfo
+    const talk = (said: string) =>
+      new Promise<string>((resolve, reject) => {
+        let heard = ''
+        const socket = connect(port, '127.0.0.1', () => socket.write(said))
+        socket.setEncoding('utf8').on('data', text => {
+          heard += text
+        })
+        socket.on('end', () => resolve(heard)).on('error', reject)
+      })
+    const answers = [
+      [await talk('SUMMON demon\r\n\r\n'), 400],
+      [await talk(`GET / HTTP/1.1\r\nhost: x\r\nx: ${'x'.repeat(20_000)}\r\n\r\n`), 431],
+    ] as const
+    for (const [answer, status] of answers) {
+      const [head, body] = answer.split('\r\n\r\n', 2)
+      expect(head).toMatch(new RegExp(`^HTTP/1.1 ${status} `))
+      expect(head).toContain('content-type: application/problem+json')
+      expect(problem.parse(JSON.parse(body!)).status).toBe(status)
+    }
+  })
+})

@@ -1,0 +1,201 @@
+import { mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterEach, describe, expect, test } from 'vitest'
+import { ConfigError, loadEnvFile, readConfig } from '../src/config.ts'
+
+const messageOf = (env: Record<string, string>): string => {
+  try {
+    readConfig(env)
+  } catch (error) {
+    if (error instanceof ConfigError) return error.message
+    throw error
+  }
+  return 'no error'
+}
+
+describe('readConfig', () => {
+  test('without variables describes an embedded Spellbook on port 3000 of localhost', () => {
+    expect(readConfig({}, '/somewhere')).toEqual({
+      port: 3000,
+      host: 'localhost',
+      logLevel: 'info',
+      database: { kind: 'pglite', folder: '/somewhere/data/pglite' },
+      cache: {
+        fill: 'background',
+        ttlMs: 600_000,
+        policy: 's3-fifo',
+        maxBytes: 67_108_864,
+        flushOnStart: false,
+        writeThrough: false,
+      },
+    })
+  })
+
+  test('takes every variable', () => {
+    const config = readConfig({
+      PORT: '0',
+      HOST: '::1',
+      LOG_LEVEL: 'debug',
+      DATABASE_URL: 'postgresql://merlin:secret@db/spells?sslmode=verify-full',
+      DATABASE_POOL_MAX: '3',
+      DATABASE_TIMEOUT_MS: '700',
+      CACHE_FILL: 'blocking',
+      CACHE_TTL_MS: '1000',
+      CACHE_POLICY: 'volatile-ttl',
+      CACHE_MAX_BYTES: '65536',
+      CACHE_FLUSH_ON_START: 'true',
+      CACHE_WRITE_THROUGH: 'on',
+    })
+    expect(config).toEqual({
+      port: 0,
+      host: '::1',
+      logLevel: 'debug',
+      database: {
+        kind: 'postgres',
+        url: 'postgresql://merlin:secret@db/spells?sslmode=verify-full',
+        poolMax: 3,
+        timeoutMs: 700,
+      },
+      cache: {
+        fill: 'blocking',
+        ttlMs: 1000,
+        policy: 'volatile-ttl',
+        maxBytes: 65_536,
+        flushOnStart: true,
+        writeThrough: true,
+      },
+    })
+  })
+
+  test('counts an empty variable as unset', () => {
+    expect(readConfig({ PORT: '', DATABASE_URL: '', REDIS_URL: '', CACHE: '' })).toEqual(readConfig({}))
+  })
+
+  test('has no cache where CACHE is off, and no folder where DATA_DIR is the word memory', () => {
+    const config = readConfig({ CACHE: 'off', DATA_DIR: 'memory' })
+    expect(config.cache).toBeUndefined()
+    expect(config.database).toEqual({ kind: 'pglite', folder: undefined })
+  })
+
+  test('takes a DATA_DIR relative to the working folder', () => {
+    expect(readConfig({ DATA_DIR: 'x/y' }, '/here').database).toEqual({ kind: 'pglite', folder: '/here/x/y' })
+    expect(readConfig({ DATA_DIR: '/x' }, '/here').database).toEqual({ kind: 'pglite', folder: '/x' })
+  })
+
+  test.each([
+    ['PORT', '80.5', 'PORT must be a whole number from 0 to 65535 (0: any free port); it is "80.5"'],
+    ['PORT', '0x50', 'PORT must be a whole number from 0 to 65535 (0: any free port); it is "0x50"'],
+    ['PORT', '65536', 'PORT must be a whole number from 0 to 65535 (0: any free port); it is "65536"'],
+    ['PORT', '-1', 'PORT must be a whole number from 0 to 65535 (0: any free port); it is "-1"'],
+    ['HOST', 'a b', 'HOST must be a host name or an IP address; it is "a b"'],
+    [
+      'LOG_LEVEL',
+      'loud',
+      'LOG_LEVEL must be one of fatal, error, warn, info, debug, trace, silent; it is "loud"',
+    ],
+    ['DATABASE_POOL_MAX', '0', 'DATABASE_POOL_MAX must be a whole number from 1 to 1000; it is "0"'],
+    [
+      'DATABASE_TIMEOUT_MS',
+      '6001',
+      'DATABASE_TIMEOUT_MS must be a whole number from 100 to 6000; it is "6001"',
+    ],
+    ['CACHE', 'yes', 'CACHE must be one of on, off; it is "yes"'],
+    ['CACHE_FILL', 'never', 'CACHE_FILL must be one of background, blocking; it is "never"'],
+    ['CACHE_TTL_MS', '0', 'CACHE_TTL_MS must be a whole number from 1 to 31622400000; it is "0"'],
+    ['CACHE_MAX_BYTES', '1', 'CACHE_MAX_BYTES must be a whole number from 65536 to 1099511627776; it is "1"'],
+    ['CACHE_FLUSH_ON_START', '1', 'CACHE_FLUSH_ON_START must be one of true, false; it is "1"'],
+    ['CACHE_WRITE_THROUGH', 'true', 'CACHE_WRITE_THROUGH must be one of on, off; it is "true"'],
+  ])('refuses %s=%s in one line', (name, text, message) => {
+    expect(messageOf({ [name]: text })).toBe(message)
+  })
+
+  test('names the policies there are when CACHE_POLICY is none of them', () => {
+    expect(messageOf({ CACHE_POLICY: 'fifo' })).toMatch(
+      /^CACHE_POLICY must be one of s3-fifo, noeviction, .*volatile-ttl; it is "fifo"$/,
+    )
+  })
+
+  test.each([
+    'mysql://root:hunter2@db/x',
+    'hunter2',
+    'postgres://u:hunter2@[bad/x',
+    'postgres//u:hunter2@h/x',
+  ])('refuses DATABASE_URL=%s without showing it', text => {
+    const message = messageOf({ DATABASE_URL: text })
+    expect(message).toMatch(/^DATABASE_URL must be a URL such as postgres:.* it is something else/)
+    expect(message).not.toContain('hunter2')
+  })
+
+  test('refuses REDIS_URL without showing it', () => {
+    const message = messageOf({ REDIS_URL: 'redis://:hunter2@localhost' })
+    expect(message).toMatch(/^REDIS_URL must be left empty: Redis is not supported yet/)
+    expect(message).not.toContain('hunter2')
+  })
+
+  test('names all that is malformed, in the order they are described in, in one line', () => {
+    const message = messageOf({ CACHE: 'x', PORT: 'y' })
+    expect(message).toMatch(/^PORT must .* it is "y"\. CACHE must .* it is "x"$/)
+    expect(message).not.toContain('\n')
+  })
+})
+
+describe('.env.example', () => {
+  const example = readFileSync(new URL('../.env.example', import.meta.url), 'utf8')
+  const settings = [...example.matchAll(/^#([A-Z_]+)=(.*)$/gm)].map(
+    ([, name, value]) => [name!, value!] as const,
+  )
+
+  test('shows the defaults, but for the URL of a database', () => {
+    const defaults = Object.fromEntries(settings.filter(([name]) => name !== 'DATABASE_URL'))
+    expect(readConfig(defaults, '/x')).toEqual(readConfig({}, '/x'))
+  })
+
+  test('shows every variable that is read', () => {
+    const read = new Set<string>()
+    const env = new Proxy<Record<string, string>>(
+      {},
+      {
+        get: (_target, name) => {
+          read.add(String(name))
+          return undefined
+        },
+      },
+    )
+    readConfig(env)
+    expect(settings.map(([name]) => name).sort()).toEqual([...read].sort())
+  })
+})
+
+describe('loadEnvFile', () => {
+  const NAMES = ['SPELLBOOK_TEST_A', 'SPELLBOOK_TEST_B', 'SPELLBOOK_TEST_C']
+  const root = mkdtempSync(join(tmpdir(), 'spellbook-env-'))
+  afterEach(() => {
+    for (const name of NAMES) delete process.env[name]
+    rmSync(root, { recursive: true, force: true })
+  })
+
+  test('reads the first file found, and the environment wins, even by an empty text', () => {
+    for (const folder of ['first', 'second']) mkdirSync(join(root, folder), { recursive: true })
+    writeFileSync(
+      join(root, 'first/.env'),
+      'SPELLBOOK_TEST_A=file\nSPELLBOOK_TEST_B=file\nSPELLBOOK_TEST_C=file\n',
+    )
+    writeFileSync(join(root, 'second/.env'), 'SPELLBOOK_TEST_A=never\n')
+    process.env.SPELLBOOK_TEST_B = 'environment'
+    process.env.SPELLBOOK_TEST_C = ''
+    const read = loadEnvFile([join(root, 'none'), join(root, 'first'), join(root, 'second')])
+    expect(read).toBe(join(root, 'first/.env'))
+    expect(NAMES.map(name => process.env[name])).toEqual(['file', 'environment', ''])
+  })
+
+  test('reads nothing where there is no file', () => {
+    expect(loadEnvFile([join(root, 'none')])).toBeUndefined()
+  })
+
+  test('refuses a file that cannot be read, by its name', () => {
+    mkdirSync(join(root, '.env'), { recursive: true })
+    expect(() => loadEnvFile([root])).toThrow(ConfigError)
+    expect(() => loadEnvFile([root])).toThrow(join(root, '.env'))
+  })
+})

@@ -1,0 +1,73 @@
+import { readFileSync } from 'node:fs'
+import type { FastifyInstance, InjectOptions, LightMyRequestResponse } from 'fastify'
+import { pino } from 'pino'
+import { createApp } from '../src/app.ts'
+import type { CacheConfig } from '../src/config.ts'
+import type { Database } from '../src/database.ts'
+import { cachedSpells, type Spells, uncachedSpells } from '../src/spells.ts'
+
+/** A line of the log. */
+export interface LogLine {
+  readonly level: number
+  readonly msg: string
+  readonly [name: string]: unknown
+}
+
+/** Spellbook in this process, without a port. */
+export interface Harness {
+  readonly app: FastifyInstance
+  readonly spells: Spells
+  readonly log: LogLine[]
+  ask(method: InjectOptions['method'], url: string, body?: unknown): Promise<LightMyRequestResponse>
+  close(): Promise<void>
+}
+
+/** Blocking, so that a test that reads twice need not wait for the first read to be kept. */
+export const CACHE: CacheConfig = {
+  fill: 'blocking',
+  ttlMs: 600_000,
+  policy: 's3-fifo',
+  maxBytes: 2 ** 20,
+  flushOnStart: false,
+  writeThrough: false,
+}
+
+/** Serves a database, which it does not close. */
+export async function serve(database: Database, cache: CacheConfig = CACHE): Promise<Harness> {
+  const spells = await cachedSpells(database, cache)
+  return serveSpells(spells, database)
+}
+
+/** Serves a database without a cache. */
+export const serveUncached = (database: Database): Promise<Harness> =>
+  serveSpells(uncachedSpells(database), database)
+
+async function serveSpells(spells: Spells, database: Database): Promise<Harness> {
+  const log: LogLine[] = []
+  const logger = pino({ level: 'debug' }, { write: (line: string) => void log.push(JSON.parse(line)) })
+  const app = await createApp({
+    log: logger,
+    service: () => ({ spells, ping: () => database.query('select 1') }),
+  })
+  return {
+    app,
+    spells,
+    log,
+    ask: (method, url, body) =>
+      app.inject({ method: method!, url, ...(body === undefined ? {} : { payload: body as object }) }),
+    async close() {
+      await app.close()
+      await spells.close()
+    },
+  }
+}
+
+const EIGHT_SPELLS = readFileSync(new URL('../migrations/002-eight-spells.sql', import.meta.url), 'utf8')
+
+/** Puts the eight spells back, and the sequence behind them. */
+export async function reset(database: Database): Promise<void> {
+  await database.transaction(async transaction => {
+    await transaction.script('truncate spell restart identity')
+    await transaction.script(EIGHT_SPELLS)
+  })
+}

@@ -1,0 +1,268 @@
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
+import { Agent, request } from 'node:http'
+import { type AddressInfo, createServer, type Server } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import pg from 'pg'
+import { afterAll, afterEach, describe, expect, test, vi } from 'vitest'
+import { createDatabase, sharedPostgresUrl } from '../../test/services.ts'
+import type { Spell } from '../src/api.ts'
+import { endPrograms, type Program, REPOSITORY, type Start, startProgram } from './program.ts'
+
+const root = mkdtempSync(join(tmpdir(), 'spellbook-program-'))
+let folders = 0
+const newFolder = () => join(root, String(folders++))
+afterEach(endPrograms)
+afterAll(() => rmSync(root, { recursive: true, force: true }))
+
+const get = async <T>(url: string) => (await (await fetch(url)).json()) as T
+const post = (url: string, body: object) =>
+  fetch(url, { method: 'POST', body: JSON.stringify(body), headers: { 'content-type': 'application/json' } })
+const names = async (url: string) => (await get<Spell[]>(`${url}/spells`)).map(spell => spell.name)
+
+/** It ends by itself, with the code 1, and says one line about why. */
+async function refusal(program: Program): Promise<string> {
+  expect(await program.exit).toEqual({ code: 1, signal: null })
+  expect(program.said()).toMatch(/^spellbook: [^\n]+\n$/)
+  return program.said().slice('spellbook: '.length).trim()
+}
+
+describe('npm start', () => {
+  test('serves, ends with 0 on SIGTERM, and finds its data when it is started again', async () => {
+    const env = { DATA_DIR: newFolder() }
+    const first = startProgram({ npm: true, env })
+    const { url, pid } = await first.ready()
+    expect(url).toMatch(/^http:\/\/localhost:\d+$/)
+    expect(await names(url)).toHaveLength(8)
+    const created = await post(`${url}/spells`, { name: 'Frost Nova', damage: 28 })
+    expect([created.status, created.headers.get('location')]).toEqual([201, '/spells/9'])
+    expect((await fetch(`${url}/spells/3`, { method: 'DELETE' })).status).toBe(204)
+    process.kill(pid, 'SIGTERM')
+    expect(await first.exit).toEqual({ code: 0, signal: null })
+    expect(first.log.at(-1)?.msg).toBe('closed')
+
+    const second = startProgram({ npm: true, env })
+    const again = await second.ready()
+    const spells = await get<Spell[]>(`${again.url}/spells`)
+    expect(spells.map(spell => spell.id)).toEqual([1, 2, 4, 5, 6, 7, 8, 9])
+    expect(spells.at(-1)?.name).toBe('Frost Nova')
+  })
+})
+
+describe('the data folder', () => {
+  test('is one process’s, survives kill -9, and another start changes nothing', async () => {
+    const env = { DATA_DIR: newFolder() }
+    const first = startProgram({ env })
+    const { url, pid } = await first.ready()
+    await post(`${url}/spells`, { name: 'Frost Nova', damage: 28 })
+
+    const second = startProgram({ env })
+    expect(await refusal(second)).toBe(`the data folder ${env.DATA_DIR} is in use by another process`)
+    await post(`${url}/spells`, { name: 'Spark', damage: 1 })
+    expect(await names(url)).toHaveLength(10)
+
+    process.kill(pid, 'SIGKILL')
+    expect(await first.exit).toEqual({ code: null, signal: 'SIGKILL' })
+    const third = startProgram({ env })
+    const again = await third.ready()
+    expect((await names(again.url)).slice(8)).toEqual(['Frost Nova', 'Spark'])
+  })
+
+  test('is begun anew if the first start was killed half-way', async () => {
+    const env = { DATA_DIR: newFolder() }
+    const first = startProgram({ env })
+    await vi.waitFor(() => expect(existsSync(join(env.DATA_DIR, 'PG_VERSION'))).toBe(true), {
+      timeout: 40_000,
+      interval: 1,
+    })
+    first.process.kill('SIGKILL')
+    await first.exit
+    expect(readdirSync(join(env.DATA_DIR, '.spellbook'))).toContain('unfinished')
+    const second = startProgram({ env })
+    expect(await names((await second.ready()).url)).toHaveLength(8)
+  })
+
+  test('is whole after a SIGTERM that came during the first start', async () => {
+    const env = { DATA_DIR: newFolder() }
+    const first = startProgram({ env })
+    await first.logged('the port is ours')
+    first.process.kill('SIGTERM')
+    expect(await first.exit).toEqual({ code: 0, signal: null })
+    const second = startProgram({ env })
+    expect(await names((await second.ready()).url)).toHaveLength(8)
+    expect(second.log.filter(line => line.msg.startsWith('ran migration'))).toEqual([])
+  })
+
+  test('may be relative, to the folder that Spellbook is started in, and may be set in its .env', async () => {
+    const cwd = newFolder()
+    mkdirSync(cwd)
+    writeFileSync(join(cwd, '.env'), 'DATA_DIR=here\nLOG_LEVEL=fatal\nHOST=nowhere.invalid\n')
+    const program = startProgram({ cwd, env: { LOG_LEVEL: 'info', HOST: '' } })
+    const line = await program.logged('Spellbook is ready')
+    expect(line.database).toBe(`PGlite in ${join(cwd, 'here')}`)
+  })
+})
+
+describe('a start', () => {
+  const listening: Server[] = []
+  afterEach(() => {
+    for (const server of listening.splice(0)) server.close()
+  })
+  const listen = async (onConnection: () => void = () => {}): Promise<number> => {
+    const server = createServer(onConnection)
+    listening.push(server)
+    await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+    return (server.address() as AddressInfo).port
+  }
+
+  test('is refused if the port is in use, before the data folder is touched', async () => {
+    const port = await listen()
+    const env = { PORT: String(port), HOST: '127.0.0.1', DATA_DIR: newFolder() }
+    expect(await refusal(startProgram({ env }))).toBe(
+      `port ${port} of 127.0.0.1 is in use by another program`,
+    )
+    expect(existsSync(env.DATA_DIR)).toBe(false)
+  })
+
+  test.each([
+    [{ PORT: '80a' }, 'PORT must be a whole number from 0 to 65535 (0: any free port); it is "80a"'],
+    [
+      { REDIS_URL: 'redis://:hunter2@localhost' },
+      'REDIS_URL must be left empty: Redis is not supported yet, the shared store is embedded; it is something else (not shown: it may hold a password)',
+    ],
+    [
+      { DATABASE_URL: 'mysql://root:hunter2@localhost/x' },
+      'DATABASE_URL must be a URL such as postgres://user:password@host:5432/database; it is something else (not shown: it may hold a password)',
+    ],
+  ])('is refused for %o', async (env, line) => {
+    expect(await refusal(startProgram({ env }))).toBe(line)
+  })
+
+  test('is refused if nobody listens at DATABASE_URL', async () => {
+    const line = await refusal(startProgram({ env: { DATABASE_URL: 'postgres://u:hunter2@127.0.0.1:1/x' } }))
+    expect(line).toBe('the database does not answer: connect ECONNREFUSED 127.0.0.1:1')
+  })
+
+  test('is refused, in bounded time, if whoever listens at DATABASE_URL never answers', async () => {
+    const port = await listen()
+    const url = `postgres://u:hunter2@127.0.0.1:${port}/x`
+    const line = await refusal(startProgram({ env: { DATABASE_URL: url, DATABASE_TIMEOUT_MS: '300' } }))
+    expect(line).toMatch(/^the database does not answer: .*timeout/)
+  })
+
+  test('is refused if the password is wrong, without showing it', async () => {
+    const url = new URL(sharedPostgresUrl())
+    url.password = 'hunter2'
+    const line = await refusal(startProgram({ env: { DATABASE_URL: url.href } }))
+    expect(line).toContain('password authentication failed')
+    expect(line).not.toContain('hunter2')
+  })
+
+  test('of several processes at once on one empty database makes eight spells, and the next is the ninth', async () => {
+    const url = await createDatabase(sharedPostgresUrl())
+    const programs = Array.from({ length: 4 }, () => startProgram({ env: { DATABASE_URL: url } }))
+    const addresses = await Promise.all(programs.map(program => program.ready()))
+    for (const { url } of addresses) {
+      const spells = await get<Spell[]>(`${url}/spells`)
+      expect(spells.map(spell => spell.id)).toEqual([1, 2, 3, 4, 5, 6, 7, 8])
+    }
+    expect(
+      programs.flatMap(program => program.log).filter(line => line.msg.startsWith('ran migration')),
+    ).toHaveLength(2)
+    expect(
+      (await post(`${addresses[0]!.url}/spells`, { name: 'Spark', damage: 1 })).headers.get('location'),
+    ).toBe('/spells/9')
+    const secret = new URL(url).password
+    expect(JSON.stringify(programs.map(program => [program.log, program.said()]))).not.toContain(secret)
+  })
+})
+
+describe('a shutdown', () => {
+  /** Spellbook with a request under way that cannot end before `release` is called. */
+  async function withSlowRequest(how: Start = {}) {
+    const database = await createDatabase(sharedPostgresUrl())
+    const program = startProgram({ ...how, env: { DATABASE_URL: database } })
+    const { url, pid } = await program.ready()
+    const holder = new pg.Client({ connectionString: database })
+    await holder.connect()
+    await holder.query('begin; select * from spell where id = 1 for update')
+    const agent = new Agent({ keepAlive: true })
+    const answer = new Promise<{ status: number | undefined; connection: string | undefined }>(
+      (resolve, reject) => {
+        const sending = request(
+          `${url}/spells/1`,
+          { method: 'PUT', agent, headers: { 'content-type': 'application/json' } },
+          response => {
+            response
+              .resume()
+              .on('end', () =>
+                resolve({ status: response.statusCode, connection: response.headers.connection }),
+              )
+          },
+        )
+        sending.on('error', reject).end('{"damage":31}')
+      },
+    )
+    await vi.waitFor(async () => {
+      const { rows } = await holder.query(`select 1 from pg_stat_activity where wait_event_type = 'Lock'
+        and datname = current_database()`)
+      expect(rows).toHaveLength(1)
+    })
+    return { program, pid, url, holder, agent, answer }
+  }
+
+  test('lets requests that are under way finish, closes kept connections, and takes no new ones', async () => {
+    const { program, pid, url, holder, agent, answer } = await withSlowRequest()
+    process.kill(pid, 'SIGTERM')
+    await program.logged('SIGTERM')
+    await vi.waitFor(() => expect(fetch(`${url}/health/live`)).rejects.toThrow())
+    await holder.query('commit')
+    await holder.end()
+    expect(await answer).toEqual({ status: 200, connection: 'close' })
+    expect(await program.exit).toEqual({ code: 0, signal: null })
+    agent.destroy()
+  })
+
+  test.each([
+    ['a Ctrl-C, of which npm passes on what came from the terminal anyway', 'SIGINT', -1],
+    ['a SIGTERM that only npm was sent', 'SIGTERM', 1],
+  ] as const)('lets them finish after %s', async (_what, signal, whom) => {
+    const { program, holder, agent, answer } = await withSlowRequest({
+      npm: true,
+      cwd: join(REPOSITORY, 'spellbook'),
+    })
+    // A negative id is that of the process group.
+    process.kill(whom * program.process.pid!, signal)
+    await program.logged(signal)
+    await holder.query('select pg_sleep(0.2); commit')
+    await holder.end()
+    expect((await answer).status).toBe(200)
+    expect(await program.exit).toEqual({ code: 0, signal: null })
+    expect(program.log.at(-1)?.msg).toBe('closed')
+    agent.destroy()
+  })
+
+  test('takes two signals in quick succession for one', async () => {
+    const { program, pid, holder, agent, answer } = await withSlowRequest()
+    process.kill(pid, 'SIGTERM')
+    await program.logged('SIGTERM')
+    process.kill(pid, 'SIGTERM')
+    await holder.query('select pg_sleep(0.2); commit')
+    await holder.end()
+    expect((await answer).status).toBe(200)
+    expect(await program.exit).toEqual({ code: 0, signal: null })
+    agent.destroy()
+  })
+
+  test('is cut short by a second signal', async () => {
+    const { program, pid, holder, agent, answer } = await withSlowRequest()
+    const broken = expect(answer).rejects.toThrow()
+    const again = setInterval(() => process.kill(pid, 'SIGTERM'), 50)
+    const exit = await program.exit
+    clearInterval(again)
+    expect(exit).toEqual({ code: 143, signal: null })
+    await broken
+    await holder.end()
+    agent.destroy()
+  })
+})

@@ -1,0 +1,344 @@
+import type { CacheEvent } from 'cacheaside'
+import { type Gate, gate } from 'cacheaside/testing'
+import fc from 'fast-check'
+import { afterAll, beforeAll, beforeEach, describe, expect, test } from 'vitest'
+import { createDatabase, sharedPostgresUrl } from '../../test/services.ts'
+import type { Spell } from '../src/api.ts'
+import type { Database, Queryable } from '../src/database.ts'
+import { migrate } from '../src/migrations.ts'
+import { openPostgres } from '../src/postgres.ts'
+import { spellTable } from '../src/spell-table.ts'
+import { type Answer, cachedSpells, type Page, type Spells } from '../src/spells.ts'
+import { CACHE, reset } from './harness.ts'
+
+let database: Database
+beforeAll(async () => {
+  const url = await createDatabase(sharedPostgresUrl())
+  database = openPostgres({ kind: 'postgres', url, poolMax: 8, timeoutMs: 5_000 }, () => {})
+  await migrate(database)
+})
+beforeEach(() => reset(database))
+afterAll(() => database.close())
+
+/** Where the next statement that begins with a text stops, after it has run and before its rows are handed out. */
+interface Stop {
+  readonly statement: string
+  readonly at: Gate<void>
+}
+
+/** The database, with a place to stop at. A stop is used once. */
+function stoppable(stops: Stop[]): Database {
+  const watch =
+    (at: Queryable): Queryable['query'] =>
+    async (text, values, signal) => {
+      const rows = await at.query<never>(text, values, signal)
+      const i = stops.findIndex(stop => text.trim().startsWith(stop.statement))
+      if (i !== -1) await stops.splice(i, 1)[0]!.at.wait()
+      return rows
+    }
+  return {
+    name: database.name,
+    query: watch(database),
+    transaction: work =>
+      database.transaction(transaction =>
+        work({ query: watch(transaction), script: text => transaction.script(text) }),
+      ),
+    close: async () => {},
+  }
+}
+
+const stop = (statement: string): Stop => ({ statement, at: gate() })
+
+/** Cache-aside as it is usually written: what all this is not. It must fail where the other must not. */
+async function naiveSpells(db: Database): Promise<Spells> {
+  const table = spellTable(db)
+  const kept = new Map<string, unknown>()
+  const read = async <T>(key: string, load: () => Promise<T>): Promise<Answer<T>> => {
+    if (!kept.has(key)) kept.set(key, await load())
+    const timings = { totalMs: 0, sharedMs: 0, loadMs: 0 }
+    return {
+      value: kept.get(key) as T,
+      from: 'origin',
+      why: 'off',
+      kept: true,
+      joined: false,
+      ttlMs: 1,
+      timings,
+    }
+  }
+  const drop = <T>(id: string, value: T): T => {
+    kept.delete(id)
+    for (const key of kept.keys()) if (key.startsWith('page')) kept.delete(key)
+    return value
+  }
+  return {
+    find: id => read(id, () => table.find(id)),
+    page: (after, limit) =>
+      read(`page ${after} ${limit}`, async () => ({ spells: await table.page(after, limit), more: false })),
+    create: async fields => {
+      const id = await table.nextId()
+      return drop(id, await table.insert(id, fields))
+    },
+    update: async (id, change) => drop(id, await table.update(id, change)),
+    delete: async id => drop(id, await table.delete(id)),
+    close: async () => {},
+  }
+}
+
+const KINDS = [
+  ['the cache of Spellbook', (db: Database) => cachedSpells(db, CACHE), 'right'],
+  ['a cache as it is usually written', naiveSpells, 'stale'],
+] as const
+
+const names = (page: Answer<Page>) => page.value.spells.map(spell => spell.name)
+
+describe.each(KINDS)('in %s', (_name, make, verdict) => {
+  test(`a page that a write overtook is ${verdict} afterwards`, async () => {
+    const loading = stop('select')
+    const spells = await make(stoppable([loading]))
+    const early = spells.page('7', 9)
+    await loading.at.reached
+    await spells.create({ name: 'Spark', damage: 1 })
+    loading.at.open()
+    expect(names(await early)).toEqual(['Chain Lightning'])
+    const late = names(await spells.page('7', 9))
+    expect(late).toEqual(verdict === 'right' ? ['Chain Lightning', 'Spark'] : ['Chain Lightning'])
+    await spells.close()
+  })
+
+  test(`a spell whose update overtook its load is ${verdict} afterwards`, async () => {
+    const loading = stop('select')
+    const spells = await make(stoppable([loading]))
+    const early = spells.find('4')
+    await loading.at.reached
+    await spells.update('4', { damage: 41 })
+    loading.at.open()
+    await early
+    expect((await spells.find('4')).value?.damage).toBe(verdict === 'right' ? 41 : 40)
+    await spells.close()
+  })
+
+  test(`an absence that was found before the spell was created is ${verdict} afterwards`, async () => {
+    const loading = stop('select')
+    const spells = await make(stoppable([loading]))
+    const early = spells.find('9')
+    await loading.at.reached
+    await spells.create({ name: 'Spark', damage: 1 })
+    loading.at.open()
+    await early
+    expect((await spells.find('9')).value?.name).toBe(verdict === 'right' ? 'Spark' : undefined)
+    await spells.close()
+  })
+})
+
+describe('cachedSpells', () => {
+  test('find and page go to the database and keep nothing while a spell is being created', async () => {
+    const inserting = stop('insert')
+    const spells = await cachedSpells(stoppable([inserting]), CACHE)
+    // Both are remembered before: the list, and that there is no spell 9.
+    await spells.page('7', 9)
+    await spells.find('9')
+    const creating = spells.create({ name: 'Spark', damage: 1 })
+    await inserting.at.reached
+    const page = await spells.page('7', 9)
+    const absent = await spells.find('9')
+    expect([page.why, page.kept, names(page)]).toEqual(['guarded', false, ['Chain Lightning']])
+    expect([absent.why, absent.kept, absent.value]).toEqual(['guarded', false, undefined])
+    inserting.at.open()
+    await creating
+    expect(names(await spells.page('7', 9))).toEqual(['Chain Lightning', 'Spark'])
+    expect((await spells.find('9')).value?.name).toBe('Spark')
+    await spells.close()
+  })
+
+  test('update leaves other spells in the cache', async () => {
+    const spells = await cachedSpells(database, CACHE)
+    await Promise.all(['3', '4'].map(id => spells.find(id)))
+    await spells.update('4', { damage: 41 })
+    expect([(await spells.find('3')).from, (await spells.find('4')).from]).toEqual(['shared', 'origin'])
+    await spells.close()
+  })
+
+  test('find answers many at once from one load', async () => {
+    const loading = stop('select')
+    let loads = 0
+    const watched = stoppable([loading])
+    const query: Database['query'] = (...statement) => {
+      loads++
+      return watched.query(...statement)
+    }
+    const spells = await cachedSpells({ ...watched, query }, CACHE)
+    const readers = Array.from({ length: 50 }, () => spells.find('4'))
+    await loading.at.reached
+    loading.at.open()
+    const answers = await Promise.all(readers)
+    expect(answers.map(answer => answer.value?.name)).toEqual(Array(50).fill('Earthquake'))
+    expect(answers.filter(answer => !answer.joined)).toHaveLength(1)
+    expect(loads).toBe(1)
+    await spells.close()
+  })
+
+  test('find and page answer with what cannot be changed', async () => {
+    const spells = await cachedSpells(database, CACHE)
+    for (let i = 0; i < 2; i++) {
+      const { value } = await spells.find('4')
+      expect(() => Object.assign(value!, { damage: 0 })).toThrow(TypeError)
+      const page = await spells.page('0', 9)
+      expect(() => (page.value.spells as Spell[]).pop()).toThrow(TypeError)
+    }
+    await spells.close()
+  })
+
+  test('create that fails leaves reads right', async () => {
+    const spells = await cachedSpells(database, CACHE)
+    await spells.page('7', 9)
+    await expect(spells.create({ name: 'x'.repeat(256), damage: 1 })).rejects.toThrow('too long')
+    expect(names(await spells.page('7', 9))).toEqual(['Chain Lightning'])
+    expect((await spells.create({ name: 'Spark', damage: 1 })).id).toBe(10)
+    expect(names(await spells.page('7', 9))).toEqual(['Chain Lightning', 'Spark'])
+    await spells.close()
+  })
+
+  test('begins with new generations if it is told to flush', async () => {
+    const events: CacheEvent[] = []
+    const spells = await cachedSpells(database, { ...CACHE, flushOnStart: true }, event => events.push(event))
+    const flushed = events.filter(event => event.type === 'keyspace-invalidation')
+    expect(flushed.map(event => event.keyspace).sort()).toEqual(['spell', 'spell-list', 'spell-page'])
+    expect((await spells.find('4')).value?.name).toBe('Earthquake')
+    await spells.close()
+  })
+
+  test('close lets what is under way finish, and refuses what comes later', async () => {
+    const loading = stop('select')
+    const spells = await cachedSpells(stoppable([loading]), CACHE)
+    const reading = spells.find('4')
+    await loading.at.reached
+    const closing = spells.close()
+    loading.at.open()
+    expect((await reading).value?.name).toBe('Earthquake')
+    await closing
+    await expect(spells.find('4')).rejects.toMatchObject({ code: 'CLOSED' })
+  })
+})
+
+/** One step of a history; `of` chooses among few spells, so that steps meet. */
+type Step = { readonly what: 'find' | 'page' | 'create' | 'update' | 'delete'; readonly of: number }
+
+const step: fc.Arbitrary<Step> = fc.record({
+  what: fc.constantFrom('find', 'find', 'find', 'page', 'page', 'create', 'update', 'update', 'delete'),
+  of: fc.integer({ min: 1, max: 10 }),
+})
+
+/** What several clients do, each one thing after another; and how slowly the rows of each statement arrive. */
+const histories = fc.record({
+  clients: fc.array(fc.array(step, { minLength: 5, maxLength: 15 }), { minLength: 4, maxLength: 8 }),
+  delays: fc.array(fc.nat(3), { minLength: 10, maxLength: 10 }),
+})
+
+/** The database, whose rows arrive some round trips late. */
+function late(delays: readonly number[]): Database {
+  let statements = 0
+  const query: Database['query'] = async (...statement) => {
+    const rows = await database.query<never>(...statement)
+    for (let i = delays[statements++ % delays.length]!; i > 0; i--) await database.query('select 1')
+    return rows
+  }
+  return { ...database, query }
+}
+
+describe('cachedSpells, with everything at once', () => {
+  /**
+   * Lets all clients do their steps. Every update of a spell writes a larger damage than any before it, so whatever a
+   * read finds must be at least what had been written when the read began; what had been created must be there, and
+   * what had been deleted must not.
+   */
+  async function run(spells: Spells, clients: readonly (readonly Step[])[]): Promise<void> {
+    const known = new Map<number, { damage: number; deleted: boolean }>()
+    for (let id = 1; id <= 8; id++) known.set(id, { damage: -1000, deleted: false })
+    const turns = new Map<number, Promise<unknown>>()
+    const deleting = new Set<number>()
+    let damage = 1000
+    const snapshot = () => new Map([...known].map(([id, { damage, deleted }]) => [id, { damage, deleted }]))
+    const check = (id: number, found: Spell | undefined, before: ReturnType<typeof snapshot>) => {
+      const then = before.get(id)
+      if (then === undefined) return
+      if (then.deleted) expect(found).toBeUndefined()
+      else if (found !== undefined) expect(found.damage).toBeGreaterThanOrEqual(then.damage)
+      else expect(deleting).toContain(id)
+    }
+    /** Writes of one spell take turns, so that the order of their damages is the order of their commits. */
+    const inTurn = (id: number, write: () => Promise<void>) => {
+      const turn = (turns.get(id) ?? Promise.resolve()).then(write)
+      turns.set(id, turn)
+      return turn
+    }
+    const perform: Record<Step['what'], (id: number) => Promise<unknown>> = {
+      async find(id) {
+        const before = snapshot()
+        check(id, (await spells.find(String(id))).value, before)
+      },
+      async page() {
+        const before = snapshot()
+        const page = await spells.page('0', 100)
+        const found = new Map(page.value.spells.map(spell => [spell.id, spell]))
+        for (const id of before.keys()) check(id, found.get(id), before)
+      },
+      async create() {
+        const spell = await spells.create({ name: 'Spark', damage: 0 })
+        known.set(spell.id, { damage: 0, deleted: false })
+      },
+      update: id =>
+        inTurn(id, async () => {
+          const written = damage++
+          if ((await spells.update(String(id), { damage: written })) !== undefined) {
+            known.set(id, { damage: written, deleted: false })
+          }
+        }),
+      delete: id =>
+        inTurn(id, async () => {
+          deleting.add(id)
+          if (await spells.delete(String(id))) known.set(id, { damage: 0, deleted: true })
+        }),
+    }
+    await Promise.all(
+      clients.map(async steps => {
+        for (const { what, of } of steps) await perform[what](of)
+      }),
+    )
+    // And when all is quiet, cache and database say the same.
+    const rows = await spellTable(database).page('0', 1000)
+    for (let i = 0; i < 2; i++) {
+      expect((await spells.page('0', 1000)).value.spells).toEqual(rows)
+      for (const row of rows) expect((await spells.find(String(row.id))).value).toEqual(row)
+    }
+  }
+
+  test.each([
+    ['', CACHE],
+    [', filling in the background', { ...CACHE, fill: 'background' }],
+    [', writing through', { ...CACHE, writeThrough: true }],
+    [', evicting all the time', { ...CACHE, maxBytes: 2_000 }],
+  ] as const)('no read is older than what was written before it%s', async (_how, config) => {
+    await fc.assert(
+      fc.asyncProperty(histories, async ({ clients, delays }) => {
+        await reset(database)
+        const spells = await cachedSpells(late(delays), config)
+        await run(spells, clients)
+        await spells.close()
+      }),
+      { numRuns: 40, endOnFailure: true },
+    )
+  })
+
+  test('the check itself finds the cache as it is usually written stale', async () => {
+    const search = fc.check(
+      fc.asyncProperty(histories, async ({ clients, delays }) => {
+        await reset(database)
+        await run(await naiveSpells(late(delays)), clients)
+      }),
+      { numRuns: 200, endOnFailure: true },
+    )
+    const { failed } = await search
+    expect(failed).toBe(true)
+  })
+})
