@@ -1,11 +1,17 @@
 import type { TestProject } from 'vitest/node'
+import { ensureRedisServer } from './ensure-redis-server.ts'
 import { startPostgres } from './services.ts'
 
 /**
- * Starts the server that all tests of a run share, and returns what stops it. If it does not start, only the tests
- * that ask for it fail: the others need no PostgreSQL.
+ * Starts the PostgreSQL server that all tests of a run share, finds the program of the Redis servers that tests
+ * start for themselves, and returns what stops it all. What cannot be had fails only the tests that ask for it.
  */
 export async function setup(project: TestProject): Promise<(() => Promise<void>) | undefined> {
+  try {
+    project.provide('redis', { path: ensureRedisServer() })
+  } catch (error) {
+    project.provide('redis', { problem: (error as Error).message })
+  }
   try {
     const server = await startPostgres()
     project.provide('postgres', { url: server.url })

@@ -71,9 +71,10 @@ interface Asking<V> {
   readonly flight: Flight<Answer>
   readonly strong: boolean
   generation: string
-  /** When `sharedTimeoutMs` are used up. Pauses for somebody else's lease are bounded apart, and put it off. */
+  /** When `sharedTimeoutMs` are used up. Waiting for somebody else's lease is bounded apart, and puts it off. */
   deadlineMs: number
-  waitedMs: number
+  /** When somebody else's lease or claim was seen first. */
+  busySinceMs: number | undefined
   swaps: number
   fallback: Fallback<V> | undefined
 }
@@ -104,7 +105,7 @@ export async function ask<Id, V>(
 ): Promise<Asked<V>> {
   const why = mustBypass(space, flight.key)
   if (why !== undefined) {
-    if (first?.reply === null) dropLease(space.parts, flight.key, first.token)
+    if (first?.reply === null || first?.reply === UNCONFIRMED) dropLease(space.parts, flight.key, first.token)
     return { kind: 'bypass', why }
   }
   const { clock, options, queue } = space.parts
@@ -113,7 +114,7 @@ export async function ask<Id, V>(
     strong,
     generation: '',
     deadlineMs: flight.beganAtMs + options.sharedTimeoutMs,
-    waitedMs: 0,
+    busySinceMs: undefined,
     swaps: 0,
     fallback: undefined,
   }
@@ -297,11 +298,14 @@ async function pause<Id, V>(space: Space<Id, V>, asking: Asking<V>): Promise<boo
   const { clock, options } = space.parts
   const usualMs =
     space.usualCostMs === undefined ? options.busyWaitMs : Math.max(LEAST_BUSY_WAIT_MS, 2 * space.usualCostMs)
-  const mostMs = Math.min(options.busyWaitMs, usualMs) - asking.waitedMs
+  const nowMs = clock.nowMs()
+  asking.busySinceMs ??= nowMs
+  const waitedMs = nowMs - asking.busySinceMs
+  const mostMs = Math.min(options.busyWaitMs, usualMs) - waitedMs
   if (mostMs <= 0) return false
-  const steadyMs = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS + asking.waitedMs / 2)
+  if (asking.flight.abort.aborted) throw asking.flight.abort.reason
+  const steadyMs = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS + waitedMs / 2)
   const pauseMs = Math.min(mostMs, steadyMs * (0.5 + clock.random()))
-  const unspentMs = asking.deadlineMs - clock.nowMs()
   await new Promise<void>((resolve, reject) => {
     let timer: Timer | undefined
     const stopListening = asking.flight.abort.listen(reason => {
@@ -313,8 +317,8 @@ async function pause<Id, V>(space: Space<Id, V>, asking: Asking<V>): Promise<boo
       resolve()
     })
   })
-  asking.waitedMs += pauseMs
-  asking.deadlineMs = clock.nowMs() + unspentMs
+  // The store has just answered. The next question is part of the wait, and has all the time that a question has.
+  asking.deadlineMs = clock.nowMs() + options.sharedTimeoutMs
   return true
 }
 
@@ -338,9 +342,11 @@ export function dropLease({ access, background }: Parts, key: string, token: str
   background(access.run(() => access.store.drop(key, { prefix: leaseText(token) })).then(() => {}))
 }
 
-/** Whether a register's string says that somebody else is loading. */
-export function isBusy(reply: LeaseReply | typeof UNCONFIRMED): boolean {
+/** Whether a register's string says that somebody else is loading, so that a read of it may have to wait. */
+export function isBusy({ stream }: Parts, reply: LeaseReply | typeof UNCONFIRMED): boolean {
   if (typeof reply !== 'string') return false
   const register: Register = parseRegister(reply)
+  const nowMs = stream.storeNowMs()
+  if (register.state === 'value') return register.claimUntilMs > nowMs && register.softExpiryMs <= nowMs
   return register.state === 'lease'
 }

@@ -1,6 +1,7 @@
 import { CacheError } from './base/errors.ts'
 import type { CacheEvent } from './base/events.ts'
 import { type Key, keyspaceOf } from './base/key.ts'
+import { Relay, type RelayTarget } from './feed/relay.ts'
 import { Keyspace } from './keyspace.ts'
 import { LoadLimit } from './local/load-limit.ts'
 import { boundedLocal, noLocal } from './local/local-store.ts'
@@ -9,7 +10,7 @@ import { invalidOption, type KeyspaceOptions, resolveCacheOptions, type WiredOpt
 import type { Answer, Parts } from './read.ts'
 import { BroadcastStream } from './shared/broadcast-stream.ts'
 import { InvalidationQueue } from './shared/invalidation-queue.ts'
-import { SharedAccess } from './shared/shared-access.ts'
+import { SharedAccess, UNCONFIRMED } from './shared/shared-access.ts'
 import { type Stats, StatsFold } from './stats.ts'
 import { invalidate, type WriteContext, type WriteOptions, type WriteResult, write } from './write.ts'
 
@@ -19,9 +20,12 @@ import { invalidate, type WriteContext, type WriteOptions, type WriteResult, wri
  */
 export class Cache {
   readonly #parts: Parts
+  readonly #relay: Relay | undefined
   readonly #keyspaces = new Map<string, Keyspace<never, never>>()
   readonly #listeners = new Set<(event: CacheEvent) => void>()
-  readonly #work = new Set<Promise<void>>()
+  /** Work under way that `close` waits for. */
+  #working = 0
+  #idle: (() => void) | undefined
   #closed = false
   #closing: Promise<void> | undefined
 
@@ -33,6 +37,7 @@ export class Cache {
     const emit = (event: CacheEvent) => {
       stats.fold(event)
       for (const listener of this.#listeners) this.#tell(listener, event)
+      if (event.type === 'shared' && event.state === 'available') this.#relay?.verify()
     }
     if (options.onEvent !== undefined) this.#listeners.add(options.onEvent)
     const access = new SharedAccess(options.shared, options.sharedTimeoutMs, clock, emit)
@@ -49,6 +54,7 @@ export class Cache {
         interrupted: () => {
           local.clear()
           flights.doomAll()
+          this.#relay?.reconnected('the broadcast stream was interrupted')
         },
       },
       clock,
@@ -68,8 +74,11 @@ export class Cache {
       stats,
       isHeard: () => this.#listeners.size > 0,
       closed: () => this.#closed,
+      committed: () => this.#relay?.poke(),
       background: work => this.#track(work),
     }
+    if (options.feed !== undefined)
+      this.#relay = new Relay(options.feed, this.#relayTarget(), clock, options.guardMs, emit)
   }
 
   /**
@@ -83,6 +92,7 @@ export class Cache {
     if (this.#keyspaces.has(name)) throw invalidOption("a keyspace's name", 'defined once', name)
     const keyspace = new Keyspace<Id, V>(this.#parts, this.#forget, name, options)
     this.#keyspaces.set(name, keyspace as unknown as Keyspace<never, never>)
+    this.#relay?.verify()
     return keyspace
   }
 
@@ -144,12 +154,42 @@ export class Cache {
 
   async #close(): Promise<void> {
     this.#closed = true
-    while (this.#work.size > 0) await Promise.all(this.#work)
+    if (this.#working > 0) {
+      await new Promise<void>(resolve => {
+        this.#idle = resolve
+      })
+    }
+    await this.#relay?.close()
     await this.#parts.queue.flush()
     this.#parts.queue.close()
     this.#parts.stream.close()
     this.#parts.access.close()
     this.#parts.local.clear()
+  }
+
+  /** What the relay does to the shared store. This process hears of it as all others do, by the broadcast. */
+  #relayTarget(): RelayTarget {
+    const { access, clock, emit } = this.#parts
+    const { store } = access
+    return {
+      isPrivate: store.synchronous,
+      keyspaces: () => this.#keyspaces.keys(),
+      async identity() {
+        const identity = await access.run(() => store.identity())
+        return identity === UNCONFIRMED ? undefined : identity
+      },
+      async invalidate(key) {
+        if ((await access.run(() => store.invalidate(key))) === UNCONFIRMED) return false
+        emit({ type: 'invalidation', keyspace: keyspaceOf(key), key, outcome: 'applied', stored: false })
+        return true
+      },
+      async invalidateKeyspace(keyspace) {
+        const reply = await access.run(() => store.invalidateKeyspace(keyspace, clock.token()))
+        if (reply === UNCONFIRMED) return false
+        emit({ type: 'keyspace-invalidation', keyspace, outcome: 'applied' })
+        return true
+      },
+    }
   }
 
   readonly #forget = (key: string): void => {
@@ -158,8 +198,13 @@ export class Cache {
   }
 
   #track(work: Promise<void>): void {
-    this.#work.add(work)
-    work.then(() => this.#work.delete(work))
+    this.#working++
+    work.then(this.#workEnded)
+  }
+
+  readonly #workEnded = (): void => {
+    this.#working--
+    if (this.#working === 0) this.#idle?.()
   }
 
   async #whileOpen<T>(keys: readonly Key[], work: () => Promise<T>): Promise<T> {
@@ -181,7 +226,9 @@ export class Cache {
 
   #tell(listener: (event: CacheEvent) => void, event: CacheEvent): void {
     try {
-      listener(event)
+      const returned: unknown = listener(event)
+      // An async function may be given as a listener, and what it rejects with is as good as thrown.
+      if (returned instanceof Promise) returned.catch(() => {})
     } catch {
       // A listener is not part of the read; there is nobody here to tell.
     }

@@ -20,6 +20,7 @@ export type { IdPart, IdParts, Key } from './base/key.ts'
 export type { Cache, Occupancy } from './cache.ts'
 export { commitInDoubt } from './commit-in-doubt.ts'
 export type { Keyspace, KeyspaceWriteOptions, ReadOptions, ReadResult } from './keyspace.ts'
+export type * from './feed/change-feed.ts'
 export { EVICTION_POLICIES, type EvictionPolicyName } from './local/local-store.ts'
 export { type EmbeddedShared, type EmbeddedSharedOptions, embeddedShared } from './memory/embedded-shared.ts'
 export type { CacheOptions, KeyspaceOptions, Load, LoadContext, LoadMany, LocalOptions } from './options.ts'
@@ -36,5 +37,5 @@ export {
   type SharedStore,
   type StreamListener,
 } from './shared/shared-store.ts'
-export type { KeyspaceStats, Stats } from './stats.ts'
+export type { FeedStats, KeyspaceStats, Stats } from './stats.ts'
 export type { CommittedEntry, WriteContext, WriteOptions, WriteResult } from './write.ts'

@@ -3,6 +3,7 @@ import { CacheError } from './base/errors.ts'
 import type { CacheEvent } from './base/events.ts'
 import { type IdParts, isKeyspaceName } from './base/key.ts'
 import { commitInDoubt } from './commit-in-doubt.ts'
+import type { ChangeFeed } from './feed/change-feed.ts'
 import { EVICTION_POLICIES, type EvictionPolicyName } from './local/local-store.ts'
 import { type Codec, jsonCodec, type StandardSchema } from './shared/codec.ts'
 import { MAX_SHAPE } from './shared/register.ts'
@@ -31,6 +32,11 @@ export interface CacheOptions {
   readonly shared?: SharedStore
   /** L1. Left out: none; every hit then comes from the shared store. */
   readonly local?: LocalOptions
+  /**
+   * The committed changes of the origin, by whomever: each is invalidated at least once, also what other programs
+   * change and what was not applied before a crash. Left out: none.
+   */
+  readonly feed?: ChangeFeed
   /** Called with every event; it must not throw (what it throws is dropped) and should be quick. */
   readonly onEvent?: (event: CacheEvent) => void
   /** Time, timers and randomness. @defaultValue `systemClock` */
@@ -131,7 +137,7 @@ type Complete<T, Optional extends keyof T> = Required<Omit<T, Optional>> & Pick<
 export type WiredOptions = CacheOptions & Required<Pick<CacheOptions, 'shared'>>
 
 /** Options with nothing left open. */
-export type ResolvedCacheOptions = Complete<CacheOptions, 'local' | 'onEvent'>
+export type ResolvedCacheOptions = Complete<CacheOptions, 'local' | 'onEvent' | 'feed'>
 
 /** Options with nothing left open. */
 export interface ResolvedKeyspaceOptions<Id, V>
@@ -217,6 +223,7 @@ const CACHE_OPTION_NAMES = [
   ...Object.keys(DEFAULT_CACHE_OPTIONS),
   'shared',
   'local',
+  'feed',
   'onEvent',
   'clock',
   'commitInDoubt',
@@ -274,6 +281,8 @@ export function resolveCacheOptions(given: WiredOptions): ResolvedCacheOptions {
   aFunction('commitInDoubt', options.commitInDoubt)
   if (typeof options.shared?.lease !== 'function')
     throw invalidOption('shared', 'a shared store', options.shared)
+  if (options.feed !== undefined && typeof options.feed?.open !== 'function')
+    throw invalidOption('feed', 'a change feed', options.feed)
   if (typeof options.clock?.nowMs !== 'function') throw invalidOption('clock', 'a clock', options.clock)
   if (options.local !== undefined) {
     knownNames('local', options.local, ['maxBytes', 'maxEntries', 'policy'])
@@ -316,7 +325,7 @@ export function resolveKeyspaceOptions<Id, V>(
   for (const option of ['staleMs', 'staleIfErrorMs'] as const) {
     if (given[option] !== undefined) whole(at(option), options[option], 1, YEAR_MS)
   }
-  if (!(options.ttlJitter >= 0 && options.ttlJitter < 1))
+  if (!(typeof options.ttlJitter === 'number' && options.ttlJitter >= 0 && options.ttlJitter < 1))
     throw invalidOption(at('ttlJitter'), 'from 0 to less than 1', options.ttlJitter)
   whole(at('shape'), options.shape, 0, MAX_SHAPE)
   whole(at('loadTimeoutMs'), options.loadTimeoutMs, 1, MAX_MS)

@@ -1,4 +1,13 @@
-import { type Asked, ask, dropLease, generationFor, giveBack, isBusy, mustBypass } from './ask.ts'
+import {
+  type Asked,
+  ask,
+  dropLease,
+  type FirstReply,
+  generationFor,
+  giveBack,
+  isBusy,
+  mustBypass,
+} from './ask.ts'
 import { Abort } from './base/abort.ts'
 import { load } from './load.ts'
 import type { Flight } from './local/single-flight.ts'
@@ -12,6 +21,7 @@ import {
   fromOrigin,
   joinOrLead,
   type Lead,
+  loadByKey,
   loadFrame,
   orAbort,
   type ReadRequest,
@@ -70,10 +80,8 @@ async function flyTogether<Id, V>(space: Space<Id, V>, legs: readonly Leg<Id>[])
   const generation = await reading
   const asked = legs.map(({ flight, strong }, i) => {
     const reply = replies === UNCONFIRMED ? UNCONFIRMED : replies[i]!
-    return {
-      busy: isBusy(reply),
-      settled: ask(space, flight, strong, { reply, token: requests[i]!.token, generation }),
-    }
+    const first: FirstReply | undefined = asks ? { reply, token: requests[i]!.token, generation } : undefined
+    return { busy: isBusy(parts, reply), settled: ask(space, flight, strong, first) }
   })
   const group = (busy: boolean) => {
     const chosen = legs.map((leg, i) => ({ leg, ...asked[i]! })).filter(one => one.busy === busy)
@@ -146,9 +154,10 @@ async function loadTogether<Id, V>(
   try {
     const keys = missing.map(({ leg }) => leg.flight.key)
     const frame = loadFrame(space, keys, abortedWithAll(missing.map(({ leg }) => leg.flight)))
-    const { result, costMs } = await load(frame, async context =>
-      byKey(space, await space.options.loadMany!(ids, context)),
-    )
+    const loading = load(frame, context => loadByKey(space, ids, context))
+    const { result, costMs } = await loading.finally(() => {
+      for (const stop of stops) stop()
+    })
     await Promise.all(
       missing.map(({ leg, asked }) =>
         fillAndKeep(space, leg.flight, asked, result.get(leg.flight.key), costMs, sharedMs),
@@ -161,18 +170,8 @@ async function loadTogether<Id, V>(
         leg.flight.reject(error)
     }
   } finally {
-    for (const stop of stops) stop()
     for (const { leg } of missing) flights.end(leg.flight)
   }
-}
-
-function byKey<Id, V>(
-  space: Space<Id, V>,
-  pairs: Iterable<readonly [Id, V | undefined]>,
-): Map<string, V | undefined> {
-  const values = new Map<string, V | undefined>()
-  for (const [id, value] of pairs) values.set(space.keyOf(id), value)
-  return values
 }
 
 /** Aborted when the last of the flights is: one caller who gives up must not fail those who joined. */

@@ -1,5 +1,5 @@
 import { type Asked, ask, type FirstReply, giveBack } from './ask.ts'
-import type { Abort } from './base/abort.ts'
+import { type Abort, follow } from './base/abort.ts'
 import type { Clock } from './base/clock.ts'
 import type { CacheEvent, From, Why } from './base/events.ts'
 import type { Key } from './base/key.ts'
@@ -12,7 +12,7 @@ import type { BroadcastStream, GenerationCopy } from './shared/broadcast-stream.
 import { ABSENT, type Envelope, type Opened, type Sealed, Unopened, UnsealedValue } from './shared/codec.ts'
 import type { InvalidationQueue } from './shared/invalidation-queue.ts'
 import { claimPrefix, type ValueRegister } from './shared/register.ts'
-import type { SharedAccess } from './shared/shared-access.ts'
+import { type SharedAccess, UNCONFIRMED } from './shared/shared-access.ts'
 import type { StatsFold } from './stats.ts'
 
 /**
@@ -63,7 +63,7 @@ export interface Parts {
   /** Whether anybody listens to events: if not, a read is counted without making one. */
   readonly isHeard: () => boolean
   readonly closed: () => boolean
-  /** Something was committed here, which the change feed holds as well. */
+  /** Something was committed here, or may have been, which the change feed holds as well. */
   readonly committed: () => void
   /** Work that nobody waits for, but `close` does. It must not reject. */
   readonly background: (work: Promise<void>) => void
@@ -111,9 +111,13 @@ export function joinOrLead<Id, V>(
   { id, key, strong }: ReadRequest<Id>,
   lead: Lead,
 ): { flight: Flight<Answer> | Promise<Flight<Answer>>; joined: boolean } {
-  const { flights, clock, options } = space.parts
+  const { flights, clock, options, stream } = space.parts
   if (strong) return flights.next(key, () => lead(space, id, key, true))
-  const flight = flights.joinable(key, clock.nowMs() - options.localMaxStaleMs)
+  const nowMs = clock.nowMs()
+  // Asked for what it does: when the proof has run out, the flights that relied on it are doomed. The generation that
+  // one of them began with may be older than this reader may be shown.
+  stream.proven(nowMs)
+  const flight = flights.joinable(key, nowMs - options.localMaxStaleMs)
   return flight === undefined
     ? { flight: lead(space, id, key, false), joined: false }
     : { flight, joined: true }
@@ -193,14 +197,24 @@ function foundAnswer<Id, V>(
 function loadOne<Id, V>(
   space: Space<Id, V>,
   id: Id,
+  key: string,
   context: LoadContext,
 ): Promise<V | undefined> | V | undefined {
-  const { load, loadMany } = space.options
-  if (load !== undefined) return load(id, context)
-  return loadMany!([id], context).then(pairs => {
-    for (const [, value] of pairs) return value
-    return undefined
-  })
+  const { load } = space.options
+  return load === undefined
+    ? loadByKey(space, [id], context).then(values => values.get(key))
+    : load(id, context)
+}
+
+/** One call of `loadMany`. Its answer is sorted by key: it may hold other ids than those asked for, or equal ones. */
+export async function loadByKey<Id, V>(
+  space: Space<Id, V>,
+  ids: readonly Id[],
+  context: LoadContext,
+): Promise<ReadonlyMap<string, V | undefined>> {
+  const values = new Map<string, V | undefined>()
+  for (const [id, value] of await space.options.loadMany!(ids, context)) values.set(space.keyOf(id), value)
+  return values
 }
 
 /** Steps 4 to 6 for one flight. */
@@ -216,7 +230,8 @@ export async function fromOrigin<Id, V>(
   const beganMs = clock.nowMs()
   let loaded: Loaded<V | undefined>
   try {
-    loaded = await load(loadFrame(space, [flight.key], flight.abort), context => loadOne(space, id, context))
+    const frame = loadFrame(space, [flight.key], flight.abort)
+    loaded = await load(frame, context => loadOne(space, id, flight.key, context))
   } catch (error) {
     giveBack(space, flight.key, asked)
     if (!answerStale(space, flight, asked, sharedMs, clock.nowMs() - beganMs)) throw error
@@ -470,6 +485,7 @@ async function flyRefresh<Id, V>(
         undefined,
         late,
       )
+      if (reply === UNCONFIRMED) late()
       if (reply !== true) return report('left-to-another')
       asked = claimed
     }
@@ -487,10 +503,8 @@ async function flyRefresh<Id, V>(
 /** Waits for something on behalf of a caller who may give up. */
 export function orAbort<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
   if (signal === undefined) return promise
+  if (signal.aborted) return Promise.reject(signal.reason)
   return new Promise((resolve, reject) => {
-    const giveUp = () => reject(signal.reason)
-    if (signal.aborted) return giveUp()
-    signal.addEventListener('abort', giveUp, { once: true })
-    promise.then(resolve, reject).finally(() => signal.removeEventListener('abort', giveUp))
+    promise.then(resolve, reject).finally(follow(signal, reject))
   })
 }

@@ -12,8 +12,29 @@ export interface Stats {
   readonly shared: { readonly outages: number; readonly available: boolean }
   /** How often the broadcast stream's proof was lost. */
   readonly streamLosses: number
+  /** The change feed; all zero without one. */
+  readonly feed: FeedStats
   /** Errors in work that nobody waits for. */
   readonly faults: number
+}
+
+/** What became of the changes of the feed in this process's relay. */
+export interface FeedStats {
+  /** Whether it has a session with the origin now. */
+  readonly open: boolean
+  /** How often a session was lost, or could not be opened for another reason than before. */
+  readonly losses: number
+  /** Changes that the shared store has acknowledged. */
+  readonly applied: number
+  /** Changes that it did not acknowledge, once per attempt. */
+  readonly retained: number
+  /** Milliseconds from commit to acknowledgement, in the last batch of which anything was applied. */
+  readonly lagMs: number
+  /** The longest of these so far. */
+  readonly maxLagMs: number
+  /** New generations because the store or the origin may be another one. */
+  readonly distrusted: number
+  readonly warnings: number
 }
 
 /** The counts of one keyspace. */
@@ -21,7 +42,7 @@ export interface KeyspaceStats {
   /** Answered reads by where the answer came from: one per caller and key, also for those that joined a flight. */
   readonly reads: Readonly<Record<From, number>>
   /** The same reads by why they were answered so. */
-  readonly why: Readonly<Partial<Record<Why, number>>>
+  readonly why: Readonly<Record<Why, number>>
   /** Answered reads that waited for another caller's flight. */
   readonly joined: number
   /** Answered reads of rows that do not exist. */
@@ -66,7 +87,21 @@ type Mutable<T> = { -readonly [Name in keyof T]: T[Name] extends object ? Mutabl
 function noCounts(): Mutable<KeyspaceStats> {
   return {
     reads: { local: 0, shared: 0, origin: 0 },
-    why: {},
+    why: {
+      fresh: 0,
+      stale: 0,
+      'stale-error': 0,
+      missing: 0,
+      expired: 0,
+      generation: 0,
+      shape: 0,
+      unreadable: 0,
+      busy: 0,
+      guarded: 0,
+      queued: 0,
+      full: 0,
+      unavailable: 0,
+    },
     joined: 0,
     absent: 0,
     loads: { loaded: 0, failed: 0, 'timed-out': 0, aborted: 0, overloaded: 0 },
@@ -86,6 +121,16 @@ export class StatsFold {
   readonly #keyspaces: Record<string, Mutable<KeyspaceStats>> = Object.create(null)
   readonly #local = { evicted: 0, expired: 0 }
   readonly #shared = { outages: 0, available: true }
+  readonly #feed = {
+    open: false,
+    losses: 0,
+    applied: 0,
+    retained: 0,
+    lagMs: 0,
+    maxLagMs: 0,
+    distrusted: 0,
+    warnings: 0,
+  }
   #streamLosses = 0
   #faults = 0
 
@@ -100,8 +145,14 @@ export class StatsFold {
    * one when nobody listens.
    */
   read(counts: Mutable<KeyspaceStats>, from: From, why: Why, joined: boolean, absent: boolean): void {
-    counts.reads[from]++
-    counts.why[why] = (counts.why[why] ?? 0) + 1
+    if (from === 'local') {
+      // By name, which is several times as fast as by a variable; and it is the one that has to be.
+      counts.reads.local++
+      counts.why.fresh++
+    } else {
+      counts.reads[from]++
+      counts.why[why]++
+    }
     if (joined) counts.joined++
     if (absent) counts.absent++
   }
@@ -148,6 +199,23 @@ export class StatsFold {
       case 'stream':
         if (event.state === 'unproven') this.#streamLosses++
         return
+      case 'feed':
+        this.#feed.open = event.state === 'open'
+        if (event.state === 'lost') this.#feed.losses++
+        return
+      case 'feed-batch':
+        this.#feed.applied += event.applied
+        this.#feed.retained += event.changes - event.applied
+        if (event.applied === 0) return
+        this.#feed.lagMs = event.lagMs
+        this.#feed.maxLagMs = Math.max(this.#feed.maxLagMs, event.lagMs)
+        return
+      case 'feed-distrust':
+        this.#feed.distrusted += event.keyspaces.length
+        return
+      case 'feed-warning':
+        this.#feed.warnings++
+        return
       case 'fault':
         this.#faults++
         return
@@ -159,10 +227,11 @@ export class StatsFold {
   /** A copy of what has been counted so far. */
   snapshot(): Stats {
     return structuredClone({
-      keyspaces: Object.assign({}, this.#keyspaces),
+      keyspaces: this.#keyspaces,
       local: this.#local,
       shared: this.#shared,
       streamLosses: this.#streamLosses,
+      feed: this.#feed,
       faults: this.#faults,
     })
   }

@@ -70,6 +70,8 @@ export interface WriteOptions<T> {
 interface Guarded {
   readonly key: Key
   readonly token: string
+  /** Settles when the store has confirmed it, or its time is up; never rejects. */
+  confirming: Promise<void>
   /** Confirmed in time, and never found missing. */
   intact: boolean
   /** By the clock's `nowMs`: the guard ends `guardMs` after this at the latest. */
@@ -99,18 +101,31 @@ export async function write<T>(
   } catch (error) {
     const inDoubt = options.commitInDoubt ?? parts.options.commitInDoubt
     // A guard that was refused is thrown before the function was called, or inside it before the commit.
-    const undecided = !session.refused(error) && inDoubt(error)
-    if (undecided) session.abandon()
+    if (!session.refused(error) && isInDoubt(parts, inDoubt, error)) session.abandon()
     else await session.release()
     throw error
+  } finally {
+    // Also after an error: the commit may have happened all the same.
+    parts.committed()
   }
-  let through: Iterable<CommittedEntry> = []
+  const through = new Map<Key, CommittedEntry>()
   try {
-    through = options.writeThrough?.(value) ?? []
+    // Complete before the release: what throws half-way must not keep the keys from being released.
+    for (const entry of options.writeThrough?.(value) ?? []) through.set(entry.key, entry)
   } catch (error) {
     parts.emit({ type: 'fault', during: 'writeThrough', error })
   }
   return { value, ...(await session.release(through)) }
+}
+
+/** What the user's rule says of an error; a rule that throws leaves it in doubt. */
+function isInDoubt(parts: Parts, inDoubt: (error: unknown) => boolean, thrown: unknown): boolean {
+  try {
+    return inDoubt(thrown)
+  } catch (error) {
+    parts.emit({ type: 'fault', during: 'commitInDoubt', error })
+    return true
+  }
 }
 
 /**
@@ -161,7 +176,7 @@ class WriteSession {
   readonly #beganMs: number
   #renewal: Timer | undefined
   #ended = false
-  #refusal: CacheError | undefined
+  readonly #refusals = new Set<unknown>()
 
   constructor(parts: Parts, forget: Forget, unguarded: 'proceed' | 'refuse', readsGenerations: boolean) {
     this.#parts = parts
@@ -174,21 +189,23 @@ class WriteSession {
 
   /** Whether this error is the refusal that the session itself threw. */
   refused(error: unknown): boolean {
-    return error !== undefined && error === this.#refusal
+    return this.#refusals.has(error)
   }
 
-  /** Guards those of the keys that are not guarded yet. */
+  /** Guards those of the keys that are not guarded yet, and waits for all of them. */
   guard(keys: readonly Key[]): Promise<void> {
     if (this.#ended) throw new Error('guard() was called after the write had ended: the key is not guarded')
-    const added = [...new Set(keys)].filter(key => !this.#guards.has(key)).map(key => this.#open(key))
-    const work = Promise.all(added.map(guarded => this.#confirm(guarded))).then(() => {
-      if (this.#unguarded === 'proceed' || added.every(({ intact }) => intact)) return
-      const names = added.filter(({ intact }) => !intact).map(({ key }) => key)
-      this.#refusal = new CacheError(
+    for (const key of keys) keyspaceOf(key)
+    const asked = [...new Set(keys)].map(key => this.#guards.get(key) ?? this.#open(key))
+    const work = Promise.all(asked.map(({ confirming }) => confirming)).then(() => {
+      if (this.#unguarded === 'proceed' || asked.every(({ intact }) => intact)) return
+      const names = asked.filter(({ intact }) => !intact).map(({ key }) => key)
+      const refusal = new CacheError(
         'UNGUARDED',
         `${names.join(', ')}: the guard was not confirmed within ${this.#parts.options.sharedTimeoutMs} ms`,
       )
-      throw this.#refusal
+      this.#refusals.add(refusal)
+      throw refusal
     })
     this.#awaitAtEnd(work)
     return work
@@ -201,15 +218,16 @@ class WriteSession {
   }
 
   #open(key: Key): Guarded {
-    keyspaceOf(key)
-    const guarded = {
+    const guarded: Guarded = {
       key,
       token: this.#parts.clock.token(),
+      confirming: Promise.resolve(),
       intact: false,
       lastSentMs: this.#parts.clock.nowMs(),
       generation: undefined,
     }
     this.#guards.set(key, guarded)
+    guarded.confirming = this.#confirm(guarded)
     return guarded
   }
 
@@ -248,7 +266,8 @@ class WriteSession {
     const { key, token } = guarded
     guarded.lastSentMs = clock.nowMs()
     const reply = await access.run(() => access.store.guard(key, token, options.guardMs, true))
-    if (reply === 'rejoined') guarded.intact = false
+    // A renewal that nobody answered may have found the token missing, and the next one would not tell.
+    if (reply !== 'renewed') guarded.intact = false
     const outcome = reply === UNCONFIRMED ? 'unconfirmed' : reply === 'rejoined' ? 'rejoined' : 'renewed'
     emit({ type: 'guard', keyspace: keyspaceOf(key), key, outcome })
   }
@@ -260,14 +279,12 @@ class WriteSession {
 
   /** Releases every key; those that are not confirmed are queued. */
   async release(
-    through: Iterable<CommittedEntry> = [],
+    through: ReadonlyMap<Key, CommittedEntry> = new Map(),
   ): Promise<{ invalidation: 'applied' | 'queued'; fenced: boolean }> {
     this.#end()
     await Promise.allSettled(this.#pending)
-    const values = new Map<Key, CommittedEntry>()
-    for (const entry of through) values.set(entry.key, entry)
     const released = await Promise.all(
-      [...this.#guards.values()].map(guarded => this.#releaseOne(guarded, values.get(guarded.key))),
+      [...this.#guards.values()].map(guarded => this.#releaseOne(guarded, through.get(guarded.key))),
     )
     return {
       invalidation: released.every(({ applied }) => applied) ? 'applied' : 'queued',

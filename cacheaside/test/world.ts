@@ -6,7 +6,12 @@ import {
   type EmbeddedSharedOptions,
   type SharedStore,
 } from '../src/index.ts'
-import { type FaultySharedStore, faultySharedStore, plantableShared, SimulatedClock } from '../src/testing/index.ts'
+import {
+  type FaultySharedStore,
+  faultySharedStore,
+  plantableShared,
+  SimulatedClock,
+} from '../src/testing/index.ts'
 import { watch } from './leftovers.ts'
 
 /** A row of the origin. */
@@ -101,7 +106,12 @@ export function spellTable(...rows: Spell[]) {
   }
 }
 
-/** Runs something that takes simulated time, and lets the time pass. */
+/** Resolves after simulated milliseconds: what a loader waits for that takes its time. */
+export function passing(clock: SimulatedClock, ms: number): Promise<void> {
+  return new Promise(resolve => void clock.after(ms, resolve))
+}
+
+/** Lets simulated milliseconds pass while something is under way, by the end of which it must have settled. */
 export async function within<T>(clock: SimulatedClock, ms: number, work: Promise<T>): Promise<T> {
   let settled = false
   const noted = work.finally(() => {

@@ -51,3 +51,38 @@ export class Abort {
     return () => void this.#listeners?.delete(listener)
   }
 }
+
+/** A signal of somebody else's, and how many follow it. */
+interface Followed {
+  readonly abort: Abort
+  readonly onAbort: () => void
+  followers: number
+}
+
+const followed = new WeakMap<AbortSignal, Followed>()
+
+/**
+ * Calls `listener` once when a signal that is not aborted yet is. However many follow it, the signal has one listener:
+ * a caller may give the same one to a thousand reads, and Node warns of a leak at eleven.
+ *
+ * @returns takes the listener off again. To be called once.
+ */
+export function follow(signal: AbortSignal, listener: (reason: unknown) => void): () => void {
+  let one = followed.get(signal)
+  if (one === undefined) {
+    const abort = new Abort()
+    one = { abort, onAbort: () => abort.abort(signal.reason), followers: 0 }
+    followed.set(signal, one)
+    signal.addEventListener('abort', one.onAbort, { once: true })
+  }
+  const all = one
+  all.followers++
+  const stopListening = all.abort.listen(listener)
+  return () => {
+    stopListening()
+    all.followers--
+    if (all.followers > 0) return
+    signal.removeEventListener('abort', all.onAbort)
+    followed.delete(signal)
+  }
+}

@@ -67,12 +67,17 @@ export function boundedLocal(
   clock: Clock,
   onDiscard: (key: string, reason: 'evicted' | 'expired') => void,
 ): LocalStore {
+  // Told when the map is whole again: whoever listens may call the cache, and with it this map.
+  const discarded: [key: string, reason: 'evicted' | 'expired'][] = []
+  const tell = () => {
+    for (const [key, reason] of discarded.splice(0)) onDiscard(key, reason)
+  }
   const entries = new BoundedMap<LocalEntry>({
     ...(options.maxBytes === undefined ? {} : { maxBytes: options.maxBytes }),
     ...(options.maxEntries === undefined ? {} : { maxEntries: options.maxEntries }),
     policy: options.policy ?? 's3-fifo',
     clock,
-    onEvict: (key, _entry, reason) => onDiscard(key, reason),
+    onEvict: (key, _entry, reason) => void discarded.push([key, reason]),
   })
   return {
     enabled: true,
@@ -82,13 +87,21 @@ export function boundedLocal(
     get bytes() {
       return entries.bytes
     },
-    get: (key, nowMs) => entries.get(key, nowMs),
+    get(key, nowMs) {
+      const entry = entries.get(key, nowMs)
+      if (discarded.length > 0) tell()
+      return entry
+    },
     keep(key, entry, textLength) {
       const bytes = Math.ceil(key.length + textLength * OBJECT_BYTES_PER_CHARACTER) + ENTRY_OVERHEAD_BYTES
       // Where there is no room for the new value the old one must not stay either.
       if (!entries.set(key, entry, { bytes, expiresAtMs: entry.expiresAtMs })) entries.delete(key)
+      if (discarded.length > 0) tell()
     },
-    remove: key => void entries.delete(key),
+    remove(key) {
+      entries.delete(key)
+      if (discarded.length > 0) tell()
+    },
     clear: () => entries.clear(),
   }
 }

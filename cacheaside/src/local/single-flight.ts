@@ -1,4 +1,4 @@
-import { Abort } from '../base/abort.ts'
+import { Abort, follow } from '../base/abort.ts'
 
 /**
  * One load per key in this process, for readers that may share it.
@@ -103,7 +103,7 @@ export class Flight<T> {
     this.#waiting++
     if (signal === undefined) return this.answer
     return new Promise<T>((resolve, reject) => {
-      const giveUp = () => {
+      const stopFollowing = follow(signal, () => {
         reject(signal.reason)
         this.#waiting--
         if (this.#waiting === 0 && !this.#answered) {
@@ -111,16 +111,14 @@ export class Flight<T> {
           this.doom()
           this.abort.abort(signal.reason)
         }
-      }
-      signal.addEventListener('abort', giveUp, { once: true })
-      const done = () => signal.removeEventListener('abort', giveUp)
+      })
       this.answer.then(
         answer => {
-          done()
+          stopFollowing()
           resolve(answer)
         },
         error => {
-          done()
+          stopFollowing()
           reject(error)
         },
       )

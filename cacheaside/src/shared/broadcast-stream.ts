@@ -222,8 +222,8 @@ export class BroadcastStream {
   #silent(): void {
     if (!this.#proven) return
     this.#proven = false
-    this.#emit({ type: 'stream', state: 'unproven', reason: 'silence' })
     this.#owner.interrupted()
+    this.#emit({ type: 'stream', state: 'unproven', reason: 'silence' })
   }
 
   /**
@@ -234,9 +234,10 @@ export class BroadcastStream {
     this.#sent.clear()
     this.#proofMs = Number.NEGATIVE_INFINITY
     for (const copy of this.#generations.values()) this.#forget(copy)
-    if (this.#proven) this.#emit({ type: 'stream', state: 'unproven', reason })
+    const wasProven = this.#proven
     this.#proven = this.#access.store.synchronous
     this.#owner.interrupted()
+    if (wasProven) this.#emit({ type: 'stream', state: 'unproven', reason })
   }
 
   #forget(copy: GenerationCopy): void {

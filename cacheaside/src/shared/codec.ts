@@ -152,6 +152,9 @@ export class Envelope<V> {
     } catch (error) {
       return new Unopened('codec', error)
     }
+    // `JSON.stringify` is a codec's obvious `encode`, and does not always return a string.
+    if (typeof text !== 'string' || !text.isWellFormed())
+      return new Unopened('codec', new TypeError('a codec has to encode to well-formed text'))
     const opened = this.open(text)
     return opened instanceof Unopened ? opened : { text, opened }
   }
@@ -164,23 +167,17 @@ export class Envelope<V> {
   }
 
   #check(value: V): { readonly value: V } | Unopened {
-    let result: SchemaResult<V> | Promise<SchemaResult<V>>
     try {
-      result = this.#schema!['~standard'].validate(value)
+      const result = this.#schema!['~standard'].validate(value)
+      if ('then' in result) {
+        result.then(undefined, () => {})
+        throw new TypeError('the schema answers with a promise; it has to answer at once')
+      }
+      if (result.issues === undefined) return result
+      throw new TypeError(result.issues.map(issue => issue.message).join('; '))
     } catch (error) {
       return new Unopened('schema', error)
     }
-    if (result instanceof Promise) {
-      result.catch(() => {})
-      return new Unopened(
-        'schema',
-        new TypeError('the schema answers with a promise; it has to answer at once'),
-      )
-    }
-    if (result.issues !== undefined) {
-      return new Unopened('schema', new TypeError(result.issues.map(issue => issue.message).join('; ')))
-    }
-    return result
   }
 }
 
@@ -190,13 +187,18 @@ function freeze(value: unknown): boolean {
   if (!isPlain(value)) return false
   // Most rows are flat: nothing but the row itself is to be frozen.
   const nested: object[] = []
-  for (const inner of Object.values(value)) {
-    if (typeof inner === 'function') return false
-    if (typeof inner === 'object' && inner !== null) nested.push(inner)
+  try {
+    for (const inner of Object.values(value)) {
+      if (typeof inner === 'function') return false
+      if (typeof inner === 'object' && inner !== null) nested.push(inner)
+    }
+    if (nested.length > 0 && !freezeAll(new Set(nested))) return false
+    Object.freeze(value)
+    return true
+  } catch {
+    // A getter or a trap that throws.
+    return false
   }
-  if (nested.length > 0 && !freezeAll(new Set(nested))) return false
-  Object.freeze(value)
-  return true
 }
 
 /**

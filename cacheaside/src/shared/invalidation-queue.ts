@@ -174,11 +174,17 @@ export class InvalidationQueue {
       this.#access.run(() => store.release(key, token)),
     )
     if (tokens.length === 0) attempts.push(this.#access.run(() => store.invalidate(key)))
-    if ((await Promise.all(attempts)).includes(UNCONFIRMED)) return false
+    if ((await Promise.all(attempts)).includes(UNCONFIRMED)) return this.#putLast(key, pending)
     if (this.#settle(this.#keys, key, pending, additions, last)) {
       this.#emit({ type: 'invalidation', keyspace: keyspaceOf(key), key, outcome: 'late', stored: false })
     }
     return true
+  }
+
+  /** What was not applied goes to the end: the keys of a shard that is away must not hold up those of the others. */
+  #putLast(key: string, pending: Pending): false {
+    if (this.#keys.get(key) === pending && this.#keys.delete(key)) this.#keys.set(key, pending)
+    return false
   }
 
   async #applyToKeyspace(keyspace: string, pending: Pending): Promise<boolean> {

@@ -63,6 +63,8 @@ export class SharedAccess {
       let late = false
       const giveUp = () => {
         late = true
+        // What had only the rest of another's time says nothing about the store.
+        if (limitMs < this.timeoutMs) return resolve(UNCONFIRMED)
         resolve(this.#failed(new Error(`no answer within ${Math.round(limitMs)} ms`)))
       }
       // After the event loop was held up, timers run before the sockets are read: one more turn lets a reply that

@@ -55,7 +55,7 @@ export interface StreamListener {
   invalidated(key: string): void
   /** The same for every key of the keyspace. */
   keyspaceInvalidated(keyspace: string): void
-  /** A heartbeat of this or another process was heard, with the text it was sent with. */
+  /** A heartbeat sent through this store was heard, with its text. Those of other processes may be told as well. */
   heartbeat(text: string): void
   /** Messages may have been lost, or the store may be another one than before: nothing kept can be trusted. */
   interrupted(reason: string): void

@@ -1,5 +1,5 @@
-import { cpSync, mkdirSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { dirname, join } from 'node:path'
+import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
+import { dirname, join, relative, resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
 
 /** What a scenario uses of the library: as it is shipped, or a mutant of it. */
@@ -9,58 +9,89 @@ export interface Library {
 }
 
 /**
- * One change to one file under `src`: the text to be found, which must be there exactly once, and what takes its
+ * One change to one file of the library: the text to be found, which must be there exactly once, and what takes its
  * place.
  */
 export type Patch = readonly [file: string, find: string, replace: string]
 
 const SOURCE = join(import.meta.dirname, '../../src')
 const MUTANTS = join(import.meta.dirname, '../../.mutants')
+const ENTRANCES = ['index.ts', 'testing/plantable-shared.ts'] as const
+/** An import or re-export of a module of the library; those of types alone vanish when it runs. */
+const IMPORT = /((?:import|export)\s(type\s)?[^'"]*?from\s*)'(\.[^']+)'/g
 
 /** The library as it is shipped. */
 export const shipped = (): Promise<Library> => libraryIn(SOURCE)
 
-/** The library whose sources are in this folder. */
 async function libraryIn(folder: string): Promise<Library> {
-  const load = (file: string) => import(/* @vite-ignore */ pathToFileURL(join(folder, file)).href)
-  const { createCache } = await load('index.ts')
-  const { plantableShared } = await load('testing/plantable-shared.ts')
-  return { createCache, plantableShared }
+  const [index, plantable] = await Promise.all(
+    ENTRANCES.map(file => import(/* @vite-ignore */ pathToFileURL(join(folder, file)).href)),
+  )
+  return { createCache: index.createCache, plantableShared: plantable.plantableShared }
 }
 
-/** A place for the mutants of one run; two runs at once do not meet. */
+/**
+ * Makes copies of the library in which something has been taken out. The copies lie in a folder of this run's own,
+ * so that two runs at once do not meet.
+ */
 export class Nursery {
   readonly #folder: string
-  #born = 0
+  readonly #sources = new Map<string, string>()
+  #made = 0
 
   constructor() {
     mkdirSync(MUTANTS, { recursive: true })
     this.#folder = mkdtempSync(join(MUTANTS, 'run-'))
+    for (const file of readdirSync(SOURCE, { recursive: true, encoding: 'utf8' }))
+      if (file.endsWith('.ts')) this.#sources.set(file, readFileSync(join(SOURCE, file), 'utf8'))
   }
 
   /**
-   * A copy of the sources with these patches.
+   * The library with these patches. Copied are the patched files and what imports them; the rest is the original.
    *
-   * @throws Error if the text of a patch is not there exactly once: the code has moved on, and the patch takes
+   * @throws Error if the text of a patch is not there exactly once: then the code has moved on, and the patch takes
    *   nothing out any more.
    */
   async breed(patches: readonly Patch[]): Promise<Library> {
-    const folder = join(this.#folder, String(++this.#born))
-    cpSync(SOURCE, folder, { recursive: true })
+    const folder = join(this.#folder, String(++this.#made))
+    const patched = new Map<string, string>()
     for (const [file, find, replace] of patches) {
-      const path = join(folder, file)
-      const parts = readFileSync(path, 'utf8').split(find)
+      const parts = (patched.get(file) ?? this.#sources.get(file) ?? '').split(find)
       if (parts.length !== 2)
-        throw new Error(`${file} has ${parts.length - 1} of what the patch replaces, not 1: ${find}`)
-      writeFileSync(path, parts.join(replace))
+        throw new Error(`the text to be patched is in ${file} ${parts.length - 1} times: ${find}`)
+      patched.set(file, parts.join(replace))
+    }
+    const copied = this.#withImporters([...patched.keys(), ...ENTRANCES])
+    for (const file of copied) {
+      const path = join(folder, file)
+      mkdirSync(dirname(path), { recursive: true })
+      writeFileSync(path, leadingBack(patched.get(file) ?? this.#sources.get(file)!, file, path, copied))
     }
     return libraryIn(folder)
   }
 
-  /** Removes what was bred. */
+  /** These files and all that import them, directly or through others. */
+  #withImporters(files: readonly string[]): Set<string> {
+    const found = new Set(files)
+    for (const wanted of found) {
+      for (const [file, text] of this.#sources)
+        for (const [, , type, path] of text.matchAll(IMPORT))
+          if (type === undefined && join(dirname(file), path!) === wanted) found.add(file)
+    }
+    return found
+  }
+
+  /** Removes the copies. */
   close(): void {
     rmSync(this.#folder, { recursive: true, force: true })
   }
 }
 
-export { dirname }
+/** The text of a copy, in which what is not copied is imported from the original. */
+function leadingBack(text: string, file: string, copy: string, copied: ReadonlySet<string>): string {
+  return text.replace(IMPORT, (whole, before: string, _type, path: string) =>
+    copied.has(join(dirname(file), path))
+      ? whole
+      : `${before}'${relative(dirname(copy), resolve(SOURCE, dirname(file), path))}'`,
+  )
+}

@@ -1,0 +1,115 @@
+import type { Clock } from '../base/clock.ts'
+import type { Key } from '../base/key.ts'
+
+/**
+ * What any change feed must promise: every row change that was committed to the origin, by anyone, is handed out until
+ * it is known to be applied. The relay (`relay.ts`) turns changes into invalidations; the feed on PostgreSQL
+ * (`postgres/`) implements this contract.
+ *
+ * - **At least once.** A change is handed out again and again until it was settled as applied, to this relay or
+ *   another one, through crashes of either side. Twice does no harm: removing is always safe.
+ * - **Committed.** A change is handed out when later reads of the origin see it, not before. An invalidation that
+ *   comes too early can be followed by a load of the old row.
+ * - **In any order.** So no feed has to wait for a long transaction before it hands out what was committed after it
+ *   began.
+ * - **Bounded.** A feed may put fewer, coarser changes in the place of many: a whole table for its rows.
+ */
+export interface ChangeFeed {
+  /** For events and error messages: `'postgres'`. */
+  readonly name: string
+  /** What depends on the rows of each table, by the names that changes bear. */
+  readonly tables: ReadonlyMap<string, FeedTable>
+  /** How often a relay looks for changes that nobody told it of, in milliseconds. */
+  readonly pollMs: number
+  /** After how long without an answer a session counts as lost, in milliseconds. */
+  readonly timeoutMs: number
+  /** Opens a session. Rejects if the origin cannot be reached, or has no such feed. */
+  open(opening: FeedOpening): Promise<FeedSession>
+}
+
+/**
+ * A row as the feed recorded it: the table's key and the columns that were asked for. Values are texts in the form in
+ * which the database writes them, so that a bigint is exact, or null. They are typed `any` because a text does for an
+ * id of any type: `key(4)` and `key('4')` are the same key.
+ */
+// biome-ignore lint/suspicious/noExplicitAny: see above; a map would have to convert every column for the sake of types.
+export type FeedRow = Readonly<Record<string, any>>
+
+/** What depends on the rows of one table. */
+export interface FeedTable {
+  /**
+   * The keys of all values that this row is, or was, part of. Called with the row as it was and as it is; where only
+   * one of the two exists, or the recorded columns did not change, once. If it throws, the table's keyspaces are
+   * invalidated.
+   */
+  readonly keys: (row: FeedRow) => Iterable<Key>
+  /**
+   * What is invalidated when the rows are not known: after TRUNCATE, or when the outbox has collapsed. Left out: every
+   * keyspace of the store.
+   */
+  readonly keyspaces?: readonly string[] | undefined
+}
+
+/** One committed change. */
+export interface Change {
+  /** Names it within its feed; later changes have larger ids, more or less. */
+  readonly id: string
+  readonly table: string
+  /** The row before and after, as far as there are both; `undefined`: any row of the table. */
+  readonly rows: readonly FeedRow[] | undefined
+  /** How long before it was taken it was written, in milliseconds by the origin's clock; it was committed later. */
+  readonly ageMs: number
+}
+
+/** What {@link FeedSession.take} hands out. */
+export interface Batch {
+  readonly changes: readonly Change[]
+  /** Whether it would be of use to take again at once. */
+  readonly more: boolean
+  /** Whether, besides these, nothing was left to be applied of what had been committed when it was asked for. */
+  readonly drained: boolean
+}
+
+/** What a feed is told when a session is opened. */
+export interface FeedOpening {
+  readonly clock: Clock
+  /** The cache's `guardMs`, which limits of the origin should be smaller than. */
+  readonly guardMs: number
+  /**
+   * Whether only this process uses the shared store. Then every session is to be handed every change committed after
+   * it was opened; otherwise sessions share the work.
+   */
+  readonly isPrivate: boolean
+  /** To be called when the session is lost, unless {@link FeedSession.close} or `abandon` was called. */
+  readonly lost: (error: unknown) => void
+  /** To be called when something is found that a person should mend. */
+  readonly warn: (message: string) => void
+}
+
+/** A relay's session with the origin. Whatever rejects ends it. Its methods are called one after the other. */
+export interface FeedSession {
+  /**
+   * Which origin this is: another text if it may have taken back commits since, by a crash, a failover or a restored
+   * backup. `''` if it cannot be known. It holds for the session: `take` rejects if it changes.
+   */
+  readonly origin: string
+  /** Whether the origin may take back what it has committed when this session is lost, without `origin` telling. */
+  readonly mayTakeBack: boolean
+  /**
+   * Hands out changes, no more than fit in memory, and keeps other sessions that share the work from them until they
+   * are settled.
+   *
+   * @param after - Leaves out the changes up to this id, because they were tried already. May be ignored.
+   */
+  take(after: string | undefined): Promise<Batch>
+  /** Ends the last batch that was not empty: these of its changes were applied, the others are to be handed out again. */
+  settle(applied: readonly Change[]): Promise<void>
+  /** What was remembered of each keyspace, by anyone. Not used where the store is private. */
+  remembered(): Promise<ReadonlyMap<string, string>>
+  /** Remembers a text for each of these keyspaces, beside the changes. */
+  remember(keyspaces: readonly string[], identity: string): Promise<void>
+  /** Ends it in good order. Nothing is under way. */
+  close(): Promise<void>
+  /** Ends it at once, whatever is under way, which may stay unanswered. Must not throw. */
+  abandon(): void
+}

@@ -1,0 +1,325 @@
+import type { Clock, Timer } from '../base/clock.ts'
+import type { CacheEvent } from '../base/events.ts'
+import type { Key } from '../base/key.ts'
+import type { Batch, Change, ChangeFeed, FeedSession } from './change-feed.ts'
+import { Identities } from './identities.ts'
+import { type Plan, planOf } from './plan.ts'
+
+/** What a relay does to the cache it belongs to. Nothing here rejects; `false` and `undefined`: not confirmed. */
+export interface RelayTarget {
+  /** Whether only this process uses the shared store. */
+  readonly isPrivate: boolean
+  /** The names of this cache's keyspaces. */
+  keyspaces(): Iterable<string>
+  /** What the shared store says of itself. */
+  identity(): Promise<string | undefined>
+  invalidate(key: Key): Promise<boolean>
+  invalidateKeyspace(keyspace: string): Promise<boolean>
+}
+
+/** Own writes poke the relay; however many there are, it does not ask the origin more often than this. */
+const MIN_GAP_MS = 20
+const RETRY_FIRST_MS = 100
+const RETRY_MOST_MS = 5_000
+/** Identities are compared at every new connection; and in this interval, for what no connection told of. */
+const VERIFY_EVERY_MS = 15_000
+const AT_ONCE = 64
+
+/**
+ * Carries the changes of a feed to the shared store: takes a batch, maps it to keys, invalidates them, and only when
+ * the store has acknowledged that, settles the changes. **Apply, then mark**: whoever dies in between has done some
+ * work that is done again. The other way round: 1. the change is marked; 2. the relay dies; 3. the value stays.
+ *
+ * Nothing goes through the queue of unconfirmed invalidations, which dies with the process: what is not confirmed stays
+ * in the outbox and is tried again, by this relay or another one. A change that cannot be applied (its part of the
+ * store is away) holds up none behind it: the relay goes on to the end of the outbox, waits, and begins anew.
+ *
+ * A relay never ends by itself. Without a session it tries to open one, at growing intervals; it reports every
+ * loss and every recovery once.
+ */
+export class Relay {
+  readonly #feed: ChangeFeed
+  readonly #target: RelayTarget
+  readonly #clock: Clock
+  readonly #guardMs: number
+  readonly #emit: (event: CacheEvent) => void
+  readonly #identities: Identities
+  readonly #ended: Promise<void>
+  #closed = false
+
+  #sessions = 0
+  #loss: { readonly error: unknown } | undefined
+  #reported: string | undefined
+  #verifyDueMs = Number.NEGATIVE_INFINITY
+
+  /** The last change that was tried, as long as changes before it are left. */
+  #after: string | undefined
+  #beginAnewMs = Number.POSITIVE_INFINITY
+  #retryMs = RETRY_FIRST_MS
+  /** Whatever was committed before this moment is applied. */
+  #drainedMs = Number.NEGATIVE_INFINITY
+  #tookMs = Number.NEGATIVE_INFINITY
+
+  #poked = false
+  #sleeping: { readonly wake: () => void; readonly isIdle: boolean } | undefined
+  #cancelOpening = () => {}
+
+  constructor(
+    feed: ChangeFeed,
+    target: RelayTarget,
+    clock: Clock,
+    guardMs: number,
+    emit: (event: CacheEvent) => void,
+  ) {
+    this.#feed = feed
+    this.#target = target
+    this.#clock = clock
+    this.#guardMs = guardMs
+    this.#emit = emit
+    this.#identities = new Identities(target, emit)
+    this.#ended = Promise.resolve().then(() => this.#run())
+  }
+
+  /** Something was committed: looks for it at once, or as soon as the round under way has ended. */
+  poke(): void {
+    this.#poked = true
+    if (this.#sleeping?.isIdle) this.#sleeping.wake()
+  }
+
+  /** The store may be another one: as {@link Relay.verify}, and an identity that is not known counts as changed. */
+  reconnected(reason: string): void {
+    this.#identities.reconnected(reason)
+    this.verify()
+  }
+
+  /** A keyspace is new, or the store answers again: compares identities and tries everything again, at once. */
+  verify(): void {
+    this.#verifyDueMs = Number.NEGATIVE_INFINITY
+    this.#retryMs = RETRY_FIRST_MS
+    if (!this.#isClean) this.#beginAnewMs = Number.NEGATIVE_INFINITY
+    this.#sleeping?.wake()
+  }
+
+  /** Ends the relay after the round under way. What it has not settled is left to other relays, or to the next one. */
+  close(): Promise<void> {
+    this.#closed = true
+    this.#cancelOpening()
+    this.#sleeping?.wake()
+    return this.#ended
+  }
+
+  /** Whether everything that was tried was applied. */
+  get #isClean(): boolean {
+    return this.#beginAnewMs === Number.POSITIVE_INFINITY
+  }
+
+  async #run(): Promise<void> {
+    let retryMs = RETRY_FIRST_MS
+    while (!this.#closed) {
+      const beganMs = this.#clock.nowMs()
+      let session: FeedSession | undefined
+      try {
+        session = await this.#open()
+        await this.#serve(session)
+        await this.#limited(session.close())
+      } catch (error) {
+        session?.abandon()
+        if (this.#closed) return
+        if (session?.mayTakeBack) this.#identities.distrust('the session with the origin was lost')
+        this.#report('lost', error)
+        this.#loss = undefined
+        // One that held for a while was not lost for the reason for which the one before it was.
+        if (this.#clock.nowMs() - beganMs > 2 * this.#feed.timeoutMs) retryMs = RETRY_FIRST_MS
+        await this.#sleep(retryMs * (0.5 + this.#clock.random() / 2), false)
+        retryMs = Math.min(RETRY_MOST_MS, retryMs * 2)
+      }
+    }
+  }
+
+  async #open(): Promise<FeedSession> {
+    const number = ++this.#sessions
+    const opening = this.#feed.open({
+      clock: this.#clock,
+      guardMs: this.#guardMs,
+      isPrivate: this.#target.isPrivate,
+      lost: error => {
+        // What an earlier session says, which was given up, is not about this one.
+        if (number !== this.#sessions) return
+        this.#loss ??= { error }
+        this.#sleeping?.wake()
+      },
+      warn: message => this.#emit({ type: 'feed-warning', message }),
+    })
+    const closed = new Promise<never>((_, reject) => {
+      this.#cancelOpening = () => reject(new Error('the relay was closed'))
+    })
+    const session = await this.#limited(Promise.race([opening, closed])).catch(error => {
+      // Nobody waits for it any more, and it must not stay open.
+      opening.then(
+        late => late.abandon(),
+        () => {},
+      )
+      throw error
+    })
+    this.#cancelOpening = () => {}
+    // What is committed between two sessions with a private store is handed out to neither.
+    if (this.#target.isPrivate) this.#identities.distrust('the session with the origin is a new one')
+    this.#identities.reconnected('the session with the origin is a new one')
+    this.#verifyDueMs = Number.NEGATIVE_INFINITY
+    this.#after = undefined
+    return session
+  }
+
+  /** Round after round, until the relay is closed; rejects when the session is lost. */
+  async #serve(session: FeedSession): Promise<void> {
+    while (!this.#closed) {
+      if (this.#clock.nowMs() >= this.#verifyDueMs) await this.#verify(session)
+      const pauseMs = await this.#round(session)
+      if (this.#loss === undefined) this.#report('open')
+      if (pauseMs > 0) await this.#rest(pauseMs)
+      if (this.#loss !== undefined) throw this.#loss.error
+    }
+  }
+
+  async #verify(session: FeedSession): Promise<void> {
+    // Set before: what comes up while it runs is looked at once more.
+    this.#verifyDueMs = this.#clock.nowMs() + VERIFY_EVERY_MS
+    const verified = await this.#limited(this.#identities.verify(session))
+    if (!verified) this.#verifyDueMs = Math.min(this.#verifyDueMs, this.#clock.nowMs() + this.#backOff())
+  }
+
+  /**
+   * One batch.
+   *
+   * @returns how long to wait before the next one, in milliseconds.
+   */
+  async #round(session: FeedSession): Promise<number> {
+    this.#poked = false
+    const sentMs = this.#clock.nowMs()
+    this.#tookMs = sentMs
+    const fromTheStart = this.#after === undefined
+    const batch = await this.#limited(session.take(this.#after))
+    if (batch.changes.length > 0) {
+      const applied = await this.#apply(batch)
+      await this.#limited(session.settle(applied))
+      this.#tell(batch, applied, sentMs)
+      this.#after = batch.changes.at(-1)!.id
+      if (applied.length < batch.changes.length) {
+        const waitMs = this.#backOff()
+        if (this.#isClean) this.#beginAnewMs = this.#clock.nowMs() + waitMs
+        // Not one of them: the store is away, and the next ones would fare no better.
+        if (applied.length === 0) return waitMs
+      }
+    }
+    if (batch.drained && fromTheStart && this.#isClean) this.#drainedMs = sentMs
+    return batch.more ? 0 : this.#atTheEnd()
+  }
+
+  /** Everything was tried. What was not applied is tried again when its time has come; until then only what is new. */
+  #atTheEnd(): number {
+    const leftMs = this.#beginAnewMs - this.#clock.nowMs()
+    if (leftMs > 0 && !this.#isClean) return Math.min(leftMs, this.#feed.pollMs)
+    const pauseMs = this.#isClean ? this.#feed.pollMs : 0
+    if (this.#isClean) this.#retryMs = RETRY_FIRST_MS
+    this.#after = undefined
+    this.#beginAnewMs = Number.POSITIVE_INFINITY
+    return pauseMs
+  }
+
+  #backOff(): number {
+    const waitMs = this.#retryMs * (0.5 + this.#clock.random() / 2)
+    this.#retryMs = Math.min(RETRY_MOST_MS, this.#retryMs * 2)
+    return waitMs
+  }
+
+  /** Invalidates what the batch comes down to, and returns the changes of which everything was confirmed. */
+  async #apply({ changes }: Batch): Promise<Change[]> {
+    const reported = new Set<string>()
+    const plan = planOf(
+      changes,
+      this.#feed.tables,
+      () => this.#identities.names,
+      (table, error) => {
+        if (reported.has(table)) return
+        reported.add(table)
+        this.#emit({ type: 'fault', during: `the feed's map of table ${table}`, error })
+      },
+    )
+    const failed = await this.#invalidate(plan)
+    return changes.filter(change => !failed.has(change))
+  }
+
+  /** The changes of which something was not confirmed. */
+  async #invalidate({ keys, keyspaces }: Plan): Promise<ReadonlySet<Change>> {
+    const failed = new Set<Change>()
+    const work: (readonly [invalidate: () => Promise<boolean>, changes: readonly Change[]])[] = []
+    for (const [name, changes] of keyspaces) work.push([() => this.#target.invalidateKeyspace(name), changes])
+    for (const [key, changes] of keys) work.push([() => this.#target.invalidate(key), changes])
+    let isAway = false
+    for (let at = 0; at < work.length; at += AT_ONCE) {
+      const some = work.slice(at, at + AT_ONCE)
+      // After a whole round without an answer the others are not worth its time limit each.
+      const confirmed: boolean[] = isAway ? [] : await Promise.all(some.map(([invalidate]) => invalidate()))
+      some.forEach(([, changes], i) => {
+        if (!confirmed[i]) for (const change of changes) failed.add(change)
+      })
+      isAway ||= !confirmed.includes(true)
+    }
+    return failed
+  }
+
+  /** Reports a batch, with the time from commit to invalidation as far as it can be told. */
+  #tell(batch: Batch, applied: readonly Change[], sentMs: number): void {
+    const nowMs = this.#clock.nowMs()
+    let lagMs = 0
+    // A change was committed after it was written, and after the last time when nothing was left: so at most this long.
+    for (const { ageMs } of applied)
+      lagMs = Math.max(lagMs, Math.min(ageMs + nowMs - sentMs, nowMs - this.#drainedMs))
+    this.#emit({
+      type: 'feed-batch',
+      changes: batch.changes.length,
+      applied: applied.length,
+      lagMs,
+    })
+  }
+
+  #report(state: 'open' | 'lost', error?: unknown): void {
+    const what =
+      state === 'open' ? state : `${state} ${error instanceof Error ? error.message : String(error)}`
+    if (what === this.#reported) return
+    this.#reported = what
+    this.#emit({ type: 'feed', state, error })
+  }
+
+  /** A driver's own time limit does not fire on every kind of outage. */
+  #limited<T>(work: Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const { name, timeoutMs } = this.#feed
+      const timer = this.#clock.after(timeoutMs, () => {
+        reject(new Error(`the ${name} feed did not answer within ${timeoutMs} ms`))
+      })
+      work.then(resolve, reject).finally(() => timer.cancel())
+    })
+  }
+
+  /** Waits for the next round, or less if there was a poke, but not less than the gap; pokes do not help a store that is away. */
+  async #rest(pauseMs: number): Promise<void> {
+    const isIdle = this.#isClean
+    if (!(isIdle && this.#poked)) await this.#sleep(pauseMs, isIdle)
+    const gapMs = this.#tookMs + MIN_GAP_MS - this.#clock.nowMs()
+    if (isIdle && this.#poked && gapMs > 0) await this.#sleep(gapMs, false)
+  }
+
+  #sleep(ms: number, isIdle: boolean): Promise<void> {
+    if (this.#closed || this.#loss !== undefined) return Promise.resolve()
+    return new Promise(resolve => {
+      const wake = () => {
+        timer.cancel()
+        this.#sleeping = undefined
+        resolve()
+      }
+      const timer: Timer = this.#clock.after(ms, wake)
+      this.#sleeping = { wake, isIdle }
+    })
+  }
+}

@@ -1,0 +1,88 @@
+/** A row of a script's result: every statement here asks for texts only, which no driver interprets. */
+export type Texts = Readonly<Record<string, string | null>>
+
+/** The origin, as a session uses it. */
+export interface Connection {
+  /**
+   * Runs a script in one round trip and answers with all its rows. Without a BEGIN it is one transaction. If it
+   * rejects, the connection is not to be used again.
+   */
+  run(script: string): Promise<readonly Texts[]>
+  /** Whether other sessions use the database, so that rows have to be locked, and this one can be lost by itself. */
+  readonly isShared: boolean
+  /** Gives it back. Nothing is under way. */
+  close(): void
+  /** Ends it, whatever is under way. */
+  abandon(): void
+}
+
+/** Opens a connection. `lost` is called if it breaks before it was given back or ended. */
+export type Connect = (lost: (error: unknown) => void) => Promise<Connection>
+
+/** The part of a `pg` pool that the feed uses. */
+export interface PgPool {
+  connect(): Promise<PgPoolClient>
+}
+
+/** The part of a `pg` pool's client that the feed uses. */
+export interface PgPoolClient {
+  query(text: string): Promise<unknown>
+  on(event: 'error', listener: (error: Error) => void): unknown
+  removeListener(event: 'error', listener: (error: Error) => void): unknown
+  release(destroy?: boolean): void
+  /** Whether its connection keeps the process alive. */
+  ref?(): void
+  unref?(): void
+}
+
+/** The part of a PGlite that the feed uses. */
+export interface PGliteDatabase {
+  exec(script: string): Promise<unknown>
+}
+
+const ignore = () => {}
+
+/**
+ * One client of a pool, kept for as long as the session lasts: a pool that is busy must not keep changes waiting, and a
+ * connection that is held notices when the server goes.
+ */
+export function poolConnect(pool: PgPool): Connect {
+  return async lost => {
+    const client = await pool.connect()
+    // Also after it was destroyed it may still break, and without a listener that would end the process.
+    client.on('error', ignore)
+    client.on('error', lost)
+    // Like all timers of the library, it must not keep a process alive that has nothing else to do.
+    client.unref?.()
+    let isHeld = true
+    const release = (destroy: boolean) => {
+      if (!isHeld) return
+      isHeld = false
+      client.removeListener('error', lost)
+      if (!destroy) client.removeListener('error', ignore)
+      client.ref?.()
+      client.release(destroy)
+    }
+    return {
+      isShared: true,
+      run: async script => rowsOf(await client.query(script)),
+      close: () => release(false),
+      abandon: () => release(true),
+    }
+  }
+}
+
+/** PGlite has one session, in this process, which is not lost as long as the process lives. */
+export function pgliteConnect(pglite: PGliteDatabase): Connect {
+  return async () => ({
+    isShared: false,
+    run: async script => rowsOf(await pglite.exec(script)),
+    close: ignore,
+    abandon: ignore,
+  })
+}
+
+/** Both drivers answer to several statements with an array of results; to a single one `pg` does with its result. */
+function rowsOf(results: unknown): readonly Texts[] {
+  return [results].flat().flatMap(result => (result as { rows: Texts[] }).rows)
+}

@@ -1,0 +1,16 @@
+/**
+ * The change feed on PostgreSQL and PGlite: an outbox that triggers fill, and the migrations that install it.
+ *
+ * @packageDocumentation
+ */
+export type { PGliteDatabase, PgPool, PgPoolClient } from './connection.ts'
+export {
+  DEFAULT_SCHEMA,
+  type FeedMigrationOptions,
+  feedMigrationSql,
+  installFeed,
+  removeFeed,
+  type ScriptRunner,
+  type WatchedTable,
+} from './migration.ts'
+export { type PostgresFeedOptions, type PostgresFeedTable, postgresFeed } from './postgres-feed.ts'

@@ -1,0 +1,132 @@
+import { CacheError } from '../base/errors.ts'
+import { feedSchemaSql, relayRoleSql, schemaCheckSql } from './feed-schema.ts'
+import { identifier, literal, literals } from './sql.ts'
+
+/** What a migration has to know of a table: the columns that the feed records. Left out: the primary key. */
+export type WatchedTable = { readonly columns?: readonly string[] } | ((row: never) => unknown)
+
+/** What {@link feedMigrationSql} and {@link installFeed} are told. */
+export interface FeedMigrationOptions {
+  /**
+   * The tables to watch: names as SQL reads them (`spell`, `archive.spell`, `"Spell"`), found along the search path of
+   * the migration. The `tables` of `postgresFeed` will do.
+   */
+  readonly tables: readonly string[] | Readonly<Record<string, WatchedTable>>
+  /**
+   * The schema that the feed lies in, and nothing else: lower-case letters, digits and `_`. Every shared store needs a
+   * feed of its own. @defaultValue `'cacheaside'`
+   */
+  readonly schema?: string
+  /**
+   * How many rows the outbox may hold. Beyond it, which is looked at once in 1,024 changes, the oldest 4,096 collapse
+   * into one per table, which invalidates all its keyspaces. @defaultValue 100,000
+   */
+  readonly maxRows?: number
+  /** Roles, besides the one that runs this, under which relays run. @defaultValue none */
+  readonly relayRoles?: readonly string[]
+}
+
+/** Where a script can be run: a `pg` pool or client, a PGlite, or a function that runs one. */
+export type ScriptRunner =
+  | ((script: string) => Promise<unknown>)
+  | { exec(script: string): Promise<unknown> }
+  | { query(script: string): Promise<unknown> }
+
+const DEFAULT_MAX_ROWS = 100_000
+
+/** The schema that a feed lies in unless it is told otherwise. */
+export const DEFAULT_SCHEMA = 'cacheaside'
+
+/** One form for every complaint about an option. @internal */
+export const invalidOption = (name: string, expected: string, got: unknown): CacheError =>
+  new CacheError(
+    'INVALID_OPTIONS',
+    `expected ${name} to be ${expected}, got ${typeof got === 'function' ? 'a function' : JSON.stringify(got)}`,
+  )
+
+/**
+ * A schema's name, checked. It is dropped as a whole with the feed, so it must not be one that others live in.
+ *
+ * @throws CacheError `INVALID_OPTIONS`
+ * @internal
+ */
+export function checkedSchema(schema: string = DEFAULT_SCHEMA): string {
+  const usable = typeof schema === 'string' && /^[a-z_][a-z0-9_]{0,39}$/.test(schema)
+  if (!usable || /^(?:public|information_schema|pg_.*)$/.test(schema)) {
+    throw invalidOption('schema', "a schema of the feed's own: at most 40 of a-z, 0-9 and _", schema)
+  }
+  return schema
+}
+
+/**
+ * The script that installs the change feed, for a migration of your own. It may be run any number of times: what is
+ * there is left alone, without a lock on the tables, and tables that were added are watched from then on. A table that
+ * was left out is still watched; `SELECT cacheaside.unwatch('spell')` ends that.
+ *
+ * Run it as the owner of the tables, because only the owner may make a trigger fire always, in one transaction. To
+ * create a trigger PostgreSQL waits for every transaction that has written to the table, and later writers wait
+ * meanwhile: on a busy server set `lock_timeout` before it, and try again. Needs PostgreSQL 13 or later.
+ *
+ * @throws CacheError `INVALID_OPTIONS`
+ */
+export function feedMigrationSql(options: FeedMigrationOptions): string {
+  const schema = checkedSchema(options.schema)
+  const { maxRows = DEFAULT_MAX_ROWS, relayRoles = [] } = options
+  if (!Number.isInteger(maxRows) || maxRows < 1 || maxRows > 1e9) {
+    throw invalidOption('maxRows', 'a whole number from 1 to 1000000000', maxRows)
+  }
+  if (typeof options.tables !== 'object' || options.tables === null) {
+    throw invalidOption('tables', 'the tables to watch', options.tables)
+  }
+  return [
+    feedSchemaSql(schema, maxRows),
+    ...columnsByTable(options.tables).map(
+      ([table, columns]) =>
+        `SELECT ${identifier(schema)}.watch(${literal(table)}, ${literal(table)}::regclass, ${columns});`,
+    ),
+    ...relayRoles.map(role => relayRoleSql(schema, role)),
+  ].join('\n')
+}
+
+/** The tables, each with its columns as an SQL expression. */
+function columnsByTable(tables: FeedMigrationOptions['tables']): [string, string][] {
+  if (Array.isArray(tables)) return tables.map(table => [table, 'NULL'])
+  return Object.entries(tables as Readonly<Record<string, WatchedTable>>).map(([table, watched]) => {
+    const columns = typeof watched === 'function' ? undefined : watched.columns
+    if (columns !== undefined && !(Array.isArray(columns) && columns.length > 0)) {
+      throw invalidOption(`tables.${table}.columns`, 'the names of one column or more', columns)
+    }
+    return [table, columns === undefined ? 'NULL' : literals(columns)]
+  })
+}
+
+/**
+ * Installs the change feed, or brings it up to date: runs {@link feedMigrationSql}. Several processes may do so at
+ * once.
+ *
+ * @throws CacheError `INVALID_OPTIONS`; what the database says, and then nothing was changed.
+ */
+export async function installFeed(sql: ScriptRunner, options: FeedMigrationOptions): Promise<void> {
+  await run(sql, feedMigrationSql(options))
+}
+
+/**
+ * Removes the change feed: its triggers, and its schema with everything in it. Nothing happens if there is none. A
+ * cache that still uses it reports that it is lost.
+ *
+ * @throws CacheError `INVALID_OPTIONS`; an error of the database if the schema is not a feed's.
+ */
+export async function removeFeed(
+  sql: ScriptRunner,
+  options: { readonly schema?: string } = {},
+): Promise<void> {
+  const schema = checkedSchema(options.schema)
+  await run(sql, `${schemaCheckSql(schema)}\nDROP SCHEMA IF EXISTS ${identifier(schema)} CASCADE;`)
+}
+
+/** Both drivers send a text without parameters as one message, which PostgreSQL runs as one transaction. */
+async function run(sql: ScriptRunner, script: string): Promise<void> {
+  if (typeof sql === 'function') await sql(script)
+  else if ('exec' in sql) await sql.exec(script)
+  else await sql.query(script)
+}

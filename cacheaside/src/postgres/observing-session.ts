@@ -1,0 +1,131 @@
+import type { Batch, Change, FeedSession } from '../feed/change-feed.ts'
+import type { Texts } from './connection.ts'
+import { readJson } from './origin.ts'
+import { CHANGE_COLUMNS, changeOf, type Outbox } from './outbox.ts'
+import { literal } from './sql.ts'
+
+/** More changes than this at once count as a change of every table. */
+const MOST_CHANGES = 5_000
+/** For how long rows are left in the outbox, at least, after everybody could see them. */
+const KEPT_MS = 10_000
+/** After how long without a look an observer may have missed something. Less than {@link KEPT_MS}, for certainty. */
+const BLIND_MS = 8_000
+
+/**
+ * A process whose store is its own must see every change, and so must the other ones beside it. So nobody takes rows
+ * out: each observer asks for those that its last look did not see, by the transactions that wrote them. A look is a
+ * snapshot, and a snapshot tells exactly which transactions it saw; so a transaction that commits late is not missed,
+ * whatever its number, and nobody waits for it.
+ *
+ * Rows are removed when they could be seen {@link KEPT_MS} ago: whoever has looked since has seen them, and whoever has
+ * not counts its session as lost, and everything that it holds as stale. What was there before the first look is not
+ * asked for, because the relay gives all keyspaces new generations after it.
+ */
+export class ObservingSession implements FeedSession {
+  readonly #outbox: Outbox
+  /** What was seen by the last look that was settled. */
+  #seen: string
+  #seenMs: number
+  /** The last look, and of how many changes it told. */
+  #left = 0
+  #taken: { readonly snapshot: string; readonly sentMs: number } | undefined
+  /** Earlier looks, the oldest first: what the first one saw may be removed when it is old enough. */
+  readonly #looks: { readonly snapshot: string; readonly answeredMs: number }[] = []
+
+  private constructor(outbox: Outbox, seen: string, seenMs: number) {
+    this.#outbox = outbox
+    this.#seen = seen
+    this.#seenMs = seenMs
+  }
+
+  /** Begins with a first look. */
+  static async begin(outbox: Outbox): Promise<ObservingSession> {
+    const sentMs = outbox.opening.clock.nowMs()
+    const seen = await readJson(
+      outbox.connection,
+      'SELECT to_json(pg_current_snapshot()::text)::text AS value',
+    )
+    return new ObservingSession(outbox, String(seen), sentMs)
+  }
+
+  get origin(): string {
+    return this.#outbox.origin.identity
+  }
+
+  get mayTakeBack(): boolean {
+    return this.#outbox.mayTakeBack
+  }
+
+  async take(): Promise<Batch> {
+    const { connection, schema, lifeSql, opening } = this.#outbox
+    if (await this.#outbox.upkeep()) await this.#prune()
+    const sentMs = opening.clock.nowMs()
+    const { life, snapshot, rows } = (await readJson(
+      connection,
+      `SELECT json_build_object('life', ${lifeSql}, 'snapshot', pg_current_snapshot()::text, 'rows', (
+  SELECT coalesce(json_agg(found), '[]') FROM (
+    SELECT ${CHANGE_COLUMNS} FROM ${schema}.outbox
+    WHERE NOT pg_visible_in_snapshot(xid, ${literal(this.#seen)}) LIMIT ${MOST_CHANGES + 1}
+  ) AS found
+))::text AS value`,
+    )) as { life: string; snapshot: string; rows: Texts[] }
+    const answeredMs = opening.clock.nowMs()
+    this.#outbox.assertLife(life)
+    if (answeredMs - this.#seenMs > BLIND_MS)
+      throw new Error(`the outbox was not looked at for ${Math.round(answeredMs - this.#seenMs)} ms`)
+    this.#looks.push({ snapshot, answeredMs })
+    this.#taken = { snapshot, sentMs }
+    const changes = this.#changesOf(rows, answeredMs - this.#seenMs)
+    this.#left = changes.length
+    if (changes.length === 0) this.#advance()
+    return { changes, more: false, drained: true }
+  }
+
+  async settle(applied: readonly Change[]): Promise<void> {
+    // If anything is left, the next look asks for all of them once more.
+    if (applied.length === this.#left) this.#advance()
+  }
+
+  /** The process that has a store to itself is the only one that has to remember. */
+  async remembered(): Promise<ReadonlyMap<string, string>> {
+    return new Map()
+  }
+
+  async remember(): Promise<void> {}
+
+  async close(): Promise<void> {
+    this.#outbox.connection.close()
+  }
+
+  abandon(): void {
+    this.#outbox.connection.abandon()
+  }
+
+  #advance(): void {
+    if (this.#taken === undefined) return
+    this.#seen = this.#taken.snapshot
+    this.#seenMs = this.#taken.sentMs
+  }
+
+  #changesOf(rows: Texts[], sinceMs: number): Change[] {
+    const { tables } = this.#outbox.scope
+    if (rows.length > MOST_CHANGES)
+      return tables.map(table => ({ id: '0', table, rows: undefined, ageMs: sinceMs }))
+    // No keyspace of this process depends on a table that it does not know, and others see the change for themselves.
+    return rows.map(changeOf).filter(({ table }) => tables.includes(table))
+  }
+
+  /** Removes what everybody has seen: any observer does it for all. */
+  async #prune(): Promise<void> {
+    const untilMs = this.#outbox.opening.clock.nowMs() - KEPT_MS
+    const old = this.#looks.filter(({ answeredMs }) => answeredMs <= untilMs)
+    const last = this.#looks.splice(0, old.length).at(-1)
+    if (last === undefined) return
+    const { connection, schema } = this.#outbox
+    await connection.run(
+      `DELETE FROM ${schema}.outbox WHERE id IN (
+  SELECT id FROM ${schema}.outbox WHERE pg_visible_in_snapshot(xid, ${literal(last.snapshot)}) FOR UPDATE SKIP LOCKED
+)`,
+    )
+  }
+}

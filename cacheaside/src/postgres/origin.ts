@@ -1,0 +1,113 @@
+import type { Connection } from './connection.ts'
+import { SCHEMA_MARK } from './feed-schema.ts'
+import { identifier, literal } from './sql.ts'
+
+/** What a session learns of the server when it begins. */
+export interface Origin {
+  /** What {@link lifeSql} was then. */
+  readonly life: string
+  /** The numbers of the system, of its timeline and of the database, and the server's life. */
+  readonly identity: string
+  /** The settings that matter here; durations in milliseconds. Those that the server has. */
+  readonly settings: Readonly<Record<string, string>>
+  /** The columns that are recorded, by the names of the tables that are watched. */
+  readonly watched: Readonly<Record<string, readonly string[]>>
+}
+
+/**
+ * An SQL expression for the life of this server: when it was started, and the token that it would have lost in a crash.
+ * A crash of one of its processes makes the server recover, and take unwritten commits back, without a new start.
+ */
+export const lifeSql = (schema: string): string =>
+  `concat_ws(' ', extract(epoch FROM pg_postmaster_start_time()), (SELECT token FROM ${identifier(schema)}.life))`
+
+const SETTINGS = [
+  'statement_timeout',
+  'transaction_timeout',
+  'idle_in_transaction_session_timeout',
+  'synchronous_commit',
+]
+
+/** Runs a script that asks for one value, named `value`, in JSON. */
+export async function readJson(connection: Connection, script: string): Promise<unknown> {
+  const rows = await connection.run(script)
+  return JSON.parse(rows.at(-1)?.value ?? 'null')
+}
+
+interface Found extends Pick<Origin, 'life' | 'settings'> {
+  readonly database: string
+  readonly watched: Origin['watched'] | null
+  readonly mayReadControl: boolean
+}
+
+/**
+ * Reads what a session has to know of the server.
+ *
+ * @throws Error if there is no change feed in the schema.
+ */
+export async function readOrigin(connection: Connection, schema: string): Promise<Origin> {
+  const mark = await readJson(
+    connection,
+    `SELECT to_json(obj_description(to_regnamespace(${literal(identifier(schema))}), 'pg_namespace'))::text AS value`,
+  )
+  if (mark !== SCHEMA_MARK) {
+    throw new Error(
+      mark === null
+        ? `there is no change feed in the schema ${schema}: run installFeed, or the script of feedMigrationSql`
+        : `the schema ${schema} is not that of a change feed of this version: ${mark}`,
+    )
+  }
+  const found = (await readJson(
+    connection,
+    `INSERT INTO ${identifier(schema)}.life DEFAULT VALUES ON CONFLICT DO NOTHING;
+SELECT json_build_object(
+  'life', ${lifeSql(schema)},
+  'database', (SELECT oid::text FROM pg_database WHERE datname = current_database()),
+  'settings', (SELECT json_object_agg(name, setting) FROM pg_settings
+    WHERE name IN (${SETTINGS.map(literal).join(', ')})),
+  'watched', (SELECT json_object_agg(source, columns) FROM ${identifier(schema)}.watched),
+  'mayReadControl', has_function_privilege('pg_control_system()', 'execute')
+    AND has_function_privilege('pg_control_checkpoint()', 'execute')
+)::text AS value`,
+  )) as Found
+  const control = found.mayReadControl
+    ? await readJson(
+        connection,
+        `SELECT to_json(concat_ws(' ', (SELECT system_identifier FROM pg_control_system()),
+  (SELECT timeline_id FROM pg_control_checkpoint())))::text AS value`,
+      )
+    : 'unknown'
+  const { life, database, settings } = found
+  return { life, identity: `${control} ${database} ${life}`, settings, watched: found.watched ?? {} }
+}
+
+/**
+ * What is wrong with the server's settings. A guard outlives a writer that died by at most `guardMs`, and is renewed
+ * every third of that; if the dead writer's work can go on for longer, it may commit when no guard stands any more.
+ * They are read in the relay's own session: from the same pool as the writers', one hopes.
+ */
+export function settingsWarnings(settings: Origin['settings'], guardMs: number): string[] {
+  const leastMs = Math.ceil((guardMs * 2) / 3)
+  const effects: Record<string, string> = {
+    statement_timeout: 'a statement of a writer that died may go on, and commit,',
+    transaction_timeout: 'a transaction of several statements of a writer that died may go on, and commit,',
+    idle_in_transaction_session_timeout:
+      'a transaction that a writer left open when it died may hold its locks',
+  }
+  const warnings: string[] = []
+  for (const [name, effect] of Object.entries(effects)) {
+    const ms = Number(settings[name])
+    if (settings[name] === undefined || (ms > 0 && ms < leastMs)) continue
+    warnings.push(
+      `${name} is ${ms === 0 ? 'off' : `${ms} ms`}: ${effect} longer than its guard stands. ` +
+        `Set it to less than ${leastMs} ms: guardMs (${guardMs}) less one renewal, a third of it`,
+    )
+  }
+  if (settings.synchronous_commit === 'off') {
+    warnings.push(
+      'synchronous_commit is off: a crash may take back a commit that readers have seen. ' +
+        'So every loss of a session gives all keyspaces new generations',
+    )
+  }
+  return warnings
+}

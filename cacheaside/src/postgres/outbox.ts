@@ -1,0 +1,136 @@
+import type { Change, FeedOpening, FeedRow } from '../feed/change-feed.ts'
+import type { Connection, Texts } from './connection.ts'
+import { lifeSql, type Origin, readJson, readOrigin, settingsWarnings } from './origin.ts'
+import { identifier, literal } from './sql.ts'
+
+/** What a session is about. */
+export interface Scope {
+  readonly schema: string
+  /** The tables of which this process knows what depends on them. */
+  readonly tables: readonly string[]
+  readonly timeoutMs: number
+}
+
+/** How an outbox is read: by relays that share it and take rows out, or by observers that leave them for others. */
+export type Reader = 'relays' | 'observers'
+
+const UPKEEP_EVERY_MS = 10_000
+/** For how long a kind of reader that is not heard of any more keeps the other kind away. */
+const CLAIM_MS = 30_000
+
+/**
+ * The outbox on one connection, as both kinds of session use it. It belongs to one life of the server, and to one kind
+ * of reader: relays would take rows away from under the eyes of observers.
+ */
+export class Outbox {
+  readonly connection: Connection
+  readonly opening: FeedOpening
+  readonly scope: Scope
+  readonly origin: Origin
+  /** The quoted name of its schema. */
+  readonly schema: string
+  readonly #reader: Reader
+  readonly #warned = new Set<string>()
+  #upkeepDueMs = Number.NEGATIVE_INFINITY
+
+  constructor(connection: Connection, opening: FeedOpening, scope: Scope, reader: Reader, origin: Origin) {
+    this.connection = connection
+    this.opening = opening
+    this.scope = scope
+    this.origin = origin
+    this.schema = identifier(scope.schema)
+    this.#reader = reader
+  }
+
+  /** Whether a commit that was acknowledged may be gone when the connection is lost. */
+  get mayTakeBack(): boolean {
+    return this.connection.isShared && (this.origin.settings.synchronous_commit ?? 'off') === 'off'
+  }
+
+  /** The SQL of what each batch must check: which life of the server answers. */
+  get lifeSql(): string {
+    return lifeSql(this.scope.schema)
+  }
+
+  /** Rejects what another life of the server says. */
+  assertLife(life: unknown): void {
+    if (life !== this.origin.life) throw new Error('the server was restarted, or is another one')
+  }
+
+  /**
+   * From time to time: tells others that the outbox is in use, and has new partitions given their triggers.
+   *
+   * @returns whether it was time for it.
+   */
+  async upkeep(): Promise<boolean> {
+    const nowMs = this.opening.clock.nowMs()
+    if (nowMs < this.#upkeepDueMs) return false
+    this.#upkeepDueMs = nowMs + UPKEEP_EVERY_MS
+    const reader = literal(this.#reader)
+    const { holder, problems } = (await readJson(
+      this.connection,
+      // Observers have removed rows that the relays' store was never told of, so nothing remembered of it counts.
+      `DELETE FROM ${this.schema}.keyspace WHERE EXISTS (
+  SELECT FROM ${this.schema}.feed WHERE reader <> ${reader} AND reader_at < clock_timestamp() - interval '${CLAIM_MS} ms'
+);
+UPDATE ${this.schema}.feed SET reader = ${reader}, reader_at = clock_timestamp()
+  WHERE reader = ${reader} OR reader IS NULL OR reader_at < clock_timestamp() - interval '${CLAIM_MS} ms';
+SELECT json_build_object('holder', (SELECT reader FROM ${this.schema}.feed), 'problems', ${this.schema}.cover())::text
+  AS value`,
+    )) as { holder: Reader; problems: string[] }
+    for (const problem of problems) this.warn(problem)
+    if (holder === this.#reader) return true
+    throw new Error(
+      `the change feed in the schema ${this.scope.schema} is read by ${holder}, less than ${CLAIM_MS / 1000} s ago. ` +
+        'Caches with a shared store (relays) and caches without one (observers) each need a feed of their own',
+    )
+  }
+
+  /** Says it once per session. */
+  warn(message: string): void {
+    if (this.#warned.has(message)) return
+    this.#warned.add(message)
+    this.opening.warn(message)
+  }
+}
+
+/**
+ * Finds the outbox on a connection, claims it, and says what should be mended.
+ *
+ * @throws Error if there is none, or the other kind of reader uses it.
+ */
+export async function openOutbox(
+  connection: Connection,
+  opening: FeedOpening,
+  scope: Scope,
+  reader: Reader,
+): Promise<Outbox> {
+  const origin = await readOrigin(connection, scope.schema)
+  const outbox = new Outbox(connection, opening, scope, reader, origin)
+  await outbox.upkeep()
+  // With PGlite a writer that dies takes its transaction with it.
+  if (connection.isShared)
+    for (const message of settingsWarnings(origin.settings, opening.guardMs)) outbox.warn(message)
+  for (const table of scope.tables) {
+    if (origin.watched[table] === undefined)
+      outbox.warn(
+        `the table ${table} is not watched: run installFeed, or the script of feedMigrationSql, again`,
+      )
+  }
+  return outbox
+}
+
+/** The columns of a row of the outbox, as {@link changeOf} reads them. */
+export const CHANGE_COLUMNS = `id::text AS id, source, old::text AS old, new::text AS new,
+  (extract(epoch FROM clock_timestamp() - at) * 1000)::text AS age_ms`
+
+/** A row of the outbox as a change. */
+export function changeOf({ id, source, old, new: now, age_ms }: Texts): Change {
+  const rows = [old, now].filter(text => text != null).map(text => JSON.parse(text) as FeedRow)
+  return {
+    id: id ?? '',
+    table: source ?? '',
+    rows: rows.length === 0 ? undefined : rows,
+    ageMs: Math.max(0, Number(age_ms)),
+  }
+}

@@ -1,0 +1,117 @@
+import { isKeyspaceName, type Key } from '../base/key.ts'
+import type { ChangeFeed, FeedOpening, FeedRow, FeedSession, FeedTable } from '../feed/change-feed.ts'
+import { type Connect, type PGliteDatabase, type PgPool, pgliteConnect, poolConnect } from './connection.ts'
+import { checkedSchema, invalidOption } from './migration.ts'
+import { ObservingSession } from './observing-session.ts'
+import { openOutbox, type Scope } from './outbox.ts'
+import { SharingSession } from './sharing-session.ts'
+
+/** What depends on the rows of a table, and what of them the map needs to know. */
+export interface PostgresFeedTable extends FeedTable {
+  /** The columns that the feed records, if not the primary key. `installFeed` has to be told the same. */
+  readonly columns?: readonly string[]
+}
+
+/** What {@link postgresFeed} is made with. */
+export interface PostgresFeedOptions {
+  /** A `pg` pool, of which the feed keeps one client. It needs a second one for everybody else. */
+  readonly pool?: PgPool
+  /** Or a PGlite. */
+  readonly pglite?: PGliteDatabase
+  /**
+   * For each table, by the name under which it is watched, what depends on its rows: a function from a row to keys, or
+   * that function with more about it. Rows hold texts: see {@link FeedRow}.
+   */
+  readonly tables: Readonly<Record<string, PostgresFeedTable | ((row: FeedRow) => Iterable<Key>)>>
+  /** The schema that the feed was installed in. @defaultValue `'cacheaside'` */
+  readonly schema?: string
+  /** How often the outbox is looked at, in milliseconds; after a write of this cache it is looked at at once. @defaultValue 250 */
+  readonly pollMs?: number
+  /**
+   * After how long without an answer the database counts as away, in milliseconds. A relay that vanishes keeps the
+   * changes it has taken for at most twice as long. @defaultValue 5000
+   */
+  readonly timeoutMs?: number
+}
+
+const DEFAULT_POLL_MS = 250
+const DEFAULT_TIMEOUT_MS = 5_000
+const OPTION_NAMES = ['pool', 'pglite', 'tables', 'schema', 'pollMs', 'timeoutMs']
+
+/**
+ * The change feed on PostgreSQL 13 or later, or on PGlite: triggers write every row change into an outbox in the same
+ * transaction, whoever makes it, and the cache's relay takes it from there. `installFeed` makes the triggers.
+ *
+ * Caches whose store is shared, as on Redis, also share the outbox. Where each process has a store of its own, as the
+ * embedded one, each sees every change.
+ *
+ * @throws CacheError `INVALID_OPTIONS`
+ *
+ * @example
+ * ```ts
+ * const cache = createCache({
+ *   feed: postgresFeed({ pool, tables: { spell: row => [spells.key(row.id)] } }),
+ * })
+ * const spells = cache.keyspace('spell', { load: (id: number) => table.find(id) })
+ * ```
+ */
+export function postgresFeed(options: PostgresFeedOptions): ChangeFeed {
+  const connect = checkedDriver(options)
+  const tables = checkedTables(options.tables)
+  const { pollMs = DEFAULT_POLL_MS, timeoutMs = DEFAULT_TIMEOUT_MS } = options
+  whole('pollMs', pollMs, 10, 60_000)
+  whole('timeoutMs', timeoutMs, 100, 60_000)
+  const scope: Scope = { schema: checkedSchema(options.schema), tables: [...tables.keys()], timeoutMs }
+  return { name: 'postgres', tables, pollMs, timeoutMs, open: opening => open(connect, scope, opening) }
+}
+
+async function open(connect: Connect, scope: Scope, opening: FeedOpening): Promise<FeedSession> {
+  const connection = await connect(opening.lost)
+  try {
+    const outbox = await openOutbox(connection, opening, scope, opening.isPrivate ? 'observers' : 'relays')
+    return opening.isPrivate ? await ObservingSession.begin(outbox) : new SharingSession(outbox)
+  } catch (error) {
+    connection.abandon()
+    throw error
+  }
+}
+
+function checkedDriver(options: PostgresFeedOptions): Connect {
+  if (typeof options !== 'object' || options === null) throw invalidOption('options', 'an object', options)
+  for (const name of Object.keys(options)) {
+    if (!OPTION_NAMES.includes(name))
+      throw invalidOption(name, `one of ${OPTION_NAMES.join(', ')}`, 'an unknown option')
+  }
+  const { pool, pglite } = options
+  if ((pool === undefined) === (pglite === undefined))
+    throw invalidOption('pool', 'given, or pglite, and not both', pool === undefined ? 'neither' : 'both')
+  if (pool === undefined) {
+    if (typeof pglite?.exec !== 'function') throw invalidOption('pglite', 'a PGlite', typeof pglite)
+    return pgliteConnect(pglite)
+  }
+  if (typeof pool?.connect !== 'function') throw invalidOption('pool', 'a pool of pg', typeof pool)
+  const max = (pool as { options?: { max?: number } }).options?.max
+  // The feed keeps its client, and would leave none to the program.
+  if (max !== undefined && max < 2) throw invalidOption('pool', 'of two clients at least', max)
+  return poolConnect(pool)
+}
+
+function checkedTables(given: PostgresFeedOptions['tables']): ReadonlyMap<string, FeedTable> {
+  if (typeof given !== 'object' || given === null) throw invalidOption('tables', 'an object', given)
+  const tables = new Map<string, FeedTable>()
+  for (const [name, table] of Object.entries(given)) {
+    const { keys, keyspaces } = typeof table === 'function' ? { keys: table } : table
+    if (typeof keys !== 'function')
+      throw invalidOption(`tables.${name}.keys`, 'a function from a row to keys', keys)
+    if (keyspaces !== undefined && !(Array.isArray(keyspaces) && keyspaces.every(isKeyspaceName)))
+      throw invalidOption(`tables.${name}.keyspaces`, 'names of keyspaces', keyspaces)
+    tables.set(name, { keys, keyspaces })
+  }
+  if (tables.size === 0) throw invalidOption('tables', 'one table or more', given)
+  return tables
+}
+
+function whole(name: string, value: number, least: number, most: number): void {
+  if (!Number.isInteger(value) || value < least || value > most)
+    throw invalidOption(name, `a whole number from ${least} to ${most}`, value)
+}

@@ -1,0 +1,95 @@
+import type { Batch, Change, FeedSession } from '../feed/change-feed.ts'
+import { readJson } from './origin.ts'
+import { CHANGE_COLUMNS, changeOf, type Outbox } from './outbox.ts'
+import { literal, literals } from './sql.ts'
+
+const MOST_CHANGES = 500
+/** For how long a change of a table that is not known here is left to processes that know it. */
+const FOREIGN_MS = 10_000
+
+/**
+ * Relays of several processes that share one store share the outbox as well: each takes rows that no other has locked,
+ * and removes those that were applied, in the transaction in which it took them. So a relay that dies gives its rows
+ * back, and there is nothing to be ordered, and nothing to wait for.
+ *
+ * While the store is asked, that transaction is open, and PostgreSQL ends it if it is left so: a relay whose network
+ * has gone must not keep its rows for the hours that TCP takes to notice. With PGlite there is nobody to lock out, and
+ * no transaction is held open in the session that the whole program uses.
+ */
+export class SharingSession implements FeedSession {
+  readonly #outbox: Outbox
+
+  constructor(outbox: Outbox) {
+    this.#outbox = outbox
+  }
+
+  get origin(): string {
+    return this.#outbox.origin.identity
+  }
+
+  get mayTakeBack(): boolean {
+    return this.#outbox.mayTakeBack
+  }
+
+  async take(after: string | undefined): Promise<Batch> {
+    const { connection, schema, lifeSql } = this.#outbox
+    await this.#outbox.upkeep()
+    const from = `FROM ${schema}.outbox WHERE id > ${BigInt(after ?? 0)}
+  AND (source = ANY (${literals(this.#outbox.scope.tables)})
+    OR at < clock_timestamp() - interval '${FOREIGN_MS} ms')`
+    const { life, waiting } = (await readJson(
+      connection,
+      `SELECT json_build_object('life', ${lifeSql}, 'waiting', EXISTS (SELECT ${from}))::text AS value`,
+    )) as { life: string; waiting: boolean }
+    this.#outbox.assertLife(life)
+    if (!waiting) return { changes: [], more: false, drained: true }
+    const rows = await connection.run(
+      `${this.#begin()}SELECT ${CHANGE_COLUMNS} ${from} ORDER BY outbox.id LIMIT ${MOST_CHANGES}` +
+        (connection.isShared ? ' FOR UPDATE SKIP LOCKED' : ''),
+    )
+    if (rows.length === 0 && connection.isShared) await connection.run('COMMIT')
+    return { changes: rows.map(changeOf), more: rows.length === MOST_CHANGES, drained: false }
+  }
+
+  async settle(applied: readonly Change[]): Promise<void> {
+    const { connection, schema } = this.#outbox
+    const end = connection.isShared ? 'COMMIT' : ''
+    const ids = applied.map(({ id }) => BigInt(id)).join(', ')
+    const script = ids === '' ? end : `DELETE FROM ${schema}.outbox WHERE id IN (${ids}); ${end}`
+    if (script !== '') await connection.run(script)
+  }
+
+  async remembered(): Promise<ReadonlyMap<string, string>> {
+    const { connection, schema } = this.#outbox
+    const found = await readJson(
+      connection,
+      `SELECT json_object_agg(name, identity)::text AS value FROM ${schema}.keyspace`,
+    )
+    return new Map(Object.entries((found ?? {}) as Record<string, string>))
+  }
+
+  async remember(keyspaces: readonly string[], identity: string): Promise<void> {
+    const { connection, schema } = this.#outbox
+    const values = [...keyspaces].sort().map(name => `(${literal(name)}, ${literal(identity)})`)
+    await connection.run(
+      `INSERT INTO ${schema}.keyspace (name, identity) VALUES ${values.join(', ')}
+  ON CONFLICT (name) DO UPDATE SET identity = EXCLUDED.identity`,
+    )
+  }
+
+  async close(): Promise<void> {
+    this.#outbox.connection.close()
+  }
+
+  abandon(): void {
+    this.#outbox.connection.abandon()
+  }
+
+  /** Losing the end of it in a crash does no harm: what was applied is applied again. So no disk is waited for. */
+  #begin(): string {
+    if (!this.#outbox.connection.isShared) return ''
+    const { timeoutMs } = this.#outbox.scope
+    return `BEGIN ISOLATION LEVEL READ COMMITTED READ WRITE; SET LOCAL synchronous_commit = off;
+SET LOCAL statement_timeout = ${timeoutMs}; SET LOCAL idle_in_transaction_session_timeout = ${2 * timeoutMs}; `
+  }
+}

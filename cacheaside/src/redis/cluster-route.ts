@@ -1,0 +1,299 @@
+import type { Clock } from '../base/clock.ts'
+import { CacheError } from '../base/errors.ts'
+import { type Address, addressText, type Connection, type Driver, errorCode } from './driver.ts'
+import type { Examination } from './examine.ts'
+import type { Link } from './link.ts'
+import type { Primary, Route } from './route.ts'
+import { SLOTS, slotOf } from './slot.ts'
+
+/** What a {@link ClusterRoute} is made of. */
+export interface ClusterRouteOptions {
+  readonly driver: Driver
+  readonly clock: Clock
+  /** What comes before every key. */
+  readonly prefix: string
+  readonly link: (address: Address) => Link<Examination>
+  /** Called when the primaries, or what they own, have changed. */
+  readonly onChange: (primaries: readonly Primary[]) => void
+}
+
+/** The name by which scripts, and CLUSTER commands, know a node. */
+type NodeId = string
+type Range = readonly [from: number, to: number]
+
+interface Owner {
+  readonly id: NodeId
+  readonly address: Address
+  readonly ranges: Range[]
+}
+
+interface ClusterPrimary extends Primary {
+  readonly id: NodeId
+  readonly at: Address
+}
+
+/** Who owns what, as last found out. */
+interface Table {
+  readonly primaries: readonly ClusterPrimary[]
+  readonly bySlot: readonly (ClusterPrimary | undefined)[]
+  /** {@link ownersText} of it. */
+  readonly text: string
+}
+
+const MOST_REDIRECTIONS = 5
+const ANSWER_MS = 1_000
+
+/**
+ * The route to the primaries of a Cluster. A key is sent to the primary that owns its slot, and follows the
+ * redirections that a server answers with: a redirected command has not been run, so it may be sent again.
+ *
+ * The table of slots is found out when the route is made, when a command was redirected, and when a heartbeat finds
+ * that a primary does not answer or sees its Cluster differently. Nothing is sent to replicas.
+ *
+ * @see https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/#redirection-and-resharding
+ */
+export class ClusterRoute implements Route {
+  readonly #options: ClusterRouteOptions
+  #table: Table | undefined
+  #refreshing: Promise<void> | undefined
+  #problem: Error = new Error('the primaries of the Cluster are not known yet')
+  /** Servers that commands were redirected to and that own nothing yet as far as is known here. */
+  readonly #strangers = new Map<string, Link<Examination>>()
+  #closed = false
+
+  constructor(options: ClusterRouteOptions) {
+    this.#options = options
+    this.refresh()
+  }
+
+  send(key: string, args: readonly string[]): Promise<unknown> {
+    const table = this.#table
+    if (table === undefined) return this.#found().then(() => this.send(key, args))
+    const owner = table.bySlot[slotOf(key)]
+    if (owner !== undefined)
+      return owner.link.send(args).catch(error => this.#redirect(error, args, owner.at, 1))
+    this.refresh()
+    return Promise.reject(new Error(`no primary of the Cluster owns the slot of ${key}`))
+  }
+
+  together<T>(sending: () => T): T {
+    const primaries = this.#table?.primaries ?? []
+    const nested = primaries.reduce<() => T>(
+      (inner, { link }) =>
+        () =>
+          link.together(inner),
+      sending,
+    )
+    return nested()
+  }
+
+  async primaries(): Promise<readonly Primary[]> {
+    if (this.#table === undefined) await this.#found()
+    return this.#table!.primaries
+  }
+
+  async disagreement(primary: Primary): Promise<string | undefined> {
+    const table = this.#table
+    const view = parseNodes(String(await primary.link.send(['CLUSTER', 'NODES'])))
+    if (table === undefined || view.text !== table.text)
+      return `${primary.address} sees other owners of slots`
+    const stranger = view.receivers.find(id => table.primaries.every(known => known.id !== id))
+    return stranger === undefined ? undefined : `slots are being moved to ${stranger}, which owns none yet`
+  }
+
+  refresh(): void {
+    this.#refreshing ??= this.#refresh().finally(() => {
+      this.#refreshing = undefined
+    })
+  }
+
+  topology(): string {
+    return this.#table?.text ?? ''
+  }
+
+  close(): void {
+    this.#closed = true
+    this.#problem = new CacheError('CLOSED', 'the links to the Cluster were closed')
+    for (const { link } of this.#table?.primaries ?? []) link.close()
+    this.#forgetStrangers()
+    this.#table = undefined
+  }
+
+  /** Waits for the table; rejects if it cannot be found out now. */
+  async #found(): Promise<void> {
+    if (this.#closed) throw this.#problem
+    this.refresh()
+    await this.#refreshing
+    if (this.#table === undefined) throw this.#problem
+  }
+
+  /** Never rejects. */
+  async #refresh(): Promise<void> {
+    try {
+      const owners = await this.#askOwners()
+      if (!this.#closed) this.#apply(owners)
+    } catch (error) {
+      const cause = error instanceof AggregateError ? (error.errors.at(-1) as Error) : (error as Error)
+      const text = `the primaries of the Cluster cannot be found out: ${cause.message}`
+      if (!this.#closed) this.#problem = new Error(text, { cause })
+    }
+  }
+
+  /** The first answer of all who can be asked: the primaries that are connected, or else where the client starts from. */
+  async #askOwners(): Promise<Owner[]> {
+    const live = (this.#table?.primaries ?? []).filter(({ link }) => link.facts !== undefined)
+    if (live.length > 0) {
+      try {
+        return await Promise.any(
+          live.map(({ link, at }) => this.#within(parseOwners(link.send(SLOTS_COMMAND), at))),
+        )
+      } catch {
+        // None of them answers; perhaps one of those does that the client was told of.
+      }
+    }
+    const seeds = await this.#options.driver.seeds()
+    return Promise.any(seeds.map(seed => this.#askSeed(seed)))
+  }
+
+  async #askSeed(seed: Address): Promise<Owner[]> {
+    const { driver, clock } = this.#options
+    const abort = new AbortController()
+    const limit = clock.after(ANSWER_MS, () => abort.abort(new Error(`${addressText(seed)} does not answer`)))
+    let connection: Connection | undefined
+    try {
+      connection = await driver.open(seed, () => {}, abort.signal)
+      return await this.#within(parseOwners(connection.send(SLOTS_COMMAND), seed))
+    } finally {
+      limit.cancel()
+      connection?.close()
+    }
+  }
+
+  #within<T>(asking: Promise<T>): Promise<T> {
+    return new Promise((resolve, reject) => {
+      const limit = this.#options.clock.after(ANSWER_MS, () => reject(new Error('no answer in time')))
+      asking.then(resolve, reject).finally(() => limit.cancel())
+    })
+  }
+
+  #apply(owners: readonly Owner[]): void {
+    const text = ownersText(owners)
+    const before = this.#table
+    if (text === before?.text) return
+    const kept = new Set<Primary>()
+    const bySlot = new Array<ClusterPrimary | undefined>(SLOTS).fill(undefined)
+    const primaries = owners.map(owner => {
+      const at = this.#options.driver.reachable(owner.address)
+      const known = before?.primaries.find(
+        one => one.id === owner.id && addressText(one.at) === addressText(at),
+      )
+      const link = known?.link ?? this.#options.link(at)
+      const probeKey = keyIn(owner.ranges, this.#options.prefix)
+      const primary = { id: owner.id, at, address: addressText(at), link, probeKey }
+      if (known !== undefined) kept.add(known)
+      for (const [from, to] of owner.ranges) bySlot.fill(primary, from, to + 1)
+      return primary
+    })
+    this.#table = { primaries, bySlot, text }
+    for (const gone of before?.primaries ?? []) if (!kept.has(gone)) gone.link.close()
+    this.#forgetStrangers()
+    this.#options.onChange(primaries)
+  }
+
+  async #redirect(error: unknown, args: readonly string[], from: Address, hop: number): Promise<unknown> {
+    const code = errorCode(error)
+    if (code !== 'MOVED' && code !== 'ASK') throw error
+    if (code === 'MOVED') this.refresh()
+    if (hop > MOST_REDIRECTIONS) throw error
+    const { at, link } = this.#reach((error as Error).message.split(' ')[2] ?? '', from)
+    await link.started
+    const sent =
+      code === 'MOVED'
+        ? link.send(args)
+        : link.together(() => {
+            link.send(['ASKING']).catch(() => {})
+            return link.send(args)
+          })
+    return sent.catch(again => this.#redirect(again, args, at, hop + 1))
+  }
+
+  /** The way to an address in a redirection; an empty host is that of who sent it. */
+  #reach(text: string, from: Address): { at: Address; link: Link<Examination> } {
+    const colon = text.lastIndexOf(':')
+    const host = text.slice(0, colon).replace(/^\[|\]$/g, '') || from.host
+    const at = this.#options.driver.reachable({ host, port: Number(text.slice(colon + 1)) })
+    const address = addressText(at)
+    const known = this.#table?.primaries.find(one => one.address === address)
+    if (known !== undefined) return { at, link: known.link }
+    let link = this.#strangers.get(address)
+    if (link === undefined) {
+      link = this.#options.link(at)
+      this.#strangers.set(address, link)
+    }
+    return { at, link }
+  }
+
+  #forgetStrangers(): void {
+    for (const link of this.#strangers.values()) link.close()
+    this.#strangers.clear()
+  }
+}
+
+const SLOTS_COMMAND = ['CLUSTER', 'SLOTS']
+
+/** Reads CLUSTER SLOTS as answered by the server at `asked`; replicas are left out. */
+async function parseOwners(reply: Promise<unknown>, asked: Address): Promise<Owner[]> {
+  const owners = new Map<string, Owner>()
+  for (const range of (await reply) as [number, number, [string | null, number, string]][]) {
+    const [from, to, [host, port, id]] = range
+    const address = { host: host === null || host === '' ? asked.host : host, port: Number(port) }
+    const owner = owners.get(id) ?? { id, address, ranges: [] }
+    owner.ranges.push([Number(from), Number(to)])
+    owners.set(id, owner)
+  }
+  if (owners.size === 0) throw new Error(`no slot of the Cluster at ${addressText(asked)} has an owner`)
+  return [...owners.values()]
+}
+
+/** Reads CLUSTER NODES: the owners as {@link ownersText}, and the ids of those that slots are being moved to. */
+function parseNodes(text: string): { text: string; receivers: string[] } {
+  const owners: Pick<Owner, 'id' | 'ranges'>[] = []
+  const receivers: string[] = []
+  for (const line of text.split('\n')) {
+    const [id, , flags, , , , , , ...slots] = line.trim().split(' ')
+    if (id === undefined || flags?.split(',').includes('master') !== true) continue
+    const ranges: Range[] = []
+    for (const slot of slots) {
+      const receiver = /^\[\d+->-(\w+)\]$/.exec(slot)?.[1]
+      if (receiver !== undefined) receivers.push(receiver)
+      if (slot.startsWith('[')) continue
+      const [from, to = from] = slot.split('-').map(Number)
+      ranges.push([from!, to!])
+    }
+    if (ranges.length > 0) owners.push({ id, ranges })
+  }
+  return { text: ownersText(owners), receivers }
+}
+
+/** Who owns what, in a form that is the same however it was told. */
+function ownersText(owners: readonly Pick<Owner, 'id' | 'ranges'>[]): string {
+  const lines = owners.map(({ id, ranges }) => {
+    const merged: [number, number][] = []
+    for (const [from, to] of [...ranges].sort((a, b) => a[0] - b[0])) {
+      const last = merged.at(-1)
+      if (last !== undefined && last[1] + 1 === from) last[1] = to
+      else merged.push([from, to])
+    }
+    return `${id} ${merged.map(range => range.join('-')).join(' ')}`
+  })
+  return lines.sort().join(', ')
+}
+
+/** A key under the prefix whose slot lies in one of these ranges. */
+function keyIn(ranges: readonly Range[], prefix: string): string {
+  for (let i = 0; ; i++) {
+    const key = `${prefix}@probe:${i}`
+    const slot = slotOf(key)
+    if (ranges.some(([from, to]) => slot >= from && slot <= to)) return key
+  }
+}

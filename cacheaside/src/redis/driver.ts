@@ -1,0 +1,63 @@
+/**
+ * What the store needs of a Redis client: single connections, which never resend, queue or reconnect by themselves.
+ * All of that is decided here (`link.ts`), once for every client, because what creates a token must be sent at most
+ * once. Routing to the primaries of a Cluster is done here as well (`cluster-route.ts`): a heartbeat has to go
+ * through each of them and to be heard back on the same one.
+ */
+
+/** A server's host and port. */
+export interface Address {
+  readonly host: string
+  readonly port: number
+}
+
+/** One connection to one server. Its errors are the client's own; those of the server carry its words as `message`. */
+export interface Connection {
+  /** Why it is about to end, where the client knows it better than its rejections say. */
+  readonly problem?: Error | undefined
+  /** Sends one command. Rejects when the connection is lost, and never sends anything twice. */
+  send(args: readonly string[]): Promise<unknown>
+  /** Runs `sending` so that what it sends leaves in one piece. */
+  together<T>(sending: () => T): T
+  /** Listens to channels; the connection is used for nothing else afterwards. */
+  subscribe(
+    channels: readonly string[],
+    onMessage: (channel: string, message: string) => void,
+  ): Promise<unknown>
+  /** Ends it; what is under way rejects. Idempotent. */
+  close(): void
+}
+
+/** How the servers behind a client are arranged. */
+export type Deployment = 'standalone' | 'sentinel' | 'cluster'
+
+/** Opens connections the way the user's client is configured: address, TLS, credentials, database. */
+export interface Driver {
+  readonly deployment: Deployment
+  /** What the user's client puts before every key. */
+  readonly keyPrefix: string
+  /** Where a Cluster may be asked for its primaries; empty for the others. */
+  seeds(): Promise<readonly Address[]>
+  /** Where an address that a Cluster tells is reached from here. */
+  reachable(address: Address): Address
+  /** For messages: where the client is configured to connect to. */
+  readonly target: string
+  /**
+   * Opens a connection.
+   *
+   * @param to - A node of a Cluster; left out: the server, or the primary that Sentinel names at this moment.
+   * @param onLost - Called once if it ends after it was opened and by itself.
+   * @param signal - Gives up the attempt.
+   */
+  open(to: Address | undefined, onLost: (error: Error) => void, signal: AbortSignal): Promise<Connection>
+}
+
+/** The first word of a server's error: `OOM`, `READONLY`, `NOSCRIPT` …; `''` for any other error. */
+export function errorCode(error: unknown): string {
+  if (!(error instanceof Error)) return ''
+  return /^[A-Z]+(?= |$)/.exec(error.message)?.[0] ?? ''
+}
+
+/** How an address is written. */
+export const addressText = ({ host, port }: Address): string =>
+  host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`

@@ -1,0 +1,219 @@
+import type { Address, Connection, Driver } from './driver.ts'
+import { invalidOption } from './invalid-option.ts'
+
+/** What an ioredis or iovalkey client, or a Cluster of either, is recognised by. */
+export interface IoredisLike {
+  readonly status: string
+  call(...args: never[]): unknown
+  duplicate(...args: never[]): unknown
+}
+
+/** What is used of a client for one server. The same in ioredis 5 and 6 and in iovalkey. */
+interface Client extends IoredisLike {
+  readonly options: Options
+  readonly stream?: { cork(): void; uncork(): void }
+  call(...args: string[]): Promise<unknown>
+  duplicate(override: Options): Client
+  connect(): Promise<unknown>
+  disconnect(): void
+  subscribe(...channels: string[]): Promise<unknown>
+  on(event: 'error', listener: (error: Error) => void): unknown
+  on(event: 'end', listener: () => void): unknown
+  on(event: 'message', listener: (channel: string, message: string) => void): unknown
+}
+
+interface Options {
+  readonly host?: string
+  readonly port?: number
+  readonly path?: string
+  readonly keyPrefix?: string
+  readonly readOnly?: boolean
+  readonly sentinels?: readonly Partial<Address>[] | null
+  readonly name?: string
+  readonly role?: string
+  readonly sentinelCommandTimeout?: number
+  readonly [option: string]: unknown
+}
+
+/** What is used of a Cluster: its options, and a client for one server as its options make them. */
+interface Cluster extends IoredisLike {
+  readonly isCluster: true
+  readonly options: {
+    readonly scaleReads?: unknown
+    readonly keyPrefix?: string
+    readonly redisOptions?: Options
+    readonly natMap?: Record<string, Address> | ((address: string) => Address | null) | null
+  }
+  duplicate(nodes: readonly unknown[], override: object): Cluster
+  connect(): Promise<unknown>
+  disconnect(): void
+  on(event: '+node', listener: (node: Client) => void): unknown
+  on(event: 'error', listener: (error: Error) => void): unknown
+}
+
+/**
+ * One attempt, one connection, nothing kept for later. ioredis resends unanswered commands after a reconnect by
+ * default, and keeps those that it does not resend waiting until `maxRetriesPerRequest` is reached.
+ */
+const ONE_CONNECTION: Options = {
+  lazyConnect: true,
+  retryStrategy: null,
+  reconnectOnError: null,
+  maxRetriesPerRequest: 0,
+  enableOfflineQueue: false,
+  autoResendUnfulfilledCommands: false,
+  autoResubscribe: false,
+  enableReadyCheck: false,
+  keyPrefix: '',
+  readOnly: false,
+  stringNumbers: false,
+  replyMapping: 'legacy',
+  commandTimeout: undefined,
+  socketTimeout: undefined,
+  disconnectTimeout: 100,
+  sentinelRetryStrategy: null,
+}
+const SENTINEL_ANSWERS_MS = 2000
+const DEFAULT_PORT = 6379
+
+/** Whether this is a client of ioredis or iovalkey. */
+export function isIoredis(client: unknown): client is IoredisLike {
+  const seen = client as Partial<Client> | null | undefined
+  return (
+    typeof seen?.call === 'function' &&
+    typeof seen.duplicate === 'function' &&
+    typeof seen.status === 'string'
+  )
+}
+
+/** Opens connections as this client would; the client itself is only read, not used. */
+export function ioredisDriver(client: IoredisLike): Driver {
+  return isCluster(client) ? clusterDriver(client) : singleDriver(client as Client)
+}
+
+const isCluster = (client: IoredisLike): client is Cluster => (client as Partial<Cluster>).isCluster === true
+
+function singleDriver(client: Client): Driver {
+  const { options } = client
+  const sentinel = Array.isArray(options.sentinels)
+  if (options.readOnly === true) throw invalidOption('client.options.readOnly', 'false', true)
+  if (sentinel && options.role !== undefined && options.role !== 'master')
+    throw invalidOption('client.options.role', '"master"', options.role)
+  const one: Options = sentinel
+    ? { ...ONE_CONNECTION, sentinelCommandTimeout: options.sentinelCommandTimeout ?? SENTINEL_ANSWERS_MS }
+    : ONE_CONNECTION
+  return {
+    deployment: sentinel ? 'sentinel' : 'standalone',
+    keyPrefix: options.keyPrefix ?? '',
+    seeds: async () => [],
+    reachable: address => address,
+    target: sentinel
+      ? `the primary of ${options.name}`
+      : (options.path ?? `${options.host ?? 'localhost'}:${options.port ?? DEFAULT_PORT}`),
+    open: (_to, onLost, signal) => openConnection(client.duplicate(one), onLost, signal),
+  }
+}
+
+function clusterDriver(cluster: Cluster): Driver {
+  const { scaleReads, keyPrefix, redisOptions, natMap } = cluster.options
+  if (scaleReads !== undefined && scaleReads !== 'master')
+    throw invalidOption('client.options.scaleReads', '"master"', scaleReads)
+  let template: Client | undefined
+  return {
+    deployment: 'cluster',
+    keyPrefix: keyPrefix || redisOptions?.keyPrefix || '',
+    async seeds() {
+      const nodes = await startupNodes(cluster)
+      template ??= nodes[0]
+      return nodes.map(({ options }) => ({ host: options.host as string, port: options.port as number }))
+    },
+    reachable(address) {
+      const text = `${address.host}:${address.port}`
+      const mapped = typeof natMap === 'function' ? natMap(text) : natMap?.[text]
+      return mapped ?? address
+    },
+    target: 'the Cluster',
+    async open(to, onLost, signal) {
+      template ??= (await startupNodes(cluster))[0] as Client
+      const { host, port } = to as Address
+      return openConnection(template.duplicate({ ...ONE_CONNECTION, host, port }), onLost, signal)
+    },
+  }
+}
+
+/**
+ * Clients for the servers that the Cluster starts from, unconnected, with all that its options say and their host
+ * names looked up. Only a Cluster makes these, as soon as it begins to connect; so a duplicate begins to, and is
+ * ended at once.
+ */
+async function startupNodes(cluster: Cluster): Promise<Client[]> {
+  const duplicate = cluster.duplicate([], { lazyConnect: true, enableOfflineQueue: false })
+  const nodes: Client[] = []
+  duplicate.on('error', () => {})
+  try {
+    await new Promise<void>((resolve, reject) => {
+      duplicate.on('+node', node => {
+        nodes.push(node.duplicate(ONE_CONNECTION))
+        // All of them are made in one go.
+        queueMicrotask(resolve)
+      })
+      duplicate.connect().then(() => resolve(), reject)
+    })
+  } finally {
+    duplicate.disconnect()
+  }
+  return nodes
+}
+
+async function openConnection(
+  client: Client,
+  onLost: (error: Error) => void,
+  signal: AbortSignal,
+): Promise<Connection> {
+  let problem: Error | undefined
+  let open = false
+  // Why a connection ended comes as an event, before the end; without a listener it would be printed. What follows
+  // the first is about its consequences.
+  client.on('error', error => {
+    problem ??= error
+  })
+  client.on('end', () => {
+    if (open) onLost(problem ?? new Error('the connection was closed'))
+  })
+  const giveUp = () => client.disconnect()
+  signal.throwIfAborted()
+  signal.addEventListener('abort', giveUp, { once: true })
+  try {
+    await client.connect()
+  } catch (error) {
+    throw signal.aborted ? signal.reason : (problem ?? error)
+  } finally {
+    signal.removeEventListener('abort', giveUp)
+  }
+  open = true
+  problem = undefined
+  return {
+    // ioredis 5 and iovalkey count as connected before they have the reply to AUTH.
+    get problem() {
+      return problem
+    },
+    send: args => client.call(...args),
+    together(sending) {
+      const { stream } = client
+      stream?.cork()
+      try {
+        return sending()
+      } finally {
+        stream?.uncork()
+      }
+    },
+    subscribe(channels, onMessage) {
+      client.on('message', onMessage)
+      return client.subscribe(...channels)
+    },
+    close() {
+      open = false
+      client.disconnect()
+    },
+  }
+}

@@ -1,0 +1,154 @@
+import type { Clock, Timer } from '../base/clock.ts'
+import { CacheError } from '../base/errors.ts'
+import type { Connection } from './driver.ts'
+
+/** What a {@link Link} is made of. */
+export interface LinkOptions<Facts> {
+  readonly clock: Clock
+  /** What it leads to, for error messages. */
+  readonly target: string
+  /** As `Driver.open`. */
+  readonly open: (onLost: (error: Error) => void, signal: AbortSignal) => Promise<Connection>
+  /** What has to succeed on each new connection before the link is live; it may refuse the server by rejecting. */
+  readonly welcome: (connection: Connection) => Promise<Facts>
+  /** Called when it has become live. */
+  readonly onLive?: (facts: Facts) => void
+  /** Called when a live connection was lost. */
+  readonly onLost?: (error: Error) => void
+}
+
+/** Connecting and welcome together: a server that is stopped still accepts connections, and then says nothing. */
+const CONNECT_MS = 5_000
+const AFTER_LOSS_MS = 10
+const RETRY_FIRST_MS = 50
+const RETRY_MOST_MS = 1_000
+
+/**
+ * A way to one server that is always being kept up: it connects, welcomes the server, and connects again when the
+ * connection is lost, for ever. What is sent goes through the connection that is live at that moment or rejects at
+ * once; nothing is kept for later and nothing is sent twice. Only the first attempt of all is waited for, so
+ * that a program that has just started does not find its cache away.
+ */
+export class Link<Facts> {
+  readonly #options: LinkOptions<Facts>
+  #live: { readonly connection: Connection; readonly facts: Facts } | undefined
+  #problem: Error
+  /** The first attempt, while it lasts. */
+  #starting: Promise<void> | undefined
+  /** Grows with every attempt and reset: what an older one still has to say counts no more. */
+  #turn = 0
+  #abort: AbortController | undefined
+  #timer: Timer | undefined
+  #failures = 0
+  #closed = false
+
+  constructor(options: LinkOptions<Facts>) {
+    this.#options = options
+    this.#problem = this.#notConnected(new Error('not tried yet'))
+    this.#starting = this.#connect().finally(() => {
+      this.#starting = undefined
+    })
+  }
+
+  /** What the welcome brought, while the link is live. */
+  get facts(): Facts | undefined {
+    return this.#live?.facts
+  }
+
+  /** Why it is not live. */
+  get problem(): Error | undefined {
+    return this.#live === undefined ? this.#problem : undefined
+  }
+
+  /** Resolves when the first attempt has ended, in whatever way. */
+  get started(): Promise<void> {
+    return this.#starting ?? Promise.resolve()
+  }
+
+  /** Sends one command through the live connection. */
+  send(args: readonly string[]): Promise<unknown> {
+    if (this.#live !== undefined) return this.#live.connection.send(args)
+    if (this.#starting !== undefined) return this.#starting.then(() => this.send(args))
+    return Promise.reject(this.#problem)
+  }
+
+  /** Runs `sending` so that what it sends here leaves in one piece. */
+  together<T>(sending: () => T): T {
+    return this.#live === undefined ? sending() : this.#live.connection.together(sending)
+  }
+
+  /** Gives up the live connection, because it is silent or leads to the wrong place, and opens another at once. */
+  reset(reason: string): void {
+    const { connection } = this.#live ?? {}
+    if (connection === undefined) return
+    this.#lose(new Error(reason), 0)
+    connection.close()
+  }
+
+  /** Ends it. */
+  close(): void {
+    this.#closed = true
+    this.#turn++
+    this.#timer?.cancel()
+    this.#problem = new CacheError('CLOSED', `the link to ${this.#options.target} was closed`)
+    this.#abort?.abort(this.#problem)
+    this.#live?.connection.close()
+    this.#live = undefined
+  }
+
+  async #connect(): Promise<void> {
+    const turn = ++this.#turn
+    const { clock, open, welcome, onLive } = this.#options
+    const abort = new AbortController()
+    this.#abort = abort
+    const limit = clock.after(CONNECT_MS, () => abort.abort(new Error(`no answer within ${CONNECT_MS} ms`)))
+    let connection: Connection | undefined
+    try {
+      connection = await open(error => {
+        if (turn === this.#turn && this.#live !== undefined) this.#lose(error, AFTER_LOSS_MS)
+      }, abort.signal)
+      const facts = await unlessAborted(welcome(connection), abort.signal)
+      if (turn !== this.#turn) return connection.close()
+      this.#live = { connection, facts }
+      this.#failures = 0
+      onLive?.(facts)
+    } catch (error) {
+      const cause = connection?.problem ?? (error as Error)
+      connection?.close()
+      if (turn !== this.#turn) return
+      this.#problem = this.#notConnected(cause)
+      this.#connectAfter(Math.min(RETRY_MOST_MS, RETRY_FIRST_MS * 2 ** this.#failures++))
+    } finally {
+      limit.cancel()
+    }
+  }
+
+  #lose(error: Error, delayMs: number): void {
+    this.#live = undefined
+    this.#turn++
+    this.#problem = this.#notConnected(error)
+    this.#connectAfter(delayMs)
+    this.#options.onLost?.(error)
+  }
+
+  #connectAfter(delayMs: number): void {
+    if (this.#closed) return
+    const { clock } = this.#options
+    this.#timer = clock.after(delayMs * (0.5 + clock.random() / 2), () => void this.#connect())
+  }
+
+  /** A refusal by the welcome keeps its own words and code; everything else is told as a want of connection. */
+  #notConnected(cause: Error): Error {
+    if ('code' in cause && cause.code === 'INVALID_OPTIONS') return cause
+    return new Error(`no connection to ${this.#options.target}: ${cause.message}`, { cause })
+  }
+}
+
+function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const giveUp = () => reject(signal.reason)
+    signal.addEventListener('abort', giveUp, { once: true })
+    work.then(resolve, reject).finally(() => signal.removeEventListener('abort', giveUp))
+    if (signal.aborted) giveUp()
+  })
+}

@@ -1,0 +1,236 @@
+import type { Address, Connection, Driver } from './driver.ts'
+import { invalidOption } from './invalid-option.ts'
+
+/** What a client of `redis` (node-redis), or a Cluster or Sentinel of it, is recognised by. */
+export interface NodeRedisLike {
+  readonly isOpen: boolean
+  sendCommand(...args: never[]): unknown
+  duplicate(...args: never[]): unknown
+}
+
+/** What is used of a client for one server. */
+interface Client extends NodeRedisLike {
+  readonly options?: Options
+  duplicate(override: object): Client
+  connect(): Promise<unknown>
+  destroy(): void
+  sendCommand(args: readonly string[]): Promise<unknown>
+  subscribe(
+    channels: readonly string[],
+    listener: (message: string, channel: string) => void,
+  ): Promise<unknown>
+  on(event: 'error' | 'end', listener: (error?: Error) => void): unknown
+}
+
+interface Options {
+  readonly socket?: Socket
+  readonly keyPrefix?: string
+  readonly readonly?: boolean
+}
+interface Socket extends Partial<Address> {
+  readonly path?: string
+  readonly [option: string]: unknown
+}
+
+type AddressMap = Record<string, Address> | ((address: string) => Address | undefined)
+
+/** What is used of a Cluster. */
+interface Cluster extends NodeRedisLike {
+  readonly _options: {
+    readonly rootNodes: readonly { readonly url?: string; readonly socket?: Partial<Address> }[]
+    readonly useReplicas?: boolean
+    readonly keyPrefix?: string
+    readonly nodeAddressMap?: AddressMap
+  }
+  readonly masters: readonly { readonly client?: Client }[]
+  duplicate(override: object): Cluster
+  connect(): Promise<unknown>
+  nodeClient(node: unknown): Promise<Client>
+  destroy(): void
+  on(event: 'error', listener: () => void): unknown
+}
+
+/** What is used of a Sentinel. */
+interface Sentinel extends NodeRedisLike {
+  readonly _keyPrefix?: string
+  duplicate(override: object): Sentinel
+  connect(): Promise<unknown>
+  getMasterNode(): Address | undefined
+  _execute(readonly: boolean, work: (client: Client) => Promise<Client>): Promise<Client>
+  destroy(): Promise<void>
+  on(event: 'error', listener: () => void): unknown
+}
+
+/**
+ * One attempt, one connection, nothing kept for later, and no timer per command: the limits are the cache's own.
+ * (`disableOfflineQueue` also makes it reject everything that is under way when the connection is lost.)
+ */
+const ONE_CONNECTION = {
+  url: undefined,
+  disableOfflineQueue: true,
+  commandOptions: { timeout: undefined },
+  commandsQueueMaxLength: undefined,
+  keyPrefix: undefined,
+  readonly: false,
+  clientSideCache: undefined,
+  emitInvalidate: false,
+  pingInterval: undefined,
+  maintNotifications: 'disabled',
+}
+const DEFAULT_PORT = 6379
+
+/** Whether this is a client of node-redis. */
+export function isNodeRedis(client: unknown): client is NodeRedisLike {
+  const seen = client as Partial<NodeRedisLike> | null | undefined
+  return (
+    typeof seen?.sendCommand === 'function' &&
+    typeof seen.duplicate === 'function' &&
+    typeof seen.isOpen === 'boolean'
+  )
+}
+
+/** Opens connections as this client would; the client itself is only read, not used, and need not be connected. */
+export function nodeRedisDriver(client: NodeRedisLike): Driver {
+  if (typeof (client as Partial<Cluster>).nodeClient === 'function') return clusterDriver(client as Cluster)
+  if (typeof (client as Partial<Sentinel>).getMasterNode === 'function')
+    return sentinelDriver(client as Sentinel)
+  return singleDriver(client as Client)
+}
+
+function singleDriver(client: Client): Driver {
+  const { socket, keyPrefix, readonly } = client.options ?? {}
+  if (readonly === true) throw invalidOption('client.options.readonly', 'false', true)
+  return {
+    deployment: 'standalone',
+    keyPrefix: keyPrefix ?? '',
+    seeds: async () => [],
+    reachable: address => address,
+    target: socket?.path ?? `${socket?.host ?? 'localhost'}:${socket?.port ?? DEFAULT_PORT}`,
+    open: (_to, onLost, signal) => openConnection(single(client), onLost, signal),
+  }
+}
+
+/** A client of the same kind for one connection, to another address if there is one. */
+function single(client: Client, to?: Address): Client {
+  const { path, ...socket } = client.options?.socket ?? {}
+  const where = to === undefined ? { path } : { host: to.host, port: to.port }
+  const one = { ...socket, ...(where.path === undefined && 'path' in where ? {} : where) }
+  return client.duplicate({
+    ...ONE_CONNECTION,
+    socket: { ...one, reconnectStrategy: false, socketTimeout: undefined },
+  })
+}
+
+function clusterDriver(cluster: Cluster): Driver {
+  const { rootNodes, useReplicas, keyPrefix, nodeAddressMap } = cluster._options
+  if (useReplicas === true) throw invalidOption('client.useReplicas', 'false', true)
+  let template: Client | undefined
+  return {
+    deployment: 'cluster',
+    keyPrefix: keyPrefix ?? '',
+    seeds: async () => rootNodes.map(rootAddress),
+    reachable(address) {
+      const text = `${address.host}:${address.port}`
+      const mapped = typeof nodeAddressMap === 'function' ? nodeAddressMap(text) : nodeAddressMap?.[text]
+      return mapped ?? address
+    },
+    target: 'the Cluster',
+    async open(to, onLost, signal) {
+      template ??= await anyNode(cluster)
+      return openConnection(single(template, to), onLost, signal)
+    },
+  }
+}
+
+function rootAddress({ url, socket }: Cluster['_options']['rootNodes'][number]): Address {
+  if (url === undefined) return { host: socket?.host ?? 'localhost', port: socket?.port ?? DEFAULT_PORT }
+  const { hostname, port } = new URL(url)
+  return { host: hostname.replace(/^\[|\]$/g, ''), port: Number(port || DEFAULT_PORT) }
+}
+
+/**
+ * A client for one server of the Cluster, with everything that the Cluster's options say. Only a Cluster that has
+ * found its nodes makes these; so a duplicate finds them, without connecting to all, and is ended at once.
+ */
+async function anyNode(cluster: Cluster): Promise<Client> {
+  const duplicate = cluster.duplicate({ minimizeConnections: true })
+  duplicate.on('error', () => {})
+  try {
+    await duplicate.connect()
+    const node = duplicate.masters[0] as { readonly client?: Client }
+    // The client is there at once, whether its connection succeeds or not.
+    duplicate.nodeClient(node).catch(() => {})
+    return single(node.client as Client)
+  } finally {
+    duplicate.destroy()
+  }
+}
+
+function sentinelDriver(sentinel: Sentinel): Driver {
+  return {
+    deployment: 'sentinel',
+    keyPrefix: sentinel._keyPrefix ?? '',
+    seeds: async () => [],
+    reachable: address => address,
+    target: 'the primary that Sentinel names',
+    open: async (_to, onLost, signal) => openConnection(await primaryOf(sentinel), onLost, signal),
+  }
+}
+
+/**
+ * A client for the primary as the sentinels name it now. The client of a Sentinel resends what it has lost, so
+ * it is only asked for the way to the primary.
+ */
+async function primaryOf(sentinel: Sentinel): Promise<Client> {
+  const asked = sentinel.duplicate({
+    maxCommandRediscovers: 0,
+    masterPoolSize: 1,
+    replicaPoolSize: 0,
+    reserveClient: false,
+    scanInterval: 0,
+  })
+  asked.on('error', () => {})
+  try {
+    await asked.connect()
+    return await asked._execute(false, async client => single(client))
+  } finally {
+    await asked.destroy()
+  }
+}
+
+async function openConnection(
+  client: Client,
+  onLost: (error: Error) => void,
+  signal: AbortSignal,
+): Promise<Connection> {
+  let open = false
+  const lost = (error?: Error) => {
+    if (!open || client.isOpen) return
+    open = false
+    onLost(error ?? new Error('the connection was closed'))
+  }
+  client.on('error', lost)
+  client.on('end', lost)
+  const giveUp = () => client.destroy()
+  signal.throwIfAborted()
+  signal.addEventListener('abort', giveUp, { once: true })
+  try {
+    await client.connect()
+  } catch (error) {
+    throw signal.aborted ? signal.reason : error
+  } finally {
+    signal.removeEventListener('abort', giveUp)
+  }
+  open = true
+  return {
+    send: args => client.sendCommand(args),
+    // It writes what was sent in one turn of the event loop in one piece anyway.
+    together: sending => sending(),
+    subscribe: (channels, onMessage) =>
+      client.subscribe(channels, (message, channel) => onMessage(channel, message)),
+    close() {
+      open = false
+      client.destroy()
+    },
+  }
+}

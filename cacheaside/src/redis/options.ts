@@ -1,0 +1,106 @@
+import { type Clock, systemClock } from '../base/clock.ts'
+import type { Driver } from './driver.ts'
+import { REDIS_POLICIES, type RedisFinding, type RedisPolicy } from './examine.ts'
+import { invalidOption } from './invalid-option.ts'
+import { type IoredisLike, ioredisDriver, isIoredis } from './ioredis.ts'
+import { isNodeRedis, type NodeRedisLike, nodeRedisDriver } from './node-redis.ts'
+
+/**
+ * A client of `ioredis` (5 or 6) or `iovalkey`, or a Cluster of either; or a client, Cluster or Sentinel of `redis`
+ * (5 or 6).
+ */
+export type RedisClient = IoredisLike | NodeRedisLike
+
+/** What `redisShared` is made with. */
+export interface RedisSharedOptions {
+  /**
+   * Your client. It is only read for how it connects (address, TLS, user, database, key prefix, Sentinel or Cluster)
+   * and need not be connected: the store opens connections of its own that neither resend, queue nor give up, and
+   * closes them itself.
+   */
+  readonly client: RedisClient
+  /**
+   * Comes before every key and channel, after the client's own key prefix. Applications on one server each need
+   * another, also those on different databases of it: channels know no databases.
+   *
+   * @defaultValue `''`
+   */
+  readonly prefix?: string
+  /** Sets `maxmemory-policy` on every primary. Left out: the server's own is kept, and judged. */
+  readonly policy?: RedisPolicy
+  /** Whether `volatile-ttl` is put up with, which evicts the guards of writers at work. @defaultValue false */
+  readonly allowUnsafePolicy?: boolean
+  /**
+   * Called once for every new finding about the servers that is worth a warning.
+   *
+   * @defaultValue `process.emitWarning`
+   */
+  readonly onWarning?: (warning: RedisFinding) => void
+  /** Time, timers and randomness. @defaultValue `systemClock` */
+  readonly clock?: Clock
+}
+
+/** Options with nothing left open. */
+export interface ResolvedRedisOptions {
+  readonly driver: Driver
+  /** The client's key prefix and ours. */
+  readonly prefix: string
+  readonly policy: RedisPolicy | undefined
+  readonly allowUnsafePolicy: boolean
+  readonly onWarning: (warning: RedisFinding) => void
+  readonly clock: Clock
+}
+
+const OPTION_NAMES = ['client', 'prefix', 'policy', 'allowUnsafePolicy', 'onWarning', 'clock']
+const LONGEST_PREFIX = 256
+
+/**
+ * Checks the options and fills in the defaults.
+ *
+ * @throws CacheError `INVALID_OPTIONS`, naming the option, what it should be and what it is.
+ */
+export function resolveRedisOptions(given: RedisSharedOptions): ResolvedRedisOptions {
+  if (typeof given !== 'object' || given === null) throw invalidOption('options', 'an object', given)
+  for (const name of Object.keys(given)) {
+    if (!OPTION_NAMES.includes(name))
+      throw invalidOption(`options.${name}`, `one of ${OPTION_NAMES.join(', ')}`, 'an unknown option')
+  }
+  const { client, prefix = '', policy, allowUnsafePolicy = false, onWarning = emitWarning } = given
+  const driver = driverOf(client)
+  if (policy !== undefined && !REDIS_POLICIES.includes(policy))
+    throw invalidOption('policy', `one of ${REDIS_POLICIES.join(', ')}`, policy)
+  if (typeof allowUnsafePolicy !== 'boolean')
+    throw invalidOption('allowUnsafePolicy', 'true or false', allowUnsafePolicy)
+  if (policy === 'volatile-ttl' && !allowUnsafePolicy)
+    throw invalidOption('policy', 'one that does not evict guards first, or allowUnsafePolicy true', policy)
+  if (typeof onWarning !== 'function') throw invalidOption('onWarning', 'a function', onWarning)
+  return {
+    driver,
+    prefix: checkedPrefix(prefix, driver),
+    policy,
+    allowUnsafePolicy,
+    onWarning,
+    clock: given.clock ?? systemClock,
+  }
+}
+
+function driverOf(client: RedisClient): Driver {
+  if (isIoredis(client)) return ioredisDriver(client)
+  if (isNodeRedis(client)) return nodeRedisDriver(client)
+  const got = typeof client === 'object' && client !== null ? 'another object' : client
+  throw invalidOption('client', 'a client of ioredis, iovalkey or redis', got)
+}
+
+function checkedPrefix(prefix: string, driver: Driver): string {
+  if (typeof prefix !== 'string' || prefix.length > LONGEST_PREFIX || !prefix.isWellFormed())
+    throw invalidOption('prefix', `a text of at most ${LONGEST_PREFIX} characters`, prefix)
+  const whole = driver.keyPrefix + prefix
+  // A hash tag would put every key, and the probes of all primaries, into one slot.
+  if (driver.deployment === 'cluster' && /[{}]/.test(whole))
+    throw invalidOption('prefix', 'free of { and } on a Cluster', whole)
+  return whole
+}
+
+function emitWarning({ code, message }: RedisFinding): void {
+  process.emitWarning(message, { type: 'CacheasideWarning', code: `CACHEASIDE_REDIS_${code}` })
+}

@@ -1,0 +1,528 @@
+import type { Clock } from '../base/clock.ts'
+import { CacheError } from '../base/errors.ts'
+import { leaseText, valueAroundTimes } from '../shared/register.ts'
+import {
+  type Expected,
+  type Fill,
+  type GuardReply,
+  type HeartbeatReply,
+  type LeaseReply,
+  REFUSED,
+  type ReleaseReply,
+  type SharedStore,
+  type StreamListener,
+} from '../shared/shared-store.ts'
+import { Broadcast, INVALIDATED, KEYSPACE } from './broadcast.ts'
+import { ClusterRoute } from './cluster-route.ts'
+import { type Address, addressText, type Connection, errorCode } from './driver.ts'
+import {
+  type Examination,
+  examine,
+  identityOf,
+  type RedisFinding,
+  type RedisNode,
+  readInfo,
+} from './examine.ts'
+import { Link } from './link.ts'
+import { type RedisSharedOptions, type ResolvedRedisOptions, resolveRedisOptions } from './options.ts'
+import { type Primary, type Route, singleRoute } from './route.ts'
+import { channelOf, loadableScripts, NOT_A_STRING, type Script, type Scripts } from './scripts.ts'
+
+/** How the servers behind a store are arranged, what each says of itself, and what is not as it should be. */
+export interface RedisReport {
+  readonly deployment: 'standalone' | 'sentinel' | 'cluster'
+  readonly nodes: readonly RedisNode[]
+  readonly findings: readonly RedisFinding[]
+}
+
+/** The shared store on Redis or Valkey. */
+export interface RedisShared extends SharedStore {
+  /**
+   * Waits for the first connection to every primary. To be called where a program starts, or not at all: the store
+   * works as soon as it can, and goes on trying for ever.
+   *
+   * @returns what the servers say of themselves, and what is worth a warning.
+   * @throws CacheError `INVALID_OPTIONS` while a server is refused for what it is; an error that says why there is no
+   *   connection.
+   */
+  ready(): Promise<RedisReport>
+  /**
+   * Asks every primary again. Servers that are refused are reported, not thrown.
+   *
+   * @throws an error that says why there is no connection.
+   */
+  inspect(): Promise<RedisReport>
+}
+
+/**
+ * A shared store on Redis 7.0 or later, or Valkey: one server, Sentinel, or a Cluster.
+ *
+ * One register is one string under its key, readable in `redis-cli`: `GET spell:4` shows the fixed-width header and
+ * the value. A read takes one native command, hit or miss; everything else is one script (`scripts.ts`). Nothing is
+ * ever sent twice, looked for with KEYS, or flushed.
+ *
+ * An outage makes operations reject at once, or when the cache's own time limit is over; the store comes back by
+ * itself.
+ *
+ * @throws CacheError `INVALID_OPTIONS`, naming the option, what it should be and what it is; for a client that reads
+ *   from replicas too.
+ */
+export function redisShared(options: RedisSharedOptions): RedisShared {
+  return new RedisStore(resolveRedisOptions(options))
+}
+
+/**
+ * Asks the servers behind a client what they are and whether a store on them would be safe, and closes what it opened.
+ *
+ * @throws as {@link RedisShared.inspect}; CacheError `INVALID_OPTIONS` as {@link redisShared}.
+ */
+export async function inspectRedis(options: RedisSharedOptions): Promise<RedisReport> {
+  const store = redisShared(options)
+  try {
+    return await store.inspect()
+  } finally {
+    await store.close()
+  }
+}
+
+const SILENCE_MS = 2_000
+const MOST_TOGETHER = 1_000
+
+type Ways = Pick<Connection, 'send' | 'together'>
+
+class RedisStore implements RedisShared {
+  readonly name = 'redis'
+  readonly synchronous = false
+  readonly #options: ResolvedRedisOptions
+  readonly #prefix: string
+  readonly #clock: Clock
+  readonly #channel: string
+  readonly #ownChannel: string
+  readonly #scripts: Scripts
+  readonly #route: Route
+  readonly #broadcast: Broadcast
+  /** The last examination of each server, also of those that were refused. */
+  readonly #examined = new Map<string, Examination>()
+  readonly #warned = new Set<string>()
+  /** When the oldest exchange was sent that a primary has not answered yet. */
+  readonly #unanswered = new Map<Primary, number>()
+  /** Whether a SET was refused for want of memory, and none has succeeded since: then GET comes first. */
+  #full = false
+
+  constructor(options: ResolvedRedisOptions) {
+    this.#options = options
+    this.#prefix = options.prefix
+    this.#clock = options.clock
+    this.#channel = `${this.#prefix}@broadcast`
+    this.#ownChannel = `${this.#prefix}@heartbeat:${options.clock.token()}`
+    this.#scripts = loadableScripts(options.driver.deployment === 'cluster')
+    this.#broadcast = new Broadcast({
+      clock: options.clock,
+      ownChannel: this.#ownChannel,
+      listen: (primary, hooks) => this.#listen(primary, hooks),
+    })
+    this.#route = this.#routeOver(options)
+  }
+
+  #routeOver({ driver, clock, prefix }: ResolvedRedisOptions): Route {
+    if (driver.deployment === 'cluster') {
+      const onChange = (primaries: readonly Primary[]) => this.#broadcast.listenTo(primaries)
+      return new ClusterRoute({ driver, clock, prefix, link: at => this.#link(at), onChange })
+    }
+    const primary = {
+      address: driver.target,
+      id: undefined,
+      at: undefined,
+      link: this.#link(),
+      probeKey: this.#probeKey(),
+    }
+    this.#broadcast.listenTo([primary])
+    return singleRoute(primary)
+  }
+
+  #probeKey(): string {
+    return `${this.#prefix}@probe`
+  }
+
+  #link(at?: Address): Link<Examination> {
+    const { driver } = this.#options
+    const address = at === undefined ? driver.target : addressText(at)
+    return new Link({
+      clock: this.#clock,
+      target: address,
+      open: (onLost, signal) => driver.open(at, onLost, signal),
+      welcome: connection => this.#welcome(connection, address),
+    })
+  }
+
+  /** Examines the server at the other end, refuses it or warns, and loads the scripts. */
+  async #welcome(connection: Connection, address: string): Promise<Examination> {
+    const { policy, onWarning } = this.#options
+    const examination = await this.#examine(connection, address, policy)
+    const refusals = examination.findings.filter(({ severity }) => severity === 'refused')
+    if (refusals.length > 0)
+      throw new CacheError('INVALID_OPTIONS', refusals.map(({ message }) => message).join('; '))
+    await connection.together(() =>
+      Promise.all(Object.values(this.#scripts).map(script => load(connection, script))),
+    )
+    for (const finding of examination.findings) {
+      if (this.#warned.has(finding.message)) continue
+      this.#warned.add(finding.message)
+      try {
+        onWarning(finding)
+      } catch {
+        // What is told is not part of the connection; there is nobody here to tell.
+      }
+    }
+    return examination
+  }
+
+  async #examine(ways: Ways, address: string, policy: ResolvedRedisOptions['policy']): Promise<Examination> {
+    const { driver, allowUnsafePolicy } = this.#options
+    const examination = await examine(ways, {
+      address,
+      deployment: driver.deployment,
+      allowUnsafePolicy,
+      policy,
+      channels: [channelOf(this.#channel, 'probe'), this.#ownChannel],
+      key: this.#probeKey(),
+    })
+    this.#examined.set(address, examination)
+    return examination
+  }
+
+  #listen(
+    primary: Primary,
+    hooks: {
+      onMessage: (channel: string, message: string) => void
+      onLive: () => void
+      onLost: (error: Error) => void
+    },
+  ): Link<string> {
+    const { driver } = this.#options
+    const channel = primary.id === undefined ? this.#channel : channelOf(this.#channel, primary.id)
+    return new Link({
+      clock: this.#clock,
+      target: primary.address,
+      open: (onLost, signal) => driver.open(primary.at, onLost, signal),
+      onLive: hooks.onLive,
+      onLost: hooks.onLost,
+      welcome: async connection => {
+        const identity = identityOf(await readInfo(connection, ['server', 'replication']))
+        await connection.subscribe([channel, this.#ownChannel], hooks.onMessage)
+        return identity
+      },
+    })
+  }
+
+  lease(key: string, token: string, leaseMs: number): Promise<LeaseReply> {
+    const name = this.#prefix + key
+    if (this.#full) return this.#leaseWhenFull(name, token, leaseMs)
+    return this.#takeLease(name, token, leaseMs).catch(error => {
+      if (errorCode(error) === 'WRONGTYPE') return NOT_A_STRING
+      if (errorCode(error) !== 'OOM') throw error
+      this.#full = true
+      return this.#look(name)
+    })
+  }
+
+  #takeLease(name: string, token: string, leaseMs: number): Promise<string | null> {
+    const args = ['SET', name, leaseText(token), 'NX', 'GET', 'PX', String(leaseMs)]
+    return this.#route.send(name, args) as Promise<string | null>
+  }
+
+  /** What is under the key, by a command that is not refused when memory is full. */
+  async #look(name: string): Promise<string | typeof REFUSED> {
+    try {
+      return ((await this.#route.send(name, ['GET', name])) as string | null) ?? REFUSED
+    } catch (error) {
+      if (errorCode(error) === 'WRONGTYPE') return NOT_A_STRING
+      throw error
+    }
+  }
+
+  async #leaseWhenFull(name: string, token: string, leaseMs: number): Promise<LeaseReply> {
+    const seen = await this.#look(name)
+    if (seen !== REFUSED) return seen
+    try {
+      const reply = await this.#takeLease(name, token, leaseMs)
+      this.#full = false
+      return reply
+    } catch (error) {
+      if (errorCode(error) === 'OOM') return REFUSED
+      throw error
+    }
+  }
+
+  async leaseMany(
+    requests: readonly { key: string; token: string }[],
+    leaseMs: number,
+  ): Promise<LeaseReply[]> {
+    // A script may touch one slot of a Cluster only, and is refused as a whole when memory is full.
+    if (this.#options.driver.deployment === 'cluster' || this.#full) return this.#leaseEach(requests, leaseMs)
+    try {
+      return (await this.#leaseTogether(requests, leaseMs)).flat()
+    } catch (error) {
+      if (errorCode(error) !== 'OOM') throw error
+      this.#full = true
+      return this.#leaseEach(requests, leaseMs)
+    }
+  }
+
+  /** In one piece per primary. */
+  #leaseEach(requests: readonly { key: string; token: string }[], leaseMs: number): Promise<LeaseReply[]> {
+    return this.#route.together(() =>
+      Promise.all(requests.map(({ key, token }) => this.lease(key, token, leaseMs))),
+    )
+  }
+
+  /** By few scripts, each of which is over soon. */
+  #leaseTogether(
+    requests: readonly { key: string; token: string }[],
+    leaseMs: number,
+  ): Promise<LeaseReply[][]> {
+    const batches: Promise<LeaseReply[]>[] = []
+    for (let at = 0; at < requests.length; at += MOST_TOGETHER) {
+      const batch = requests.slice(at, at + MOST_TOGETHER)
+      const names = batch.map(({ key }) => this.#prefix + key)
+      const args = [String(leaseMs), ...batch.map(({ token }) => leaseText(token))]
+      const way = { send: (command: readonly string[]) => this.#route.send(names[0]!, command) }
+      batches.push(runOn(way, this.#scripts.leaseMany, names, args) as Promise<LeaseReply[]>)
+    }
+    return Promise.all(batches)
+  }
+
+  async fill(key: string, prefix: string, value: Fill): Promise<boolean> {
+    try {
+      return (await this.#run(this.#scripts.fill, key, [prefix, ...this.#valueArgs(value)])) === 1
+    } catch (error) {
+      // There is no room for it: as refused as by a lease that is gone.
+      if (errorCode(error) === 'OOM') return false
+      throw error
+    }
+  }
+
+  async swap(key: string, seen: Expected, token: string, leaseMs: number): Promise<boolean> {
+    const args = [...comparison(seen), leaseText(token), String(leaseMs)]
+    return (await this.#run(this.#scripts.replace, key, args)) === 1
+  }
+
+  async drop(key: string, seen: Expected): Promise<boolean> {
+    return (await this.#run(this.#scripts.replace, key, comparison(seen))) === 1
+  }
+
+  async claim(key: string, nonce: string, token: string, claimMs: number): Promise<boolean> {
+    return (await this.#run(this.#scripts.claim, key, [nonce, token, String(claimMs)])) === 1
+  }
+
+  async guard(key: string, token: string, guardMs: number, renewal: boolean): Promise<GuardReply> {
+    const args = [...this.#invalidation(key), token, String(guardMs), renewal ? '1' : '0']
+    return (await this.#run(this.#scripts.guard, key, args)) as GuardReply
+  }
+
+  async release(key: string, token: string, through?: Fill): Promise<ReleaseReply> {
+    const args = [...this.#invalidation(key), token]
+    if (through !== undefined) {
+      try {
+        return released(
+          await this.#run(this.#scripts.releaseThrough, key, [...args, ...this.#valueArgs(through)]),
+        )
+      } catch (error) {
+        // There is no room for the value, and nothing was done: the guard has to go all the same.
+        if (errorCode(error) !== 'OOM') throw error
+      }
+    }
+    return released(await this.#run(this.#scripts.release, key, args))
+  }
+
+  async invalidate(key: string): Promise<void> {
+    await this.#run(this.#scripts.invalidate, key, this.#invalidation(key))
+  }
+
+  async generation(keyspace: string, candidate: string): Promise<string> {
+    const name = this.#prefix + generationKey(keyspace)
+    try {
+      const standing = await this.#route.send(name, ['SET', name, candidate, 'NX', 'GET'])
+      if (standing === null) return candidate
+      if (typeof standing === 'string' && standing.length === candidate.length) return standing
+    } catch (error) {
+      if (errorCode(error) !== 'OOM' && errorCode(error) !== 'WRONGTYPE') throw error
+    }
+    return (await this.#run(this.#scripts.generation, generationKey(keyspace), [candidate])) as string
+  }
+
+  async invalidateKeyspace(keyspace: string, generation: string): Promise<void> {
+    const args = [this.#channel, KEYSPACE + keyspace, generation]
+    await this.#run(this.#scripts.invalidateKeyspace, generationKey(keyspace), args)
+  }
+
+  subscribe(listener: StreamListener): () => void {
+    return this.#broadcast.subscribe(listener)
+  }
+
+  async heartbeat(
+    text: string,
+    keyspaces: readonly { name: string; candidate: string }[],
+  ): Promise<HeartbeatReply> {
+    try {
+      const primaries = await this.#route.primaries()
+      if (text !== '') this.#broadcast.sending(text)
+      const [exchanges, generations] = await this.#route.together(() =>
+        Promise.all([
+          Promise.all(primaries.map(primary => this.#exchange(primary, text))),
+          Promise.all(keyspaces.map(({ name, candidate }) => this.generation(name, candidate))),
+        ]),
+      )
+      const disagreement = exchanges.find(exchange => exchange.disagreement !== undefined)?.disagreement
+      if (disagreement === undefined) this.#broadcast.complete(text)
+      else {
+        this.#route.refresh()
+        this.#broadcast.interrupted(disagreement)
+      }
+      return { timeMs: exchanges[0]!.timeMs, generations }
+    } catch (error) {
+      this.#route.refresh()
+      throw error
+    }
+  }
+
+  /** One primary's part of a heartbeat: time, proof that it takes writes, who it is, how it sees its Cluster. */
+  async #exchange(
+    primary: Primary,
+    text: string,
+  ): Promise<{ timeMs: number; disagreement: string | undefined }> {
+    const { link, probeKey } = primary
+    const message = text === '' ? '' : this.#broadcast.heartbeatMessage(primary, text)
+    const nowMs = this.#clock.nowMs()
+    const sinceMs = this.#unanswered.get(primary)
+    if (sinceMs === undefined) this.#unanswered.set(primary, nowMs)
+    else if (nowMs - sinceMs >= SILENCE_MS) link.reset('it is silent')
+    try {
+      const args = [this.#ownChannel, message]
+      const [timeMs, info, disagreement] = await link.together(() =>
+        Promise.all([
+          runOn(link, this.#scripts.heartbeat, [probeKey], args),
+          readInfo(link, ['server', 'replication']),
+          this.#route.disagreement(primary),
+        ]),
+      )
+      this.#broadcast.answered(text, primary, { identity: identityOf(info) })
+      return { timeMs: Number(timeMs), disagreement }
+    } catch (error) {
+      if (errorCode(error) === 'READONLY') link.reset('it has become a replica')
+      throw error
+    } finally {
+      this.#unanswered.delete(primary)
+    }
+  }
+
+  async identity(): Promise<string> {
+    const primaries = await this.#route.primaries()
+    const servers = await Promise.all(
+      primaries.map(async ({ link }) => {
+        const [info, client] = await link.together(() =>
+          Promise.all([readInfo(link, ['server', 'replication']), link.send(['CLIENT', 'INFO'])]),
+        )
+        const database = /\bdb=(\d+)/.exec(String(client))?.[1]
+        return identityOf(info) && `${identityOf(info)} ${info?.get('role')} ${database}`
+      }),
+    )
+    if (servers.includes('')) return ''
+    return [JSON.stringify(this.#prefix), ...servers.sort(), this.#route.topology()].join('; ')
+  }
+
+  async ready(): Promise<RedisReport> {
+    const primaries = await this.#route.primaries()
+    await Promise.all(primaries.map(({ link }) => link.started))
+    for (const { link } of primaries) if (link.problem !== undefined) throw link.problem
+    return this.#report(primaries.map(({ link, address }) => link.facts ?? this.#examined.get(address)!))
+  }
+
+  async inspect(): Promise<RedisReport> {
+    const primaries = await this.#route.primaries()
+    const examinations = await Promise.all(
+      primaries.map(async ({ link, address }) => {
+        await link.started
+        if (link.facts !== undefined) return this.#examine(link, address, undefined)
+        const refused = this.#examined.get(address)
+        if (refused !== undefined && link.problem instanceof CacheError) return refused
+        throw link.problem
+      }),
+    )
+    return this.#report(examinations)
+  }
+
+  #report(examinations: readonly Examination[]): RedisReport {
+    return {
+      deployment: this.#options.driver.deployment,
+      nodes: examinations.map(({ node }) => node),
+      findings: examinations.flatMap(({ findings }) => findings),
+    }
+  }
+
+  async close(): Promise<void> {
+    this.#broadcast.close()
+    this.#route.close()
+  }
+
+  /** Runs a script on the primary of a key. */
+  #run(script: Script, key: string, args: readonly string[]): Promise<unknown> {
+    const name = this.#prefix + key
+    return runOn({ send: command => this.#route.send(name, command) }, script, [name], args)
+  }
+
+  /** The arguments of a script that stores a value. */
+  #valueArgs(value: Fill): string[] {
+    const [before, after] = valueAroundTimes(this.#clock.token(), value)
+    return [before, after, String(value.freshMs), String(value.freshMs + value.staleMs)]
+  }
+
+  /** The arguments by which a script broadcasts that a key was invalidated. */
+  #invalidation(key: string): string[] {
+    return [this.#channel, INVALIDATED + key]
+  }
+}
+
+/** Cannot be a register's key: names of keyspaces have no `@`. */
+const generationKey = (keyspace: string): string => `@generation:${keyspace}`
+
+async function load(connection: Connection, script: Script): Promise<void> {
+  try {
+    script.sha = String(await connection.send(['SCRIPT', 'LOAD', script.source]))
+  } catch (error) {
+    // Without leave to load it is sent as a whole each time.
+    if (errorCode(error) === '') throw error
+  }
+}
+
+/** Runs a script by its name, or as a whole where the server does not know it: after a restart, or SCRIPT FLUSH. */
+async function runOn(
+  way: Pick<Connection, 'send'>,
+  script: Script,
+  keys: readonly string[],
+  args: readonly string[],
+): Promise<unknown> {
+  const count = String(keys.length)
+  if (script.sha !== undefined) {
+    try {
+      return await way.send(['EVALSHA', script.sha, count, ...keys, ...args])
+    } catch (error) {
+      if (errorCode(error) !== 'NOSCRIPT') throw error
+    }
+  }
+  return way.send(['EVAL', script.source, count, ...keys, ...args])
+}
+
+/** How a register is compared with what was seen of it. */
+function comparison(seen: Expected): string[] {
+  if ('prefix' in seen) return ['prefix', seen.prefix]
+  // Bytes that are no UTF-8 were seen as replacement characters, and can only be compared by what they are not.
+  const lossy =
+    seen.exactly === NOT_A_STRING || (seen.exactly.includes('\ufffd') && !/^[VLW]/.test(seen.exactly))
+  return lossy ? ['unreadable', ''] : ['exactly', seen.exactly]
+}
+
+function released(reply: unknown): ReleaseReply {
+  const [held, stored] = reply as [number, number]
+  return { held: Number(held) === 1, stored: Number(stored) === 1 }
+}

@@ -1,0 +1,52 @@
+import type { Address } from './driver.ts'
+import type { Examination } from './examine.ts'
+import type { Link } from './link.ts'
+
+/** A server that owns keys, and the way to it. */
+export interface Primary {
+  readonly address: string
+  /** The node's name in its Cluster. */
+  readonly id: string | undefined
+  /** For the driver; `undefined` where it knows the way by itself. */
+  readonly at: Address | undefined
+  readonly link: Link<Examination>
+  /** A key that it owns, under the store's prefix. */
+  readonly probeKey: string
+}
+
+/** The ways to all primaries, and which of them a key is at. One server is the simplest of routes. */
+export interface Route {
+  /** Sends a command to the primary of its key. */
+  send(key: string, args: readonly string[]): Promise<unknown>
+  /** Runs `sending` so that what it sends leaves in one piece per primary. */
+  together<T>(sending: () => T): T
+  /** All primaries; rejects if they cannot be found out. */
+  primaries(): Promise<readonly Primary[]>
+  /**
+   * Compares what a primary says of its Cluster with what is known here: who owns what, and that nothing is being
+   * moved to a primary unknown here. A single server has nothing to say.
+   *
+   * @returns what differs, or `undefined`.
+   */
+  disagreement(primary: Primary): Promise<string | undefined>
+  /** Finds out the primaries anew, in the background. */
+  refresh(): void
+  /** Names everything that decides where a key is. */
+  topology(): string
+  close(): void
+}
+
+/** The route to a single server, or to the primary that Sentinel names. */
+export function singleRoute(primary: Primary): Route {
+  const { link } = primary
+  const primaries = [primary]
+  return {
+    send: (_key, args) => link.send(args),
+    together: sending => link.together(sending),
+    primaries: async () => primaries,
+    disagreement: async () => undefined,
+    refresh() {},
+    topology: () => 'single',
+    close: () => link.close(),
+  }
+}

@@ -1,0 +1,248 @@
+/**
+ * The operations that one native command cannot do, as scripts: each runs alone on its server, so what it reads and
+ * what it changes belong together. Times are the server's own.
+ *
+ * - PUBLISH is a script's first call: a channel that the user may not use then fails before anything has changed. On a
+ *   Cluster it goes to a channel that has the name of the node that runs the script: a Cluster passes messages on to all
+ *   its nodes, unordered and without a promise, and only who listens to that very node is to hear it.
+ * - Scripts that only remove, or must not fail when memory is full, declare `allow-oom`. Those that store a value do
+ *   not: the server refuses them, and the value is not kept.
+ * - None declares `no-writes`: a replica, a server that has lost its disk or too many replicas refuses even the
+ *   heartbeat, which is how an unusable primary is found out.
+ *
+ * @see https://redis.io/docs/latest/develop/programmability/eval-intro/ script flags, since Redis 7.0
+ */
+
+/** One script, and what the servers call it once it has been loaded. */
+export interface Script {
+  readonly source: string
+  /** SHA-1 of the source in hexadecimal; `undefined` until a server has said it. */
+  sha: string | undefined
+}
+
+const ANYWAY = '#!lua flags=allow-oom\n'
+const WITH_ROOM = '#!lua\n'
+
+const TIME = `
+local function nowMs()
+  local time = redis.call('TIME')
+  return time[1] * 1000 + math.floor(time[2] / 1000)
+end
+local function stamp(ms) return string.format('%013.0f', ms) end
+`
+
+/**
+ * `guardOf`: the writers of the guard under a key and whether it is dirty; nothing for whatever else is there, be it
+ * a malformed guard or another type. As strict as `parseRegister`.
+ */
+const GUARD = `
+local function guardOf(key)
+  local text = redis.pcall('GET', key)
+  if type(text) ~= 'string' or not string.find(text, '^W[01]') then return nil end
+  if #text < 31 or (#text - 2) % 29 ~= 0 then return nil end
+  local writers = {}
+  for at = 3, #text, 29 do
+    local deadline = string.sub(text, at + 16, at + 28)
+    if string.find(deadline, '%D') then return nil end
+    writers[#writers + 1] = { token = string.sub(text, at, at + 15), deadline = tonumber(deadline) }
+  end
+  return writers, string.sub(text, 2, 2) == '1'
+end
+`
+
+const PUBLISH = `redis.call('PUBLISH', ARGV[1], ARGV[2])\n`
+const PUBLISH_BY_NODE = `redis.call('PUBLISH', ARGV[1] .. ':' .. redis.call('CLUSTER', 'MYID'), ARGV[2])\n`
+
+/** The channel that a script run by a node of a Cluster publishes to. */
+export const channelOf = (channel: string, nodeId: string): string => `${channel}:${nodeId}`
+
+const source = (...parts: string[]): string => parts.join('')
+
+/** KEYS: register. ARGV: channel, message, token, guardMs, '1' for a renewal. Says what the guard found. */
+const guard = source(
+  ANYWAY,
+  TIME,
+  GUARD,
+  PUBLISH,
+  `
+local writers, dirty = guardOf(KEYS[1])
+local own = nowMs() + ARGV[4]
+local latest, text, found = own, '', false
+for _, writer in ipairs(writers or {}) do
+  if writer.token == ARGV[3] then found = true
+  else
+    text = text .. writer.token .. stamp(writer.deadline)
+    latest = math.max(latest, writer.deadline)
+  end
+end
+local renewal = ARGV[5] == '1'
+-- Anybody else there, now or while this writer's token was missing: nothing may be written through any more.
+dirty = dirty or (writers and not found) or (renewal and not found)
+redis.call('SET', KEYS[1], (dirty and 'W1' or 'W0') .. text .. ARGV[3] .. stamp(own), 'PXAT', stamp(latest))
+return found and 'renewed' or (renewal and 'rejoined' or 'new')
+`,
+)
+
+const RELEASE = `
+local writers, dirty = guardOf(KEYS[1])
+if not writers then
+  redis.call('DEL', KEYS[1])
+  return { 0, 0 }
+end
+local now = nowMs()
+local held, latest, left = 0, 0, ''
+for _, writer in ipairs(writers) do
+  -- Being in the guard is what counts, not the deadline: as long as the register stood, nobody could fill.
+  if writer.token == ARGV[3] then held = 1
+  elseif writer.deadline > now then
+    left = left .. writer.token .. stamp(writer.deadline)
+    latest = math.max(latest, writer.deadline)
+  end
+end
+if left ~= '' then
+  redis.call('SET', KEYS[1], 'W1' .. left, 'PXAT', stamp(latest))
+  return { held, 0 }
+end
+if ARGV[4] and held == 1 and not dirty then
+  redis.call('SET', KEYS[1], ARGV[4] .. stamp(now) .. stamp(now + ARGV[6]) .. ARGV[5], 'PX', ARGV[7])
+  return { 1, 1 }
+end
+redis.call('DEL', KEYS[1])
+return { held, 0 }
+`
+
+/** KEYS: register. ARGV: channel, message, token. Says whether the token was there. */
+const release = source(ANYWAY, TIME, GUARD, PUBLISH, RELEASE)
+
+/** As `release`, and ARGV goes on: value up to its times, value from there on, freshMs, life in ms. */
+const releaseThrough = source(WITH_ROOM, TIME, GUARD, PUBLISH, RELEASE)
+
+/** KEYS: register. ARGV: channel, message. */
+const invalidate = source(
+  ANYWAY,
+  GUARD,
+  PUBLISH,
+  `
+if guardOf(KEYS[1]) then redis.call('SETRANGE', KEYS[1], 1, '1') else redis.call('DEL', KEYS[1]) end
+`,
+)
+
+/** What a register of another type than a string is read as: something that no version has written. */
+export const NOT_A_STRING = '?not a string'
+
+/**
+ * KEYS: registers. ARGV: life in ms, then a lease for each. The native command for each of them, in one: that costs the
+ * server as much and the client half.
+ */
+const leaseMany = source(
+  WITH_ROOM,
+  `
+local replies = {}
+for i, key in ipairs(KEYS) do
+  local reply = redis.pcall('SET', key, ARGV[i + 1], 'NX', 'GET', 'PX', ARGV[1])
+  if type(reply) == 'table' then reply = '${NOT_A_STRING}' end
+  replies[i] = reply
+end
+return replies
+`,
+)
+
+/** KEYS: register. ARGV: prefix, value up to its times, value from there on, freshMs, life in ms. */
+const fill = source(
+  WITH_ROOM,
+  TIME,
+  `
+if redis.pcall('GETRANGE', KEYS[1], 0, #ARGV[1] - 1) ~= ARGV[1] then return 0 end
+local now = nowMs()
+redis.call('SET', KEYS[1], ARGV[2] .. stamp(now) .. stamp(now + ARGV[4]) .. ARGV[3], 'PX', ARGV[5])
+return 1
+`,
+)
+
+/**
+ * KEYS: register. ARGV: how it is compared, with what; for a swap also the lease and its life in ms.
+ *
+ * `unreadable` stands for anything that begins like no register, or is of another type: bytes that are not UTF-8
+ * cannot be compared with what a client has made of them.
+ */
+const replace = source(
+  ANYWAY,
+  `
+local function stands(key, how, seen)
+  if how == 'prefix' then return redis.pcall('GETRANGE', key, 0, #seen - 1) == seen end
+  local text = redis.pcall('GET', key)
+  if how == 'exactly' then return text == seen end
+  return type(text) == 'table' or (text and not string.find(text, '^[VLW]'))
+end
+if not stands(KEYS[1], ARGV[1], ARGV[2]) then return 0 end
+if ARGV[3] then redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[4]) else redis.call('DEL', KEYS[1]) end
+return 1
+`,
+)
+
+/** KEYS: register. ARGV: nonce, token, claimMs. In place, so that the value keeps its life. */
+const claim = source(
+  ANYWAY,
+  TIME,
+  `
+local head = redis.pcall('GETRANGE', KEYS[1], 0, 45)
+if type(head) ~= 'string' or string.sub(head, 1, 17) ~= 'V' .. ARGV[1] then return 0 end
+local own = string.sub(head, 18, 33) == ARGV[2]
+if ARGV[3] == '0' then
+  if own then redis.call('SETRANGE', KEYS[1], 17, string.rep('-', 29)) end
+  return own and 1 or 0
+end
+local now = nowMs()
+if not own and (tonumber(string.sub(head, 34, 46)) or 0) > now then return 0 end
+redis.call('SETRANGE', KEYS[1], 17, ARGV[2] .. stamp(now + ARGV[3]))
+return 1
+`,
+)
+
+/** KEYS: generation. ARGV: candidate. For when the native command is refused, or what is there is no generation. */
+const generation = source(
+  ANYWAY,
+  `
+local standing = redis.pcall('GET', KEYS[1])
+if type(standing) == 'string' and #standing == #ARGV[1] then return standing end
+redis.call('SET', KEYS[1], ARGV[1])
+return ARGV[1]
+`,
+)
+
+/** KEYS: generation. ARGV: channel, message, new generation. */
+const invalidateKeyspace = source(ANYWAY, PUBLISH, `redis.call('SET', KEYS[1], ARGV[3])\n`)
+
+/** KEYS: any of the primary's own. ARGV: channel, message; with an empty message nothing is published. */
+const heartbeat = source(
+  ANYWAY,
+  TIME,
+  `
+if ARGV[2] ~= '' then redis.call('PUBLISH', ARGV[1], ARGV[2]) end
+return nowMs()
+`,
+)
+
+/** The scripts of one store, not loaded yet: each store keeps the names that its own servers gave them. */
+export function loadableScripts(onCluster: boolean) {
+  const loadable = (text: string): Script => ({
+    source: onCluster ? text.replace(PUBLISH, PUBLISH_BY_NODE) : text,
+    sha: undefined,
+  })
+  return {
+    guard: loadable(guard),
+    release: loadable(release),
+    releaseThrough: loadable(releaseThrough),
+    invalidate: loadable(invalidate),
+    leaseMany: loadable(leaseMany),
+    fill: loadable(fill),
+    replace: loadable(replace),
+    claim: loadable(claim),
+    generation: loadable(generation),
+    invalidateKeyspace: loadable(invalidateKeyspace),
+    heartbeat: loadable(heartbeat),
+  }
+}
+
+/** The scripts of one store. */
+export type Scripts = ReturnType<typeof loadableScripts>

@@ -1,0 +1,229 @@
+import { afterEach, beforeEach, describe, expect, it } from 'vitest'
+import {
+  type Cache,
+  type CacheEvent,
+  type CacheOptions,
+  type ChangeFeed,
+  createCache,
+  embeddedShared,
+  type Key,
+  type Keyspace,
+} from '../../src/index.ts'
+import { StatsFold } from '../../src/stats.ts'
+import { type FaultySharedStore, faultySharedStore, SimulatedClock } from '../../src/testing/index.ts'
+import { FakeFeed } from './fake-feed.ts'
+
+describe('a cache with a change feed', () => {
+  let clock: SimulatedClock
+  let table: Map<number, string>
+  let feed: FakeFeed
+  let link: FaultySharedStore
+  let events: CacheEvent[]
+  let caches: Cache[]
+
+  beforeEach(() => {
+    clock = new SimulatedClock()
+    table = new Map([
+      [1, 'Fireball'],
+      [2, 'Ice Shard'],
+    ])
+    feed = new FakeFeed(clock, { spell: { keys: row => [`spell:${row.id}` as Key] } })
+    link = faultySharedStore(embeddedShared({ clock }), { clock })
+    events = []
+    caches = []
+  })
+  afterEach(async () => {
+    const closing = Promise.all(caches.map(cache => cache.close()))
+    await clock.advance(20_000)
+    await closing
+    expect(clock.pendingTimers, clock.describeTimers()).toBe(0)
+    expect(feed.living).toEqual([])
+  })
+
+  /** A cache that has proven its stream and opened its feed. */
+  async function start(
+    options: CacheOptions = {},
+  ): Promise<{ cache: Cache; spells: Keyspace<number, string> }> {
+    const cache = createCache({
+      clock,
+      shared: link,
+      local: { maxEntries: 100 },
+      feed,
+      onEvent: event => events.push(event),
+      ...options,
+    })
+    caches.push(cache)
+    const spells = cache.keyspace<number, string>('spell', { load: id => table.get(id) })
+    await clock.advance(1_000)
+    events.length = 0
+    return { cache, spells }
+  }
+
+  /** A stranger changes a row. */
+  function change(id: number, name: string): void {
+    table.set(id, name)
+    feed.commit('spell', [{ id: String(id) }])
+  }
+
+  it('invalidates in every level what a stranger has changed', async () => {
+    const { spells } = await start()
+    expect(await spells.get(1)).toBe('Fireball')
+    change(1, 'Meteor')
+    expect(await spells.get(1), 'not polled yet').toBe('Fireball')
+    await clock.advance(250)
+    expect(await spells.get(1)).toBe('Meteor')
+    expect(events).toContainEqual({ type: 'feed-batch', changes: 1, applied: 1, lagMs: 250 })
+    expect(events).toContainEqual({
+      type: 'invalidation',
+      keyspace: 'spell',
+      key: 'spell:1',
+      outcome: 'applied',
+      stored: false,
+    })
+  })
+
+  it('and without one keeps it until it expires', async () => {
+    const cache = createCache({ clock, shared: link, local: { maxEntries: 100 } })
+    caches.push(cache)
+    const spells = cache.keyspace<number, string>('spell', { load: id => table.get(id), ttlJitter: 0 })
+    await clock.advance(1_000)
+    expect(await spells.get(1)).toBe('Fireball')
+    change(1, 'Meteor')
+    await clock.advance(599_000)
+    expect(await spells.get(1)).toBe('Fireball')
+    await clock.advance(1_000)
+    expect(await spells.get(1)).toBe('Meteor')
+  })
+
+  it('looks at it at once after a write, also one of several keys, and one whose commit is in doubt', async () => {
+    const { cache, spells } = await start()
+    const commit = async () => change(1, 'Meteor')
+    await spells.write(1, commit)
+    await clock.advance(25)
+    expect(feed.outbox).toEqual([])
+    await cache.write([spells.key(1)], commit)
+    await clock.advance(25)
+    expect(feed.outbox).toEqual([])
+    const lost = new Error('connection lost')
+    const write = spells.write(1, async () => {
+      await commit()
+      throw lost
+    })
+    await expect(write).rejects.toBe(lost)
+    await clock.advance(25)
+    expect(feed.outbox).toEqual([])
+  })
+
+  it('keeps what the store does not confirm in the feed, not in the queue, and tries at once when it is back', async () => {
+    const { cache, spells } = await start()
+    await spells.get(1)
+    link.fail()
+    change(1, 'Meteor')
+    await clock.advance(30_000)
+    expect(feed.outbox).toHaveLength(1)
+    expect(cache.stats().now.queuedInvalidations).toBe(0)
+    expect(cache.stats().feed).toMatchObject({ open: true, applied: 0 })
+    expect(cache.stats().feed.retained).toBeGreaterThan(5)
+    link.restore()
+    // The probe finds it within a second, and the relay does not wait for its own interval.
+    await clock.advance(1_100)
+    expect(feed.outbox).toEqual([])
+    expect(await spells.get(1)).toBe('Meteor')
+    expect(cache.stats().feed.lagMs).toBeGreaterThan(30_000)
+  })
+
+  it('hung while it is told of a change keeps it, and tries again', async () => {
+    const { spells } = await start()
+    await spells.get(1)
+    link.hang('invalidate')
+    change(1, 'Meteor')
+    await clock.advance(1_000)
+    expect(feed.outbox).toHaveLength(1)
+    link.restore()
+    await clock.advance(2_000)
+    expect(feed.outbox).toEqual([])
+    expect(await spells.get(1)).toBe('Meteor')
+  })
+
+  it('whose answer is lost counts the change as not applied, and applies it again', async () => {
+    await start()
+    link.loseReplies('invalidate')
+    change(1, 'Meteor')
+    await clock.advance(250)
+    expect(feed.outbox).toHaveLength(1)
+    link.restore()
+    await clock.advance(2_000)
+    expect(feed.outbox).toEqual([])
+    expect(link.calls.invalidate).toBeGreaterThan(1)
+  })
+
+  it('compares identities when the broadcast stream was interrupted', async () => {
+    await start()
+    const before = link.calls.identity
+    link.interrupt('reconnected')
+    await clock.advance(10)
+    expect(link.calls.identity).toBe(before + 1)
+  })
+
+  it('gives a keyspace that is defined later a new generation, because nothing is known of it', async () => {
+    const { cache } = await start()
+    cache.keyspace('late', { load: () => 1 })
+    await clock.advance(10)
+    expect(events).toContainEqual({ type: 'keyspace-invalidation', keyspace: 'late', outcome: 'applied' })
+    expect([...feed.memory.keys()]).toEqual(['spell', 'late'])
+  })
+
+  it('with a store of its own asks for every change, and after each new session trusts nothing', async () => {
+    const { spells } = await start({ shared: embeddedShared({ clock }) })
+    await start({ shared: embeddedShared({ clock }) })
+    expect(await spells.get(1)).toBe('Fireball')
+    table.set(1, 'Meteor')
+    feed.sessions[0]!.end()
+    await clock.advance(200)
+    expect(await spells.get(1)).toBe('Meteor')
+    change(1, 'Comet')
+    await clock.advance(250)
+    expect(await spells.get(1)).toBe('Comet')
+    expect(feed.outbox, 'others need it too').toHaveLength(1)
+  })
+
+  it('counts what the feed has done', async () => {
+    const { cache } = await start()
+    change(1, 'Meteor')
+    change(2, 'Comet')
+    await clock.advance(250)
+    feed.away = new Error('refused')
+    feed.sessions[0]!.end()
+    await clock.advance(1_000)
+    expect(cache.stats().feed).toEqual({
+      open: false,
+      losses: 2,
+      applied: 2,
+      retained: 0,
+      lagMs: 250,
+      maxLagMs: 250,
+      distrusted: 1,
+      warnings: 0,
+    })
+    const fold = new StatsFold()
+    for (const event of events) fold.fold(event)
+    expect(fold.snapshot().feed).toMatchObject({ losses: 2, applied: 2, lagMs: 250 })
+  })
+
+  it('close ends its session, and leaves nothing running', async () => {
+    const { cache } = await start()
+    const closing = cache.close()
+    await clock.advance(100)
+    await closing
+    expect(feed.living).toEqual([])
+    feed.commit('spell', [{ id: '1' }])
+    await clock.advance(10_000)
+    expect(feed.outbox).toHaveLength(1)
+  })
+
+  it.each([{}, 'postgres', null, () => {}])('refuses %s as a feed', given => {
+    expect(() => createCache({ feed: given as unknown as ChangeFeed })).toThrow(
+      /expected feed to be a change feed/,
+    )
+  })
+})

@@ -1,0 +1,432 @@
+/**
+ * What a load may put into the shared store and into L1: only what its lease, its claim and its generation still
+ * allow when it comes back.
+ */
+import { all, got, L1, type Protection, STRONG, Stage, unless } from './stage.ts'
+
+const LEASE_CHECK = [
+  'memory/embedded-shared.ts',
+  'return this.#holds(key, { prefix }, timeMs) && this.#store(key, value, timeMs)',
+  'return this.#store(key, value, timeMs)',
+] as const
+
+const REFRESHING = { ttlMs: 1_000, staleMs: 60_000 } as const
+const FALLING_BACK = { ttlMs: 1_000, staleIfErrorMs: 60_000 } as const
+
+export const fills: readonly Protection[] = [
+  {
+    name: 'get does not store what a write in another process has overtaken',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const { origin } = stage
+      const [reader, writer] = [await stage.process(), await stage.process()]
+      // The message about the write comes late: only the lease is left to refuse the fill.
+      reader.link.holdStream()
+      const query = origin.stopNextLoad()
+      const reading = reader.spells.get(4)
+      await query.reached
+      await stage.now(writer.spells.write(4, () => origin.commit(2)))
+      query.open()
+      await stage.now(reading)
+      return got('a strong read after the write', await stage.now(writer.spells.get(4, STRONG)), 2)
+    },
+    controls: [
+      {
+        without: 'the lease check at the fill',
+        patches: [LEASE_CHECK],
+        reports: 'a strong read after the write got v1, not v2',
+      },
+    ],
+  },
+  {
+    name: 'get does not store what a write in the same process has overtaken',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const { origin } = stage
+      const { spells } = stage.embedded()
+      const query = origin.stopNextLoad()
+      const reading = spells.get(4)
+      await query.reached
+      await stage.now(spells.write(4, () => origin.commit(2)))
+      query.open()
+      await stage.now(reading)
+      return got('a strong read after the write', await stage.now(spells.get(4, STRONG)), 2)
+    },
+    controls: [
+      {
+        without: 'the lease check at the fill, and dooming before it',
+        patches: [LEASE_CHECK, ['read.ts', 'if (!flight.doomed && !queue', 'if (!queue']],
+        reports: 'a strong read after the write got v1, not v2',
+      },
+    ],
+  },
+  {
+    name: 'get does not store what an invalidation has overtaken',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const { origin } = stage
+      const [reader, other] = [await stage.process(), await stage.process()]
+      reader.link.holdStream()
+      const query = origin.stopNextLoad()
+      const reading = reader.spells.get(4)
+      await query.reached
+      origin.commit(2) // by another program
+      await stage.now(other.spells.invalidate(4))
+      query.open()
+      await stage.now(reading)
+      return got('a strong read after invalidate', await stage.now(other.spells.get(4, STRONG)), 2)
+    },
+    controls: [
+      {
+        without: 'the lease check at the fill',
+        patches: [LEASE_CHECK],
+        reports: 'a strong read after invalidate got v1, not v2',
+      },
+      {
+        without: 'the removal of leases by invalidations',
+        patches: [
+          [
+            'memory/embedded-shared.ts',
+            'if (guard === undefined) this.#registers.delete(key)\n    else',
+            "if (guard === undefined && !this.inspect(key)?.startsWith('L')) this.#registers.delete(key)\n    else if (guard)",
+          ],
+        ],
+        reports: 'a strong read after invalidate got v1, not v2',
+      },
+    ],
+  },
+  {
+    name: 'getMany fences each key of a batch for itself',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const { origin } = stage
+      const [reader, writer] = [await stage.process(), await stage.process()]
+      reader.link.holdStream()
+      const query = origin.stopNextLoad()
+      const reading = reader.spells.getMany([4, 5])
+      await query.reached
+      await stage.now(writer.spells.write(4, () => origin.commit(2)))
+      query.open()
+      await stage.now(reading)
+      const { from } = (await stage.now(writer.spells.read(5))) as { from: string }
+      return all(
+        got('a strong read after the write', await stage.now(writer.spells.get(4, STRONG)), 2),
+        unless(from !== 'shared', 'the key that nobody wrote was not stored'),
+      )
+    },
+    controls: [
+      {
+        without: 'the lease check at the fill',
+        patches: [LEASE_CHECK],
+        reports: 'a strong read after the write got v1, not v2',
+      },
+    ],
+  },
+  {
+    name: 'get begins its load only when it has the lease',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const { origin } = stage
+      const [reader, writer] = [await stage.process(), await stage.process()]
+      reader.link.holdStream()
+      reader.link.delay(80, 'lease') // granted after 40 ms
+      const reading = reader.spells.get(4)
+      await stage.within(10, reading)
+      await stage.now(writer.spells.write(4, () => origin.commit(2)))
+      await stage.within(100, reading)
+      return got('a strong read after the write', await stage.now(writer.spells.get(4, STRONG)), 2)
+    },
+    controls: [
+      {
+        without: 'waiting for the lease: the load begins beside the question',
+        patches: [
+          [
+            'read.ts',
+            'const asked = await ask(space, flight, strong, first)',
+            'Object.assign(flight, { early: loadOne(space, id, flight.key, flight.abort) })\n    const asked = await ask(space, flight, strong, first)',
+          ],
+          ['read.ts', 'context => loadOne(space, id, flight.key, context)', '() => (flight as any).early'],
+        ],
+        reports: 'a strong read after the write got v1, not v2',
+      },
+    ],
+  },
+  {
+    name: 'getMany begins its load only when it has the last lease',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const { origin } = stage
+      const newer = { spells: { shape: 2 } }
+      const [reader, writer] = [await stage.process(newer), await stage.process(newer)]
+      await stage.now((await stage.process()).spells.get(4)) // stores a value of an older shape
+      reader.link.holdStream()
+      reader.link.delay(80, 'swap') // spell 5 is leased at once, and spell 4 when its old value has been replaced
+      const reading = reader.spells.getMany([4, 5])
+      await stage.within(10, reading)
+      await stage.now(writer.spells.write(4, () => origin.commit(2)))
+      await stage.within(100, reading)
+      return got('a strong read after the write', await stage.now(writer.spells.get(4, STRONG)), 2)
+    },
+    controls: [
+      {
+        without: 'waiting for the last lease: the load begins with the first ones',
+        patches: [
+          [
+            'read-many.ts',
+            'const generation = await reading\n',
+            'const generation = await reading\n  Object.assign(space, { early: loadByKey(space, legs.map(({ id }) => id), legs[0]!.flight.abort) })\n',
+          ],
+          ['read-many.ts', 'context => loadByKey(space, ids, context)', '() => (space as any).early'],
+        ],
+        reports: 'a strong read after the write got v1, not v2',
+      },
+    ],
+  },
+  {
+    name: 'get does not store a refresh that a write has overtaken',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const { origin, clock } = stage
+      const reader = await stage.process({ spells: REFRESHING })
+      const writer = await stage.process({ spells: REFRESHING })
+      await stage.now(reader.spells.get(4))
+      await clock.advance(1_500)
+      reader.link.holdStream()
+      const query = origin.stopNextLoad()
+      await stage.now(reader.spells.get(4)) // stale, and begins a refresh
+      await query.reached
+      await stage.now(writer.spells.write(4, () => origin.commit(2)))
+      await stage.now(writer.spells.get(4)) // stores v2, with a nonce of its own
+      query.open()
+      await clock.drain()
+      return got('a strong read after the write', await stage.now(writer.spells.get(4, STRONG)), 2)
+    },
+    controls: [
+      {
+        without: 'the comparison of nonce and claim at the fill of a refresh',
+        patches: [['read.ts', 'prefix: claimPrefix(nonce, token),', "prefix: 'V',"]],
+        reports: 'a strong read after the write got v1, not v2',
+      },
+    ],
+  },
+  {
+    name: 'get does not store the load of an expired value that a write has overtaken',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const { origin, clock } = stage
+      const reader = await stage.process({ spells: FALLING_BACK })
+      const writer = await stage.process({ spells: FALLING_BACK })
+      await stage.now(reader.spells.get(4))
+      await clock.advance(1_500)
+      reader.link.holdStream()
+      const query = origin.stopNextLoad()
+      const reading = reader.spells.get(4)
+      await query.reached
+      await stage.now(writer.spells.write(4, () => origin.commit(2)))
+      await stage.now(writer.spells.get(4))
+      query.open()
+      await stage.now(reading)
+      return got('a strong read after the write', await stage.now(writer.spells.get(4, STRONG)), 2)
+    },
+    controls: [
+      {
+        without: 'the comparison of nonce and claim at the fill of an expired value',
+        patches: [['ask.ts', 'prefix: claimPrefix(nonce, token),', "prefix: 'V',"]],
+        reports: 'a strong read after the write got v1, not v2',
+      },
+    ],
+  },
+  {
+    name: 'get refreshes an expired value in one process of all',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const { origin, clock } = stage
+      const a = await stage.process({ spells: REFRESHING })
+      const b = await stage.process({ spells: REFRESHING })
+      await stage.now(a.spells.get(4))
+      await clock.advance(1_500)
+      // Both find the value unclaimed before the claim of either has arrived.
+      a.link.delay(40, 'claim')
+      b.link.delay(40, 'claim')
+      await stage.within(100, Promise.all([a.spells.get(4), b.spells.get(4)]))
+      return unless(origin.loads !== 2, `${origin.loads - 1} processes refreshed one value`)
+    },
+    controls: [
+      {
+        without: "the refusal of a claim while another's stands",
+        patches: [
+          [
+            'memory/embedded-shared.ts',
+            'if (!own && register.claimUntilMs > timeMs) return false',
+            'void own',
+          ],
+        ],
+        reports: '2 processes refreshed one value',
+      },
+    ],
+  },
+  {
+    name: 'get in two processes loads a cold key once',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const { origin } = stage
+      const [a, b] = [await stage.process(), await stage.process()]
+      const query = origin.stopNextLoad()
+      const first = a.spells.get(4)
+      await query.reached
+      const second = b.spells.get(4)
+      await stage.now(second)
+      query.open()
+      return all(
+        got('the reader with the lease', await stage.now(first), 1),
+        got('the reader without it', await stage.within(100, second), 1),
+        unless(origin.loads !== 1, `one cold key was loaded ${origin.loads} times`),
+      )
+    },
+    controls: [
+      {
+        without: "the wait for another process's load",
+        patches: [
+          [
+            'ask.ts',
+            "case 'lease':\n      return 'busy'",
+            "case 'lease':\n      return { kind: 'bypass', why: 'busy' }",
+          ],
+        ],
+        reports: 'one cold key was loaded 2 times',
+      },
+    ],
+  },
+  {
+    name: 'get stamps its fill with the generation of before its load',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const { origin } = stage
+      const [reader, other] = [await stage.process(), await stage.process()]
+      reader.link.holdStream()
+      const query = origin.stopNextLoad()
+      const reading = reader.spells.get(4)
+      await query.reached
+      // Changed by somebody else's program, so that nothing but the generation says so: no key is touched.
+      origin.commit(2)
+      await stage.now(other.spells.invalidateAll())
+      query.open()
+      await stage.now(reading)
+      return got('a strong read after invalidateAll', await stage.now(other.spells.get(4, STRONG)), 2)
+    },
+    controls: [
+      {
+        without: 'reading the generation before the load',
+        patches: [
+          [
+            'read.ts',
+            'fillOf(space, asked.generation, sealed.text, freshMs, costMs)',
+            'fillOf(space, String(await space.parts.stream.readGeneration(space.name)), sealed.text, freshMs, costMs)',
+          ],
+        ],
+        reports: 'a strong read after invalidateAll got v1, not v2',
+      },
+    ],
+  },
+  {
+    name: 'get keeps nothing of what it loads while a writer is at work',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const { origin, clock } = stage
+      const reader = await stage.process({ cache: { local: L1 } })
+      const writer = await stage.process()
+      await stage.now(reader.spells.get(4)) // learns the generation
+      void writer.spells.write(4, () => new Promise(() => {}))
+      await clock.advance(500)
+      const during = await stage.now(reader.spells.get(4))
+      origin.commit(2)
+      writer.link.cut() // dies between its commit and its release: no message will come
+      await clock.advance(11_000)
+      return all(
+        got('a read before the commit', during, 1),
+        got('a read after the guard of the dead writer', await stage.now(reader.spells.get(4)), 2),
+      )
+    },
+    controls: [
+      {
+        without: 'the rule that a guarded load is kept nowhere',
+        patches: [
+          [
+            'read.ts',
+            "if (asked.kind === 'bypass') return flight.resolve(",
+            "if (asked.kind === 'bypass') keep(space, flight, sealed.opened, space.generation.value!, originAnswer(asked.why, sealed.opened, 0, 0, 0, 1e9), { costMs, text: sealed.text })\n  if (asked.kind === 'bypass') return flight.resolve(",
+          ],
+        ],
+        reports: 'a read after the guard of the dead writer got v1, not v2',
+      },
+    ],
+  },
+  {
+    name: 'get keeps a loaded value in L1 only when the shared store has accepted it',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const { origin } = stage
+      const reader = await stage.process({ cache: { local: L1 } })
+      const writer = await stage.process()
+      reader.link.holdStream()
+      const query = origin.stopNextLoad()
+      const reading = reader.spells.get(4)
+      await query.reached
+      await stage.now(writer.spells.write(4, () => origin.commit(2)))
+      query.open()
+      await stage.now(reading)
+      return got('a default read after a refused fill', await stage.now(reader.spells.get(4)), 2)
+    },
+    controls: [
+      {
+        without: 'the rule that only accepted fills are kept',
+        patches: [
+          [
+            'read.ts',
+            'if (await fill(space, flight, asked, sealed, freshMs, costMs))\n    keep(',
+            'await fill(space, flight, asked, sealed, freshMs, costMs)\n    keep(',
+          ],
+        ],
+        reports: 'a default read after a refused fill got v1, not v2',
+      },
+    ],
+  },
+  {
+    name: 'get waits a bounded time for a lease whose reader has died',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const { origin } = stage
+      const [dead, reader] = [await stage.process(), await stage.process({ cache: { local: L1 } })]
+      const query = origin.stopNextLoad()
+      void dead.spells.get(4)
+      await query.reached
+      dead.link.cut()
+      const reading = reader.spells.read(4)
+      await stage.now(reading)
+      const answer = await stage.within(2_100, reading)
+      if (typeof answer === 'symbol') return 'a reader waited for a dead one beyond busyWaitMs'
+      return all(
+        got('the reader', answer.value, 1),
+        unless(answer.kept || reader.spells.peek(4) !== undefined, 'a load without a lease was kept'),
+      )
+    },
+    controls: [
+      {
+        without: 'the limit on waiting',
+        patches: [['ask.ts', 'if (mostMs <= 0) return false', '']],
+        reports: 'a reader waited for a dead one beyond busyWaitMs',
+      },
+      {
+        without: 'the rule that a load without a lease is kept nowhere',
+        patches: [
+          [
+            'read.ts',
+            "if (asked.kind === 'bypass') return flight.resolve(",
+            "if (asked.kind === 'bypass') keep(space, flight, sealed.opened, space.generation.value!, originAnswer(asked.why, sealed.opened, 0, 0, 0, 1e9), { costMs, text: sealed.text })\n  if (asked.kind === 'bypass') return flight.resolve(",
+          ],
+        ],
+        reports: 'a load without a lease was kept',
+      },
+    ],
+  },
+]

@@ -1,0 +1,312 @@
+/**
+ * Generations of keyspaces, shapes of two deploys over one store, and bytes that nobody can read.
+ */
+import { all, got, L1, type Protection, STRONG, Stage, unless } from './stage.ts'
+
+const OLD = { spells: { shape: 1 } } as const
+const NEW = { spells: { shape: 2 } } as const
+
+export const generations: readonly Protection[] = [
+  {
+    name: 'invalidateAll is not undone by an answer that was under way',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const { origin } = stage
+      const { spells, link } = await stage.process()
+      await stage.now((await stage.process()).spells.get(4)) // v1 is in the store
+      link.delay(80, 'generation') // read at 40 ms, heard at 80 ms
+      const reading = spells.get(4)
+      await stage.within(50, reading)
+      origin.commit(2)
+      await stage.now(spells.invalidateAll())
+      await stage.within(40, reading)
+      link.restore()
+      return got('a default read after invalidateAll', await stage.now(spells.get(4)), 2)
+    },
+    controls: [
+      {
+        without: 'forgetting a generation that was asked for before the invalidation',
+        patches: [
+          [
+            'shared/broadcast-stream.ts',
+            'if (copy !== undefined && copy.epoch === epoch)',
+            'if (copy !== undefined)',
+          ],
+        ],
+        reports: 'a default read after invalidateAll got v1, not v2',
+      },
+    ],
+  },
+  {
+    name: 'invalidateAll is not undone by a heartbeat that was under way',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const { origin } = stage
+      const { spells, link } = await stage.process()
+      await stage.now(spells.get(4)) // v1 is in the store, and the generation known
+      await stage.clock.advance(499)
+      link.delay(80, 'heartbeat') // sent at 500 ms, read at 540 ms, heard at 580 ms
+      await stage.clock.advance(50)
+      origin.commit(2)
+      await stage.now(spells.invalidateAll())
+      await stage.clock.advance(40)
+      return got('a default read after invalidateAll', await stage.now(spells.get(4)), 2)
+    },
+    controls: [
+      {
+        without: 'forgetting a generation that was asked for before the invalidation',
+        patches: [['shared/broadcast-stream.ts', 'if (copy.epoch === beat.epochs[i]) this', 'this']],
+        reports: 'a default read after invalidateAll got v1, not v2',
+      },
+    ],
+  },
+  {
+    name: 'invalidateAll hides what L1 holds',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const { origin } = stage
+      const [reader, other] = [await stage.process({ cache: { local: L1 } }), await stage.process()]
+      await stage.now(reader.spells.get(4))
+      origin.commit(2)
+      await stage.now(other.spells.invalidateAll())
+      await stage.now(reader.spells.get(5)) // learns the new generation
+      return got('a default read after invalidateAll', await stage.now(reader.spells.get(4)), 2)
+    },
+    controls: [
+      {
+        without: 'comparing the generation of what L1 holds',
+        patches: [['keyspace.ts', '|| entry.generation !== this.#space.generation.value', '']],
+        reports: 'a default read after invalidateAll got v1, not v2',
+      },
+    ],
+  },
+  {
+    name: 'get does not join a flight that invalidateAll has doomed',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const { origin } = stage
+      const { spells, link } = await stage.process()
+      link.holdStream() // its own message comes late
+      const query = origin.stopNextLoad()
+      const early = spells.get(4)
+      await query.reached
+      origin.commit(2)
+      await stage.now(spells.invalidateAll())
+      const late = spells.get(4)
+      await stage.now(late)
+      query.open()
+      await stage.now(early)
+      return got('a default read after invalidateAll', await stage.within(100, late), 2)
+    },
+    controls: [
+      {
+        without: "dooming the keyspace's flights",
+        patches: [['keyspace.ts', 'flights.doomAll(this.name)', 'void flights']],
+        reports: 'a default read after invalidateAll got v1, not v2',
+      },
+    ],
+  },
+  {
+    name: "get does not join a flight that another process's invalidateAll has doomed",
+    async scenario(library) {
+      const stage = new Stage(library)
+      const { origin } = stage
+      const [reader, other] = [await stage.process(), await stage.process()]
+      const query = origin.stopNextLoad()
+      const early = reader.spells.get(4)
+      await query.reached
+      origin.commit(2)
+      await stage.now(other.spells.invalidateAll())
+      const late = reader.spells.get(4)
+      await stage.now(late)
+      query.open()
+      await stage.now(early)
+      return got('a default read after the message', await stage.within(100, late), 2)
+    },
+    controls: [
+      {
+        without: "dooming the keyspace's flights",
+        patches: [['cache.ts', 'keyspace => flights.doomAll(keyspace)', '() => {}']],
+        reports: 'a default read after the message got v1, not v2',
+      },
+    ],
+  },
+  {
+    name: 'get finds nothing of an older generation',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const { origin } = stage
+      const { spells } = await stage.process()
+      await stage.now(spells.get(4))
+      origin.commit(2)
+      await stage.now(spells.invalidateAll())
+      return got('a read after invalidateAll', await stage.now(spells.get(4)), 2)
+    },
+    controls: [
+      {
+        without: 'comparing the generation of what the store holds',
+        patches: [
+          ['ask.ts', 'if (register.generation !== asking.generation) return', 'if (false as boolean) return'],
+        ],
+        reports: 'a read after invalidateAll got v1, not v2',
+      },
+    ],
+  },
+  {
+    name: 'get by strong readers asks for the generation',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const { origin } = stage
+      const [reader, other] = [await stage.process(), await stage.process()]
+      await stage.now(reader.spells.get(4))
+      reader.link.holdStream()
+      origin.commit(2)
+      await stage.now(other.spells.invalidateAll())
+      return got('a strong read after invalidateAll', await stage.now(reader.spells.get(4, STRONG)), 2)
+    },
+    controls: [
+      {
+        without: "the question: the stream's copy serves strong readers too",
+        patches: [['ask.ts', '!strong && stream.proven(beganAtMs)', 'stream.proven(beganAtMs)']],
+        reports: 'a strong read after invalidateAll got v1, not v2',
+      },
+    ],
+  },
+  {
+    name: 'get trusts the copy of a generation only while the stream is proven',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const { origin } = stage
+      const [reader, other] = [await stage.process(), await stage.process()]
+      await stage.now(reader.spells.get(4))
+      reader.link.muteStream()
+      origin.commit(2)
+      await stage.now(other.spells.invalidateAll())
+      await stage.clock.advance(2_600)
+      return got('a default read 2.6 s after invalidateAll', await stage.now(reader.spells.get(4)), 2)
+    },
+    controls: [
+      {
+        without: 'asking for a proof',
+        patches: [['ask.ts', '!strong && stream.proven(beganAtMs)', '!strong']],
+        reports: 'a default read 2.6 s after invalidateAll got v1, not v2',
+      },
+    ],
+  },
+  {
+    name: 'get never returns a value of an older shape',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const { origin } = stage
+      const [older, newer] = [await stage.process(OLD), await stage.process(NEW)]
+      await stage.now(older.spells.get(4))
+      const before = origin.loads
+      const answer = await stage.now(newer.spells.get(4))
+      return all(
+        got('the newer deploy', answer, 1),
+        unless(origin.loads === before, "the newer deploy was given the older one's value"),
+      )
+    },
+    controls: [
+      {
+        without: 'comparing the shape',
+        patches: [
+          ['ask.ts', 'if (register.shape < space.options.shape) return', 'if (false as boolean) return'],
+        ],
+        reports: "the newer deploy was given the older one's value",
+      },
+    ],
+  },
+  {
+    name: 'get leaves a value of a newer shape alone',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const { origin } = stage
+      const [older, newer] = [await stage.process(OLD), await stage.process(NEW)]
+      await stage.now(newer.spells.get(4))
+      const before = origin.loads
+      const answer = await stage.now(older.spells.get(4))
+      const ownLoads = origin.loads - before
+      await stage.now(newer.spells.get(4))
+      return all(
+        got('the older deploy', answer, 1),
+        unless(ownLoads !== 1, "the older deploy was given the newer one's value"),
+        unless(origin.loads !== before + 1, "the older deploy overwrote the newer one's value"),
+      )
+    },
+    controls: [
+      {
+        without: 'leaving a newer shape alone',
+        patches: [
+          [
+            'ask.ts',
+            "if (register.shape > space.options.shape) return { kind: 'bypass', why: 'shape' }",
+            "if (register.shape > space.options.shape) return swapForLease(space, asking, seen, 'shape')",
+          ],
+        ],
+        reports: "the older deploy overwrote the newer one's value",
+      },
+      {
+        without: 'comparing the shape',
+        patches: [
+          ['ask.ts', "if (register.shape > space.options.shape) return { kind: 'bypass', why: 'shape' }", ''],
+        ],
+        reports: "the older deploy was given the newer one's value",
+      },
+    ],
+  },
+  {
+    name: 'write invalidates the values of all shapes',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const { origin } = stage
+      const [older, newer] = [await stage.process(OLD), await stage.process(NEW)]
+      await stage.now(older.spells.get(4))
+      await stage.now(newer.spells.write(4, () => origin.commit(2)))
+      return got('a strong read by the other deploy', await stage.now(older.spells.get(4, STRONG)), 2)
+    },
+    controls: [
+      {
+        without: 'one key for all shapes',
+        patches: [['keyspace.ts', 'rememberingKeyOf(name)', 'rememberingKeyOf(name + resolved.shape)']],
+        reports: 'a strong read by the other deploy got v1, not v2',
+      },
+    ],
+  },
+  {
+    name: 'get replaces unreadable bytes only if they are still there',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const { origin, clock } = stage
+      const [reader, writer] = [await stage.process(), await stage.process()]
+      stage.plant('spell:4', 'what nobody can read')
+      reader.link.holdStream() // no message dooms its flight
+      reader.link.delay(80, 'swap') // applied after 40 ms
+      const query = origin.stopNextLoad()
+      const reading = reader.spells.get(4)
+      await clock.advance(10)
+      void writer.spells.write(4, () => new Promise(() => {})) // guards
+      await clock.advance(80)
+      await query.reached
+      origin.commit(2)
+      query.open()
+      await stage.now(reading)
+      writer.link.cut() // dies between its commit and its release
+      await clock.advance(11_000)
+      return got('a read after the guard of the dead writer', await stage.now(reader.spells.get(4)), 2)
+    },
+    controls: [
+      {
+        without: 'comparing before swapping',
+        patches: [
+          [
+            'memory/embedded-shared.ts',
+            'return this.#holds(key, seen, timeMs) && this.#registers.put(',
+            'void seen\n    return this.#registers.put(',
+          ],
+        ],
+        reports: 'a read after the guard of the dead writer got v1, not v2',
+      },
+    ],
+  },
+]

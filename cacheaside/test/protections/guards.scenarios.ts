@@ -1,0 +1,678 @@
+/**
+ * The guard of a write: what it keeps out, how long it stands, and when it is dirty, so that nothing is written
+ * through.
+ */
+
+import { guardText } from '../../src/shared/register.ts'
+import { gate } from '../../src/testing/index.ts'
+import {
+  all,
+  failure,
+  got,
+  type Process,
+  type Protection,
+  STRONG,
+  Stage,
+  unless,
+  type Verdict,
+} from './stage.ts'
+
+const THROUGH = { writeThrough: true } as const
+const NO_GUARD = [
+  'write.ts',
+  'await access.run(() => access.store.guard(key, token, options.guardMs, false))',
+  "('new' as const)",
+] as const
+
+/** A strong reader in another process, after everything is over. */
+const inTheEnd = async (stage: Stage, { spells }: Pick<Process, 'spells'>, right: number): Promise<Verdict> =>
+  got('a strong read in the end', await stage.now(spells.get(4, STRONG)), right)
+
+export const guards: readonly Protection[] = [
+  {
+    name: 'get by strong readers never goes back to v1 after somebody has seen v2',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const { origin } = stage
+      const [writer, reader, cutOff] = [await stage.process(), await stage.process(), await stage.process()]
+      cutOff.link.cut() // reads the origin
+      await stage.now(reader.spells.get(4)) // v1 is in the store
+      const committed = gate()
+      const writing = writer.spells.write(4, async () => {
+        origin.commit(2)
+        await committed.wait()
+      })
+      await stage.now(writing)
+      const seen = await stage.now(cutOff.spells.get(4))
+      const later = await stage.now(reader.spells.get(4, STRONG))
+      committed.open()
+      await stage.now(writing)
+      return all(got('somebody', seen, 2), got('a strong read after that', later, 2))
+    },
+    controls: [
+      { without: 'the guard', patches: [NO_GUARD], reports: 'a strong read after that got v1, not v2' },
+    ],
+  },
+  {
+    name: 'write that dies after its commit leaves nothing stale beyond guardMs',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const { origin, clock } = stage
+      const [writer, reader] = [await stage.process(), await stage.process()]
+      await stage.now(reader.spells.get(4))
+      void writer.spells.write(4, () => {
+        origin.commit(2)
+        return new Promise(() => {})
+      })
+      await clock.drain()
+      writer.link.cut()
+      await clock.advance(10_100)
+      return all(
+        await inTheEnd(stage, reader, 2),
+        unless(stage.guarded, 'the guard of a dead writer stood on'),
+      )
+    },
+    controls: [
+      { without: 'the guard', patches: [NO_GUARD], reports: 'a strong read in the end got v1, not v2' },
+    ],
+  },
+  {
+    name: 'write guards a key known only inside its transaction before it commits',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const { origin } = stage
+      const [writer, reader] = [await stage.process(), await stage.process()]
+      origin.version = undefined
+      await stage.now(reader.spells.get(4)) // the absence is in the store
+      let seen: unknown
+      const writing = writer.cache.write([], async ({ guard }) => {
+        await guard(writer.spells.key(4))
+        origin.commit(1)
+        seen = await reader.spells.get(4, STRONG)
+      })
+      await stage.now(writing)
+      return all(got('a strong read after the commit', seen, 1), await inTheEnd(stage, reader, 1))
+    },
+    controls: [
+      {
+        without: 'the guard',
+        patches: [NO_GUARD],
+        reports: 'a strong read after the commit got undefined, not v1',
+      },
+    ],
+  },
+  {
+    name: 'write ends no guard before it is there',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const writer = await stage.process()
+      writer.link.delay(80, 'guard') // put up after 40 ms, heard of after 80 ms
+      const writing = writer.cache.write([], ({ guard }) => {
+        void guard(writer.spells.key(4)) // somebody forgot to await it
+      })
+      await stage.within(200, writing)
+      return unless(stage.guarded, 'a guard stands for nobody')
+    },
+    controls: [
+      {
+        without: 'waiting for guards under way before the release',
+        patches: [['write.ts', 'await Promise.allSettled(this.#pending)', '']],
+        reports: 'a guard stands for nobody',
+      },
+    ],
+  },
+  {
+    name: 'write that dies gives way to one that lives, which moves only its own deadline',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const { clock } = stage
+      const [dead, living] = [await stage.process(), await stage.process()]
+      void dead.spells.write(4, () => new Promise(() => {}))
+      await clock.drain()
+      dead.link.cut() // its deadline is at 10 s
+      const committed = gate()
+      const writing = living.spells.write(4, () => committed.wait())
+      await stage.within(12_000, writing) // renewed all the time
+      const during = stage.guarded
+      committed.open()
+      await stage.now(writing)
+      return all(
+        unless(!during, 'a living writer was not guarded'),
+        unless(stage.guarded, 'the guard of a dead writer outlived its deadline'),
+      )
+    },
+    controls: [
+      {
+        without: 'a deadline per writer: a renewal moves them all',
+        patches: [
+          [
+            'memory/embedded-shared.ts',
+            '[...others, { token, deadlineMs: timeMs + guardMs }]',
+            '[...others, { token, deadlineMs: 0 }].map(holder => ({ ...holder, deadlineMs: timeMs + guardMs }))',
+          ],
+        ],
+        reports: 'the guard of a dead writer outlived its deadline',
+      },
+    ],
+  },
+  {
+    name: 'write is guarded until its own deadline, whoever joins it',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const { origin, clock } = stage
+      const writer = await stage.process({ cache: { guardMs: 30_000 } })
+      const [hasty, reader] = [await stage.process({ cache: { guardMs: 3_000 } }), await stage.process()]
+      const committing = gate()
+      void writer.spells.write(4, async () => {
+        await committing.wait()
+        origin.commit(2)
+        writer.link.cut() // dies
+        await new Promise(() => {})
+      })
+      await clock.drain()
+      void hasty.spells.write(4, () => new Promise(() => {}))
+      await clock.drain()
+      hasty.link.cut()
+      await clock.advance(5_000)
+      await stage.now(reader.spells.get(4))
+      committing.open()
+      await clock.advance(31_000)
+      return inTheEnd(stage, reader, 2)
+    },
+    controls: [
+      {
+        without: 'a life as long as the latest deadline',
+        patches: [
+          [
+            'memory/embedded-shared.ts',
+            'Math.max(...holders.map(holder => holder.deadlineMs))',
+            'holders.at(-1)!.deadlineMs',
+          ],
+        ],
+        reports: 'a strong read in the end got v1, not v2',
+      },
+    ],
+  },
+  {
+    name: 'write through stores the committed row',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const { origin } = stage
+      const [writer, reader] = [await stage.process(), await stage.process()]
+      await stage.now(writer.spells.write(4, () => origin.commit(2), THROUGH))
+      const answer = await stage.now(reader.spells.get(4))
+      return all(got('a read', answer, 2), unless(origin.loads > 0, 'the committed row had to be loaded'))
+    },
+    controls: [
+      {
+        without: 'the write-through',
+        patches: [
+          [
+            'memory/embedded-shared.ts',
+            'const stored = through !== undefined &&',
+            'const stored = (false as boolean) && through !== undefined &&',
+          ],
+        ],
+        reports: 'the committed row had to be loaded',
+      },
+    ],
+  },
+  {
+    name: 'write through stores nothing where another writer has joined and died',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const { origin, clock } = stage
+      const [a, b] = [await stage.process(), await stage.process()]
+      const commitOfA = gate()
+      void a.spells.write(4, async () => {
+        await commitOfA.wait()
+        origin.commit(3)
+        a.link.cut() // dies
+        await new Promise(() => {})
+      })
+      await clock.drain()
+      const endOfB = gate()
+      const writing = b.spells.write(
+        4,
+        async () => {
+          const row = origin.commit(2)
+          await endOfB.wait()
+          return row
+        },
+        THROUGH,
+      )
+      await stage.now(writing)
+      commitOfA.open()
+      await clock.advance(14_000) // the deadline of A passes, B is renewed
+      endOfB.open()
+      await stage.now(writing)
+      return inTheEnd(stage, b, 3)
+    },
+    controls: [
+      {
+        without: 'dirty: a second writer joins',
+        patches: [
+          [
+            'memory/embedded-shared.ts',
+            'standing?.dirty === true || joins || (renewal && !found)',
+            'standing?.dirty === true || (joins && false) || (renewal && !found)',
+          ],
+        ],
+        reports: 'a strong read in the end got v2, not v3',
+      },
+    ],
+  },
+  {
+    name: 'write through stores nothing where a guard stood whose deadline had passed',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const { origin, clock } = stage
+      const writer = await stage.process()
+      // Whose guard it is has committed late, or is about to.
+      const dead = { token: 'D'.repeat(16), deadlineMs: clock.epochMs() - 1 }
+      stage.plant('spell:4', guardText(false, [dead]), 1_000)
+      const committed = gate()
+      const writing = writer.spells.write(
+        4,
+        async () => {
+          const row = origin.commit(2)
+          await committed.wait()
+          return row
+        },
+        THROUGH,
+      )
+      await stage.now(writing)
+      origin.commit(3)
+      committed.open()
+      await stage.now(writing)
+      return inTheEnd(stage, writer, 3)
+    },
+    controls: [
+      {
+        without: 'dirty: passed tokens count as well',
+        patches: [
+          [
+            'memory/embedded-shared.ts',
+            'const joins = standing !== undefined && !found',
+            'const joins = !found && others.some(holder => holder.deadlineMs > timeMs)',
+          ],
+        ],
+        reports: 'a strong read in the end got v2, not v3',
+      },
+    ],
+  },
+  {
+    name: 'write through stores nothing where its guard was lost and put up again',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const { origin, clock } = stage
+      const [a, b] = [await stage.process(), await stage.process()]
+      const endOfA = gate()
+      const writing = a.spells.write(
+        4,
+        async () => {
+          const row = origin.commit(2)
+          await endOfA.wait()
+          return row
+        },
+        THROUGH,
+      )
+      await stage.now(writing)
+      a.link.hang('guard') // its renewals are stuck, and its guard expires
+      await stage.within(10_500, writing)
+      await stage.now(b.spells.write(4, () => origin.commit(3)))
+      a.link.loseReplies('guard')
+      await clock.advance(3_000) // a renewal puts it up again, and A does not hear of it
+      const again = stage.guarded
+      endOfA.open()
+      const result = await stage.now(writing)
+      if (typeof result === 'symbol') return 'the write waited on'
+      return all(
+        unless(!again, 'the guard was not put up again'),
+        await inTheEnd(stage, b, 3),
+        unless(result.fenced, 'a write whose guard was lost was called fenced'),
+      )
+    },
+    controls: [
+      {
+        without: 'dirty: a token found missing joins anew; and without the writer knowing it',
+        patches: [
+          ['memory/embedded-shared.ts', '|| (renewal && !found)', ''],
+          ['write.ts', "if (reply !== 'renewed') guarded.intact = false", ''],
+        ],
+        reports: 'a strong read in the end got v2, not v3',
+      },
+      {
+        without: 'counting an unknown renewal as a lost one',
+        patches: [['write.ts', "if (reply !== 'renewed') guarded", "if (reply === 'rejoined') guarded"]],
+        reports: 'a write whose guard was lost was called fenced',
+      },
+    ],
+  },
+  {
+    name: 'write through stores nothing where the key was invalidated under its guard',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const { origin } = stage
+      const [a, b] = [await stage.process(), await stage.process()]
+      const endOfA = gate()
+      const writing = a.spells.write(
+        4,
+        async () => {
+          const row = origin.commit(2)
+          await endOfA.wait()
+          return row
+        },
+        THROUGH,
+      )
+      await stage.now(writing)
+      origin.commit(3) // by another program, whose change somebody has noticed
+      await stage.now(b.spells.invalidate(4))
+      endOfA.open()
+      await stage.now(writing)
+      return all(
+        unless(stage.guarded, 'a refused write-through left its guard standing'),
+        await inTheEnd(stage, b, 3),
+      )
+    },
+    controls: [
+      {
+        without: 'dirty: an invalidation',
+        patches: [
+          [
+            'memory/embedded-shared.ts',
+            'guardText(true, guard.holders)',
+            'guardText(guard.dirty, guard.holders)',
+          ],
+        ],
+        reports: 'a strong read in the end got v2, not v3',
+      },
+      {
+        without: 'the plain release after a refused write-through',
+        patches: [
+          [
+            'memory/embedded-shared.ts',
+            'if (!stored) this.#registers.delete(key)',
+            'if (through === undefined) this.#registers.delete(key)',
+          ],
+        ],
+        reports: 'a refused write-through left its guard standing',
+      },
+    ],
+  },
+  {
+    name: 'write through stores nothing where a writer without a guard has released',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const { origin } = stage
+      const [a, b] = [await stage.process(), await stage.process()]
+      const endOfA = gate()
+      a.link.fail('guard') // or it was evicted
+      const writingA = a.spells.write(4, async () => {
+        await endOfA.wait()
+        origin.commit(3)
+      })
+      await stage.now(writingA)
+      const endOfB = gate()
+      const writingB = b.spells.write(
+        4,
+        async () => {
+          const row = origin.commit(2)
+          await endOfB.wait()
+          return row
+        },
+        THROUGH,
+      )
+      await stage.now(writingB) // guards clean, and commits
+      endOfA.open()
+      await stage.now(writingA) // commits, and releases: its token is not there
+      endOfB.open()
+      await stage.now(writingB)
+      return inTheEnd(stage, b, 3)
+    },
+    controls: [
+      {
+        without: 'dirty: a release that leaves others',
+        patches: [
+          [
+            'memory/embedded-shared.ts',
+            'this.#putGuard(key, true, left)',
+            'this.#putGuard(key, guard.dirty, left)',
+          ],
+        ],
+        reports: 'a strong read in the end got v2, not v3',
+      },
+    ],
+  },
+  {
+    name: 'write through stamps the row with the generation of before its guard',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const { origin } = stage
+      const [a, b] = [await stage.process(), await stage.process()]
+      const endOfA = gate()
+      const writing = a.spells.write(
+        4,
+        async () => {
+          const row = origin.commit(2)
+          await endOfA.wait()
+          return row
+        },
+        THROUGH,
+      )
+      await stage.now(writing)
+      origin.commit(3)
+      await stage.now(b.spells.invalidateAll())
+      endOfA.open()
+      await stage.now(writing)
+      return inTheEnd(stage, b, 3)
+    },
+    controls: [
+      {
+        without: 'reading the generation before the guard',
+        patches: [
+          [
+            'write.ts',
+            'entry.fill(generation)',
+            'entry.fill(String(await this.#parts.stream.readGeneration(keyspaceOf(key))))',
+          ],
+        ],
+        reports: 'a strong read in the end got v2, not v3',
+      },
+    ],
+  },
+  {
+    name: 'write sends a guard once, so that a copy which arrives late finds nothing to store',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const { origin, clock } = stage
+      const [a, b] = [await stage.process(), await stage.process()]
+      a.link.hang('guard') // stuck in the network
+      const writing = a.spells.write(4, () => origin.commit(2), THROUGH)
+      await stage.within(50, writing)
+      a.link.delay(2, 'guard') // whatever is sent after it passes
+      a.link.hang('release') // stuck as well
+      await stage.within(100, writing)
+      a.link.delay(2, 'release')
+      await stage.within(1_000, writing) // gives up on the release, and repeats it
+      await stage.now(b.spells.write(4, () => origin.commit(3)))
+      a.link.restore('guard') // the guard of long ago arrives
+      await clock.drain()
+      a.link.restore('release') // and the release that went with it
+      await clock.drain()
+      return inTheEnd(stage, b, 3)
+    },
+    controls: [
+      {
+        without: 'sending it at most once',
+        patches: [
+          [
+            'write.ts',
+            'guarded.intact = reply !== UNCONFIRMED\n',
+            'guarded.intact = reply !== UNCONFIRMED || (await access.run(() => access.store.guard(key, token, options.guardMs, false))) !== UNCONFIRMED\n',
+          ],
+        ],
+        reports: 'a strong read in the end got v2, not v3',
+      },
+      {
+        without: 'the rule that only a confirmed guard writes through',
+        patches: [['write.ts', 'generation !== undefined && intact ?', 'generation !== undefined ?']],
+        reports: 'a strong read in the end got v2, not v3',
+      },
+    ],
+  },
+  {
+    name: 'write that is slow stays guarded',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const { origin, clock } = stage
+      const [writer, reader, cutOff] = [await stage.process(), await stage.process(), await stage.process()]
+      cutOff.link.cut()
+      const committing = gate()
+      const released = gate()
+      const writing = writer.spells.write(4, async () => {
+        await committing.wait()
+        origin.commit(2)
+        await released.wait()
+      })
+      await clock.advance(15_000)
+      await stage.now(reader.spells.get(4))
+      await clock.advance(5_000)
+      committing.open()
+      await clock.drain()
+      const seen = await stage.now(cutOff.spells.get(4))
+      const later = await stage.now(reader.spells.get(4, STRONG))
+      released.open()
+      const result = await stage.now(writing)
+      if (typeof result === 'symbol') return 'the write waited on'
+      return all(
+        got('somebody', seen, 2),
+        got('a strong read after that', later, 2),
+        unless(!result.fenced, 'the write was not fenced'),
+      )
+    },
+    controls: [
+      {
+        without: 'renewal',
+        patches: [['write.ts', 'if (this.#ended || clock.nowMs()', 'if (!this.#ended || clock.nowMs()']],
+        reports: 'a strong read after that got v1, not v2',
+      },
+    ],
+  },
+  {
+    name: 'write that hangs is guarded until writeTimeoutMs and guardMs have passed, and no longer',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const { clock } = stage
+      const writer = await stage.process()
+      void writer.spells.write(4, () => new Promise(() => {}))
+      await clock.advance(59_000)
+      const during = stage.guarded
+      await clock.advance(12_000)
+      return all(
+        unless(!during, 'a writer at work was not guarded'),
+        unless(stage.guarded, 'a writer that hangs keeps its key from being cached'),
+      )
+    },
+    controls: [
+      {
+        without: 'an end of the renewal',
+        patches: [['write.ts', '>= options.writeTimeoutMs', '>= Number.POSITIVE_INFINITY']],
+        reports: 'a writer that hangs keeps its key from being cached',
+      },
+    ],
+  },
+  {
+    name: 'write whose commit is in doubt stays guarded until the commit can no longer happen',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const { origin, clock } = stage
+      const [writer, reader] = [await stage.process(), await stage.process()]
+      const writing = failure(
+        writer.spells.write(4, () => {
+          throw new Error('the connection was lost')
+        }),
+      )
+      await stage.now(writing)
+      await stage.now(reader.spells.get(4))
+      origin.commit(2) // the server had received it
+      await clock.advance(13_500)
+      return all(
+        await inTheEnd(stage, reader, 2),
+        unless(stage.guarded, 'the key is still guarded, although nobody writes it'),
+      )
+    },
+    controls: [
+      {
+        without: 'the doubt: the keys are released',
+        patches: [
+          [
+            'write.ts',
+            'isInDoubt(parts, inDoubt, error)) session',
+            'isInDoubt(parts, inDoubt, undefined) && false) session',
+          ],
+        ],
+        reports: 'a strong read in the end got v1, not v2',
+      },
+      {
+        without: 'an end of the renewal',
+        patches: [['write.ts', 'abandon(): void {\n    this.#end()', 'abandon(): void {']],
+        reports: 'the key is still guarded, although nobody writes it',
+      },
+    ],
+  },
+  {
+    name: 'write whose commit is in doubt invalidates once it can no longer happen',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const { origin, clock } = stage
+      const [writer, reader] = [await stage.process(), await stage.process()]
+      await stage.now(reader.spells.get(4)) // v1 is in the store
+      writer.link.fail('guard') // and nothing takes it out
+      const writing = failure(
+        writer.spells.write(4, () => {
+          throw new Error('the connection was lost')
+        }),
+      )
+      await stage.now(writing)
+      writer.link.restore()
+      origin.commit(2)
+      await clock.advance(10_500)
+      return inTheEnd(stage, reader, 2)
+    },
+    controls: [
+      {
+        without: 'queueing that invalidation',
+        patches: [
+          [
+            'write.ts',
+            'queue.add(key, token, Math.max(0, lastSentMs + options.guardMs - clock.nowMs()))',
+            'void [queue, clock, options, token, lastSentMs]',
+          ],
+        ],
+        reports: 'a strong read in the end got v1, not v2',
+      },
+    ],
+  },
+  {
+    name: 'write that the server has certainly refused is released at once',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const writer = await stage.process()
+      const writing = failure(
+        writer.spells.write(4, () => {
+          throw Object.assign(new Error('duplicate key'), { code: '23505' })
+        }),
+      )
+      await stage.now(writing)
+      return unless(stage.guarded, 'the key is still guarded, although the server said no')
+    },
+    controls: [
+      {
+        without: 'reading the SQLSTATE',
+        patches: [['commit-in-doubt.ts', 'return UNDECIDED.test(code)', 'return true']],
+        reports: 'the key is still guarded, although the server said no',
+      },
+    ],
+  },
+]

@@ -1,0 +1,351 @@
+/**
+ * What the shared store has not confirmed: it is reported as it is, retried until it is applied, and gone round
+ * meanwhile.
+ */
+import { gate } from '../../src/testing/index.ts'
+import {
+  all,
+  failure,
+  got,
+  L1,
+  type Process,
+  type Protection,
+  STRONG,
+  Stage,
+  shown,
+  unless,
+  type Verdict,
+} from './stage.ts'
+
+/** The first wrong answer of a process that is asked every ten milliseconds for a second, also between two retries. */
+async function everyTenMs(stage: Stage, { spells }: Process, right: number): Promise<Verdict> {
+  for (let passedMs = 0; passedMs < 1_000; passedMs += 10) {
+    const verdict = got('a read after a queued invalidation', await stage.now(spells.get(4)), right)
+    if (verdict !== 'right') return verdict
+    await stage.clock.advance(10)
+  }
+  return 'right'
+}
+
+/** A write's function that leaves it open whether its transaction commits. */
+const lost = () => {
+  throw new Error('the connection was lost')
+}
+
+export const queue: readonly Protection[] = [
+  {
+    name: 'get goes round the store while an invalidation of its process is queued',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const { origin } = stage
+      const process = await stage.process()
+      await stage.now(process.spells.get(4))
+      process.link.fail('invalidate')
+      origin.commit(2)
+      const outcome = await stage.now(process.spells.invalidate(4))
+      return all(
+        unless(outcome !== 'queued', 'an invalidation that was not applied was called applied'),
+        await everyTenMs(stage, process, 2),
+      )
+    },
+    controls: [
+      {
+        without: 'going round the store',
+        patches: [['ask.ts', "if (space.parts.queue.holds(key)) return 'queued'", '']],
+        reports: 'a read after a queued invalidation got v1, not v2',
+      },
+      {
+        without: 'reporting what is queued',
+        patches: [
+          [
+            'write.ts',
+            "return applied.every(Boolean) ? 'applied' : 'queued'",
+            "return applied ? 'applied' : 'queued'",
+          ],
+        ],
+        reports: 'an invalidation that was not applied was called applied',
+      },
+    ],
+  },
+  {
+    name: 'get goes round L1 while an invalidation of the keyspace is queued',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const { origin } = stage
+      const process = await stage.process({ cache: { local: L1 } })
+      await stage.now(process.spells.get(4))
+      process.link.fail('invalidateKeyspace')
+      origin.commit(2)
+      const outcome = await stage.now(process.spells.invalidateAll())
+      // A heartbeat brings the generation back, which is still the old one.
+      return all(
+        unless(outcome !== 'queued', 'an invalidation that was not applied was called applied'),
+        await everyTenMs(stage, process, 2),
+      )
+    },
+    controls: [
+      {
+        without: 'going round L1',
+        patches: [['keyspace.ts', '|| queue.holds(key))', ')']],
+        reports: 'a read after a queued invalidation got v1, not v2',
+      },
+    ],
+  },
+  {
+    name: 'write whose release is not confirmed says so, and is released later',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const { origin, clock } = stage
+      const [writer, reader] = [await stage.process(), await stage.process()]
+      await stage.now(reader.spells.get(4)) // v1 is in the store
+      writer.link.fail('guard')
+      writer.link.fail('release')
+      const result = await stage.now(writer.spells.write(4, () => origin.commit(2)))
+      if (typeof result === 'symbol') return 'the write waited on'
+      writer.link.restore()
+      await clock.advance(2_000)
+      return all(
+        got('a strong read in the end', await stage.now(reader.spells.get(4, STRONG)), 2),
+        unless(result.invalidation !== 'queued', 'a release that was not applied was called applied'),
+        unless(result.fenced, 'a write without a guard was called fenced'),
+        unless(writer.cache.stats().now.queuedInvalidations > 0, 'what was applied is queued still'),
+      )
+    },
+    controls: [
+      {
+        without: 'queueing the release',
+        patches: [['write.ts', 'if (reply === UNCONFIRMED) queue.add(key, token)\n', '']],
+        reports: 'a strong read in the end got v1, not v2',
+      },
+      {
+        without: 'reporting what is queued',
+        patches: [
+          [
+            'write.ts',
+            'const applied = reply !== UNCONFIRMED',
+            "const applied = typeof reply === 'object' || reply === UNCONFIRMED",
+          ],
+          ['write.ts', 'applied && reply.stored', 'false'],
+          ['write.ts', 'applied && intact && reply.held', 'false'],
+        ],
+        reports: 'a release that was not applied was called applied',
+      },
+    ],
+  },
+  {
+    name: 'write whose guard was confirmed too late is not fenced',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const { origin } = stage
+      const writer = await stage.process()
+      writer.link.delay(300, 'guard') // given up after 100 ms, put up after 150 ms
+      const committed = gate()
+      const writing = writer.spells.write(4, async () => {
+        origin.commit(2)
+        await committed.wait()
+      })
+      await stage.within(400, writing)
+      committed.open()
+      const result = await stage.now(writing)
+      if (typeof result === 'symbol') return 'the write waited on'
+      return unless(result.fenced, 'a write that committed before it was guarded was called fenced')
+    },
+    controls: [
+      {
+        without: 'counting late as unconfirmed',
+        patches: [['write.ts', 'guarded.intact = reply !== UNCONFIRMED', 'guarded.intact = true']],
+        reports: 'a write that committed before it was guarded was called fenced',
+      },
+    ],
+  },
+  {
+    name: 'write whose process slept past its guard removes what was stored meanwhile, and is not fenced',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const { origin, clock } = stage
+      const [writer, reader] = [await stage.process(), await stage.process()]
+      const committing = gate()
+      const writing = writer.spells.write(4, async () => {
+        await committing.wait()
+        origin.commit(2)
+      })
+      await clock.drain()
+      clock.suspend(11_000)
+      const reading = reader.spells.get(4) // stores v1
+      await clock.drain()
+      committing.open()
+      await clock.drain() // ends before the overdue renewal runs
+      await stage.now(reading)
+      const result = await stage.now(writing)
+      if (typeof result === 'symbol') return 'the write waited on'
+      return all(
+        got('a strong read after the write', await stage.now(reader.spells.get(4, STRONG)), 2),
+        unless(result.fenced, 'a write that committed without a guard was called fenced'),
+      )
+    },
+    controls: [
+      {
+        without: 'looking for the token at the release',
+        patches: [['write.ts', 'applied && intact && reply.held', 'applied && intact']],
+        reports: 'a write that committed without a guard was called fenced',
+      },
+      {
+        without: 'removing whatever is there',
+        patches: [
+          [
+            'memory/embedded-shared.ts',
+            'this.#registers.delete(key)\n      return { held: false, stored: false }',
+            'return { held: false, stored: false }',
+          ],
+        ],
+        reports: 'a strong read after the write got v1, not v2',
+      },
+    ],
+  },
+  {
+    name: 'write that may not go on without its guard does not begin',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const { origin } = stage
+      const writer = await stage.process({ cache: { unguarded: 'refuse' } })
+      writer.link.fail('guard')
+      const error = await stage.now(failure(writer.spells.write(4, () => origin.commit(2))))
+      return all(
+        unless(origin.version !== 1, 'a write that may not go on without its guard has committed'),
+        unless(
+          (error as { code?: string } | undefined)?.code !== 'UNGUARDED',
+          `the writer got ${shown(error)}`,
+        ),
+      )
+    },
+    controls: [
+      {
+        without: 'the refusal',
+        patches: [
+          ['write.ts', "if (this.#unguarded === 'proceed' ||", "if (this.#unguarded !== 'proceed' ||"],
+        ],
+        reports: 'a write that may not go on without its guard has committed',
+      },
+    ],
+  },
+  {
+    name: 'invalidate is not taken out of the queue by an attempt that began before it',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const { origin, clock } = stage
+      const [a, b] = [await stage.process(), await stage.process()]
+      a.link.fail('invalidate')
+      await stage.now(a.spells.invalidate(4)) // queued
+      a.link.delay(80, 'invalidate')
+      while (a.link.calls.invalidate < 2) await clock.advance(1)
+      await clock.advance(45) // the second attempt has been applied, and its reply is on the way
+      await stage.now(b.spells.get(4)) // v1 is in the store
+      origin.commit(2)
+      a.link.fail('invalidate')
+      await stage.now(a.spells.invalidate(4)) // queued
+      a.link.restore('invalidate')
+      await clock.advance(2_000)
+      return got('a strong read in the end', await stage.now(b.spells.get(4, STRONG)), 2)
+    },
+    controls: [
+      {
+        without: 'counting what is added',
+        patches: [
+          [
+            'shared/invalidation-queue.ts',
+            'if (pending.additions !== additions) return false',
+            'void additions',
+          ],
+        ],
+        reports: 'a strong read in the end got v1, not v2',
+      },
+    ],
+  },
+  {
+    name: 'invalidate does not end the guard of a commit in doubt',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const { origin, clock } = stage
+      const [a, b] = [await stage.process(), await stage.process()]
+      await stage.now(failure(a.spells.write(4, lost)))
+      a.link.fail('invalidate')
+      await stage.now(a.spells.invalidate(4)) // queued too, and to be applied at once
+      a.link.restore()
+      await clock.advance(2_000)
+      await stage.now(b.spells.get(4))
+      origin.commit(2) // the server had received it
+      await clock.advance(2_000)
+      return got('a strong read after the commit', await stage.now(b.spells.get(4, STRONG)), 2)
+    },
+    controls: [
+      {
+        without: 'waiting with the release until the commit can no longer happen',
+        patches: [
+          [
+            'shared/invalidation-queue.ts',
+            'const tokens = last ? [...pending.tokens] : []',
+            'const tokens = [...pending.tokens]',
+          ],
+        ],
+        reports: 'a strong read after the commit got v1, not v2',
+      },
+    ],
+  },
+  {
+    name: 'invalidate of a keyspace is repeated when a commit in doubt has collapsed into it',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const { origin, clock } = stage
+      const a = await stage.process({ cache: { maxQueuedInvalidations: 1 } })
+      const b = await stage.process()
+      a.link.fail('guard')
+      await stage.now(failure(a.spells.write(4, lost))) // queued until 10 s have passed
+      a.link.fail('invalidate')
+      await stage.now(a.spells.invalidate(5)) // does not fit into the queue any more
+      a.link.restore()
+      await clock.advance(2_000) // the keyspace is invalidated
+      await stage.now(b.spells.get(4)) // v1 is in the store
+      origin.commit(2) // the server had received it
+      await clock.advance(9_000)
+      return got('a strong read in the end', await stage.now(b.spells.get(4, STRONG)), 2)
+    },
+    controls: [
+      {
+        without: 'the second invalidation',
+        patches: [['shared/invalidation-queue.ts', '    this.addKeyspace(keyspace, latestMs)\n', '']],
+        reports: 'a strong read in the end got v1, not v2',
+      },
+    ],
+  },
+  {
+    name: 'invalidate of more keys than the queue holds invalidates their keyspace',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const { origin, clock } = stage
+      const a = await stage.process({ cache: { maxQueuedInvalidations: 2 } })
+      const b = await stage.process()
+      for (const id of [3, 4, 5]) await stage.now(b.spells.get(id))
+      origin.commit(2)
+      a.link.fail('invalidate')
+      await stage.now(a.cache.invalidate([3, 4, 5].map(id => a.spells.key(id))))
+      await clock.advance(2_000)
+      const answers = []
+      for (const id of [3, 4, 5])
+        answers.push(got(`a strong read of ${id}`, await stage.now(b.spells.get(id, STRONG)), 2))
+      return all(...answers)
+    },
+    controls: [
+      {
+        without: 'the invalidation of the keyspace',
+        patches: [
+          [
+            'shared/invalidation-queue.ts',
+            'this.addKeyspace(keyspace)\n    this.addKeyspace(keyspace, latestMs)',
+            'void latestMs',
+          ],
+        ],
+        reports: 'a strong read of 3 got v1, not v2',
+      },
+    ],
+  },
+]

@@ -1,0 +1,444 @@
+import { getEventListeners } from 'node:events'
+import { describe, expect, test } from 'vitest'
+import type { LoadMany } from '../src/index.ts'
+import { gate } from '../src/testing/index.ts'
+import { fireball, openWorld, passing, type Spell, spellTable, within } from './world.ts'
+
+const iceShard: Spell = { id: 5, name: 'Ice Shard', damage: 25 }
+const earthquake: Spell = { id: 6, name: 'Earthquake', damage: 40 }
+const L1 = { maxEntries: 20_000 } as const
+
+describe('getMany', () => {
+  test('calls loadMany once for all that miss, and answers by id without those that do not exist', async () => {
+    const { process } = openWorld()
+    const table = spellTable(fireball, iceShard)
+    const spells = process().cache.keyspace('spell', { loadMany: table.findMany })
+    expect(await spells.getMany([4, 99, 5])).toEqual(
+      new Map([
+        [4, fireball],
+        [5, iceShard],
+      ]),
+    )
+    expect(table.asked).toEqual([[4, 99, 5]])
+  })
+
+  test('asks the shared store once, and the origin only for the rest', async () => {
+    const { clock, process, network } = openWorld()
+    const link = network()
+    const table = spellTable(fireball, iceShard, earthquake)
+    const spells = process({}, link).cache.keyspace('spell', { loadMany: table.findMany })
+    await clock.advance(1_000)
+    await spells.getMany([4, 99])
+    await clock.drain()
+    const sent = link.log.length
+    expect(await spells.getMany([4, 5, 6, 99])).toEqual(
+      new Map([
+        [4, fireball],
+        [5, iceShard],
+        [6, earthquake],
+      ]),
+    )
+    expect(table.asked).toEqual([
+      [4, 99],
+      [5, 6],
+    ])
+    expect(link.log.slice(sent).map(({ operation }) => operation)).toEqual(['leaseMany', 'fill', 'fill'])
+  })
+
+  test('reports where each key came from, and the load once', async () => {
+    const { clock, process } = openWorld()
+    const { cache, eventsOf } = process({ local: L1 })
+    const other = process().cache.keyspace('spell', { load: spellTable(iceShard).find })
+    const spells = cache.keyspace('spell', { loadMany: spellTable(fireball, iceShard, earthquake).findMany })
+    await Promise.all([spells.get(4), other.get(5)])
+    await clock.drain()
+    const before = eventsOf('read').length
+    await spells.getMany([4, 5, 6])
+    expect(
+      eventsOf('read')
+        .slice(before)
+        .map(({ key, from, why }) => [key, from, why]),
+    ).toEqual([
+      ['spell:4', 'local', 'fresh'],
+      ['spell:5', 'shared', 'fresh'],
+      ['spell:6', 'origin', 'missing'],
+    ])
+    expect(eventsOf('load').at(-1)).toMatchObject({ keys: ['spell:6'], outcome: 'loaded' })
+  })
+
+  test('returns the values in the order of the ids, whatever level each came from', async () => {
+    const { clock, process } = openWorld()
+    const table = spellTable(earthquake, iceShard, fireball)
+    const spells = process({ local: L1 }).cache.keyspace('spell', { loadMany: table.findMany })
+    await spells.getMany([5])
+    await clock.drain()
+    expect([...(await spells.getMany([6, 5, 4])).keys()]).toEqual([6, 5, 4])
+    expect([...(await spells.getMany([4, 99, 6, 5])).keys()]).toEqual([4, 6, 5])
+  })
+
+  test('asks for each key once, however often and in whatever form it is given', async () => {
+    const { process } = openWorld()
+    const asked: (number | string)[][] = []
+    const { cache, eventsOf } = process({ local: L1 })
+    const spells = cache.keyspace<number | string, string>('spell', {
+      loadMany: async ids => {
+        asked.push([...ids])
+        return ids.map(id => [id, `spell ${id}`] as const)
+      },
+    })
+    const expected = new Map<number | string, string>([
+      [4, 'spell 4'],
+      ['4', 'spell 4'],
+      [5, 'spell 5'],
+    ])
+    expect(await spells.getMany([4, '4', 5, 4])).toEqual(expected)
+    expect(asked).toEqual([[4, 5]])
+    expect(eventsOf('read')).toHaveLength(2)
+    expect(await spells.getMany([4, '4', 5, 4])).toEqual(expected)
+  })
+
+  test('returns an empty map for no ids, without asking anybody', async () => {
+    const { clock, process, network } = openWorld()
+    const link = network()
+    const table = spellTable(fireball)
+    const { cache, eventsOf } = process({}, link)
+    const spells = cache.keyspace('spell', { loadMany: table.findMany })
+    await clock.drain()
+    const sent = link.log.length
+    expect(await spells.getMany([])).toEqual(new Map())
+    expect(link.log).toHaveLength(sent)
+    expect(eventsOf('read')).toEqual([])
+  })
+
+  const rows = [
+    [4, 'four'],
+    [6, 'six'],
+  ] as const
+  test.each<[string, LoadMany<number, string>]>([
+    ['a Map', async () => new Map(rows)],
+    ['an array of pairs', async () => rows],
+    [
+      'a generator of pairs',
+      async () =>
+        (function* () {
+          yield* rows
+        })(),
+    ],
+    [
+      'pairs with ids as text',
+      async () =>
+        [
+          ['4', 'four'],
+          ['6', 'six'],
+        ] as never,
+    ],
+    [
+      'pairs with ids as bigint',
+      async () =>
+        [
+          [4n, 'four'],
+          [6n, 'six'],
+        ] as never,
+    ],
+    ['more than it was asked for', async () => [...rows, [7, 'seven']]],
+    ['undefined for what does not exist', async () => [...rows, [5, undefined]]],
+    ['a Map without a promise', (() => new Map(rows)) as never],
+  ])('takes %s from loadMany', async (_, loadMany) => {
+    const { process } = openWorld()
+    const { cache, eventsOf } = process({ local: L1 })
+    const spells = cache.keyspace('spell', { loadMany })
+    const expected = new Map<number, string>(rows)
+    expect(await spells.getMany([4, 5, 6])).toEqual(expected)
+    expect(await spells.getMany([4, 5, 6])).toEqual(expected)
+    expect(await spells.get(6)).toBe('six')
+    expect(eventsOf('load')).toHaveLength(1)
+    expect(spells.peek(7)).toBeUndefined()
+  })
+
+  test.each<[string, LoadMany<number, string>]>([
+    ['nothing', (async () => undefined) as never],
+    ['pairs that are none', (async () => [4, 5]) as never],
+    ['an id that cannot be one', (async () => [[Number.NaN, 'x']]) as never],
+    [
+      'a generator that throws half-way',
+      async () =>
+        (function* () {
+          yield [4, 'four'] as const
+          throw new Error('half-way')
+        })(),
+    ],
+  ])('rejects, keeps nothing and holds no lease if loadMany answers with %s', async (_, loadMany) => {
+    const { clock, inspect, process } = openWorld()
+    const spells = process({ local: L1 }).cache.keyspace('spell', { loadMany })
+    await expect(spells.getMany([4, 5])).rejects.toThrow(Error)
+    await clock.drain()
+    expect([inspect('spell:4'), inspect('spell:5')]).toEqual([undefined, undefined])
+    expect(spells.peek(4)).toBeUndefined()
+  })
+
+  test('calls load for each key where there is no loadMany, some at a time', async () => {
+    const { clock, process } = openWorld()
+    let running = 0
+    let most = 0
+    const spells = process({ maxLoads: 100 }).cache.keyspace('spell', {
+      load: async (id: number) => {
+        most = Math.max(most, ++running)
+        await passing(clock, 10)
+        running--
+        return id % 2 === 0 ? undefined : id
+      },
+    })
+    const values = await within(clock, 40, spells.getMany(Array.from({ length: 50 }, (_, i) => i)))
+    expect(values).toEqual(new Map(Array.from({ length: 25 }, (_, i) => [2 * i + 1, 2 * i + 1])))
+    expect(most).toBe(16)
+  })
+
+  test('fits a batch of any size under the load limit', async () => {
+    const { process } = openWorld()
+    const { cache } = process({ maxLoads: 2, maxQueuedLoads: 14 })
+    const spells = cache.keyspace('spell', { load: async (id: number) => id })
+    expect((await spells.getMany(Array.from({ length: 100 }, (_, i) => i))).size).toBe(100)
+    expect(cache.stats().keyspaces.spell!.loads).toMatchObject({ loaded: 100, overloaded: 0 })
+  })
+
+  test('rejects with the error of a failing batch, and leaves nothing leased', async () => {
+    const { clock, inspect, process } = openWorld()
+    const boom = new Error('boom')
+    const table = spellTable(fireball, iceShard)
+    let fails = true
+    const spells = process().cache.keyspace('spell', {
+      loadMany: async (ids: readonly number[]) => {
+        if (fails) throw boom
+        return table.findMany(ids)
+      },
+    })
+    await expect(spells.getMany([4, 5])).rejects.toBe(boom)
+    await clock.drain()
+    expect([inspect('spell:4'), inspect('spell:5')]).toEqual([undefined, undefined])
+    fails = false
+    expect((await spells.getMany([4, 5])).size).toBe(2)
+  })
+
+  test('rejects with the first error if one of many loads fails; the others are kept', async () => {
+    const { clock, process } = openWorld()
+    const boom = new Error('boom')
+    const spells = process().cache.keyspace('spell', {
+      load: async (id: number) => {
+        if (id === 5) throw boom
+        return id
+      },
+    })
+    await expect(spells.getMany([4, 5, 6])).rejects.toBe(boom)
+    await clock.drain()
+    expect(await spells.read(6)).toMatchObject({ from: 'shared' })
+  })
+
+  test('joins the flights that are under way, and is joined', async () => {
+    const { process } = openWorld()
+    const single = gate<Spell>()
+    const batch = gate<readonly (readonly [number, Spell])[]>()
+    const asked: number[][] = []
+    const { cache } = process()
+    const spells = cache.keyspace<number, Spell>('spell', {
+      load: () => single.wait(),
+      loadMany: ids => {
+        asked.push([...ids])
+        return batch.wait()
+      },
+    })
+    const four = spells.get(4)
+    await single.reached
+    const all = spells.getMany([4, 5, 6])
+    await batch.reached
+    const five = spells.read(5)
+    const again = spells.getMany([5, 6])
+    single.open(fireball)
+    batch.open([
+      [5, iceShard],
+      [6, earthquake],
+    ])
+    expect(await four).toEqual(fireball)
+    expect((await all).size).toBe(3)
+    expect(await five).toMatchObject({ value: iceShard, joined: true })
+    expect((await again).size).toBe(2)
+    expect(asked).toEqual([[5, 6]])
+    expect(cache.stats().keyspaces.spell!.joined).toBe(4)
+  })
+
+  test('is not held up by a key that another process is loading, and loads it in a second call', async () => {
+    const { clock, process } = openWorld()
+    const never = gate<Spell>()
+    const table = spellTable(fireball, iceShard)
+    const elsewhere = process().cache.keyspace('spell', { load: (_: number) => never.wait() })
+    const slow = elsewhere.get(4)
+    await never.reached
+    const { cache, eventsOf } = process({ busyWaitMs: 300 })
+    const spells = cache.keyspace('spell', { loadMany: table.findMany })
+    const all = spells.getMany([4, 5])
+    await clock.advance(1)
+    expect(table.asked).toEqual([[5]])
+    expect(eventsOf('fill')).toMatchObject([{ key: 'spell:5', outcome: 'accepted' }])
+    expect((await within(clock, 310, all)).size).toBe(2)
+    expect(table.asked).toEqual([[5], [4]])
+    expect(eventsOf('read').map(({ key, why }) => [key, why])).toEqual([
+      ['spell:4', 'busy'],
+      ['spell:5', 'missing'],
+    ])
+    never.open(fireball)
+    await slow
+  })
+
+  test('is not held up by an expired key that another process is refreshing', async () => {
+    const { clock, process } = openWorld()
+    const options = { ttlMs: 1_000, ttlJitter: 0, staleIfErrorMs: 60_000 } as const
+    const table = spellTable(fireball, iceShard)
+    const query = gate<Spell>()
+    let holds = false
+    const elsewhere = process().cache.keyspace('spell', {
+      ...options,
+      load: async (_: number) => (holds ? query.wait() : fireball),
+    })
+    await elsewhere.get(4)
+    await clock.advance(1_500)
+    holds = true
+    const slow = elsewhere.get(4)
+    await query.reached
+    const spells = process().cache.keyspace('spell', { ...options, loadMany: table.findMany })
+    const all = spells.getMany([4, 5])
+    await clock.advance(1)
+    expect(table.asked).toEqual([[5]])
+    query.open(fireball)
+    await slow
+    expect((await within(clock, 100, all)).size).toBe(2)
+    expect(table.asked).toEqual([[5]])
+  })
+
+  test('loads keys round the cache together with the others', async () => {
+    const { clock, process } = openWorld()
+    const table = spellTable(fireball, iceShard)
+    const { cache, eventsOf } = process()
+    const spells = cache.keyspace('spell', { loadMany: table.findMany })
+    await spells.write(4, async () => {
+      expect((await spells.getMany([4, 5])).size).toBe(2)
+    })
+    expect(table.asked).toEqual([[4, 5]])
+    expect(eventsOf('read').map(({ key, why }) => [key, why])).toEqual([
+      ['spell:4', 'guarded'],
+      ['spell:5', 'missing'],
+    ])
+    await clock.drain()
+    expect(eventsOf('fill')).toMatchObject([{ key: 'spell:5', outcome: 'accepted' }])
+  })
+
+  test('serves stale values for a failing batch key by key, where they are allowed', async () => {
+    const { clock, process } = openWorld()
+    const table = spellTable(fireball, iceShard)
+    let fails = false
+    const spells = process().cache.keyspace('spell', {
+      ttlMs: 1_000,
+      ttlJitter: 0,
+      staleIfErrorMs: 60_000,
+      loadMany: async (ids: readonly number[]) => {
+        if (fails) throw new Error('the origin is away')
+        return table.findMany(ids)
+      },
+    })
+    await spells.getMany([4, 5])
+    await clock.advance(1_500)
+    fails = true
+    expect(await spells.getMany([4, 5])).toEqual(
+      new Map([
+        [4, fireball],
+        [5, iceShard],
+      ]),
+    )
+    await expect(spells.getMany([4, 6])).rejects.toThrow('the origin is away')
+  })
+
+  test('serves stale values for a batch that is too slow, and stores what it brings', async () => {
+    const { clock, process } = openWorld()
+    const table = spellTable(fireball, iceShard)
+    let costMs = 0
+    const { cache, eventsOf } = process()
+    const spells = cache.keyspace('spell', {
+      ttlMs: 1_000,
+      ttlJitter: 0,
+      staleIfErrorMs: 60_000,
+      loadSoftTimeoutMs: 50,
+      loadMany: async (ids: readonly number[]) => {
+        if (costMs > 0) await passing(clock, costMs)
+        return table.findMany(ids)
+      },
+    })
+    await spells.getMany([4, 5])
+    await clock.advance(1_500)
+    table.update(4, 31)
+    costMs = 400
+    expect((await within(clock, 50, spells.getMany([4, 5]))).get(4)).toMatchObject({ damage: 30 })
+    await clock.advance(350)
+    expect((await spells.getMany([4])).get(4)).toMatchObject({ damage: 31 })
+    expect(
+      eventsOf('read')
+        .map(({ why }) => why)
+        .slice(2),
+    ).toEqual(['stale-error', 'stale-error', 'fresh'])
+  })
+
+  test('ends one callers wait alone; the batch is aborted when nobody waits for any of it', async () => {
+    const { clock, process } = openWorld()
+    const leave = new AbortController()
+    const reasons: unknown[] = []
+    const { cache } = process()
+    const spells = cache.keyspace<number, Spell>('spell', {
+      loadMany: (_, { signal }) =>
+        new Promise((_, reject) => {
+          signal.addEventListener('abort', () => {
+            reasons.push(signal.reason)
+            reject(signal.reason)
+          })
+        }),
+    })
+    const gone = new Error('gone')
+    const joining = new AbortController()
+    const all = spells.getMany([4, 5], { signal: leave.signal })
+    await clock.drain()
+    const five = spells.get(5, { signal: joining.signal })
+    leave.abort(gone)
+    await expect(all).rejects.toBe(gone)
+    await clock.drain()
+    expect(reasons).toEqual([])
+    expect(cache.stats().now.loads).toBe(1)
+    const later = new Error('later')
+    joining.abort(later)
+    await expect(five).rejects.toBe(later)
+    expect(reasons).toEqual([later])
+  })
+
+  test('takes ten thousand ids at once, with one listener on the callers signal', async () => {
+    const { clock, process } = openWorld()
+    const ids = Array.from({ length: 10_000 }, (_, i) => i)
+    const warnings: Error[] = []
+    const note = (warning: Error) => void warnings.push(warning)
+    globalThis.process.on('warning', note)
+    const { signal } = new AbortController()
+    const query = gate()
+    const { cache, eventsOf } = process({ local: L1 })
+    const spells = cache.keyspace<number, number>('spell', {
+      loadMany: async asked => {
+        await query.wait()
+        return asked.map(id => [id, id] as const)
+      },
+    })
+    const all = spells.getMany(ids, { signal })
+    await query.reached
+    expect(getEventListeners(signal, 'abort')).toHaveLength(1)
+    query.open()
+    expect([...(await all).values()]).toEqual(ids)
+    expect((await spells.getMany(ids)).size).toBe(10_000)
+    expect(eventsOf('load')).toHaveLength(1)
+    expect(getEventListeners(signal, 'abort')).toHaveLength(0)
+    await clock.drain()
+    globalThis.process.off('warning', note)
+    expect(warnings).toEqual([])
+  })
+})

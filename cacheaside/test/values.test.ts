@@ -1,0 +1,435 @@
+import { describe, expect, test } from 'vitest'
+import { z } from 'zod'
+import type { Codec, StandardSchema } from '../src/index.ts'
+import { fireball, openWorld, spellTable } from './world.ts'
+
+const L1 = { maxEntries: 100 } as const
+
+/** What a cache hands out for a value: on the read that loads it, from L1, and in a process that finds it stored. */
+async function handedOut<V>(value: V, options: { codec?: Codec<V>; schema?: StandardSchema<V> } = {}) {
+  const { clock, inspect, process } = openWorld()
+  const open = () => {
+    const one = process({ local: L1 })
+    return { ...one, keyspace: one.cache.keyspace('value', { load: (_: number) => value, ...options }) }
+  }
+  const [here, there] = [open(), open()]
+  const loaded = await here.keyspace.get(1)
+  await clock.drain()
+  const local = await here.keyspace.get(1)
+  const shared = await there.keyspace.get(1)
+  return { loaded, local, shared, here, there, clock, text: inspect('value:1')?.replace(/^[^ ]* /, '') }
+}
+
+describe('JSON, the default codec', () => {
+  test('gives the first reader what it gives all others', async () => {
+    const { loaded, local, shared, text } = await handedOut<unknown>({
+      at: new Date(0),
+      nothing: undefined,
+      none: Number.NaN,
+      list: [undefined, Number.POSITIVE_INFINITY],
+    })
+    const expected = { at: '1970-01-01T00:00:00.000Z', none: null, list: [null, null] }
+    expect(loaded).toStrictEqual(expected)
+    expect(local).toStrictEqual(expected)
+    expect(shared).toStrictEqual(expected)
+    expect(text).toBe(JSON.stringify(expected))
+  })
+
+  test('keeps a property called __proto__, which stays a property', async () => {
+    const hostile: object = JSON.parse('{"__proto__": {"admin": true}, "id": 4}')
+    for (const value of Object.values(await handedOut(hostile)).slice(0, 3) as object[]) {
+      expect(Object.hasOwn(value, '__proto__')).toBe(true)
+      expect(Object.getPrototypeOf(value)).toBe(Object.prototype)
+      expect('admin' in value).toBe(false)
+    }
+  })
+
+  test('keeps text with every kind of character', async () => {
+    const text = 'é 世界 🔥 "quoted" \\ \u0000 \u2028 \ud800'
+    const { loaded, shared } = await handedOut({ text })
+    expect(loaded).toEqual({ text })
+    expect(shared).toEqual({ text })
+  })
+
+  test.each<[string, () => unknown]>([
+    ['a bigint', () => ({ id: 9007199254740993n })],
+    [
+      'a cyclic object',
+      () => {
+        const cyclic: { self?: unknown } = {}
+        cyclic.self = cyclic
+        return cyclic
+      },
+    ],
+    [
+      'an object whose toJSON throws',
+      () => ({
+        toJSON: () => {
+          throw new Error('no JSON')
+        },
+      }),
+    ],
+    [
+      'an object whose getter throws',
+      () =>
+        Object.defineProperty({}, 'a', {
+          enumerable: true,
+          get: () => {
+            throw new Error('no')
+          },
+        }),
+    ],
+    ['a function', () => () => 4],
+    ['a symbol', () => Symbol('spell')],
+    ['an object whose toJSON answers undefined', () => ({ toJSON: () => undefined })],
+  ])('answers with %s, which has no JSON, and does not keep it', async (_, make) => {
+    const { clock, inspect, process } = openWorld()
+    const { cache, eventsOf } = process({ local: L1 })
+    const value = make()
+    const values = cache.keyspace('value', { load: (_: number) => value })
+    const answer = await values.read(1)
+    expect(answer).toMatchObject({ from: 'origin', why: 'missing', kept: false, ageMs: undefined })
+    expect(typeof answer.value).toBe(typeof value)
+    await clock.drain()
+    expect(inspect('value:1')).toBeUndefined()
+    expect(values.peek(1)).toBeUndefined()
+    expect(eventsOf('fill')).toMatchObject([{ outcome: 'unencodable', error: expect.any(Error) }])
+  })
+
+  test('gives each reader of a value that has no JSON a clone of its own', async () => {
+    const { process } = openWorld()
+    const own = { id: 9007199254740993n, tags: ['fire'] }
+    const values = process().cache.keyspace('value', { load: async (_: number) => own })
+    const [one, other] = await Promise.all([values.get(1), values.get(1)])
+    expect(one).toEqual(own)
+    expect(one).not.toBe(own)
+    expect(one).not.toBe(other)
+    one!.tags.push('changed')
+    expect(other).toEqual({ id: 9007199254740993n, tags: ['fire'] })
+    expect(own.tags).toEqual(['fire'])
+  })
+
+  test('survives values nested more deeply than the stack', async () => {
+    const depth = 100_000
+    const text = '['.repeat(depth) + ']'.repeat(depth)
+    const codec: Codec<unknown> = { encode: () => text, decode: () => nested(depth) }
+    const { loaded, local } = await handedOut<unknown>('deep', { codec })
+    expect(loaded).toBe(local)
+    let levels = 0
+    for (let at = loaded as unknown[]; at !== undefined; at = at[0] as unknown[]) {
+      if (!Object.isFrozen(at)) expect.unreachable(`level ${levels} is not frozen`)
+      levels++
+    }
+    expect(levels).toBe(depth)
+  })
+
+  test('answers with a value that is nested too deeply for JSON, and does not keep it', async () => {
+    const { process } = openWorld()
+    const { cache, eventsOf } = process()
+    const values = cache.keyspace('value', { load: (_: number) => nested(200_000) })
+    expect(await values.get(1)).toBeInstanceOf(Array)
+    expect(eventsOf('fill')).toMatchObject([{ outcome: 'unencodable', error: expect.any(RangeError) }])
+  })
+})
+
+function nested(depth: number): unknown {
+  let value: unknown[] = []
+  for (let i = 1; i < depth; i++) value = [value]
+  return value
+}
+
+describe('what readers get', () => {
+  test('is frozen all the way down and shared, and a change of it throws', async () => {
+    const { loaded, local } = await handedOut({ id: 4, tags: [{ name: 'fire' }] })
+    expect(local).toBe(loaded)
+    expect(() => {
+      loaded!.id = 5
+    }).toThrow(TypeError)
+    expect(() => loaded!.tags.push({ name: 'ice' })).toThrow(TypeError)
+    expect(() => {
+      loaded!.tags[0]!.name = 'ice'
+    }).toThrow(TypeError)
+    expect(local).toEqual({ id: 4, tags: [{ name: 'fire' }] })
+  })
+
+  test('is never the loaders own object, which is not frozen', async () => {
+    const { process } = openWorld()
+    const own = { id: 4, tags: ['fire'] }
+    const values = process({ local: L1 }).cache.keyspace('value', { load: async (_: number) => own })
+    const loaded = await values.get(1)
+    own.tags.push('changed')
+    own.id = 5
+    expect(loaded).toEqual({ id: 4, tags: ['fire'] })
+    expect(await values.get(1)).toEqual({ id: 4, tags: ['fire'] })
+  })
+
+  test('is the committed value of a write-through as the codec has it, not the writers object', async () => {
+    const { clock, process } = openWorld()
+    const values = process().cache.keyspace<number, { at: unknown }>('value', { load: async () => undefined })
+    const own = { at: new Date(0) as unknown }
+    const written = await values.write(1, () => own, { writeThrough: true })
+    expect(written.value).toBe(own)
+    await clock.drain()
+    own.at = 'changed'
+    expect(await values.read(1)).toMatchObject({ from: 'shared', value: { at: '1970-01-01T00:00:00.000Z' } })
+  })
+})
+
+/** Keeps dates, by marking them. */
+const dateCodec: Codec<{ at: Date }> = {
+  encode: ({ at }) => JSON.stringify({ at: at.getTime() }),
+  decode: text => ({ at: new Date(JSON.parse(text).at) }),
+}
+
+describe('a codec of the users own', () => {
+  test('keeps what JSON does not, and gives each reader a copy', async () => {
+    const { loaded, local, shared, here } = await handedOut(
+      { at: new Date(86_400_000) },
+      { codec: dateCodec },
+    )
+    for (const copy of [loaded, local, shared, here.keyspace.peek(1)!.value]) {
+      expect(copy).toEqual({ at: new Date(86_400_000) })
+      copy!.at.setTime(0)
+    }
+    expect(local).not.toBe(loaded)
+    expect(await here.keyspace.get(1)).toEqual({ at: new Date(86_400_000) })
+    const many = await here.keyspace.getMany([1])
+    expect(many.get(1)).toEqual({ at: new Date(86_400_000) })
+  })
+
+  test.each<[string, () => unknown]>([
+    [
+      'an instance of a class',
+      () =>
+        new (class Spell {
+          id = 4
+        })(),
+    ],
+    ['a map', () => new Map([[4, 'Fireball']])],
+    ['a map within an object', () => ({ spells: new Map([[4, 'Fireball']]) })],
+    ['a method', () => ({ cast: () => 'Fireball' })],
+    ['a method deep within', () => ({ spell: { cast: () => 'Fireball' } })],
+    ['bytes', () => new Uint8Array(4)],
+    [
+      'an object whose getter throws',
+      () =>
+        Object.defineProperty({}, 'a', {
+          enumerable: true,
+          get: () => {
+            throw new Error('no')
+          },
+        }),
+    ],
+  ])('may decode to %s, which is copied and not frozen', async (_, make) => {
+    const codec: Codec<unknown> = { encode: () => '4', decode: make }
+    const { loaded, local } = await handedOut<unknown>('spell', { codec })
+    expect(Object.isFrozen(loaded)).toBe(false)
+    expect(local === loaded).toBe(false)
+  })
+
+  test('may decode to something cyclic or without a prototype, which is frozen and shared', async () => {
+    const codec: Codec<unknown> = {
+      encode: () => '4',
+      decode() {
+        const value = Object.assign(Object.create(null), { inner: {} })
+        value.inner.outer = value
+        return value
+      },
+    }
+    const { loaded, local } = await handedOut<unknown>('spell', { codec })
+    expect(local).toBe(loaded)
+    expect(Object.isFrozen(loaded)).toBe(true)
+    expect(Object.isFrozen((loaded as { inner: object }).inner)).toBe(true)
+  })
+
+  test.each<[string, Partial<Codec<string>>]>([
+    [
+      'throws when it encodes',
+      {
+        encode: () => {
+          throw new Error('cannot encode')
+        },
+      },
+    ],
+    [
+      'throws when it decodes',
+      {
+        decode: () => {
+          throw new Error('cannot decode')
+        },
+      },
+    ],
+    ['encodes to something that is not text', { encode: () => Buffer.from('spell') as unknown as string }],
+    ['encodes to nothing', { encode: () => undefined as unknown as string }],
+    ['encodes to text that UTF-8 cannot hold', { encode: () => 'half a pair: \ud83d' }],
+  ])('that %s does not fail the read: the value is answered, and not kept', async (_, broken) => {
+    const { clock, inspect, process } = openWorld()
+    const { cache, eventsOf } = process({ local: L1 })
+    const codec = { encode: (text: string) => text, decode: (text: string) => text, ...broken }
+    const values = cache.keyspace('value', { load: (_: number) => 'spell', codec })
+    expect(await values.read(1)).toMatchObject({ value: 'spell', from: 'origin', kept: false })
+    await clock.drain()
+    expect(eventsOf('fill')).toMatchObject([{ outcome: 'unencodable', error: expect.any(Error) }])
+    expect(inspect('value:1')).toBeUndefined()
+    expect(cache.stats().keyspaces.value!.fills).toMatchObject({ unencodable: 1, accepted: 0 })
+  })
+
+  test('that cannot decode what another process stored overwrites it', async () => {
+    const { clock, process } = openWorld()
+    const other = process().cache.keyspace('value', {
+      load: (_: number) => 'not JSON at all',
+      codec: { encode: text => text, decode: text => text },
+    })
+    await other.get(1)
+    await clock.drain()
+    const { cache, eventsOf } = process()
+    const values = cache.keyspace('value', { load: (_: number) => 'JSON' })
+    expect(await values.read(1)).toMatchObject({ value: 'JSON', why: 'unreadable', kept: true })
+    expect(eventsOf('unreadable')).toMatchObject([{ reason: 'codec', error: expect.any(SyntaxError) }])
+    await clock.drain()
+    expect(await values.read(1)).toMatchObject({ from: 'shared', why: 'fresh' })
+  })
+
+  test('is not asked about rows that do not exist', async () => {
+    const asked: unknown[] = []
+    const codec = {
+      encode: (value: string) => String(asked.push(value)),
+      decode: (text: string) => String(asked.push(text)),
+    }
+    const { loaded, local, shared } = await handedOut<string | undefined>(undefined, {
+      codec: codec as never,
+    })
+    expect([loaded, local, shared]).toEqual([undefined, undefined, undefined])
+    expect(asked).toEqual([])
+  })
+})
+
+describe('a schema', () => {
+  const Spell = z.object({ id: z.number().int(), name: z.string().min(1), damage: z.number() })
+
+  test('checks what is stored, and gives its type to what readers get', async () => {
+    const { process } = openWorld()
+    const spells = process().cache.keyspace('spell', { load: spellTable(fireball).find, schema: Spell })
+    const found: z.infer<typeof Spell> | undefined = await spells.get(4)
+    expect(found).toEqual(fireball)
+    expect(Object.isFrozen(found)).toBe(true)
+  })
+
+  test('may transform what comes out of the store, to dates for instance, of which each reader gets its own', async () => {
+    const schema = z.object({ at: z.coerce.date() })
+    const { loaded, local, shared, text } = await handedOut({ at: new Date(0) }, { schema })
+    expect(text).toBe('{"at":"1970-01-01T00:00:00.000Z"}')
+    for (const copy of [loaded, local, shared]) expect(copy).toEqual({ at: new Date(0) })
+    loaded!.at.setTime(5)
+    expect(local).toEqual({ at: new Date(0) })
+  })
+
+  test('that drops what it does not know drops it for the first reader too', async () => {
+    const { loaded, shared } = await handedOut({ ...fireball, secret: 'x' } as typeof fireball, {
+      schema: Spell,
+    })
+    expect(loaded).toEqual(fireball)
+    expect(shared).toEqual(fireball)
+  })
+
+  test('counts what violates it, and overwrites that', async () => {
+    const { clock, process } = openWorld()
+    const before = process().cache.keyspace('spell', { load: (_: number) => ({ id: 'four' }) })
+    await before.get(4)
+    await clock.drain()
+    const { cache, eventsOf } = process({ local: L1 })
+    const spells = cache.keyspace('spell', { load: spellTable(fireball).find, schema: Spell })
+    expect(await spells.read(4)).toMatchObject({
+      value: fireball,
+      from: 'origin',
+      why: 'unreadable',
+      kept: true,
+    })
+    expect(eventsOf('unreadable')).toMatchObject([
+      { reason: 'schema', key: 'spell:4', error: expect.any(TypeError) },
+    ])
+    expect(cache.stats().keyspaces.spell).toMatchObject({ unreadable: 1 })
+    await clock.drain()
+    expect(await before.read(4)).toMatchObject({ value: fireball, from: 'shared' })
+  })
+
+  test('that refuses what the loader returns does not fail the read: it is answered, and not kept', async () => {
+    const { process } = openWorld()
+    const { cache, eventsOf } = process({ local: L1 })
+    const wrong = { id: 4, name: '', damage: 30 }
+    const spells = cache.keyspace('spell', { load: (_: number) => wrong, schema: Spell })
+    expect(await spells.read(4)).toMatchObject({ value: wrong, from: 'origin', kept: false })
+    expect(eventsOf('fill')).toMatchObject([{ outcome: 'unencodable', error: expect.any(TypeError) }])
+  })
+
+  test.each<[string, () => unknown]>([
+    ['answers with a promise', () => Promise.resolve({ value: fireball })],
+    ['answers with a promise that fails', () => Promise.reject(new Error('later'))],
+    ['answers with something that only looks like a promise', () => Object.fromEntries([['then', () => {}]])],
+    [
+      'throws',
+      () => {
+        throw new Error('cannot check')
+      },
+    ],
+    ['answers with nothing', () => undefined],
+  ])('that %s counts as violated', async (_, validate) => {
+    const { process } = openWorld()
+    const { cache, eventsOf } = process()
+    const schema = { '~standard': { version: 1, vendor: 'test', validate } } as StandardSchema<
+      typeof fireball
+    >
+    const spells = cache.keyspace('spell', { load: spellTable(fireball).find, schema })
+    expect(await spells.read(4)).toMatchObject({ value: fireball, kept: false })
+    expect(eventsOf('fill')).toMatchObject([{ outcome: 'unencodable', error: expect.any(Error) }])
+  })
+
+  test('of zod with an asynchronous rule counts as violated, with a word about it', async () => {
+    const { process } = openWorld()
+    const { cache, eventsOf } = process()
+    const schema = Spell.refine(async () => true)
+    const spells = cache.keyspace('spell', { load: spellTable(fireball).find, schema })
+    expect(await spells.read(4)).toMatchObject({ value: fireball, kept: false })
+    const [{ error }] = eventsOf('fill') as unknown as [{ error: Error }]
+    expect(error.message).toContain('it has to answer at once')
+  })
+})
+
+describe('two deploys with different shapes', () => {
+  test('never read each others values over one store, nor take turns in overwriting them', async () => {
+    const { clock, process } = openWorld()
+    let loads = 0
+    const deploy = (shape: number) =>
+      process({ local: L1 }).cache.keyspace('spell', {
+        shape,
+        load: (_: number) => {
+          loads++
+          return { shape }
+        },
+      })
+    const [older, newer] = [deploy(1), deploy(2)]
+    for (let round = 0; round < 3; round++) {
+      expect(await older.get(4)).toEqual({ shape: 1 })
+      await clock.drain()
+      expect(await newer.get(4)).toEqual({ shape: 2 })
+      await clock.drain()
+      expect(await newer.read(4, { consistency: 'strong' })).toMatchObject({
+        from: 'shared',
+        value: { shape: 2 },
+      })
+    }
+    // The older one stored first, was overwritten once, and has loaded for itself alone since it was noticed.
+    expect(loads).toBe(2)
+  })
+
+  test('hear of each others invalidations', async () => {
+    const { clock, process } = openWorld()
+    const table = spellTable(fireball)
+    const older = process({ local: L1 }).cache.keyspace('spell', { shape: 1, load: table.find })
+    const newer = process({ local: L1 }).cache.keyspace('spell', { shape: 2, load: table.find })
+    await newer.get(4)
+    await clock.drain()
+    await older.write(4, () => table.update(4, 31))
+    expect(await newer.get(4)).toMatchObject({ damage: 31 })
+  })
+})

@@ -1,0 +1,22 @@
+/**
+ * A certificate for `localhost`, signed by itself and good for a hundred years, and its key: for tests of encrypted
+ * connections on this machine, and for nothing else.
+ */
+export const LOCALHOST_CERTIFICATE = `-----BEGIN CERTIFICATE-----
+MIIBaDCCAQ2gAwIBAgIBATAKBggqhkjOPQQDAjAUMRIwEAYDVQQDDAlsb2NhbGhv
+c3QwIBcNMjAwMTAxMDAwMDAwWhgPMjEyMDAxMDEwMDAwMDBaMBQxEjAQBgNVBAMM
+CWxvY2FsaG9zdDBZMBMGByqGSM49AgEGCCqGSM49AwEHA0IABP7FbRGG19J8OYjZ
+boIDkK7+ftZCwZMsoQBvd1H86ArebkZVZ0uG5EW7z9rIFyp9hVWHppRX5w2FOgmK
+hsl6U3ajTjBMMBoGA1UdEQQTMBGCCWxvY2FsaG9zdIcEfwAAATAPBgNVHRMBAf8E
+BTADAQH/MB0GA1UdDgQWBBTtSg8ZKq2+XGXy1zqqqvSu1c85bDAKBggqhkjOPQQD
+AgNJADBGAiEAmemQ8N3Mj9FObW5W13ELvqfFxmZDr/PCag3yYsuuRRACIQD4u1ka
+m3v6JgoBspTf/MbgIaLHahIMmkX5u/l5TDeUag==
+-----END CERTIFICATE-----
+`
+
+export const LOCALHOST_KEY = `-----BEGIN PRIVATE KEY-----
+MIGHAgEAMBMGByqGSM49AgEGCCqGSM49AwEHBG0wawIBAQQgs3sHvz32CQgHHgpm
+04GXURpwUK2jiFdKEOaZCT2XZYuhRANCAAT+xW0RhtfSfDmI2W6CA5Cu/n7WQsGT
+LKEAb3dR/OgK3m5GVWdLhuRFu8/ayBcqfYVVh6aUV+cNhToJiobJelN2
+-----END PRIVATE KEY-----
+`

@@ -1,0 +1,116 @@
+/**
+ * A network between a test and a server: a TCP proxy on a loopback port of its own that can cut, refuse, swallow and
+ * delay what passes through it.
+ */
+import { once } from 'node:events'
+import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
+
+/** Which way bytes go. */
+export type Direction = 'toServer' | 'toClient'
+
+/** A proxy that a test can break; made by {@link startProxy}. */
+export interface Proxy {
+  readonly port: number
+  /** Connections that are open through it. */
+  readonly connections: number
+  /** How many connections have been accepted since it was started. */
+  readonly accepted: number
+  /** Resets every connection; new ones are accepted. */
+  cut(): void
+  /** Resets every connection and refuses new ones. */
+  refuse(): Promise<void>
+  /**
+   * Swallows what is sent, without a word, on the connections there are and on new ones. A connection on which
+   * something was swallowed stays dead for good, as behind a router that has forgotten it.
+   */
+  swallow(...directions: Direction[]): void
+  /** Swallows everything on one connection, the first accepted being 1, for good. */
+  forget(nth: number): void
+  /** Makes what is sent from now on arrive `ms` later, in order. */
+  delay(ms: number, ...directions: Direction[]): void
+  /** Ends all faults: new connections are accepted and work, those that are not dead work again. */
+  restore(): Promise<void>
+  /** Ends the proxy and every connection. */
+  close(): Promise<void>
+}
+
+const BOTH: readonly Direction[] = ['toServer', 'toClient']
+
+/** Starts a proxy to a port on this machine. */
+export async function startProxy(targetPort: number): Promise<Proxy> {
+  const sockets = new Set<Socket>()
+  const swallowed = new Set<Direction>()
+  const forgotten = new Set<number>()
+  const delays: Record<Direction, number> = { toServer: 0, toClient: 0 }
+  let accepted = 0
+
+  /** Passes on what comes from one socket, as the faults of the moment let it. */
+  function pass(nth: number, from: Socket, to: Socket, direction: Direction): void {
+    let dead = false
+    from.on('data', chunk => {
+      dead ||= swallowed.has(direction) || forgotten.has(nth)
+      if (dead || to.destroyed) return
+      if (delays[direction] === 0) to.write(chunk)
+      else setTimeout(() => !to.destroyed && to.write(chunk), delays[direction])
+    })
+    from.on('close', () => {
+      sockets.delete(from)
+      if (!dead) to.destroy()
+    })
+    from.on('error', () => {})
+  }
+
+  const accept = (client: Socket) => {
+    const nth = ++accepted
+    const server = connect({ host: '127.0.0.1', port: targetPort, noDelay: true })
+    client.setNoDelay(true)
+    sockets.add(client).add(server)
+    pass(nth, client, server, 'toServer')
+    pass(nth, server, client, 'toClient')
+  }
+
+  async function listen(port: number): Promise<Server> {
+    const listening = createServer(accept).listen(port, '127.0.0.1')
+    await once(listening, 'listening')
+    return listening
+  }
+
+  const cut = () => {
+    for (const socket of sockets) socket.resetAndDestroy()
+    sockets.clear()
+  }
+  async function stopListening(): Promise<void> {
+    if (!server.listening) return
+    server.close()
+    cut()
+    await once(server, 'close')
+  }
+
+  let server = await listen(0)
+  const { port } = server.address() as AddressInfo
+  return {
+    port,
+    get connections() {
+      return sockets.size / 2
+    },
+    get accepted() {
+      return accepted
+    },
+    cut,
+    refuse: stopListening,
+    swallow(...directions) {
+      for (const direction of directions.length > 0 ? directions : BOTH) swallowed.add(direction)
+    },
+    forget: nth => void forgotten.add(nth),
+    delay(ms, ...directions) {
+      for (const direction of directions.length > 0 ? directions : BOTH) delays[direction] = ms
+    },
+    async restore() {
+      swallowed.clear()
+      delays.toServer = 0
+      delays.toClient = 0
+      if (!server.listening) server = await listen(port)
+    },
+    close: stopListening,
+  }
+}
