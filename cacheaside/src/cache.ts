@@ -37,7 +37,6 @@ export class Cache {
     const emit = (event: CacheEvent) => {
       stats.fold(event)
       for (const listener of this.#listeners) this.#tell(listener, event)
-      if (event.type === 'shared' && event.state === 'available') this.#relay?.verify()
     }
     if (options.onEvent !== undefined) this.#listeners.add(options.onEvent)
     const access = new SharedAccess(options.shared, options.sharedTimeoutMs, clock, emit)

@@ -245,6 +245,17 @@ const KEYSPACE_OPTION_NAMES = [
 ]
 
 /**
+ * The clock that is given, or the machine's.
+ *
+ * @throws CacheError `INVALID_OPTIONS`.
+ * @internal
+ */
+export function clockOf({ clock = systemClock }: CacheOptions): Clock {
+  if (typeof clock?.nowMs !== 'function') throw invalidOption('clock', 'a clock', clock)
+  return clock
+}
+
+/**
  * Checks a cache's options and fills in the defaults.
  *
  * @throws CacheError `INVALID_OPTIONS`, naming the option, what it should be and what it is.
@@ -283,7 +294,7 @@ export function resolveCacheOptions(given: WiredOptions): ResolvedCacheOptions {
     throw invalidOption('shared', 'a shared store', options.shared)
   if (options.feed !== undefined && typeof options.feed?.open !== 'function')
     throw invalidOption('feed', 'a change feed', options.feed)
-  if (typeof options.clock?.nowMs !== 'function') throw invalidOption('clock', 'a clock', options.clock)
+  clockOf(options)
   if (options.local !== undefined) {
     knownNames('local', options.local, ['maxBytes', 'maxEntries', 'policy'])
     if (options.local.maxBytes === undefined && options.local.maxEntries === undefined) {

@@ -467,7 +467,10 @@ async function flyRefresh<Id, V>(
     let register = seen
     if (register === undefined) {
       asked = await ask(space, flight, false)
-      if (asked.kind === 'found') register = asked.register
+      if (asked.kind === 'found') {
+        if (keepNewer(space, flight, asked)) return report('left-to-another')
+        register = asked.register
+      }
     }
     if (register !== undefined) {
       const { nonce, generation } = register
@@ -498,6 +501,26 @@ async function flyRefresh<Id, V>(
     flight.reject(undefined)
     flights.end(flight)
   }
+}
+
+/**
+ * Whether another process has refreshed the value already: it is kept, and nothing is left to be done. Without this
+ * every process with an L1 would load once in each life of a value. Ours was stamped before it was stored, so that
+ * the same value may seem to be newer by what a fill takes, and not by more.
+ */
+function keepNewer<Id, V>(
+  space: Space<Id, V>,
+  flight: Flight<Answer>,
+  found: Asked<V> & { kind: 'found' },
+): boolean {
+  if (found.why !== 'fresh') return false
+  const { clock, local, options } = space.parts
+  const { register, opened, why } = found
+  const answer = foundAnswer(space, register, opened, why, 0)
+  const ours = local.get(flight.key, clock.nowMs())
+  if (ours !== undefined && answer.freshUntilMs! - ours.expiresAtMs <= 2 * options.sharedTimeoutMs) return false
+  keep(space, flight, opened, register.generation, answer, register)
+  return true
 }
 
 /** Waits for something on behalf of a caller who may give up. */

@@ -217,7 +217,8 @@ describe('a listener', () => {
     })
     const work: Promise<unknown>[] = []
     cache.listen(event => {
-      if (depth > 0) return
+      // What it asks for is reported in turn: a listener that answers every event calls for ever.
+      if (depth > 0 || calls === 1_000) return
       depth++
       calls++
       const key = 'key' in event ? Number(event.key.split(':')[1]) : 1
@@ -237,7 +238,7 @@ describe('a listener', () => {
     link.restore()
     await clock.advance(5_000)
     await Promise.all(work)
-    expect(calls).toBeGreaterThan(100)
+    expect(calls).toBe(1_000)
     expect(eventsOf('stream').length).toBeLessThan(10)
     expect(cache.stats().now.localEntries).toBeLessThanOrEqual(2)
   })

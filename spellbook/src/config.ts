@@ -2,7 +2,9 @@ import { existsSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { EVICTION_POLICIES, type EvictionPolicyName } from 'cacheaside'
+import { REDIS_POLICIES, type RedisPolicy } from 'cacheaside/redis'
 import { z } from 'zod'
+import { parseRedisUrl, type RedisServers } from './redis-url.ts'
 
 /** Everything that can be set from outside. `.env.example` describes each variable. */
 export interface Config {
@@ -31,12 +33,32 @@ export interface PGliteConfig {
   readonly folder: string | undefined
 }
 
-/** How the cache is made. */
-export interface CacheConfig {
-  readonly fill: 'background' | 'blocking'
-  readonly ttlMs: number
+/** A shared store in this process, for nobody else. */
+export interface EmbeddedConfig {
+  readonly kind: 'embedded'
   readonly policy: EvictionPolicyName
   readonly maxBytes: number
+}
+
+/** A shared store on Redis or Valkey, for any number of processes. It may hold a password: it must not reach a log. */
+export interface RedisConfig extends RedisServers {
+  readonly kind: 'redis'
+  /** The eviction policy that is set on it; `undefined`: it keeps its own. */
+  readonly policy: RedisPolicy | undefined
+}
+
+/** Where what is cached is kept. */
+export type SharedConfig = EmbeddedConfig | RedisConfig
+
+/** How the cache is made. */
+export interface CacheConfig {
+  readonly shared: SharedConfig
+  /** How many bytes of copies this process keeps for itself, in L1; `undefined`: none. */
+  readonly localMaxBytes: number | undefined
+  /** Whether changes that others made to the table reach the cache, by an outbox in the database. */
+  readonly feed: boolean
+  readonly fill: 'background' | 'blocking'
+  readonly ttlMs: number
   readonly flushOnStart: boolean
   /** Whether an update stores the new row as it releases its guard, instead of leaving it to the next read. */
   readonly writeThrough: boolean
@@ -71,6 +93,16 @@ function whole(least: number, most: number, remark = '') {
 const isPostgresUrl = (text: string): boolean =>
   URL.canParse(text) && /^postgres(ql)?:$/.test(new URL(text).protocol)
 
+const redisUrl = z.string().transform((text, context): RedisServers => {
+  const parsed = parseRedisUrl(text)
+  if (typeof parsed !== 'string') return parsed
+  context.issues.push({ code: 'custom', message: parsed, input: text })
+  return z.NEVER
+})
+
+/** Those that can be asked of a Redis: `volatile-ttl` would evict first what ends soonest, the guards of writers. */
+const SETTABLE = REDIS_POLICIES.filter(policy => policy !== 'volatile-ttl')
+
 const POSTGRES_URL = 'a URL such as postgres://user:password@host:5432/database'
 
 /**
@@ -91,14 +123,14 @@ const VARIABLES = z.object({
   DATABASE_POOL_MAX: whole(1, 1_000).default(10),
   DATABASE_TIMEOUT_MS: whole(100, MAX_DATABASE_TIMEOUT_MS).default(5_000),
   DATA_DIR: z.string().default('data/pglite'),
-  REDIS_URL: z
-    .undefined({ error: 'left empty: Redis is not supported yet, the shared store is embedded' })
-    .optional(),
+  REDIS_URL: redisUrl.optional(),
   CACHE: oneOf('on', 'off').default('on'),
   CACHE_FILL: oneOf('background', 'blocking').default('background'),
   CACHE_TTL_MS: whole(1, YEAR_MS).default(600_000),
-  CACHE_POLICY: oneOf(...EVICTION_POLICIES).default('s3-fifo'),
+  CACHE_POLICY: oneOf(...EVICTION_POLICIES).optional(),
   CACHE_MAX_BYTES: whole(65_536, 2 ** 40).default(64 * 2 ** 20),
+  CACHE_LOCAL_MAX_BYTES: whole(65_536, 2 ** 40).optional(),
+  CACHE_FEED: oneOf('outbox', 'off').optional(),
   CACHE_FLUSH_ON_START: oneOf('true', 'false').default('false'),
   CACHE_WRITE_THROUGH: oneOf('on', 'off').default('off'),
 })
@@ -165,13 +197,37 @@ const postgres = (values: Values, url: string): PostgresConfig => ({
 })
 
 const cache = (values: Values): CacheConfig => ({
+  shared: values.REDIS_URL === undefined ? embedded(values) : redis(values, values.REDIS_URL),
+  localMaxBytes: values.CACHE_LOCAL_MAX_BYTES,
+  feed: values.CACHE_FEED === undefined ? isOutboxOfUse(values) : values.CACHE_FEED === 'outbox',
   fill: values.CACHE_FILL,
   ttlMs: values.CACHE_TTL_MS,
-  policy: values.CACHE_POLICY,
-  maxBytes: values.CACHE_MAX_BYTES,
   flushOnStart: values.CACHE_FLUSH_ON_START === 'true',
   writeThrough: values.CACHE_WRITE_THROUGH === 'on',
 })
+
+const embedded = (values: Values): EmbeddedConfig => ({
+  kind: 'embedded',
+  policy: values.CACHE_POLICY ?? 's3-fifo',
+  maxBytes: values.CACHE_MAX_BYTES,
+})
+
+function redis({ CACHE_POLICY: asked }: Values, servers: RedisServers): RedisConfig {
+  const policy = SETTABLE.find(name => name === asked)
+  if (policy !== asked) {
+    throw new ConfigError(complaint('CACHE_POLICY', `one of ${SETTABLE.join(', ')}, on Redis`, String(asked)))
+  }
+  return { kind: 'redis', ...servers, policy }
+}
+
+/**
+ * Everywhere but where one process has both the database and the cache to itself. A PostgreSQL has other clients:
+ * `psql`, other programs, and where each process has a cache of its own the other processes. A Redis outlives its
+ * processes, and may come back from a snapshot with values that had been invalidated. An embedded cache on an embedded
+ * database has neither, and would pay for the outbox with every write.
+ */
+const isOutboxOfUse = (values: Values): boolean =>
+  values.DATABASE_URL !== undefined || values.REDIS_URL !== undefined
 
 const REPOSITORY = fileURLToPath(new URL('../..', import.meta.url))
 

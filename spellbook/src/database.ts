@@ -1,3 +1,5 @@
+import type { PostgresFeedOptions } from 'cacheaside/postgres'
+
 /** What can be sent as the value of a `$1`. Ids are texts: a bigint does not always fit a number. */
 export type Parameter = string | number | null | readonly string[]
 
@@ -23,6 +25,8 @@ export interface Transaction extends Queryable {
 export interface Database extends Queryable {
   /** For people, without secrets: `PostgreSQL at localhost:5432/spells`. */
   readonly name: string
+  /** What a change feed of this database is made with. */
+  readonly feedSource: Pick<PostgresFeedOptions, 'pool' | 'pglite'>
   /**
    * Runs `work` in a transaction, at the isolation level "read committed", and commits. If `work` throws, the
    * transaction is rolled back and the error is thrown on. It is also rolled back, and this rejects, if a statement

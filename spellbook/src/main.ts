@@ -1,13 +1,16 @@
 import type { AddressInfo } from 'node:net'
-import type { CacheEvent } from 'cacheaside'
+import type { SharedStore } from 'cacheaside'
 import type { FastifyInstance } from 'fastify'
 import { type Logger, pino } from 'pino'
 import { createApp, type Service } from './app.ts'
-import { type Config, ConfigError, loadEnvFile, readConfig } from './config.ts'
+import { logCache } from './cache-log.ts'
+import { type CacheConfig, type Config, ConfigError, loadEnvFile, readConfig } from './config.ts'
 import type { Database } from './database.ts'
-import { migrate } from './migrations.ts'
+import { installChangeFeed, migrate } from './migrations.ts'
 import { openPGlite } from './pglite.ts'
 import { openPostgres } from './postgres.ts'
+import { nameOfRedis } from './redis-url.ts'
+import { openSharedStore } from './shared-store.ts'
 import { cachedSpells, type Spells, uncachedSpells } from './spells.ts'
 
 /**
@@ -27,6 +30,7 @@ const EXIT_CODES = { SIGINT: 130, SIGTERM: 143 }
 interface Opened {
   app?: FastifyInstance
   database?: Database
+  shared?: SharedStore
   spells?: Spells
 }
 
@@ -42,12 +46,13 @@ async function open(config: Config, log: Logger, opened: Opened): Promise<void> 
   const spells =
     config.cache === undefined
       ? uncachedSpells(database)
-      : await cachedSpells(database, config.cache, logTrouble(log))
+      : await openCache(database, config.cache, log, opened)
   opened.spells = spells
   service = { spells, ping: () => database.query('select 1') }
   const url = urlOf(app, config.host)
   const ms = Math.round(performance.now() - began)
-  log.info({ url, database: database.name, cache: config.cache ?? 'off', ms }, `Spellbook is ready at ${url}`)
+  const cache = config.cache === undefined ? 'off' : presentable(config.cache)
+  log.info({ url, database: database.name, cache, ms }, `Spellbook is ready at ${url}`)
 }
 
 const openDatabase = async (config: Config['database'], log: Logger): Promise<Database> =>
@@ -55,20 +60,28 @@ const openDatabase = async (config: Config['database'], log: Logger): Promise<Da
     ? openPGlite(config)
     : openPostgres(config, error => log.warn({ err: error }, 'an idle connection to the database broke'))
 
-/** In-flight requests first, then what they use. */
-async function close({ app, spells, database }: Opened): Promise<void> {
-  await app?.close()
-  await spells?.close()
-  await database?.close()
+async function openCache(
+  database: Database,
+  config: CacheConfig,
+  log: Logger,
+  opened: Opened,
+): Promise<Spells> {
+  if (config.feed) await installChangeFeed(database)
+  const shared = await openSharedStore(config.shared, log)
+  opened.shared = shared
+  return cachedSpells(database, shared, config, logCache(log))
 }
 
-/** What the cache gets over by itself, but somebody should know of. */
-const logTrouble = (log: Logger) => (event: CacheEvent) => {
-  if (event.type === 'fault') log.warn({ err: event.error }, `the cache had trouble during ${event.during}`)
-  else if (event.type === 'shared') log.warn({ err: event.error }, `the shared store is ${event.state}`)
-  else if (event.type === 'invalidation' && event.outcome !== 'applied') {
-    log.warn(`the invalidation of ${event.key} is ${event.outcome}`)
-  }
+/** The cache's configuration without what may be a secret. */
+const presentable = (config: CacheConfig) =>
+  config.shared.kind === 'redis' ? { ...config, shared: nameOfRedis(config.shared) } : config
+
+/** In-flight requests first, then what they use. */
+async function close({ app, spells, shared, database }: Opened): Promise<void> {
+  await app?.close()
+  await spells?.close()
+  await shared?.close()
+  await database?.close()
 }
 
 function urlOf(app: FastifyInstance, host: string): string {
@@ -85,6 +98,14 @@ function explain(error: unknown, config?: Config): string {
   if (code === 'EACCES' && config !== undefined)
     return `port ${config.port} of ${config.host} may not be used: ${message}`
   return message.split('\n', 1)[0]!
+}
+
+/** Only what is known to be harmless: the errors of a driver carry the command that failed, which may be the login. */
+function presentableError(error: Error): object {
+  const { type, message, stack, code } = pino.stdSerializers.err(error) as pino.SerializedError & {
+    code?: unknown
+  }
+  return { type, message, stack, code }
 }
 
 function exitWith(error: unknown, config?: Config): never {
@@ -118,7 +139,11 @@ function onSignals(stop: (signal: string) => void): void {
 }
 
 const config = configure()
-const log = pino({ level: config.logLevel, base: { pid: process.pid } })
+const log = pino({
+  level: config.logLevel,
+  base: { pid: process.pid },
+  serializers: { err: presentableError },
+})
 const opened: Opened = {}
 let stopping = false
 
@@ -146,6 +171,7 @@ onSignals(async signal => {
   process.exit(code ?? 1)
 })
 
+/** It keeps the process alive: what closes may be waiting for timers that do not, and is to be waited for. */
 function later(ms: number): Promise<void> {
-  return new Promise(resolve => setTimeout(resolve, ms).unref())
+  return new Promise(resolve => setTimeout(resolve, ms))
 }

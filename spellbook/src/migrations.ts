@@ -1,5 +1,6 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
+import { feedMigrationSql } from 'cacheaside/postgres'
 import type { Database, Transaction } from './database.ts'
 
 const FOLDER = fileURLToPath(new URL('../migrations', import.meta.url))
@@ -26,6 +27,14 @@ export async function migrate(database: Database, folder: string = FOLDER): Prom
     }
     return missing
   })
+}
+
+/**
+ * Has the database write every change of a spell into an outbox, whoever makes it. To be run after {@link migrate}, as
+ * often as one likes: what is there already is left alone, and brought up to date by a newer version of the feed.
+ */
+export async function installChangeFeed(database: Database): Promise<void> {
+  await database.transaction(transaction => transaction.script(feedMigrationSql({ tables: ['spell'] })))
 }
 
 async function namesDone(transaction: Transaction): Promise<Set<string>> {

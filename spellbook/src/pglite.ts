@@ -53,6 +53,7 @@ function databaseOver(db: PGlite, name: string, folder: DataFolder | undefined):
   let closed: Promise<void> | undefined
   return {
     name,
+    feedSource: { pglite: db },
     query: queryOf(db),
     transaction: work => db.transaction(session => inTransaction(session, work)),
     close() {

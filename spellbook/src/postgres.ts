@@ -32,10 +32,8 @@ const types = {
  */
 export function openPostgres(config: PostgresConfig, onError: (error: Error) => void): Database {
   const { timeoutMs } = config
-  const pool = new pg.Pool({
+  const settings: pg.PoolConfig = {
     connectionString: config.url,
-    application_name: 'spellbook',
-    max: config.poolMax,
     types,
     keepAlive: true,
     connectionTimeoutMillis: timeoutMs,
@@ -43,16 +41,21 @@ export function openPostgres(config: PostgresConfig, onError: (error: Error) => 
     idle_in_transaction_session_timeout: timeoutMs,
     query_timeout: timeoutMs + PATIENCE_MS,
     onConnect: client => limitTransactions(client, timeoutMs),
-  })
-  pool.on('error', onError)
+  }
+  const pool = new pg.Pool({ ...settings, application_name: 'spellbook', max: config.poolMax })
+  // The change feed keeps one connection for as long as it runs, and must not have to wait until a request gives one
+  // back. The second is only there because the feed, for the sake of others, takes no pool that it would use up.
+  const feedPool = new pg.Pool({ ...settings, application_name: 'spellbook feed', max: 2 })
+  for (const each of [pool, feedPool]) each.on('error', onError)
   let closed: Promise<void> | undefined
   return {
     name: nameOf(config.url),
+    feedSource: { pool: feedPool },
     query: (text, values, signal) => withClient(pool, signal, client => send(client, text, values)),
     transaction: work =>
       withClient(pool, undefined, (client, discard) => inTransaction(client, discard, work)),
     close() {
-      closed ??= pool.end()
+      closed ??= Promise.all([pool.end(), feedPool.end()]).then(() => {})
       return closed
     },
   }

@@ -4,9 +4,10 @@ import {
   type CacheEvent,
   commitInDoubt,
   createCache,
-  embeddedShared,
   type ReadResult,
+  type SharedStore,
 } from 'cacheaside'
+import { postgresFeed } from 'cacheaside/postgres'
 import { type Spell, type SpellChange, type SpellFields, spell } from './api.ts'
 import type { CacheConfig } from './config.ts'
 import { type Database, DatabaseAwayError } from './database.ts'
@@ -23,6 +24,7 @@ import { type SpellTable, spellTable } from './spell-table.ts'
  * | create | guards the version, and inside the transaction the new id, which somebody may have asked for before |
  * | update | guards the row and the version; may put the new row in the cache as it releases the guard |
  * | delete | guards the row and the version |
+ * | a change by anybody else | the feed ends the row and the version, soon after its commit |
  */
 
 /** Some of the spells, in the order of their ids. */
@@ -100,16 +102,30 @@ async function loadPage(
 /**
  * The spells behind a cache of their own.
  *
+ * @param shared - Where what is cached is kept: in this process, or on Redis for many. It is not closed here.
  * @param onEvent - Told of everything that the cache does.
  */
 export async function cachedSpells(
   database: Database,
+  shared: SharedStore,
   config: CacheConfig,
   onEvent: (event: CacheEvent) => void = () => {},
 ): Promise<Spells> {
   const table = spellTable(database)
+  // What is cached of a row, whoever changed it: the spell, or that there was none, and through the version all pages.
+  const feed = postgresFeed({
+    ...database.feedSource,
+    tables: {
+      spell: {
+        keys: row => [spells.key(row.id), list.key(VERSION)],
+        keyspaces: ['spell', 'spell-list'],
+      },
+    },
+  })
   const cache = createCache({
-    shared: embeddedShared({ maxBytes: config.maxBytes, policy: config.policy }),
+    shared,
+    ...(config.localMaxBytes === undefined ? {} : { local: { maxBytes: config.localMaxBytes } }),
+    ...(config.feed ? { feed } : {}),
     fill: config.fill,
     onEvent,
     // Without a connection nothing was sent, so nothing was committed: the guards can go at once.
@@ -123,7 +139,11 @@ export async function cachedSpells(
     find: id => spells.read(id),
 
     async page(after, limit) {
-      const version = await list.read(VERSION)
+      // Strong, because the list is to show every write that was done before, and the writer may be another process: a
+      // default read may be answered from L1, or join a flight of this process, and then be as old as `localMaxStaleMs`
+      // if a broadcast was lost. It costs one round trip, L1 or not. The page itself needs no such care: whatever is
+      // found under the version of this moment, in L1 too, is right.
+      const version = await list.read(VERSION, { consistency: 'strong' })
       // A version that was not kept is nobody else's: while a writer is at work, or the cache is away, a page kept
       // under it would never be found.
       if (!version.kept) return measured(version.why, () => loadPage(table, after, limit))

@@ -1,5 +1,6 @@
 import { afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import type { Problem, Spell } from '../src/api.ts'
+import type { CacheConfig } from '../src/config.ts'
 import type { Database } from '../src/database.ts'
 import { migrate } from '../src/migrations.ts'
 import { CACHE, type Harness, reset, serve, serveUncached } from './harness.ts'
@@ -17,8 +18,17 @@ const SEEDS = [
 
 const MAX_INT8 = '9223372036854775807'
 
-/** The API, the same on every database. `database` is asked for once it is open. */
-export function apiSuite(name: string, open: () => Promise<Database>): void {
+/**
+ * The API, the same on every database and every shared store.
+ *
+ * @param open - Opens the database.
+ * @param emptyCache - The configuration of a cache that holds nothing; asked for before each start.
+ */
+export function apiSuite(
+  name: string,
+  open: () => Promise<Database>,
+  emptyCache: () => Promise<CacheConfig> = async () => CACHE,
+): void {
   describe(name, () => {
     let database: Database
     let harness: Harness
@@ -29,7 +39,7 @@ export function apiSuite(name: string, open: () => Promise<Database>): void {
     })
     beforeEach(async () => {
       await reset(database)
-      harness = await serve(database)
+      harness = await serve(database, await emptyCache())
     })
     afterEach(() => harness.close())
 
@@ -192,7 +202,7 @@ export function apiSuite(name: string, open: () => Promise<Database>): void {
 
       test('leaves the new spell in the cache if it is told to write through', async () => {
         await harness.close()
-        harness = await serve(database, { ...CACHE, writeThrough: true })
+        harness = await serve(database, { ...(await emptyCache()), writeThrough: true })
         await ask('PUT', '/spells/4', { damage: 41 })
         const response = await ask('GET', '/spells/4')
         expect(response.headers['cache-status']).toMatch(/^spellbook; hit;/)
@@ -236,17 +246,15 @@ export function apiSuite(name: string, open: () => Promise<Database>): void {
         expect(await read()).toEqual(['Chain Lightning 46', 'Spark 1'])
         await ask('DELETE', '/spells/8')
         expect(await read()).toEqual(['Spark 1'])
-        expect(await read()).toEqual(['Spark 1'])
-        expect(
-          statuses.map(status => /^spellbook; (hit|fwd=miss; stored)/.exec(String(status))?.[1]),
-        ).toEqual([
-          'fwd=miss; stored',
-          'hit',
-          'fwd=miss; stored',
-          'fwd=miss; stored',
-          'fwd=miss; stored',
-          'hit',
-        ])
+        const outcomes = statuses.map(
+          status => /^spellbook; (hit|fwd=miss; stored)/.exec(String(status))?.[1],
+        )
+        expect(outcomes).toEqual(['fwd=miss; stored', 'hit', ...Array(3).fill('fwd=miss; stored')])
+        // On Redis the process also hears of its own write a moment later, and keeps nothing from before that moment.
+        await vi.waitFor(async () => {
+          expect(await read()).toEqual(['Spark 1'])
+          expect(statuses.at(-1)).toContain('hit')
+        })
       })
     })
 
@@ -296,7 +304,7 @@ export function apiSuite(name: string, open: () => Promise<Database>): void {
 
       test('is kept in the background too', async () => {
         await harness.close()
-        harness = await serve(database, { ...CACHE, fill: 'background' })
+        harness = await serve(database, { ...(await emptyCache()), fill: 'background' })
         await ask('GET', '/spells/4')
         await vi.waitFor(async () => expect(await cacheStatus('/spells/4')).toContain('hit'))
       })

@@ -22,10 +22,11 @@ describe('readConfig', () => {
       logLevel: 'info',
       database: { kind: 'pglite', folder: '/somewhere/data/pglite' },
       cache: {
+        shared: { kind: 'embedded', policy: 's3-fifo', maxBytes: 67_108_864 },
+        localMaxBytes: undefined,
+        feed: false,
         fill: 'background',
         ttlMs: 600_000,
-        policy: 's3-fifo',
-        maxBytes: 67_108_864,
         flushOnStart: false,
         writeThrough: false,
       },
@@ -44,6 +45,8 @@ describe('readConfig', () => {
       CACHE_TTL_MS: '1000',
       CACHE_POLICY: 'volatile-ttl',
       CACHE_MAX_BYTES: '65536',
+      CACHE_LOCAL_MAX_BYTES: '70000',
+      CACHE_FEED: 'off',
       CACHE_FLUSH_ON_START: 'true',
       CACHE_WRITE_THROUGH: 'on',
     })
@@ -58,10 +61,11 @@ describe('readConfig', () => {
         timeoutMs: 700,
       },
       cache: {
+        shared: { kind: 'embedded', policy: 'volatile-ttl', maxBytes: 65_536 },
+        localMaxBytes: 70_000,
+        feed: false,
         fill: 'blocking',
         ttlMs: 1000,
-        policy: 'volatile-ttl',
-        maxBytes: 65_536,
         flushOnStart: true,
         writeThrough: true,
       },
@@ -127,11 +131,52 @@ describe('readConfig', () => {
     expect(message).not.toContain('hunter2')
   })
 
-  test('refuses REDIS_URL without showing it', () => {
-    const message = messageOf({ REDIS_URL: 'redis://:hunter2@localhost' })
-    expect(message).toMatch(/^REDIS_URL must be left empty: Redis is not supported yet/)
-    expect(message).not.toContain('hunter2')
+  test('takes a REDIS_URL, leaves the policy of the server alone, and sets one if it is asked to', () => {
+    const REDIS_URL = 'rediss://merlin:s%40cret@cache.example/3'
+    const redis = {
+      kind: 'redis',
+      servers: [{ host: 'cache.example', port: 6379 }],
+      cluster: false,
+      tls: true,
+      username: 'merlin',
+      password: 's@cret',
+      database: 3,
+    }
+    expect(readConfig({ REDIS_URL }).cache?.shared).toEqual({ ...redis, policy: undefined })
+    expect(readConfig({ REDIS_URL, CACHE_POLICY: 'allkeys-lru' }).cache?.shared).toEqual({
+      ...redis,
+      policy: 'allkeys-lru',
+    })
   })
+
+  test.each(['s3-fifo', 'volatile-ttl'])('refuses CACHE_POLICY=%s on Redis', policy => {
+    expect(messageOf({ REDIS_URL: 'redis://localhost', CACHE_POLICY: policy })).toBe(
+      `CACHE_POLICY must be one of noeviction, allkeys-lru, allkeys-lfu, allkeys-random, volatile-lru, volatile-lfu, volatile-random, on Redis; it is "${policy}"`,
+    )
+  })
+
+  test.each([
+    [{}, false],
+    [{ REDIS_URL: 'redis://localhost' }, true],
+    [{ DATABASE_URL: 'postgres://localhost/x' }, true],
+    [{ DATABASE_URL: 'postgres://localhost/x', REDIS_URL: 'redis://localhost' }, true],
+    [{ CACHE_FEED: 'outbox' }, true],
+    [{ DATABASE_URL: 'postgres://localhost/x', CACHE_FEED: 'off' }, false],
+  ])(
+    'has a change feed where others can change the rows or the cache, or where it is told to: %o',
+    (env, feed) => {
+      expect(readConfig(env).cache?.feed).toBe(feed)
+    },
+  )
+
+  test.each(['http://:hunter2@localhost', 'redis://hunter2@localhost', 'hunter2', 'redis://:hunter2@a,b/1'])(
+    'refuses REDIS_URL=%s without showing it',
+    text => {
+      const message = messageOf({ REDIS_URL: text })
+      expect(message).toMatch(/^REDIS_URL must be [^\n]*; it is something else \(not shown/)
+      expect(message).not.toContain('hunter2')
+    },
+  )
 
   test('names all that is malformed, in the order they are described in, in one line', () => {
     const message = messageOf({ CACHE: 'x', PORT: 'y' })
@@ -146,8 +191,9 @@ describe('.env.example', () => {
     ([, name, value]) => [name!, value!] as const,
   )
 
-  test('shows the defaults, but for the URL of a database', () => {
-    const defaults = Object.fromEntries(settings.filter(([name]) => name !== 'DATABASE_URL'))
+  test('shows the defaults, but for what the choice of servers decides, and for what is off without a value', () => {
+    const decided = ['DATABASE_URL', 'REDIS_URL', 'CACHE_FEED', 'CACHE_LOCAL_MAX_BYTES']
+    const defaults = Object.fromEntries(settings.filter(([name]) => !decided.includes(name)))
     expect(readConfig(defaults, '/x')).toEqual(readConfig({}, '/x'))
   })
 

@@ -1,9 +1,11 @@
 import { readFileSync } from 'node:fs'
+import type { CacheEvent } from 'cacheaside'
 import type { FastifyInstance, InjectOptions, LightMyRequestResponse } from 'fastify'
 import { pino } from 'pino'
 import { createApp } from '../src/app.ts'
 import type { CacheConfig } from '../src/config.ts'
 import type { Database } from '../src/database.ts'
+import { openSharedStore } from '../src/shared-store.ts'
 import { cachedSpells, type Spells, uncachedSpells } from '../src/spells.ts'
 
 /** A line of the log. */
@@ -24,18 +26,38 @@ export interface Harness {
 
 /** Blocking, so that a test that reads twice need not wait for the first read to be kept. */
 export const CACHE: CacheConfig = {
+  shared: { kind: 'embedded', policy: 's3-fifo', maxBytes: 2 ** 20 },
+  localMaxBytes: undefined,
+  feed: false,
   fill: 'blocking',
   ttlMs: 600_000,
-  policy: 's3-fifo',
-  maxBytes: 2 ** 20,
   flushOnStart: false,
   writeThrough: false,
 }
 
+/** The spells behind a cache, whose shared store is closed with it. */
+export async function openSpells(
+  database: Database,
+  config: CacheConfig = CACHE,
+  onEvent?: (event: CacheEvent) => void,
+): Promise<Spells> {
+  const shared = await openSharedStore(config.shared, pino({ level: 'silent' }))
+  let hear = () => {}
+  const proven = new Promise<void>(resolve => {
+    hear = resolve
+  })
+  const spells = await cachedSpells(database, shared, config, event => {
+    if (event.type === 'stream' && event.state === 'proven') hear()
+    onEvent?.(event)
+  })
+  // What is read before the first proof that messages arrive may not be kept.
+  if (!shared.synchronous) await proven
+  return { ...spells, close: () => spells.close().then(() => shared.close()) }
+}
+
 /** Serves a database, which it does not close. */
 export async function serve(database: Database, cache: CacheConfig = CACHE): Promise<Harness> {
-  const spells = await cachedSpells(database, cache)
-  return serveSpells(spells, database)
+  return serveSpells(await openSpells(database, cache), database)
 }
 
 /** Serves a database without a cache. */

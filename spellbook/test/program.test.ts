@@ -127,8 +127,8 @@ describe('a start', () => {
   test.each([
     [{ PORT: '80a' }, 'PORT must be a whole number from 0 to 65535 (0: any free port); it is "80a"'],
     [
-      { REDIS_URL: 'redis://:hunter2@localhost' },
-      'REDIS_URL must be left empty: Redis is not supported yet, the shared store is embedded; it is something else (not shown: it may hold a password)',
+      { REDIS_URL: 'redis:/:hunter2@localhost' },
+      'REDIS_URL must be a URL such as redis://user:password@host:6379/0 (rediss: for TLS), or redis://host:7000,host:7001 for a Cluster; it is something else (not shown: it may hold a password)',
     ],
     [
       { DATABASE_URL: 'mysql://root:hunter2@localhost/x' },

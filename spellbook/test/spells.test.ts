@@ -8,8 +8,8 @@ import type { Database, Queryable } from '../src/database.ts'
 import { migrate } from '../src/migrations.ts'
 import { openPostgres } from '../src/postgres.ts'
 import { spellTable } from '../src/spell-table.ts'
-import { type Answer, cachedSpells, type Page, type Spells } from '../src/spells.ts'
-import { CACHE, reset } from './harness.ts'
+import type { Answer, Page, Spells } from '../src/spells.ts'
+import { CACHE, openSpells, reset } from './harness.ts'
 
 let database: Database
 beforeAll(async () => {
@@ -38,6 +38,7 @@ function stoppable(stops: Stop[]): Database {
     }
   return {
     name: database.name,
+    feedSource: database.feedSource,
     query: watch(database),
     transaction: work =>
       database.transaction(transaction =>
@@ -86,7 +87,7 @@ async function naiveSpells(db: Database): Promise<Spells> {
 }
 
 const KINDS = [
-  ['the cache of Spellbook', (db: Database) => cachedSpells(db, CACHE), 'right'],
+  ['the cache of Spellbook', (db: Database) => openSpells(db, CACHE), 'right'],
   ['a cache as it is usually written', naiveSpells, 'stale'],
 ] as const
 
@@ -134,7 +135,7 @@ describe.each(KINDS)('in %s', (_name, make, verdict) => {
 describe('cachedSpells', () => {
   test('find and page go to the database and keep nothing while a spell is being created', async () => {
     const inserting = stop('insert')
-    const spells = await cachedSpells(stoppable([inserting]), CACHE)
+    const spells = await openSpells(stoppable([inserting]), CACHE)
     // Both are remembered before: the list, and that there is no spell 9.
     await spells.page('7', 9)
     await spells.find('9')
@@ -152,7 +153,7 @@ describe('cachedSpells', () => {
   })
 
   test('update leaves other spells in the cache', async () => {
-    const spells = await cachedSpells(database, CACHE)
+    const spells = await openSpells(database, CACHE)
     await Promise.all(['3', '4'].map(id => spells.find(id)))
     await spells.update('4', { damage: 41 })
     expect([(await spells.find('3')).from, (await spells.find('4')).from]).toEqual(['shared', 'origin'])
@@ -167,7 +168,7 @@ describe('cachedSpells', () => {
       loads++
       return watched.query(...statement)
     }
-    const spells = await cachedSpells({ ...watched, query }, CACHE)
+    const spells = await openSpells({ ...watched, query }, CACHE)
     const readers = Array.from({ length: 50 }, () => spells.find('4'))
     await loading.at.reached
     loading.at.open()
@@ -179,7 +180,7 @@ describe('cachedSpells', () => {
   })
 
   test('find and page answer with what cannot be changed', async () => {
-    const spells = await cachedSpells(database, CACHE)
+    const spells = await openSpells(database, CACHE)
     for (let i = 0; i < 2; i++) {
       const { value } = await spells.find('4')
       expect(() => Object.assign(value!, { damage: 0 })).toThrow(TypeError)
@@ -190,7 +191,7 @@ describe('cachedSpells', () => {
   })
 
   test('create that fails leaves reads right', async () => {
-    const spells = await cachedSpells(database, CACHE)
+    const spells = await openSpells(database, CACHE)
     await spells.page('7', 9)
     await expect(spells.create({ name: 'x'.repeat(256), damage: 1 })).rejects.toThrow('too long')
     expect(names(await spells.page('7', 9))).toEqual(['Chain Lightning'])
@@ -201,7 +202,7 @@ describe('cachedSpells', () => {
 
   test('begins with new generations if it is told to flush', async () => {
     const events: CacheEvent[] = []
-    const spells = await cachedSpells(database, { ...CACHE, flushOnStart: true }, event => events.push(event))
+    const spells = await openSpells(database, { ...CACHE, flushOnStart: true }, event => events.push(event))
     const flushed = events.filter(event => event.type === 'keyspace-invalidation')
     expect(flushed.map(event => event.keyspace).sort()).toEqual(['spell', 'spell-list', 'spell-page'])
     expect((await spells.find('4')).value?.name).toBe('Earthquake')
@@ -210,7 +211,7 @@ describe('cachedSpells', () => {
 
   test('close lets what is under way finish, and refuses what comes later', async () => {
     const loading = stop('select')
-    const spells = await cachedSpells(stoppable([loading]), CACHE)
+    const spells = await openSpells(stoppable([loading]), CACHE)
     const reading = spells.find('4')
     await loading.at.reached
     const closing = spells.close()
@@ -317,12 +318,15 @@ describe('cachedSpells, with everything at once', () => {
     ['', CACHE],
     [', filling in the background', { ...CACHE, fill: 'background' }],
     [', writing through', { ...CACHE, writeThrough: true }],
-    [', evicting all the time', { ...CACHE, maxBytes: 2_000 }],
+    [
+      ', evicting all the time',
+      { ...CACHE, shared: { kind: 'embedded', policy: 's3-fifo', maxBytes: 2_000 } },
+    ],
   ] as const)('no read is older than what was written before it%s', async (_how, config) => {
     await fc.assert(
       fc.asyncProperty(histories, async ({ clients, delays }) => {
         await reset(database)
-        const spells = await cachedSpells(late(delays), config)
+        const spells = await openSpells(late(delays), config)
         await run(spells, clients)
         await spells.close()
       }),

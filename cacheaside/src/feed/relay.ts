@@ -92,7 +92,7 @@ export class Relay {
     this.verify()
   }
 
-  /** A keyspace is new, or the store answers again: compares identities and tries everything again, at once. */
+  /** A keyspace is new: compares identities, and tries everything again, at once. */
   verify(): void {
     this.#verifyDueMs = Number.NEGATIVE_INFINITY
     this.#retryMs = RETRY_FIRST_MS

@@ -114,7 +114,7 @@ describe('a cache with a change feed', () => {
     expect(feed.outbox).toEqual([])
   })
 
-  it('keeps what the store does not confirm in the feed, not in the queue, and tries at once when it is back', async () => {
+  it('keeps what the store does not confirm in the feed, not in the queue, and applies it when the store is back', async () => {
     const { cache, spells } = await start()
     await spells.get(1)
     link.fail()
@@ -125,11 +125,20 @@ describe('a cache with a change feed', () => {
     expect(cache.stats().feed).toMatchObject({ open: true, applied: 0 })
     expect(cache.stats().feed.retained).toBeGreaterThan(5)
     link.restore()
-    // The probe finds it within a second, and the relay does not wait for its own interval.
+    // The stream's next heartbeat finds it, and the relay does not wait for its own interval.
     await clock.advance(1_100)
     expect(feed.outbox).toEqual([])
     expect(await spells.get(1)).toBe('Meteor')
     expect(cache.stats().feed.lagMs).toBeGreaterThan(30_000)
+  })
+
+  it('does not hammer a store that refuses invalidations and nothing else', async () => {
+    await start()
+    link.fail('invalidate')
+    change(1, 'Meteor')
+    await clock.advance(10_000)
+    expect(link.calls.invalidate).toBeGreaterThan(4)
+    expect(link.calls.invalidate).toBeLessThan(12)
   })
 
   it('hung while it is told of a change keeps it, and tries again', async () => {

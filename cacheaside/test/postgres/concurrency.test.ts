@@ -1,0 +1,334 @@
+import pg from 'pg'
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import type { FeedSession } from '../../src/feed/change-feed.ts'
+import { installFeed } from '../../src/postgres/index.ts'
+import { until } from './conditions.ts'
+import { connected, openPostgres } from './databases.ts'
+import { essence, FeedScene } from './feed-contract.ts'
+
+/** What takes several sessions: there is only one in PGlite. */
+describe('the change feed on PostgreSQL, with several sessions,', () => {
+  let database: Awaited<ReturnType<typeof openPostgres>>
+  let scene: FeedScene
+  let clients: pg.Client[]
+
+  const client = async (url = database.url) => {
+    const opened = await connected(url)
+    clients.push(opened)
+    return opened
+  }
+
+  beforeAll(async () => {
+    database = await openPostgres()
+  })
+  afterAll(() => database.close())
+  beforeEach(async () => {
+    clients = []
+    await database.reset()
+    await database.sql('CREATE TABLE spell (id bigint PRIMARY KEY, name text)')
+    scene = new FeedScene(database)
+    await scene.install({ tables: ['spell'] })
+  })
+  afterEach(async () => {
+    scene.end()
+    await Promise.all(clients.map(each => each.end().catch(() => {})))
+  })
+
+  it('has relays share the work: each change is handed to one of them, and none is lost', async () => {
+    const sessions = await Promise.all([1, 2, 3].map(() => scene.open(['spell'])))
+    await database.sql('INSERT INTO spell SELECT generate_series(1, 4000)')
+    const taken: string[] = []
+    const work = async (session: FeedSession) => {
+      while ((await scene.waiting()) > 0) {
+        const { changes } = await session.take(undefined)
+        taken.push(...changes.map(({ rows }) => rows![0]!.id))
+        if (changes.length > 0) await session.settle(changes)
+      }
+    }
+    await Promise.all(sessions.map(work))
+    expect(taken).toHaveLength(4_000)
+    expect(new Set(taken).size).toBe(4_000)
+  })
+
+  it('hands out nothing that another relay holds, and says that something is left', async () => {
+    const [first, second] = [await scene.open(['spell']), await scene.open(['spell'])]
+    await database.sql('INSERT INTO spell VALUES (1)')
+    await first.take(undefined)
+    await database.sql('INSERT INTO spell VALUES (2)')
+    expect((await second.take(undefined)).changes.map(essence)).toEqual([['spell', { id: '2' }]])
+    await second.settle([])
+    await database.sql('DELETE FROM cacheaside.outbox WHERE new->>$$id$$ = $$2$$')
+    expect(await second.take(undefined)).toEqual({ changes: [], more: false, drained: false })
+    await first.settle([])
+  })
+
+  it.each([false, true])(
+    'does not wait for a long transaction, and then misses nothing of it (private: %s)',
+    async isPrivate => {
+      const session = await scene.open(['spell'], { isPrivate })
+      const long = await client()
+      await long.query('BEGIN')
+      await long.query('INSERT INTO spell VALUES (1)')
+      await database.sql('INSERT INTO spell VALUES (2)')
+      expect((await scene.all(session)).map(essence)).toEqual([['spell', { id: '2' }]])
+      await database.sql('INSERT INTO spell VALUES (3)')
+      expect((await scene.all(session)).map(essence)).toEqual([['spell', { id: '3' }]])
+      await long.query('COMMIT')
+      expect((await scene.all(session)).map(essence)).toEqual([['spell', { id: '1' }]])
+    },
+  )
+
+  it('hands an observer what was begun before its session and committed in it', async () => {
+    const long = await client()
+    await long.query('BEGIN')
+    await long.query('INSERT INTO spell VALUES (1)')
+    const session = await scene.open(['spell'], { isPrivate: true })
+    await long.query('COMMIT')
+    expect((await scene.all(session)).map(essence)).toEqual([['spell', { id: '1' }]])
+  })
+
+  it('keeps rows of a long transaction until every observer could see them', async () => {
+    const slow = await scene.open(['spell'], { isPrivate: true })
+    const busy = await scene.open(['spell'], { isPrivate: true })
+    const long = await client()
+    await long.query('BEGIN')
+    await long.query('INSERT INTO spell VALUES (1)')
+    for (let seconds = 0; seconds < 30; seconds++) {
+      await scene.all(slow)
+      await scene.all(busy)
+      await scene.clock.advance(1_000)
+    }
+    await long.query('COMMIT')
+    for (let seconds = 0; seconds < 6; seconds++) {
+      await scene.all(busy)
+      await scene.clock.advance(1_000)
+    }
+    expect((await scene.all(slow)).map(essence)).toEqual([['spell', { id: '1' }]])
+  })
+
+  it('hands the changes of a relay that was killed to another one', async () => {
+    const killed = await scene.open(['spell'])
+    await database.sql('INSERT INTO spell VALUES (1)')
+    const { changes } = await killed.take(undefined)
+    expect(changes).toHaveLength(1)
+    await database.sql(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity
+      WHERE datname = current_database() AND state = 'idle in transaction'`)
+    await until('the loss to be told', () => scene.losses.length > 0)
+    const heir = await scene.open(['spell'])
+    let handed: unknown[] = []
+    await until('the change to be free', async () => {
+      const batch = await heir.take(undefined)
+      handed = batch.changes.map(essence)
+      return handed.length > 0
+    })
+    expect(handed).toEqual([['spell', { id: '1' }]])
+    await expect(killed.settle(changes)).rejects.toThrow()
+    expect(await scene.waiting()).toBe(1)
+  })
+
+  it('takes the changes back from a relay that vanished without a word', async () => {
+    const vanished = await scene.open(['spell'], { timeoutMs: 200 })
+    await database.sql('INSERT INTO spell VALUES (1)')
+    expect((await vanished.take(undefined)).changes).toHaveLength(1)
+    const heir = await scene.open(['spell'])
+    await until('its transaction to be ended by the server', async () => {
+      const { changes } = await heir.take(undefined)
+      return changes.length === 1
+    })
+    await until('the loss to be told', () => scene.losses.length > 0)
+    expect(String(scene.losses[0])).toContain('idle-in-transaction timeout')
+  })
+
+  it('lets nobody wait: neither the relay for writers, nor writers for the relay', async () => {
+    const writer = await client()
+    await writer.query('BEGIN; INSERT INTO spell VALUES (1)')
+    await database.sql('INSERT INTO spell VALUES (2)')
+    const session = await scene.open(['spell'])
+    const { changes } = await session.take(undefined)
+    expect(changes.map(essence)).toEqual([['spell', { id: '2' }]])
+    await writer.query(`SET LOCAL lock_timeout = '100ms'; UPDATE spell SET name = 'x' WHERE id = 2; COMMIT`)
+    await session.settle(changes)
+    expect(await scene.waiting()).toBe(2)
+  })
+
+  it('fails no writer on an old snapshot whose rows it would collapse with others that have gone', async () => {
+    await installFeed(database.sql, { tables: ['spell'], maxRows: 100 })
+    await database.sql('INSERT INTO spell SELECT generate_series(1, 50)')
+    const old = await client()
+    await old.query('BEGIN ISOLATION LEVEL REPEATABLE READ')
+    await old.query('SELECT count(*) FROM spell')
+    expect(await scene.all(await scene.open(['spell']))).toHaveLength(50)
+    await old.query('INSERT INTO spell SELECT generate_series(51, 3050); COMMIT')
+    expect(await scene.waiting()).toBeLessThanOrEqual(100 + 1_024)
+  })
+
+  it('collapses under concurrent writers and relays without losing anything', async () => {
+    await installFeed(database.sql, { tables: ['spell'], maxRows: 500 })
+    const writers = await Promise.all([1, 2, 3].map(() => client()))
+    const session = await scene.open(['spell'])
+    let writing = true
+    const told = new Set<string>()
+    const relaying = (async () => {
+      while (writing || (await scene.waiting()) > 0) {
+        const { changes } = await session.take(undefined)
+        for (const { rows } of changes) told.add(rows?.[0]?.id ?? 'all')
+        if (changes.length > 0) await session.settle(changes)
+      }
+    })()
+    await Promise.all(
+      writers.map(async (writer, i) => {
+        for (let n = 0; n < 20; n++) {
+          const first = (i * 20 + n) * 200
+          const level = n % 3 === 0 ? 'REPEATABLE READ' : 'READ COMMITTED'
+          await writer.query(`BEGIN ISOLATION LEVEL ${level};
+            INSERT INTO spell SELECT generate_series(${first}, ${first + 199}); COMMIT`)
+        }
+      }),
+    )
+    writing = false
+    await relaying
+    const missing = Array.from({ length: 12_000 }, (_, id) => String(id)).filter(id => !told.has(id))
+    expect(told.has('all') || missing.length === 0).toBe(true)
+    expect(await scene.waiting()).toBe(0)
+  })
+
+  describe('and roles:', () => {
+    const ROLES = ['feed_writer', 'feed_relay']
+    const as = (role: string) => {
+      const url = new URL(database.url)
+      url.username = role
+      url.password = 'secret'
+      return url.href
+    }
+
+    beforeEach(async () => {
+      for (const role of ROLES)
+        await database.sql(`DO $$ BEGIN
+          IF NOT EXISTS (SELECT FROM pg_roles WHERE rolname = '${role}') THEN
+            CREATE ROLE ${role} LOGIN PASSWORD 'secret';
+          END IF; END $$`)
+      await database.sql(
+        `GRANT USAGE ON SCHEMA public TO feed_writer, feed_relay; GRANT ALL ON spell TO feed_writer`,
+      )
+    })
+    afterEach(() => database.sql(`DROP OWNED BY feed_writer, feed_relay; SET ROLE NONE`))
+
+    it('a writer needs no right on the feed, and gets none by its triggers', async () => {
+      const writer = await client(as('feed_writer'))
+      await writer.query(
+        `INSERT INTO spell VALUES (1); UPDATE spell SET id = 2; DELETE FROM spell; TRUNCATE spell`,
+      )
+      await expect(writer.query('SELECT * FROM cacheaside.outbox')).rejects.toThrow('permission denied')
+      await expect(writer.query('SELECT cacheaside.cover()')).rejects.toThrow('permission denied')
+      expect((await scene.changesOf('')).length).toBe(4)
+    })
+
+    it('a writer cannot make a trigger run what it has put in the way', async () => {
+      await database.sql(`GRANT CREATE ON SCHEMA public TO feed_writer`)
+      const writer = await client(as('feed_writer'))
+      await writer.query(`CREATE FUNCTION public.jsonb_build_object(text, text) RETURNS jsonb LANGUAGE sql
+          AS $$ SELECT '{"id": "stolen"}'::jsonb $$;
+        CREATE FUNCTION pg_temp.clock_timestamp() RETURNS timestamptz LANGUAGE sql AS $$ SELECT now() - interval '1 y' $$;
+        SET search_path = pg_temp, public, pg_catalog;
+        INSERT INTO public.spell VALUES (1)`)
+      expect(await scene.changesOf('')).toEqual([['spell', { id: '1' }]])
+    })
+
+    it('a relay needs what relayRoles give it, and no more', async () => {
+      const pool = new pg.Pool({ connectionString: as('feed_relay') })
+      try {
+        const open = (isPrivate: boolean) => scene.open(['spell'], { pool, isPrivate })
+        await expect(open(false)).rejects.toThrow('permission denied')
+        await installFeed(database.sql, { tables: ['spell'], relayRoles: ['feed_relay'] })
+        const session = await open(false)
+        await session.remember(['spell'], 'store 1')
+        expect(await session.remembered()).toEqual(new Map([['spell', 'store 1']]))
+        await database.sql('INSERT INTO spell VALUES (1)')
+        expect((await scene.all(session)).map(essence)).toEqual([['spell', { id: '1' }]])
+        await expect(pool.query('SELECT * FROM spell')).rejects.toThrow('permission denied')
+        await expect(pool.query(`SELECT cacheaside.unwatch('spell')`)).rejects.toThrow('permission denied')
+        await session.close()
+        await database.sql(`UPDATE cacheaside.feed SET reader_at = reader_at - interval '31 s'`)
+        const observer = await open(true)
+        for (let seconds = 0; seconds < 25; seconds++) {
+          await scene.clock.advance(1_000)
+          await scene.all(observer)
+        }
+      } finally {
+        scene.end()
+        await pool.end()
+      }
+    })
+
+    it('a relay that may not read the system’s number and timeline goes by its life alone', async () => {
+      await database.sql(
+        'REVOKE EXECUTE ON FUNCTION pg_control_system(), pg_control_checkpoint() FROM PUBLIC',
+      )
+      const pool = new pg.Pool({ connectionString: as('feed_relay') })
+      try {
+        await installFeed(database.sql, { tables: ['spell'], relayRoles: ['feed_relay'] })
+        expect((await scene.open(['spell'], { pool })).origin).toMatch(/^unknown \d+ [\d.]+ [0-9a-f-]{36}$/)
+      } finally {
+        scene.end()
+        await pool.end()
+        await database.sql('GRANT EXECUTE ON FUNCTION pg_control_system(), pg_control_checkpoint() TO PUBLIC')
+      }
+    })
+  })
+
+  describe('and settings:', () => {
+    const warningsWith = async (options: string) => {
+      const pool = new pg.Pool({ connectionString: database.url, options })
+      try {
+        const session = await scene.open(['spell'], { pool })
+        const { mayTakeBack } = session
+        return { warnings: scene.warnings, mayTakeBack }
+      } finally {
+        scene.end()
+        await pool.end()
+      }
+    }
+
+    it('warns of limits that are off, with the numbers', async () => {
+      const { warnings, mayTakeBack } = await warningsWith('')
+      expect(warnings.map(text => text.split(':')[0])).toEqual([
+        'statement_timeout is off',
+        'transaction_timeout is off',
+        'idle_in_transaction_session_timeout is off',
+      ])
+      expect(warnings[0]).toContain('less than 6667 ms: guardMs (10000) less one renewal')
+      expect(mayTakeBack).toBe(false)
+    })
+
+    it('warns of limits that are too long, and not of those that will do', async () => {
+      const { warnings } = await warningsWith(
+        '-c statement_timeout=6667 -c transaction_timeout=6666 -c idle_in_transaction_session_timeout=5s',
+      )
+      expect(warnings.map(text => text.split(':')[0])).toEqual(['statement_timeout is 6667 ms'])
+    })
+
+    it('warns of commits that may be taken back', async () => {
+      const { warnings, mayTakeBack } = await warningsWith('-c synchronous_commit=off')
+      expect(warnings.at(-1)).toContain('synchronous_commit is off')
+      expect(mayTakeBack).toBe(true)
+    })
+
+    it('is not troubled by a role’s defaults: read only, repeatable read, another search path', async () => {
+      const pool = new pg.Pool({
+        connectionString: database.url,
+        options:
+          '-c default_transaction_isolation=repeatable\\ read -c search_path=nowhere -c standard_conforming_strings=off',
+      })
+      try {
+        const session = await scene.open(['spell'], { pool })
+        await database.sql('INSERT INTO spell VALUES (1)')
+        expect((await scene.all(session)).map(essence)).toEqual([['spell', { id: '1' }]])
+        await session.remember(["it's"], '\\')
+        expect(await session.remembered()).toEqual(new Map([["it's", '\\']]))
+      } finally {
+        scene.end()
+        await pool.end()
+      }
+    })
+  })
+})

@@ -1,0 +1,636 @@
+import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import type { Change, FeedSession } from '../../src/feed/change-feed.ts'
+import {
+  type FeedMigrationOptions,
+  installFeed,
+  type PostgresFeedOptions,
+  postgresFeed,
+  removeFeed,
+} from '../../src/postgres/index.ts'
+import { SimulatedClock } from '../../src/testing/index.ts'
+import type { TestDatabase } from './databases.ts'
+
+/** A change without what differs from run to run: its table, and the rows it is about. */
+export const essence = ({ table, rows }: Change): unknown[] => [table, ...(rows ?? ['all'])]
+
+/** What each test of a feed has in its hands. */
+export class FeedScene {
+  readonly database: TestDatabase
+  readonly clock = new SimulatedClock()
+  readonly warnings: string[] = []
+  readonly losses: unknown[] = []
+  readonly #sessions: FeedSession[] = []
+
+  constructor(database: TestDatabase) {
+    this.database = database
+  }
+
+  /** Installs the feed, and forgets that the tables were not watched before. */
+  async install(options: FeedMigrationOptions): Promise<void> {
+    await installFeed(this.database.sql, options)
+    await this.database.sql('DELETE FROM cacheaside.outbox')
+  }
+
+  /** Opens a session for these tables, on which nothing depends. */
+  async open(
+    tables: readonly string[],
+    { isPrivate = false, ...options }: Partial<PostgresFeedOptions> & { isPrivate?: boolean } = {},
+  ): Promise<FeedSession> {
+    const feed = postgresFeed({
+      ...this.database.driver,
+      tables: Object.fromEntries(tables.map(table => [table, () => []])),
+      ...options,
+    })
+    const session = await feed.open({
+      clock: this.clock,
+      guardMs: 10_000,
+      isPrivate,
+      lost: error => this.losses.push(error),
+      warn: message => this.warnings.push(message),
+    })
+    this.#sessions.push(session)
+    return session
+  }
+
+  /** Runs a script as a stranger, and tells what a relay is then handed, until there is nothing more. */
+  async changesOf(script: string, tables: readonly string[] = ['spell']): Promise<unknown[]> {
+    await this.database.sql(script)
+    const session = await this.open(tables)
+    const changes = await this.all(session)
+    await session.close()
+    return changes.map(essence)
+  }
+
+  /** Takes and settles until there is nothing more. */
+  async all(session: FeedSession): Promise<Change[]> {
+    const changes: Change[] = []
+    for (;;) {
+      const batch = await session.take(undefined)
+      if (batch.changes.length === 0) return changes
+      changes.push(...batch.changes)
+      await session.settle(batch.changes)
+    }
+  }
+
+  /** How many rows the outbox holds. */
+  async waiting(): Promise<number> {
+    const [row] = await this.database.sql('SELECT count(*)::int AS count FROM cacheaside.outbox')
+    return Number(row?.count)
+  }
+
+  end(): void {
+    for (const session of this.#sessions) session.abandon()
+  }
+}
+
+const SPELL = 'CREATE TABLE spell (id bigint PRIMARY KEY, name text, damage int)'
+
+/** What the feed must do on any database of the PostgreSQL kind. */
+export function feedContract(open: () => Promise<TestDatabase>): void {
+  let database: TestDatabase
+  let scene: FeedScene
+
+  beforeAll(async () => {
+    database = await open()
+  })
+  afterAll(() => database.close())
+  beforeEach(async () => {
+    await database.reset()
+    scene = new FeedScene(database)
+    await database.sql(SPELL)
+  })
+  afterEach(() => scene.end())
+
+  describe('records', () => {
+    beforeEach(() => scene.install({ tables: ['spell'] }))
+
+    it('every INSERT, UPDATE and DELETE, whoever makes it', async () => {
+      expect(
+        await scene.changesOf(`
+          INSERT INTO spell VALUES (1, 'Fireball', 30), (2, 'Ice Shard', 25);
+          UPDATE spell SET damage = 31 WHERE id = 1;
+          DELETE FROM spell WHERE id = 2;`),
+      ).toEqual([
+        ['spell', { id: '1' }],
+        ['spell', { id: '2' }],
+        ['spell', { id: '1' }],
+        ['spell', { id: '2' }],
+      ])
+    })
+
+    it('what an upsert and a MERGE have done', async () => {
+      expect(
+        await scene.changesOf(`
+          INSERT INTO spell VALUES (1, 'Fireball', 30) ON CONFLICT (id) DO UPDATE SET damage = 0;
+          INSERT INTO spell VALUES (1, 'Fireball', 30) ON CONFLICT (id) DO UPDATE SET damage = 0;
+          INSERT INTO spell VALUES (1, 'Fireball', 30) ON CONFLICT DO NOTHING;
+          MERGE INTO spell USING (VALUES (1::bigint)) AS given (id) ON spell.id = given.id WHEN MATCHED THEN DELETE;`),
+      ).toEqual([
+        ['spell', { id: '1' }],
+        ['spell', { id: '1' }],
+        ['spell', { id: '1' }],
+      ])
+    })
+
+    it('both keys of an UPDATE that changes the key', async () => {
+      await scene.changesOf(`INSERT INTO spell VALUES (1, 'Fireball', 30)`)
+      expect(await scene.changesOf('UPDATE spell SET id = 7')).toEqual([['spell', { id: '1' }, { id: '7' }]])
+    })
+
+    it('TRUNCATE as a change of the whole table', async () => {
+      expect(await scene.changesOf('TRUNCATE spell')).toEqual([['spell', 'all']])
+    })
+
+    it('what a session in the role of a replica writes', async () => {
+      expect(
+        await scene.changesOf(`SET session_replication_role = replica;
+          INSERT INTO spell VALUES (1, 'Fireball', 30);
+          TRUNCATE spell;
+          RESET session_replication_role;`),
+      ).toEqual([
+        ['spell', { id: '1' }],
+        ['spell', 'all'],
+      ])
+    })
+
+    it('nothing of a transaction that was rolled back, nor of a savepoint', async () => {
+      expect(
+        await scene.changesOf(`BEGIN;
+          INSERT INTO spell VALUES (1, 'Fireball', 30);
+          ROLLBACK;
+          BEGIN;
+          INSERT INTO spell VALUES (2, 'Ice Shard', 25);
+          SAVEPOINT before;
+          INSERT INTO spell VALUES (3, 'Thunderbolt', 35);
+          ROLLBACK TO before;
+          COMMIT;`),
+      ).toEqual([['spell', { id: '2' }]])
+    })
+
+    it('no more than before once unwatch was called for the table', async () => {
+      await database.sql(`INSERT INTO spell VALUES (1, 'Fireball', 30)`)
+      expect(
+        await scene.changesOf(
+          `SELECT cacheaside.unwatch('spell'); INSERT INTO spell VALUES (2, 'Ice Shard', 25);`,
+        ),
+      ).toEqual([])
+    })
+
+    it('the whole table, and fails no writer, when a recorded column was renamed', async () => {
+      expect(
+        await scene.changesOf(`ALTER TABLE spell RENAME COLUMN id TO number;
+          INSERT INTO spell VALUES (1, 'Fireball', 30);`),
+      ).toEqual([['spell', 'all']])
+    })
+  })
+
+  describe('keys', () => {
+    it('of type bigint are exact', async () => {
+      await scene.install({ tables: ['spell'] })
+      expect(
+        await scene.changesOf('INSERT INTO spell VALUES (9223372036854775807), (-9007199254740993)'),
+      ).toEqual([
+        ['spell', { id: '9223372036854775807' }],
+        ['spell', { id: '-9007199254740993' }],
+      ])
+    })
+
+    it('of type uuid and text arrive as they are', async () => {
+      await database.sql('CREATE TABLE page (id uuid PRIMARY KEY); CREATE TABLE word (word text PRIMARY KEY)')
+      await scene.install({ tables: ['page', 'word'] })
+      const words = [
+        '',
+        "it's",
+        '"quoted"',
+        'back\\slash',
+        'Zauber\u00e4pfel \u{1f9d9}',
+        'two\nlines',
+        '$$',
+        '%1$L',
+      ]
+      const values = words.map(word => `(E'${word.replaceAll('\\', '\\\\').replaceAll("'", "''")}')`)
+      expect(
+        await scene.changesOf(
+          `INSERT INTO page VALUES ('A0EEBC99-9C0B-4EF8-BB6D-6BB9BD380A11'); INSERT INTO word VALUES ${values}`,
+          ['page', 'word'],
+        ),
+      ).toEqual([
+        ['page', { id: 'a0eebc99-9c0b-4ef8-bb6d-6bb9bd380a11' }],
+        ...words.map(word => ['word', { word }]),
+      ])
+    })
+
+    it('of several columns arrive together, in tables and columns of any name', async () => {
+      await database.sql(`CREATE TABLE "Spell's %s.book" (wizard int, "Page ""no""" text, note text,
+        PRIMARY KEY ("Page ""no""", wizard))`)
+      const name = `"Spell's %s.book"`
+      await scene.install({ tables: [name] })
+      expect(await scene.changesOf(`INSERT INTO ${name} VALUES (4, 'iv', 'x')`, [name])).toEqual([
+        [name, { wizard: '4', 'Page "no"': 'iv' }],
+      ])
+    })
+
+    it('are the columns that the map names, if it names any, null included', async () => {
+      await scene.install({ tables: { spell: { columns: ['id', 'name'] } } })
+      await scene.changesOf(`INSERT INTO spell VALUES (1, NULL, 30)`)
+      expect(
+        await scene.changesOf(`UPDATE spell SET damage = 31; UPDATE spell SET name = 'Fireball'`),
+      ).toEqual([
+        ['spell', { id: '1', name: null }],
+        ['spell', { id: '1', name: null }, { id: '1', name: 'Fireball' }],
+      ])
+    })
+
+    it('of dates, numbers and bytes have one form, however the writer’s session shows them', async () => {
+      await database.sql(
+        'CREATE TABLE event (at timestamptz, day date, heat float8, raw bytea, took interval)',
+      )
+      await scene.install({ tables: { event: { columns: ['at', 'day', 'heat', 'raw', 'took'] } } })
+      expect(
+        await scene.changesOf(
+          `SET DateStyle = 'SQL, DMY'; SET TimeZone = 'Asia/Tokyo'; SET extra_float_digits = -10;
+          SET bytea_output = escape; SET IntervalStyle = iso_8601;
+          INSERT INTO event VALUES ('2030-01-02T03:04:05Z', '2030-02-01', 0.1234567890123456, '\\xdeadbeef', '1 day');
+          RESET ALL;`,
+          ['event'],
+        ),
+      ).toEqual([
+        [
+          'event',
+          {
+            at: '2030-01-02 03:04:05+00',
+            day: '2030-02-01',
+            heat: '0.1234567890123456',
+            raw: '\\xdeadbeef',
+            took: '1 day',
+          },
+        ],
+      ])
+    })
+  })
+
+  describe('partitions', () => {
+    beforeEach(async () => {
+      await database.sql(`CREATE TABLE log (day int, number int, PRIMARY KEY (day, number)) PARTITION BY RANGE (day);
+        CREATE TABLE log_1 PARTITION OF log FOR VALUES FROM (1) TO (2)`)
+      await scene.install({ tables: ['log'] })
+    })
+
+    it('are recorded as their table: rows, moves from one to another, and TRUNCATE of one', async () => {
+      expect(
+        await scene.changesOf(
+          `CREATE TABLE log_2 PARTITION OF log FOR VALUES FROM (2) TO (3);
+          INSERT INTO log_1 VALUES (1, 1);
+          UPDATE log SET day = 2;
+          TRUNCATE log_1;`,
+          ['log'],
+        ),
+      ).toEqual(
+        expect.arrayContaining([
+          ['log', { day: '1', number: '1' }],
+          ['log', { day: '2', number: '1' }],
+          ['log', 'all'],
+        ]),
+      )
+    })
+
+    it('that come later are recorded, and are given what they lack by the relay', async () => {
+      await database.sql(`CREATE TABLE log_2 PARTITION OF log FOR VALUES FROM (2) TO (3);
+        CREATE TABLE log_3 (LIKE log INCLUDING ALL); ALTER TABLE log ATTACH PARTITION log_3 FOR VALUES FROM (3) TO (4)`)
+      expect(await scene.changesOf('INSERT INTO log VALUES (2, 1), (3, 1)', ['log'])).toEqual([
+        ['log', { day: '2', number: '1' }],
+        ['log', { day: '3', number: '1' }],
+        // The relay found two partitions that could have been truncated unseen.
+        ['log', 'all'],
+        ['log', 'all'],
+      ])
+      expect(await scene.changesOf('TRUNCATE log_2; TRUNCATE log_3', ['log'])).toEqual([
+        ['log', 'all'],
+        ['log', 'all'],
+      ])
+      expect(scene.warnings.filter(text => text.includes('log'))).toEqual([])
+    })
+
+    it('are given what they lack in the middle of a session as well', async () => {
+      const session = await scene.open(['log'])
+      await database.sql('CREATE TABLE log_2 PARTITION OF log FOR VALUES FROM (2) TO (3)')
+      await scene.all(session)
+      await scene.clock.advance(10_000)
+      await scene.all(session)
+      await database.sql('TRUNCATE log_2')
+      expect((await scene.all(session)).map(essence)).toEqual([['log', 'all']])
+    })
+
+    it('of the old kind, by inheritance, are recorded too', async () => {
+      await database.sql(`CREATE TABLE parent (id int PRIMARY KEY); CREATE TABLE child () INHERITS (parent)`)
+      await scene.install({ tables: ['parent'] })
+      expect(
+        await scene.changesOf('INSERT INTO child VALUES (1); UPDATE parent SET id = 2', ['parent']),
+      ).toEqual([
+        ['parent', { id: '1' }],
+        ['parent', { id: '1' }, { id: '2' }],
+      ])
+    })
+  })
+
+  describe('installFeed', () => {
+    it('may be run again: nothing is recorded twice, and nothing counts as changed', async () => {
+      await scene.install({ tables: ['spell'] })
+      await installFeed(database.sql, { tables: ['spell'] })
+      expect(await scene.changesOf(`INSERT INTO spell VALUES (1)`)).toEqual([['spell', { id: '1' }]])
+    })
+
+    it('counts a table as changed from which nothing was recorded before', async () => {
+      await scene.install({ tables: ['spell'] })
+      await database.sql('CREATE TABLE word (word text PRIMARY KEY)')
+      await installFeed(database.sql, { tables: ['spell', 'word'] })
+      expect(new Set((await scene.changesOf('', ['word'])).map(String))).toEqual(new Set(['word,all']))
+    })
+
+    it('watches a table again that was dropped and made anew', async () => {
+      await scene.install({ tables: ['spell'] })
+      await database.sql(`DROP TABLE spell; ${SPELL}`)
+      await scene.changesOf('')
+      expect(scene.warnings).toContain('spell is watched, but was dropped')
+      await scene.install({ tables: ['spell'] })
+      expect(await scene.changesOf(`INSERT INTO spell VALUES (1)`)).toEqual([['spell', { id: '1' }]])
+    })
+
+    it('takes the tables of postgresFeed', async () => {
+      await scene.install({ tables: { spell: (row: { id: string }) => [row.id] } })
+      expect(await scene.changesOf(`INSERT INTO spell VALUES (1)`)).toEqual([['spell', { id: '1' }]])
+    })
+
+    it('lies in the schema it is told, beside another feed', async () => {
+      await scene.install({ tables: ['spell'] })
+      await installFeed(database.sql, { tables: ['spell'], schema: 'other' })
+      await database.sql(`DELETE FROM other.outbox; INSERT INTO spell VALUES (1)`)
+      const session = await scene.open(['spell'], { schema: 'other' })
+      expect((await scene.all(session)).map(essence)).toEqual([['spell', { id: '1' }]])
+      expect(await scene.waiting()).toBe(1)
+    })
+
+    it.each([
+      ['a table that does not exist', ['wizard'], /relation "wizard" does not exist/],
+      ['a view', ['seen'], /seen is not a table/],
+      ['a table without a key', ['keyless'], /keyless has no primary key/],
+      [
+        'a column that does not exist',
+        { spell: { columns: ['id', 'mana'] } },
+        /spell has no stored column mana/,
+      ],
+    ])('refuses %s, and then has done nothing', async (_what, tables, message) => {
+      await database.sql('CREATE VIEW seen AS SELECT 1 AS one; CREATE TABLE keyless (id int)')
+      await expect(installFeed(database.sql, { tables })).rejects.toThrow(message)
+      expect(await database.sql(`SELECT to_regnamespace('cacheaside') AS found`)).toEqual([{ found: null }])
+    })
+
+    it('and removeFeed leave a schema alone that is not a feed’s', async () => {
+      await database.sql('CREATE SCHEMA other; CREATE TABLE other.treasure (id int)')
+      await expect(installFeed(database.sql, { tables: [], schema: 'other' })).rejects.toThrow(
+        /schema other is not/,
+      )
+      await expect(removeFeed(database.sql, { schema: 'other' })).rejects.toThrow(/schema other is not/)
+      expect(await database.sql('SELECT * FROM other.treasure')).toEqual([])
+    })
+  })
+
+  describe('removeFeed', () => {
+    it('leaves nothing behind, and may be run again', async () => {
+      await scene.install({ tables: ['spell'] })
+      await removeFeed(database.sql)
+      await removeFeed(database.sql)
+      await database.sql(`INSERT INTO spell VALUES (1)`)
+      expect(
+        await database.sql(
+          `SELECT tgname::text AS name FROM pg_trigger WHERE NOT tgisinternal
+          UNION ALL SELECT nspname::text FROM pg_namespace WHERE nspname LIKE 'cache%'`,
+        ),
+      ).toEqual([])
+    })
+
+    it('makes sessions fail, and those that would begin', async () => {
+      await scene.install({ tables: ['spell'] })
+      const session = await scene.open(['spell'])
+      await removeFeed(database.sql)
+      await expect(session.take(undefined)).rejects.toThrow(/does not exist/)
+      await expect(scene.open(['spell'])).rejects.toThrow(
+        'there is no change feed in the schema cacheaside: run installFeed, or the script of feedMigrationSql',
+      )
+    })
+  })
+
+  describe('a session that shares the outbox', () => {
+    beforeEach(() => scene.install({ tables: ['spell'] }))
+
+    it('hands out again what was not settled, and what was is gone', async () => {
+      await database.sql('INSERT INTO spell VALUES (1), (2), (3)')
+      const first = await scene.open(['spell'])
+      const { changes } = await first.take(undefined)
+      expect(changes.map(essence)).toEqual([1, 2, 3].map(id => ['spell', { id: `${id}` }]))
+      await first.settle(changes.slice(1, 2))
+      const again = await first.take(undefined)
+      expect(again.changes.map(essence)).toEqual([1, 3].map(id => ['spell', { id: `${id}` }]))
+      await first.settle(again.changes)
+      expect(await first.take(undefined)).toEqual({ changes: [], more: false, drained: true })
+    })
+
+    it('hands out what comes after an id', async () => {
+      await database.sql('INSERT INTO spell VALUES (1), (2)')
+      const session = await scene.open(['spell'])
+      const { changes } = await session.take(undefined)
+      await session.settle([])
+      const rest = await session.take(changes[0]!.id)
+      expect(rest.changes.map(essence)).toEqual([['spell', { id: '2' }]])
+      await session.settle([])
+    })
+
+    it('gives up to 500 changes at a time', async () => {
+      await database.sql('INSERT INTO spell SELECT generate_series(1, 1001)')
+      const session = await scene.open(['spell'])
+      const sizes: [number, boolean][] = []
+      for (let i = 0; i < 3; i++) {
+        const { changes, more } = await session.take(undefined)
+        sizes.push([changes.length, more])
+        await session.settle(changes)
+      }
+      expect(sizes).toEqual([
+        [500, true],
+        [500, true],
+        [1, false],
+      ])
+    })
+
+    it('tells how old a change is, by the clock of the database', async () => {
+      await database.sql(
+        `INSERT INTO spell VALUES (1); UPDATE cacheaside.outbox SET at = at - interval '1 hour'`,
+      )
+      const [change] = await scene.all(await scene.open(['spell']))
+      expect(change!.ageMs).toBeGreaterThanOrEqual(3_600_000)
+      expect(change!.ageMs).toBeLessThan(3_660_000)
+    })
+
+    it('leaves changes of a table that it does not know to those that do, for ten seconds', async () => {
+      await database.sql('CREATE TABLE word (word text PRIMARY KEY)')
+      await scene.install({ tables: ['spell', 'word'] })
+      expect(await scene.changesOf(`INSERT INTO word VALUES ('a')`, ['spell'])).toEqual([])
+      expect(
+        await scene.changesOf(`UPDATE cacheaside.outbox SET at = at - interval '11 s'`, ['spell']),
+      ).toEqual([['word', { word: 'a' }]])
+    })
+
+    it('remembers for all sessions', async () => {
+      const session = await scene.open(['spell'])
+      expect(await session.remembered()).toEqual(new Map())
+      await session.remember(['spell', 'it’s'], "store's \\ 1")
+      await session.remember(['spell'], 'store 2')
+      const other = await scene.open(['spell'])
+      expect(await other.remembered()).toEqual(
+        new Map([
+          ['spell', 'store 2'],
+          ['it’s', "store's \\ 1"],
+        ]),
+      )
+    })
+
+    it('is with the same origin as the session before it', async () => {
+      const first = await scene.open(['spell'])
+      const second = await scene.open(['spell'])
+      expect(second.origin).toBe(first.origin)
+      expect(first.origin).toMatch(/^\d{15,} \d+ \d+ [\d.]+ [0-9a-f-]{36}$/)
+    })
+
+    it('ends when the server has recovered from a crash, and the next one is with another origin', async () => {
+      const session = await scene.open(['spell'])
+      // What recovery does to unlogged tables.
+      await database.sql('DELETE FROM cacheaside.life')
+      await expect(session.take(undefined)).rejects.toThrow('the server was restarted, or is another one')
+      expect((await scene.open(['spell'])).origin).not.toBe(session.origin)
+    })
+
+    it('warns of a table that is not watched', async () => {
+      await scene.open(['spell', 'wizard'])
+      expect(scene.warnings.filter(text => text.includes('watched'))).toEqual([
+        'the table wizard is not watched: run installFeed, or the script of feedMigrationSql, again',
+      ])
+    })
+
+    it('is refused while observers use the outbox, and later finds nothing remembered', async () => {
+      const earlier = await scene.open(['spell'])
+      await earlier.remember(['spell'], 'store 1')
+      await earlier.close()
+      await expect(scene.open(['spell'], { isPrivate: true })).rejects.toThrow('is read by relays')
+      await database.sql(`UPDATE cacheaside.feed SET reader_at = reader_at - interval '31 s'`)
+      await scene.open(['spell'], { isPrivate: true })
+      await expect(scene.open(['spell'])).rejects.toThrow('is read by observers')
+      await database.sql(`UPDATE cacheaside.feed SET reader_at = reader_at - interval '31 s'`)
+      expect(await (await scene.open(['spell'])).remembered()).toEqual(new Map())
+    })
+
+    it('ends when observers have taken the outbox over', async () => {
+      const session = await scene.open(['spell'])
+      await database.sql(`UPDATE cacheaside.feed SET reader_at = reader_at - interval '31 s'`)
+      await scene.open(['spell'], { isPrivate: true })
+      await scene.clock.advance(10_000)
+      await expect(session.take(undefined)).rejects.toThrow('is read by observers')
+    })
+  })
+
+  describe('an observing session', () => {
+    const observe = (tables = ['spell']) => scene.open(tables, { isPrivate: true })
+
+    beforeEach(() => scene.install({ tables: ['spell'] }))
+
+    it('is handed every change since it began, beside others of its kind', async () => {
+      await database.sql('INSERT INTO spell VALUES (1)')
+      const sessions = [await observe(), await observe()]
+      await database.sql('INSERT INTO spell VALUES (2)')
+      for (const session of sessions) {
+        expect((await scene.all(session)).map(essence)).toEqual([['spell', { id: '2' }]])
+        expect(await session.take(undefined)).toEqual({ changes: [], more: false, drained: true })
+      }
+      await database.sql('DELETE FROM spell WHERE id = 1')
+      for (const session of sessions)
+        expect((await scene.all(session)).map(essence)).toEqual([['spell', { id: '1' }]])
+    })
+
+    it('is handed again what was not settled', async () => {
+      const session = await observe()
+      await database.sql('INSERT INTO spell VALUES (1)')
+      const { changes } = await session.take(undefined)
+      await session.settle([])
+      expect((await session.take(undefined)).changes.map(essence)).toEqual(changes.map(essence))
+    })
+
+    it('is not handed changes of tables on which nothing of this process depends', async () => {
+      await database.sql('CREATE TABLE word (word text PRIMARY KEY)')
+      await scene.install({ tables: ['spell', 'word'] })
+      const session = await observe()
+      await database.sql(`INSERT INTO word VALUES ('a'); INSERT INTO spell VALUES (1)`)
+      expect((await scene.all(session)).map(essence)).toEqual([['spell', { id: '1' }]])
+    })
+
+    it('takes more than 5,000 changes at once for changes of whole tables', async () => {
+      const session = await observe()
+      await database.sql('INSERT INTO spell SELECT generate_series(1, 5001)')
+      expect((await scene.all(session)).map(essence)).toEqual([['spell', 'all']])
+      expect(await scene.all(session)).toEqual([])
+    })
+
+    it('removes what everybody could see ten seconds ago, and not what came later', async () => {
+      const session = await observe()
+      await database.sql('INSERT INTO spell VALUES (1)')
+      for (let seconds = 0; seconds < 20; seconds++) {
+        await scene.all(session)
+        await scene.clock.advance(1_000)
+      }
+      await database.sql('INSERT INTO spell VALUES (2)')
+      await scene.all(session)
+      expect(
+        (await database.sql(`SELECT new->>'id' AS id FROM cacheaside.outbox`)).map(({ id }) => id),
+      ).toEqual(['2'])
+    })
+
+    it('ends when it has not looked for so long that something may have been removed unseen', async () => {
+      const session = await observe()
+      await scene.clock.advance(8_000)
+      await scene.all(session)
+      await scene.clock.advance(8_001)
+      await expect(session.take(undefined)).rejects.toThrow('the outbox was not looked at for 8001 ms')
+    })
+  })
+
+  describe('the outbox', () => {
+    it('past its limit collapses into whole tables, also when nobody reads it, and in one transaction', async () => {
+      await database.sql('CREATE TABLE word (word text PRIMARY KEY)')
+      await scene.install({ tables: ['spell', 'word'], maxRows: 2_000 })
+      await database.sql(`INSERT INTO word VALUES ('a'); INSERT INTO spell SELECT generate_series(1, 20000)`)
+      expect(await scene.waiting()).toBeLessThanOrEqual(2_000 + 1_024)
+      const changes = await scene.changesOf('', ['spell', 'word'])
+      expect(changes).toContainEqual(['spell', 'all'])
+      expect(changes).toContainEqual(['word', 'all'])
+      expect(changes).toContainEqual(['spell', { id: '20000' }])
+    })
+
+    it('collapses transaction by transaction as well', async () => {
+      await scene.install({ tables: ['spell'], maxRows: 100 })
+      for (let i = 0; i < 12; i++)
+        await database.sql(`INSERT INTO spell SELECT generate_series(${i * 400}, ${i * 400 + 399})`)
+      expect(await scene.waiting()).toBeLessThanOrEqual(100 + 1_024)
+      expect(await scene.changesOf('')).toContainEqual(['spell', 'all'])
+    })
+
+    it('keeps within its limit in a transaction that sees an old snapshot', async () => {
+      await scene.install({ tables: ['spell'], maxRows: 2_000 })
+      await database.sql(`BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1;
+        INSERT INTO spell SELECT generate_series(1, 20000); COMMIT`)
+      expect(await scene.waiting()).toBeLessThanOrEqual(2_000 + 1_024)
+    })
+
+    it('below its limit keeps every row', async () => {
+      await scene.install({ tables: ['spell'], maxRows: 5_000 })
+      await database.sql('INSERT INTO spell SELECT generate_series(1, 4096)')
+      expect(await scene.waiting()).toBe(4_096)
+    })
+  })
+}

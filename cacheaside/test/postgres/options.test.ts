@@ -1,0 +1,103 @@
+import { describe, expect, it } from 'vitest'
+import { CacheError } from '../../src/index.ts'
+import {
+  type FeedMigrationOptions,
+  feedMigrationSql,
+  installFeed,
+  type PostgresFeedOptions,
+  postgresFeed,
+  removeFeed,
+} from '../../src/postgres/index.ts'
+
+const pool = { connect: () => Promise.reject(new Error('not used')) }
+const tables = { spell: () => [] }
+
+describe('postgresFeed', () => {
+  it.each<[string, unknown, string]>([
+    ['no options', undefined, 'expected options to be an object, got undefined'],
+    ['no driver', { tables }, 'expected pool to be given, or pglite, and not both, got "neither"'],
+    [
+      'two drivers',
+      { pool, pglite: {}, tables },
+      'expected pool to be given, or pglite, and not both, got "both"',
+    ],
+    ['a client for a pool', { pool: { query: () => {} }, tables }, 'expected pool to be a pool of pg'],
+    [
+      'a pool of one',
+      { pool: { ...pool, options: { max: 1 } }, tables },
+      'expected pool to be of two clients at least, got 1',
+    ],
+    ['something else than a PGlite', { pglite: {}, tables }, 'expected pglite to be a PGlite'],
+    ['no tables', { pool }, 'expected tables to be an object'],
+    ['no table', { pool, tables: {} }, 'expected tables to be one table or more'],
+    ['a map that is none', { pool, tables: { spell: 1 } }, 'expected tables.spell.keys to be a function'],
+    [
+      'a keyspace that cannot be',
+      { pool, tables: { spell: { keys: () => [], keyspaces: ['a b'] } } },
+      'expected tables.spell.keyspaces to be names of keyspaces, got ["a b"]',
+    ],
+    ['a misspelt option', { pool, tables, pollMS: 1 }, 'expected pollMS to be one of pool, pglite, tables'],
+    ['no pause', { pool, tables, pollMs: 0 }, 'expected pollMs to be a whole number from 10 to 60000, got 0'],
+    [
+      'no patience',
+      { pool, tables, timeoutMs: 1 },
+      'expected timeoutMs to be a whole number from 100 to 60000, got 1',
+    ],
+    [
+      'a schema of others',
+      { pool, tables, schema: 'public' },
+      "expected schema to be a schema of the feed's own",
+    ],
+  ])('refuses %s', (_what, options, message) => {
+    const make = () => postgresFeed(options as PostgresFeedOptions)
+    expect(make).toThrow(CacheError)
+    expect(make).toThrow(message)
+  })
+})
+
+describe('feedMigrationSql', () => {
+  it.each<[string, unknown, string]>([
+    ['no tables', {}, 'expected tables to be the tables to watch'],
+    [
+      'no rows',
+      { tables: [], maxRows: 0 },
+      'expected maxRows to be a whole number from 1 to 1000000000, got 0',
+    ],
+    [
+      'no columns',
+      { tables: { spell: { columns: [] } } },
+      'expected tables.spell.columns to be the names of one column',
+    ],
+    ...['public', 'pg_toast', 'information_schema', 'Feed', 'a"b', 'a'.repeat(41), ''].map(
+      schema =>
+        [
+          `the schema ${schema}`,
+          { tables: [], schema },
+          `expected schema to be a schema of the feed's own`,
+        ] as [string, unknown, string],
+    ),
+  ])('refuses %s', async (_what, options, message) => {
+    const make = () => feedMigrationSql(options as FeedMigrationOptions)
+    expect(make).toThrow(CacheError)
+    expect(make).toThrow(message)
+    const refuse = () => Promise.reject(new Error('was run'))
+    await expect(installFeed(refuse, options as FeedMigrationOptions)).rejects.toThrow(message)
+  })
+
+  it('quotes names and columns', () => {
+    const script = feedMigrationSql({ tables: { "it's": { columns: [`o'clock`] } }, relayRoles: ['a"b'] })
+    expect(script).toContain(`.watch(E'it''s', E'it''s'::regclass, ARRAY[E'o''clock']::text[]);`)
+    expect(script).toContain('TO "a""b";')
+  })
+
+  it('names no other schema than the one it is told', () => {
+    expect(feedMigrationSql({ tables: ['spell'], schema: 'other' })).not.toMatch(/cacheaside[._"]/)
+  })
+})
+
+describe('removeFeed', () => {
+  it('refuses a schema of others before anything is run', async () => {
+    const refuse = () => Promise.reject(new Error('was run'))
+    await expect(removeFeed(refuse, { schema: 'public' })).rejects.toThrow(CacheError)
+  })
+})

@@ -1,0 +1,28 @@
+import { Redis } from 'ioredis'
+import { afterAll, beforeAll, describe, it } from 'vitest'
+import { type RedisClusterServers, serverPrograms, startRedisCluster } from '../../../test/redis-servers.ts'
+import type { RedisClient } from '../../src/redis/index.ts'
+import { sharedStoreContract } from '../../src/testing/index.ts'
+import { CLIENT_LIBRARIES } from './clients.ts'
+import { openForContract, type Raw } from './harness.ts'
+
+describe.each(serverPrograms())('redisShared on a Cluster of $name', ({ path }) => {
+  let servers: RedisClusterServers
+  let raw: Raw
+  beforeAll(async () => {
+    servers = await startRedisCluster({}, path())
+    raw = new Redis.Cluster([...servers.nodes])
+  })
+  afterAll(async () => {
+    raw.disconnect()
+    await servers.stop()
+  })
+
+  describe.each(CLIENT_LIBRARIES)('by $name', library => {
+    let client: RedisClient
+    beforeAll(() => {
+      client = library.cluster(servers.nodes)
+    })
+    sharedStoreContract({ describe, it }, { open: async () => openForContract(client, raw) })
+  })
+})

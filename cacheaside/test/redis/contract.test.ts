@@ -1,0 +1,28 @@
+import { Redis } from 'ioredis'
+import { afterAll, beforeAll, describe, it } from 'vitest'
+import { type RedisServer, serverPrograms, startRedis } from '../../../test/redis-servers.ts'
+import type { RedisClient } from '../../src/redis/index.ts'
+import { sharedStoreContract } from '../../src/testing/index.ts'
+import { CLIENT_LIBRARIES } from './clients.ts'
+import { openForContract, type Raw } from './harness.ts'
+
+describe.each(serverPrograms())('redisShared on one $name server', ({ path }) => {
+  let server: RedisServer
+  let raw: Raw
+  beforeAll(async () => {
+    server = await startRedis({}, path())
+    raw = new Redis(server.port)
+  })
+  afterAll(async () => {
+    raw.disconnect()
+    await server.stop()
+  })
+
+  describe.each(CLIENT_LIBRARIES)('by $name', library => {
+    let client: RedisClient
+    beforeAll(() => {
+      client = library.single(server.port)
+    })
+    sharedStoreContract({ describe, it }, { open: async () => openForContract(client, raw) })
+  })
+})

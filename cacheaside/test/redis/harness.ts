@@ -1,0 +1,74 @@
+import { onTestFinished } from 'vitest'
+import {
+  type RedisClient,
+  type RedisShared,
+  type RedisSharedOptions,
+  redisShared,
+} from '../../src/redis/index.ts'
+import type { Fill, StreamListener } from '../../src/shared/shared-store.ts'
+import type { OpenedStore } from '../../src/testing/index.ts'
+
+/** A plain way to the register of a key, past the store. */
+export interface Raw {
+  get(key: string): Promise<string | null>
+  set(key: string, text: string, px: 'PX', lifeMs: number): Promise<unknown>
+  disconnect(): void
+}
+
+export const LONG_MS = 600_000
+const DAY_MS = 86_400_000
+let stores = 0
+
+/** A store for the contract suite on servers that many tests share: each has another prefix. */
+export function openForContract(client: RedisClient, raw: Raw): OpenedStore {
+  const prefix = `test${++stores}:`
+  const store = redisShared({ client, prefix, onWarning: () => {} })
+  return {
+    store,
+    advance: ms => new Promise(resolve => setTimeout(resolve, ms)),
+    raw: async key => (await raw.get(prefix + key)) ?? undefined,
+    plant: async (key, text, lifeMs = DAY_MS) => {
+      await raw.set(prefix + key, text, 'PX', lifeMs)
+    },
+    close: () => store.close(),
+  }
+}
+
+/** A store that is closed when the test is over, and warns nobody. */
+export function openStore(options: RedisSharedOptions): RedisShared {
+  const store = redisShared({ onWarning: () => {}, ...options })
+  onTestFinished(() => store.close())
+  return store
+}
+
+/** A token that can be recognised in a failure message. */
+export const token = (name: string): string => name.padEnd(16, '_').slice(0, 16)
+
+/** A value to be stored, which is good for long. */
+export const spell = (text: string | undefined): Fill => ({
+  generation: token('generation'),
+  shape: 1,
+  freshMs: LONG_MS,
+  staleMs: 0,
+  costMs: 1,
+  text,
+})
+
+/** Takes the lease and fills it; whether both were granted. */
+export async function put(store: RedisShared, key: string, text = '{"name":"Fireball"}'): Promise<boolean> {
+  const reader = token('setup')
+  return (await store.lease(key, reader, LONG_MS)) === null && store.fill(key, `L${reader}`, spell(text))
+}
+
+/** What a listener heard, one line per message. */
+export function hearing(store: RedisShared): string[] {
+  const heard: string[] = []
+  const listener: StreamListener = {
+    invalidated: key => heard.push(`invalidated ${key}`),
+    keyspaceInvalidated: keyspace => heard.push(`keyspace ${keyspace}`),
+    heartbeat: text => heard.push(`heartbeat ${text}`),
+    interrupted: reason => heard.push(`interrupted: ${reason}`),
+  }
+  onTestFinished(store.subscribe(listener))
+  return heard
+}

@@ -1,0 +1,315 @@
+import { Redis } from 'ioredis'
+import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
+import { eventually, type RedisServer, startRedis, startRedisCluster } from '../../../test/redis-servers.ts'
+import { createCache } from '../../src/index.ts'
+import { inspectRedis, REDIS_POLICIES, type RedisFinding, redisShared } from '../../src/redis/index.ts'
+import { CLIENT_LIBRARIES, IOREDIS } from './clients.ts'
+import { hearing, LONG_MS, openStore, put, token } from './harness.ts'
+
+let server: RedisServer
+let raw: Redis
+beforeAll(async () => {
+  server = await startRedis()
+  raw = new Redis(server.port)
+})
+afterAll(async () => {
+  raw.disconnect()
+  await server.stop()
+})
+afterEach(async () => {
+  await raw.config('SET', 'maxmemory-policy', 'noeviction')
+  await raw.config('SET', 'maxmemory', '0')
+  await raw.call('REPLICAOF', 'NO', 'ONE')
+  await raw.flushall()
+})
+
+const client = () => IOREDIS.single(server.port)
+const codes = (findings: readonly RedisFinding[]) =>
+  findings.map(({ severity, code }) => `${severity} ${code}`)
+
+describe('ready', () => {
+  it('tells what the server is', async () => {
+    await raw.config('SET', 'maxmemory', '100mb')
+    await raw.config('SET', 'maxmemory-policy', 'allkeys-lru')
+    const report = await openStore({ client: client() }).ready()
+    expect(report).toEqual({
+      deployment: 'standalone',
+      nodes: [
+        {
+          address: `127.0.0.1:${server.port}`,
+          server: 'redis',
+          version: expect.stringMatching(/^\d+\.\d+\.\d+$/),
+          role: 'primary',
+          policy: 'allkeys-lru',
+          maxBytes: 100 * 2 ** 20,
+          replicas: 0,
+          needsReplicas: false,
+          identity: expect.stringMatching(/^[0-9a-f]{40} [0-9a-f]{40}$/),
+        },
+      ],
+      findings: [],
+    })
+  })
+
+  it.each(REDIS_POLICIES)('judges the policy %s', async policy => {
+    await raw.config('SET', 'maxmemory', '100mb')
+    await raw.config('SET', 'maxmemory-policy', policy)
+    const { findings } = await inspectRedis({ client: client() })
+    const expected = /ttl/.test(policy)
+      ? ['refused EVICTS_GUARDS']
+      : /lfu|random/.test(policy)
+        ? ['warned MAY_EVICT_GUARDS']
+        : []
+    expect(codes(findings)).toEqual(expected)
+    for (const { message } of findings) expect(message).toContain(policy)
+  })
+
+  it('warns of memory without a limit', async () => {
+    const { findings } = await openStore({ client: client() }).ready()
+    expect(codes(findings)).toEqual(['warned UNBOUNDED'])
+  })
+
+  it('refuses volatile-ttl, and lets a read go to the origin', async () => {
+    await raw.config('SET', 'maxmemory-policy', 'volatile-ttl')
+    const shared = openStore({ client: client() })
+    await expect(shared.ready()).rejects.toMatchObject({
+      code: 'INVALID_OPTIONS',
+      message: expect.stringMatching(/volatile-ttl .* evicts .* guards .* allowUnsafePolicy/),
+    })
+    await expect(shared.lease('spell:4', token('Anna'), LONG_MS)).rejects.toThrow(/volatile-ttl/)
+    const cache = createCache({ shared })
+    onTestFinished(() => cache.close())
+    const spells = cache.keyspace('spell', { load: async (id: number) => ({ id }) })
+    expect(await spells.read(4)).toMatchObject({ value: { id: 4 }, from: 'origin', why: 'unavailable' })
+  })
+
+  it('uses a server that was refused as soon as it is no more what it was refused for', async () => {
+    await raw.config('SET', 'maxmemory-policy', 'volatile-ttl')
+    const shared = openStore({ client: client() })
+    await expect(shared.ready()).rejects.toThrow()
+    await raw.config('SET', 'maxmemory-policy', 'allkeys-lru')
+    await eventually(() => put(shared, 'spell:4'), 'the store to be used')
+    expect((await shared.ready()).nodes[0]?.policy).toBe('allkeys-lru')
+  })
+
+  it('puts up with volatile-ttl where it is told to', async () => {
+    await raw.config('SET', 'maxmemory-policy', 'volatile-ttl')
+    const shared = openStore({ client: client(), allowUnsafePolicy: true })
+    expect(codes((await shared.ready()).findings)).toEqual(['warned EVICTS_GUARDS'])
+    expect(await put(shared, 'spell:4')).toBe(true)
+  })
+
+  it.each(['allkeys-lru', 'volatile-lru'] as const)(
+    'sets the policy %s where it is told to',
+    async policy => {
+      await raw.config('SET', 'maxmemory-policy', 'volatile-ttl')
+      const { nodes } = await openStore({ client: client(), policy }).ready()
+      expect(nodes[0]?.policy).toBe(policy)
+      expect(await raw.config('GET', 'maxmemory-policy')).toEqual(['maxmemory-policy', policy])
+    },
+  )
+
+  it('refuses a replica, and a primary that becomes one, and uses it again when it is a primary', async () => {
+    const shared = openStore({ client: client() })
+    const heard = hearing(shared)
+    expect(await put(shared, 'spell:4')).toBe(true)
+    await raw.call('REPLICAOF', '127.0.0.1', '1')
+    await expect(shared.heartbeat('', [])).rejects.toThrow(/READONLY/)
+    await eventually(
+      () =>
+        shared.ready().then(
+          () => false,
+          error => /is a replica/.test(error.message),
+        ),
+      'the refusal',
+    )
+    await expect(openStore({ client: client() }).ready()).rejects.toThrow(/is a replica/)
+    await raw.call('REPLICAOF', 'NO', 'ONE')
+    await eventually(async () => (await shared.heartbeat('again', [])).timeMs > 0, 'the store to be used')
+    // The same process, but another history: what was listened to may not have been all.
+    await eventually(() => heard.some(line => line.startsWith('interrupted')), 'the interruption')
+  })
+
+  it('refuses a node of a Cluster behind a client for one server', async () => {
+    const cluster = await startRedisCluster()
+    onTestFinished(cluster.stop)
+    for (const library of CLIENT_LIBRARIES) {
+      const shared = openStore({ client: library.single(cluster.nodes[0]!.port) })
+      await expect(shared.ready()).rejects.toThrow(/node of a Cluster/)
+    }
+  })
+
+  it('tells each warning once', async () => {
+    const warnings: RedisFinding[] = []
+    const shared = openStore({ client: client(), onWarning: warning => warnings.push(warning) })
+    await shared.ready()
+    await raw.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes')
+    await eventually(async () => (await shared.heartbeat('', [])).timeMs > 0, 'the next connection')
+    expect(codes(warnings)).toEqual(['warned UNBOUNDED'])
+  })
+
+  it('warns by process.emitWarning where it is not told how', async () => {
+    const emitted = vi.spyOn(process, 'emitWarning').mockImplementation(() => {})
+    onTestFinished(() => emitted.mockRestore())
+    const shared = redisShared({ client: client() })
+    onTestFinished(() => shared.close())
+    await shared.ready()
+    expect(emitted).toHaveBeenCalledExactlyOnceWith(expect.stringMatching(/maxmemory/), {
+      type: 'CacheasideWarning',
+      code: 'CACHEASIDE_REDIS_UNBOUNDED',
+    })
+  })
+})
+
+describe('inspect', () => {
+  it('asks again, and reports a refused server', async () => {
+    const shared = openStore({ client: client() })
+    expect((await shared.inspect()).nodes[0]?.policy).toBe('noeviction')
+    await raw.config('SET', 'maxmemory-policy', 'volatile-ttl')
+    const { nodes, findings } = await shared.inspect()
+    expect(nodes[0]?.policy).toBe('volatile-ttl')
+    expect(codes(findings)).toContain('refused EVICTS_GUARDS')
+    const refused = await inspectRedis({ client: client(), onWarning: () => {} })
+    expect(codes(refused.findings)).toContain('refused EVICTS_GUARDS')
+  })
+
+  it('throws when there is no server', async () => {
+    const gone = await startRedis()
+    await gone.stop()
+    await expect(inspectRedis({ client: IOREDIS.single(gone.port) })).rejects.toThrow(/ECONNREFUSED/)
+  })
+})
+
+describe.each(CLIENT_LIBRARIES)('a user with few rights, by $name,', library => {
+  /** No more than `docs/redis.md` asks for. */
+  const COMMANDS =
+    'hello auth select client|info info set get getrange setrange del time publish subscribe eval evalsha script|load'
+  const RIGHTS = [
+    'reset',
+    'on',
+    '>secret',
+    '~app:*',
+    '&app:@*',
+    ...COMMANDS.split(' ').map(command => `+${command}`),
+  ]
+
+  async function openAs(...rights: string[]) {
+    await raw.call('ACL', 'SETUSER', 'spellbook', ...RIGHTS, ...rights)
+    onTestFinished(async () => {
+      await raw.call('ACL', 'DELUSER', 'spellbook')
+    })
+    const way = { username: 'spellbook', password: 'secret' }
+    return openStore({ client: library.single(server.port, way), prefix: 'app:' })
+  }
+
+  it('does everything within the prefix', async () => {
+    const shared = await openAs()
+    await shared.ready()
+    const heard = hearing(shared)
+    expect(await put(shared, 'spell:4')).toBe(true)
+    const nonce = (await raw.get('app:spell:4'))!.slice(1, 17)
+    expect(await shared.claim('spell:4', nonce, token('Cara'), LONG_MS)).toBe(true)
+    expect(await shared.swap('spell:4', { prefix: `V${nonce}` }, token('Cara'), LONG_MS)).toBe(true)
+    expect(await shared.drop('spell:4', { exactly: `L${token('Cara')}` })).toBe(true)
+    await shared.leaseMany([{ key: 'spell:5', token: token('Cara') }], LONG_MS)
+    expect(await shared.guard('spell:4', token('Anna'), LONG_MS, false)).toBe('new')
+    await shared.invalidate('spell:4')
+    expect(await shared.release('spell:4', token('Anna'))).toEqual({ held: true, stored: false })
+    await shared.invalidateKeyspace('spell', token('first'))
+    await shared.heartbeat('1', [{ name: 'spell', candidate: token('second') }])
+    await eventually(() => heard.includes('heartbeat 1'), 'the heartbeat')
+    expect(await shared.identity()).not.toBe('')
+  })
+
+  it.each([
+    ['the channels', ['resetchannels'], /&app:@\*.*NOPERM/],
+    ['the keys', ['resetkeys', '~other:*'], /~app:\*.*NOPERM/],
+    ['scripts', ['-eval', '-evalsha'], /NOPERM.*eval/i],
+  ])('is refused without the right to %s', async (_name, rights, message) => {
+    const shared = await openAs(...rights)
+    await expect(shared.ready()).rejects.toMatchObject({
+      code: 'INVALID_OPTIONS',
+      message: expect.stringMatching(message),
+    })
+    expect(await raw.dbsize()).toBe(0)
+  })
+
+  it('is warned without the right to INFO, and the identity is unknown', async () => {
+    const shared = await openAs('-info')
+    const { nodes, findings } = await shared.ready()
+    expect(codes(findings)).toEqual(['warned UNKNOWN'])
+    expect(nodes[0]).toMatchObject({ version: undefined, policy: undefined, identity: '' })
+    expect(await shared.identity()).toBe('')
+    const heard = hearing(shared)
+    await shared.heartbeat('1', [])
+    await eventually(() => heard.includes('heartbeat 1'), 'the heartbeat')
+    expect(await put(shared, 'spell:4')).toBe(true)
+  })
+
+  it('works without the right to load scripts', async () => {
+    const shared = await openAs('-script|load')
+    await shared.ready()
+    expect(await put(shared, 'spell:4')).toBe(true)
+    await shared.invalidate('spell:4')
+    expect(await raw.exists('app:spell:4')).toBe(0)
+  })
+
+  it('is warned that the policy could not be set', async () => {
+    await openAs()
+    const way = { username: 'spellbook', password: 'secret' }
+    const shared = openStore({
+      client: library.single(server.port, way),
+      prefix: 'app:',
+      policy: 'allkeys-lru',
+    })
+    const { findings } = await shared.ready()
+    expect(findings.some(({ message }) => /could not be set to allkeys-lru: NOPERM/.test(message))).toBe(true)
+  })
+
+  it('is told of a wrong password', async () => {
+    await openAs()
+    const way = { username: 'spellbook', password: 'wrong' }
+    await expect(openStore({ client: library.single(server.port, way) }).ready()).rejects.toThrow(/WRONGPASS/)
+  })
+})
+
+describe('redisShared refuses', () => {
+  it.each([
+    ['no client', undefined, /expected client to be a client of ioredis, iovalkey or redis, got undefined/],
+    ['another object', {}, /expected client to be a client of ioredis/],
+    ['a client that reads from replicas', new Redis({ lazyConnect: true, readOnly: true }), /readOnly/],
+    [
+      'a Sentinel client of the replicas',
+      new Redis({ lazyConnect: true, sentinels: [{ port: 1 }], name: 'spells', role: 'slave' }),
+      /role to be "master"/,
+    ],
+    [
+      'a Cluster that reads from replicas',
+      new Redis.Cluster([{ port: 1 }], { lazyConnect: true, scaleReads: 'slave' }),
+      /scaleReads to be "master", got "slave"/,
+    ],
+  ])('%s', (_name, wrong, message) => {
+    expect(() => redisShared({ client: wrong as never })).toThrow(
+      expect.objectContaining({ code: 'INVALID_OPTIONS', message: expect.stringMatching(message) }),
+    )
+  })
+
+  it.each([
+    [{ prefix: 7 }, /expected prefix to be a text/],
+    [{ prefix: 'x'.repeat(300) }, /at most 256/],
+    [{ policy: 'lru' }, /expected policy to be one of noeviction/],
+    [{ policy: 'volatile-ttl' }, /allowUnsafePolicy/],
+    [{ allowUnsafePolicy: 1 }, /true or false/],
+    [{ onWarning: true }, /expected onWarning to be a function/],
+    [{ keyprefix: '' }, /options\.keyprefix/],
+  ])('%j', (options, message) => {
+    expect(() => redisShared({ client: client(), ...(options as object) })).toThrow(
+      expect.objectContaining({ code: 'INVALID_OPTIONS', message: expect.stringMatching(message) }),
+    )
+  })
+
+  it('a prefix that would put a Cluster into one slot', () => {
+    const cluster = new Redis.Cluster([{ port: 1 }], { lazyConnect: true, keyPrefix: '{app}:' })
+    expect(() => redisShared({ client: cluster })).toThrow(/free of \{ and \}/)
+  })
+})

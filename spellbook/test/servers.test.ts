@@ -1,0 +1,400 @@
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import pg from 'pg'
+import { afterEach, describe, expect, test, vi } from 'vitest'
+import { type RedisServer, startRedis, startRedisCluster } from '../../test/redis-servers.ts'
+import { createDatabase, sharedPostgresUrl, startPostgres } from '../../test/services.ts'
+import type { Spell } from '../src/api.ts'
+import { endPrograms, type Program, startProgram } from './program.ts'
+
+/** What a test has started beside Spellbook, to be ended after it in reverse. */
+const ends: (() => Promise<unknown>)[] = []
+const toEnd = <T>(thing: T, end: (thing: T) => Promise<unknown>): T => {
+  ends.push(() => end(thing))
+  return thing
+}
+afterEach(async () => {
+  await endPrograms()
+  for (const end of ends.splice(0).reverse()) await end()
+})
+
+const openRedis = async (settings?: Record<string, string>): Promise<RedisServer> =>
+  toEnd(await startRedis(settings), server => server.stop())
+
+/** Another program's connection to the database, such as `psql` has. */
+async function openPsql(url: string): Promise<pg.Client> {
+  const client = new pg.Client({ connectionString: url })
+  await client.connect()
+  return toEnd(client, () => client.end())
+}
+
+const newDatabase = () => createDatabase(sharedPostgresUrl())
+
+/** A Spellbook that serves, as its clients see it. */
+interface Served {
+  readonly program: Program
+  readonly pid: number
+  ask(method: string, path: string, body?: object): Promise<{ status: number; cache: string; json: never }>
+  damage(id: number): Promise<number | undefined>
+  /** Names and damages of the list. */
+  list(): Promise<string[]>
+  /** Asks until the answer comes from the cache. */
+  hit(path: string): Promise<unknown>
+}
+
+async function serve(env: Record<string, string>, npm = false): Promise<Served> {
+  const program = startProgram({ env, npm })
+  const { url, pid } = await program.ready()
+  const ask: Served['ask'] = async (method, path, body) => {
+    const response = await fetch(url + path, {
+      method,
+      ...(body === undefined
+        ? {}
+        : { body: JSON.stringify(body), headers: { 'content-type': 'application/json' } }),
+    })
+    const text = await response.text()
+    return {
+      status: response.status,
+      cache: response.headers.get('cache-status') ?? '',
+      json: (text === '' ? undefined : JSON.parse(text)) as never,
+    }
+  }
+  return {
+    program,
+    pid,
+    ask,
+    damage: async id => ((await ask('GET', `/spells/${id}`)).json as Partial<Spell>).damage,
+    list: async () =>
+      ((await ask('GET', '/spells')).json as Spell[]).map(({ name, damage }) => `${name} ${damage}`),
+    hit: path =>
+      vi.waitFor(
+        async () => {
+          const { cache, json } = await ask('GET', path)
+          expect(cache).toMatch(/^spellbook; hit/)
+          return json
+        },
+        { timeout: 20_000, interval: 20 },
+      ),
+  }
+}
+
+/** Waits for as long as a change that somebody else made may take to be seen. */
+const soon = <T>(condition: () => Promise<T>) => vi.waitFor(condition, { timeout: 1_000, interval: 10 })
+
+const warnings = ({ program }: Served) => program.log.filter(line => line.level === 40).map(line => line.msg)
+
+async function endsWell({ program, pid }: Served): Promise<void> {
+  process.kill(pid, 'SIGTERM')
+  expect(await program.exit).toEqual({ code: 0, signal: null })
+  expect(program.log.at(-1)?.msg).toBe('closed')
+}
+
+describe('two processes on one Redis and one PostgreSQL', () => {
+  test('show at once what the other wrote, and soon what psql did, and leave no connection behind', async () => {
+    const redis = await openRedis()
+    await redis.command('ACL', 'SETUSER', 'merlin', 'on', '>hunter2', '~*', '&*', '+@all')
+    const database = await newDatabase()
+    const env = { DATABASE_URL: database, REDIS_URL: `redis://merlin:hunter2@127.0.0.1:${redis.port}/2` }
+    const both = await Promise.all([serve(env, true), serve(env, true)])
+    const [first, second] = both
+
+    for (let damage = 100; damage < 110; damage++) {
+      const [writer, reader] = damage % 2 === 0 ? both : both.toReversed()
+      await Promise.all(both.map(one => one.damage(4)))
+      expect((await writer!.ask('PUT', '/spells/4', { damage })).status).toBe(200)
+      expect(await reader!.list()).toContain(`Earthquake ${damage}`)
+      expect(await reader!.damage(4)).toBe(damage)
+    }
+    expect((await first.ask('GET', '/spells/9')).status).toBe(404)
+    expect((await second.ask('POST', '/spells', { name: 'Spark', damage: 1 })).status).toBe(201)
+    expect(await first.list()).toContain('Spark 1')
+    expect(await first.damage(9)).toBe(1)
+    expect((await first.ask('DELETE', '/spells/9')).status).toBe(204)
+    expect(await second.list()).not.toContain('Spark 1')
+    expect((await second.ask('GET', '/spells/9')).status).toBe(404)
+
+    await first.hit('/spells/4')
+    const read = "redis.call('SELECT', 2) return redis.call('GET', 'spell:4')"
+    const stored = String(await redis.command('EVAL', read, 0))
+    expect(stored).toMatch(
+      /^V.*\{"id":4,"name":"Earthquake","damage":109,"created_at":"[^"]+","updated_at":"[^"]+"\}$/,
+    )
+
+    const psql = await openPsql(database)
+    const seenByBoth = (check: (one: Served) => Promise<void>) => soon(() => Promise.all(both.map(check)))
+    /** Has the cache full of what is about to change, then changes it. */
+    const change = async (sql: string, check: (one: Served) => Promise<void>) => {
+      for (const path of ['/spells/5', '/spells/50', '/spells']) await first.hit(path)
+      await psql.query(sql)
+      await seenByBoth(check)
+    }
+    await change('update spell set damage = -26 where id = 5', async one => {
+      expect(await one.damage(5)).toBe(-26)
+      expect(await one.list()).toContain('Healing Light -26')
+    })
+    await change("insert into spell (id, name, damage) values (50, 'Meteor', 99)", async one => {
+      expect(await one.damage(50)).toBe(99)
+      expect(await one.list()).toContain('Meteor 99')
+    })
+    await change('delete from spell where id = 5', async one => {
+      expect((await one.ask('GET', '/spells/5')).status).toBe(404)
+      expect(await one.list()).not.toContain('Healing Light -26')
+    })
+    await change('truncate spell', async one => {
+      expect((await one.ask('GET', '/spells/50')).status).toBe(404)
+      expect(await one.list()).toEqual([])
+    })
+
+    for (const one of both) {
+      await endsWell(one)
+      expect(warnings(one)).toEqual([expect.stringContaining('maxmemory of 127.0.0.1')])
+      expect(JSON.stringify([one.program.log, one.program.said()])).not.toContain('hunter2')
+      expect(JSON.stringify(one.program.log)).not.toContain(new URL(database).password)
+    }
+    await vi.waitFor(async () => {
+      expect(
+        String(await redis.command('CLIENT', 'LIST'))
+          .trim()
+          .split('\n'),
+      ).toHaveLength(1)
+      const others =
+        "select from pg_stat_activity where application_name like 'spellbook%' and datname = current_database()"
+      expect((await psql.query(others)).rowCount).toBe(0)
+    })
+  })
+
+  test('are right with copies of their own, too', async () => {
+    const redis = await openRedis()
+    const env = {
+      DATABASE_URL: await newDatabase(),
+      REDIS_URL: redis.url,
+      CACHE_LOCAL_MAX_BYTES: String(2 ** 20),
+      CACHE_WRITE_THROUGH: 'on',
+    }
+    const both = await Promise.all([serve(env), serve(env)])
+    for (let damage = 100; damage < 105; damage++) {
+      const [writer, reader] = damage % 2 === 0 ? both : both.toReversed()
+      for (const one of both) {
+        await vi.waitFor(async () =>
+          expect((await one.ask('GET', '/spells/4')).cache).toContain('detail=local'),
+        )
+        await one.hit('/spells')
+      }
+      await writer!.ask('PUT', '/spells/4', { damage })
+      expect(await writer!.damage(4)).toBe(damage)
+      expect(await reader!.list()).toContain(`Earthquake ${damage}`)
+      await soon(async () => expect(await reader!.damage(4)).toBe(damage))
+    }
+  })
+
+  test('leave nothing stale when one is killed as its write waits for the database', async () => {
+    const redis = await openRedis()
+    const database = await newDatabase()
+    const env = { DATABASE_URL: database, REDIS_URL: redis.url }
+    const [first, second] = await Promise.all([serve(env), serve(env)])
+    await second.hit('/spells/4')
+    await second.hit('/spells')
+    const psql = await openPsql(database)
+    await psql.query('begin; select * from spell where id = 4 for update')
+    const cut = expect(first.ask('PUT', '/spells/4', { damage: 41 })).rejects.toThrow()
+    await vi.waitFor(async () => {
+      const waiting =
+        "select from pg_stat_activity where wait_event_type = 'Lock' and datname = current_database()"
+      expect((await psql.query(waiting)).rowCount).toBe(1)
+    })
+    process.kill(first.pid, 'SIGKILL')
+    await cut
+    expect(await second.damage(4)).toBe(40)
+    // The server does not know that the writer has died, and commits for it.
+    await psql.query('commit')
+    await soon(async () => expect(await second.damage(4)).toBe(41))
+    expect(await second.list()).toContain('Earthquake 41')
+    // When the dead writer's guard has run out, it is kept again: the new one.
+    expect(await second.hit('/spells/4')).toMatchObject({ damage: 41 })
+    expect(await second.hit('/spells')).toContainEqual(expect.objectContaining({ id: 4, damage: 41 }))
+    await endsWell(second)
+  })
+})
+
+describe('a Redis', () => {
+  test('that stops leaves everything to the database, and is not believed when it comes back with old values', async () => {
+    const redis = await openRedis()
+    const database = await newDatabase()
+    const env = { DATABASE_URL: database, REDIS_URL: redis.url }
+    const both = await Promise.all([serve(env), serve(env)])
+    const [first, second] = both
+    for (const path of ['/spells/4', '/spells/5', '/spells']) await first.hit(path)
+    await redis.command('SAVE')
+    await redis.kill()
+    expect(await first.damage(4)).toBe(40)
+    expect((await first.ask('PUT', '/spells/4', { damage: 41 })).status).toBe(200)
+    for (const one of both) {
+      expect(await one.damage(4)).toBe(41)
+      expect(await one.list()).toContain('Earthquake 41')
+    }
+    await (await openPsql(database)).query('update spell set damage = -26 where id = 5')
+    expect(await second.damage(5)).toBe(-26)
+    await redis.restart()
+    const seen = new Set<number | undefined>()
+    await Promise.all(
+      both.map(async one => {
+        await vi.waitFor(
+          async () => {
+            seen.add(await one.damage(4))
+            expect((await one.ask('GET', '/spells/4')).cache).toContain('hit')
+          },
+          { timeout: 20_000, interval: 5 },
+        )
+        expect(await one.hit('/spells')).toContainEqual(expect.objectContaining({ id: 5, damage: -26 }))
+        expect(await one.hit('/spells/5')).toMatchObject({ damage: -26 })
+      }),
+    )
+    expect([...seen]).toEqual([41])
+    for (const one of both) {
+      expect(warnings(one).filter(text => text.includes('the shared store is unavailable'))).not.toEqual([])
+      await endsWell(one)
+    }
+  })
+
+  test('that is away at the start costs one warning, and is used when it is there', async () => {
+    const redis = await openRedis({ maxmemory: '64mb', 'maxmemory-policy': 'allkeys-lru' })
+    await redis.kill()
+    const one = await serve({
+      DATABASE_URL: await newDatabase(),
+      REDIS_URL: redis.url,
+      CACHE_FLUSH_ON_START: 'true',
+    })
+    expect(await one.damage(4)).toBe(40)
+    expect((await one.ask('PUT', '/spells/4', { damage: 41 })).status).toBe(200)
+    expect(await one.damage(4)).toBe(41)
+    const about = warnings(one).filter(text => text.includes('shared store'))
+    expect(about).toEqual([
+      expect.stringMatching(
+        /^the shared store is unavailable, reads go to the database: no connection to 127\.0\.0\.1:\d+: connect ECONNREFUSED/,
+      ),
+    ])
+    await redis.restart()
+    expect(await one.hit('/spells/4')).toMatchObject({ damage: 41 })
+    await one.program.logged('the shared store is available again')
+    await endsWell(one)
+  })
+
+  test('that hangs at the start does not keep Spellbook from it, nor from ending', async () => {
+    const redis = await openRedis()
+    redis.suspend()
+    const one = await serve({ DATABASE_URL: await newDatabase(), REDIS_URL: redis.url })
+    expect(await one.damage(4)).toBe(40)
+    await endsWell(one)
+    redis.resume()
+  })
+
+  test('that would evict guards ends the start with one line, unless it is told another policy', async () => {
+    const redis = await openRedis({ maxmemory: '64mb', 'maxmemory-policy': 'volatile-ttl' })
+    const env = { DATABASE_URL: await newDatabase(), REDIS_URL: redis.url }
+    const refused = startProgram({ env })
+    expect(await refused.exit).toEqual({ code: 1, signal: null })
+    expect(refused.said()).toMatch(
+      /^spellbook: maxmemory-policy volatile-ttl of 127\.0\.0\.1:\d+ evicts first [^\n]+\n$/,
+    )
+
+    const one = await serve({ ...env, CACHE_POLICY: 'allkeys-lru' })
+    expect(await redis.command('CONFIG', 'GET', 'maxmemory-policy')).toContain('allkeys-lru')
+    await one.program.logged('the cache is on redis')
+    expect(warnings(one)).toEqual([])
+  })
+
+  test('whose password is wrong is as good as away, and no password is shown', async () => {
+    const redis = await openRedis()
+    await redis.command('ACL', 'SETUSER', 'merlin', 'on', '>hunter2', '~*', '&*', '+@all')
+    const REDIS_URL = `redis://merlin:hunter3@127.0.0.1:${redis.port}`
+    const one = await serve({ DATABASE_URL: await newDatabase(), REDIS_URL, LOG_LEVEL: 'trace' })
+    expect(await one.damage(4)).toBe(40)
+    expect(warnings(one)).toEqual([expect.stringContaining('WRONGPASS')])
+    expect(JSON.stringify([one.program.log, one.program.said()])).not.toContain('hunter3')
+  })
+
+  test('may be a Cluster', async () => {
+    const cluster = toEnd(await startRedisCluster(), it => it.stop())
+    const hosts = cluster.nodes.map(({ host, port }) => `${host}:${port}`)
+    const DATABASE_URL = await newDatabase()
+    const [first, second] = await Promise.all([
+      serve({ DATABASE_URL, REDIS_URL: `redis://${hosts.join(',')}` }),
+      serve({ DATABASE_URL, REDIS_URL: `redis://${hosts[0]}?cluster=true` }),
+    ])
+    for (let id = 1; id <= 8; id++) {
+      await first.hit(`/spells/${id}`)
+      await second.ask('PUT', `/spells/${id}`, { damage: 7 })
+      expect(await first.damage(id)).toBe(7)
+    }
+    expect((await first.list()).every(text => text.endsWith(' 7'))).toBe(true)
+    for (const one of [first, second]) await endsWell(one)
+  })
+
+  test('keeps what is cached while no process runs, and the change feed what changes meanwhile', async () => {
+    const redis = await openRedis()
+    const env = { DATABASE_URL: await newDatabase(), REDIS_URL: redis.url }
+    const first = await serve(env)
+    await first.program.logged('the change feed is open')
+    for (const id of [3, 4]) await first.hit(`/spells/${id}`)
+    await endsWell(first)
+    await (await openPsql(env.DATABASE_URL)).query('update spell set damage = 41 where id = 4')
+    const second = await serve(env)
+    await soon(async () => expect(await second.damage(4)).toBe(41))
+    expect((await second.ask('GET', '/spells/3')).cache).toContain('hit')
+  })
+
+  test('goes with an embedded database, too, keeps what is cached when Spellbook ends, and is flushed if that is asked for', async () => {
+    const redis = await openRedis()
+    const folder = mkdtempSync(join(tmpdir(), 'spellbook-servers-'))
+    ends.push(async () => rmSync(folder, { recursive: true, force: true }))
+    const env = { DATA_DIR: folder, REDIS_URL: redis.url }
+    const first = await serve(env)
+    await first.program.logged('the change feed is open')
+    await first.hit('/spells/4')
+    const kept = () => Promise.all(['spell:4', '@generation:spell'].map(key => redis.command('GET', key)))
+    const before = await kept()
+    await endsWell(first)
+    expect(await kept()).toEqual(before)
+    const second = await serve({ ...env, CACHE_FEED: 'off' })
+    expect((await second.ask('GET', '/spells/4')).cache).toContain('hit')
+    await endsWell(second)
+    const third = await serve({ ...env, CACHE_FEED: 'off', CACHE_FLUSH_ON_START: 'true' })
+    expect((await third.ask('GET', '/spells/4')).cache).toContain('detail=generation')
+    await endsWell(third)
+  })
+})
+
+test('processes with caches of their own on one PostgreSQL soon show what another one wrote', async () => {
+  const env = { DATABASE_URL: await newDatabase() }
+  const [first, second] = await Promise.all([serve(env), serve(env)])
+  await second.program.logged('the change feed is open')
+  await second.hit('/spells/4')
+  await second.hit('/spells')
+  await first.ask('PUT', '/spells/4', { damage: 41 })
+  await soon(async () => {
+    expect(await second.damage(4)).toBe(41)
+    expect(await second.list()).toContain('Earthquake 41')
+  })
+})
+
+test('while PostgreSQL is away what is on Redis is still served, the rest is 503, and all is well afterwards', async () => {
+  const redis = await openRedis()
+  const postgres = toEnd(await startPostgres(), server => server.stop())
+  const database = await createDatabase(postgres.url)
+  const one = await serve({ DATABASE_URL: database, REDIS_URL: redis.url, DATABASE_TIMEOUT_MS: '1000' })
+  await one.program.logged('the change feed is open')
+  await one.hit('/spells/4')
+  await one.hit('/spells')
+  await postgres.kill()
+  expect((await one.ask('GET', '/spells/4')).cache).toContain('hit')
+  expect(await one.list()).toHaveLength(8)
+  expect((await one.ask('GET', '/spells/5')).status).toBe(503)
+  expect((await one.ask('PUT', '/spells/6', { damage: 1 })).status).toBe(503)
+  await one.program.logged('the change feed is lost')
+  await postgres.restart()
+  await vi.waitFor(async () => expect(await one.damage(5)).toBe(-25), { timeout: 10_000 })
+  await (await openPsql(database)).query('update spell set damage = 41 where id = 4')
+  await vi.waitFor(async () => expect(await one.damage(4)).toBe(41), { timeout: 10_000 })
+  await endsWell(one)
+})
