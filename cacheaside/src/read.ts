@@ -518,7 +518,8 @@ function keepNewer<Id, V>(
   const { register, opened, why } = found
   const answer = foundAnswer(space, register, opened, why, 0)
   const ours = local.get(flight.key, clock.nowMs())
-  if (ours !== undefined && answer.freshUntilMs! - ours.expiresAtMs <= 2 * options.sharedTimeoutMs) return false
+  if (ours !== undefined && answer.freshUntilMs! - ours.expiresAtMs <= 2 * options.sharedTimeoutMs)
+    return false
   keep(space, flight, opened, register.generation, answer, register)
   return true
 }

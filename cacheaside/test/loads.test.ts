@@ -267,7 +267,7 @@ describe('the callers signal', () => {
     const { clock, process } = openWorld()
     const spells = process().cache.keyspace('spell', { load: spellTable(fireball).find })
     const { signal } = new AbortController()
-    await Promise.all([read(spells, signal), read(spells, signal)])
+    await within(clock, 20, Promise.all([read(spells, signal), read(spells, signal)]))
     await within(clock, 20, Promise.all([read(spells, signal), read(spells, signal)]))
     expect(getEventListeners(signal, 'abort')).toEqual([])
   })
@@ -432,7 +432,9 @@ describe('a loader', () => {
   test('that asks for its own key waits for itself until the load times out, and no longer', async () => {
     const { clock, process } = openWorld()
     const { cache } = process({ loadTimeoutMs: 3_000 })
-    const values = cache.keyspace<number, number>('value', { load: async id => (await values.get(id))! + 1 })
+    const values: Keyspace<number, number> = cache.keyspace('value', {
+      load: async (id: number): Promise<number> => (await values.get(id))! + 1,
+    })
     const reading = expect(values.get(1)).rejects.toMatchObject({ code: 'LOAD_TIMEOUT' })
     await clock.advance(3_000)
     await reading

@@ -23,6 +23,8 @@ export class SharedAccess {
   readonly #clock: Clock
   readonly #emit: (event: CacheEvent) => void
   #suspect = false
+  /** How often a suspicion has ended. */
+  #recoveries = 0
   #probe: Timer | undefined
   #closed = false
 
@@ -51,6 +53,7 @@ export class SharedAccess {
     limitMs = this.timeoutMs,
     onLate?: (reply: T) => void,
   ): Promise<T | typeof UNCONFIRMED> {
+    const recoveries = this.#recoveries
     let sent: Promise<T>
     try {
       sent = call()
@@ -58,14 +61,14 @@ export class SharedAccess {
       sent = Promise.reject(error)
     }
     // In one process nothing can be late, and a timer per operation would cost more than the operation.
-    if (this.store.synchronous) return sent.catch(error => this.#failed(error))
+    if (this.store.synchronous) return sent.catch(error => this.#failed(error, recoveries))
     return new Promise(resolve => {
       let late = false
       const giveUp = () => {
         late = true
         // What had only the rest of another's time says nothing about the store.
         if (limitMs < this.timeoutMs) return resolve(UNCONFIRMED)
-        resolve(this.#failed(new Error(`no answer within ${Math.round(limitMs)} ms`)))
+        resolve(this.#failed(new Error(`no answer within ${Math.round(limitMs)} ms`), recoveries))
       }
       // After the event loop was held up, timers run before the sockets are read: one more turn lets a reply that
       // has arrived already be seen.
@@ -80,14 +83,15 @@ export class SharedAccess {
         },
         error => {
           timer.cancel()
-          if (!late) resolve(this.#failed(error))
+          if (!late) resolve(this.#failed(error, recoveries))
         },
       )
     })
   }
 
-  #failed(error: unknown): typeof UNCONFIRMED {
-    if (!this.#suspect && !this.#closed) {
+  #failed(error: unknown, recoveries: number): typeof UNCONFIRMED {
+    // What was sent before the store answered again says nothing about now.
+    if (!this.#suspect && !this.#closed && recoveries === this.#recoveries) {
       this.#suspect = true
       this.#emit({ type: 'shared', state: 'unavailable', error })
       this.#probeAfter(0, PROBE_FIRST_MS)
@@ -104,6 +108,7 @@ export class SharedAccess {
         return this.#probeAfter(nextMs * jitter, Math.min(PROBE_MOST_MS, nextMs * 2))
       }
       this.#suspect = false
+      this.#recoveries++
       this.#probe = undefined
       this.#emit({ type: 'shared', state: 'available' })
     })
