@@ -16,7 +16,7 @@ import {
 import type { ProcessOptions, StoreAddress } from './subject.ts'
 import type { WorkerProcess } from './worker-process.ts'
 
-const GROUP = '5 lost data'
+const GROUP = '5 failovers'
 const KEYS = 10
 
 const field = openField()

@@ -17,7 +17,7 @@ import {
 import type { ProcessOptions } from './subject.ts'
 import type { WorkerProcess } from './worker-process.ts'
 
-const GROUP = '5 lost data'
+const GROUP = '5 old snapshots'
 const KEYS = 10
 
 const field = openField()

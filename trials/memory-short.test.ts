@@ -4,7 +4,7 @@ import { idle, isSoak, killAll, openField, ready, report, staleAmong, times } fr
 import { judge } from './judge.ts'
 import type { Operation, ProcessOptions } from './subject.ts'
 
-const GROUP = '5 lost data'
+const GROUP = '5 memory short'
 const KEYS = 100
 const IDS = Array.from({ length: KEYS }, (_, i) => i + 1)
 
@@ -86,7 +86,7 @@ test('reads and writes break no promise while memory is short, under any policy'
     controlIsStale ||= plain.oldReads > 0
     report(context, {
       group: GROUP,
-      trial: `memory short, ${policy}`,
+      trial: policy,
       ours: `${stale} stale keys at rest; ${verdict.oldStrongReads} of ${verdict.strongReads} strong reads, ${verdict.oldReads} of ${verdict.reads} reads too old`,
       control: `${plain.stale} stale keys at rest; ${plain.oldReads} of ${plain.reads} reads older than an acknowledged write`,
       notes: `${evicted} evictions or refusals; ${unfenced} of ${verdict.writes} writes not fenced`,

@@ -1,13 +1,16 @@
-import { readdirSync, readFileSync, writeFileSync } from 'node:fs'
-import { cpus } from 'node:os'
+import { readFileSync, writeFileSync } from 'node:fs'
 import type { Reporter, TestModule, Vitest } from 'vitest/node'
 import type { Row } from './field.ts'
 
 const DOCUMENT = new URL('../docs/trials.md', import.meta.url)
-const BEGIN = '<!-- soak: begin -->'
+const BEGIN = '<!-- soak: begin -->\n'
 const END = '<!-- soak: end -->'
+const HEAD = '| group | trial | cacheaside | control | |\n|---|---|---|---|---|'
 
-/** Prints what the trials counted as a table; and, after a whole run without a failure, puts it into the document. */
+/**
+ * Prints what the trials counted as a table; and, after a run without a failure, puts it into the document, in the
+ * place of the lines of the same groups.
+ */
 export class SoakReport implements Reporter {
   #vitest: Vitest | undefined
 
@@ -18,31 +21,30 @@ export class SoakReport implements Reporter {
   onTestRunEnd(modules: readonly TestModule[], errors: readonly unknown[]): void {
     const tests = modules.flatMap(module => [...module.children.allTests()])
     const rows = tests.flatMap(test => test.meta().rows ?? [])
-    rows.sort((a, b) => a.group.localeCompare(b.group))
-    const table = tableOf(rows)
-    process.stdout.write(`\n${table}\n`)
-    const isWhole = modules.length === trialFiles() && !this.#vitest?.getGlobalTestNamePattern()
+    process.stdout.write(`\n${tableOf(rows.map(lineOf))}\n`)
+    const isWhole = this.#vitest?.getGlobalTestNamePattern() === undefined
     const passed = errors.length === 0 && tests.every(test => test.result().state === 'passed')
     if (!isWhole || !passed) return
     const text = readFileSync(DOCUMENT, 'utf8')
-    const [before, rest = ''] = text.split(BEGIN)
-    const after = rest.slice(rest.indexOf(END) + END.length)
-    const where = `Node ${process.versions.node}, ${cpus().length} processors, ${new Date().toISOString().slice(0, 10)}.`
-    writeFileSync(DOCUMENT, `${before}${BEGIN}\n${where}\n\n${table}\n${END}${after}`)
+    const begin = text.indexOf(BEGIN) + BEGIN.length
+    const end = text.indexOf(END)
+    const groups = rows.map(({ group }) => `| ${group} |`)
+    const others = text
+      .slice(begin, end)
+      .split('\n')
+      .filter(line => /^\| \d/.test(line) && !groups.some(group => line.startsWith(group)))
+    const table = tableOf([...others, ...rows.map(lineOf)])
+    writeFileSync(DOCUMENT, `${text.slice(0, begin)}${table}\n${text.slice(end)}`)
   }
 }
 
-const trialFiles = (): number =>
-  readdirSync(new URL('.', import.meta.url)).filter(name => name.endsWith('.test.ts')).length
+function lineOf({ group, trial, ours, control, notes = '' }: Row): string {
+  return `| ${[group, trial, ours, control, notes].map(cell => cell.replaceAll('|', '\\|')).join(' | ')} |`
+}
 
-function tableOf(rows: readonly Row[]): string {
-  const cell = (text: string) => text.replaceAll('|', '\\|')
-  return [
-    '| group | trial | cacheaside | control | |',
-    '|---|---|---|---|---|',
-    ...rows.map(
-      ({ group, trial, ours, control, notes = '' }) =>
-        `| ${[group, trial, ours, control, notes].map(cell).join(' | ')} |`,
-    ),
-  ].join('\n')
+const groupOf = (line: string): string => line.split('|', 2)[1]!
+
+/** The lines by their groups, in each as they are. */
+function tableOf(lines: readonly string[]): string {
+  return [HEAD, ...lines.toSorted((a, b) => groupOf(a).localeCompare(groupOf(b)))].join('\n')
 }

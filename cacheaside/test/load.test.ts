@@ -1,0 +1,123 @@
+import { describe, expect, test } from 'vitest'
+import { Abort } from '../src/base/abort.ts'
+import type { CacheEvent } from '../src/index.ts'
+import { load } from '../src/load.ts'
+import { LoadLimit } from '../src/local/load-limit.ts'
+import { gate, SimulatedClock } from '../src/testing/index.ts'
+import { passing, within } from './world.ts'
+
+function framed(maxLoads = 1) {
+  const clock = new SimulatedClock()
+  const limit = new LoadLimit(maxLoads, 10)
+  const events: CacheEvent[] = []
+  const abort = new Abort()
+  const frame = {
+    clock,
+    limit,
+    emit: (event: CacheEvent) => void events.push(event),
+    keyspace: 'spell',
+    keys: ['spell:4'],
+    timeoutMs: 1_000,
+    abort,
+  }
+  const nothingLeft = () =>
+    expect([limit.running, limit.queued, clock.describeTimers()]).toEqual([0, 0, 'no timers'])
+  return { clock, limit, events, abort, frame, nothingLeft }
+}
+
+describe('load', () => {
+  test('calls the loader in the same turn, and tells what it cost', async () => {
+    const { clock, frame, events, nothingLeft } = framed()
+    let called = false
+    const loading = load(frame, async () => {
+      called = true
+      await passing(clock, 40)
+      return 'Fireball'
+    })
+    expect(called).toBe(true)
+    expect(await within(clock, 40, loading)).toEqual({ result: 'Fireball', costMs: 40 })
+    expect(events).toEqual([
+      { type: 'load', keyspace: 'spell', keys: ['spell:4'], outcome: 'loaded', costMs: 40 },
+    ])
+    nothingLeft()
+  })
+
+  test.each<[string, () => never | Promise<never>]>([
+    ['rejects', () => Promise.reject('no')],
+    [
+      'throws',
+      () => {
+        throw 'no'
+      },
+    ],
+  ])('rejects with what a loader that %s gives, and reports it', async (_, call) => {
+    const { frame, events, nothingLeft } = framed()
+    await expect(load(frame, call)).rejects.toBe('no')
+    expect(events).toMatchObject([{ outcome: 'failed', error: 'no' }])
+    nothingLeft()
+  })
+
+  test('ends when it is aborted, and its place is free when the loader has settled', async () => {
+    const { clock, limit, frame, abort, events, nothingLeft } = framed()
+    const query = gate<string>()
+    const loading = expect(load(frame, () => query.wait())).rejects.toBe('gone')
+    await clock.advance(30)
+    abort.abort('gone')
+    await loading
+    expect(limit.running).toBe(1)
+    query.open('Fireball')
+    await clock.drain()
+    expect(events).toEqual([
+      { type: 'load', keyspace: 'spell', keys: ['spell:4'], outcome: 'aborted', costMs: 30, error: 'gone' },
+    ])
+    nothingLeft()
+  })
+
+  test('never calls the loader for who was aborted before', async () => {
+    const { frame, abort, events, nothingLeft } = framed()
+    abort.abort('gone')
+    await expect(load(frame, () => expect.unreachable())).rejects.toBe('gone')
+    expect(events).toMatchObject([{ outcome: 'aborted', costMs: 0 }])
+    nothingLeft()
+  })
+
+  test('passes its turn on if it was aborted in the very moment in which it came', async () => {
+    const { clock, limit, frame, abort, nothingLeft } = framed()
+    limit.enter(new Abort())
+    const loading = expect(load(frame, () => expect.unreachable())).rejects.toBe('gone')
+    limit.leave()
+    abort.abort('gone')
+    await loading
+    await clock.drain()
+    nothingLeft()
+  })
+
+  test('counts its time limit from before its turn, and reports a cost of nothing if it never came', async () => {
+    const { clock, limit, frame, events, nothingLeft } = framed()
+    limit.enter(new Abort())
+    const loading = expect(load(frame, () => expect.unreachable())).rejects.toMatchObject({
+      code: 'LOAD_TIMEOUT',
+    })
+    await clock.advance(1_000)
+    await loading
+    expect(events).toMatchObject([{ outcome: 'timed-out', costMs: 0 }])
+    limit.leave()
+    nothingLeft()
+  })
+
+  test('gives the loader one signal, which tells why it was aborted', async () => {
+    const { clock, frame, nothingLeft } = framed()
+    const loading = expect(
+      load(frame, context => {
+        expect(context.signal).toBe(context.signal)
+        return new Promise((_, reject) => {
+          context.signal.addEventListener('abort', () => reject(context.signal.reason))
+        })
+      }),
+    ).rejects.toMatchObject({ code: 'LOAD_TIMEOUT' })
+    await clock.advance(1_000)
+    await loading
+    await clock.drain()
+    nothingLeft()
+  })
+})

@@ -1,0 +1,81 @@
+import fc from 'fast-check'
+import { describe, expect, test } from 'vitest'
+import { Abort } from '../../src/base/abort.ts'
+import { LoadLimit } from '../../src/local/load-limit.ts'
+
+describe('enter', () => {
+  test('returns at once while there is room, and a promise for whoever has to wait', () => {
+    const limit = new LoadLimit(2, 1)
+    expect(limit.enter(new Abort())).toBeUndefined()
+    expect(limit.enter(new Abort())).toBeUndefined()
+    expect(limit.enter(new Abort())).toBeInstanceOf(Promise)
+    expect([limit.running, limit.queued]).toEqual([2, 1])
+  })
+
+  test('refuses with OVERLOADED when the queue is full, and changes nothing', async () => {
+    const limit = new LoadLimit(1, 1)
+    limit.enter(new Abort())
+    void limit.enter(new Abort())
+    await expect(limit.enter(new Abort())).rejects.toMatchObject({ code: 'OVERLOADED' })
+    expect([limit.running, limit.queued]).toEqual([1, 1])
+  })
+
+  test('refuses whoever has given up already', async () => {
+    const limit = new LoadLimit(1, 1)
+    const abort = new Abort()
+    abort.abort('gone')
+    await expect(limit.enter(abort)).rejects.toBe('gone')
+    expect([limit.running, limit.queued]).toEqual([0, 0])
+  })
+
+  test('lets a place go from hand to hand, without a moment in which a newcomer could take it', async () => {
+    const limit = new LoadLimit(1, 2)
+    limit.enter(new Abort())
+    const waiting = limit.enter(new Abort())
+    limit.leave()
+    expect([limit.running, limit.queued]).toEqual([1, 0])
+    expect(limit.enter(new Abort())).toBeInstanceOf(Promise)
+    await waiting
+  })
+})
+
+test('the limit and the order hold for any sequence of coming, leaving and giving up', async () => {
+  const step = fc.constantFrom('enter', 'enter', 'leave', 'give up')
+  await fc.assert(
+    fc.asyncProperty(
+      fc.integer({ min: 1, max: 3 }),
+      fc.integer({ min: 0, max: 4 }),
+      fc.array(step),
+      async (most, queue, steps) => {
+        const limit = new LoadLimit(most, queue)
+        let running = 0
+        const waiting: Abort[] = []
+        const admitted: Abort[] = []
+        for (const what of steps) {
+          if (what === 'enter') {
+            const abort = new Abort()
+            const full = running === most && waiting.length === queue
+            const turn = limit.enter(abort)
+            if (running < most) running++
+            else if (!full) waiting.push(abort)
+            turn?.then(
+              () => admitted.push(abort),
+              () => {},
+            )
+          } else if (what === 'leave' && running > 0) {
+            const next = waiting.shift()
+            limit.leave()
+            await new Promise(resolve => setImmediate(resolve))
+            if (next === undefined) running--
+            else expect(admitted.at(-1)).toBe(next)
+          } else if (what === 'give up') {
+            waiting.pop()?.abort('gone')
+          }
+          expect([limit.running, limit.queued]).toEqual([running, waiting.length])
+          expect(limit.running).toBeLessThanOrEqual(most)
+        }
+      },
+    ),
+    { numRuns: 200 },
+  )
+})

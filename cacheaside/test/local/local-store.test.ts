@@ -1,0 +1,76 @@
+import { describe, expect, test } from 'vitest'
+import { boundedLocal, type LocalEntry, noLocal } from '../../src/local/local-store.ts'
+import { SimulatedClock } from '../../src/testing/index.ts'
+
+const entry = (value: unknown, expiresAtMs = 1_000): LocalEntry => ({
+  opened: { take: () => value },
+  peeked: { value },
+  absent: value === undefined,
+  generation: 'generation',
+  filledAtMs: 0,
+  expiresAtMs,
+  refreshAtMs: Number.POSITIVE_INFINITY,
+})
+
+function opened(bounds: { maxBytes?: number; maxEntries?: number }) {
+  const clock = new SimulatedClock()
+  const discarded: [string, string][] = []
+  const local = boundedLocal(bounds, clock, (key, reason) => discarded.push([key, reason]))
+  return { clock, local, discarded }
+}
+
+describe('an L1', () => {
+  test('returns what it keeps until it expires, is removed or cleared', () => {
+    const { local, discarded } = opened({ maxEntries: 9 })
+    for (const key of ['a', 'b', 'c']) local.keep(key, entry(key), 1)
+    expect(local.get('a', 999)?.opened.take()).toBe('a')
+    expect(local.get('a', 1_000)).toBeUndefined()
+    local.remove('b')
+    expect(local.get('b', 0)).toBeUndefined()
+    local.clear()
+    expect([local.get('c', 0), local.size, local.bytes]).toEqual([undefined, 0, 0])
+    expect(discarded).toEqual([['a', 'expired']])
+  })
+
+  test('keeps no more than its bytes, reckoned from the text and the structure around it', () => {
+    const { local, discarded } = opened({ maxBytes: 10_000 })
+    for (let i = 0; i < 100; i++) local.keep(`key:${i}`, entry(i), 600)
+    expect(local.bytes).toBeLessThanOrEqual(10_000)
+    expect(local.size).toBe(Math.floor(10_000 / (6 + 600 * 1.5 + 320)))
+    expect(discarded).toHaveLength(100 - local.size)
+  })
+
+  test('lets the old value go where there is no room for the new one', () => {
+    const { local } = opened({ maxBytes: 1_000 })
+    local.keep('a', entry('small'), 10)
+    local.keep('a', entry('large'), 1_000)
+    expect([local.get('a', 0), local.size, local.bytes]).toEqual([undefined, 0, 0])
+  })
+
+  test('tells of what it let go when it is in order again, so that whoever hears it may use it', () => {
+    const clock = new SimulatedClock()
+    const seen: number[] = []
+    const local = boundedLocal({ maxEntries: 3 }, clock, () => {
+      seen.push(local.size)
+      for (let i = 0; i < 50; i++) local.remove(`key:${i}`)
+      local.get('key:51', 5_000)
+    })
+    for (let i = 0; i < 60; i++) local.keep(`key:${i}`, entry(i), 10)
+    expect(seen.length).toBeGreaterThan(0)
+    expect(Math.max(...seen)).toBeLessThanOrEqual(3)
+    local.clear()
+    expect([local.size, local.bytes]).toEqual([0, 0])
+  })
+})
+
+test('no L1 keeps nothing', () => {
+  noLocal.keep('a', entry('a'), 1)
+  noLocal.remove('a')
+  noLocal.clear()
+  expect([noLocal.enabled, noLocal.get('a', 0), noLocal.size, noLocal.bytes]).toEqual([
+    false,
+    undefined,
+    0,
+    0,
+  ])
+})
