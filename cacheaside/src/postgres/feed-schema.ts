@@ -41,6 +41,7 @@ export function relayRoleSql(schema: string, role: string): string {
   const [inside, to] = [identifier(schema), identifier(role)]
   return `GRANT USAGE ON SCHEMA ${inside} TO ${to};
 GRANT SELECT, UPDATE, DELETE ON ${inside}.outbox TO ${to};
+GRANT SELECT ON SEQUENCE ${inside}.outbox_id_seq TO ${to};
 GRANT SELECT, UPDATE ON ${inside}.feed TO ${to};
 GRANT SELECT, INSERT, UPDATE, DELETE ON ${inside}.keyspace TO ${to};
 GRANT SELECT, INSERT ON ${inside}.life TO ${to};

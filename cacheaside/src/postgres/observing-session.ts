@@ -1,7 +1,7 @@
 import type { Batch, Change, FeedSession } from '../feed/change-feed.ts'
 import type { Texts } from './connection.ts'
 import { readJson } from './origin.ts'
-import { CHANGE_COLUMNS, changeOf, type Outbox } from './outbox.ts'
+import { CHANGE_COLUMNS, changeOf, type Look, type Outbox } from './outbox.ts'
 import { literal } from './sql.ts'
 
 /** More changes than this at once count as a change of every table. */
@@ -28,7 +28,9 @@ export class ObservingSession implements FeedSession {
   #seenMs: number
   /** The last look, and of how many changes it told. */
   #left = 0
-  #taken: { readonly snapshot: string; readonly sentMs: number } | undefined
+  #taken: { readonly snapshot: string; readonly sentMs: number; readonly known: bigint } | undefined
+  /** All rows up to this id were seen by it. */
+  #known = 0n
   /** Earlier looks, the oldest first: what the first one saw may be removed when it is old enough. */
   readonly #looks: { readonly snapshot: string; readonly answeredMs: number }[] = []
 
@@ -57,24 +59,25 @@ export class ObservingSession implements FeedSession {
   }
 
   async take(): Promise<Batch> {
-    const { connection, schema, lifeSql, opening } = this.#outbox
+    const { connection, schema, lookSql, opening, horizon } = this.#outbox
     if (await this.#outbox.upkeep()) await this.#prune()
     const sentMs = opening.clock.nowMs()
-    const { life, snapshot, rows } = (await readJson(
+    const { snapshot, rows, ...look } = (await readJson(
       connection,
-      `SELECT json_build_object('life', ${lifeSql}, 'snapshot', pg_current_snapshot()::text, 'rows', (
+      `SELECT json_build_object(${lookSql}, 'snapshot', pg_current_snapshot()::text, 'rows', (
   SELECT coalesce(json_agg(found), '[]') FROM (
     SELECT ${CHANGE_COLUMNS} FROM ${schema}.outbox
-    WHERE NOT pg_visible_in_snapshot(xid, ${literal(this.#seen)}) LIMIT ${MOST_CHANGES + 1}
+    WHERE id > ${this.#known} AND NOT pg_visible_in_snapshot(xid, ${literal(this.#seen)})
+    ORDER BY outbox.id LIMIT ${MOST_CHANGES + 1}
   ) AS found
 ))::text AS value`,
-    )) as { life: string; snapshot: string; rows: Texts[] }
+    )) as Look & { snapshot: string; rows: Texts[] }
     const answeredMs = opening.clock.nowMs()
-    this.#outbox.assertLife(life)
+    this.#outbox.learn(look)
     if (answeredMs - this.#seenMs > BLIND_MS)
       throw new Error(`the outbox was not looked at for ${Math.round(answeredMs - this.#seenMs)} ms`)
     this.#looks.push({ snapshot, answeredMs })
-    this.#taken = { snapshot, sentMs }
+    this.#taken = { snapshot, sentMs, known: horizon.id }
     const changes = this.#changesOf(rows, answeredMs - this.#seenMs)
     this.#left = changes.length
     if (changes.length === 0) this.#advance()
@@ -105,6 +108,7 @@ export class ObservingSession implements FeedSession {
     if (this.#taken === undefined) return
     this.#seen = this.#taken.snapshot
     this.#seenMs = this.#taken.sentMs
+    this.#known = this.#taken.known
   }
 
   #changesOf(rows: Texts[], sinceMs: number): Change[] {

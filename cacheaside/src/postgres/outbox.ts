@@ -1,6 +1,7 @@
 import type { Change, FeedOpening, FeedRow } from '../feed/change-feed.ts'
 import type { Connection, Texts } from './connection.ts'
-import { lifeSql, type Origin, readJson, readOrigin, settingsWarnings } from './origin.ts'
+import { Horizon } from './horizon.ts'
+import { lifeSql, type Origin, readOrigin, settingsWarnings } from './origin.ts'
 import { identifier, literal } from './sql.ts'
 
 /** What a session is about. */
@@ -13,6 +14,14 @@ export interface Scope {
 
 /** How an outbox is read: by relays that share it and take rows out, or by observers that leave them for others. */
 export type Reader = 'relays' | 'observers'
+
+/** What each session learns with every batch. */
+export interface Look {
+  /** Which life of the server answered. */
+  readonly life: string
+  /** The snapshot's smallest number of a transaction that ran. */
+  readonly xmin: string
+}
 
 const UPKEEP_EVERY_MS = 10_000
 /** For how long a kind of reader that is not heard of any more keeps the other kind away. */
@@ -29,6 +38,7 @@ export class Outbox {
   readonly origin: Origin
   /** The quoted name of its schema. */
   readonly schema: string
+  readonly horizon = new Horizon()
   readonly #reader: Reader
   readonly #warned = new Set<string>()
   #upkeepDueMs = Number.NEGATIVE_INFINITY
@@ -47,18 +57,19 @@ export class Outbox {
     return this.connection.isShared && (this.origin.settings.synchronous_commit ?? 'off') === 'off'
   }
 
-  /** The SQL of what each batch must check: which life of the server answers. */
-  get lifeSql(): string {
-    return lifeSql(this.scope.schema)
+  /** The SQL of a {@link Look}, as arguments of `json_build_object`. */
+  get lookSql(): string {
+    return `'life', ${lifeSql(this.scope.schema)}, 'xmin', pg_snapshot_xmin(pg_current_snapshot())::text`
   }
 
-  /** Rejects what another life of the server says. */
-  assertLife(life: unknown): void {
+  /** Learns from a look, and rejects that of another life of the server. */
+  learn({ life, xmin }: Look): void {
     if (life !== this.origin.life) throw new Error('the server was restarted, or is another one')
+    this.horizon.learn(xmin)
   }
 
   /**
-   * From time to time: tells others that the outbox is in use, and has new partitions given their triggers.
+   * From time to time: tells others that the outbox is in use, moves the horizon, gives new partitions their triggers.
    *
    * @returns whether it was time for it.
    */
@@ -67,18 +78,20 @@ export class Outbox {
     if (nowMs < this.#upkeepDueMs) return false
     this.#upkeepDueMs = nowMs + UPKEEP_EVERY_MS
     const reader = literal(this.#reader)
-    const { holder, problems } = (await readJson(
-      this.connection,
-      // Observers have removed rows that the relays' store was never told of, so nothing remembered of it counts.
-      `DELETE FROM ${this.schema}.keyspace WHERE EXISTS (
-  SELECT FROM ${this.schema}.feed WHERE reader <> ${reader} AND reader_at < clock_timestamp() - interval '${CLAIM_MS} ms'
-);
+    const isLate = `reader_at < clock_timestamp() - interval '${CLAIM_MS} ms'`
+    const rows = await this.connection.run(
+      `SELECT CASE WHEN is_called THEN last_value ELSE 0 END::text AS drawn FROM ${this.schema}.outbox_id_seq;
+-- Observers have removed rows that the relays' store was never told of, so nothing remembered of it counts.
+DELETE FROM ${this.schema}.keyspace
+  WHERE EXISTS (SELECT FROM ${this.schema}.feed WHERE reader <> ${reader} AND ${isLate});
 UPDATE ${this.schema}.feed SET reader = ${reader}, reader_at = clock_timestamp()
-  WHERE reader = ${reader} OR reader IS NULL OR reader_at < clock_timestamp() - interval '${CLAIM_MS} ms';
-SELECT json_build_object('holder', (SELECT reader FROM ${this.schema}.feed), 'problems', ${this.schema}.cover())::text
-  AS value`,
-    )) as { holder: Reader; problems: string[] }
-    for (const problem of problems) this.warn(problem)
+  WHERE reader = ${reader} OR reader IS NULL OR ${isLate};
+SELECT reader, to_json(${this.schema}.cover())::text AS problems, pg_current_xact_id()::text AS xid
+  FROM ${this.schema}.feed`,
+    )
+    const { drawn, reader: holder, problems, xid } = Object.assign({}, ...rows) as Record<string, string>
+    this.horizon.mark(drawn!, xid!)
+    for (const problem of JSON.parse(problems!)) this.warn(problem)
     if (holder === this.#reader) return true
     throw new Error(
       `the change feed in the schema ${this.scope.schema} is read by ${holder}, less than ${CLAIM_MS / 1000} s ago. ` +

@@ -1,6 +1,6 @@
 import type { Batch, Change, FeedSession } from '../feed/change-feed.ts'
 import { readJson } from './origin.ts'
-import { CHANGE_COLUMNS, changeOf, type Outbox } from './outbox.ts'
+import { CHANGE_COLUMNS, changeOf, type Look, type Outbox } from './outbox.ts'
 import { literal, literals } from './sql.ts'
 
 const MOST_CHANGES = 500
@@ -18,6 +18,8 @@ const FOREIGN_MS = 10_000
  */
 export class SharingSession implements FeedSession {
   readonly #outbox: Outbox
+  /** No row up to this id will ever be there again. */
+  #gone = 0n
 
   constructor(outbox: Outbox) {
     this.#outbox = outbox
@@ -32,16 +34,22 @@ export class SharingSession implements FeedSession {
   }
 
   async take(after: string | undefined): Promise<Batch> {
-    const { connection, schema, lifeSql } = this.#outbox
+    const { connection, schema, lookSql, horizon } = this.#outbox
     await this.#outbox.upkeep()
-    const from = `FROM ${schema}.outbox WHERE id > ${BigInt(after ?? 0)}
+    const gone = this.#gone
+    const from = `FROM ${schema}.outbox WHERE id > ${larger(gone, BigInt(after ?? 0))}
   AND (source = ANY (${literals(this.#outbox.scope.tables)})
     OR at < clock_timestamp() - interval '${FOREIGN_MS} ms')`
-    const { life, waiting } = (await readJson(
+    // Not EXISTS, which reads the whole file if the planner expects to find something soon.
+    const { waiting, least, ...look } = (await readJson(
       connection,
-      `SELECT json_build_object('life', ${lifeSql}, 'waiting', EXISTS (SELECT ${from}))::text AS value`,
-    )) as { life: string; waiting: boolean }
-    this.#outbox.assertLife(life)
+      `SELECT json_build_object(${lookSql},
+  'least', (SELECT min(id) FROM ${schema}.outbox WHERE id > ${gone})::text,
+  'waiting', (SELECT id ${from} ORDER BY id LIMIT 1) IS NOT NULL)::text AS value`,
+    )) as Look & { waiting: boolean; least: string | null }
+    this.#outbox.learn(look)
+    // What was decided before this look, and was not seen in it, is gone for good.
+    this.#gone = least === null ? horizon.id : smaller(horizon.id, BigInt(least) - 1n)
     if (!waiting) return { changes: [], more: false, drained: true }
     const rows = await connection.run(
       `${this.#begin()}SELECT ${CHANGE_COLUMNS} ${from} ORDER BY outbox.id LIMIT ${MOST_CHANGES}` +
@@ -93,3 +101,6 @@ export class SharingSession implements FeedSession {
 SET LOCAL statement_timeout = ${timeoutMs}; SET LOCAL idle_in_transaction_session_timeout = ${2 * timeoutMs}; `
   }
 }
+
+const smaller = (a: bigint, b: bigint): bigint => (a < b ? a : b)
+const larger = (a: bigint, b: bigint): bigint => (a > b ? a : b)

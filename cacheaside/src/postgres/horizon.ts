@@ -1,0 +1,42 @@
+/**
+ * Up to which id every row of the outbox is decided: committed and visible, or never to come. Rows below it that are
+ * gone need not be looked for again. Deleted rows stay in the file for as long as any snapshot is older than their
+ * deletion, a dump's for instance, and every look would have to pass all of them.
+ *
+ * Ids are drawn before their transactions commit, so a large id says nothing of smaller ones. But:
+ * 1. the last id that was drawn is read; whoever drew it, or one before it, has a transaction number by then;
+ * 2. after that a transaction of ours is given a number: all of theirs are smaller;
+ * 3. when a snapshot says that no transaction before ours is running any more, all of them have ended.
+ *
+ * The upper end of a snapshot would not do for 2: it is one past the last number that has *ended*, and a transaction
+ * that runs may have that number, or a larger one.
+ */
+export class Horizon {
+  #id = 0n
+  #drawn = 0n
+  #awaited: { readonly id: bigint; readonly xid: bigint } | undefined
+
+  /** The largest id up to which all rows are decided. */
+  get id(): bigint {
+    return this.#id
+  }
+
+  /**
+   * The last id that was drawn, and the number that a transaction of ours was given after it was read; it has ended.
+   *
+   * @throws Error if somebody has made the ids begin anew: nothing that was learned counts.
+   */
+  mark(drawn: string, xid: string): void {
+    const before = this.#drawn
+    this.#drawn = BigInt(drawn)
+    if (this.#drawn < before) throw new Error('the ids of the outbox have begun anew')
+    this.#awaited ??= { id: this.#drawn, xid: BigInt(xid) }
+  }
+
+  /** A snapshot's smallest number of a transaction that runs. What is decided now was decided when it was taken. */
+  learn(xmin: string): void {
+    if (this.#awaited === undefined || BigInt(xmin) < this.#awaited.xid) return
+    this.#id = this.#awaited.id
+    this.#awaited = undefined
+  }
+}
