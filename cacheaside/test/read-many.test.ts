@@ -384,6 +384,26 @@ describe('getMany', () => {
     ).toEqual(['stale-error', 'stale-error', 'fresh'])
   })
 
+  test('serves what a batch brought in time, however slow its fill is', async () => {
+    const { clock, process, network } = openWorld()
+    const link = network()
+    const table = spellTable(fireball, iceShard)
+    const spells = process({ fill: 'blocking' }, link).cache.keyspace('spell', {
+      ttlMs: 1_000,
+      ttlJitter: 0,
+      staleIfErrorMs: 60_000,
+      loadSoftTimeoutMs: 50,
+      loadMany: table.findMany,
+    })
+    await clock.drain()
+    await spells.getMany([4, 5])
+    await clock.advance(1_500)
+    table.update(4, 31)
+    link.delay(80, 'fill')
+    expect((await within(clock, 80, spells.getMany([4, 5]))).get(4)).toMatchObject({ damage: 31 })
+    link.restore()
+  })
+
   test('ends one callers wait alone; the batch is aborted when nobody waits for any of it', async () => {
     const { clock, process } = openWorld()
     const leave = new AbortController()
