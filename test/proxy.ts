@@ -47,11 +47,21 @@ export async function startProxy(targetPort: number): Promise<Proxy> {
   /** Passes on what comes from one socket, as the faults of the moment let it. */
   function pass(nth: number, from: Socket, to: Socket, direction: Direction): void {
     let dead = false
-    from.on('data', chunk => {
+    /** What is on its way, with the moment of its arrival. Nothing overtakes what was sent before it. */
+    const late: { chunk: Buffer; atMs: number }[] = []
+    const arrive = () => {
+      while (late.length > 0 && late[0]!.atMs <= performance.now()) {
+        const { chunk } = late.shift()!
+        if (!to.destroyed) to.write(chunk)
+      }
+      if (late.length > 0) setTimeout(arrive, Math.ceil(late[0]!.atMs - performance.now()))
+    }
+    from.on('data', (chunk: Buffer) => {
       dead ||= swallowed.has(direction) || forgotten.has(nth)
       if (dead || to.destroyed) return
-      if (delays[direction] === 0) to.write(chunk)
-      else setTimeout(() => !to.destroyed && to.write(chunk), delays[direction])
+      if (late.length === 0 && delays[direction] === 0) return void to.write(chunk)
+      const atMs = Math.max(performance.now() + delays[direction], late.at(-1)?.atMs ?? 0)
+      if (late.push({ chunk, atMs }) === 1) setTimeout(arrive, Math.ceil(atMs - performance.now()))
     })
     from.on('close', () => {
       sockets.delete(from)

@@ -137,8 +137,12 @@ describe('startProxy', () => {
     return socket
   }
 
-  const pings = async (server: RedisServer) =>
-    Number(/cmdstat_ping:calls=(\d+)/.exec(String(await server.command('INFO', 'commandstats')))?.[1] ?? 0)
+  const callsOf = async (command: string, server: RedisServer) => {
+    const stats = String(await server.command('INFO', 'commandstats'))
+    return Number(new RegExp(`cmdstat_${command}:calls=(\\d+)`).exec(stats)?.[1] ?? 0)
+  }
+  const pings = (server: RedisServer) => callsOf('ping', server)
+  const echoes = (server: RedisServer) => callsOf('echo', server)
 
   test('passes on what is sent', async () => {
     const { proxy, client } = await open()
@@ -203,5 +207,16 @@ describe('startProxy', () => {
     await eventually(() => client.received.includes('two'), 'the answers')
     expect(client.received).toBe('+PONG\r\n$3\r\ntwo\r\n')
     expect(performance.now() - began).toBeGreaterThan(55)
+  })
+
+  test('restore lets nothing overtake what a delay has held up', async () => {
+    const { server, proxy, client } = await open()
+    proxy.delay(200, 'toClient')
+    client.write('ECHO one\r\n')
+    await eventually(async () => (await echoes(server)) === 1, 'the first command')
+    await proxy.restore()
+    client.write('ECHO two\r\n')
+    await eventually(() => client.received.includes('two'), 'the answers')
+    expect(client.received).toBe('$3\r\none\r\n$3\r\ntwo\r\n')
   })
 })
