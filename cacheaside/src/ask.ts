@@ -51,10 +51,11 @@ export interface Fallback<V> {
   readonly opened: Opened<V>
 }
 
-/** A first command that was sent together with others'. */
+/** The reply to a first command, which may have been sent together with others'. */
 export interface FirstReply {
   readonly reply: LeaseReply | typeof UNCONFIRMED
-  readonly token: string
+  /** The token of the lease that was asked for; `undefined` if none was. */
+  readonly token: string | undefined
   readonly generation: string | typeof UNCONFIRMED
 }
 
@@ -70,7 +71,7 @@ type Judged<V> = Asked<V> | 'busy' | 'again'
 interface Asking<V> {
   readonly flight: Flight<Answer>
   readonly strong: boolean
-  generation: string
+  readonly generation: string
   /** When `sharedTimeoutMs` are used up. Waiting for somebody else's lease is bounded apart, and puts it off. */
   deadlineMs: number
   /** When somebody else's lease or claim was seen first. */
@@ -101,48 +102,70 @@ export async function ask<Id, V>(
   space: Space<Id, V>,
   flight: Flight<Answer>,
   strong: boolean,
-  first?: FirstReply,
 ): Promise<Asked<V>> {
   const why = mustBypass(space, flight.key)
-  if (why !== undefined) {
-    if (first?.reply === null || first?.reply === UNCONFIRMED) dropLease(space.parts, flight.key, first.token)
-    return { kind: 'bypass', why }
-  }
-  const { clock, options, queue } = space.parts
+  if (why !== undefined) return { kind: 'bypass', why }
+  const { clock, options } = space.parts
+  const token = clock.token()
+  // One round trip: the first command, and beside it the generation where it has to be read.
+  const reading = generationFor(space, strong, flight.beganAtMs)
+  const reply = await lease(space, flight.key, token, options.sharedTimeoutMs)
+  const generation = reading instanceof Promise ? await reading : reading
+  return goOn(space, flight, strong, { reply, token, generation })
+}
+
+/** Goes on from a first reply. Mostly it is all there is to know, and nothing has to be waited for. */
+export function goOn<Id, V>(
+  space: Space<Id, V>,
+  flight: Flight<Answer>,
+  strong: boolean,
+  { reply, token, generation }: FirstReply,
+): Asked<V> | Promise<Asked<V>> {
+  if (generation === UNCONFIRMED) return unavailable(space, flight, token)
   const asking: Asking<V> = {
     flight,
     strong,
-    generation: '',
-    deadlineMs: flight.beganAtMs + options.sharedTimeoutMs,
+    generation,
+    deadlineMs: flight.beganAtMs + space.parts.options.sharedTimeoutMs,
     busySinceMs: undefined,
     swaps: 0,
     fallback: undefined,
   }
-  let token = first?.token ?? clock.token()
-  // One round trip: the first command, and beside it the generation where it has to be read.
-  const reading = first?.generation ?? generationFor(space, strong, flight.beganAtMs)
-  let reply =
-    first === undefined ? await lease(space, flight.key, token, options.sharedTimeoutMs) : first.reply
-  const generation = reading instanceof Promise ? await reading : reading
-  for (;;) {
-    if (reply === UNCONFIRMED || generation === UNCONFIRMED) {
-      dropLease(space.parts, flight.key, token)
-      return { kind: 'bypass', why: 'unavailable', fallback: asking.fallback }
-    }
-    asking.generation = generation
-    // What was seen before is gone, perhaps invalidated: it is nothing to fall back on.
-    if (reply === null) return { kind: 'leased', why: 'missing', generation, prefix: leaseText(token) }
-    if (reply === REFUSED) return { kind: 'bypass', why: 'full' }
-    // Mostly it is judged at once: then nothing is gained by waiting for it.
-    const judging = judge(space, asking, reply)
-    const judged = judging instanceof Promise ? await judging : judging
-    if (judged !== 'busy' && judged !== 'again') return judged
+  const judged = judgeReply(space, asking, reply, token)
+  return judged instanceof Promise || judged === 'busy' || judged === 'again'
+    ? askAgain(space, asking, judged)
+    : judged
+}
+
+/** Asks again for as long as that is what the last reply comes to. */
+async function askAgain<Id, V>(
+  space: Space<Id, V>,
+  asking: Asking<V>,
+  last: Judged<V> | Promise<Judged<V>>,
+): Promise<Asked<V>> {
+  const { parts } = space
+  const { key } = asking.flight
+  let judged = await last
+  while (judged === 'busy' || judged === 'again') {
     if (judged === 'busy' && !(await pause(space, asking)))
       return { kind: 'bypass', why: 'busy', fallback: asking.fallback }
-    if (queue.holds(flight.key)) return { kind: 'bypass', why: 'queued' }
-    token = clock.token()
-    reply = await lease(space, flight.key, token, leftMs(space.parts, asking))
+    if (parts.queue.holds(key)) return { kind: 'bypass', why: 'queued' }
+    const token = parts.clock.token()
+    const reply = await lease(space, key, token, leftMs(parts, asking))
+    judged = await judgeReply(space, asking, reply, token)
   }
+  return judged
+}
+
+/** The store has not answered in time. The lease may have been granted all the same. */
+function unavailable<Id, V>(
+  { parts }: Space<Id, V>,
+  flight: Flight<Answer>,
+  token: string | undefined,
+  fallback?: Fallback<V>,
+): Asked<V> {
+  dropLease(parts, flight.key, token)
+  return { kind: 'bypass', why: 'unavailable', fallback }
 }
 
 function lease<Id, V>(
@@ -164,6 +187,22 @@ function lease<Id, V>(
 /** What is left of the read's time for the shared store. */
 const leftMs = <V>({ clock }: Parts, asking: Asking<V>): number =>
   Math.max(1, asking.deadlineMs - clock.nowMs())
+
+/** What a reply comes to. */
+function judgeReply<Id, V>(
+  space: Space<Id, V>,
+  asking: Asking<V>,
+  reply: LeaseReply | typeof UNCONFIRMED,
+  token: string | undefined,
+): Judged<V> | Promise<Judged<V>> {
+  if (reply === UNCONFIRMED) return unavailable(space, asking.flight, token, asking.fallback)
+  // What was seen before is gone, perhaps invalidated: it is nothing to fall back on.
+  if (reply === null && token !== undefined)
+    return { kind: 'leased', why: 'missing', generation: asking.generation, prefix: leaseText(token) }
+  if (reply === null) return 'again'
+  if (reply === REFUSED) return { kind: 'bypass', why: 'full' }
+  return judge(space, asking, reply)
+}
 
 /** What to make of a register that is not absent. */
 function judge<Id, V>(space: Space<Id, V>, asking: Asking<V>, text: string): Judged<V> | Promise<Judged<V>> {
@@ -337,8 +376,9 @@ export function giveBack<Id, V>(space: Space<Id, V>, key: string, asked: Asked<V
   )
 }
 
-/** Gives back a lease that may have been granted. */
-export function dropLease({ access, background }: Parts, key: string, token: string): void {
+/** Gives back a lease that may have been granted, if one was asked for. */
+export function dropLease({ access, background }: Parts, key: string, token: string | undefined): void {
+  if (token === undefined) return
   background(access.run(() => access.store.drop(key, { prefix: leaseText(token) })).then(() => {}))
 }
 

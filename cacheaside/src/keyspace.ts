@@ -3,7 +3,16 @@ import type { From, Why } from './base/events.ts'
 import { type Key, rememberingKeyOf } from './base/key.ts'
 import type { LocalEntry } from './local/local-store.ts'
 import { type KeyspaceOptions, resolveKeyspaceOptions } from './options.ts'
-import { type Answer, fillOf, type Parts, read, refresh, type Space, timeToLive } from './read.ts'
+import {
+  type Answer,
+  fillOf,
+  type Parts,
+  type ReadRequest,
+  read,
+  refresh,
+  type Space,
+  timeToLive,
+} from './read.ts'
 import { readMany } from './read-many.ts'
 import { Envelope, Unopened } from './shared/codec.ts'
 import { UNCONFIRMED } from './shared/shared-access.ts'
@@ -81,6 +90,7 @@ export class Keyspace<Id, V> {
       keyOf: toParts === undefined ? toKey : id => toKey(toParts(id)),
       generation: parts.stream.follow(name),
       usualCostMs: undefined,
+      batchesAreFound: false,
     }
   }
 
@@ -105,7 +115,7 @@ export class Keyspace<Id, V> {
       const key = this.#enter(id, options)
       const entry = this.#fromLocal(id, key, options)
       if (entry !== undefined) return Promise.resolve(entry.opened.take() as V | undefined)
-      return this.#answer(id, key, options).then(({ answer }) => answer.opened.take())
+      return this.#past(id, key, options, take<V>)
     } catch (error) {
       return Promise.reject(error)
     }
@@ -122,8 +132,7 @@ export class Keyspace<Id, V> {
     const beganMs = clock.nowMs()
     const entry = this.#fromLocal(id, key, options)
     if (entry !== undefined) return this.#result(localAnswer(entry), false, beganMs)
-    const { answer, joined } = await this.#answer(id, key, options)
-    return this.#result(answer, joined, beganMs)
+    return this.#past(id, key, options, (answer, joined) => this.#result(answer, joined, beganMs))
   }
 
   /**
@@ -134,29 +143,31 @@ export class Keyspace<Id, V> {
    * @throws as {@link Keyspace.get}, if any of the keys does.
    */
   async getMany(ids: readonly Id[], options?: ReadOptions): Promise<Map<Id, V>> {
-    const values = new Map<Id, V>()
-    const missing = new Map<Key, Id[]>()
-    for (const id of ids) {
-      const key = this.#enter(id, options)
-      const same = missing.get(key)
-      if (same !== undefined) {
-        same.push(id)
-        continue
-      }
-      const entry = this.#fromLocal(id, key, options)
-      if (entry === undefined) missing.set(key, [id])
-      else add(values, id, entry.opened.take() as V | undefined)
-    }
-    if (missing.size === 0) return values
     const strong = options?.consistency === 'strong'
-    const requests = [...missing].map(([key, [id]]) => ({ id: id!, key, strong, signal: options?.signal }))
-    const answers = await readMany(this.#space, requests)
-    answers.forEach(({ answer, joined }, i) => {
-      const { key } = requests[i]!
-      this.#report(key, answer.from, answer.why, joined, answer.absent)
-      for (const id of missing.get(key)!) add(values, id, answer.opened.take())
+    const found = new Array<V | undefined>(ids.length)
+    const requests: ReadRequest<Id>[] = []
+    /** Which request each id waits for. The same key may be asked for twice, and is read once. */
+    const requestOf = new Int32Array(ids.length).fill(-1)
+    const known = new Map<Key, number>()
+    ids.forEach((id, i) => {
+      const key = this.#enter(id, options)
+      const entry = this.#fromLocal(id, key, options)
+      if (entry !== undefined) found[i] = entry.opened.take() as V | undefined
+      else {
+        requestOf[i] = known.get(key) ?? requests.push({ id, key, strong }) - 1
+        known.set(key, requestOf[i]!)
+      }
     })
-    return inOrder(values, ids)
+    if (requests.length > 0) {
+      const answers = await readMany(this.#space, requests, options?.signal)
+      for (const [i, { answer, joined }] of answers.entries())
+        this.#report(requests[i]!.key, answer.from, answer.why, joined, answer.absent)
+      for (let i = 0; i < ids.length; i++)
+        if (requestOf[i] !== -1) found[i] = answers[requestOf[i]!]!.answer.opened.take()
+    }
+    const values = new Map<Id, V>()
+    for (let i = 0; i < ids.length; i++) if (found[i] !== undefined) values.set(ids[i]!, found[i]!)
+    return values
   }
 
   /**
@@ -296,16 +307,17 @@ export class Keyspace<Id, V> {
     return entry
   }
 
-  #answer(
+  /** Steps 2 to 6 of a read, and what is made of the answer. */
+  #past<R>(
     id: Id,
     key: Key,
     options: ReadOptions | undefined,
-  ): Promise<{ answer: Answer<V>; joined: boolean }> {
+    make: (answer: Answer<V>, joined: boolean) => R,
+  ): Promise<R> {
     const strong = options?.consistency === 'strong'
-    return read(this.#space, { id, key, strong, signal: options?.signal }).then(answered => {
-      const { answer, joined } = answered
+    return read(this.#space, { id, key, strong }, options?.signal, (answer: Answer<V>, joined) => {
       this.#report(key, answer.from, answer.why, joined, answer.absent)
-      return answered
+      return make(answer, joined)
     })
   }
 
@@ -333,16 +345,7 @@ export class Keyspace<Id, V> {
 
 const nothing = () => {}
 
-function add<Id, V>(values: Map<Id, V>, id: Id, value: V | undefined): void {
-  if (value !== undefined) values.set(id, value)
-}
-
-/** The values in the order of the ids, whatever level each came from. */
-function inOrder<Id, V>(values: Map<Id, V>, ids: readonly Id[]): Map<Id, V> {
-  const ordered = new Map<Id, V>()
-  for (const id of ids) if (values.has(id)) ordered.set(id, values.get(id)!)
-  return ordered
-}
+const take = <V>({ opened }: Answer<V>): V | undefined => opened.take()
 
 function localAnswer<V>(entry: LocalEntry): Answer<V> {
   return {

@@ -1,4 +1,4 @@
-import { type Asked, ask, type FirstReply, giveBack } from './ask.ts'
+import { type Asked, ask, giveBack } from './ask.ts'
 import { type Abort, follow } from './base/abort.ts'
 import type { Clock } from './base/clock.ts'
 import type { CacheEvent, From, Why } from './base/events.ts'
@@ -80,6 +80,8 @@ export interface Space<Id, V> {
   readonly generation: GenerationCopy
   /** What loads have cost lately, in milliseconds: how long to wait for somebody else's. */
   usualCostMs: number | undefined
+  /** Whether most keys of the last batch were there: then it is cheaper to look first, and to ask for leases after. */
+  batchesAreFound: boolean
 }
 
 /** How a caller wants one value read. */
@@ -87,51 +89,76 @@ export interface ReadRequest<Id> {
   readonly id: Id
   readonly key: Key
   readonly strong: boolean
-  readonly signal: AbortSignal | undefined
 }
 
-/** Steps 2 to 6 for one caller. */
-export async function read<Id, V>(
+/** Steps 2 to 6 for one caller, and what the caller makes of the answer. */
+export function read<Id, V, R>(
   space: Space<Id, V>,
   request: ReadRequest<Id>,
-): Promise<{ answer: Answer<V>; joined: boolean }> {
-  request.signal?.throwIfAborted()
-  const { flight, joined } = joinOrLead(space, request, lead)
-  const under = flight instanceof Flight ? flight : await orAbort(flight, request.signal)
-  const answer = (await under.wait(request.signal)) as Answer<V>
-  return { answer, joined }
+  signal: AbortSignal | undefined,
+  make: (answer: Answer<V>, joined: boolean) => R,
+): Promise<R> {
+  const { flight, joined } = joinOrLead(space, request, space.parts.clock.nowMs(), lead)
+  return answerOf<V>(flight, signal).then(answer => make(answer, joined))
+}
+
+/** Waits for a flight, also for one that has yet to begin, on behalf of a caller who may give up. */
+export function answerOf<V>(
+  flight: Flight<Answer> | Promise<Flight<Answer>>,
+  signal: AbortSignal | undefined,
+): Promise<Answer<V>> {
+  const answer =
+    flight instanceof Flight ? flight.wait(signal) : orAbort(flight, signal).then(begun => begun.wait(signal))
+  return answer as Promise<Answer<V>>
 }
 
 /** Begins a flight for an id and leads it. */
-export type Lead = <Id, V>(space: Space<Id, V>, id: Id, key: Key, strong: boolean) => Flight<Answer>
+export type Lead = <Id, V>(
+  space: Space<Id, V>,
+  id: Id,
+  key: Key,
+  strong: boolean,
+  nowMs: number,
+) => Flight<Answer>
+
+/** A flight to wait for, or one that has yet to begin, and whether somebody else leads it. */
+export interface Joining {
+  readonly flight: Flight<Answer> | Promise<Flight<Answer>>
+  readonly joined: boolean
+}
 
 /** Step 2: a flight to wait for. */
 export function joinOrLead<Id, V>(
   space: Space<Id, V>,
   { id, key, strong }: ReadRequest<Id>,
+  nowMs: number,
   lead: Lead,
-): { flight: Flight<Answer> | Promise<Flight<Answer>>; joined: boolean } {
+): Joining {
   const { flights, clock, options, stream } = space.parts
-  if (strong) return flights.next(key, () => lead(space, id, key, true))
-  const nowMs = clock.nowMs()
+  if (strong) return flights.next(key, () => lead(space, id, key, true, clock.nowMs()))
   // Asked for what it does: when the proof has run out, the flights that relied on it are doomed. The generation that
   // one of them began with may be older than this reader may be shown.
   stream.proven(nowMs)
   const flight = flights.joinable(key, nowMs - options.localMaxStaleMs)
   return flight === undefined
-    ? { flight: lead(space, id, key, false), joined: false }
+    ? { flight: lead(space, id, key, false, nowMs), joined: false }
     : { flight, joined: true }
 }
 
 /** Begins to track a flight. It is doomed by invalidations from here on, before its first command is sent. */
-export function takeOff<Id, V>(space: Space<Id, V>, key: Key, background = false): Flight<Answer> {
-  const flight = new Flight<Answer>(key, space.name, space.parts.clock.nowMs(), background)
+export function takeOff<Id, V>(
+  space: Space<Id, V>,
+  key: Key,
+  nowMs: number,
+  background = false,
+): Flight<Answer> {
+  const flight = new Flight<Answer>(key, space.name, nowMs, background)
   space.parts.flights.begin(flight)
   return flight
 }
 
-const lead: Lead = (space, id, key, strong) => {
-  const flight = takeOff(space, key)
+const lead: Lead = (space, id, key, strong, nowMs) => {
+  const flight = takeOff(space, key, nowMs)
   space.parts.background(fly(space, flight, id, strong))
   return flight
 }
@@ -142,11 +169,10 @@ export async function fly<Id, V>(
   flight: Flight<Answer>,
   id: Id,
   strong: boolean,
-  first?: FirstReply,
 ): Promise<void> {
   const { flights, clock } = space.parts
   try {
-    const asked = await ask(space, flight, strong, first)
+    const asked = await ask(space, flight, strong)
     const sharedMs = clock.nowMs() - flight.beganAtMs
     if (asked.kind === 'found') answerFound(space, flight, id, asked, sharedMs)
     else await fromOrigin(space, flight, asked, sharedMs, id)
@@ -280,7 +306,10 @@ export function answerStaleIfSlow<Id, V>(
   return () => timer.cancel()
 }
 
-/** Steps 5 and 6, and the answer: before them, or with `fill: 'blocking'` after them. Never rejects. */
+/**
+ * Steps 5 and 6, and the answer: before them, or with `fill: 'blocking'`, and with a store in this process, after them.
+ * Never rejects.
+ */
 export async function fillAndKeep<Id, V>(
   space: Space<Id, V>,
   flight: Flight<Answer>,
@@ -308,10 +337,15 @@ export async function fillAndKeep<Id, V>(
   const nowMs = parts.clock.nowMs()
   const freshMs = timeToLive(space, sealed)
   const answer = originAnswer(asked.why, sealed.opened, sharedMs, costMs, nowMs, nowMs + freshMs)
-  if (parts.options.fill === 'background') flight.resolve(answer)
+  if (inBackground(parts)) flight.resolve(answer)
   if (await fill(space, flight, asked, sealed, freshMs, costMs))
     keep(space, flight, sealed.opened, asked.generation, answer, { costMs, text: sealed.text })
   flight.resolve(answer)
+}
+
+/** Whether the answer goes before the fill. In one process nothing is gained by it, and who asks again finds it kept. */
+function inBackground({ options, access }: Parts): boolean {
+  return options.fill === 'background' && !access.store.synchronous
 }
 
 function originAnswer<V>(
@@ -408,7 +442,8 @@ function keep<Id, V>(
       opened,
       peeked,
       absent: answer.absent,
-      generation,
+      // The very string that hits compare with; and a register's would keep the whole register's text in memory.
+      generation: generation === space.generation.value ? space.generation.value : generation,
       filledAtMs: answer.filledAtMs!,
       expiresAtMs,
       refreshAtMs: refreshMoment(space, expiresAtMs, made.costMs, clock),
@@ -443,7 +478,7 @@ function refreshMoment<Id, V>(
 export function refresh<Id, V>(space: Space<Id, V>, id: Id, key: Key, seen?: ValueRegister): void {
   const { parts } = space
   if (parts.flights.refreshing(key)) return
-  const flight = takeOff(space, key, true)
+  const flight = takeOff(space, key, parts.clock.nowMs(), true)
   parts.background(flyRefresh(space, flight, id, seen))
 }
 

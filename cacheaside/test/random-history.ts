@@ -237,6 +237,7 @@ class Network {
     const operations = [
       'lease',
       'leaseMany',
+      'look',
       'fill',
       'swap',
       'drop',

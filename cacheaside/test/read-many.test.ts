@@ -45,6 +45,87 @@ describe('getMany', () => {
     expect(link.log.slice(sent).map(({ operation }) => operation)).toEqual(['leaseMany', 'fill', 'fill'])
   })
 
+  describe('looks first, once most keys of a batch were there,', () => {
+    async function warm() {
+      const { clock, process, network, plant, inspect } = openWorld()
+      const link = network()
+      const table = spellTable(fireball, iceShard, earthquake)
+      const { cache } = process({ sharedTimeoutMs: 100 }, link)
+      const spells = cache.keyspace('spell', { loadMany: table.findMany })
+      await clock.advance(1_000)
+      await spells.getMany([4, 5])
+      await clock.drain()
+      await spells.getMany([4, 5])
+      const sent = (from: number) => link.log.slice(from).map(({ operation }) => operation)
+      return { clock, link, table, spells, sent, plant, inspect }
+    }
+
+    test('and asks for no lease where everything is still there', async () => {
+      const { link, spells, sent, table } = await warm()
+      const from = link.log.length
+      expect([...(await spells.getMany([5, 4])).keys()]).toEqual([5, 4])
+      expect(sent(from)).toEqual(['look'])
+      expect(table.asked).toEqual([[4, 5]])
+    })
+
+    test('and asks for leases only where something is missing', async () => {
+      const { clock, link, spells, sent } = await warm()
+      const from = link.log.length
+      expect([...(await spells.getMany([4, 6, 5])).keys()]).toEqual([4, 6, 5])
+      await clock.drain()
+      expect(sent(from)).toEqual(['look', 'leaseMany', 'fill'])
+      expect(link.log[from + 1]!.arguments[0]).toMatchObject([{ key: 'spell:6' }])
+    })
+
+    test('until most of a batch is missing', async () => {
+      const { clock, link, spells, sent } = await warm()
+      await spells.getMany([4, 97, 98])
+      await clock.drain()
+      const from = link.log.length
+      await spells.getMany([4, 5, 97])
+      expect(sent(from)).toEqual(['leaseMany'])
+    })
+
+    test('but not for a strong reader, whose hits have to come from a store that takes writes', async () => {
+      const { link, spells, sent } = await warm()
+      const from = link.log.length
+      await spells.getMany([4, 5], { consistency: 'strong' })
+      expect(sent(from).toSorted()).toEqual(['generation', 'leaseMany'])
+    })
+
+    test('but not without a proof that the stream is alive', async () => {
+      const { clock, link, spells, sent } = await warm()
+      link.muteStream()
+      await clock.advance(3_000)
+      const from = link.log.length
+      await spells.getMany([4, 5])
+      expect(sent(from).toSorted()).toEqual(['generation', 'leaseMany'])
+    })
+
+    test('and has no more time for both than for one', async () => {
+      const { clock, link, spells } = await warm()
+      link.delay(60, 'look')
+      link.hang('leaseMany')
+      const from = clock.nowMs()
+      const reading = spells.getMany([4, 6])
+      await clock.advance(110)
+      expect([...(await reading).keys()]).toEqual([4, 6])
+      expect(clock.nowMs() - from).toBe(110)
+      link.restore()
+      await clock.drain()
+    })
+
+    test('and takes nobody the lease away when the look is not answered', async () => {
+      const { clock, link, spells, plant, inspect } = await warm()
+      const lease = `L${'x'.repeat(16)}`
+      plant('spell:6', lease)
+      link.loseReplies('look')
+      expect([...(await spells.getMany([4, 6])).keys()]).toEqual([4, 6])
+      await clock.drain()
+      expect(inspect('spell:6')).toBe(lease)
+    })
+  })
+
   test('reports where each key came from, and the load once', async () => {
     const { clock, process } = openWorld()
     const { cache, eventsOf } = process({ local: L1 })

@@ -16,6 +16,12 @@ import { Abort, follow } from '../base/abort.ts'
  * 4. the flight puts version 1 into L1, where nothing will remove it.
  */
 
+/** Who waits for a flight. */
+export interface Caller<T> {
+  resolve(answer: T): void
+  reject(error: unknown): void
+}
+
 /** One passage through the read path for one key. */
 export class Flight<T> {
   readonly key: string
@@ -24,29 +30,23 @@ export class Flight<T> {
   readonly beganAtMs: number
   /** Whether it refreshes a value in the background: nobody waits for it, and nobody may join. */
   readonly background: boolean
-  /** What its callers are answered with; a rejection that nobody awaits harms nobody. */
-  readonly answer: Promise<T>
-
-  #doomed = false
-  #answered = false
-  #abort: Abort | undefined
-  #waiting = 0
-  readonly #settle: { resolve: (answer: T) => void; reject: (error: unknown) => void }
-  readonly #onOver: (() => void)[] = []
   /** The flight of the same key that was under way when this one began. */
   older: Flight<T> | undefined
+
+  #doomed = false
+  #outcome: 'resolved' | 'rejected' | undefined
+  /** What it has answered with, once it has: the answer or the error. */
+  #answer: unknown
+  #abort: Abort | undefined
+  #waiting = 0
+  #callers: Caller<T>[] | undefined
+  #onOver: (() => void)[] | undefined
 
   constructor(key: string, keyspace: string, beganAtMs: number, background: boolean) {
     this.key = key
     this.keyspace = keyspace
     this.beganAtMs = beganAtMs
     this.background = background
-    let settle!: { resolve: (answer: T) => void; reject: (error: unknown) => void }
-    this.answer = new Promise<T>((resolve, reject) => {
-      settle = { resolve, reject }
-    })
-    this.#settle = settle
-    this.answer.catch(() => {})
   }
 
   /** Aborted when nobody waits for the flight any more, or its load takes too long. Made when it is first needed. */
@@ -66,31 +66,55 @@ export class Flight<T> {
     this.#over()
   }
 
-  /** Answers the callers. The flight may still have a fill under way. */
+  /** Answers the callers; only the first answer counts. The flight may still have a fill under way. */
   resolve(answer: T): void {
-    this.#settle.resolve(answer)
-    this.#answered = true
+    this.#settle('resolved', answer)
+  }
+
+  /** As {@link Flight.resolve}, with an error. */
+  reject(error: unknown): void {
+    this.#settle('rejected', error)
+  }
+
+  #settle(outcome: 'resolved' | 'rejected', answer: unknown): void {
+    if (this.#outcome !== undefined) return
+    this.#outcome = outcome
+    this.#answer = answer
+    const callers = this.#callers
+    this.#callers = undefined
+    if (callers !== undefined) for (const caller of callers) this.#tell(caller)
     this.#over()
   }
 
-  reject(error: unknown): void {
-    this.#settle.reject(error)
-    this.#answered = true
-    this.#over()
+  #tell(caller: Caller<T>): void {
+    if (this.#outcome === 'resolved') caller.resolve(this.#answer as T)
+    else caller.reject(this.#answer)
   }
 
   /** Whether a strong reader need not wait for it any more. */
   get over(): boolean {
-    return this.#doomed || this.#answered
+    return this.#doomed || this.#outcome !== undefined
   }
 
   /** Calls `next` when the flight, which is not over yet, is over. */
   whenOver(next: () => void): void {
+    this.#onOver ??= []
     this.#onOver.push(next)
   }
 
   #over(): void {
-    for (const next of this.#onOver.splice(0)) next()
+    const all = this.#onOver
+    if (all === undefined) return
+    this.#onOver = undefined
+    for (const next of all) next()
+  }
+
+  /** Tells a caller, who will not give up, of the answer: when it comes, or at once if it is there. */
+  tell(caller: Caller<T>): void {
+    this.#waiting++
+    if (this.#outcome !== undefined) this.#tell(caller)
+    else if (this.#callers === undefined) this.#callers = [caller]
+    else this.#callers.push(caller)
   }
 
   /**
@@ -100,28 +124,27 @@ export class Flight<T> {
   wait(signal: AbortSignal | undefined): Promise<T> {
     // A caller who had given up before never waited: the flight may be another's who is about to.
     if (signal?.aborted) return Promise.reject(signal.reason)
-    this.#waiting++
-    if (signal === undefined) return this.answer
     return new Promise<T>((resolve, reject) => {
+      if (signal === undefined) return this.tell({ resolve, reject })
       const stopFollowing = follow(signal, () => {
         reject(signal.reason)
         this.#waiting--
-        if (this.#waiting === 0 && !this.#answered) {
+        if (this.#waiting === 0 && this.#outcome === undefined) {
           // Whoever comes now would be handed the abort: doomed, it is not joined.
           this.doom()
           this.abort.abort(signal.reason)
         }
       })
-      this.answer.then(
-        answer => {
+      this.tell({
+        resolve: answer => {
           stopFollowing()
           resolve(answer)
         },
-        error => {
+        reject: error => {
           stopFollowing()
           reject(error)
         },
-      )
+      })
     })
   }
 }

@@ -16,6 +16,7 @@ import {
   type GuardReply,
   type HeartbeatReply,
   type LeaseReply,
+  type LookReply,
   REFUSED,
   type ReleaseReply,
   type SharedStore,
@@ -116,6 +117,11 @@ export class EmbeddedStore implements EmbeddedShared {
     leaseMs: number,
   ): Promise<LeaseReply[]> {
     return requests.map(({ key, token }) => this.#lease(key, token, leaseMs))
+  }
+
+  async look(keys: readonly string[]): Promise<LookReply[]> {
+    const timeMs = this.#registers.timeMs()
+    return keys.map(key => this.#registers.get(key, timeMs) ?? null)
   }
 
   #lease(key: string, token: string, leaseMs: number): LeaseReply {

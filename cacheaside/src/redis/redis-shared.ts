@@ -7,6 +7,7 @@ import {
   type GuardReply,
   type HeartbeatReply,
   type LeaseReply,
+  type LookReply,
   REFUSED,
   type ReleaseReply,
   type SharedStore,
@@ -222,7 +223,7 @@ class RedisStore implements RedisShared {
       if (errorCode(error) === 'WRONGTYPE') return NOT_A_STRING
       if (errorCode(error) !== 'OOM') throw error
       this.#full = true
-      return this.#look(name)
+      return this.#lookAt(name)
     })
   }
 
@@ -232,9 +233,13 @@ class RedisStore implements RedisShared {
   }
 
   /** What is under the key, by a command that is not refused when memory is full. */
-  async #look(name: string): Promise<string | typeof REFUSED> {
+  async #lookAt(name: string): Promise<string | typeof REFUSED> {
+    return (await this.#get(name)) ?? REFUSED
+  }
+
+  async #get(name: string): Promise<LookReply> {
     try {
-      return ((await this.#route.send(name, ['GET', name])) as string | null) ?? REFUSED
+      return (await this.#route.send(name, ['GET', name])) as LookReply
     } catch (error) {
       if (errorCode(error) === 'WRONGTYPE') return NOT_A_STRING
       throw error
@@ -242,7 +247,7 @@ class RedisStore implements RedisShared {
   }
 
   async #leaseWhenFull(name: string, token: string, leaseMs: number): Promise<LeaseReply> {
-    const seen = await this.#look(name)
+    const seen = await this.#lookAt(name)
     if (seen !== REFUSED) return seen
     try {
       const reply = await this.#takeLease(name, token, leaseMs)
@@ -290,6 +295,19 @@ class RedisStore implements RedisShared {
       batches.push(runOn(way, this.#scripts.leaseMany, names, args) as Promise<LeaseReply[]>)
     }
     return Promise.all(batches)
+  }
+
+  async look(keys: readonly string[]): Promise<LookReply[]> {
+    const names = keys.map(key => this.#prefix + key)
+    if (this.#options.driver.deployment === 'cluster')
+      return this.#route.together(() => Promise.all(names.map(name => this.#get(name))))
+    const batches: Promise<LookReply[]>[] = []
+    for (let at = 0; at < names.length; at += MOST_TOGETHER) {
+      const batch = names.slice(at, at + MOST_TOGETHER)
+      // What is no string is told as absent. It is noticed by the lease that is then asked for.
+      batches.push(this.#route.send(batch[0]!, ['MGET', ...batch]) as Promise<LookReply[]>)
+    }
+    return batches.length === 1 ? batches[0]! : (await Promise.all(batches)).flat()
   }
 
   async fill(key: string, prefix: string, value: Fill): Promise<boolean> {

@@ -144,7 +144,8 @@ export class BroadcastStream {
   }
 
   #setGeneration(keyspace: string, copy: GenerationCopy, value: string): void {
-    const changed = copy.value !== undefined && copy.value !== value
+    if (copy.value === value) return
+    const changed = copy.value !== undefined
     copy.value = value
     // The register was lost and drawn anew, or the message about it was: what is kept here belongs to the old one.
     if (changed) this.#owner.keyspaceInvalidated(keyspace)

@@ -13,6 +13,9 @@
  * repeatedly. All times in registers are the store's own.
  */
 
+/** What a store answers to {@link SharedStore.look}: what the register holds; `null`: it is absent. */
+export type LookReply = string | null
+
 /** What a store answers to {@link SharedStore.lease}: see there. */
 export type LeaseReply = string | null | typeof REFUSED
 
@@ -91,6 +94,11 @@ export interface SharedStore {
   lease(key: string, token: string, leaseMs: number): Promise<LeaseReply>
   /** As {@link SharedStore.lease} for many keys in one round trip (one per node); the replies in the order of the requests. */
   leaseMany(requests: readonly { key: string; token: string }[], leaseMs: number): Promise<LeaseReply[]>
+  /**
+   * Says what many registers hold, in one round trip (one per node), and changes nothing. A store that refuses writes
+   * may answer, so it proves less than a lease does: it is for readers who have another proof that this is the store.
+   */
+  look(keys: readonly string[]): Promise<LookReply[]>
   /** Stores a value if the register begins with `prefix`: a lease of ours, or `V`, nonce and claim token of a value being refreshed. */
   fill(key: string, prefix: string, value: Fill): Promise<boolean>
   /** Puts a lease in the place of what was seen, if it is still there. */

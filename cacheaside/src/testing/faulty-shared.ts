@@ -5,6 +5,7 @@ import type { Expected, Fill, SharedStore, StreamListener } from '../shared/shar
 export const SHARED_OPERATIONS = [
   'lease',
   'leaseMany',
+  'look',
   'fill',
   'swap',
   'drop',
@@ -127,6 +128,9 @@ class FaultyStore implements FaultySharedStore {
   }
   leaseMany(requests: readonly { key: string; token: string }[], leaseMs: number) {
     return this.#send('leaseMany', [requests, leaseMs], () => this.#inner.leaseMany(requests, leaseMs))
+  }
+  look(keys: readonly string[]) {
+    return this.#send('look', [keys], () => this.#inner.look(keys))
   }
   fill(key: string, prefix: string, value: Fill) {
     return this.#send('fill', [key, prefix, value], () => this.#inner.fill(key, prefix, value))

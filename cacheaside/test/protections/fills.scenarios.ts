@@ -142,8 +142,8 @@ export const fills: readonly Protection[] = [
         patches: [
           [
             'read.ts',
-            'const asked = await ask(space, flight, strong, first)',
-            'Object.assign(flight, { early: loadOne(space, id, flight.key, flight.abort) })\n    const asked = await ask(space, flight, strong, first)',
+            'const asked = await ask(space, flight, strong)',
+            'Object.assign(flight, { early: loadOne(space, id, flight.key, flight.abort) })\n    const asked = await ask(space, flight, strong)',
           ],
           ['read.ts', 'context => loadOne(space, id, flight.key, context)', '() => (flight as any).early'],
         ],
@@ -173,8 +173,8 @@ export const fills: readonly Protection[] = [
         patches: [
           [
             'read-many.ts',
-            'const generation = await reading\n',
-            'const generation = await reading\n  Object.assign(space, { early: loadByKey(space, legs.map(({ id }) => id), legs[0]!.flight.abort) })\n',
+            'const firsts = isAsked ? await askTogether(space, legs) : undefined\n',
+            'Object.assign(space, { early: loadByKey(space, legs.map(({ id }) => id), legs[0]!.flight.abort) })\n  const firsts = isAsked ? await askTogether(space, legs) : undefined\n',
           ],
           ['read-many.ts', 'context => loadByKey(space, ids, context)', '() => (space as any).early'],
         ],

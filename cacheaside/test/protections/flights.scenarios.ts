@@ -58,8 +58,8 @@ export const flights: readonly Protection[] = [
         patches: [
           [
             'read.ts',
-            "if (parts.options.fill === 'background') flight.resolve(answer)",
-            "if (parts.options.fill === 'background') flight.resolve(answer)\n  parts.flights.end(flight)",
+            'if (inBackground(parts)) flight.resolve(answer)',
+            'if (inBackground(parts)) flight.resolve(answer)\n  parts.flights.end(flight)',
           ],
         ],
         reports: 'a default read long after the write got v1, not v2',
@@ -94,8 +94,8 @@ export const flights: readonly Protection[] = [
           ['read.ts', 'space.parts.flights.begin(flight)\n', '\n'],
           [
             'read.ts',
-            'const asked = await ask(space, flight, strong, first)\n',
-            'const asked = await ask(space, flight, strong, first)\n    flights.begin(flight)\n',
+            'const asked = await ask(space, flight, strong)\n',
+            'const asked = await ask(space, flight, strong)\n    flights.begin(flight)\n',
           ],
         ],
         reports: 'a default read long after the write got v1, not v2',
@@ -433,7 +433,11 @@ export const flights: readonly Protection[] = [
       {
         without: 'counting those who wait',
         patches: [
-          ['local/single-flight.ts', 'if (this.#waiting === 0 && !this.#answered)', 'if (!this.#answered)'],
+          [
+            'local/single-flight.ts',
+            'if (this.#waiting === 0 && this.#outcome === undefined)',
+            'if (this.#outcome === undefined)',
+          ],
         ],
         reports: 'the other got gone, not v1',
       },

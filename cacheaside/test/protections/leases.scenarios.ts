@@ -161,8 +161,8 @@ export const leases: readonly Protection[] = [
         patches: [
           [
             'ask.ts',
-            "dropLease(space.parts, flight.key, token)\n      return { kind: 'bypass', why: 'unavailable', fallback",
-            "return { kind: 'bypass', why: 'unavailable', fallback",
+            "dropLease(parts, flight.key, token)\n  return { kind: 'bypass', why: 'unavailable', fallback }",
+            "void [parts, flight, token]\n  return { kind: 'bypass', why: 'unavailable', fallback }",
           ],
         ],
         reports: WAITED,
@@ -181,7 +181,7 @@ export const leases: readonly Protection[] = [
     controls: [
       {
         without: 'giving back what may have been granted',
-        patches: [['ask.ts', '|| first?.reply === UNCONFIRMED)', ')']],
+        patches: [['read-many.ts', '|| first?.reply === UNCONFIRMED)', ')']],
         reports: WAITED,
       },
     ],

@@ -114,8 +114,8 @@ export const stale: readonly Protection[] = [
         patches: [
           [
             'ask.ts',
-            "why: 'missing', generation, prefix: leaseText(token) }",
-            "why: 'missing', generation, prefix: leaseText(token), fallback: asking.fallback }",
+            "why: 'missing', generation: asking.generation, prefix: leaseText(token) }",
+            "why: 'missing', generation: asking.generation, prefix: leaseText(token), fallback: asking.fallback }",
           ],
         ],
         reports: 'the reader got v1, not no connection',

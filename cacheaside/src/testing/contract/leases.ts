@@ -8,6 +8,7 @@ const SECOND = token('second')
 export function leaseContract(on: Stage): void {
   granting(on)
   batches(on)
+  looking(on)
   filling(on)
   lives(on)
   takingAway(on)
@@ -87,6 +88,32 @@ function batches(on: Stage): void {
     await scene.store.leaseMany([{ key: KEY, token: FIRST }], SHORT_MS)
     await scene.outlive()
     assert.equal(await scene.state(), 'absent')
+  })
+}
+
+function looking(on: Stage): void {
+  on('look says what each register holds, in its place, and changes nothing', async scene => {
+    const { store, raw } = scene
+    await scene.filled('spell:1')
+    await store.lease('spell:2', FIRST, LONG_MS)
+    await store.guard('spell:3', FIRST, LONG_MS, false)
+    const keys = ['spell:4', 'spell:3', 'spell:1', 'spell:2', 'spell:1']
+    const held = await Promise.all(keys.map(async key => (await raw(key)) ?? null))
+    assert.deepEqual(await store.look(keys), held)
+    assert.deepEqual(await Promise.all(keys.map(async key => (await raw(key)) ?? null)), held)
+    assert.equal(held[0], null)
+  })
+
+  on('look at nothing says nothing', async ({ store }) => {
+    assert.deepEqual(await store.look([]), [])
+  })
+
+  on('look neither prolongs nor shortens a life', async scene => {
+    await scene.filled('spell:short', spell('x', { freshMs: 600 }))
+    await scene.advance(200)
+    assert.equal(typeof (await scene.store.look(['spell:short']))[0], 'string')
+    await scene.advance(450)
+    assert.deepEqual(await scene.store.look(['spell:short']), [null])
   })
 }
 
