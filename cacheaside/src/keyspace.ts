@@ -1,7 +1,7 @@
 import { CacheError } from './base/errors.ts'
 import type { From, Why } from './base/events.ts'
-import { type Key, rememberingKeyOf } from './base/key.ts'
-import type { LocalEntry } from './local/local-store.ts'
+import { type Key, rememberingByKey } from './base/key.ts'
+import { type LocalEntry, Place } from './local/local-store.ts'
 import { type KeyspaceOptions, resolveKeyspaceOptions } from './options.ts'
 import {
   type Answer,
@@ -73,21 +73,26 @@ export class Keyspace<Id, V> {
   readonly #space: Space<Id, V>
   readonly #forget: Forget
   readonly #counts: ReturnType<Parts['stats']['of']>
+  readonly #placeOf: (id: Id) => Place<LocalEntry, Key>
+  /** Whether L1 may be taken at its word only with a proof, and on a clock that was really read. */
+  readonly #needsProof: boolean
 
   /** @internal */
   constructor(parts: Parts, forget: Forget, name: string, options: KeyspaceOptions<Id, V>) {
     const resolved = resolveKeyspaceOptions(name, options, parts.options)
     const toParts = resolved.key
-    const toKey = rememberingKeyOf(name)
+    const toPlace = rememberingByKey(name, key => new Place<LocalEntry, Key>(key))
     this.name = name
     this.#forget = forget
     this.#counts = parts.stats.of(name)
+    this.#placeOf = toParts === undefined ? toPlace : id => toPlace(toParts(id))
+    this.#needsProof = parts.stream.needsProof
     this.#space = {
       name,
       parts,
       options: resolved,
       envelope: new Envelope(resolved.codec, resolved.schema),
-      keyOf: toParts === undefined ? toKey : id => toKey(toParts(id)),
+      keyOf: id => this.#placeOf(id).key,
       generation: parts.stream.follow(name),
       usualCostMs: undefined,
       batchesAreFound: false,
@@ -112,10 +117,10 @@ export class Keyspace<Id, V> {
    */
   get(id: Id, options?: ReadOptions): Promise<V | undefined> {
     try {
-      const key = this.#enter(id, options)
-      const entry = this.#fromLocal(id, key, options)
+      const place = this.#enter(id, options)
+      const entry = this.#fromLocal(id, place, options)
       if (entry !== undefined) return Promise.resolve(entry.opened.take() as V | undefined)
-      return this.#past(id, key, options, take<V>)
+      return this.#past(id, place.key, options, take<V>)
     } catch (error) {
       return Promise.reject(error)
     }
@@ -128,11 +133,11 @@ export class Keyspace<Id, V> {
    */
   async read(id: Id, options?: ReadOptions): Promise<ReadResult<V>> {
     const { clock } = this.#space.parts
-    const key = this.#enter(id, options)
+    const place = this.#enter(id, options)
     const beganMs = clock.nowMs()
-    const entry = this.#fromLocal(id, key, options)
+    const entry = this.#fromLocal(id, place, options)
     if (entry !== undefined) return this.#result(localAnswer(entry), false, beganMs)
-    return this.#past(id, key, options, (answer, joined) => this.#result(answer, joined, beganMs))
+    return this.#past(id, place.key, options, (answer, joined) => this.#result(answer, joined, beganMs))
   }
 
   /**
@@ -150,8 +155,9 @@ export class Keyspace<Id, V> {
     const requestOf = new Int32Array(ids.length).fill(-1)
     const known = new Map<Key, number>()
     ids.forEach((id, i) => {
-      const key = this.#enter(id, options)
-      const entry = this.#fromLocal(id, key, options)
+      const place = this.#enter(id, options)
+      const { key } = place
+      const entry = this.#fromLocal(id, place, options)
       if (entry !== undefined) found[i] = entry.opened.take() as V | undefined
       else {
         requestOf[i] = known.get(key) ?? requests.push({ id, key, strong }) - 1
@@ -269,10 +275,10 @@ export class Keyspace<Id, V> {
     }
   }
 
-  #enter(id: Id, options: ReadOptions | undefined): Key {
+  #enter(id: Id, options: ReadOptions | undefined): Place<LocalEntry, Key> {
     if (this.#space.parts.closed()) throw new CacheError('CLOSED', 'the cache has been closed')
     options?.signal?.throwIfAborted()
-    return this.#space.keyOf(id)
+    return this.#placeOf(id)
   }
 
   async #whileOpen<T>(work: () => Promise<T>): Promise<T> {
@@ -283,26 +289,30 @@ export class Keyspace<Id, V> {
   }
 
   /** Step 1 of a read: a fresh entry in this process. */
-  #fromLocal(id: Id, key: Key, options: ReadOptions | undefined): LocalEntry | undefined {
+  #fromLocal(
+    id: Id,
+    place: Place<LocalEntry, Key>,
+    options: ReadOptions | undefined,
+  ): LocalEntry | undefined {
     if (options?.consistency === 'strong') return undefined
-    const entry = this.#lookUp(key)
+    const entry = this.#lookUp(place)
     if (entry === undefined) return undefined
     if (
       entry.refreshAtMs !== Number.POSITIVE_INFINITY &&
       entry.refreshAtMs <= this.#space.parts.clock.coarseMs()
     )
-      refresh(this.#space, id, key)
-    this.#report(key, 'local', 'fresh', false, entry.absent)
+      refresh(this.#space, id, place.key)
+    this.#report(place.key, 'local', 'fresh', false, entry.absent)
     return entry
   }
 
-  #lookUp(key: Key): LocalEntry | undefined {
+  #lookUp(place: Place<LocalEntry, Key>): LocalEntry | undefined {
     const { local, stream, clock, queue } = this.#space.parts
     if (!local.enabled) return undefined
-    const nowMs = stream.needsProof ? clock.nowMs() : clock.coarseMs()
-    if (!stream.proven(nowMs)) return undefined
-    const entry = local.get(key, nowMs)
-    if (entry === undefined || entry.generation !== this.#space.generation.value || queue.holds(key))
+    const nowMs = this.#needsProof ? clock.nowMs() : clock.coarseMs()
+    if (this.#needsProof && !stream.proven(nowMs)) return undefined
+    const entry = local.getAt(place, nowMs)
+    if (entry === undefined || entry.generation !== this.#space.generation.value || queue.holds(place.key))
       return undefined
     return entry
   }

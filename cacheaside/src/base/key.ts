@@ -77,21 +77,21 @@ export function keyOf(keyspace: string, id: unknown): Key {
 const MOST_REMEMBERED = 8_192
 
 /**
- * {@link keyOf}, remembering the keys of the ids it saw last: making the text of a key costs more than finding a value
- * by it, and a text that is the very same object is found faster than one that is only equal. Bounded; when it is full it
- * starts anew.
+ * What is made of the key of an id, remembered for the ids it saw last: making the text of a key costs more than finding
+ * a value by it, and a text that is the very same object is found faster than one that is only equal. Bounded; when it is
+ * full it starts anew.
  */
-export function rememberingKeyOf(keyspace: string): (id: unknown) => Key {
-  const remembered = new Map<unknown, Key>()
+export function rememberingByKey<T>(keyspace: string, make: (key: Key) => T): (id: unknown) => T {
+  const remembered = new Map<unknown, T>()
   return id => {
     const known = remembered.get(id)
     if (known !== undefined) return known
-    const key = keyOf(keyspace, id)
+    const made = make(keyOf(keyspace, id))
     // A tuple is another object every time, and could be changed after it was remembered.
-    if (typeof id === 'object') return key
+    if (typeof id === 'object') return made
     if (remembered.size >= MOST_REMEMBERED) remembered.clear()
-    remembered.set(id, key)
-    return key
+    remembered.set(id, made)
+    return made
   }
 }
 

@@ -51,6 +51,15 @@ export interface Placement {
   readonly evictable?: boolean
 }
 
+/** A key, and the node under which the map found its entry last: mostly it is still the one. */
+export class Place<T, K extends string = string> {
+  readonly key: K
+  node: EntryNode<T> | undefined = undefined
+  constructor(key: K) {
+    this.key = key
+  }
+}
+
 /** Each `set` examines so many entries for having expired, wherever they are. */
 const SWEPT_PER_SET = 2
 
@@ -108,7 +117,22 @@ export class BoundedMap<T> {
    */
   get(key: string, nowMs: number): T | undefined {
     const node = this.#nodes.get(key)
-    if (node === undefined) return undefined
+    return node === undefined ? undefined : this.#access(node, nowMs)
+  }
+
+  /** As {@link BoundedMap.get}, for somebody who asks for the same key again and again. */
+  getAt(place: Place<T>, nowMs: number): T | undefined {
+    let { node } = place
+    // A node that was found there may have been removed since, and may stand for another entry by now.
+    if (node === undefined || !node.isHeld || node.key !== place.key) {
+      node = this.#nodes.get(place.key)
+      place.node = node
+      if (node === undefined) return undefined
+    }
+    return this.#access(node, nowMs)
+  }
+
+  #access(node: EntryNode<T>, nowMs: number): T | undefined {
     if (node.expiresAtMs <= nowMs) {
       this.#expire(node)
       return undefined
@@ -156,6 +180,10 @@ export class BoundedMap<T> {
 
   /** Removes everything, and what the policy remembers. */
   clear(): void {
+    for (const node of this.#nodes.values()) {
+      node.isHeld = false
+      node.value = undefined as T
+    }
     this.#nodes.clear()
     this.#sweep.clear()
     this.#policy.clear()
@@ -218,8 +246,8 @@ export class BoundedMap<T> {
       const node = this.#policy.take(nowMs)
       if (node === undefined) break
       this.#uncount(node)
-      this.#forget(node)
-      this.#onEvict?.(node.key, node.value, node.expiresAtMs <= nowMs ? 'expired' : 'evicted')
+      const value = this.#forget(node)
+      this.#onEvict?.(node.key, value, node.expiresAtMs <= nowMs ? 'expired' : 'evicted')
       spare = node
     }
     return spare
@@ -227,6 +255,7 @@ export class BoundedMap<T> {
 
   #insert(node: EntryNode<T>, nowMs: number): void {
     this.#nodes.set(node.key, node)
+    node.isHeld = true
     this.#bytes += node.bytes
     this.#sweepLater(node)
     this.#policy.begin(node, nowMs)
@@ -272,8 +301,8 @@ export class BoundedMap<T> {
   }
 
   #expire(node: EntryNode<T>): void {
-    this.#remove(node)
-    this.#onEvict?.(node.key, node.value, 'expired')
+    const value = this.#remove(node)
+    this.#onEvict?.(node.key, value, 'expired')
   }
 
   #sweepSome(nowMs: number): void {
@@ -284,15 +313,20 @@ export class BoundedMap<T> {
     }
   }
 
-  #remove(node: EntryNode<T>): void {
+  #remove(node: EntryNode<T>): T {
     if (node.isCandidate) this.#leave(node)
-    this.#forget(node)
+    return this.#forget(node)
   }
 
-  #forget(node: EntryNode<T>): void {
+  /** Lets go of the value too, because a place may still remember the node. */
+  #forget(node: EntryNode<T>): T {
+    const { value } = node
+    node.value = undefined as T
+    node.isHeld = false
     this.#nodes.delete(node.key)
     this.#bytes -= node.bytes
     if (node.sweepSlot !== NOWHERE) this.#sweep.remove(node)
+    return value
   }
 
   /** Has the sweep look at the node from now on, if it can expire; it stays there also if its expiry is lifted. */

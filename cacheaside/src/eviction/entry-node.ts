@@ -15,6 +15,8 @@ export class EntryNode<T> {
   bytes = 0
   /** The moment from which it is not found any more; `Infinity`: none. */
   expiresAtMs = Number.POSITIVE_INFINITY
+  /** Whether it stands for an entry of the map now. */
+  isHeld = false
   /** Whether its owner allows a policy to evict it. */
   evictable = true
   /** Whether the policy has it among its candidates now. */

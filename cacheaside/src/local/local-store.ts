@@ -1,7 +1,7 @@
 import type { Clock } from '../base/clock.ts'
-import { BoundedMap, type EvictionPolicyName } from '../eviction/bounded-map.ts'
+import { BoundedMap, type EvictionPolicyName, type Place } from '../eviction/bounded-map.ts'
 
-export { EVICTION_POLICIES, type EvictionPolicyName } from '../eviction/bounded-map.ts'
+export { EVICTION_POLICIES, type EvictionPolicyName, Place } from '../eviction/bounded-map.ts'
 
 /** A value kept in this process. */
 export interface LocalEntry {
@@ -28,6 +28,8 @@ export interface LocalStore {
   /** Whether it keeps anything at all. */
   readonly enabled: boolean
   get(key: string, nowMs: number): LocalEntry | undefined
+  /** As {@link LocalStore.get}, for somebody who asks for the same key again and again. */
+  getAt(place: Place<LocalEntry>, nowMs: number): LocalEntry | undefined
   /**
    * Keeps an entry until it expires, is removed, or has to make room.
    *
@@ -47,6 +49,7 @@ export const noLocal: LocalStore = {
   size: 0,
   bytes: 0,
   get: () => undefined,
+  getAt: () => undefined,
   keep: () => {},
   remove: () => {},
   clear: () => {},
@@ -89,6 +92,11 @@ export function boundedLocal(
     },
     get(key, nowMs) {
       const entry = entries.get(key, nowMs)
+      if (discarded.length > 0) tell()
+      return entry
+    },
+    getAt(place, nowMs) {
+      const entry = entries.getAt(place, nowMs)
       if (discarded.length > 0) tell()
       return entry
     },

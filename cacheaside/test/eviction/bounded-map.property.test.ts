@@ -1,6 +1,11 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { BoundedMap, EVICTION_POLICIES, type EvictionPolicyName } from '../../src/eviction/bounded-map.ts'
+import {
+  BoundedMap,
+  EVICTION_POLICIES,
+  type EvictionPolicyName,
+  Place,
+} from '../../src/eviction/bounded-map.ts'
 import { HandClock, seededRandom } from './hand-clock.ts'
 
 const MINUTE_MS = 60_000
@@ -27,7 +32,7 @@ type Operation =
       lifeMs: number | undefined
       evictable: boolean
     }
-  | { do: 'get' | 'peek' | 'delete'; key: string }
+  | { do: 'get' | 'getAt' | 'peek' | 'delete'; key: string }
   | { do: 'replace'; key: string; bytes: number }
   | { do: 'advance'; byMs: number }
   | { do: 'clear' }
@@ -48,7 +53,7 @@ const operations: fc.Arbitrary<Operation> = fc.oneof(
       evictable: fc.integer({ min: 0, max: 5 }).map(number => number > 0),
     }),
   },
-  { weight: 12, arbitrary: fc.record({ do: fc.constant('get' as const), key: keys }) },
+  { weight: 12, arbitrary: fc.record({ do: fc.constantFrom('get' as const, 'getAt' as const), key: keys }) },
   { weight: 2, arbitrary: fc.record({ do: fc.constantFrom('peek' as const, 'delete' as const), key: keys }) },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('replace' as const), key: keys, bytes: sizes }) },
   {
@@ -74,6 +79,7 @@ class Walk {
   readonly clock = new HandClock(SEED)
   readonly map: BoundedMap<number>
   readonly held = new Map<string, Held>()
+  readonly places = new Map<string, Place<number>>()
   readonly policy: EvictionPolicyName
   readonly maxBytes: number
   readonly maxEntries: number
@@ -204,13 +210,21 @@ class Walk {
     }
   }
 
-  look(key: string, how: 'get' | 'peek'): void {
-    const found = this.map[how](key, this.clock.ms)
+  /** The place that was used for this key before: nodes come, go and are used again, and it must not be misled. */
+  placeOf(key: string): Place<number> {
+    const place = this.places.get(key) ?? new Place<number>(key)
+    this.places.set(key, place)
+    return place
+  }
+
+  look(key: string, how: 'get' | 'getAt' | 'peek'): void {
+    const { map, clock } = this
+    const found = how === 'getAt' ? map.getAt(this.placeOf(key), clock.ms) : map[how](key, clock.ms)
     const held = this.held.get(key)
     expect(found).toBe(held?.value)
     if (held === undefined) return
     expect(held.expiresAtMs).toBeGreaterThan(this.clock.ms)
-    if (how === 'get') this.access(held)
+    if (how !== 'peek') this.access(held)
   }
 
   step(operation: Operation): void {
@@ -234,6 +248,7 @@ class Walk {
         return
       }
       case 'get':
+      case 'getAt':
       case 'peek':
         this.look(operation.key, operation.do)
         return

@@ -268,7 +268,7 @@ export const generations: readonly Protection[] = [
     controls: [
       {
         without: 'one key for all shapes',
-        patches: [['keyspace.ts', 'rememberingKeyOf(name)', 'rememberingKeyOf(name + resolved.shape)']],
+        patches: [['keyspace.ts', 'rememberingByKey(name,', 'rememberingByKey(name + resolved.shape,']],
         reports: 'a strong read by the other deploy got v1, not v2',
       },
     ],

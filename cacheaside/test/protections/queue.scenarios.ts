@@ -86,7 +86,7 @@ export const queue: readonly Protection[] = [
     controls: [
       {
         without: 'going round L1',
-        patches: [['keyspace.ts', '|| queue.holds(key))', ')']],
+        patches: [['keyspace.ts', '|| queue.holds(place.key))', ')']],
         reports: 'a read after a queued invalidation got v1, not v2',
       },
     ],

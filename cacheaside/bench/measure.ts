@@ -1,0 +1,78 @@
+/**
+ * Speed as ratios, measured side by side in one run.
+ *
+ * Every case is run for a number of rounds, all cases in turn within a round and in an order that changes, and the
+ * best round of each counts: a noisy neighbour makes a round slower, never faster. A ratio of two cases of the same
+ * run says something on any machine; a time alone does not.
+ */
+
+/** Something whose speed is of interest. */
+export interface Case {
+  readonly name: string
+  /** The case that this one is compared with. */
+  readonly against?: string
+  /** What we want of the ratio. */
+  readonly goal?: number
+  readonly operations: number
+  readonly run: (operations: number) => Promise<void> | void
+}
+
+/** A row of the keys and values that all cases use. */
+export const spellOf = (id: number) => ({
+  id,
+  name: `Spell ${id}`,
+  damage: id % 50,
+  created_at: '2026-01-01T00:00:00.000Z',
+})
+
+/** Does it so often, in one go. */
+export function times(operations: number, run: (i: number) => unknown): void {
+  for (let i = 0; i < operations; i++) run(i)
+}
+
+/** Does it so often, one after the other. */
+export async function timesAwaited(operations: number, run: (i: number) => Promise<unknown>): Promise<void> {
+  for (let i = 0; i < operations; i++) await run(i)
+}
+
+/** Does it so often, `width` at a time. */
+export async function timesAtOnce(
+  operations: number,
+  width: number,
+  run: (i: number) => Promise<unknown>,
+): Promise<void> {
+  let next = 0
+  const lane = async () => {
+    while (next < operations) await run(next++)
+  }
+  await Promise.all(Array.from({ length: width }, lane))
+}
+
+/** The time that each case takes per operation in its best round, in nanoseconds. */
+export async function measure(all: readonly Case[], rounds: number): Promise<Map<string, number>> {
+  const best = new Map<string, number>()
+  for (let round = 0; round < rounds; round++) {
+    for (let at = 0; at < all.length; at++) {
+      const one = all[(at + round) % all.length]!
+      const beganMs = performance.now()
+      await one.run(one.operations)
+      const nanoseconds = ((performance.now() - beganMs) * 1e6) / one.operations
+      best.set(one.name, Math.min(best.get(one.name) ?? Number.POSITIVE_INFINITY, nanoseconds))
+    }
+  }
+  return best
+}
+
+/** Measures all cases and prints them as a table. */
+export async function printTable(title: string, all: readonly Case[], rounds: number): Promise<void> {
+  const best = await measure(all, rounds)
+  console.log(`\n${title}; Node ${process.version}, best of ${rounds} rounds\n`)
+  console.log('| case | ns | ratio | goal |\n|---|---|---|---|')
+  for (const { name, against, goal } of all) {
+    const ratio =
+      against === undefined ? '' : `${(best.get(name)! / best.get(against)!).toFixed(2)} x ${against}`
+    console.log(
+      `| ${name} | ${best.get(name)!.toFixed(0)} | ${ratio} | ${goal === undefined ? '' : `<= ${goal}`} |`,
+    )
+  }
+}

@@ -1,0 +1,95 @@
+import { createCache } from 'cacheaside'
+import { type RedisClient, redisShared } from 'cacheaside/redis'
+import { Redis } from 'ioredis'
+import { createClient } from 'redis'
+import { ensureRedisServer } from '../../test/ensure-redis-server.ts'
+import { type RedisServer, startRedis } from '../../test/redis-servers.ts'
+import { type Case, spellOf, timesAtOnce, timesAwaited } from './measure.ts'
+
+const KEYS = 100
+const AT_ONCE = 256
+const ids = Array.from({ length: KEYS }, (_, id) => id)
+const load = async (id: number) => spellOf(id)
+const rawName = (id: number) => `raw:${id}`
+const parsed = (text: string | null) => JSON.parse(text!)
+
+/** What a cache on Redis takes beside the same client used by hand. */
+export async function redisCases(): Promise<{ cases: Case[]; close: () => Promise<void> }> {
+  const server = await startRedis({}, ensureRedisServer())
+  const client = new Redis(server.port)
+  const pipelining = new Redis({ port: server.port, enableAutoPipelining: true })
+  const nodeRedis = createClient({ url: `redis://127.0.0.1:${server.port}` })
+  await nodeRedis.connect()
+  for (const id of ids) await client.set(rawName(id), JSON.stringify(spellOf(id)))
+  const onIoredis = await opened('i', new Redis(server.port) as unknown as RedisClient)
+  const onNodeRedis = await opened('n', nodeRedis as unknown as RedisClient)
+  const get = (id: number) => client.get(rawName(id)).then(parsed)
+  const getPipelined = (id: number) => pipelining.get(rawName(id)).then(parsed)
+  const cases: Case[] = [
+    { name: 'ioredis GET and parse', operations: 500, run: n => timesAwaited(n, i => get(i % KEYS)) },
+    {
+      name: 'await get, ioredis',
+      against: 'ioredis GET and parse',
+      goal: 1.1,
+      operations: 500,
+      run: n => timesAwaited(n, i => onIoredis.get(i % KEYS)),
+    },
+    {
+      name: 'node-redis GET and parse',
+      operations: 500,
+      run: n => timesAwaited(n, i => nodeRedis.get(rawName(i % KEYS)).then(parsed)),
+    },
+    {
+      name: 'await get, node-redis',
+      against: 'node-redis GET and parse',
+      goal: 1.1,
+      operations: 500,
+      run: n => timesAwaited(n, i => onNodeRedis.get(i % KEYS)),
+    },
+    {
+      name: '100 auto-pipelined GETs and parse',
+      operations: 100,
+      run: n => timesAwaited(n, () => Promise.all(ids.map(getPipelined))),
+    },
+    {
+      name: 'MGET of 100 and parse',
+      against: '100 auto-pipelined GETs and parse',
+      operations: 100,
+      run: n => timesAwaited(n, () => client.mget(ids.map(rawName)).then(texts => texts.map(parsed))),
+    },
+    {
+      name: 'await getMany of 100, ioredis',
+      against: '100 auto-pipelined GETs and parse',
+      goal: 0.8,
+      operations: 100,
+      run: n => timesAwaited(n, () => onIoredis.getMany(ids)),
+    },
+    {
+      name: '256 auto-pipelined GETs at once and parse',
+      operations: 10_000,
+      run: n => timesAtOnce(n, AT_ONCE, i => getPipelined(i % KEYS)),
+    },
+    {
+      name: '256 gets at once, ioredis',
+      against: '256 auto-pipelined GETs at once and parse',
+      goal: 1.5,
+      operations: 10_000,
+      run: n => timesAtOnce(n, AT_ONCE, i => onIoredis.get(i % KEYS)),
+    },
+  ]
+  return { cases, close: () => ended(server, [client, pipelining], nodeRedis) }
+}
+
+async function opened(prefix: string, client: RedisClient) {
+  const shared = redisShared({ client, prefix: `${prefix}:` })
+  await shared.ready()
+  const spells = createCache({ shared }).keyspace('spell', { load })
+  await spells.getMany(ids)
+  return spells
+}
+
+async function ended(server: RedisServer, clients: Redis[], nodeRedis: { destroy(): void }): Promise<void> {
+  for (const client of clients) client.disconnect()
+  nodeRedis.destroy()
+  await server.stop()
+}
