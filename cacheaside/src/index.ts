@@ -33,6 +33,7 @@ export {
   type GuardReply,
   type HeartbeatReply,
   type LeaseReply,
+  type LookReply,
   REFUSED,
   type ReleaseReply,
   type SharedStore,

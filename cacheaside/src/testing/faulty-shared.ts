@@ -1,5 +1,6 @@
 import type { Clock, Timer } from '../base/clock.ts'
 import type { Expected, Fill, SharedStore, StreamListener } from '../shared/shared-store.ts'
+import { FaultyLine, type NetworkFaults } from './faulty-line.ts'
 
 /** The operations of a shared store that travel over a network. */
 export const SHARED_OPERATIONS = [
@@ -21,49 +22,14 @@ export const SHARED_OPERATIONS = [
 /** The name of an operation that can be made to fail. */
 export type SharedOperation = (typeof SHARED_OPERATIONS)[number]
 
-/** One call, as it was sent. */
-export interface SentOperation {
-  readonly operation: SharedOperation
-  readonly arguments: readonly unknown[]
-  /** When, by the clock's {@link Clock.nowMs}. */
-  readonly atMs: number
-}
-
 /**
  * A shared store as one process sees it over a network that a test can break; made by {@link faultySharedStore}.
  *
- * A fault without an operation's name holds for all of them. A later fault of an operation takes the place of an
- * earlier one; all hold until {@link FaultySharedStore.restore}.
+ * `cut` also loses the messages of the stream and tells the listeners that they are interrupted; `restore` without an
+ * operation ends the faults of the stream as well. A connection that is dead without anybody noticing is `hang` and
+ * `muteStream`.
  */
-export interface FaultySharedStore extends SharedStore {
-  /** How often each operation was sent, whatever became of it. */
-  readonly calls: Readonly<Record<SharedOperation, number>>
-  /** Everything that was sent, in order. */
-  readonly log: readonly SentOperation[]
-
-  /**
-   * A server that has stopped (SIGSTOP, a full queue): nothing is answered, and nothing is applied *yet*. What was
-   * sent is applied, late and in order, by `restore`, or lost by `cut`.
-   */
-  hang(operation?: SharedOperation): void
-  /** A server that refuses: nothing is applied, and `error` is the answer. */
-  fail(operation?: SharedOperation, error?: Error): void
-  /** A distant server: applied after half of `ms` and answered after all of it. */
-  delay(ms: number, operation?: SharedOperation): void
-  /**
-   * Applied, and nobody hears of it: the answer is an error of the connection, or, with `'silence'`, none at all
-   * until `restore` or `cut` ends the waiting with that error.
-   */
-  loseReplies(operation?: SharedOperation, how?: 'error' | 'silence'): void
-  /**
-   * The connection is lost: what is sent is refused at once, what was under way is answered by an error, messages
-   * are lost, and the listeners are told that they are interrupted. (A connection that is dead without anybody
-   * noticing is `hang` and `muteStream`.)
-   */
-  cut(): void
-  /** Ends the faults of this operation, or all of them and those of the stream; after a `cut` it reconnects. */
-  restore(operation?: SharedOperation): void
-
+export interface FaultySharedStore extends SharedStore, NetworkFaults<SharedOperation> {
   /** Messages arrive `ms` late, in order. */
   delayStream(ms: number): void
   /** Messages are lost, and nobody notices. */
@@ -74,20 +40,6 @@ export interface FaultySharedStore extends SharedStore {
   releaseStream(): void
   /** Tells the listeners that messages may have been lost. */
   interrupt(reason: string): void
-}
-
-type Fault =
-  | { readonly kind: 'hang' }
-  | { readonly kind: 'fail'; readonly error: Error }
-  | { readonly kind: 'delay'; readonly ms: number }
-  | { readonly kind: 'lose'; readonly how: 'error' | 'silence' }
-
-/** Something that was sent and has not been answered. */
-interface UnderWay {
-  readonly operation: SharedOperation
-  /** Goes on as if the fault had not been. */
-  resume(): void
-  lose(error: Error): void
 }
 
 /**
@@ -104,72 +56,77 @@ export function faultySharedStore(inner: SharedStore, options: { readonly clock:
 class FaultyStore implements FaultySharedStore {
   readonly name: string
   readonly synchronous = false
-  readonly calls = Object.fromEntries(SHARED_OPERATIONS.map(name => [name, 0])) as Record<
-    SharedOperation,
-    number
-  >
-  readonly log: SentOperation[] = []
   readonly #inner: SharedStore
   readonly #clock: Clock
-  readonly #faults = new Map<SharedOperation, Fault>()
-  readonly #underWay = new Set<UnderWay>()
+  readonly #line: FaultyLine<SharedOperation>
   readonly #streams = new Map<FaultyStream, () => void>()
   #mode: StreamMode = { kind: 'through' }
-  #isCut = false
 
   constructor(inner: SharedStore, clock: Clock) {
     this.#inner = inner
     this.#clock = clock
+    this.#line = new FaultyLine(SHARED_OPERATIONS, 'the shared store', clock)
     this.name = `faulty ${inner.name}`
   }
 
+  get calls() {
+    return this.#line.calls
+  }
+  get log() {
+    return this.#line.log
+  }
+
   lease(key: string, token: string, leaseMs: number) {
-    return this.#send('lease', [key, token, leaseMs], () => this.#inner.lease(key, token, leaseMs))
+    return this.#line.send('lease', [key, token, leaseMs], () => this.#inner.lease(key, token, leaseMs))
   }
   leaseMany(requests: readonly { key: string; token: string }[], leaseMs: number) {
-    return this.#send('leaseMany', [requests, leaseMs], () => this.#inner.leaseMany(requests, leaseMs))
+    return this.#line.send('leaseMany', [requests, leaseMs], () => this.#inner.leaseMany(requests, leaseMs))
   }
   look(keys: readonly string[]) {
-    return this.#send('look', [keys], () => this.#inner.look(keys))
+    return this.#line.send('look', [keys], () => this.#inner.look(keys))
   }
   fill(key: string, prefix: string, value: Fill) {
-    return this.#send('fill', [key, prefix, value], () => this.#inner.fill(key, prefix, value))
+    return this.#line.send('fill', [key, prefix, value], () => this.#inner.fill(key, prefix, value))
   }
   swap(key: string, seen: Expected, token: string, leaseMs: number) {
-    return this.#send('swap', [key, seen, token, leaseMs], () => this.#inner.swap(key, seen, token, leaseMs))
+    return this.#line.send('swap', [key, seen, token, leaseMs], () =>
+      this.#inner.swap(key, seen, token, leaseMs),
+    )
   }
   drop(key: string, seen: Expected) {
-    return this.#send('drop', [key, seen], () => this.#inner.drop(key, seen))
+    return this.#line.send('drop', [key, seen], () => this.#inner.drop(key, seen))
   }
   claim(key: string, nonce: string, token: string, claimMs: number) {
-    return this.#send('claim', [key, nonce, token, claimMs], () =>
+    return this.#line.send('claim', [key, nonce, token, claimMs], () =>
       this.#inner.claim(key, nonce, token, claimMs),
     )
   }
   guard(key: string, token: string, guardMs: number, renewal: boolean) {
-    return this.#send('guard', [key, token, guardMs, renewal], () =>
+    return this.#line.send('guard', [key, token, guardMs, renewal], () =>
       this.#inner.guard(key, token, guardMs, renewal),
     )
   }
   release(key: string, token: string, through?: Fill) {
-    return this.#send('release', [key, token, through], () => this.#inner.release(key, token, through))
+    return this.#line.send('release', [key, token, through], () => this.#inner.release(key, token, through))
   }
   invalidate(key: string) {
-    return this.#send('invalidate', [key], () => this.#inner.invalidate(key))
+    return this.#line.send('invalidate', [key], () => this.#inner.invalidate(key))
   }
   generation(keyspace: string, candidate: string) {
-    return this.#send('generation', [keyspace, candidate], () => this.#inner.generation(keyspace, candidate))
+    return this.#line.send('generation', [keyspace, candidate], () =>
+      this.#inner.generation(keyspace, candidate),
+    )
   }
   invalidateKeyspace(keyspace: string, generation: string) {
-    return this.#send('invalidateKeyspace', [keyspace, generation], () =>
+    return this.#line.send('invalidateKeyspace', [keyspace, generation], () =>
       this.#inner.invalidateKeyspace(keyspace, generation),
     )
   }
   heartbeat(text: string, keyspaces: readonly { name: string; candidate: string }[]) {
-    return this.#send('heartbeat', [text, keyspaces], () => this.#inner.heartbeat(text, keyspaces))
+    return this.#line.send('heartbeat', [text, keyspaces], () => this.#inner.heartbeat(text, keyspaces))
   }
   identity() {
-    return this.#send('identity', [], () => this.#inner.identity())
+    return this.#line.send('identity', [], () => this.#inner.identity())
   }
 
   subscribe(listener: StreamListener): () => void {
@@ -180,39 +137,36 @@ class FaultyStore implements FaultySharedStore {
   }
 
   async close(): Promise<void> {
-    this.#loseAll(connectionLost())
+    this.#line.loseAll()
     for (const stream of [...this.#streams.keys()]) this.#end(stream)
   }
 
   hang(operation?: SharedOperation): void {
-    this.#set(operation, { kind: 'hang' })
+    this.#line.hang(operation)
   }
-  fail(operation?: SharedOperation, error: Error = new Error('the shared store refused')): void {
-    this.#set(operation, { kind: 'fail', error })
+  fail(operation?: SharedOperation, error?: Error): void {
+    this.#line.fail(operation, error)
   }
   delay(ms: number, operation?: SharedOperation): void {
-    this.#set(operation, { kind: 'delay', ms })
+    this.#line.delay(ms, operation)
   }
-  loseReplies(operation?: SharedOperation, how: 'error' | 'silence' = 'error'): void {
-    this.#set(operation, { kind: 'lose', how })
+  loseReplies(operation?: SharedOperation, how?: 'error' | 'silence'): void {
+    this.#line.loseReplies(operation, how)
   }
 
   cut(): void {
-    this.#isCut = true
-    this.#loseAll(connectionLost())
+    this.#line.cut()
     this.muteStream()
     this.interrupt('connection lost')
   }
 
   restore(operation?: SharedOperation): void {
-    for (const name of named(operation)) this.#faults.delete(name)
-    if (operation === undefined) {
-      const reconnects = this.#isCut
-      this.#isCut = false
+    const reconnects = this.#line.isCut
+    this.#line.restore(operation, () => {
+      if (operation !== undefined) return
       this.releaseStream()
       if (reconnects) this.interrupt('reconnected')
-    }
-    for (const sent of [...this.#underWay]) if (!this.#faults.has(sent.operation)) sent.resume()
+    })
   }
 
   delayStream(ms: number): void {
@@ -231,10 +185,6 @@ class FaultyStore implements FaultySharedStore {
     for (const stream of this.#streams.keys()) stream.interrupted(reason)
   }
 
-  #set(operation: SharedOperation | undefined, fault: Fault): void {
-    for (const name of named(operation)) this.#faults.set(name, fault)
-  }
-
   #turnStreams(mode: StreamMode): void {
     this.#mode = mode
     for (const stream of this.#streams.keys()) stream.turn(mode)
@@ -244,80 +194,6 @@ class FaultyStore implements FaultySharedStore {
     this.#streams.get(stream)?.()
     this.#streams.delete(stream)
     stream.turn({ kind: 'mute' })
-  }
-
-  #loseAll(error: Error): void {
-    for (const sent of [...this.#underWay]) sent.lose(error)
-  }
-
-  #send<T>(operation: SharedOperation, args: readonly unknown[], apply: () => Promise<T>): Promise<T> {
-    this.calls[operation]++
-    this.log.push({ operation, arguments: args, atMs: this.#clock.nowMs() })
-    if (this.#isCut) return Promise.reject(connectionLost())
-    const fault = this.#faults.get(operation)
-    switch (fault?.kind) {
-      case undefined:
-        return apply()
-      case 'fail':
-        return Promise.reject(fault.error)
-      case 'hang':
-        return this.#stop(operation, apply)
-      case 'delay':
-        return this.#travel(operation, fault.ms, apply)
-      case 'lose':
-        // The answer, an error even, is what nobody hears.
-        apply().catch(() => {})
-        if (fault.how === 'error') return Promise.reject(connectionLost())
-        return this.#stop(operation, () => Promise.reject(connectionLost()))
-    }
-  }
-
-  /** Waits for `restore`, then goes on with `next`; or is lost. */
-  #stop<T>(operation: SharedOperation, next: () => Promise<T>): Promise<T> {
-    return new Promise((resolve, reject) => {
-      const sent: UnderWay = {
-        operation,
-        resume: () => {
-          this.#underWay.delete(sent)
-          next().then(resolve, reject)
-        },
-        lose: error => {
-          this.#underWay.delete(sent)
-          reject(error)
-        },
-      }
-      this.#underWay.add(sent)
-    })
-  }
-
-  /** Half of the way there, the other half back. A connection that is lost stops it where it is. */
-  #travel<T>(operation: SharedOperation, ms: number, apply: () => Promise<T>): Promise<T> {
-    return new Promise((resolve, reject) => {
-      const sent: UnderWay = {
-        operation,
-        // What is on its way arrives when it arrives, also after the delay was taken away.
-        resume: () => {},
-        lose: error => {
-          this.#underWay.delete(sent)
-          timer.cancel()
-          reject(error)
-        },
-      }
-      this.#underWay.add(sent)
-      const wayBack = (deliver: () => void) => {
-        if (!this.#underWay.has(sent)) return
-        timer = this.#clock.after(ms / 2, () => {
-          this.#underWay.delete(sent)
-          deliver()
-        })
-      }
-      let timer = this.#clock.after(ms / 2, () => {
-        apply().then(
-          value => wayBack(() => resolve(value)),
-          error => wayBack(() => reject(error)),
-        )
-      })
-    })
   }
 }
 
@@ -404,8 +280,3 @@ function quietly(tell: () => void): void {
     tell()
   } catch {}
 }
-
-const named = (operation: SharedOperation | undefined): readonly SharedOperation[] =>
-  operation === undefined ? SHARED_OPERATIONS : [operation]
-
-const connectionLost = () => new Error('the connection to the shared store was lost')

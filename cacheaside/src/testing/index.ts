@@ -1,14 +1,25 @@
 /**
- * What tests of programs that use this library, and of stores written for it, need: time that stands still until
- * it is told to move, gates that stop a loader half-way, a shared store whose network can be broken, and the suite
- * that every shared store must pass.
+ * What tests of programs that use this library, and of stores and feeds written for it, need: time that stands still
+ * until it is told to move, gates that stop a loader half-way, a shared store and a change feed whose network can be
+ * broken, a change feed without a database, and the suites that every shared store and every change feed must pass.
  *
  * @packageDocumentation
  */
 export {
+  type ChangeFeedHarness,
+  changeFeedContract,
+  type OpenedChangeFeed,
+} from './change-feed-contract.ts'
+export {
+  type FaultyChangeFeed,
+  FEED_OPERATIONS,
+  type FeedOperation,
+  faultyChangeFeed,
+} from './faulty-feed.ts'
+export type { NetworkFaults, SentOperation } from './faulty-line.ts'
+export {
   type FaultySharedStore,
   faultySharedStore,
-  type SentOperation,
   SHARED_OPERATIONS,
   type SharedOperation,
 } from './faulty-shared.ts'
@@ -21,3 +32,4 @@ export {
   sharedStoreContract,
 } from './shared-store-contract.ts'
 export { SimulatedClock, type SimulatedClockOptions } from './simulated-clock.ts'
+export { type SimulatedCommit, SimulatedFeed, type SimulatedFeedOptions } from './simulated-feed.ts'
