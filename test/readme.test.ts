@@ -76,6 +76,25 @@ function openInRepository(path: string): string | undefined {
   return path.endsWith('.md') ? read(path) : ''
 }
 
+/** The TypeScript in a document, with the example that it names after the language: three backticks, `ts`, a path. */
+function quotedCode(text: string): { readonly path: string | undefined; readonly code: string }[] {
+  return [...text.matchAll(FENCED)].flatMap(match => {
+    const [language, path] = (match[3] ?? '').trim().split(/\s+/)
+    return language === 'ts' ? [{ path, code: match[4] ?? '' }] : []
+  })
+}
+
+/** Whether these lines stand in a file one after the other, as they are or all indented by the same. */
+function isExcerpt(code: string, file: string): boolean {
+  const wanted = code.trimEnd().split('\n')
+  const lines = file.split('\n')
+  return lines.some((line, at) => {
+    const indent = line.slice(0, line.length - wanted[0]!.length)
+    const indented = wanted.map(one => (one === '' ? '' : indent + one))
+    return /^ *$/.test(indent) && indented.every((one, i) => one === lines[at + i])
+  })
+}
+
 /** The npm commands in a document's code, each from its verb on. */
 function npmCommands(text: string): string[] {
   const blocks = [...text.matchAll(FENCED)].map(match => match[4]?.replace(/(^|\s)#.*$/gm, '') ?? '')
@@ -139,6 +158,27 @@ test.each(['README.md', 'CONTRIBUTING.md'])('the npm commands of %s exist', path
   expect(commands.filter(command => !isKnown(command, scriptsIn))).toEqual([])
 })
 
+test.each(['docs/testing.md'])('the code of %s is copied from examples, which run', path => {
+  const quotes = quotedCode(read(path))
+  expect(quotes.length).toBeGreaterThan(0)
+  for (const { path: example = '', code } of quotes) {
+    expect.soft(example, code).toMatch(/^examples\/[\w.-]+\.ts$/)
+    expect
+      .soft(isExcerpt(code, openInRepository(example) === undefined ? '' : read(example)), code)
+      .toBe(true)
+  }
+})
+
+test('every example is run by the tests: it is one, is imported by one, or is the quickstart', () => {
+  const names = readdirSync(join(ROOT, 'examples'))
+  const tests = names.filter(name => name.endsWith('.test.ts'))
+  const imported = tests.flatMap(name =>
+    [...read(`examples/${name}`).matchAll(/from '\.\/([^']+)'/g)].map(match => match[1]),
+  )
+  expect(tests.length).toBeGreaterThan(0)
+  expect(names.filter(name => ![...tests, ...imported, 'quickstart.ts'].includes(name))).toEqual([])
+})
+
 describe('decisions', () => {
   const files = readdirSync(join(ROOT, DECISIONS)).filter(name => name !== 'README.md')
 
@@ -197,6 +237,25 @@ describe('these checks', () => {
     const text =
       '[![badge](a.svg)](b.md) [c](<c.md> "title")\n[ref]: d.md\n<img src="e.png">\n`[x](f.md)`\n```md\n[y](g.md)\n```\n'
     expect(linksOf(text).sort()).toEqual(['a.svg', 'b.md', 'c.md', 'd.md', 'e.png'])
+  })
+
+  test('find TypeScript with the example it is copied from', () => {
+    const text = '```ts examples/a.ts\nlet a\n```\n```ts\nlet b\n```\n```sh\nls\n```\n'
+    expect(quotedCode(text)).toEqual([
+      { path: 'examples/a.ts', code: 'let a\n' },
+      { path: undefined, code: 'let b\n' },
+    ])
+  })
+
+  test.each([
+    ['a()\nb()\n', true],
+    ['if (b) {\n  c()\n\n  d()\n', true],
+    ['a()\nc()\n', false],
+    ['if (b) {\nc()\n', false],
+    ['a(', false],
+    ['nowhere()', false],
+  ])('take %j for an excerpt: %s', (code, isOne) => {
+    expect(isExcerpt(code, 'a()\nb()\n  if (b) {\n    c()\n\n    d()\n  }\n')).toBe(isOne)
   })
 
   test('find npm commands in code, and none in prose', () => {

@@ -28,6 +28,23 @@ export type { CacheOptions, KeyspaceOptions, Load, LoadContext, LoadMany, LocalO
 export { DEFAULT_CACHE_OPTIONS, DEFAULT_KEYSPACE_OPTIONS } from './options.ts'
 export { type Codec, jsonCodec, type SchemaResult, type StandardSchema } from './shared/codec.ts'
 export {
+  claimPrefix,
+  type GuardRegister,
+  guardText,
+  type Holder,
+  type LeaseRegister,
+  leaseText,
+  MAX_SHAPE,
+  parseRegister,
+  type Register,
+  type UnreadableRegister,
+  type ValueRegister,
+  valueAroundTimes,
+  valuePrefix,
+  valueText,
+  withClaim,
+} from './shared/register.ts'
+export {
   type Expected,
   type Fill,
   type GuardReply,

@@ -1,0 +1,22 @@
+import { SimulatedClock, sharedStoreContract } from 'cacheaside/testing'
+import { describe, it } from 'vitest'
+import { MapStore } from './your-own-store.ts'
+
+describe('MapStore keeps the contract of a shared store', () => {
+  sharedStoreContract(
+    { describe, it },
+    {
+      async open() {
+        const clock = new SimulatedClock()
+        const store = new MapStore(clock)
+        return {
+          store,
+          advance: ms => clock.advance(ms), // with a real clock: wait that long
+          raw: async key => store.inspect(key),
+          plant: async (key, text, lifeMs = 86_400_000) => store.plant(key, text, lifeMs),
+          close: () => store.close(),
+        }
+      },
+    },
+  )
+})
