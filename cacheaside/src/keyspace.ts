@@ -33,7 +33,10 @@ export interface ReadOptions {
    * what was applied `localMaxStaleMs` before the read began.
    */
   readonly consistency?: 'strong'
-  /** Ends this caller's wait with the signal's reason. Others who wait for the same load are not affected. */
+  /**
+   * Ends this caller's wait with the signal's reason. Others who wait for the same load are not affected. Left out: it
+   * waits until the read has ended, which its time limits see to.
+   */
   readonly signal?: AbortSignal
 }
 

@@ -11,9 +11,12 @@ import type { SharedStore } from './shared/shared-store.ts'
 
 /** L1: the copies that this process keeps. */
 export interface LocalOptions {
-  /** The budget in bytes for encoded values, their keys and the structure around them. At least one bound is required. */
+  /**
+   * The budget in bytes for encoded values, their keys and the structure around them. Left out: as many as
+   * `maxEntries`, which is then required.
+   */
   readonly maxBytes?: number
-  /** The budget in entries. */
+  /** The budget in entries. Left out: as many as fit in `maxBytes`, which is then required. */
   readonly maxEntries?: number
   /** How room is made. @defaultValue `'s3-fifo'` */
   readonly policy?: EvictionPolicyName
@@ -37,7 +40,7 @@ export interface CacheOptions {
    * change and what was not applied before a crash. Left out: none.
    */
   readonly feed?: ChangeFeed
-  /** Called with every event; it must not throw (what it throws is dropped) and should be quick. */
+  /** Called with every event; it must not throw (what it throws is dropped) and should be quick. Left out: nobody is told. */
   readonly onEvent?: (event: CacheEvent) => void
   /** Time, timers and randomness. @defaultValue `systemClock` */
   readonly clock?: Clock
@@ -127,7 +130,10 @@ export interface KeyspaceOptions<Id, V> {
   readonly shape?: number
   /** How values become text. @defaultValue `jsonCodec` */
   readonly codec?: Codec<V>
-  /** Checks, and may transform, what comes out of the shared store. Must answer synchronously. */
+  /**
+   * Checks, and may transform, what comes out of the shared store. Must answer synchronously. Left out: what the codec
+   * decodes is believed, whoever stored it.
+   */
   readonly schema?: StandardSchema<V>
 }
 

@@ -41,11 +41,11 @@ export interface EmbeddedSharedOptions {
    * @defaultValue `'s3-fifo'`
    */
   readonly policy?: EvictionPolicyName
-  /** Registers looked at per eviction by the policies that sample, as Redis's `maxmemory-samples`. */
+  /** Registers looked at per eviction by the policies that sample, as Redis's `maxmemory-samples`. @defaultValue 5 */
   readonly samples?: number
-  /** As Redis's `lfu-log-factor`: how slowly the counter of the `*-lfu` policies saturates. */
+  /** As Redis's `lfu-log-factor`: how slowly the counter of the `*-lfu` policies saturates. @defaultValue 10 */
   readonly lfuLogFactor?: number
-  /** As Redis's `lfu-decay-time`: minutes after which that counter falls by one. */
+  /** As Redis's `lfu-decay-time`: minutes after which that counter falls by one. @defaultValue 1 */
   readonly lfuDecayMinutes?: number
   /**
    * Where time and randomness come from.

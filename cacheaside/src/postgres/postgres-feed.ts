@@ -14,9 +14,9 @@ export interface PostgresFeedTable extends FeedTable {
 
 /** What {@link postgresFeed} is made with. */
 export interface PostgresFeedOptions {
-  /** A `pg` pool, of which the feed keeps one client. It needs a second one for everybody else. */
+  /** A `pg` pool, of which the feed keeps one client. It needs a second one for everybody else. Left out: `pglite` is given. */
   readonly pool?: PgPool
-  /** Or a PGlite. */
+  /** Or a PGlite. Left out: `pool` is given. */
   readonly pglite?: PGliteDatabase
   /**
    * For each table, by the name under which it is watched, what depends on its rows: a function from a row to keys, or
