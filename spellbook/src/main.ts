@@ -34,15 +34,19 @@ interface Opened {
   spells?: Spells
 }
 
-async function open(config: Config, log: Logger, opened: Opened): Promise<void> {
+/** Stops half-way, and throws, if the signal aborts. */
+async function open(config: Config, log: Logger, opened: Opened, signal: AbortSignal): Promise<void> {
   const began = performance.now()
   let service: Service | undefined
   const app = await createApp({ log, service: () => service })
   opened.app = app
   await app.listen({ port: config.port, host: config.host, listenTextResolver: () => 'the port is ours' })
-  const database = await openDatabase(config.database, log)
+  signal.throwIfAborted()
+  const database = await openDatabase(config.database, log, signal)
   opened.database = database
+  signal.throwIfAborted()
   for (const name of await migrate(database)) log.info(`ran migration ${name}`)
+  signal.throwIfAborted()
   const spells =
     config.cache === undefined
       ? uncachedSpells(database)
@@ -55,9 +59,13 @@ async function open(config: Config, log: Logger, opened: Opened): Promise<void> 
   log.info({ url, database: database.name, cache, ms }, `Spellbook is ready at ${url}`)
 }
 
-const openDatabase = async (config: Config['database'], log: Logger): Promise<Database> =>
+const openDatabase = async (
+  config: Config['database'],
+  log: Logger,
+  signal: AbortSignal,
+): Promise<Database> =>
   config.kind === 'pglite'
-    ? openPGlite(config)
+    ? openPGlite(config, signal)
     : openPostgres(config, error => log.warn({ err: error }, 'an idle connection to the database broke'))
 
 async function openCache(
@@ -139,23 +147,24 @@ function onSignals(stop: (signal: string) => void): void {
 }
 
 const config = configure()
-const log = pino({
-  level: config.logLevel,
-  base: { pid: process.pid },
-  serializers: { err: presentableError },
-})
+// Each line is written before the next. Written behind our back, as Pino does by default, the last lines overtake one
+// that is still on its way when the process exits, and that one may be lost.
+const log = pino(
+  { level: config.logLevel, base: { pid: process.pid }, serializers: { err: presentableError } },
+  pino.destination({ dest: 1, sync: true }),
+)
 const opened: Opened = {}
-let stopping = false
+const stopped = new AbortController()
 
-const opening = open(config, log, opened).catch(async error => {
-  if (stopping) return
+const opening = open(config, log, opened, stopped.signal).catch(async error => {
+  if (stopped.signal.aborted) return
   await Promise.race([close(opened).catch(() => {}), later(SHUTDOWN_MS)])
   exitWith(error, config)
 })
 
 onSignals(async signal => {
-  stopping = true
   log.info(`${signal}: closing`)
+  stopped.abort()
   const closed = opening
     .then(() => close(opened))
     .then(

@@ -14,20 +14,35 @@ import {
  * PostgreSQL in this process, compiled to WebAssembly: for trying things out, and for tests. It has one session, and a
  * statement blocks the event loop for as long as it runs.
  *
+ * @param signal - Gives up waiting when it aborts: creating a database takes seconds, on a busy machine many. What
+ *   was begun cannot be called back, so the folder stays ours until this process ends, which should be soon. A
+ *   database that was not complete by then is made anew by the next that opens the folder.
  * @throws DataFolderError if another process has the folder, or if it holds something else.
  * @see https://pglite.dev
  */
-export async function openPGlite(config: PGliteConfig): Promise<Database> {
-  if (config.folder === undefined) return databaseOver(await create(undefined), 'PGlite in memory', undefined)
+export async function openPGlite(config: PGliteConfig, signal?: AbortSignal): Promise<Database> {
+  if (config.folder === undefined)
+    return databaseOver(await unlessAborted(signal, () => create(undefined)), 'PGlite in memory', undefined)
   const folder = await openDataFolder(config.folder)
   try {
-    const db = await create(folder.path)
+    const db = await unlessAborted(signal, () => create(folder.path))
     if (folder.isNew) await folder.complete()
     return databaseOver(db, `PGlite in ${folder.path}`, folder)
   } catch (error) {
-    folder.release()
+    if (signal?.aborted !== true) folder.release()
     throw error
   }
+}
+
+async function unlessAborted<T>(signal: AbortSignal | undefined, begin: () => Promise<T>): Promise<T> {
+  if (signal === undefined) return begin()
+  signal.throwIfAborted()
+  let giveUp = () => {}
+  const aborted = new Promise<never>((_, reject) => {
+    giveUp = () => reject(signal.reason)
+    signal.addEventListener('abort', giveUp)
+  })
+  return Promise.race([begin(), aborted]).finally(() => signal.removeEventListener('abort', giveUp))
 }
 
 const create = (dataDir: string | undefined) =>

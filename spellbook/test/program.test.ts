@@ -7,7 +7,7 @@ import pg from 'pg'
 import { afterAll, afterEach, describe, expect, test, vi } from 'vitest'
 import { createDatabase, sharedPostgresUrl } from '../../test/services.ts'
 import type { Spell } from '../src/api.ts'
-import { endPrograms, type Program, REPOSITORY, type Start, startProgram } from './program.ts'
+import { endPrograms, endsInOrder, type Program, REPOSITORY, type Start, startProgram } from './program.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'spellbook-program-'))
 let folders = 0
@@ -37,9 +37,7 @@ describe('npm start', () => {
     const created = await post(`${url}/spells`, { name: 'Frost Nova', damage: 28 })
     expect([created.status, created.headers.get('location')]).toEqual([201, '/spells/9'])
     expect((await fetch(`${url}/spells/3`, { method: 'DELETE' })).status).toBe(204)
-    process.kill(pid, 'SIGTERM')
-    expect(await first.exit).toEqual({ code: 0, signal: null })
-    expect(first.log.map(({ msg }) => msg)).toContain('closed')
+    await endsInOrder(first, () => process.kill(pid, 'SIGTERM'))
 
     const second = startProgram({ npm: true, env })
     const again = await second.ready()
@@ -68,29 +66,60 @@ describe('the data folder', () => {
     expect((await names(again.url)).slice(8)).toEqual(['Frost Nova', 'Spark'])
   })
 
-  test('is begun anew if the first start was killed half-way', async () => {
+  test.each([
+    ['as soon as it was there', (folder: string) => existsSync(folder), false],
+    [
+      'before the database was begun',
+      (folder: string) => existsSync(join(folder, '.spellbook', 'unfinished')),
+      true,
+    ],
+    ['in the middle of it', (folder: string) => existsSync(join(folder, 'PG_VERSION')), true],
+  ])('serves after a first start that was killed %s', async (_when, reached, isUnfinished) => {
     const env = { DATA_DIR: newFolder() }
-    const first = startProgram({ env })
-    await vi.waitFor(() => expect(existsSync(join(env.DATA_DIR, 'PG_VERSION'))).toBe(true), {
-      timeout: 40_000,
-      interval: 1,
-    })
+    const first = startProgram({ env, after: 'endless-first-start.ts' })
+    await vi.waitFor(() => expect(reached(env.DATA_DIR)).toBe(true), { timeout: 40_000, interval: 1 })
     first.process.kill('SIGKILL')
-    await first.exit
-    expect(readdirSync(join(env.DATA_DIR, '.spellbook'))).toContain('unfinished')
+    expect(await first.exit).toEqual({ code: null, signal: 'SIGKILL' })
+    if (isUnfinished) expect(readdirSync(join(env.DATA_DIR, '.spellbook'))).toContain('unfinished')
     const second = startProgram({ env })
     expect(await names((await second.ready()).url)).toHaveLength(8)
   })
 
-  test('is whole after a SIGTERM that came during the first start', async () => {
+  test('serves after a first start that was killed between its migrations', async () => {
+    const env = { DATA_DIR: newFolder() }
+    const first = startProgram({ env })
+    await first.logged('ran migration 001')
+    first.process.kill('SIGKILL')
+    await first.exit
+    const second = startProgram({ env })
+    expect(await names((await second.ready()).url)).toHaveLength(8)
+  })
+
+  test('is not waited for when a SIGTERM comes during its first start, and is begun anew by the next', async () => {
+    const env = { DATA_DIR: newFolder() }
+    // However long it takes: here for ever.
+    const first = startProgram({ env, after: 'endless-first-start.ts' })
+    await first.logged('the port is ours')
+    await vi.waitFor(() => expect(existsSync(join(env.DATA_DIR, 'PG_VERSION'))).toBe(true), {
+      timeout: 40_000,
+      interval: 1,
+    })
+    await endsInOrder(first, () => first.process.kill('SIGTERM'))
+    const second = startProgram({ env })
+    expect(await names((await second.ready()).url)).toHaveLength(8)
+    await endsInOrder(second, () => second.process.kill('SIGTERM'))
+    const third = startProgram({ env })
+    expect(await names((await third.ready()).url)).toHaveLength(8)
+    expect(third.log.filter(line => line.msg.startsWith('ran migration'))).toEqual([])
+  })
+
+  test('serves after a SIGTERM that came at the very beginning of the first start', async () => {
     const env = { DATA_DIR: newFolder() }
     const first = startProgram({ env })
     await first.logged('the port is ours')
-    first.process.kill('SIGTERM')
-    expect(await first.exit).toEqual({ code: 0, signal: null })
+    await endsInOrder(first, () => first.process.kill('SIGTERM'))
     const second = startProgram({ env })
     expect(await names((await second.ready()).url)).toHaveLength(8)
-    expect(second.log.filter(line => line.msg.startsWith('ran migration'))).toEqual([])
   })
 
   test('may be relative, to the folder that Spellbook is started in, and may be set in its .env', async () => {
@@ -177,6 +206,17 @@ describe('a start', () => {
   })
 })
 
+describe('the log', () => {
+  test('is written line by line, up to the last one before the exit', async () => {
+    const program = startProgram({
+      env: { DATABASE_URL: await createDatabase(sharedPostgresUrl()) },
+      after: 'late-writes.ts',
+    })
+    const { pid } = await program.ready()
+    await endsInOrder(program, () => process.kill(pid, 'SIGTERM'))
+  })
+})
+
 describe('a shutdown', () => {
   /** Spellbook with a request under way that cannot end before `release` is called. */
   async function withSlowRequest(how: Start = {}) {
@@ -237,8 +277,7 @@ describe('a shutdown', () => {
     await holder.query('select pg_sleep(0.2); commit')
     await holder.end()
     expect((await answer).status).toBe(200)
-    expect(await program.exit).toEqual({ code: 0, signal: null })
-    expect(program.log.map(({ msg }) => msg)).toContain('closed')
+    await endsInOrder(program, () => {})
     agent.destroy()
   })
 

@@ -1,6 +1,6 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
-import { vi } from 'vitest'
+import { expect, vi } from 'vitest'
 import type { LogLine } from './harness.ts'
 
 export const REPOSITORY = fileURLToPath(new URL('../..', import.meta.url))
@@ -34,16 +34,19 @@ export interface Start {
   readonly cwd?: string
   /** Started as the README says. */
   readonly npm?: boolean
+  /** A file beside this one that is run first, in the same process, to put something in its way. */
+  readonly after?: string
 }
 
 const started = new Set<ChildProcess>()
 
 /** Starts Spellbook with these variables and none of the machine's own. */
-export function startProgram({ env = {}, cwd = REPOSITORY, npm = false }: Start): Program {
+export function startProgram({ env = {}, cwd = REPOSITORY, npm = false, after }: Start): Program {
   const own = Object.entries(process.env).filter(([name]) => /^(PATH|HOME|TMPDIR|LANG)$/.test(name))
+  const first = after === undefined ? [] : ['--import', new URL(after, import.meta.url).href]
   const [command, args] = npm
     ? ['npm', ['start']]
-    : [process.execPath, ['--conditions=source', '--import', import.meta.resolve('tsx'), MAIN]]
+    : [process.execPath, ['--conditions=source', '--import', import.meta.resolve('tsx'), ...first, MAIN]]
   const child = spawn(command, args, {
     cwd,
     env: { ...Object.fromEntries(own), PORT: '0', ...env },
@@ -108,4 +111,14 @@ export async function endPrograms(): Promise<void> {
     if (child.pid !== undefined) process.kill(-child.pid, 'SIGKILL')
   }
   await Promise.all(ends)
+}
+
+/** Tells a program to end, and expects that it does so in order: with 0, and with a last line that says so. */
+export async function endsInOrder(program: Program, tell: () => void): Promise<void> {
+  tell()
+  expect(await program.exit).toEqual({ code: 0, signal: null })
+  const log = program.log.map(({ msg }) => msg)
+  expect(log.filter(msg => /^SIG\w+: closing$/.test(msg))).toHaveLength(1)
+  expect(log.filter(msg => msg === 'closed')).toHaveLength(1)
+  expect(log.at(-1)).toBe('closed')
 }
