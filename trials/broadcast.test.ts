@@ -1,14 +1,12 @@
 import { beforeAll, expect, test } from 'vitest'
 import { isStale, openField, ready, report, times, warm } from './field.ts'
+import { BOUND_MS, writeAndWatch } from './stale-reads.ts'
 import type { ProcessOptions } from './subject.ts'
 import type { WorkerProcess } from './worker-process.ts'
 
 const GROUP = '9 lost messages'
-const BOUND_MS = 2_000
 const DELAY_MS = 3_000
 const KEYS = 10
-/** How long a copy is watched: well past the bound. */
-const WATCHED_MS = 2 * BOUND_MS
 
 const field = openField()
 const plainly: Partial<ProcessOptions> = { subject: 'plain' }
@@ -38,33 +36,14 @@ async function staleAfterBound(
   await field.database.plant(...ids)
   for (const id of ids) await warm([reader], id)
   await begin(reader, network)
-  const applied = new Map<number, number>()
-  for (const id of ids) {
-    const { invalidation } = await from.write(id)
-    expect(invalidation).toBe('applied')
-    applied.set(id, performance.now())
-  }
-  await end(reader, network)
-  const oldest = await Promise.all(ids.map(id => lastStaleReadMs(reader, id, applied.get(id)!)))
+  const watched = await writeAndWatch(from, reader, ids, () => end(reader, network))
   await network.restore()
   await ready([reader])
   let staleAtRest = 0
   for (const id of ids) if (await isStale(field.database, [reader], id)) staleAtRest++
   await reader.kill()
   await network.close()
-  return { stale: oldest.filter(ms => ms > BOUND_MS).length, oldestMs: Math.max(...oldest), staleAtRest }
-}
-
-/** How long after its invalidation was applied the last read began that was answered with the old version. */
-async function lastStaleReadMs(reader: WorkerProcess, id: number, appliedMs: number): Promise<number> {
-  let lastMs = 0
-  for (;;) {
-    const beganMs = performance.now()
-    if (beganMs - appliedMs > WATCHED_MS) return lastMs
-    const { version } = await reader.get(id)
-    if (version === 1) lastMs = beganMs - appliedMs
-    else if (beganMs - appliedMs > BOUND_MS) return lastMs
-  }
+  return { ...watched, staleAtRest }
 }
 
 /** Lets time pass in which the reader does not run. */
@@ -75,7 +54,15 @@ async function passMs(ms: number): Promise<void> {
 
 const killSubscribers = async () => void (await field.redis.command('CLIENT', 'KILL', 'TYPE', 'pubsub'))
 
-const troubles: { trouble: string; begin: Trouble; end: Trouble }[] = [
+interface TroubleCase {
+  readonly trouble: string
+  readonly begin: Trouble
+  readonly end: Trouble
+  /** Whether it is everybody's, so that subject and control must take turns. */
+  readonly isShared?: boolean
+}
+
+const troubles: TroubleCase[] = [
   {
     trouble: 'its subscription is cut',
     async begin(_reader, network) {
@@ -95,6 +82,16 @@ const troubles: { trouble: string; begin: Trouble; end: Trouble }[] = [
     end: () => {},
   },
   {
+    trouble: 'Redis was restarted, and it is late to connect again',
+    async begin(_reader, network) {
+      await network.refuse()
+      await field.redis.restart()
+      await ready([writer])
+    },
+    end: (_reader, network) => network.restore(),
+    isShared: true,
+  },
+  {
     trouble: 'the process was paused for longer than the bound, and disconnected meanwhile',
     async begin(reader) {
       await reader.suspend()
@@ -107,7 +104,7 @@ const troubles: { trouble: string; begin: Trouble; end: Trouble }[] = [
   },
 ]
 
-for (const { trouble, begin, end } of troubles) {
+for (const { trouble, begin, end, isShared = false } of troubles) {
   test(`get is no older than localMaxStaleMs though ${trouble}`, async context => {
     const rounds = times(1, 10)
     const oursInRounds = async () => {
@@ -120,10 +117,10 @@ for (const { trouble, begin, end } of troubles) {
       }
       return sum
     }
-    const [{ stale, staleAtRest, oldestMs }, control] = await Promise.all([
-      oursInRounds(),
-      staleAfterBound(plainly, plainWriter, begin, end),
-    ])
+    const theirs = () => staleAfterBound(plainly, plainWriter, begin, end)
+    const [{ stale, staleAtRest, oldestMs }, control] = isShared
+      ? [await oursInRounds(), await theirs()]
+      : await Promise.all([oursInRounds(), theirs()])
     report(context, {
       group: GROUP,
       trial: `L1 of a reader, ${trouble}`,

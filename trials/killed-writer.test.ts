@@ -70,7 +70,7 @@ async function isStaleAfterDeathAt(step: Step, all: WorkerProcess[], options: Pa
 }
 
 test('write leaves nothing stale when its process is killed at any step', async context => {
-  const rounds = times(2, 13)
+  const rounds = times(2, 17)
   let stale = 0
   for (let round = 0; round < rounds; round++) {
     const outcomes = await Promise.all(STEPS.map(step => isStaleAfterDeathAt(step, readers, guarding)))

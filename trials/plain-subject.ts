@@ -130,7 +130,7 @@ export class PlainSubject implements Subject {
   }
 
   #joinOrLoad(id: number): Promise<Stored> {
-    let flight = this.#flights.get(id)
+    let flight = this.#options.loadsApart === true ? undefined : this.#flights.get(id)
     if (flight === undefined) {
       this.#working++
       flight = this.#origin

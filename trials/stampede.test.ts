@@ -99,15 +99,36 @@ test('get loads a cold key at most once per process when the load takes longer t
     await eventually(async () => (await leader.get(id)).from === 'local', 'the value to be kept')
     expect(await isStale(field.database, patient, id)).toBe(false)
   }
+  const controlRuns = times(1, 5)
+  const control = await loadsOfApart(controlRuns)
   report(context, {
     group: GROUP,
     trial: `the same, with a load slower than busyWaitMs (${BUSY_WAIT_MS} ms)`,
     ours: `${loads} loads in ${runs} runs`,
-    control: '–',
-    notes: 'whoever waits in vain loads once per process, and keeps nothing',
+    control: `${control} loads in ${controlRuns} runs`,
+    notes: 'whoever waits in vain loads once per process, and keeps nothing; control without single-flight',
   })
   expect(loads).toBe(runs * PROCESSES)
+  expect(control, 'loads of the control').toBeGreaterThan(controlRuns * PROCESSES)
 })
+
+/** The loads that plain processes make of cold keys when each reader loads by itself and the first load is slow. */
+async function loadsOfApart(runs: number): Promise<number> {
+  const apart = await field.startAll(PROCESSES, { subject: 'plain', loadsApart: true })
+  const before = await loadsOf(apart)
+  for (let run = 0; run < runs; run++) {
+    const id = field.nextId()
+    await field.database.plant(id)
+    const [leader, ...others] = apart as [WorkerProcess, ...WorkerProcess[]]
+    const loaded = leader.hold('loaded', id)
+    const leading = Array.from({ length: READERS }, () => leader.get(id))
+    await loaded.reached
+    await Promise.all(others.flatMap(worker => Array.from({ length: READERS }, () => worker.get(id))))
+    loaded.letGo()
+    await Promise.all(leading)
+  }
+  return (await loadsOf(apart)) - before
+}
 
 test('get loads no more than its load limit at once while Redis is away', async context => {
   const LIMIT = 4

@@ -76,6 +76,8 @@ export interface ProcessOptions {
   readonly local?: boolean
   readonly feed?: boolean
   readonly allowUnsafePolicy?: boolean
+  /** Plain only: every reader loads by itself, as in a program without single-flight. */
+  readonly loadsApart?: boolean
   /** Plain only: how long a command may take, after which the failure is passed over. Left out: as ioredis does. */
   readonly commandTimeoutMs?: number
   /** Options of the cache that are numbers. */
