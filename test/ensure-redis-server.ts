@@ -89,7 +89,7 @@ function privileges({ isRoot, which, run }: Surroundings, { name }: PackageManag
   return undefined
 }
 
-/** A name under which the program acts as the server; kept between runs, in a folder of this user's. */
+/** A name under which the program acts as the server, for as long as this process runs. */
 function linked(program: string | undefined): string | undefined {
   if (program === undefined) return undefined
   const folder = mkdtempSync(join(tmpdir(), 'cacheaside-redis-'))

@@ -145,7 +145,9 @@ describe('two processes on one Redis and one PostgreSQL', () => {
 
     for (const one of both) {
       await endsWell(one)
-      expect(warnings(one)).toEqual([expect.stringContaining('maxmemory of 127.0.0.1')])
+      // On a machine that is busy Redis may take longer now and then than Spellbook waits, and that is said.
+      const others = warnings(one).filter(text => !/no answer within|is queued$/.test(text))
+      expect(others).toEqual([expect.stringContaining('maxmemory of 127.0.0.1')])
       expect(JSON.stringify([one.program.log, one.program.said()])).not.toContain('hunter2')
       expect(JSON.stringify(one.program.log)).not.toContain(new URL(database).password)
     }

@@ -1,0 +1,105 @@
+/**
+ * `compose.yaml` as far as it can be tried without Docker: it is read as Compose reads it, its Redis is started with the
+ * very arguments, and what it says agrees with the configuration that Spellbook reads and with the README.
+ */
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { redisShared } from 'cacheaside/redis'
+import { Redis } from 'ioredis'
+import { expect, onTestFinished, test } from 'vitest'
+import { parse } from 'yaml'
+import { readConfig } from '../spellbook/src/config.ts'
+import { type Settings, startRedis } from './redis-servers.ts'
+
+interface Service {
+  readonly image: string
+  readonly environment?: Readonly<Record<string, string>>
+  readonly command?: readonly string[]
+  readonly ports: readonly string[]
+  readonly volumes?: readonly string[]
+  readonly healthcheck: { readonly test: readonly string[]; readonly retries: number }
+}
+
+const ROOT = join(import.meta.dirname, '..')
+const read = (path: string): string => readFileSync(join(ROOT, path), 'utf8')
+const TEXT = read('compose.yaml')
+const compose: { services: Record<'postgres' | 'redis', Service>; volumes: Record<string, unknown> } =
+  parse(TEXT)
+const { postgres, redis } = compose.services
+
+/** The assignments before the `npm start` of the file's head. */
+function headVariables(): Record<string, string> {
+  const line = TEXT.split('\n').find(text => text.endsWith('npm start')) ?? ''
+  return Object.fromEntries([...line.matchAll(/\b([A-Z_]+)=(\S+)/g)].map(([, name, value]) => [name, value]))
+}
+
+const versionOf = ({ image }: Service): [name: string, major: number] => {
+  const [name = '', tag = ''] = image.split(':')
+  return [name, Number(/^\d+/.exec(tag)?.[0])]
+}
+
+test('compose.yaml has the two servers, of versions that are supported, on this machine only', () => {
+  expect(Object.keys(compose.services)).toEqual(['postgres', 'redis'])
+  const [postgresName, postgresMajor] = versionOf(postgres)
+  expect(postgresName).toBe('postgres')
+  expect(postgresMajor).toBeGreaterThanOrEqual(13)
+  const [redisName, redisMajor] = versionOf(redis)
+  expect(redisName).toBe('redis')
+  expect(redisMajor).toBeGreaterThanOrEqual(7)
+  for (const { ports } of [postgres, redis])
+    expect(ports.every(port => /^127\.0\.0\.1:/.test(port))).toBe(true)
+  // From 18 on the image keeps its data elsewhere, and a volume at this place would stay empty.
+  expect(postgresMajor).toBeLessThan(18)
+  expect(postgres.volumes).toEqual(['postgres:/var/lib/postgresql/data'])
+  expect(Object.keys(compose.volumes)).toEqual(['postgres'])
+})
+
+test('compose.yaml names variables in its head that Spellbook knows, and that lead to its servers', () => {
+  const variables = headVariables()
+  expect(Object.keys(variables)).toEqual(['DATABASE_URL', 'REDIS_URL'])
+  const { database, cache } = readConfig(variables)
+  expect(database.kind === 'postgres' && database.url).toBe(variables.DATABASE_URL)
+  const url = new URL(variables.DATABASE_URL!)
+  expect(postgres.environment).toEqual({
+    POSTGRES_USER: url.username,
+    POSTGRES_PASSWORD: url.password,
+    POSTGRES_DB: url.pathname.slice(1),
+  })
+  expect(postgres.ports).toEqual([`127.0.0.1:${url.port}:5432`])
+  const { shared } = cache!
+  if (shared.kind !== 'redis') throw new Error('REDIS_URL leads to no Redis')
+  expect(shared.servers.map(({ port }) => `127.0.0.1:${port}:6379`)).toEqual(redis.ports)
+  // The README leaves the port out, which is the default one.
+  url.port = ''
+  expect(read('README.md')).toContain(`\`${url.href}\``)
+  for (const name of Object.keys(variables)) expect(read('spellbook/.env.example')).toContain(`#${name}=`)
+})
+
+test('compose.yaml asks its servers how they are with programs and arguments that they have', () => {
+  expect(postgres.healthcheck.test).toEqual([
+    'CMD',
+    'pg_isready',
+    `--username=${postgres.environment!.POSTGRES_USER}`,
+    '--host=127.0.0.1',
+  ])
+  expect(redis.healthcheck.test).toEqual(['CMD', 'redis-cli', 'ping'])
+})
+
+test('compose.yaml starts its Redis with arguments that it takes, and that Spellbook does not warn about', async () => {
+  const [program, ...args] = redis.command!
+  expect(program).toBe('redis-server')
+  const settings: Record<string, string> = {}
+  for (let i = 0; i < args.length; i += 2) settings[args[i]!.replace(/^--/, '')] = args[i + 1] || '""'
+  const server = await startRedis(settings satisfies Settings)
+  onTestFinished(() => server.stop())
+  const warnings: string[] = []
+  const store = redisShared({
+    client: new Redis(server.port, { lazyConnect: true }),
+    onWarning: ({ message }) => warnings.push(message),
+  })
+  onTestFinished(() => store.close())
+  const { nodes } = await store.ready()
+  expect(nodes.map(({ policy }) => policy)).toEqual(['allkeys-lru'])
+  expect(warnings).toEqual([])
+  expect(await server.command('CONFIG', 'GET', 'save')).toEqual(['save', ''])
+})
