@@ -36,7 +36,8 @@ type AddressMap = Record<string, Address> | ((address: string) => Address | unde
 
 /** What is used of a Cluster. */
 interface Cluster extends NodeRedisLike {
-  readonly _options: {
+  /** Missing in the first releases of node-redis 5. */
+  readonly _options?: {
     readonly rootNodes: readonly { readonly url?: string; readonly socket?: Partial<Address> }[]
     readonly useReplicas?: boolean
     readonly keyPrefix?: string
@@ -122,6 +123,8 @@ function single(client: Client, to?: Address): Client {
 }
 
 function clusterDriver(cluster: Cluster): Driver {
+  if (cluster._options === undefined)
+    throw invalidOption('client', 'a Cluster of a newer node-redis, which tells its options', 'an older one')
   const { rootNodes, useReplicas, keyPrefix, nodeAddressMap } = cluster._options
   if (useReplicas === true) throw invalidOption('client.useReplicas', 'false', true)
   let template: Client | undefined
@@ -142,7 +145,7 @@ function clusterDriver(cluster: Cluster): Driver {
   }
 }
 
-function rootAddress({ url, socket }: Cluster['_options']['rootNodes'][number]): Address {
+function rootAddress({ url, socket }: NonNullable<Cluster['_options']>['rootNodes'][number]): Address {
   if (url === undefined) return { host: socket?.host ?? 'localhost', port: socket?.port ?? DEFAULT_PORT }
   const { hostname, port } = new URL(url)
   return { host: hostname.replace(/^\[|\]$/g, ''), port: Number(port || DEFAULT_PORT) }
@@ -211,15 +214,18 @@ async function openConnection(
   }
   client.on('error', lost)
   client.on('end', lost)
-  const giveUp = () => client.destroy()
+  // Early versions of node-redis 5 throw where there is nothing left to be closed, which a lost connection is.
+  const destroy = () => {
+    if (client.isOpen) client.destroy()
+  }
   signal.throwIfAborted()
-  signal.addEventListener('abort', giveUp, { once: true })
+  signal.addEventListener('abort', destroy, { once: true })
   try {
     await client.connect()
   } catch (error) {
     throw signal.aborted ? signal.reason : error
   } finally {
-    signal.removeEventListener('abort', giveUp)
+    signal.removeEventListener('abort', destroy)
   }
   open = true
   return {
@@ -230,7 +236,7 @@ async function openConnection(
       client.subscribe(channels, (message, channel) => onMessage(channel, message)),
     close() {
       open = false
-      client.destroy()
+      destroy()
     },
   }
 }
