@@ -2,6 +2,7 @@ import type { Socket } from 'node:net'
 import { type FastifyBaseLogger, type FastifyInstance, fastify, LogController } from 'fastify'
 import { validatorCompiler } from 'fastify-type-provider-zod'
 import { type Health, health } from './api.ts'
+import { endConnections } from './connections.ts'
 import { answer, describeRoutes, trouble } from './openapi.ts'
 import { problemBody, sendError, sendProblem } from './problem.ts'
 import { spellRoutes } from './spell-routes.ts'
@@ -38,6 +39,8 @@ export async function createApp({ log, service }: AppOptions): Promise<FastifyIn
     return503OnClosing: false,
     routerOptions: { maxParamLength: MAX_PARAM_LENGTH },
     clientErrorHandler: answerClientError,
+    // Node would refuse a request without a host by itself, and without saying why.
+    http: { requireHostHeader: false },
     // Such a request has no route, and so no hook has seen it.
     frameworkErrors: (error, request, reply) =>
       void sendError(error, request, reply.headers(SECURITY_HEADERS)),
@@ -47,8 +50,10 @@ export async function createApp({ log, service }: AppOptions): Promise<FastifyIn
   app.setSerializerCompiler(() => data => JSON.stringify(data))
   app.setErrorHandler(sendError)
   parseJsonOnly(app)
+  endConnections(app)
   addHeaders(app)
   logDurations(app)
+  refuseUnclear(app)
   refuseUntilReady(app, service)
   answerUnrouted(app)
   await describeRoutes(app)
@@ -109,6 +114,30 @@ function logDurations(app: FastifyInstance): void {
     const ms = Number(reply.elapsedTime.toFixed(3))
     request.log.debug({ method, url, status: reply.statusCode, ms }, `${method} ${url} took ${ms} ms`)
     done()
+  })
+}
+
+/** What Node would answer by itself, in another form than all else, or not at all. */
+function refuseUnclear(app: FastifyInstance): void {
+  app.addHook('onRequest', (request, reply, done) => {
+    const { httpVersion, rawHeaders } = request.raw
+    const hosts = rawHeaders.filter((name, i) => i % 2 === 0 && name.toLowerCase() === 'host').length
+    // https://www.rfc-editor.org/rfc/rfc9112#section-3.2
+    if (hosts === 1 || (hosts === 0 && httpVersion !== '1.1')) return done()
+    sendProblem(request, reply, { status: 400, detail: 'A request names one host.' })
+  })
+  app.server.on('checkExpectation', ({ url = '' }, response) => {
+    const body = JSON.stringify(
+      problemBody(url, { status: 417, detail: 'Nothing can be expected here but 100-continue.' }),
+    )
+    response
+      .writeHead(417, {
+        ...SECURITY_HEADERS,
+        'content-type': 'application/problem+json',
+        'content-length': Buffer.byteLength(body),
+        connection: 'close',
+      })
+      .end(body)
   })
 }
 

@@ -316,6 +316,9 @@ describe('what is no HTTP', () => {
     const answers = [
       [await talk('SUMMON demon\r\n\r\n'), 400],
       [await talk(`GET / HTTP/1.1\r\nhost: x\r\nx: ${'x'.repeat(20_000)}\r\n\r\n`), 431],
+      [await talk('GET / HTTP/1.1\r\nconnection: close\r\n\r\n'), 400],
+      [await talk('GET / HTTP/1.1\r\nhost: x\r\nhost: y\r\nconnection: close\r\n\r\n'), 400],
+      [await talk('GET / HTTP/1.1\r\nhost: x\r\nexpect: wonders\r\n\r\n'), 417],
     ] as const
     for (const [answer, status] of answers) {
       const [head, body] = answer.split('\r\n\r\n', 2)

@@ -1,6 +1,7 @@
+import { once } from 'node:events'
 import { existsSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync } from 'node:fs'
 import { Agent, request } from 'node:http'
-import { type AddressInfo, createServer, type Server } from 'node:net'
+import { type AddressInfo, connect, createServer, type Server } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import pg from 'pg'
@@ -291,6 +292,28 @@ describe('a shutdown', () => {
     expect((await answer).status).toBe(200)
     expect(await program.exit).toEqual({ code: 0, signal: null })
     agent.destroy()
+  })
+
+  test.each([
+    ['never sends anything', ''],
+    ['stops in the middle of a head', 'GET /spells HTTP/1.1\r\nho'],
+    [
+      'stops in the middle of a body',
+      'POST /spells HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n{"na',
+    ],
+  ])('does not wait for a connection that %s', async (_what, sent) => {
+    const program = startProgram({ env: { DATABASE_URL: await createDatabase(sharedPostgresUrl()) } })
+    const { url, pid } = await program.ready()
+    const socket = connect(Number(new URL(url).port), 'localhost')
+    const ended = new Promise(resolve => socket.on('close', resolve).on('error', () => {}))
+    await once(socket, 'connect')
+    if (sent !== '') socket.write(sent)
+    // Its turn comes after ours: what was sent has been seen when this is answered.
+    await get(`${url}/health/live`)
+    process.kill(pid, 'SIGTERM')
+    expect(await program.exit).toEqual({ code: 0, signal: null })
+    expect(program.log.map(({ msg }) => msg)).toContain('closed')
+    await ended
   })
 
   test('is cut short by a second signal', async () => {
