@@ -25,7 +25,9 @@ function asInVersion5(client: Client): Client {
 async function cutWhenExamined(toPort: number, cutting: () => boolean): Promise<number> {
   const between = createServer(client => {
     const server = connect(toPort, '127.0.0.1')
-    client.on('data', bytes => (bytes.includes('replication') && cutting() ? client.destroy() : server.write(bytes)))
+    client.on('data', bytes =>
+      bytes.includes('replication') && cutting() ? client.destroy() : server.write(bytes),
+    )
     server.on('data', bytes => client.write(bytes))
     client.on('close', () => server.destroy()).on('error', () => {})
     server.on('close', () => client.destroy()).on('error', () => {})
