@@ -61,7 +61,7 @@ export class CacheasideSubject implements Subject {
 
   async get(id: number, strong = false): Promise<Seen> {
     const { value, from, why, timings } = await this.#spells.read(id, strong ? { consistency: 'strong' } : {})
-    return { version: value?.version ?? null, from, why, tookMs: timings.totalMs }
+    return { version: value?.version ?? null, from, why, tookMs: timings.totalMs, sharedMs: timings.sharedMs }
   }
 
   async getMany(ids: readonly number[], strong = false): Promise<(number | null)[]> {

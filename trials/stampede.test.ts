@@ -14,7 +14,8 @@ let ours: WorkerProcess[]
 let plain: WorkerProcess[]
 
 beforeAll(async () => {
-  ours = await field.startAll(PROCESSES)
+  // A process that the machine holds up for longer than this rightly stops waiting for Redis, and loads by itself.
+  ours = await field.startAll(PROCESSES, { cache: { sharedTimeoutMs: 1_900 } })
   plain = await field.startAll(PROCESSES, { subject: 'plain' })
   await ready(ours)
 })

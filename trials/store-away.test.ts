@@ -47,6 +47,7 @@ test.for(troubles)(
     const control = await field.start({ subject: 'plain', local: false })
     let slowestFirstMs = 0
     let slowestLaterMs = 0
+    let waitedAgain = 0
     let wrong = 0
     let controlAnswered = 0
     let controlReads = 0
@@ -69,20 +70,22 @@ test.for(troubles)(
       ).length
       slowestFirstMs = Math.max(slowestFirstMs, ...first.map(({ tookMs }) => tookMs))
       slowestLaterMs = Math.max(slowestLaterMs, ...afterwards.map(({ tookMs }) => tookMs))
+      waitedAgain += afterwards.filter(({ sharedMs = 0 }) => sharedMs >= SHARED_TIMEOUT_MS).length
       await ready([worker])
       await warm([worker], warmId, false)
     }
+    const { pauseMs } = await worker.status()
     await killAll([worker, control])
     report(context, {
       group: GROUP,
       trial: `Redis ${one.trouble}: a warm and a cold key, then ten more`,
       ours: `${rounds * 12 - wrong} of ${rounds * 12} answered`,
       control: `${controlAnswered} of ${controlReads} answered within ${CONTROL_PATIENCE_MS / 1000} s`,
-      notes: `the first two within ${Math.round(slowestFirstMs)} ms, the others within ${Math.round(slowestLaterMs)} ms`,
+      notes: `the first two within ${Math.round(slowestFirstMs)} ms, the others within ${Math.round(slowestLaterMs)} ms, loads included; longest pause of the process ${Math.round(pauseMs)} ms`,
     })
     expect(wrong, 'reads that the database did not answer').toBe(0)
-    expect(slowestFirstMs).toBeLessThan(SHARED_TIMEOUT_MS + SLACK_MS)
-    expect(slowestLaterMs, 'reads that waited for Redis again').toBeLessThan(SHARED_TIMEOUT_MS)
+    expect(slowestFirstMs).toBeLessThan(SHARED_TIMEOUT_MS + SLACK_MS + pauseMs)
+    expect(waitedAgain, 'reads that waited for Redis again').toBe(0)
     expect(controlAnswered, 'reads that the control answered').toBe(0)
   },
 )

@@ -9,6 +9,8 @@ export interface Seen {
   readonly from: string
   readonly why: string
   readonly tookMs: number
+  /** Of that, spent on the shared store before the load. */
+  readonly sharedMs?: number
 }
 
 /** What became of a write. */
