@@ -130,14 +130,15 @@ class FeedScene {
     applied: (batch: Batch) => readonly Change[] = batch => batch.changes,
   ): Promise<Change[]> {
     const changes: Change[] = []
+    let missing = ids
     for (let looks = 0; looks < MOST_LOOKS; looks++) {
       const batch = await session.take(undefined)
       changes.push(...batch.changes)
       if (batch.changes.length > 0) await session.settle(applied(batch))
-      if (ids.every(id => changes.some(change => covers(change, id)))) return changes
+      missing = missing.filter(id => !batch.changes.some(change => covers(change, id)))
+      if (missing.length === 0) return changes
       if (batch.changes.length === 0) await this.opened.advance(this.opened.feed.pollMs)
     }
-    const missing = ids.filter(id => !changes.some(change => covers(change, id)))
     return assert.fail(`never handed out: the change of ${missing.join(', ')}`)
   }
 

@@ -10,13 +10,20 @@ import {
   type Keyspace,
 } from '../../src/index.ts'
 import { StatsFold } from '../../src/stats.ts'
-import { type FaultySharedStore, faultySharedStore, SimulatedClock } from '../../src/testing/index.ts'
-import { FakeFeed } from './fake-feed.ts'
+import {
+  type FaultyChangeFeed,
+  type FaultySharedStore,
+  faultyChangeFeed,
+  faultySharedStore,
+  SimulatedClock,
+  SimulatedFeed,
+} from '../../src/testing/index.ts'
 
 describe('a cache with a change feed', () => {
   let clock: SimulatedClock
   let table: Map<number, string>
-  let feed: FakeFeed
+  let feed: SimulatedFeed
+  let origin: FaultyChangeFeed
   let link: FaultySharedStore
   let events: CacheEvent[]
   let caches: Cache[]
@@ -27,7 +34,8 @@ describe('a cache with a change feed', () => {
       [1, 'Fireball'],
       [2, 'Ice Shard'],
     ])
-    feed = new FakeFeed(clock, { spell: { keys: row => [`spell:${row.id}` as Key] } })
+    feed = new SimulatedFeed({ clock, tables: { spell: row => [`spell:${row.id}` as Key] } })
+    origin = faultyChangeFeed(feed, { clock })
     link = faultySharedStore(embeddedShared({ clock }), { clock })
     events = []
     caches = []
@@ -37,7 +45,7 @@ describe('a cache with a change feed', () => {
     await clock.advance(20_000)
     await closing
     expect(clock.pendingTimers, clock.describeTimers()).toBe(0)
-    expect(feed.living).toEqual([])
+    expect(feed.openSessions).toBe(0)
   })
 
   /** A cache that has proven its stream and opened its feed. */
@@ -48,7 +56,7 @@ describe('a cache with a change feed', () => {
       clock,
       shared: link,
       local: { maxEntries: 100 },
-      feed,
+      feed: origin,
       onEvent: event => events.push(event),
       ...options,
     })
@@ -100,10 +108,10 @@ describe('a cache with a change feed', () => {
     const commit = async () => change(1, 'Meteor')
     await spells.write(1, commit)
     await clock.advance(25)
-    expect(feed.outbox).toEqual([])
+    expect(feed.waiting).toEqual([])
     await cache.write([spells.key(1)], commit)
     await clock.advance(25)
-    expect(feed.outbox).toEqual([])
+    expect(feed.waiting).toEqual([])
     const lost = new Error('connection lost')
     const write = spells.write(1, async () => {
       await commit()
@@ -111,7 +119,7 @@ describe('a cache with a change feed', () => {
     })
     await expect(write).rejects.toBe(lost)
     await clock.advance(25)
-    expect(feed.outbox).toEqual([])
+    expect(feed.waiting).toEqual([])
   })
 
   it('keeps what the store does not confirm in the feed, not in the queue, and applies it when the store is back', async () => {
@@ -120,14 +128,14 @@ describe('a cache with a change feed', () => {
     link.fail()
     change(1, 'Meteor')
     await clock.advance(30_000)
-    expect(feed.outbox).toHaveLength(1)
+    expect(feed.waiting).toHaveLength(1)
     expect(cache.stats().now.queuedInvalidations).toBe(0)
     expect(cache.stats().feed).toMatchObject({ open: true, applied: 0 })
     expect(cache.stats().feed.retained).toBeGreaterThan(5)
     link.restore()
     // The stream's next heartbeat finds it, and the relay does not wait for its own interval.
     await clock.advance(1_100)
-    expect(feed.outbox).toEqual([])
+    expect(feed.waiting).toEqual([])
     expect(await spells.get(1)).toBe('Meteor')
     expect(cache.stats().feed.lagMs).toBeGreaterThan(30_000)
   })
@@ -147,10 +155,10 @@ describe('a cache with a change feed', () => {
     link.hang('invalidate')
     change(1, 'Meteor')
     await clock.advance(1_000)
-    expect(feed.outbox).toHaveLength(1)
+    expect(feed.waiting).toHaveLength(1)
     link.restore()
     await clock.advance(2_000)
-    expect(feed.outbox).toEqual([])
+    expect(feed.waiting).toEqual([])
     expect(await spells.get(1)).toBe('Meteor')
   })
 
@@ -159,10 +167,10 @@ describe('a cache with a change feed', () => {
     link.loseReplies('invalidate')
     change(1, 'Meteor')
     await clock.advance(250)
-    expect(feed.outbox).toHaveLength(1)
+    expect(feed.waiting).toHaveLength(1)
     link.restore()
     await clock.advance(2_000)
-    expect(feed.outbox).toEqual([])
+    expect(feed.waiting).toEqual([])
     expect(link.calls.invalidate).toBeGreaterThan(1)
   })
 
@@ -179,21 +187,20 @@ describe('a cache with a change feed', () => {
     cache.keyspace('late', { load: () => 1 })
     await clock.advance(10)
     expect(events).toContainEqual({ type: 'keyspace-invalidation', keyspace: 'late', outcome: 'applied' })
-    expect([...feed.memory.keys()]).toEqual(['spell', 'late'])
+    expect([...feed.remembered.keys()]).toEqual(['spell', 'late'])
   })
 
   it('with a store of its own asks for every change, and after each new session trusts nothing', async () => {
     const { spells } = await start({ shared: embeddedShared({ clock }) })
-    await start({ shared: embeddedShared({ clock }) })
-    expect(await spells.get(1)).toBe('Fireball')
+    const other = await start({ shared: embeddedShared({ clock }) })
+    expect([await spells.get(1), await other.spells.get(1)]).toEqual(['Fireball', 'Fireball'])
     table.set(1, 'Meteor')
-    feed.sessions[0]!.end()
+    feed.endSessions()
     await clock.advance(200)
-    expect(await spells.get(1)).toBe('Meteor')
+    expect([await spells.get(1), await other.spells.get(1)]).toEqual(['Meteor', 'Meteor'])
     change(1, 'Comet')
     await clock.advance(250)
-    expect(await spells.get(1)).toBe('Comet')
-    expect(feed.outbox, 'others need it too').toHaveLength(1)
+    expect([await spells.get(1), await other.spells.get(1)]).toEqual(['Comet', 'Comet'])
   })
 
   it('counts what the feed has done', async () => {
@@ -201,8 +208,8 @@ describe('a cache with a change feed', () => {
     change(1, 'Meteor')
     change(2, 'Comet')
     await clock.advance(250)
-    feed.away = new Error('refused')
-    feed.sessions[0]!.end()
+    origin.fail('open')
+    feed.endSessions()
     await clock.advance(1_000)
     expect(cache.stats().feed).toEqual({
       open: false,
@@ -224,10 +231,10 @@ describe('a cache with a change feed', () => {
     const closing = cache.close()
     await clock.advance(100)
     await closing
-    expect(feed.living).toEqual([])
+    expect(feed.openSessions).toBe(0)
     feed.commit('spell', [{ id: '1' }])
     await clock.advance(10_000)
-    expect(feed.outbox).toHaveLength(1)
+    expect(feed.waiting).toHaveLength(1)
   })
 
   it.each([{}, 'postgres', null, () => {}])('refuses %s as a feed', given => {

@@ -1,6 +1,7 @@
 import { describe, expect, it } from 'vitest'
 import type { Batch, ChangeFeed, FeedOpening, FeedSession } from '../../src/index.ts'
 import { changeFeedContract, SimulatedClock, SimulatedFeed } from '../../src/testing/index.ts'
+import { openedInMemory } from './change-feed-harness.ts'
 
 /** A feed that differs from one that is right. */
 type Flaw = (inner: SimulatedFeed) => ChangeFeed
@@ -16,18 +17,7 @@ async function broken(flaw: Flaw): Promise<string[]> {
     async open() {
       const clock = new SimulatedClock()
       const feed = new SimulatedFeed({ clock, tables: { spell: () => [] } })
-      return {
-        feed: flaw(feed),
-        table: 'spell',
-        clock,
-        commit: async (...ids) => {
-          for (const id of ids) feed.commit('spell', [{ id }])
-        },
-        rename: async (from, to) => feed.commit('spell', [{ id: from }, { id: to }]),
-        commitAll: async () => feed.commit('spell'),
-        advance: ms => clock.advance(ms),
-        close: async () => {},
-      }
+      return openedInMemory(flaw(feed), clock, (table, rows) => feed.commit(table, rows))
     },
   })
   const names: string[] = []

@@ -4,6 +4,7 @@ import {
   createCache,
   embeddedShared,
   type FeedOpening,
+  type FeedRow,
   type Keyspace,
   type SharedStore,
 } from '../../src/index.ts'
@@ -16,6 +17,7 @@ import {
   SimulatedClock,
   SimulatedFeed,
 } from '../../src/testing/index.ts'
+import { openedInMemory } from './change-feed-harness.ts'
 
 describe('faultyChangeFeed without faults keeps the contract of a change feed', () => {
   changeFeedContract(
@@ -24,18 +26,9 @@ describe('faultyChangeFeed without faults keeps the contract of a change feed', 
       async open() {
         const clock = new SimulatedClock()
         const feed = new SimulatedFeed({ clock, tables: { spell: () => [] } })
-        return {
-          feed: faultyChangeFeed(feed, { clock }),
-          table: 'spell',
-          clock,
-          commit: async (...ids) => {
-            for (const id of ids) feed.commit('spell', [{ id }])
-          },
-          rename: async (from, to) => feed.commit('spell', [{ id: from }, { id: to }]),
-          commitAll: async () => feed.commit('spell'),
-          advance: ms => clock.advance(ms),
-          close: async () => expect(feed.openSessions).toBe(0),
-        }
+        const commit = (table: string, rows?: readonly FeedRow[]) => feed.commit(table, rows)
+        const link = faultyChangeFeed(feed, { clock })
+        return openedInMemory(link, clock, commit, () => expect(feed.openSessions).toBe(0))
       },
     },
   )

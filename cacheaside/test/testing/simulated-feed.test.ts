@@ -1,28 +1,19 @@
 import { describe, expect, it } from 'vitest'
-import { createCache } from '../../src/index.ts'
+import { createCache, type FeedRow } from '../../src/index.ts'
 import {
   changeFeedContract,
   type OpenedChangeFeed,
   SimulatedClock,
   SimulatedFeed,
 } from '../../src/testing/index.ts'
+import { openedInMemory } from './change-feed-harness.ts'
 
 /** A simulated feed of one table, as the contract suite wants it. */
 async function openSimulated(): Promise<OpenedChangeFeed> {
   const clock = new SimulatedClock()
   const feed = new SimulatedFeed({ clock, tables: { spell: () => [] } })
-  return {
-    feed,
-    table: 'spell',
-    clock,
-    commit: async (...ids) => {
-      for (const id of ids) feed.commit('spell', [{ id }])
-    },
-    rename: async (from, to) => feed.commit('spell', [{ id: from }, { id: to }]),
-    commitAll: async () => feed.commit('spell'),
-    advance: ms => clock.advance(ms),
-    close: async () => expect(feed.openSessions).toBe(0),
-  }
+  const commit = (table: string, rows?: readonly FeedRow[]) => feed.commit(table, rows)
+  return openedInMemory(feed, clock, commit, () => expect(feed.openSessions).toBe(0))
 }
 
 describe('SimulatedFeed keeps the contract of a change feed', () => {
