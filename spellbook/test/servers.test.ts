@@ -349,7 +349,9 @@ describe('a Redis', () => {
     expect((await second.ask('GET', '/spells/3')).cache).toContain('hit')
   })
 
-  test('goes with an embedded database, too, keeps what is cached when Spellbook ends, and is flushed if that is asked for', async () => {
+  test('goes with an embedded database, too, keeps what is cached when Spellbook ends, and is flushed if that is asked for', {
+    timeout: 120_000,
+  }, async () => {
     const redis = await openRedis()
     const folder = mkdtempSync(join(tmpdir(), 'spellbook-servers-'))
     ends.push(async () => rmSync(folder, { recursive: true, force: true }))
