@@ -146,9 +146,9 @@ BEGIN
   IF NOT is_there THEN
     EXECUTE format('CREATE TRIGGER %I AFTER %s ON %s FOR EACH %s EXECUTE FUNCTION %s()', name, event, member,
       CASE event WHEN 'TRUNCATE' THEN 'STATEMENT' ELSE 'ROW' END, recorder);
-    -- What happened before was not recorded.
-    INSERT INTO cacheaside.outbox (source) VALUES (source);
   END IF;
+  -- What happened before was not recorded, or not all of it: somebody may have disabled the trigger for a while.
+  INSERT INTO cacheaside.outbox (source) VALUES (source);
   -- Always: also in sessions that apply what was replicated from elsewhere.
   EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I', member, name);
 END $function$;

@@ -141,6 +141,16 @@ export function feedContract(open: () => Promise<TestDatabase>): void {
       expect(await scene.changesOf('TRUNCATE spell')).toEqual([['spell', 'all']])
     })
 
+    it('the whole table, if its triggers were disabled for a while, as a restored dump may do', async () => {
+      expect(
+        await scene.changesOf(`ALTER TABLE spell DISABLE TRIGGER USER; INSERT INTO spell VALUES (1, 'Fireball', 30);
+          ALTER TABLE spell ENABLE TRIGGER USER`),
+      ).toContainEqual(['spell', 'all'])
+      expect(await scene.changesOf('UPDATE spell SET damage = 2 WHERE id = 1')).toEqual([
+        ['spell', { id: '1' }],
+      ])
+    })
+
     it('what a session in the role of a replica writes', async () => {
       expect(
         await scene.changesOf(`SET session_replication_role = replica;
