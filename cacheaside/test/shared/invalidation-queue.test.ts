@@ -51,6 +51,24 @@ describe('the invalidation queue', () => {
     close()
   })
 
+  test('sends no release again that was confirmed, whatever became of the others', async () => {
+    const { clock, store, link, queue, close } = opened()
+    const [confirmed, lost] = ['A'.repeat(16), 'B'.repeat(16)]
+    const release = store.release.bind(store)
+    let isFirst = true
+    store.release = async (key, token, through) => {
+      if (token === confirmed || !isFirst) return release(key, token, through)
+      isFirst = false
+      throw new Error('connection lost')
+    }
+    queue.add('spell:4', confirmed)
+    queue.add('spell:4', lost)
+    await clock.advance(1_000)
+    expect(sent(link, 'release').map(({ arguments: [, token] }) => token)).toEqual([confirmed, lost, lost])
+    expect(queue.size).toBe(0)
+    close()
+  })
+
   test('does nothing of what is due later, but holds its key', async () => {
     const { clock, link, queue, close } = opened()
     queue.add('spell:4', 'A'.repeat(16), 5_000)
