@@ -6,6 +6,14 @@ import { pathToFileURL } from 'node:url'
 export interface Library {
   readonly createCache: typeof import('../../src/index.ts')['createCache']
   readonly plantableShared: typeof import('../../src/testing/plantable-shared.ts')['plantableShared']
+  readonly registersFor: typeof import('../../src/memory/embedded-shared.ts')['registersFor']
+  /** Makes an embedded store over given registers. */
+  readonly embeddedStore: (
+    registers: ConstructorParameters<
+      typeof import('../../src/memory/embedded-shared.ts')['EmbeddedStore']
+    >[0],
+  ) => import('../../src/memory/embedded-shared.ts').EmbeddedStore
+  readonly clockOver: typeof import('../../src/base/clock.ts')['clockOver']
 }
 
 /**
@@ -16,7 +24,12 @@ export type Patch = readonly [file: string, find: string, replace: string]
 
 const SOURCE = join(import.meta.dirname, '../../src')
 const MUTANTS = join(import.meta.dirname, '../../.mutants')
-const ENTRANCES = ['index.ts', 'testing/plantable-shared.ts'] as const
+const ENTRANCES = [
+  'index.ts',
+  'testing/plantable-shared.ts',
+  'memory/embedded-shared.ts',
+  'base/clock.ts',
+] as const
 /** An import or re-export of a module of the library; those of types alone vanish when it runs. */
 const IMPORT = /((?:import|export)\s(type\s)?[^'"]*?from\s*)'(\.[^']+)'/g
 
@@ -24,10 +37,17 @@ const IMPORT = /((?:import|export)\s(type\s)?[^'"]*?from\s*)'(\.[^']+)'/g
 export const shipped = (): Promise<Library> => libraryIn(SOURCE)
 
 async function libraryIn(folder: string): Promise<Library> {
-  const [index, plantable] = await Promise.all(
+  const [index, plantable, embedded, clock] = await Promise.all(
     ENTRANCES.map(file => import(/* @vite-ignore */ pathToFileURL(join(folder, file)).href)),
   )
-  return { createCache: index.createCache, plantableShared: plantable.plantableShared }
+  const { EmbeddedStore, registersFor } = embedded
+  return {
+    createCache: index.createCache,
+    plantableShared: plantable.plantableShared,
+    registersFor,
+    embeddedStore: registers => new EmbeddedStore(registers),
+    clockOver: clock.clockOver,
+  }
 }
 
 /**

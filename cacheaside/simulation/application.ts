@@ -1,0 +1,392 @@
+import type { Cache, CacheOptions, Key, Keyspace, ReadOptions } from '../src/index.ts'
+import type { Checker, ReadMark, Row } from './checker.ts'
+import { type Database, DatabaseError } from './database.ts'
+import { Link } from './link.ts'
+import { ProcessClock } from './process-clock.ts'
+import type { Random } from './random.ts'
+import { KEYSPACES, type Settings, TIMES } from './settings.ts'
+import type { World } from './world.ts'
+
+/** What a caller who gives up is told. */
+class Gone extends Error {}
+
+/** A read that has not been answered. */
+interface Waiting {
+  readonly sinceMs: number
+  readonly limitMs: number
+  readonly pauses: number
+  readonly what: string
+}
+
+const STRONG = { consistency: 'strong' } as const
+/** The longest passage: asking, waiting for another's load, asking once more, the load, and a fill that is waited for. */
+const PASSAGE_MS = 4 * TIMES.sharedTimeoutMs + TIMES.busyWaitMs + TIMES.loadTimeoutMs
+/** A drifting clock, a timer's granularity, and the turns that a reply is given to be seen in. */
+const SLACK_MS = 40
+
+/**
+ * One process of the simulated application: the real cache on a clock and a network of its own. It remembers what it was
+ * told, so that what it is told later can be compared.
+ */
+export class Application {
+  readonly name: string
+  readonly clock: ProcessClock
+  readonly link: Link
+  readonly cache: Cache
+  /** Reads that wait, to be looked at in the end. */
+  readonly waiting = new Set<Waiting>()
+  writing = 0
+  writes = 0
+  fencedWrites = 0
+  readonly #world: World
+  readonly #random: Random
+  readonly #checker: Checker
+  readonly #database: Database
+  readonly #shape: number
+  readonly #spaces: Keyspace<number, Row>[] = []
+  readonly #maxLoads: number
+  #loads = 0
+  /** When a load of each row was last under way, or waited for its turn. */
+  readonly #loadedMs = new Map<number, number>()
+  readonly #loading = new Map<number, number>()
+  readonly #ownFloors = new Map<number, { floor: number; forgetting: number }>()
+  /** How many writes of this process are at work on a row, so that their guards can be told from others'. */
+  readonly #writers = new Map<number, number>()
+  /** Writes that ended in doubt: their guards stand on. */
+  readonly #doubtful = new Map<number, number>()
+
+  constructor(name: string, world: World, settings: Settings) {
+    this.name = name
+    this.#world = world
+    this.#random = world.random.fork()
+    this.#checker = world.checker
+    this.#database = world.database
+    this.#shape = world.weather.deploys ? this.#random.between(1, 2) : 1
+    this.clock = new ProcessClock(
+      world.clock,
+      this.#random.fork(),
+      world.library.clockOver,
+      this.#random.between(-60_000, 60_000),
+      1 + (this.#random.next() - 0.5) / 100,
+    )
+    this.link = new Link(name, world.server, this.clock, world)
+    const options = settings.cache()
+    this.#maxLoads = options.maxLoads!
+    this.cache = world.library.createCache({ ...options, ...this.#wiring() })
+    for (const [keyspace, rows] of KEYSPACES) {
+      const space = this.cache.keyspace<number, Row>(keyspace, {
+        ...settings.keyspace,
+        shape: this.#shape,
+        load: row => this.#load([row]).then(found => found.get(row)),
+        ...(settings.loadsMany ? { loadMany: (asked: readonly number[]) => this.#load(asked) } : {}),
+      })
+      for (const row of rows) this.#spaces[row] = space
+    }
+  }
+
+  #wiring(): CacheOptions {
+    const keys = (row: { id?: string }) => [this.key(Number(row.id))]
+    const feed = this.#world.hasFeed
+      ? { feed: this.#database.feed(this.clock, { keys, keyspaces: [...KEYSPACES.keys()] }) }
+      : {}
+    return { shared: this.link, clock: this.clock, ...feed }
+  }
+
+  /** The key of a row. */
+  key(row: number): Key {
+    return this.#spaces[row]!.key(row)
+  }
+
+  async #load(rows: readonly number[]): Promise<Map<number, Row | undefined>> {
+    if (++this.#loads > this.#maxLoads)
+      this.#checker.accuse(`${this.name} runs ${this.#loads} loads, and the limit is ${this.#maxLoads}`)
+    for (const row of rows) add(this.#loading, row, 1)
+    try {
+      const found = await this.#database.load(this.clock, rows)
+      const shape = this.#shape
+      return new Map(
+        [...found].map(([row, version]) => [
+          row,
+          version === undefined ? undefined : { row, version, shape },
+        ]),
+      )
+    } finally {
+      this.#loads--
+      for (const row of rows) {
+        add(this.#loading, row, -1)
+        this.#loadedMs.set(row, this.#world.clock.nowMs())
+      }
+    }
+  }
+
+  /** Since when nobody here has been loading the row. */
+  idleSinceMs(row: number): number {
+    const { queuedLoads } = this.cache.stats().now
+    if (queuedLoads > 0 || (this.#loading.get(row) ?? 0) > 0)
+      this.#loadedMs.set(row, this.#world.clock.nowMs())
+    return this.#loadedMs.get(row) ?? 0
+  }
+
+  /** One read of some kind, checked. */
+  async read(row: number): Promise<void> {
+    const random = this.#random
+    const dice = random.next()
+    const isStrong = random.chance(0.35)
+    if (dice < 0.08) return this.#peek(row)
+    if (dice < 0.2) return this.#readMany(isStrong)
+    const stop = random.chance(0.06) ? this.#impatience() : undefined
+    const options: ReadOptions = {
+      ...(isStrong ? STRONG : {}),
+      ...(stop === undefined ? {} : { signal: stop.signal }),
+    }
+    const how = isStrong ? 'strong read' : 'read'
+    const mark = this.#begin(row, isStrong)
+    const space = this.#spaces[row]!
+    await this.#timed(`${how} of ${row}`, isStrong, stop?.signal, async () => {
+      const value = dice < 0.5 ? (await space.read(row, options)).value : await space.get(row, options)
+      this.#checker.answered(mark, value, this.name, how)
+    })
+  }
+
+  #begin(row: number, isStrong: boolean): ReadMark {
+    return this.#checker.begin(row, isStrong, this.#shape, this.#ownFloor(row))
+  }
+
+  #ownFloor(row: number): number {
+    const own = this.#ownFloors.get(row)
+    return own?.forgetting === this.#checker.forgetting ? own.floor : 0
+  }
+
+  #remember(row: number, version: number): void {
+    const floor = Math.max(version, this.#ownFloor(row))
+    this.#ownFloors.set(row, { floor, forgetting: this.#checker.forgetting })
+  }
+
+  #peek(row: number): void {
+    const mark = this.#begin(row, false)
+    const found = this.#spaces[row]!.peek(row)
+    if (found !== undefined) this.#checker.answered(mark, found.value, this.name, 'peek')
+  }
+
+  async #readMany(isStrong: boolean): Promise<void> {
+    const space = this.#random.pick([...new Set(this.#spaces)])
+    const rows = [...KEYSPACES.get(space.name)!]
+    const marks = rows.map(row => this.#begin(row, isStrong))
+    const stop = this.#random.chance(0.06) ? this.#impatience() : undefined
+    const options: ReadOptions = {
+      ...(isStrong ? STRONG : {}),
+      ...(stop === undefined ? {} : { signal: stop.signal }),
+    }
+    await this.#timed(`batch of ${space.name}`, isStrong, stop?.signal, async () => {
+      const values = await space.getMany(rows, options)
+      for (const mark of marks)
+        this.#checker.answered(mark, values.get(mark.row), this.name, isStrong ? 'strong batch' : 'batch')
+    })
+  }
+
+  /** A caller who gives up soon. */
+  #impatience(): AbortController {
+    const controller = new AbortController()
+    this.clock.after(1 + this.#random.below(60), () => controller.abort(new Gone(this.name)))
+    return controller
+  }
+
+  /** Watches over how long a read takes, and what it fails with. */
+  async #timed(
+    what: string,
+    isStrong: boolean,
+    signal: AbortSignal | undefined,
+    read: () => Promise<void>,
+  ): Promise<void> {
+    // A strong read may have to wait for the passage before its own.
+    const limitMs = (isStrong ? 2 : 1) * PASSAGE_MS + SLACK_MS
+    const sinceMs = this.#world.clock.nowMs()
+    const waiting: Waiting = { sinceMs, limitMs, pauses: this.clock.pauses, what }
+    this.waiting.add(waiting)
+    try {
+      await read()
+    } catch (error) {
+      if (!isExpected(error, signal))
+        this.#checker.accuse(`${what} by ${this.name} failed: ${describe(error)}`)
+    }
+    this.waiting.delete(waiting)
+    const tookMs = this.#world.clock.nowMs() - sinceMs
+    if (tookMs > limitMs && waiting.pauses === this.clock.pauses)
+      this.#checker.accuse(
+        `${what} by ${this.name} took ${tookMs.toFixed(0)} ms, and may take ${limitMs.toFixed(0)}`,
+      )
+  }
+
+  /** One write of one row or several, checked. */
+  async write(): Promise<void> {
+    const random = this.#random
+    const { rows: hot } = this.#world
+    const rows = random.chance(0.25) ? hot.filter(() => random.chance(0.5)) : [random.pick(hot)]
+    const late = random.chance(0.25) ? [random.pick(hot)] : []
+    const all = [...new Set([...rows, ...late])]
+    const through = random.chance(0.5)
+    const pondersMs = random.chance(0.06) ? random.below(1_500) : random.below(25)
+    const { forgetting } = this.#checker
+    for (const row of all) add(this.#writers, row, 1)
+    const covered = new Map<number, boolean>()
+    this.writing++
+    this.writes++
+    try {
+      const { value, fenced, invalidation } = await this.cache.write(
+        rows.map(row => this.key(row)),
+        async ({ guard }) => {
+          await this.clock.later(1 + pondersMs)
+          await guard(...late.map(row => this.key(row)))
+          return this.#commit(all, covered)
+        },
+        through
+          ? {
+              writeThrough: versions =>
+                [...versions].map(([row, version]) =>
+                  this.#spaces[row]!.entry(row, this.#rowOf(row, version)),
+                ),
+            }
+          : {},
+      )
+      if (fenced) this.fencedWrites++
+      this.#wrote(value, fenced, invalidation, forgetting, covered)
+    } catch (error) {
+      const isKnown = error instanceof DatabaseError || codeOf(error) === 'UNGUARDED'
+      if (!isKnown) this.#checker.accuse(`a write by ${this.name} failed: ${describe(error)}`)
+      if (codeOf(error) === undefined) for (const row of all) add(this.#doubtful, row, 1)
+    }
+    for (const row of all) add(this.#writers, row, -1)
+    this.writing--
+  }
+
+  #rowOf(row: number, version: number): Row | undefined {
+    return this.#database.isDeleted(row, version) ? undefined : { row, version, shape: this.#shape }
+  }
+
+  #commit(rows: readonly number[], covered: Map<number, boolean>): Promise<ReadonlyMap<number, number>> {
+    return this.#database.commit({
+      rows,
+      clock: this.clock,
+      committed: versions => {
+        for (const row of versions.keys()) {
+          const isAlone = this.#writersOf(row) === 1
+          const isCovered = this.#isGuarded(row)
+          if (isCovered || isAlone) covered.set(row, isCovered)
+          if (isCovered) this.#checker.applied(row)
+          else if (this.#world.server.inspect(this.key(row)) === undefined) this.#checker.vanished(row)
+        }
+      },
+      dropped: () => {},
+    })
+  }
+
+  /** Whether all writes of this process that are at work on the row have their guards standing. */
+  #isGuarded(row: number): boolean {
+    const key = this.key(row)
+    const tokens = this.link.tokens.get(key)
+    const holders = this.#world.server.holders(key)
+    if (tokens === undefined || holders === undefined || tokens.size < this.#writersOf(row)) return false
+    for (const token of tokens) if (!holders.has(token)) return false
+    return tokens.size > 0
+  }
+
+  #writersOf(row: number): number {
+    if ((this.link.tokens.get(this.key(row))?.size ?? 0) === 0) this.#doubtful.delete(row)
+    return (this.#writers.get(row) ?? 0) + (this.#doubtful.get(row) ?? 0)
+  }
+
+  /** A write has been answered: what it was told must be true. */
+  #wrote(
+    versions: ReadonlyMap<number, number>,
+    fenced: boolean,
+    invalidation: 'applied' | 'queued',
+    forgetting: number,
+    covered: ReadonlyMap<number, boolean>,
+  ): void {
+    for (const [row, version] of versions) {
+      this.#world.trail.note(
+        this.name,
+        () => `wrote v${version} of ${row}, ${fenced ? 'fenced' : 'unfenced'}, ${invalidation}`,
+      )
+      if (forgetting !== this.#checker.forgetting) continue
+      this.#remember(row, version)
+      if (invalidation === 'applied' && this.#checker.strongFloor(row) < version)
+        this.#checker.accuse(
+          `${this.name} was told that v${version} of row ${row} was applied, and it was not`,
+        )
+      if (fenced && covered.get(row) === false)
+        this.#checker.accuse(
+          `${this.name} was told that v${version} of row ${row} was fenced, and it was not`,
+        )
+    }
+  }
+
+  /** Says that rows have changed, without a write. */
+  async invalidate(row: number | undefined): Promise<void> {
+    const { forgetting } = this.#checker
+    const rows = row === undefined ? KEYSPACES.get(this.#random.pick([...KEYSPACES.keys()]))! : [row]
+    const floors = rows.map(one => this.#database.current(one))
+    const space = this.#spaces[rows[0]!]!
+    const outcome = await (row === undefined ? space.invalidateAll() : space.invalidate(row))
+    this.#world.trail.note(this.name, () => `invalidated ${row ?? space.name}: ${outcome}`)
+    if (forgetting !== this.#checker.forgetting) return
+    rows.forEach((one, i) => {
+      this.#remember(one, floors[i]!)
+      if (outcome === 'applied' && this.#checker.strongFloor(one) < floors[i]!)
+        this.#checker.accuse(`${this.name} was told that row ${one} was invalidated, and it was not`)
+    })
+  }
+
+  /** At rest: what it answers for a row by every kind of read. */
+  async atRest(
+    row: number,
+    wait: <T>(answer: Promise<T>) => Promise<T>,
+  ): Promise<Map<string, number | undefined>> {
+    const space = this.#spaces[row]!
+    const found = new Map<string, number | undefined>()
+    const peeked = space.peek(row)
+    if (peeked !== undefined) found.set('L1', peeked.value?.version)
+    // The simulated database still fails now and then; a user would try again, and so does this.
+    for (const [how, options] of [
+      ['read', {}],
+      ['strong read', STRONG],
+      ['read again', {}],
+    ] as const) {
+      const answer = await wait(retrying(() => space.read(row, options)))
+      found.set(`${how} from ${answer.from}`, answer.value?.version)
+    }
+    return found
+  }
+
+  /** The process is gone, at this moment, whatever it was doing. */
+  crash(): void {
+    this.clock.kill()
+    this.waiting.clear()
+    for (const session of [...this.#database.sessions])
+      if (session.belongsTo(this.clock)) session.end('its process is gone')
+  }
+}
+
+function add(counts: Map<number, number>, row: number, by: number): void {
+  counts.set(row, (counts.get(row) ?? 0) + by)
+}
+
+async function retrying<T>(read: () => Promise<T>): Promise<T> {
+  for (;;) {
+    try {
+      return await read()
+    } catch (error) {
+      if (!isExpected(error, undefined)) throw error
+    }
+  }
+}
+
+const codeOf = (error: unknown): unknown => (error as { code?: unknown } | undefined)?.code
+
+/** Whether a read may fail like this: as the loader does, at its time limit, or because its own caller gave up. */
+function isExpected(error: unknown, signal: AbortSignal | undefined): boolean {
+  if (error instanceof DatabaseError || codeOf(error) === 'LOAD_TIMEOUT') return true
+  return signal?.aborted === true && error === signal.reason
+}
+
+const describe = (error: unknown): string => (error instanceof Error ? error.message : String(error))

@@ -1,0 +1,91 @@
+import type { Application } from './application.ts'
+import type { Random } from './random.ts'
+import { ROWS } from './settings.ts'
+import type { Comeback } from './shared-server.ts'
+import type { World } from './world.ts'
+
+/** Where and when something goes wrong. */
+export interface Blow {
+  readonly world: World
+  readonly random: Random
+  /** The process that it befalls, or that is next to it. */
+  readonly application: Application
+  /** Heals it after a while, unless all is being healed by then. */
+  readonly until: (heal: () => void) => void
+  /** Ends the process, and starts another in its place after that while. */
+  readonly crash: () => void
+}
+
+type Strike = (blow: Blow) => void
+
+const LONGEST_SLOWNESS_MS = 2_500
+const SNAPSHOT_AGE_MS = 6_000
+const REPLICATION_LAG_MS = 300
+const LOST_COMMITS_MS = 400
+
+/** What may go wrong, and how. */
+export const STRIKES = {
+  cut: ({ application: { link }, until }) => {
+    link.cut()
+    until(() => link.heal())
+  },
+  'half-open': ({ application: { link }, until }) => {
+    link.isHalfOpen = true
+    until(() => link.heal())
+  },
+  'mute stream': ({ application: { link }, until }) => {
+    link.isMute = true
+    until(() => link.heal())
+  },
+  'slow stream': ({ application: { link }, random, until }) => {
+    link.streamDelayMs = random.below(LONGEST_SLOWNESS_MS)
+    until(() => link.heal())
+  },
+  loss: ({ application: { link }, random, until }) => {
+    link.loss = 0.05 + random.next() / 4
+    until(() => link.heal())
+  },
+  'stream reset': ({ application: { link } }) => link.interrupt('the connection was reset'),
+  crash: ({ crash }) => crash(),
+  pause: ({ application: { clock }, until }) => {
+    clock.pause(false)
+    until(() => clock.resume())
+  },
+  sleep: ({ application: { clock }, until }) => {
+    clock.pause(true)
+    until(() => clock.resume())
+  },
+  'wall clock': ({ application: { clock }, random }) => clock.jumpWall(random.between(-5_000, 5_000)),
+  evict: ({ world, application, random }) => world.server.evict(application.key(random.below(ROWS))),
+  plant: ({ world, application, random }) => world.server.plant(application.key(random.below(ROWS))),
+  'forget generations': ({ world }) => world.server.forgetGenerations(),
+  'restart empty': blow => comeBack(blow, () => ({ elsewhere: false })),
+  'restart from a snapshot': blow =>
+    comeBack(blow, ({ server }) => ({ asOf: server.tickAgo(SNAPSHOT_AGE_MS), elsewhere: false })),
+  'fail over': blow =>
+    comeBack(blow, ({ server }) => ({ asOf: server.tickAgo(REPLICATION_LAG_MS), elsewhere: true })),
+  'database away': ({ world: { database }, until }) => {
+    database.isAway = true
+    until(() => {
+      database.isAway = false
+    })
+  },
+  'database restart': ({ world: { database, weather, hasFeed }, random }) =>
+    database.crash(weather.takesBack && hasFeed ? random.below(LOST_COMMITS_MS) : 0),
+  'session ends': ({ world: { database }, random }) => {
+    if (database.sessions.size > 0) random.pick([...database.sessions]).end('terminated')
+  },
+  'session vanishes': ({ world: { database }, random }) => {
+    if (database.sessions.size > 0) random.pick([...database.sessions]).vanish()
+  },
+} satisfies Record<string, Strike>
+
+/** One kind of fault. */
+export type Fault = keyof typeof STRIKES
+
+/** The server goes, and comes back. Without a change feed nothing is promised of a server that has forgotten something. */
+function comeBack({ world, random }: Blow, how: (world: World) => Omit<Comeback, 'awayMs'>): void {
+  if (!world.hasFeed) return
+  const awayMs = 1 + random.below(random.chance(0.5) ? 40 : 600)
+  world.server.restart({ ...how(world), awayMs })
+}

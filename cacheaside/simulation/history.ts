@@ -1,0 +1,278 @@
+import { SimulatedClock } from '../src/testing/index.ts'
+import type { Library } from '../test/protections/library.ts'
+import { Application } from './application.ts'
+import { Checker } from './checker.ts'
+import { Database } from './database.ts'
+import { type Fault, STRIKES } from './faults.ts'
+import { Random } from './random.ts'
+import {
+  drawSettings,
+  KEYSPACES,
+  ROWS,
+  SETTLING_MS,
+  type Settings,
+  STATEMENT_TIMEOUT_MS,
+  TIMES,
+} from './settings.ts'
+import { SharedServer } from './shared-server.ts'
+import { Trail } from './trail.ts'
+import { drawFault, WEATHERS } from './weather.ts'
+import type { World } from './world.ts'
+
+/** Which history is played, and with what. */
+export interface HistoryOptions {
+  readonly seed: number
+  /** The library as it is shipped, or a mutant of it. */
+  readonly library: Library
+  /** Whether the trail is to be kept. */
+  readonly withTrail?: boolean
+  /** The name of the only weather to be played in; left out: as the seed has it. */
+  readonly weather?: string
+}
+
+/** What came of it. */
+export interface History {
+  readonly seed: number
+  readonly weather: string
+  /** What was wrong; empty if nothing was. */
+  readonly violations: readonly string[]
+  readonly operations: number
+  /** Answers that were checked. */
+  readonly reads: number
+  readonly writes: number
+  readonly fencedWrites: number
+  readonly faults: number
+  readonly trail: Trail
+}
+
+const OPERATIONS = 200
+const LONGEST_FAULT_MS = 2_500
+const SHORT_FAULT_MS = 300
+/** How fast operations follow one another: at most so many milliseconds, mostly. */
+const PACES_MS = [8, 25, 80]
+/** Which part of the operations are writes. */
+const WRITES = [0.05, 0.1, 0.2]
+
+const rowOf = (key: string) => Number(key.slice(key.indexOf(':') + 1))
+
+/**
+ * One history: a world is made out of the seed, several processes read and write in it while things go wrong, then nothing
+ * goes wrong any more, and at last every process and the shared server are compared with the origin.
+ */
+export async function playHistory(options: HistoryOptions): Promise<History> {
+  const unhandled: unknown[] = []
+  const note = (error: unknown) => void unhandled.push(error)
+  process.on('unhandledRejection', note)
+  try {
+    const stage = new Stage(options)
+    await stage.play()
+    for (const error of unhandled) stage.world.checker.accuse(`nobody handled a rejection: ${String(error)}`)
+    return stage.history
+  } finally {
+    process.off('unhandledRejection', note)
+  }
+}
+
+class Stage {
+  readonly world: World
+  readonly #seed: number
+  readonly #settings: Settings
+  readonly #paceMs: number
+  readonly #writes: number
+  readonly #random: Random
+  readonly #applications: Application[] = []
+  readonly #ended = { writes: 0, fencedWrites: 0 }
+  #operations = 0
+  #faults = 0
+  #incarnations = 0
+  #isSettling = false
+
+  constructor({ seed, library, withTrail = false, weather: wanted }: HistoryOptions) {
+    this.#seed = seed
+    const clock = new SimulatedClock({ seed })
+    const random = new Random(seed)
+    this.#random = random.fork()
+    const drawn = random.pick(WEATHERS)
+    const weather = WEATHERS.find(({ name }) => name === wanted) ?? drawn
+    const trail = new Trail(clock, withTrail)
+    const database = new Database({ clock, random, trail, weather }, ROWS, STATEMENT_TIMEOUT_MS)
+    const checker = new Checker(clock, trail, database, ROWS, TIMES.localMaxStaleMs)
+    database.checker = checker
+    const server = new SharedServer({ clock, random, trail, library }, checker, rowOf, KEYSPACES)
+    const hasFeed = random.chance(weather.feed)
+    this.#settings = drawSettings(random)
+    const rows = Array.from({ length: ROWS }, (_, row) => row)
+    for (let least = random.pick([1, 1, 2, 3, ROWS]); rows.length > least; )
+      rows.splice(random.below(rows.length), 1)
+    this.#paceMs = random.pick(PACES_MS)
+    this.#writes = random.pick(WRITES)
+    this.world = { clock, random, trail, weather, library, checker, database, server, hasFeed, rows }
+    const processes = random.between(2, 4)
+    for (let i = 0; i < processes; i++) this.#start(i)
+  }
+
+  get history(): History {
+    const { checker, weather, trail } = this.world
+    const count = (name: 'writes' | 'fencedWrites') =>
+      this.#applications.reduce((sum, application) => sum + application[name], this.#ended[name])
+    return {
+      seed: this.#seed,
+      weather: weather.name,
+      violations: checker.violations,
+      operations: this.#operations,
+      reads: checker.reads,
+      writes: count('writes'),
+      fencedWrites: count('fencedWrites'),
+      faults: this.#faults,
+      trail,
+    }
+  }
+
+  #start(at: number): void {
+    this.#applications[at] = new Application(`p${at}.${++this.#incarnations}`, this.world, this.#settings)
+  }
+
+  async play(): Promise<void> {
+    const { clock, weather } = this.world
+    const random = this.#random
+    await clock.advance(random.below(800))
+    const faults = Math.round((OPERATIONS * weather.faultsPerHundred * (0.5 + random.next())) / 100)
+    for (let i = 0; i < OPERATIONS; i++) {
+      this.#operate()
+      if (random.chance(faults / OPERATIONS)) this.#break(drawFault(weather, random))
+      await clock.advance(random.chance(0.04) ? random.below(900) : random.below(this.#paceMs))
+      if (weather.idleLeaseMs !== undefined) this.#lookForIdleLeases(weather.idleLeaseMs)
+    }
+    await this.#settle()
+    await this.#compare()
+    await this.#close()
+  }
+
+  /** One operation of one process, which nobody waits for. */
+  #operate(): void {
+    const random = this.#random
+    const { weather, hasFeed, database } = this.world
+    this.#operations++
+    const row = random.pick(this.world.rows)
+    if (hasFeed && random.chance(weather.foreignWrites)) {
+      if (random.chance(0.1)) database.changeAll()
+      else
+        void database
+          .commit({ rows: [row], clock: undefined, committed: () => {}, dropped: () => {} })
+          .catch(() => {})
+      return
+    }
+    const application = random.pick(this.#applications)
+    if (application.clock.isDead || application.clock.isPaused) return
+    const dice = random.next()
+    if (dice < this.#writes) void application.write()
+    else if (dice < this.#writes * 1.15) void application.invalidate(row)
+    else if (dice < this.#writes * 1.25) void application.invalidate(undefined)
+    else void application.read(row)
+  }
+
+  /** Lets something go wrong. */
+  #break(fault: Fault): void {
+    const { world } = this
+    const random = this.#random
+    const application = random.pick(this.#applications)
+    const lastingMs = random.below(random.chance(0.5) ? LONGEST_FAULT_MS : SHORT_FAULT_MS)
+    this.#faults++
+    world.trail.note('fault', () => `${fault}, ${application.name}, ${lastingMs} ms`)
+    const until = (heal: () => void) => {
+      world.clock.after(lastingMs, () => {
+        if (!this.#isSettling) heal()
+      })
+    }
+    const crash = () => this.#crash(application, lastingMs)
+    STRIKES[fault]({ world, random, application, until, crash })
+  }
+
+  #crash(application: Application, lastingMs: number): void {
+    const at = this.#applications.indexOf(application)
+    if (application.clock.isDead) return
+    this.#bury(application)
+    this.world.clock.after(lastingMs, () => {
+      if (this.#applications[at] === application) this.#start(at)
+    })
+  }
+
+  #bury(application: Application): void {
+    application.crash()
+    this.#ended.writes += application.writes
+    this.#ended.fencedWrites += application.fencedWrites
+    application.writes = 0
+    application.fencedWrites = 0
+  }
+
+  /** From now on nothing goes wrong, and what has been going on comes to its end. */
+  async #settle(): Promise<void> {
+    const { clock, server, database, trail } = this.world
+    trail.note('weather', () => 'clears up')
+    this.#isSettling = true
+    database.isAway = false
+    this.#applications.forEach((application, at) => {
+      if (application.clock.isDead) this.#start(at)
+      application.clock.resume()
+      application.link.heal()
+    })
+    server.isUp = true
+    await clock.advance(SETTLING_MS)
+  }
+
+  async #compare(): Promise<void> {
+    const { clock, checker, database } = this.world
+    for (const application of this.#applications) {
+      for (const { what, sinceMs } of application.waiting)
+        checker.accuse(`${what} by ${application.name}, begun at ${sinceMs.toFixed(1)}, was never answered`)
+      if (application.writing > 0) checker.accuse(`a write by ${application.name} has never ended`)
+      const { flights, loads, queuedInvalidations } = application.cache.stats().now
+      if (flights + loads + queuedInvalidations > 0)
+        checker.accuse(
+          `${application.name} at rest: ${flights} flights, ${loads} loads, ${queuedInvalidations} queued`,
+        )
+      for (let row = 0; row < ROWS; row++) {
+        const found = await application.atRest(row, answer => this.#wait(answer))
+        for (const [how, version] of found) {
+          const right = database.visible(row)
+          if (version !== right)
+            checker.accuse(
+              `at rest: ${how} of row ${row} by ${application.name} gives v${version}, the origin has v${right}`,
+            )
+        }
+      }
+    }
+    await clock.advance(TIMES.localMaxStaleMs)
+  }
+
+  /** Lets time pass until the promise has settled. */
+  async #wait<T>(answer: Promise<T>): Promise<T> {
+    let isSettled = false
+    const settled = answer.finally(() => {
+      isSettled = true
+    })
+    settled.catch(() => {})
+    for (let i = 0; i < 1_000 && !isSettled; i++) await this.world.clock.advance(10)
+    if (!isSettled) throw new Error('at rest: a read is not answered within ten seconds')
+    return settled
+  }
+
+  async #close(): Promise<void> {
+    const { clock, checker } = this.world
+    for (const { cache } of this.#applications) await this.#wait(cache.close())
+    // Whatever has a timer now would go on for ever; late messages, and loads that nobody waits for, come to an end.
+    await clock.advance(8_000)
+    if (clock.pendingTimers > 0) checker.accuse(`timers are left over: ${clock.describeTimers()}`)
+  }
+
+  /** Where nothing is lost, what has been granted is given back: somebody would wait for it in vain. */
+  #lookForIdleLeases(idleLeaseMs: number): void {
+    const { clock, server, checker } = this.world
+    const beforeMs = clock.nowMs() - idleLeaseMs
+    for (const application of this.#applications) {
+      for (const key of server.grantsOf(application.link, beforeMs))
+        if (application.idleSinceMs(rowOf(key)) < beforeMs)
+          checker.accuse(`${application.name} keeps the lease of ${key}, and loads nothing`)
+    }
+  }
+}

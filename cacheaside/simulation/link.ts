@@ -1,0 +1,257 @@
+import type { Expected, Fill, SharedStore, StreamListener } from '../src/shared/shared-store.ts'
+import type { SimulatedClock } from '../src/testing/index.ts'
+import type { ProcessClock } from './process-clock.ts'
+import type { Random } from './random.ts'
+import type { Operation, SharedServer } from './shared-server.ts'
+import type { Weather } from './weather.ts'
+
+const LATENCY_MS = 9
+const SLOW_MS = 120
+const USUAL_STREAM_MS = [0, 0, 40, 250]
+const LONGEST_DELAY_MS = 2_500
+const MOST_BEATS = 8
+
+/**
+ * The network between one process and the shared server: a few connections for commands, which overtake each other, and one
+ * for the stream, which keeps its order. What may be repeated is now and then delivered a second time, late; what creates a
+ * token is delivered once at most, and may be late as well, also after its process has died.
+ */
+export class Link implements SharedStore {
+  readonly synchronous: boolean
+  /** The connection is refused or broken, and the process is told. */
+  isCut = false
+  /** Everything is swallowed, and nobody is told. */
+  isHalfOpen = false
+  /** Only the stream is swallowed. */
+  isMute = false
+  /** How often a request or a reply is lost. */
+  loss = 0
+  streamDelayMs = 0
+  /** Guards that were put up and not released yet, by key. */
+  readonly tokens = new Map<string, Set<string>>()
+  readonly #listeners = new Set<StreamListener>()
+  readonly name: string
+  readonly #server: SharedServer
+  readonly #clock: ProcessClock
+  readonly #world: SimulatedClock
+  readonly #random: Random
+  readonly #weather: Weather
+  readonly #busyUntilMs: number[]
+  /** How much later messages are than commands, on the way to this process. */
+  readonly #usualStreamMs: number
+  readonly #swallowed: (() => void)[] = []
+  readonly #beats: string[] = []
+  /** Which life of the server the stream is connected to, and by which connection. */
+  #heardLife: number | undefined
+  #connection = 0
+  #lastMessageMs = 0
+
+  constructor(
+    name: string,
+    server: SharedServer,
+    clock: ProcessClock,
+    world: { clock: SimulatedClock; random: Random; weather: Weather },
+  ) {
+    this.name = name
+    this.#server = server
+    this.#clock = clock
+    this.#world = world.clock
+    this.#random = world.random.fork()
+    this.#weather = world.weather
+    this.synchronous = world.weather.embedded
+    this.#busyUntilMs = new Array<number>(this.#random.between(1, 3)).fill(0)
+    this.#heardLife = server.life
+    this.#usualStreamMs = this.#random.pick(USUAL_STREAM_MS)
+    server.links.add(this)
+  }
+
+  lease(...given: [key: string, token: string, leaseMs: number]) {
+    return this.#send<Awaited<ReturnType<SharedStore['lease']>>>('lease', given)
+  }
+  leaseMany(...given: [requests: readonly { key: string; token: string }[], leaseMs: number]) {
+    return this.#send<Awaited<ReturnType<SharedStore['leaseMany']>>>('leaseMany', given)
+  }
+  look(...given: [keys: readonly string[]]) {
+    return this.#send<Awaited<ReturnType<SharedStore['look']>>>('look', given)
+  }
+  fill(...given: [key: string, prefix: string, value: Fill]) {
+    return this.#send<boolean>('fill', given, true)
+  }
+  swap(...given: [key: string, seen: Expected, token: string, leaseMs: number]) {
+    return this.#send<boolean>('swap', given)
+  }
+  drop(...given: [key: string, seen: Expected]) {
+    return this.#send<boolean>('drop', given, true)
+  }
+  claim(...given: [key: string, nonce: string, token: string, claimMs: number]) {
+    return this.#send<boolean>('claim', given, given[3] === 0)
+  }
+  guard(...given: [key: string, token: string, guardMs: number, renewal: boolean]) {
+    const [key, token] = given
+    const tokens = this.tokens.get(key)
+    if (tokens === undefined) this.tokens.set(key, new Set([token]))
+    else tokens.add(token)
+    return this.#send<Awaited<ReturnType<SharedStore['guard']>>>('guard', given)
+  }
+  release(...given: [key: string, token: string, through?: Fill]) {
+    this.tokens.get(given[0])?.delete(given[1])
+    return this.#send<Awaited<ReturnType<SharedStore['release']>>>('release', given, true)
+  }
+  invalidate(...given: [key: string]) {
+    return this.#send<void>('invalidate', given, true)
+  }
+  generation(...given: [keyspace: string, candidate: string]) {
+    return this.#send<string>('generation', given)
+  }
+  invalidateKeyspace(...given: [keyspace: string, generation: string]) {
+    return this.#send<void>('invalidateKeyspace', given)
+  }
+  heartbeat(...given: [text: string, keyspaces: readonly { name: string; candidate: string }[]]) {
+    this.#beats.push(given[0])
+    if (this.#beats.length > MOST_BEATS) this.#beats.shift()
+    return this.#send<Awaited<ReturnType<SharedStore['heartbeat']>>>('heartbeat', given)
+  }
+  identity() {
+    return this.#send<string>('identity', [])
+  }
+
+  subscribe(listener: StreamListener): () => void {
+    this.#listeners.add(listener)
+    return () => void this.#listeners.delete(listener)
+  }
+
+  async close(): Promise<void> {}
+
+  /** A message for this process. */
+  publish(tell: (listener: StreamListener) => void): void {
+    if (this.#clock.isDead) return
+    if (this.synchronous) this.#tell(tell)
+    if (
+      this.synchronous ||
+      this.isCut ||
+      this.isHalfOpen ||
+      this.isMute ||
+      this.#heardLife !== this.#server.life
+    )
+      return
+    const nowMs = this.#world.nowMs()
+    const atMs = Math.max(
+      this.#lastMessageMs,
+      nowMs + this.#usualStreamMs + this.streamDelayMs + this.#latency(),
+    )
+    this.#lastMessageMs = atMs
+    const connection = this.#connection
+    this.#world.after(atMs - nowMs, () => {
+      if (connection !== this.#connection || this.isCut || this.isHalfOpen || this.isMute) return
+      this.#clock.deliver(() => {
+        if (connection === this.#connection) this.#tell(tell)
+      })
+    })
+  }
+
+  /** The stream's connection is lost, the process is told, and it connects anew. */
+  interrupt(reason: string): void {
+    const connection = ++this.#connection
+    this.#heardLife = undefined
+    this.#clock.deliver(() => this.#tell(listener => listener.interrupted(reason)))
+    this.#reconnect(connection)
+  }
+
+  /** The server is gone; that is noticed at once, or when nothing has been heard for long. */
+  serverLost(): void {
+    if (this.synchronous) return
+    const afterMs = this.#random.chance(0.8) ? this.#random.below(60) : this.#random.below(2_000)
+    const connection = this.#connection
+    this.#world.after(afterMs, () => {
+      if (connection === this.#connection) this.interrupt('the connection to the server was lost')
+    })
+  }
+
+  /** Ends all that is wrong with the network; connections that were dead are made anew. */
+  heal(): void {
+    const wasBroken = this.isCut || this.isHalfOpen || this.isMute
+    this.isCut = false
+    this.isHalfOpen = false
+    this.isMute = false
+    this.loss = 0
+    this.streamDelayMs = 0
+    for (const lose of this.#swallowed.splice(0)) lose()
+    if (wasBroken) this.interrupt('reconnected')
+  }
+
+  /** Breaks the connection, which the process is told. */
+  cut(): void {
+    this.isCut = true
+    this.interrupt('connection lost')
+  }
+
+  #tell(tell: (listener: StreamListener) => void): void {
+    for (const listener of this.#listeners) tell(listener)
+  }
+
+  #reconnect(connection: number): void {
+    this.#world.after(1 + this.#random.below(120), () => {
+      if (connection !== this.#connection || this.#clock.isDead) return
+      if (!this.#server.isUp || this.isCut || this.isHalfOpen) return this.#reconnect(connection)
+      this.#heardLife = this.#server.life
+      // As the store on Redis does: what nobody could hear is published once more.
+      if (this.#random.chance(0.5))
+        for (const text of this.#beats) this.publish(listener => listener.heartbeat(text))
+    })
+  }
+
+  #send<T>(operation: Operation, given: readonly unknown[], isRepeatable = false): Promise<T> {
+    if (this.synchronous) return this.#server.apply(this, operation, given) as Promise<T>
+    return new Promise<T>((resolve, reject) => {
+      const fail = () => this.#clock.deliver(() => reject(new Error('connection lost')))
+      if (this.isCut) return void this.#world.after(1, fail)
+      const isLate = this.#random.chance(this.#weather.late)
+      const afterMs = isLate ? this.#random.below(LONGEST_DELAY_MS) : this.#inOrder()
+      if (isLate && this.#random.chance(0.5)) this.#world.after(this.#random.below(afterMs + 1), fail)
+      if (isRepeatable && this.#random.chance(this.#weather.repeated)) this.#repeat(operation, given)
+      this.#world.after(afterMs, () => {
+        if (this.isHalfOpen && !isLate) return void this.#swallowed.push(fail)
+        // What was on its way when its process died arrives, or does not.
+        if (this.#clock.isDead && this.#random.chance(0.5)) return
+        if (this.isCut || !this.#server.isUp) return fail()
+        if (this.#random.chance(this.loss)) return this.#lose(fail)
+        this.#server.apply(this, operation, given).then(reply => this.#reply(() => resolve(reply as T), fail))
+      })
+    })
+  }
+
+  #reply(resolve: () => void, fail: () => void): void {
+    const life = this.#server.life
+    this.#world.after(this.#latency(), () => {
+      if (this.isHalfOpen) return void this.#swallowed.push(fail)
+      if (this.isCut || life !== this.#server.life) return fail()
+      if (this.#random.chance(this.loss) || this.#random.chance(this.#weather.deaf)) return this.#lose(fail)
+      this.#clock.deliver(resolve)
+    })
+  }
+
+  #latency(): number {
+    return 1 + this.#random.below(this.#random.chance(this.#weather.slow) ? SLOW_MS : LATENCY_MS)
+  }
+
+  /** Lost, with an error or without a word. */
+  #lose(fail: () => void): void {
+    if (this.#random.chance(0.5)) fail()
+    else this.#swallowed.push(fail)
+  }
+
+  #repeat(operation: Operation, given: readonly unknown[]): void {
+    this.#world.after(1 + this.#random.below(LONGEST_DELAY_MS), () => {
+      if (this.#server.isUp) void this.#server.apply(this, operation, given)
+    })
+  }
+
+  /** How long a command takes that waits behind those sent before it on the same connection. */
+  #inOrder(): number {
+    const at = this.#random.below(this.#busyUntilMs.length)
+    const nowMs = this.#world.nowMs()
+    const arrivesMs = Math.max(this.#busyUntilMs[at]!, nowMs + this.#latency())
+    this.#busyUntilMs[at] = arrivesMs
+    return arrivesMs - nowMs
+  }
+}

@@ -1,0 +1,161 @@
+import { fills } from '../test/protections/fills.scenarios.ts'
+import { flights } from '../test/protections/flights.scenarios.ts'
+import { generations } from '../test/protections/generations.scenarios.ts'
+import { guards } from '../test/protections/guards.scenarios.ts'
+import { leases } from '../test/protections/leases.scenarios.ts'
+import type { Patch } from '../test/protections/library.ts'
+import { queue } from '../test/protections/queue.scenarios.ts'
+import { stale } from '../test/protections/stale.scenarios.ts'
+import { stream } from '../test/protections/stream.scenarios.ts'
+
+/** The library with one protection taken out. */
+export interface Mutant {
+  /** Which one, and what it is there for. */
+  readonly name: string
+  readonly patches: readonly Patch[]
+}
+
+/** How the identity of the origin becomes part of what is compared. */
+const ORIGIN_TOO = ['`$', '{store} $', '{session.origin}`'].join('')
+
+/** Protections of the relay and of the clock, which the scenarios of `test/protections` do not take out. */
+const FURTHER: readonly Mutant[] = [
+  {
+    name: 'relay: apply, then mark',
+    patches: [
+      [
+        'feed/relay.ts',
+        'const applied = await this.#apply(batch)\n      await this.#limited(session.settle(applied))',
+        'const applied = [...batch.changes]\n      await this.#limited(session.settle(applied))\n      await this.#apply(batch)',
+      ],
+    ],
+  },
+  {
+    name: 'relay: only what was confirmed is marked',
+    patches: [
+      [
+        'feed/relay.ts',
+        'return changes.filter(change => !failed.has(change))',
+        'return changes.filter(() => failed.size >= 0)',
+      ],
+    ],
+  },
+  {
+    name: 'relay: what is left is tried again',
+    patches: [
+      [
+        'feed/relay.ts',
+        'this.#after = undefined\n    this.#beginAnewMs = Number',
+        'this.#beginAnewMs = Number',
+      ],
+    ],
+  },
+  {
+    name: 'relay: another identity means a new generation',
+    patches: [
+      [
+        'feed/identities.ts',
+        'if (suspects.length === 0) return true',
+        'if (suspects.length >= 0) return true',
+      ],
+    ],
+  },
+  {
+    name: 'relay: remembered is only what has been applied',
+    patches: [
+      [
+        'feed/identities.ts',
+        'suspects.filter((_, i) => replies[i])',
+        'suspects.filter(() => replies.length > 0)',
+      ],
+    ],
+  },
+  {
+    name: 'relay: a lost session may have taken commits back',
+    patches: [
+      [
+        'feed/relay.ts',
+        "if (session?.mayTakeBack) this.#identities.distrust('the session with the origin was lost')",
+        '',
+      ],
+      ['feed/identities.ts', ORIGIN_TOO, ORIGIN_TOO.replace(/ \S+origin}/, '')],
+    ],
+  },
+  {
+    name: 'relay: between two sessions with a private store nothing is seen',
+    patches: [
+      [
+        'feed/relay.ts',
+        "if (this.#target.isPrivate) this.#identities.distrust('the session with the origin is a new one')",
+        '',
+      ],
+    ],
+  },
+  {
+    name: 'relay: compares identities when the stream was interrupted',
+    patches: [['cache.ts', "this.#relay?.reconnected('the broadcast stream was interrupted')", '']],
+  },
+  {
+    name: 'relay: a change whose rows are not known invalidates the keyspaces',
+    patches: [
+      ['feed/plan.ts', 'for (const name of table?.keyspaces ?? everyKeyspace())', 'for (const name of [])'],
+    ],
+  },
+  {
+    name: 'clock: counts the time for which the machine slept',
+    patches: [
+      [
+        'base/clock.ts',
+        'Math.max(monotonic - monotonicAnchor, wall - wallAnchor - WALL_ROUNDING_MS)',
+        'monotonic - monotonicAnchor',
+      ],
+    ],
+  },
+]
+
+/** Patches of the scenarios that the simulation is not asked about, and why. */
+export const LEFT_OUT: readonly { readonly name: string; readonly why: string }[] = [
+  {
+    name: "get in two processes loads a cold key once — the wait for another process's load",
+    why: 'costs loads, and no answer is wrong',
+  },
+  {
+    name: 'get keeps a loaded value in L1 only when the shared store has accepted it — the rule that only accepted fills are kept',
+    why: 'whatever refused the fill was broadcast, so that L1 gives the value up within the bound of a default read',
+  },
+  {
+    name: 'get gives its lease back when its only caller gives up — aborting the flight of the last caller',
+    why: 'the load goes on and is stored: nobody waits longer than for any load',
+  },
+  {
+    name: 'get gives its lease back when the value cannot be encoded — giving back the lease of what cannot be encoded',
+    why: 'all simulated rows can be encoded',
+  },
+  {
+    name: 'get by strong readers who come during one flight shares the next — the queued flight',
+    why: 'costs round trips, and no answer is wrong',
+  },
+  {
+    name: 'get by many callers loads once, and all share the failure — single-flight',
+    why: 'costs loads, and no answer is wrong',
+  },
+  {
+    name: 'write through stores the committed row — the write-through',
+    why: 'costs a load, and no answer is wrong',
+  },
+]
+
+/** Every protection that is taken out: those of the scenarios, by the same patches, and some more. */
+export const MUTANTS: readonly Mutant[] = [...fromScenarios(), ...FURTHER]
+
+/** The patches of all scenarios, each once. */
+function fromScenarios(): Mutant[] {
+  const found = new Map<string, Mutant>()
+  for (const protection of [fills, leases, generations, flights, guards, queue, stream, stale].flat())
+    for (const { without, patches } of protection.controls) {
+      const name = `${protection.name} — ${without}`
+      const text = JSON.stringify(patches)
+      if (!found.has(text) && !LEFT_OUT.some(one => one.name === name)) found.set(text, { name, patches })
+    }
+  return [...found.values()]
+}

@@ -1,0 +1,65 @@
+import type { CacheOptions, KeyspaceOptions } from '../src/index.ts'
+import type { Random } from './random.ts'
+
+/** Rows of the origin; the first ones are one keyspace, the others another. */
+export const ROWS = 4
+/** The keyspaces and their rows. */
+export const KEYSPACES: ReadonlyMap<string, readonly number[]> = new Map([
+  ['row', [0, 1]],
+  ['sum', [2, 3]],
+])
+/** The durations of a simulated world: in the proportions of the defaults, and shorter. */
+export const TIMES = {
+  sharedTimeoutMs: 60,
+  busyWaitMs: 400,
+  loadTimeoutMs: 800,
+  leaseMs: 1_200,
+  guardMs: 900,
+  writeTimeoutMs: 3_000,
+  localMaxStaleMs: 1_600,
+} as const satisfies CacheOptions
+/** Less than two thirds of `guardMs`, as the documentation asks for. */
+export const STATEMENT_TIMEOUT_MS = 500
+/** Within which, once all faults have stopped, every level agrees with the origin. */
+export const SETTLING_MS = 12_000
+
+/** How the caches of one history are made: the same in all its processes, or at random in each where that is allowed. */
+export interface Settings {
+  readonly cache: () => CacheOptions
+  readonly keyspace: Pick<
+    KeyspaceOptions<number, unknown>,
+    'ttlMs' | 'absentTtlMs' | 'staleMs' | 'staleIfErrorMs' | 'loadSoftTimeoutMs' | 'refreshAhead'
+  >
+  /** Whether there is a loader for many rows at once. */
+  readonly loadsMany: boolean
+}
+
+/** Draws the settings of a history. */
+export function drawSettings(random: Random): Settings {
+  const keyspace: Record<string, number> = { ttlMs: 3_600_000 }
+  if (random.chance(0.6)) {
+    keyspace.ttlMs = random.chance(0.6) ? random.between(30, 200) : random.between(300, 1_500)
+    if (random.chance(0.6)) keyspace.staleMs = random.between(100, 600)
+    if (random.chance(0.6)) {
+      keyspace.staleIfErrorMs = random.between(200, 1_500)
+      if (random.chance(0.6)) keyspace.loadSoftTimeoutMs = random.between(20, 60)
+    }
+    if (random.chance(0.5)) keyspace.refreshAhead = random.between(1, 6)
+  }
+  const mayRefuse = random.chance(0.3)
+  const withLocal = random.chance(0.85)
+  const roomOfQueue = random.chance(0.2) ? 1 : 1_000
+  const ownRandom = random.fork()
+  return {
+    keyspace,
+    loadsMany: random.chance(0.7),
+    cache: () => ({
+      ...TIMES,
+      ...(withLocal && ownRandom.chance(0.9) ? { local: { maxEntries: ownRandom.between(2, 4) } } : {}),
+      unguarded: mayRefuse && ownRandom.chance(0.5) ? 'refuse' : 'proceed',
+      fill: ownRandom.chance(0.2) ? 'blocking' : 'background',
+      maxLoads: ownRandom.between(1, 6),
+      maxQueuedInvalidations: roomOfQueue,
+    }),
+  }
+}

@@ -1,0 +1,393 @@
+import type { Clock } from '../src/base/clock.ts'
+import type { EmbeddedStore } from '../src/memory/embedded-shared.ts'
+import { claimPrefix, leaseText, parseRegister } from '../src/shared/register.ts'
+import type { Fill, StreamListener } from '../src/shared/shared-store.ts'
+import type { SHARED_OPERATIONS } from '../src/testing/faulty-shared.ts'
+import type { SimulatedClock } from '../src/testing/index.ts'
+import type { Library } from '../test/protections/library.ts'
+import type { Checker, Row } from './checker.ts'
+import type { Link } from './link.ts'
+import { tokenFrom } from './process-clock.ts'
+import type { Random } from './random.ts'
+import type { Trail } from './trail.ts'
+
+/** What can be asked of the server. */
+export type Operation = (typeof SHARED_OPERATIONS)[number]
+
+/** Whose lease or claim stands, as far as the rules allow it to. */
+interface Grant {
+  readonly by: Link
+  readonly token: string
+  readonly isClaim: boolean
+  readonly sinceMs: number
+  readonly untilMs: number
+}
+
+/** One change of the server's state, so that an earlier state can be made again. */
+interface Entry {
+  readonly tick: number
+  readonly key: string
+  readonly text: string | undefined
+  readonly untilMs: number
+}
+
+/** How a server is to come back. */
+export interface Comeback {
+  /** With its state as of this tick; left out: empty. */
+  readonly asOf?: number
+  /** For how long nobody can reach it. */
+  readonly awayMs: number
+  /** Whether it is another machine, with another clock. */
+  readonly elsewhere: boolean
+}
+
+const GENERATION = 'generation '
+const MAX_BYTES = 2 ** 20
+
+/**
+ * The shared server: the real embedded store, and around it what makes a server of it. It evicts anything, guards as well, as
+ * a real Redis may; it restarts empty or from a snapshot, or a copy takes its place that is behind; each of its lives has an
+ * identity of its own. Whatever is applied, the checker is told of at that moment.
+ */
+export class SharedServer {
+  life = 1
+  isUp = true
+  readonly links = new Set<Link>()
+  readonly #clock: SimulatedClock
+  readonly #random: Random
+  readonly #trail: Trail
+  readonly #checker: Checker
+  readonly #library: Library
+  readonly #rowOf: (key: string) => number
+  readonly #keyspaces: ReadonlyMap<string, readonly number[]>
+  #skewMs = 0
+  #registers!: ReturnType<Library['registersFor']>
+  #store!: EmbeddedStore
+  readonly #journal: Entry[] = []
+  readonly #untilMs = new Map<string, number>()
+  readonly #grants = new Map<string, Grant>()
+
+  constructor(
+    world: { clock: SimulatedClock; random: Random; trail: Trail; library: Library },
+    checker: Checker,
+    rowOf: (key: string) => number,
+    keyspaces: ReadonlyMap<string, readonly number[]>,
+  ) {
+    this.#clock = world.clock
+    this.#random = world.random.fork()
+    this.#trail = world.trail
+    this.#library = world.library
+    this.#checker = checker
+    this.#rowOf = rowOf
+    this.#keyspaces = keyspaces
+    this.#boot()
+  }
+
+  /** Which life of the server this is. */
+  get identity(): string {
+    return `life ${this.life}`
+  }
+
+  /** What the register of a key holds. */
+  inspect(key: string): string | undefined {
+    return this.#store.inspect(key)
+  }
+
+  /** Whose tokens stand in the guard of a key. */
+  holders(key: string): ReadonlySet<string> | undefined {
+    const text = this.inspect(key)
+    const register = text === undefined ? undefined : parseRegister(text)
+    return register?.state === 'guard' ? new Set(register.holders.map(({ token }) => token)) : undefined
+  }
+
+  /** The keys whose lease or claim this process has been granted before that moment, and which still stand. */
+  grantsOf(link: Link, beforeMs: number): string[] {
+    const keys: string[] = []
+    for (const [key, grant] of this.#grants)
+      if (grant.by === link && grant.sinceMs < beforeMs && this.#stands(key, this.inspect(key)))
+        keys.push(key)
+    return keys
+  }
+
+  /** Does one operation, in one go, and says what came of it. */
+  apply(by: Link, operation: Operation, given: readonly unknown[]): Promise<unknown> {
+    if (operation === 'identity') return Promise.resolve(this.identity)
+    const keys = keysOf(operation, given)
+    const before = keys.map(key => this.inspect(key))
+    const store = this.#store as unknown as Record<
+      Operation,
+      (...given: readonly unknown[]) => Promise<unknown>
+    >
+    const reply = store[operation](...given)
+    this.#checker.tick++
+    keys.forEach((key, i) => {
+      const after = this.inspect(key)
+      this.#observe(by, operation, key, before[i], after, given, i)
+      if (after !== before[i]) this.#record(key, after, operation, given)
+    })
+    if (operation === 'invalidateKeyspace') this.#newGeneration(given[0] as string, given[1] as string)
+    if (operation === 'generation' || operation === 'heartbeat') this.#noteGenerations(operation, given)
+    this.#trail.note(
+      'server',
+      () =>
+        `${operation} ${by.name} ${keys.map((key, i) => `${key} ${brief(before[i])} → ${brief(this.inspect(key))}`).join(', ')}`,
+    )
+    return reply
+  }
+
+  /** Removes a register for want of room, whatever it is. */
+  evict(key: string): void {
+    if (this.inspect(key) === undefined) return
+    this.#trail.note('server', () => `evicts ${key}: ${brief(this.inspect(key))}`)
+    this.#registers.delete(key)
+    this.#checker.tick++
+    this.#grants.delete(key)
+    this.#journal.push({ tick: this.#checker.tick, key, text: undefined, untilMs: 0 })
+  }
+
+  /** Somebody puts bytes into a value's register that no version can read. */
+  plant(key: string): void {
+    const text = this.inspect(key)
+    if (text !== undefined && !text.startsWith('V')) return
+    this.#checker.tick++
+    this.#grants.delete(key)
+    this.#put(key, 'unreadable', this.#registers.timeMs() + 60_000)
+  }
+
+  /** Drops the generations, as if they had been evicted. */
+  forgetGenerations(): void {
+    this.#checker.tick++
+    const state = [...this.#stateAsOf(this.#checker.tick)].filter(({ key }) => !key.startsWith(GENERATION))
+    for (const name of this.#keyspaces.keys())
+      this.#journal.push({ tick: this.#checker.tick, key: GENERATION + name, text: undefined, untilMs: 0 })
+    this.#trail.note('server', () => 'forgets the generations')
+    this.#boot(state)
+  }
+
+  /** A tick at which the server was in some earlier state. */
+  tickAgo(ms: number): number {
+    const share = Math.min(1, ms / Math.max(1, this.#clock.nowMs()))
+    const index = Math.floor(this.#journal.length * (1 - share * this.#random.next()))
+    return this.#journal[Math.min(index, this.#journal.length - 1)]?.tick ?? 0
+  }
+
+  /** Ends this life of the server; the next one begins after a while. */
+  restart({ asOf, awayMs, elsewhere }: Comeback): void {
+    this.#trail.note('server', () => `restarts ${asOf === undefined ? 'empty' : `as of tick ${asOf}`}`)
+    this.life++
+    this.isUp = false
+    this.#grants.clear()
+    const state = asOf === undefined ? [] : this.#stateAsOf(asOf)
+    if (elsewhere) this.#skewMs = this.#random.between(-200, 200)
+    this.#boot(state)
+    this.#checker.tick++
+    for (const key of this.#untilMs.keys())
+      if (!state.some(entry => entry.key === key))
+        this.#journal.push({ tick: this.#checker.tick, key, text: undefined, untilMs: 0 })
+    for (const entry of state) this.#journal.push({ ...entry, tick: this.#checker.tick })
+    this.#checker.fellBack(asOf ?? this.#checker.tick)
+    if (asOf === undefined)
+      for (const rows of this.#keyspaces.values()) for (const row of rows) this.#checker.vanished(row)
+    this.#clock.after(awayMs, () => {
+      this.isUp = true
+    })
+    for (const link of this.links) link.serverLost()
+  }
+
+  #boot(state: readonly Entry[] = []): void {
+    const { embeddedStore, registersFor } = this.#library
+    this.#registers = registersFor({ clock: this.#serverClock(), maxBytes: MAX_BYTES })
+    this.#store = embeddedStore(this.#registers)
+    for (const { key, text, untilMs } of state) {
+      if (key.startsWith(GENERATION)) this.#store.invalidateKeyspace(key.slice(GENERATION.length), text!)
+      else if (text!.startsWith('W')) this.#registers.pin(key, text!, untilMs)
+      else this.#registers.put(key, text!, untilMs)
+    }
+    this.#store.subscribe({
+      invalidated: key => this.#publish(listener => listener.invalidated(key)),
+      keyspaceInvalidated: keyspace => this.#publish(listener => listener.keyspaceInvalidated(keyspace)),
+      heartbeat: text => this.#publish(listener => listener.heartbeat(text)),
+      interrupted: () => {},
+    })
+  }
+
+  #serverClock(): Clock {
+    const world = this.#clock
+    const random = this.#random
+    const skewMs = this.#skewMs
+    return {
+      nowMs: () => world.nowMs(),
+      coarseMs: () => world.nowMs(),
+      epochMs: () => world.epochMs() + skewMs,
+      after: (delayMs, run) => world.after(delayMs, run),
+      random: () => random.next(),
+      token: () => tokenFrom(random),
+    }
+  }
+
+  #publish(tell: (listener: StreamListener) => void): void {
+    for (const link of this.links) link.publish(tell)
+  }
+
+  #stateAsOf(tick: number): Entry[] {
+    const state = new Map<string, Entry>()
+    for (const entry of this.#journal) {
+      if (entry.tick > tick) break
+      state.set(entry.key, entry)
+    }
+    return [...state.values()].filter(({ text }) => text !== undefined)
+  }
+
+  #put(key: string, text: string, untilMs: number): void {
+    this.#registers.put(key, text, untilMs)
+    this.#untilMs.set(key, untilMs)
+    this.#journal.push({ tick: this.#checker.tick, key, text, untilMs })
+  }
+
+  #record(key: string, text: string | undefined, operation: Operation, given: readonly unknown[]): void {
+    const untilMs = this.#lifeOf(key, text, operation, given)
+    this.#untilMs.set(key, untilMs)
+    this.#journal.push({ tick: this.#checker.tick, key, text, untilMs })
+  }
+
+  /** Until when a register lives that has just changed. */
+  #lifeOf(key: string, text: string | undefined, operation: Operation, given: readonly unknown[]): number {
+    const timeMs = this.#registers.timeMs()
+    if (text === undefined) return 0
+    if (operation === 'lease') return timeMs + (given[2] as number)
+    if (operation === 'leaseMany') return timeMs + (given[1] as number)
+    if (operation === 'swap') return timeMs + (given[3] as number)
+    const register = parseRegister(text)
+    if (register.state === 'guard') return Math.max(...register.holders.map(({ deadlineMs }) => deadlineMs))
+    const fill = (operation === 'fill' || operation === 'release' ? given[2] : undefined) as Fill | undefined
+    return fill === undefined ? this.#untilMs.get(key)! : timeMs + fill.freshMs + fill.staleMs
+  }
+
+  #noteGenerations(operation: Operation, given: readonly unknown[]): void {
+    const names =
+      operation === 'generation'
+        ? [given[0] as string]
+        : (given[1] as { name: string }[]).map(({ name }) => name)
+    for (const name of names) {
+      const key = GENERATION + name
+      // The store draws no generation where there is one: what it answers is what it has.
+      this.#store.generation(name, '').then(text => {
+        if (this.#journal.findLast(entry => entry.key === key)?.text !== text)
+          this.#journal.push({ tick: this.#checker.tick, key, text, untilMs: Number.POSITIVE_INFINITY })
+      })
+    }
+  }
+
+  #newGeneration(name: string, text: string): void {
+    this.#journal.push({
+      tick: this.#checker.tick,
+      key: GENERATION + name,
+      text,
+      untilMs: Number.POSITIVE_INFINITY,
+    })
+    for (const row of this.#keyspaces.get(name)!) this.#checker.applied(row)
+  }
+
+  /** What an operation means for the floors, and whether it broke a rule about leases. */
+  #observe(
+    by: Link,
+    operation: Operation,
+    key: string,
+    before: string | undefined,
+    after: string | undefined,
+    given: readonly unknown[],
+    at: number,
+  ): void {
+    const row = this.#rowOf(key)
+    switch (operation) {
+      case 'lease':
+      case 'leaseMany': {
+        const token =
+          operation === 'lease' ? (given[1] as string) : (given[0] as { token: string }[])[at]!.token
+        const leaseMs = (operation === 'lease' ? given[2] : given[1]) as number
+        if (before === undefined && after === leaseText(token))
+          this.#granted(by, key, token, leaseMs, false, before)
+        break
+      }
+      case 'swap':
+        if (before !== after && after === leaseText(given[2] as string))
+          this.#granted(by, key, given[2] as string, given[3] as number, false, before)
+        break
+      case 'claim': {
+        const [, nonce, token, claimMs] = given as [string, string, string, number]
+        const isOurs = after?.startsWith(claimPrefix(nonce, token)) === true
+        if (claimMs > 0 && isOurs) this.#granted(by, key, token, claimMs, true, before)
+        else if (claimMs === 0 && before !== after) this.#grants.delete(key)
+        break
+      }
+      case 'fill':
+      case 'drop':
+        if (before !== after) this.#grants.delete(key)
+        break
+      case 'guard':
+      case 'invalidate':
+        this.#grants.delete(key)
+        this.#checker.applied(row)
+        break
+      case 'release':
+        this.#grants.delete(key)
+        this.#checker.applied(
+          row,
+          after?.startsWith('V') ? throughVersion(after, this.#checker, row) : undefined,
+        )
+        break
+    }
+  }
+
+  #granted(
+    by: Link,
+    key: string,
+    token: string,
+    leaseMs: number,
+    isClaim: boolean,
+    before: string | undefined,
+  ): void {
+    const standing = this.#grants.get(key)
+    if (
+      standing !== undefined &&
+      standing.isClaim === isClaim &&
+      standing.token !== token &&
+      this.#stands(key, before)
+    )
+      this.#checker.accuse(`${isClaim ? 'a claim' : 'a lease'} of ${key} was granted while another stood`)
+    const sinceMs = this.#clock.nowMs()
+    this.#grants.set(key, { by, token, isClaim, sinceMs, untilMs: sinceMs + leaseMs })
+  }
+
+  /** Whether what was granted last is still in the register, and its time has not passed. */
+  #stands(key: string, text: string | undefined): boolean {
+    const grant = this.#grants.get(key)
+    return grant !== undefined && grant.untilMs > this.#clock.nowMs() && text?.includes(grant.token) === true
+  }
+}
+
+/** The version that a release has written through: no later read may be older than this one. */
+function throughVersion(text: string, checker: Checker, row: number): number {
+  const register = parseRegister(text)
+  if (register.state !== 'value') return 0
+  if (register.text === undefined) return checker.lastDeletion(row)
+  return (JSON.parse(register.text) as Row).version
+}
+
+function keysOf(operation: Operation, given: readonly unknown[]): readonly string[] {
+  if (operation === 'leaseMany') return (given[0] as { key: string }[]).map(({ key }) => key)
+  if (operation === 'look') return given[0] as string[]
+  if (operation === 'heartbeat' || operation === 'generation' || operation === 'invalidateKeyspace') return []
+  return [given[0] as string]
+}
+
+/** A register's text as the trail shows it. */
+function brief(text: string | undefined): string {
+  if (text === undefined) return 'absent'
+  const register = parseRegister(text)
+  if (register.state === 'value')
+    return `V ${register.nonce.slice(0, 4)} ${register.claimUntilMs > 0 ? 'claimed ' : ''}${register.text ?? 'absence'}`
+  if (register.state === 'lease') return `L ${register.token.slice(0, 4)}`
+  if (register.state === 'unreadable') return 'unreadable'
+  return `W${register.dirty ? '!' : ''} ${register.holders.map(({ token }) => token.slice(0, 4)).join(' ')}`
+}

@@ -1,0 +1,84 @@
+import { spawnSync } from 'node:child_process'
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { afterAll, describe, expect, test } from 'vitest'
+import { Nursery, shipped } from '../test/protections/library.ts'
+import { explore } from './exploration.ts'
+import { playHistory } from './history.ts'
+import { LEFT_OUT, MUTANTS } from './mutants.ts'
+import { WEATHERS } from './weather.ts'
+
+const readJson = (file: string) => JSON.parse(readFileSync(join(import.meta.dirname, file), 'utf8'))
+const keptSeeds = readJson('kept-seeds.json') as { seed: number; weather: string }[]
+const killingSeeds = readJson('killing-seeds.json') as Record<string, { seed: number; weather: string }>
+const library = await shipped()
+const nursery = new Nursery()
+afterAll(() => nursery.close())
+
+const SEEDS = 240
+
+describe('a simulated history of several processes', () => {
+  test('shows nothing wrong', async () => {
+    const { failed, reads, writes, fencedWrites, faults, weathers } = await explore({
+      library,
+      from: 1,
+      isEnough: ({ seeds }) => seeds >= SEEDS,
+    })
+    expect(failed.map(({ seed, violations }) => `seed ${seed}: ${violations[0]}`)).toEqual([])
+    // A history in which nothing happens proves nothing.
+    expect(reads).toBeGreaterThan(SEEDS * 80)
+    expect(writes).toBeGreaterThan(SEEDS * 20)
+    expect(fencedWrites).toBeGreaterThan(SEEDS * 10)
+    expect(faults).toBeGreaterThan(SEEDS * 4)
+    expect([...weathers.keys()].sort()).toEqual(WEATHERS.map(({ name }) => name).sort())
+  })
+
+  test('is right wherever it once was not', async () => {
+    const wrong: string[] = []
+    for (const { seed, weather } of keptSeeds) {
+      const { violations } = await playHistory({ seed, library, weather })
+      if (violations.length > 0) wrong.push(`seed ${seed}, ${weather}: ${violations[0]}`)
+    }
+    expect(wrong).toEqual([])
+  })
+
+  test.each(WEATHERS)(
+    'goes the same way twice under the same seed, in the weather $name',
+    async ({ name }) => {
+      const play = (seed: number) => playHistory({ seed, library, weather: name, withTrail: true })
+      const first = await play(11)
+      const again = await play(11)
+      expect(again.trail.lines).toEqual(first.trail.lines)
+      expect(again.trail.hash).toBe(first.trail.hash)
+      expect(first.trail.lines.length).toBeGreaterThan(200)
+      expect((await play(12)).trail.hash).not.toBe(first.trail.hash)
+    },
+  )
+})
+
+describe('a protection that is taken out is missed', () => {
+  test.each(MUTANTS)('$name', async ({ name, patches }) => {
+    const killing = killingSeeds[name]
+    expect(killing, 'no seed is known that finds it out: npm run simulate -- --mutants').toBeDefined()
+    const { seed, weather } = killing!
+    const { violations } = await playHistory({ seed, weather, library: await nursery.breed(patches) })
+    expect(violations.length).toBeGreaterThan(0)
+  })
+
+  test('docs/simulation.md lists each of them, and those that the simulation is not asked about', () => {
+    const page = readFileSync(join(import.meta.dirname, '../../docs/simulation.md'), 'utf8')
+    const names = [...MUTANTS.map(({ name }) => name), ...LEFT_OUT.map(({ name }) => name)]
+    expect(names.filter(name => !page.includes(`| ${name} |`))).toEqual([])
+  })
+})
+
+test.each([
+  ['--sed', '7', "Unknown option '--sed'"],
+  ['--seed', 'x', 'expected a whole number, got x'],
+  ['--weather', 'sunny', 'expected one of calm'],
+])('npm run simulate -- %s %s says what is wrong with it', (option, value, message) => {
+  const command = ['--conditions=source', '--import', 'tsx', join(import.meta.dirname, 'simulate.ts')]
+  const { status, stderr } = spawnSync(process.execPath, [...command, option, value], { encoding: 'utf8' })
+  expect(stderr).toContain(message)
+  expect(status).toBe(2)
+})

@@ -1,0 +1,175 @@
+import { type Fault, STRIKES } from './faults.ts'
+import type { Random } from './random.ts'
+
+/** What a history is played in. Probabilities are per message, per load or per commit. */
+export interface Weather {
+  readonly name: string
+  /** Faults per hundred operations, and how often each kind is among them. */
+  readonly faultsPerHundred: number
+  readonly faults: Readonly<Partial<Record<Fault, number>>>
+  /** Whether caches live in one process with their store, as an embedded one. */
+  readonly embedded: boolean
+  /** How often there is a change feed: 1 where promises need it. */
+  readonly feed: number
+  /** Of all operations: changes behind the library's back, which only the feed tells of. */
+  readonly foreignWrites: number
+  /** Messages that take about as long as anybody waits for them. */
+  readonly slow: number
+  /** Messages that arrive up to seconds late, after an error or in silence. */
+  readonly late: number
+  /** Replies that are lost. */
+  readonly deaf: number
+  /** What ends a token, delivered a second time, late. */
+  readonly repeated: number
+  /** Loads that take about as long as their limit, or fail. */
+  readonly slowLoads: number
+  readonly failedLoads: number
+  /** Commits of which nobody knows whether they happen; of which the server says that they did not; that take long. */
+  readonly doubtfulCommits: number
+  readonly refusedCommits: number
+  readonly slowCommits: number
+  /** Whether the database may take back what it has acknowledged, when it crashes. */
+  readonly takesBack: boolean
+  /**
+   * For how long a lease may stand without a load, as one of a batch may that waits for another key of the batch. Left
+   * out: where the giving back may be lost.
+   */
+  readonly idleLeaseMs?: number
+  /** Whether two versions of the program run at once, with values of different shapes. */
+  readonly deploys: boolean
+}
+
+const CALM: Weather = {
+  name: 'calm',
+  faultsPerHundred: 0,
+  faults: {},
+  embedded: false,
+  feed: 0.2,
+  foreignWrites: 0,
+  slow: 0.03,
+  late: 0,
+  deaf: 0,
+  repeated: 0,
+  slowLoads: 0.03,
+  failedLoads: 0.05,
+  doubtfulCommits: 0,
+  refusedCommits: 0.05,
+  slowCommits: 0.1,
+  takesBack: false,
+  deploys: false,
+}
+
+/** All kinds of weather. The seed draws one. */
+export const WEATHERS: readonly Weather[] = [
+  { ...CALM, slow: 0, idleLeaseMs: 600 },
+  { ...CALM, name: 'slow', slow: 0.25, idleLeaseMs: 1_000 },
+  { ...CALM, name: 'deaf', slow: 0, deaf: 0.06, idleLeaseMs: 800 },
+  {
+    ...CALM,
+    name: 'embedded',
+    embedded: true,
+    feed: 0.7,
+    foreignWrites: 0.05,
+    faultsPerHundred: 3,
+    faults: { evict: 4, 'wall clock': 2, 'session ends': 2, 'database restart': 1 },
+    doubtfulCommits: 0.05,
+  },
+  {
+    ...CALM,
+    name: 'lossy',
+    late: 0.03,
+    repeated: 0.1,
+    faultsPerHundred: 5,
+    faults: { loss: 3, evict: 2, 'stream reset': 1, 'slow stream': 2 },
+    doubtfulCommits: 0.1,
+  },
+  {
+    ...CALM,
+    name: 'partitions',
+    late: 0.01,
+    faultsPerHundred: 6,
+    faults: { cut: 3, 'half-open': 3, 'mute stream': 4, 'slow stream': 4, 'stream reset': 2 },
+    doubtfulCommits: 0.05,
+  },
+  {
+    ...CALM,
+    name: 'crashes',
+    feed: 1,
+    late: 0.01,
+    repeated: 0.03,
+    faultsPerHundred: 5,
+    faults: { crash: 4, pause: 4, sleep: 2, 'wall clock': 2, evict: 1 },
+    doubtfulCommits: 0.05,
+    slowCommits: 0.4,
+  },
+  {
+    ...CALM,
+    name: 'evictions',
+    faultsPerHundred: 15,
+    faults: { evict: 12, pause: 2, plant: 1, 'forget generations': 1 },
+    doubtfulCommits: 0.05,
+    slowCommits: 0.4,
+    repeated: 0.05,
+    late: 0.01,
+  },
+  {
+    ...CALM,
+    name: 'restarts',
+    feed: 1,
+    faultsPerHundred: 4,
+    faults: { 'restart empty': 2, 'restart from a snapshot': 4, 'fail over': 4, 'mute stream': 1, evict: 1 },
+    doubtfulCommits: 0.03,
+    foreignWrites: 0.02,
+    late: 0.01,
+  },
+  {
+    ...CALM,
+    name: 'feed',
+    feed: 1,
+    foreignWrites: 0.12,
+    faultsPerHundred: 6,
+    faults: {
+      'database away': 2,
+      'database restart': 3,
+      'session ends': 4,
+      'session vanishes': 2,
+      crash: 3,
+      cut: 1,
+      'restart from a snapshot': 1,
+    },
+    doubtfulCommits: 0.1,
+    takesBack: true,
+  },
+  {
+    ...CALM,
+    name: 'deploys',
+    deploys: true,
+    faultsPerHundred: 5,
+    faults: { plant: 3, evict: 2, 'stream reset': 1 },
+  },
+  {
+    ...CALM,
+    name: 'storm',
+    feed: 1,
+    foreignWrites: 0.04,
+    late: 0.02,
+    repeated: 0.05,
+    faultsPerHundred: 12,
+    faults: Object.fromEntries(Object.keys(STRIKES).map(fault => [fault, 1])),
+    doubtfulCommits: 0.1,
+    refusedCommits: 0.05,
+    slowCommits: 0.3,
+    takesBack: true,
+  },
+]
+
+/** A kind of fault, as often as the weather has it. */
+export function drawFault({ faults }: Weather, random: Random): Fault {
+  const kinds = Object.entries(faults) as [Fault, number][]
+  let left = random.next() * kinds.reduce((sum, [, weight]) => sum + weight, 0)
+  for (const [fault, weight] of kinds) {
+    left -= weight
+    if (left < 0) return fault
+  }
+  return kinds[0]![0]
+}
