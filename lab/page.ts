@@ -1,0 +1,148 @@
+/** The results as people read them: a line in the terminal, and `docs/lab.md`. */
+import type { Cell, Results, Row } from './results.ts'
+import { REST_MS } from './stage.ts'
+import type { Trial } from './trial.ts'
+
+/** What a cell says, in as few words as possible. */
+export function inShort(cell: Cell | undefined): string {
+  if (cell === undefined) return 'not run'
+  const { outcome } = cell
+  if (outcome.kind === 'none') return '–'
+  if (outcome.kind === 'fact') return outcome.text
+  if (outcome.kind === 'problem') return 'failed'
+  if (outcome.of === 0) return 'nothing cached'
+  const untried = outcome.unforced === 0 ? '' : `, ${outcome.unforced} not forced`
+  return `${outcome.bad} of ${outcome.of}${untried}`
+}
+
+/** Whether something stale was counted. */
+export const isBad = (cell: Cell | undefined): boolean =>
+  cell?.outcome.kind === 'count' && cell.outcome.bad > 0
+
+function marked(cell: Cell | undefined, isPromised: boolean): string {
+  const text = inShort(cell)
+  return `${isBad(cell) ? `**${text}**` : text}${isPromised || !isBad(cell) ? '' : ' †'}`
+}
+
+function table(heads: readonly string[], lines: readonly (readonly string[])[]): string {
+  const line = (cells: readonly string[]) => `| ${cells.join(' | ')} |`
+  return [line(heads), line(heads.map(() => '---')), ...lines.map(line)].join('\n')
+}
+
+/** The library's name, as a link to the file that shows how it is used. */
+const linked = (name: string, { about }: Row): string => `[${about.name}](../lab/adapters/${name}.ts)`
+
+function counts({ rows }: Results, trials: readonly Trial[]): string {
+  const counted = trials.filter(trial => !trial.isInformation)
+  const lines = Object.entries(rows).map(([name, row]) => [
+    linked(name, row),
+    ...counted.map(({ id }) => marked(row.cells[id], row.about.unpromised?.[id] === undefined)),
+  ])
+  return table(['', ...counted.map(({ id, heading }) => `[${heading}](#${id})`)], lines)
+}
+
+const noteOf = (cell: Cell | undefined): string =>
+  cell?.outcome.kind === 'count' ? (cell.outcome.note ?? '') : ''
+
+function facts({ rows }: Results, trials: readonly Trial[]): string {
+  const told = trials.filter(trial => trial.isInformation)
+  const lines = Object.entries(rows).map(([name, row]) => [
+    linked(name, row),
+    noteOf(row.cells['cut-off-3']),
+    noteOf(row.cells['cut-off-30']),
+    ...told.map(({ id }) => inShort(row.cells[id])),
+  ])
+  const heads = told.map(({ id, heading }) => `[${heading}](#${id})`)
+  return table(['', 'cut off 3 s: the write', 'cut off 30 s: the write', ...heads], lines)
+}
+
+function problems({ rows }: Results): string[] {
+  return Object.values(rows).flatMap(({ about, cells }) =>
+    Object.entries(cells).flatMap(([trial, { outcome }]) =>
+      outcome.kind === 'problem' ? [`- ${about.name}, ${trial}: ${outcome.why.split('\n')[0]}`] : [],
+    ),
+  )
+}
+
+function days({ rows }: Results): string {
+  const all = Object.values(rows).flatMap(({ cells }) => Object.values(cells).map(({ date }) => date))
+  const sorted = [...new Set(all)].sort()
+  return sorted.length > 1 ? `${sorted[0]} to ${sorted.at(-1)}` : (sorted[0] ?? 'never')
+}
+
+const FAIR = `- Every library is set up as the page linked below teaches, in the shortest way, with the defaults of the library and of its
+  client. Only the time to live is set: one hour, so that it heals nothing; for refreshes see there.
+- The program's own parts, the SELECT of the loader and the UPDATE of the write, are the same for all. The library is called
+  through two or three methods ([adapter.ts](../lab/adapter.ts)); nothing inside it is touched or held.
+- Interleavings are forced where the program has its own code: in the loader after its SELECT, and after a commit. So a count of 100
+  of 100 does not mean that this happens with every write. It means that nothing prevents it; how often it happens is a matter of
+  load.
+- Where nothing was cached, or the library did not come to the step, a row counts as *not forced*, not as 0.
+- The control must be 0 everywhere. What is not 0 there would have been made by the lab.
+- Some of it is by design, and documented: a library without a bus does not tell other processes' memories; none of the
+  others says that it notices changes made by another program. It is in the table because the reader is served an old row all
+  the same.
+- layered-loader asks for Node 22 or later; npm warns where it runs on an older one, and nothing was seen to fail of that.
+- † is stale and not promised: that promise of ours needs the change feed. Ours are default reads; \`{ consistency: 'strong' }\` is
+  not used.
+- A mistake in how your library is used? Its file in [lab/adapters](../lab/adapters) is short: please correct it.`
+
+/** The whole page. */
+export function page(results: Results, trials: readonly Trial[]): string {
+  const failed = problems(results)
+  const shown = Object.entries(results.rows)
+  return `# The lab: the same trials for every library
+
+<!-- Written by \`npm run lab\`; changes here are lost with the next run. -->
+
+Popular libraries, cache-aside by hand, no cache at all, and ours, all through the same trials: several processes, a real Redis and a
+real PostgreSQL, connections that are cut, processes that are killed. A cell says how many rows were **stale, of how many tried**,
+after all had come to rest and ${REST_MS / 1000} s had passed, with a time to live of one hour.
+
+![The table as a picture](lab.svg)
+
+Run on: ${results.machine}; ${days(results)}.
+
+${counts(results, trials)}
+
+For information:
+
+${facts(results, trials)}
+${failed.length === 0 ? '' : `\nTrials that could not be done:\n\n${failed.join('\n')}\n`}
+## Run it
+
+\`\`\`sh
+npm ci && npm run lab                       # all of it, about an hour; writes this page, the picture and lab.json
+npm run lab -- --trial stale-set            # one trial, printed only
+npm run lab -- --adapter bentocache-bus --count 10
+npm run lab -- --trial batch --write        # and put into this page
+\`\`\`
+
+The lab has an install of its own (\`lab/package-lock.json\`), made by this command; nothing of it reaches the library or the
+application. It needs a \`redis-server\`, as the tests do, and brings its PostgreSQL. \`--jobs\` says how many trials run
+side by side (2), each on a Redis, a database and processes of its own.
+
+## Fair
+
+${FAIR}
+
+## The trials
+
+"After the rest": all calls are answered, and then ${REST_MS / 1000} s have passed. Rows are taken in rounds of up to 25, each with its own
+interleaving, sharing the waiting.
+
+${trials.map(({ id, heading, text }) => `### ${id}\n\n*${heading}.* ${text}`).join('\n\n')}
+
+## The libraries
+
+${table(
+  ['', 'versions', 'set up', 'as taught by'],
+  shown.map(([name, row]) => [
+    linked(name, row),
+    row.versions,
+    row.about.setUp,
+    `[documentation](${row.about.docs})`,
+  ]),
+)}
+`
+}
