@@ -123,6 +123,7 @@ async function forced(
 
 test.for(isSoak ? POLICIES : ['noeviction', 'volatile-ttl', 'allkeys-lru'])(
   'reads and writes break no promise while memory is short, under %s',
+  { timeout: isSoak ? 3_600_000 : 240_000 },
   async (policy, context) => {
     await field.database.sql('TRUNCATE spell')
     await field.database.plant(...IDS)
