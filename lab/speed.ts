@@ -1,0 +1,125 @@
+/**
+ * `npm run lab:speed`: what a warm hit takes in each library, through the same adapters as in the trials, side by side in
+ * one process. All take turns in every round, in an order that changes, and the best round of each counts: a noisy
+ * neighbour makes a round slower, never faster. Ours is measured as it is published, so the command compiles it first.
+ */
+import { writeFileSync } from 'node:fs'
+import { fileURLToPath } from 'node:url'
+import pg from 'pg'
+import { ensureRedisServer } from '../test/ensure-redis-server.ts'
+import { type RedisServer, startRedis } from '../test/redis-servers.ts'
+import type { Setting, Spell } from './adapter.ts'
+import { adapterNamed } from './program.ts'
+import { machineOf, versionsOf } from './results.ts'
+
+const KEYS = 100
+const ROUNDS = 15
+const PAGE = fileURLToPath(new URL('../docs/lab-speed.md', import.meta.url))
+
+/** Libraries that are compared with each other: with a level in the process, and on Redis alone. */
+const GROUPS = [
+  {
+    title: 'With a level in the process',
+    ours: 'cacheaside-local',
+    others: ['layered-loader', 'cacheable', 'cacheable-sync', 'bentocache-bus', 'node-redis-client-side'],
+    hitsPerRound: 2_000,
+  },
+  {
+    title: 'Redis alone',
+    ours: 'cacheaside',
+    others: ['plain-ioredis', 'async-cache-dedupe', 'cachified', 'cache-manager', 'bentocache'],
+    hitsPerRound: 200,
+  },
+] as const
+
+interface Contender {
+  readonly title: string
+  readonly versions: string
+  readonly get: (id: number) => Promise<Spell | null>
+  bestNs: number
+}
+
+const find = async (id: number): Promise<Spell | null> => ({ id, version: 1 })
+const findMany = async (ids: readonly number[]): Promise<Spell[]> => ids.map(id => ({ id, version: 1 }))
+
+async function opened(name: string, redisPort: number, pool: pg.Pool): Promise<Contender> {
+  const { about, open } = await adapterNamed(name)
+  const setting: Setting = { redisPort, pool, find, findMany, ttlMs: 3_600_000 }
+  const { get } = await open(setting)
+  for (let turn = 0; turn < 3; turn++) {
+    for (let id = 0; id < KEYS; id++) await get(id)
+    await new Promise(resolve => setTimeout(resolve, 200))
+  }
+  return { title: about.name, versions: versionsOf(about), get, bestNs: Number.POSITIVE_INFINITY }
+}
+
+async function round(contender: Contender, hits: number): Promise<void> {
+  const beganMs = performance.now()
+  for (let i = 0; i < hits; i++) await contender.get(i % KEYS)
+  const tookNs = ((performance.now() - beganMs) * 1e6) / hits
+  contender.bestNs = Math.min(contender.bestNs, tookNs)
+}
+
+async function compare(
+  group: (typeof GROUPS)[number],
+  pool: pg.Pool,
+  program: string,
+  servers: RedisServer[],
+): Promise<string> {
+  const contenders: Contender[] = []
+  for (const name of [group.ours, ...group.others]) {
+    // One server each: keys and messages of one library are not another's business.
+    const server = await startRedis({}, program)
+    servers.push(server)
+    contenders.push(await opened(name, server.port, pool))
+  }
+  for (let turn = 0; turn < ROUNDS; turn++)
+    for (let at = 0; at < contenders.length; at++)
+      await round(contenders[(at + turn) % contenders.length]!, group.hitsPerRound)
+  const [ours] = contenders
+  const rows = contenders
+    .toSorted((a, b) => a.bestNs - b.bestNs)
+    .map(
+      ({ title, versions, bestNs }) =>
+        `| ${title} | ${(bestNs / 1000).toFixed(2)} | ${(bestNs / ours!.bestNs).toFixed(2)} | ${versions} |`,
+    )
+  return [
+    `## ${group.title}`,
+    '',
+    '| library | µs | over ours | versions |',
+    '|---|---|---|---|',
+    ...rows,
+  ].join('\n')
+}
+
+const program = ensureRedisServer()
+const pool = new pg.Pool({ max: 1 })
+const tables: string[] = []
+const servers: RedisServer[] = []
+for (const group of GROUPS) {
+  const table = await compare(group, pool, program, servers)
+  console.log(`\n${table}`)
+  tables.push(table)
+}
+const machine = machineOf(program, 'not used')
+writeFileSync(
+  PAGE,
+  `# What a hit takes
+
+The libraries of [the lab](lab.md), each through its adapter there: one awaited read of a value that is warm at every level, 100
+keys, one after the other, best of ${ROUNDS} rounds in which all take turns. Times are of one machine; the ratios are what to look at.
+
+What our hits are dearer by is what they check. One in L1 reads two clocks, because only the larger of what both say bounds its
+age when the process was suspended, the machine asleep or the wall clock set back. One in Redis is a \`SET … NX GET\`, which takes
+the lease at the same time if nothing is there; on loopback, where a GET takes ten microseconds, that shows, and over a network
+it does not. What the copies of the others are worth is what the lab is about.
+
+${machine}, ${new Date().toISOString().slice(0, 10)}. \`npm run lab:speed\` measures again.
+
+${tables.join('\n\n')}
+`,
+)
+// Not every client takes the end of its server quietly.
+process.on('uncaughtException', () => {})
+for (const server of servers) await server.stop()
+process.exit(0)
