@@ -1,0 +1,49 @@
+/**
+ * The protocol's model at the command line: `npm run model`, `-- --ci` for the part that the tests run, `-- WORDS` for
+ * the rows whose name contains the words, `-- --table` for the table of `docs/model.md`.
+ */
+import { ROWS, type Row } from './rows.ts'
+import { type Result, run, story } from './run.ts'
+
+const words = process.argv.slice(2).filter(argument => !argument.startsWith('--'))
+const isCi = process.argv.includes('--ci')
+const isTable = process.argv.includes('--table')
+const chosen = ROWS.filter(({ name }) => name.includes(words.join(' ')))
+if (chosen.length === 0) throw new Error(`no row contains "${words.join(' ')}"`)
+
+if (isTable) console.log('| row | must | states | steps | s |\n|---|---|---|---|---|')
+let unexpected = 0
+const beganMs = performance.now()
+for (const row of chosen) {
+  report(row, row.name, row.setting, row.states)
+  if (row.larger !== undefined && !isCi)
+    report(row, `${row.name}, larger`, row.larger.setting, row.larger.states)
+}
+const seconds = (performance.now() - beganMs) / 1000
+console.error(`${chosen.length} rows in ${seconds.toFixed(0)} s, ${unexpected} not as expected`)
+process.exitCode = unexpected === 0 ? 0 : 1
+
+function report(row: Row, name: string, setting: Row['setting'], expected: number): void {
+  const startMs = performance.now()
+  const result = run(row, setting)
+  const tookMs = performance.now() - startMs
+  const isGood = result.isAsExpected && result.states === expected
+  if (!isGood) unexpected++
+  if (isTable) console.log(line(name, result, tookMs))
+  else tell(name, result, expected, isGood, tookMs)
+}
+
+function line(name: string, { states, breach }: Result, tookMs: number): string {
+  const outcome = breach === undefined ? 'hold | ' : 'break | '
+  const length = breach === undefined ? '' : String(breach.trail.length)
+  return `| ${name} | ${outcome}${states.toLocaleString('en')} | ${length} | ${(tookMs / 1000).toFixed(1)} |`
+}
+
+function tell(name: string, result: Result, expected: number, isGood: boolean, tookMs: number): void {
+  const outcome = result.breach === undefined ? 'holds ' : 'breaks'
+  const states = `${result.states}${result.states === expected ? '' : ` (expected ${expected})`}`
+  console.log(
+    `${isGood ? '   ' : '!! '}${outcome} ${states.padStart(9)} states ${tookMs.toFixed(0).padStart(7)} ms  ${name}`,
+  )
+  if (result.breach !== undefined) console.log(story(result))
+}

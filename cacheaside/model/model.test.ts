@@ -1,0 +1,43 @@
+import { readFileSync } from 'node:fs'
+import { join } from 'node:path'
+import { describe, expect, test } from 'vitest'
+import { ROWS } from './rows.ts'
+import { run, story } from './run.ts'
+import { PROTECTIONS } from './setting.ts'
+import { STREAM_PROTECTIONS } from './stream.ts'
+
+describe('the model', () => {
+  test.each(ROWS)('$name', { timeout: 180_000 }, row => {
+    const result = run(row)
+    expect(result.isAsExpected, `expected: ${row.breaks ?? 'no breach'}; found:\n${story(result)}`).toBe(true)
+    expect(result.states, 'a state more or less means that the rules have changed').toBe(row.states)
+  })
+
+  test('takes out every protection in some row, and finds a breach', () => {
+    const taken = new Set(
+      ROWS.filter(({ breaks }) => breaks !== undefined).flatMap(({ setting }) => setting.without ?? []),
+    )
+    expect([...taken].sort()).toEqual([...PROTECTIONS, ...STREAM_PROTECTIONS].sort())
+  })
+
+  test('names no row twice', () => {
+    expect(new Set(ROWS.map(({ name }) => name)).size).toBe(ROWS.length)
+  })
+
+  test('is described row by row in docs/model.md', () => {
+    const page = readFileSync(join(import.meta.dirname, '../../docs/model.md'), 'utf8')
+    const said = [...page.matchAll(/^\| (.+) \| (hold|break) \| ([\d,]+) \| \d* \| [\d.]+ \|$/gm)].map(
+      match => match.slice(1, 4),
+    )
+    const line = (name: string, breaks: string | undefined, states: number) => [
+      name,
+      breaks === undefined ? 'hold' : 'break',
+      states.toLocaleString('en'),
+    ]
+    const meant = ROWS.flatMap(({ name, breaks, states, larger }) => [
+      line(name, breaks, states),
+      ...(larger === undefined ? [] : [line(`${name}, larger`, breaks, larger.states)]),
+    ])
+    expect(said).toEqual(meant)
+  })
+})

@@ -1,0 +1,150 @@
+import { set } from './record.ts'
+import type { KeyState, Part, Reader, State } from './state.ts'
+import type { World } from './world.ts'
+
+/** The rules of the shared store: what becomes of a register, and of the tokens that it holds. */
+
+/** The readers of a key. */
+export function* readersOf(world: World, state: State, key: number): Generator<Reader> {
+  for (const [i, place] of world.readerPlaces.entries()) if (place.key === key) yield state.readers[i]!
+}
+
+/** The parts of all writers for a key. */
+export function* partsOf(state: State, key: number): Generator<Part> {
+  for (const writer of state.writers) yield writer.parts[key]!
+}
+
+/** Removes what is there, with every lease, nonce, claim and token in it. */
+export function clear(world: World, state: State, key: number): void {
+  set(state.keys[key]!, { register: 'absent', version: 0, generation: 0, expired: false, dirty: false })
+  for (const reader of readersOf(world, state, key)) {
+    reader.lease = false
+    reader.sees = false
+    reader.claim = 'none'
+    reader.entitled = false
+  }
+  for (const part of partsOf(state, key)) part.token = 'none'
+}
+
+/** Puts a reader's lease there. */
+export function putLease(world: World, state: State, key: number, reader: Reader): void {
+  const takesOver = !world.has('one lease')
+  const others = takesOver ? [...readersOf(world, state, key)].filter(({ entitled }) => entitled) : []
+  clear(world, state, key)
+  state.keys[key]!.register = 'lease'
+  reader.lease = true
+  reader.entitled = true
+  for (const other of others) other.entitled = true
+}
+
+/** Puts a value there. */
+export function putValue(world: World, state: State, key: number, version: number, generation: number): void {
+  clear(world, state, key)
+  set(state.keys[key]!, { register: 'value', version, generation })
+}
+
+/** Tells all processes of a key. */
+export function broadcast(world: World, state: State, key: number): void {
+  if (!world.setting.local) return
+  for (const [process, { cut }] of state.processes.entries())
+    if (!cut) world.copyOf(state, process, key).messages++
+}
+
+/** A guard, or with `renewal` the renewal of one. */
+export function guard(world: World, state: State, key: number, part: Part, renewal: boolean): void {
+  broadcast(world, state, key)
+  overtake(world, state, key, part)
+  const register = state.keys[key]!
+  const stands = register.register === 'guard'
+  const found = stands && part.token !== 'none'
+  const tokens = stands ? [...partsOf(state, key)].map(({ token }) => token) : []
+  const joins = stands && !found && setsDirty(world, 'dirty: joining')
+  const anew = renewal && !found && setsDirty(world, 'dirty: joining anew')
+  const dirty = (stands && register.dirty) || joins || anew
+  clear(world, state, key)
+  set(register, { register: 'guard', dirty })
+  for (const other of partsOf(state, key)) other.token = tokens.shift() ?? 'none'
+  part.token = 'live'
+}
+
+const setsDirty = (world: World, protection: 'dirty: joining' | 'dirty: joining anew'): boolean =>
+  world.has('dirty') && world.has(protection)
+
+/** A release, and whether it found its token; `through` is the committed value, if it may be stored. */
+export function release(
+  world: World,
+  state: State,
+  key: number,
+  part: Part,
+  through?: { readonly version: number; readonly generation: number },
+): boolean {
+  broadcast(world, state, key)
+  const wasOvertaken = part.overtaken
+  overtake(world, state, key, part)
+  const register = state.keys[key]!
+  if (register.register !== 'guard') {
+    if (world.has('release without a guard removes')) clear(world, state, key)
+    return false
+  }
+  const held = part.token !== 'none'
+  part.token = 'none'
+  for (const other of partsOf(state, key)) if (other.token === 'passed') other.gap = true
+  const isLeft = [...partsOf(state, key)].some(({ token }) => token === 'live')
+  if (isLeft) {
+    for (const other of partsOf(state, key)) if (other.token === 'passed') other.token = 'none'
+    if (world.has('dirty') && world.has('dirty: release that leaves others')) register.dirty = true
+    return held
+  }
+  const stores = through !== undefined && held && !register.dirty
+  clear(world, state, key)
+  if (!stores) return held
+  putValue(world, state, key, through.version, through.generation)
+  // Overtaken by the invalidation of its own change it is stored without harm.
+  if (wasOvertaken && through.version < register.visible) backAgain(world, state, register)
+  return held
+}
+
+/** An invalidation of a key. */
+export function invalidate(world: World, state: State, key: number): void {
+  broadcast(world, state, key)
+  overtake(world, state, key)
+  const register = state.keys[key]!
+  if (register.register === 'guard') {
+    if (world.has('dirty') && world.has('dirty: invalidation')) register.dirty = true
+  } else if (register.register !== 'lease' || world.has('invalidation removes leases'))
+    clear(world, state, key)
+}
+
+/** The deadline of a token passes; with the last one the guard is gone. */
+export function pass(world: World, state: State, key: number, part: Part): void {
+  part.token = 'passed'
+  const parts = [...partsOf(state, key)]
+  if (parts.some(({ token }) => token === 'live')) return
+  for (const other of parts) if (other.token === 'passed') other.gap = true
+  clear(world, state, key)
+}
+
+/** A new generation for all keys. */
+export function invalidateAll(world: World, state: State): void {
+  state.shared.generation = ++state.shared.drawn
+  for (let key = 0; key < world.keys; key++) {
+    broadcast(world, state, key)
+    overtake(world, state, key)
+  }
+}
+
+/** Whatever was loaded, or committed, before this moment must not be stored any more. */
+function overtake(world: World, state: State, key: number, own?: Part): void {
+  for (const reader of readersOf(world, state, key)) if (reader.at === 'fill') reader.overtaken = true
+  for (const writer of state.writers) {
+    const part = writer.parts[key]!
+    if (part !== own && writer.at === 'release' && !part.released) part.overtaken = true
+  }
+}
+
+/** G1, where a value was stored that an invalidation had overtaken. Nobody finds it if its generation is an older one. */
+export function backAgain(world: World, state: State, register: KeyState): void {
+  if (register.generation !== state.shared.generation) return
+  if (state.shared.forgot && !world.setting.strictFills) return
+  state.broken = 'G1: what was loaded or committed before an invalidation was stored after it'
+}

@@ -1,0 +1,27 @@
+import { check, type Outcome } from './checker.ts'
+import type { Row } from './rows.ts'
+import { StreamWorld } from './stream.ts'
+import { World } from './world.ts'
+
+/** What came out of a row, and whether it is what must come out. */
+export interface Result extends Outcome {
+  readonly isAsExpected: boolean
+}
+
+/** Looks at all states of a row, or at those of its larger setting. */
+export function run(row: Row, setting: Row['setting'] = row.setting): Result {
+  const outcome = 'readers' in setting ? check(new World(setting)) : check(new StreamWorld(setting))
+  const { breach } = outcome
+  const isAsExpected =
+    row.breaks === undefined ? breach === undefined : breach?.what.startsWith(row.breaks) === true
+  return { ...outcome, isAsExpected }
+}
+
+/** The trail to a breach, one step a line. */
+export function story({ breach }: Outcome): string {
+  if (breach === undefined) return ''
+  return [
+    ...breach.trail.map((step, i) => `${String(i + 1).padStart(4)}. ${step}`),
+    `      ${breach.what}`,
+  ].join('\n')
+}

@@ -1,0 +1,398 @@
+import type { Step } from './checker.ts'
+import { enqueue, forget } from './processes.ts'
+import { set } from './record.ts'
+import { guard, pass, release } from './register.ts'
+import type { Part, State, Writer } from './state.ts'
+import type { World } from './world.ts'
+
+/** What a writer does: `write.ts` of the library, and what becomes of its transaction. */
+export function writerSteps(world: World, state: State, step: Step<State>): void {
+  for (let i = 0; i < state.writers.length; i++) new WriterSteps(world, state, i, step).all()
+}
+
+/** In timed settings: a third of `guardMs`. A writer that lives renews in time, and statements end in time. */
+export function tick(world: World, state: State, step: Step<State>): void {
+  if (!world.setting.timed) return
+  const isDue = ({ at, age }: Writer) =>
+    world.has('renewal') && age >= 1 && (at === 'commit' || at === 'runs' || at === 'release')
+  const longest = world.has('statement ends in time') ? 1 : 2
+  const mustEnd = ({ at, running }: Writer) => (at === 'runs' || at === 'orphan') && running >= longest
+  const ages = ({ at, age, inDoubt, parts }: Writer) =>
+    at !== 'start' &&
+    age < GUARD_TICKS &&
+    (at !== 'done' || inDoubt || parts.some(({ token }) => token === 'live'))
+  if (state.writers.some(writer => isDue(writer) || mustEnd(writer)) || !state.writers.some(ages)) return
+  step(
+    () => 'a third of guardMs passes',
+    next => {
+      for (const writer of next.writers) {
+        if (!ages(writer)) continue
+        writer.age++
+        if (writer.at === 'runs' || writer.at === 'orphan') writer.running++
+        if (writer.age < GUARD_TICKS) continue
+        for (const [key, part] of writer.parts.entries())
+          if (part.token === 'live') pass(world, next, key, part)
+      }
+    },
+  )
+}
+
+const GUARD_TICKS = 3
+
+/** Whether the commit of a writer in doubt can no longer happen, as far as its process knows. */
+export function isDue(world: World, { at, age }: Writer): boolean {
+  if (!world.has('doubt waits')) return true
+  if (world.setting.timed) return age >= GUARD_TICKS
+  return at !== 'orphan' || !world.setting.statementsEnd
+}
+
+/** One writer's next steps. */
+class WriterSteps {
+  readonly #world: World
+  readonly #state: State
+  readonly #i: number
+  readonly #step: Step<State>
+  readonly #process: number
+
+  constructor(world: World, state: State, i: number, step: Step<State>) {
+    this.#world = world
+    this.#state = state
+    this.#i = i
+    this.#step = step
+    this.#process = world.writerProcesses[i]!
+  }
+
+  all(): void {
+    const { at } = this.#me
+    if (at === 'start') this.#begin()
+    else if (at === 'guard') this.#guard()
+    else if (at === 'commit') this.#commit()
+    else if (at === 'runs') this.#run()
+    else if (at === 'logged' || at === 'logged orphan') this.#becomeVisible(at)
+    else if (at === 'throws') this.#releaseInDoubt()
+    else if (at === 'release') this.#release()
+    else if (at === 'orphan') this.#endAsOrphan()
+    if (at === 'commit' || at === 'runs' || at === 'release') this.#renew()
+    if (this.#world.setting.dying) this.#die(at)
+    this.#late()
+  }
+
+  get #me(): Writer {
+    return this.#state.writers[this.#i]!
+  }
+
+  #take(name: () => string, change: (next: State, me: Writer) => void): void {
+    this.#step(
+      () => `writer ${this.#world.named(this.#i, this.#process)} ${name()}`,
+      next => change(next, next.writers[this.#i]!),
+    )
+  }
+
+  #begin(): void {
+    const { setting } = this.#world
+    const readsGeneration = setting.writeThrough && setting.generations
+    if (!this.#world.has('guard')) this.#commit()
+    else if (!readsGeneration || !this.#world.has('generation before the guard')) this.#guard()
+    else {
+      this.#take(
+        () => `reads generation ${this.#state.shared.generation}`,
+        (next, me) => {
+          set(me, { at: 'guard', generation: next.shared.generation })
+        },
+      )
+    }
+  }
+
+  /** Copies in this process are forgotten before the guard is sent. */
+  #guard(): void {
+    const { guardStuck } = this.#world.setting
+    for (const [key, part] of this.#me.parts.entries()) {
+      if (part.guard !== 'unsent') continue
+      if (key === 1 && !this.#world.has('guard before the commit')) continue
+      const send = (name: string, change: (next: State, part: Part) => void) =>
+        this.#take(
+          () => `${name}${this.#world.of(key)}`,
+          (next, me) => {
+            forget(this.#world, next, this.#process, key)
+            change(next, me.parts[key]!)
+            const isLast = me.parts.every(
+              ({ guard }, other) =>
+                guard !== 'unsent' || (other === 1 && !this.#world.has('guard before the commit')),
+            )
+            me.at = isLast ? 'commit' : 'guard'
+            me.age = 0
+          },
+        )
+      const confirm = (next: State, part: Part) => {
+        guard(this.#world, next, key, part, false)
+        set(part, { guard: 'confirmed', intact: true })
+      }
+      send('guards', confirm)
+      if (!this.#world.has('guard sent once'))
+        send('guards, and the command is sent twice', (next, part) => {
+          confirm(next, part)
+          part.guardCopy = true
+        })
+      if (!guardStuck) continue
+      send('sends a guard that never arrives', (_, part) => set(part, { guard: 'never', gap: true }))
+      send('sends a guard that arrives too late', (_, part) => set(part, { guard: 'late', gap: true }))
+    }
+  }
+
+  /** What was sent earlier arrives, whatever its writer is at. */
+  #late(): void {
+    for (const [key, { guard: sent, guardCopy, releaseCopy }] of this.#me.parts.entries()) {
+      if (sent === 'late' || guardCopy) {
+        this.#take(
+          () => `is overtaken by its guard${this.#world.of(key)}, which arrives only now`,
+          (next, me) => {
+            const part = me.parts[key]!
+            if (part.guardCopy) part.guardCopy = false
+            else part.guard = 'arrived'
+            guard(this.#world, next, key, part, false)
+          },
+        )
+      }
+      if (releaseCopy) {
+        this.#take(
+          () => `is overtaken by its release${this.#world.of(key)}, which arrives only now`,
+          (next, me) => {
+            const part = me.parts[key]!
+            part.releaseCopy = false
+            release(this.#world, next, key, part, this.#through(next, me, part))
+            tidy(me)
+          },
+        )
+      }
+    }
+  }
+
+  #renew(): void {
+    const { timed, renewalStuck } = this.#world.setting
+    for (const [key, { token, guard: sent, released }] of this.#me.parts.entries()) {
+      if (released || sent === 'unsent') continue
+      if (timed ? this.#me.age < 1 || !this.#world.has('renewal') : token === 'live' || this.#me.renewed)
+        continue
+      const renew = (name: string, isHeard: boolean) =>
+        this.#take(
+          () =>
+            `renews its guard${this.#world.of(key)}, which ${token === 'none' ? 'is gone' : 'stands'}${name}`,
+          (next, me) => {
+            const part = me.parts[key]!
+            const found = part.token !== 'none'
+            guard(this.#world, next, key, part, true)
+            if (isHeard ? !found : this.#world.has('unknown renewals count as lost')) part.intact = false
+            me.age = 0
+            if (!timed) me.renewed = true
+          },
+        )
+      renew('', true)
+      if (renewalStuck) renew(', and does not hear of it', false)
+    }
+  }
+
+  #commit(): void {
+    const { decoded, orphans, doubts, timed } = this.#world.setting
+    if (timed) {
+      this.#take(
+        () => 'begins its statement',
+        (_, me) => {
+          me.at = 'runs'
+        },
+      )
+      return
+    }
+    if (decoded) {
+      this.#take(
+        () => `writes v${this.#state.keys[0]!.logged + 1} to the log, where nobody sees it yet`,
+        (next, me) => {
+          for (const [key, part] of me.parts.entries()) this.#log(next, key, part)
+          me.at = 'logged'
+        },
+      )
+    } else this.#commitNow('release')
+    if (orphans) this.#leave('dies, and its statement still runs', false)
+    if (doubts) this.#leave('loses its connection, and its statement still runs', true)
+  }
+
+  #run(): void {
+    this.#commitNow('release')
+    if (this.#world.setting.orphans) this.#leave('dies, and its statement still runs', false)
+    if (this.#world.setting.doubts) this.#leave('loses its connection, and its statement still runs', true)
+  }
+
+  #commitNow(then: 'release' | 'done'): void {
+    this.#take(
+      () => `commits v${this.#state.keys[0]!.logged + 1}`,
+      (next, me) => {
+        for (const [key, part] of me.parts.entries()) {
+          this.#log(next, key, part)
+          next.keys[key]!.visible = next.keys[key]!.logged
+        }
+        me.at = then
+        me.running = 0
+        if (then === 'done') tidy(me)
+      },
+    )
+  }
+
+  #log(next: State, key: number, part: Part): void {
+    const register = next.keys[key]!
+    part.version = ++register.logged
+    part.overtaken = false
+    if (this.#world.setting.feed) part.change = 'waits'
+    const isMeant = !this.#world.has('guard') || !this.#world.has('guard before the commit')
+    if (part.token === 'none' && !isMeant) next.shared.extraordinary = true
+  }
+
+  #becomeVisible(at: 'logged' | 'logged orphan'): void {
+    this.#take(
+      () => `commits for everybody to see: v${this.#me.parts[0]!.version}`,
+      (next, me) => {
+        for (const [key, { version, token }] of me.parts.entries()) {
+          const register = next.keys[key]!
+          register.visible = Math.max(register.visible, version)
+          if (token === 'none') next.shared.extraordinary = true
+        }
+        me.at = at === 'logged' ? 'release' : 'done'
+        if (me.at === 'done') tidy(me)
+      },
+    )
+  }
+
+  /** The process dies, or its function throws with the commit in doubt: then the queue does the rest. */
+  #leave(name: string, inDoubt: boolean): void {
+    this.#take(
+      () => name,
+      (next, me) => {
+        me.at = 'orphan'
+        if (!inDoubt) return
+        if (!this.#world.has('doubt')) {
+          me.at = 'throws'
+          return
+        }
+        if (!this.#world.has('doubt invalidates')) return
+        me.inDoubt = true
+        for (const [key, part] of me.parts.entries()) {
+          part.queued = true
+          enqueue(this.#world, next, this.#process, key, 'later')
+          forget(this.#world, next, this.#process, key)
+        }
+      },
+    )
+  }
+
+  #releaseInDoubt(): void {
+    this.#take(
+      () => 'releases, because its function threw',
+      (next, me) => {
+        for (const [key, part] of me.parts.entries()) release(this.#world, next, key, part)
+        me.at = 'orphan'
+      },
+    )
+  }
+
+  /** Its statement ends without it. */
+  #endAsOrphan(): void {
+    this.#commitNow('done')
+    this.#take(
+      () => 'has its statement ended by the database',
+      (_, me) => {
+        me.at = 'done'
+        tidy(me)
+      },
+    )
+  }
+
+  #through(next: State, me: Writer, part: Part): { version: number; generation: number } | undefined {
+    if (!this.#world.setting.writeThrough) return undefined
+    if (!part.intact && this.#world.has('confirmed guards only write through')) return undefined
+    const generation = this.#world.has('generation before the guard') ? me.generation : next.shared.generation
+    return { version: part.version, generation }
+  }
+
+  #release(): void {
+    for (const [key, part] of this.#me.parts.entries()) {
+      if (part.released) continue
+      if (part.guard === 'unsent' && this.#world.has('guard')) {
+        // Only where this protection is out: the key is guarded now that it has been committed.
+        this.#take(
+          () => `guards${this.#world.of(key)}`,
+          (next, me) => {
+            guard(this.#world, next, key, me.parts[key]!, false)
+            me.parts[key]!.guard = 'confirmed'
+          },
+        )
+        continue
+      }
+      this.#take(
+        () => `releases${this.#world.of(key)}`,
+        (next, me) => {
+          const part = me.parts[key]!
+          const { intact, gap } = part
+          const held = release(this.#world, next, key, part, this.#through(next, me, part))
+          if (held && intact && gap)
+            next.broken = 'a write calls itself fenced, and its guard was gone for a while'
+          this.#resolve(next, me, key)
+        },
+      )
+      if (!this.#world.setting.releaseStuck) continue
+      this.#take(
+        () => `sends a release${this.#world.of(key)} that is not confirmed`,
+        (next, me) => {
+          const part = me.parts[key]!
+          part.releaseCopy = true
+          if (this.#world.has('release queued')) {
+            part.queued = true
+            enqueue(this.#world, next, this.#process, key, 'waits')
+          }
+          this.#resolve(next, me, key)
+        },
+      )
+    }
+  }
+
+  /** With the last key the write resolves. */
+  #resolve(next: State, me: Writer, released: number): void {
+    forget(this.#world, next, this.#process, released)
+    me.parts[released]!.released = true
+    if (!me.parts.every(({ released }) => released)) return
+    for (const [key, { version, queued }] of me.parts.entries()) {
+      const register = next.keys[key]!
+      if (!queued && this.#world.has('release queued'))
+        register.resolved = Math.max(register.resolved, version)
+      const copy = this.#world.copyOf(next, this.#process, key)
+      if (this.#hasOwn()) copy.own = Math.max(copy.own, version)
+    }
+    me.at = 'done'
+    tidy(me)
+  }
+
+  /** What a process must not find any more after its own writes is of interest where it has a life of its own. */
+  #hasOwn(): boolean {
+    return this.#world.setting.local === true || this.#world.setting.releaseStuck === true
+  }
+
+  #die(at: Writer['at']): void {
+    if (at !== 'guard' && at !== 'commit' && at !== 'release' && at !== 'logged') return
+    this.#take(
+      () => 'dies',
+      (next, me) => {
+        me.at = at === 'logged' ? 'logged orphan' : 'done'
+        if (!this.#world.has('guard')) next.shared.extraordinary = true
+        tidy(me)
+      },
+    )
+  }
+}
+
+/** Forgets of a writer that has ended whatever can make no difference any more. */
+function tidy(me: Writer): void {
+  if (me.at !== 'done') return
+  set(me, { generation: me.parts.some(({ releaseCopy }) => releaseCopy) ? me.generation : 0, renewed: false })
+  for (const part of me.parts) {
+    set(part, { released: false, overtaken: part.releaseCopy && part.overtaken })
+    if (part.releaseCopy || part.queued) continue
+    set(part, { intact: false, gap: false, version: part.change === 'none' ? 0 : part.version })
+  }
+}
