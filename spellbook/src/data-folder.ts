@@ -1,8 +1,8 @@
 import { randomBytes } from 'node:crypto'
 import { existsSync } from 'node:fs'
-import { mkdir, readdir, readlink, realpath, rm, symlink, writeFile } from 'node:fs/promises'
+import { mkdir, readdir, readlink, realpath, rm, stat, symlink, writeFile } from 'node:fs/promises'
 import { connect, createServer, type Server } from 'node:net'
-import { join, relative } from 'node:path'
+import { dirname, join, relative } from 'node:path'
 
 /**
  * The folder of the embedded database, opened by one process at a time: two of them on one folder would overwrite
@@ -86,10 +86,23 @@ export async function openDataFolder(folder: string): Promise<DataFolder> {
 
 async function makeFolder(folder: string): Promise<string> {
   try {
-    await mkdir(folder, { recursive: true })
+    await makeFolders(folder)
     return await realpath(folder)
   } catch (error) {
     throw new DataFolderError(`the data folder ${folder} cannot be made: ${(error as Error).message}`)
+  }
+}
+
+/** Node's own way, `recursive: true`, tries for ever where a file system says that there is nothing, such as `/proc`. */
+async function makeFolders(folder: string): Promise<void> {
+  if (existsSync(folder) && (await stat(folder)).isDirectory()) return
+  const parent = dirname(folder)
+  if (parent !== folder) await makeFolders(parent)
+  try {
+    await mkdir(folder)
+  } catch (error) {
+    // Somebody else may have been faster.
+    if ((error as NodeJS.ErrnoException).code !== 'EEXIST' || !(await stat(folder)).isDirectory()) throw error
   }
 }
 

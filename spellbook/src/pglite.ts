@@ -9,6 +9,7 @@ import {
   type Queryable,
   type Transaction,
 } from './database.ts'
+import { DiskRoom, type FreeBytes } from './disk-room.ts'
 
 /**
  * PostgreSQL in this process, compiled to WebAssembly: for trying things out, and for tests. It has one session, and a
@@ -17,17 +18,24 @@ import {
  * @param signal - Gives up waiting when it aborts: creating a database takes seconds, on a busy machine many. What
  *   was begun cannot be called back, so the folder stays ours until this process ends, which should be soon. A
  *   database that was not complete by then is made anew by the next that opens the folder.
- * @throws DataFolderError if another process has the folder, or if it holds something else.
+ * @param freeBytes - Left out: asks the system.
+ * @throws DataFolderError if another process has the folder, if it holds something else, or if its disk is full.
  * @see https://pglite.dev
  */
-export async function openPGlite(config: PGliteConfig, signal?: AbortSignal): Promise<Database> {
+export async function openPGlite(
+  config: PGliteConfig,
+  signal?: AbortSignal,
+  freeBytes?: FreeBytes,
+): Promise<Database> {
   if (config.folder === undefined)
-    return databaseOver(await unlessAborted(signal, () => create(undefined)), 'PGlite in memory', undefined)
+    return databaseOver(await unlessAborted(signal, () => create(undefined)), 'PGlite in memory')
   const folder = await openDataFolder(config.folder)
   try {
+    const room = new DiskRoom(folder.path, freeBytes)
+    await room.checkForDatabase(folder.isNew)
     const db = await unlessAborted(signal, () => create(folder.path))
     if (folder.isNew) await folder.complete()
-    return databaseOver(db, `PGlite in ${folder.path}`, folder)
+    return databaseOver(db, `PGlite in ${folder.path}`, { folder, room })
   } catch (error) {
     if (signal?.aborted !== true) folder.release()
     throw error
@@ -64,15 +72,30 @@ function queryOf(session: Session): Queryable['query'] {
   }
 }
 
-function databaseOver(db: PGlite, name: string, folder: DataFolder | undefined): Database {
+/** Where a database is that is not in memory. */
+interface Place {
+  readonly folder: DataFolder
+  readonly room: DiskRoom
+}
+
+const READS = /^\s*select\b/i
+
+function databaseOver(db: PGlite, name: string, place?: Place): Database {
   let closed: Promise<void> | undefined
+  const query = queryOf(db)
   return {
     name,
     feedSource: { pglite: db },
-    query: queryOf(db),
-    transaction: work => db.transaction(session => inTransaction(session, work)),
+    async query(text, values, signal) {
+      if (!READS.test(text)) await place?.room.checkForWrite()
+      return query(text, values, signal)
+    },
+    async transaction(work) {
+      await place?.room.checkForWrite()
+      return db.transaction(session => inTransaction(session, work))
+    },
     close() {
-      closed ??= db.close().finally(() => folder?.release())
+      closed ??= db.close().finally(() => place?.folder.release())
       return closed
     },
   }

@@ -45,6 +45,10 @@ describe('openDataFolder', () => {
     held.release()
   })
 
+  test.each(['/proc/spellbook/data', '/dev/null/data'])('refuses %s, where no folder can be', async path => {
+    await expect(openDataFolder(path)).rejects.toThrow(`the data folder ${path} cannot be made`)
+  })
+
   test('refuses a folder that holds something else, and changes nothing in it', async () => {
     mkdirSync(folder)
     writeFileSync(join(folder, 'letter.txt'), 'dear diary')
