@@ -261,6 +261,8 @@ describe('a codec of the users own', () => {
     ],
     ['encodes to something that is not text', { encode: () => Buffer.from('spell') as unknown as string }],
     ['encodes to nothing', { encode: () => undefined as unknown as string }],
+    ['encodes late, and fails', { encode: (async () => Promise.reject(new Error('late'))) as never }],
+    ['decodes late, and fails', { decode: (async () => Promise.reject(new Error('late'))) as never }],
     ['encodes to text that UTF-8 cannot hold', { encode: () => 'half a pair: \ud83d' }],
   ])('that %s does not fail the read: the value is answered, and not kept', async (_, broken) => {
     const { clock, inspect, process } = openWorld()

@@ -135,6 +135,8 @@ export class Envelope<V> {
     } catch (error) {
       return new Unopened('codec', error)
     }
+    const late = promised('decode', value)
+    if (late !== undefined) return new Unopened('codec', late)
     if (this.#schema !== undefined) {
       const checked = this.#check(value)
       if (checked instanceof Unopened) return checked
@@ -153,8 +155,10 @@ export class Envelope<V> {
       return new Unopened('codec', error)
     }
     // `JSON.stringify` is a codec's obvious `encode`, and does not always return a string.
-    if (typeof text !== 'string' || !text.isWellFormed())
-      return new Unopened('codec', new TypeError('a codec has to encode to well-formed text'))
+    if (typeof text !== 'string' || !text.isWellFormed()) {
+      const problem = promised('encode', text) ?? new TypeError('a codec has to encode to well-formed text')
+      return new Unopened('codec', problem)
+    }
     const opened = this.open(text)
     return opened instanceof Unopened ? opened : { text, opened }
   }
@@ -179,6 +183,13 @@ export class Envelope<V> {
       return new Unopened('schema', error)
     }
   }
+}
+
+/** What is wrong with a codec that answers with a promise. Nobody else is going to take its rejection. */
+function promised(method: 'encode' | 'decode', answer: unknown): TypeError | undefined {
+  if (!(answer instanceof Promise)) return undefined
+  answer.catch(() => {})
+  return new TypeError(`the codec's ${method} answers with a promise; it has to answer at once`)
 }
 
 /** Freezes plain objects and arrays all the way down; `false` if there is anything that freezing does not protect. */
