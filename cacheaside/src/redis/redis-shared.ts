@@ -223,7 +223,7 @@ class RedisStore implements RedisShared {
       if (errorCode(error) === 'WRONGTYPE') return NOT_A_STRING
       if (errorCode(error) !== 'OOM') throw error
       this.#full = true
-      return this.#lookAt(name)
+      return this.#lookWhenFull(name)
     })
   }
 
@@ -232,9 +232,11 @@ class RedisStore implements RedisShared {
     return this.#route.send(name, args) as Promise<string | null>
   }
 
-  /** What is under the key, by a command that is not refused when memory is full. */
-  async #lookAt(name: string): Promise<string | typeof REFUSED> {
-    return (await this.#get(name)) ?? REFUSED
+  /** What is under the key, in a way that is not refused when memory is full, but wherever writes are. */
+  async #lookWhenFull(name: string): Promise<string | typeof REFUSED> {
+    const way = { send: (command: readonly string[]) => this.#route.send(name, command) }
+    const seen = (await runOn(way, this.#scripts.lookWhenFull, [name], [])) as string | null
+    return seen ?? REFUSED
   }
 
   async #get(name: string): Promise<LookReply> {
@@ -247,7 +249,7 @@ class RedisStore implements RedisShared {
   }
 
   async #leaseWhenFull(name: string, token: string, leaseMs: number): Promise<LeaseReply> {
-    const seen = await this.#lookAt(name)
+    const seen = await this.#lookWhenFull(name)
     if (seen !== REFUSED) return seen
     try {
       const reply = await this.#takeLease(name, token, leaseMs)

@@ -131,6 +131,18 @@ if guardOf(KEYS[1]) then redis.call('SETRANGE', KEYS[1], 1, '1') else redis.call
 export const NOT_A_STRING = '?not a string'
 
 /**
+ * KEYS: register. What is there, asked of a primary whose memory is full. A plain GET would also be answered by one that
+ * has too few replicas left, or has just become a replica, and whose values may be long out of date.
+ */
+const lookWhenFull = source(
+  ANYWAY,
+  `
+local text = redis.pcall('GET', KEYS[1])
+return type(text) == 'table' and '${NOT_A_STRING}' or text
+`,
+)
+
+/**
  * KEYS: registers. ARGV: life in ms, then a lease for each. The native command for each of them, in one: that costs the
  * server as much and the client half.
  */
@@ -234,6 +246,7 @@ export function loadableScripts(onCluster: boolean) {
     release: loadable(release),
     releaseThrough: loadable(releaseThrough),
     invalidate: loadable(invalidate),
+    lookWhenFull: loadable(lookWhenFull),
     leaseMany: loadable(leaseMany),
     fill: loadable(fill),
     replace: loadable(replace),

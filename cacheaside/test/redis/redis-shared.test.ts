@@ -327,6 +327,18 @@ describe('redisShared on a server without memory left', () => {
     }
   })
 
+  it('lease serves no hits where writes are refused for other reasons as well', async () => {
+    const shared = await openFull()
+    await put(shared, 'spell:1', 'one')
+    await fillUp()
+    const lease = () => shared.lease('spell:1', token('Anna'), LONG_MS)
+    expect(await lease()).toMatch(/^V/)
+    // As when it is cut off from its replicas, one of which may have taken its place.
+    await past.config('SET', 'min-replicas-to-write', '1')
+    onTestFinished(async () => void (await past.config('SET', 'min-replicas-to-write', '0')))
+    await expect(lease()).rejects.toThrow('NOREPLICAS')
+  })
+
   it('lease goes on with GET first until a SET succeeds', async () => {
     const shared = await openFull()
     await put(shared, 'spell:1', 'one')
