@@ -54,6 +54,7 @@ export {
   REFUSED,
   type ReleaseReply,
   type SharedStore,
+  type StoreView,
   type StreamListener,
 } from './shared/shared-store.ts'
 export type { FeedStats, KeyspaceStats, Stats } from './stats.ts'

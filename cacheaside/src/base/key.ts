@@ -74,6 +74,19 @@ export function keyOf(keyspace: string, id: unknown): Key {
   return text as Key
 }
 
+const ESCAPED = /%([0-9A-F]{2})/g
+
+/**
+ * The parts of the id that a key was made of, as texts: the way back from {@link keyOf}. What a number was is not known
+ * any more, and a key that nobody made may have any parts: whoever makes an id of them compares the id's key.
+ */
+export function idPartsOf(key: string): readonly string[] {
+  const parts = key.split(':').slice(1)
+  return parts.map(part =>
+    part.replace(ESCAPED, (_, code: string) => String.fromCharCode(Number.parseInt(code, 16))),
+  )
+}
+
 const MOST_REMEMBERED = 8_192
 
 /**

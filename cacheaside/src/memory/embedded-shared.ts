@@ -20,6 +20,7 @@ import {
   REFUSED,
   type ReleaseReply,
   type SharedStore,
+  type StoreView,
   type StreamListener,
 } from '../shared/shared-store.ts'
 import { Registers, type RegistersStats } from './registers.ts'
@@ -64,6 +65,7 @@ export interface EmbeddedShared extends SharedStore {
 }
 
 const DEFAULT_MAX_BYTES = 64 * 2 ** 20
+const VIEW_PAGE = 100
 
 /**
  * A shared store in this process, with the same registers and the same rules as the one on Redis: the default
@@ -221,6 +223,28 @@ export class EmbeddedStore implements EmbeddedShared {
   async identity(): Promise<string> {
     this.#identity ??= this.#registers.clock.token()
     return this.#identity
+  }
+
+  async view(): Promise<StoreView> {
+    const registers = this.#registers
+    return {
+      caveats: [],
+      async *keys(keyspace) {
+        const begins = keyspace === undefined ? '' : `${keyspace}:`
+        let page: string[] = []
+        for (const key of registers.keys()) {
+          if (key.startsWith(begins)) page.push(key)
+          if (page.length < VIEW_PAGE) continue
+          yield page
+          page = []
+        }
+        yield page
+      },
+      peek: async keys => keys.map(key => this.inspect(key)),
+      generations: async keyspaces => keyspaces.map(name => this.#generations.get(name)),
+      timeMs: async () => Math.round(registers.timeMs()),
+      close: async () => {},
+    }
   }
 
   subscribe(listener: StreamListener): () => void {

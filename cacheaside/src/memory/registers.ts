@@ -94,6 +94,11 @@ export class Registers {
     return this.#map.delete(key)
   }
 
+  /** The keys of all registers whose life has not ended, also while others come and go. */
+  *keys(): IterableIterator<string> {
+    for (const [key] of this.#map.entries()) yield key
+  }
+
   /** Removes everything. */
   clear(): void {
     this.#map.clear()

@@ -7,14 +7,14 @@ import type { Primary, Route } from './route.ts'
 import { SLOTS, slotOf } from './slot.ts'
 
 /** What a {@link ClusterRoute} is made of. */
-export interface ClusterRouteOptions {
+export interface ClusterRouteOptions<Facts> {
   readonly driver: Driver
   readonly clock: Clock
   /** What comes before every key. */
   readonly prefix: string
-  readonly link: (address: Address) => Link<Examination>
+  readonly link: (address: Address) => Link<Facts>
   /** Called when the primaries, or what they own, have changed. */
-  readonly onChange: (primaries: readonly Primary[]) => void
+  readonly onChange: (primaries: readonly Primary<Facts>[]) => void
 }
 
 /** The name by which scripts, and CLUSTER commands, know a node. */
@@ -27,15 +27,15 @@ interface Owner {
   readonly ranges: Range[]
 }
 
-interface ClusterPrimary extends Primary {
+interface ClusterPrimary<Facts> extends Primary<Facts> {
   readonly id: NodeId
   readonly at: Address
 }
 
 /** Who owns what, as last found out. */
-interface Table {
-  readonly primaries: readonly ClusterPrimary[]
-  readonly bySlot: readonly (ClusterPrimary | undefined)[]
+interface Table<Facts> {
+  readonly primaries: readonly ClusterPrimary<Facts>[]
+  readonly bySlot: readonly (ClusterPrimary<Facts> | undefined)[]
   /** {@link ownersText} of it. */
   readonly text: string
 }
@@ -52,16 +52,16 @@ const ANSWER_MS = 1_000
  *
  * @see https://redis.io/docs/latest/operate/oss_and_stack/reference/cluster-spec/#redirection-and-resharding
  */
-export class ClusterRoute implements Route {
-  readonly #options: ClusterRouteOptions
-  #table: Table | undefined
+export class ClusterRoute<Facts = Examination> implements Route<Facts> {
+  readonly #options: ClusterRouteOptions<Facts>
+  #table: Table<Facts> | undefined
   #refreshing: Promise<void> | undefined
   #problem: Error = new Error('the primaries of the Cluster are not known yet')
   /** Servers that commands were redirected to and that own nothing yet as far as is known here. */
-  readonly #strangers = new Map<string, Link<Examination>>()
+  readonly #strangers = new Map<string, Link<Facts>>()
   #closed = false
 
-  constructor(options: ClusterRouteOptions) {
+  constructor(options: ClusterRouteOptions<Facts>) {
     this.#options = options
     this.refresh()
   }
@@ -87,12 +87,12 @@ export class ClusterRoute implements Route {
     return nested()
   }
 
-  async primaries(): Promise<readonly Primary[]> {
+  async primaries(): Promise<readonly Primary<Facts>[]> {
     if (this.#table === undefined) await this.#found()
     return this.#table!.primaries
   }
 
-  async disagreement(primary: Primary): Promise<string | undefined> {
+  async disagreement(primary: Primary<Facts>): Promise<string | undefined> {
     const table = this.#table
     const view = parseNodes(String(await primary.link.send(['CLUSTER', 'NODES'])))
     if (table === undefined || view.text !== table.text)
@@ -180,8 +180,8 @@ export class ClusterRoute implements Route {
     const text = ownersText(owners)
     const before = this.#table
     if (text === before?.text) return
-    const kept = new Set<Primary>()
-    const bySlot = new Array<ClusterPrimary | undefined>(SLOTS).fill(undefined)
+    const kept = new Set<Primary<Facts>>()
+    const bySlot = new Array<ClusterPrimary<Facts> | undefined>(SLOTS).fill(undefined)
     const primaries = owners.map(owner => {
       const at = this.#options.driver.reachable(owner.address)
       const known = before?.primaries.find(
@@ -218,7 +218,7 @@ export class ClusterRoute implements Route {
   }
 
   /** The way to an address in a redirection; an empty host is that of who sent it. */
-  #reach(text: string, from: Address): { at: Address; link: Link<Examination> } {
+  #reach(text: string, from: Address): { at: Address; link: Link<Facts> } {
     const colon = text.lastIndexOf(':')
     const host = text.slice(0, colon).replace(/^\[|\]$/g, '') || from.host
     const at = this.#options.driver.reachable({ host, port: Number(text.slice(colon + 1)) })

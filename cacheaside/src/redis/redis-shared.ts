@@ -11,6 +11,7 @@ import {
   REFUSED,
   type ReleaseReply,
   type SharedStore,
+  type StoreView,
   type StreamListener,
 } from '../shared/shared-store.ts'
 import { Broadcast, INVALIDATED, KEYSPACE } from './broadcast.ts'
@@ -26,8 +27,9 @@ import {
 } from './examine.ts'
 import { Link } from './link.ts'
 import { type RedisSharedOptions, type ResolvedRedisOptions, resolveRedisOptions } from './options.ts'
-import { type Primary, type Route, singleRoute } from './route.ts'
+import { generationKey, type Primary, type Route, singleRoute } from './route.ts'
 import { channelOf, loadableScripts, NOT_A_STRING, type Script, type Scripts } from './scripts.ts'
+import { openView } from './view.ts'
 
 /** How the servers behind a store are arranged, what each says of itself, and what is not as it should be. */
 export interface RedisReport {
@@ -376,6 +378,10 @@ class RedisStore implements RedisShared {
     await this.#run(this.#scripts.invalidateKeyspace, generationKey(keyspace), args)
   }
 
+  view(): Promise<StoreView> {
+    return openView(this.#options)
+  }
+
   subscribe(listener: StreamListener): () => void {
     return this.#broadcast.subscribe(listener)
   }
@@ -502,9 +508,6 @@ class RedisStore implements RedisShared {
     return [this.#channel, INVALIDATED + key]
   }
 }
-
-/** Cannot be a register's key: names of keyspaces have no `@`. */
-const generationKey = (keyspace: string): string => `@generation:${keyspace}`
 
 async function load(connection: Connection, script: Script): Promise<void> {
   try {

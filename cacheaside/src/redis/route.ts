@@ -2,33 +2,36 @@ import type { Address } from './driver.ts'
 import type { Examination } from './examine.ts'
 import type { Link } from './link.ts'
 
+/** Where a keyspace's generation is kept. Cannot be a register's key: names of keyspaces have no `@`. */
+export const generationKey = (keyspace: string): string => `@generation:${keyspace}`
+
 /** A server that owns keys, and the way to it. */
-export interface Primary {
+export interface Primary<Facts = Examination> {
   readonly address: string
   /** The node's name in its Cluster. */
   readonly id: string | undefined
   /** For the driver; `undefined` where it knows the way by itself. */
   readonly at: Address | undefined
-  readonly link: Link<Examination>
+  readonly link: Link<Facts>
   /** A key that it owns, under the store's prefix. */
   readonly probeKey: string
 }
 
 /** The ways to all primaries, and which of them a key is at. One server is the simplest of routes. */
-export interface Route {
+export interface Route<Facts = Examination> {
   /** Sends a command to the primary of its key. */
   send(key: string, args: readonly string[]): Promise<unknown>
   /** Runs `sending` so that what it sends leaves in one piece per primary. */
   together<T>(sending: () => T): T
   /** All primaries; rejects if they cannot be found out. */
-  primaries(): Promise<readonly Primary[]>
+  primaries(): Promise<readonly Primary<Facts>[]>
   /**
    * Compares what a primary says of its Cluster with what is known here: who owns what, and that nothing is being
    * moved to a primary unknown here. A single server has nothing to say.
    *
    * @returns what differs, or `undefined`.
    */
-  disagreement(primary: Primary): Promise<string | undefined>
+  disagreement(primary: Primary<Facts>): Promise<string | undefined>
   /** Finds out the primaries anew, in the background. */
   refresh(): void
   /** Names everything that decides where a key is. */
@@ -37,7 +40,7 @@ export interface Route {
 }
 
 /** The route to a single server, or to the primary that Sentinel names. */
-export function singleRoute(primary: Primary): Route {
+export function singleRoute<Facts>(primary: Primary<Facts>): Route<Facts> {
   const { link } = primary
   const primaries = [primary]
   return {

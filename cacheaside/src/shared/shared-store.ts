@@ -73,6 +73,31 @@ export interface HeartbeatReply {
 }
 
 /**
+ * A look at the registers that changes nothing: it creates no lease and no generation, and where the server can be asked
+ * for it, what is looked at does not count as used. On connections of its own, so that it holds up nobody else's
+ * commands. Every method may reject; one that does has changed nothing either.
+ */
+export interface StoreView {
+  /** In what looking differs from not looking all the same, one sentence each, for people. Mostly empty. */
+  readonly caveats: readonly string[]
+  /**
+   * Walks over the keys of all registers, page by page; pages may be empty. What is there from the first page to the
+   * last is told once at least, what comes or goes meanwhile may be told or not.
+   *
+   * @param keyspace - Only the keys of this one. Left out: of all of them, and whatever else has the store's prefix.
+   */
+  keys(keyspace?: string): AsyncIterable<readonly string[]>
+  /** What the registers hold, each at a moment of its own, in the order of the keys; `undefined` for an absent one. */
+  peek(keys: readonly string[]): Promise<readonly (string | undefined)[]>
+  /** The generations of the keyspaces, in their order; `undefined` for one that has none. */
+  generations(keyspaces: readonly string[]): Promise<readonly (string | undefined)[]>
+  /** The store's own time in milliseconds since 1970. */
+  timeMs(): Promise<number>
+  /** Ends it. Idempotent. */
+  close(): Promise<void>
+}
+
+/**
  * A shared store. Every method may reject; the caller counts that as "not confirmed": the operation may have been
  * applied, may be applied later, or never. A store never resends what creates a token.
  */
@@ -139,6 +164,13 @@ export interface SharedStore {
    * @returns a text without control characters; `''` where it cannot be known, which counts as a change every time.
    */
   identity(): Promise<string>
+
+  /**
+   * Opens a look at the registers, for audits. A store may do without; then it cannot be audited.
+   *
+   * @throws an error that says why there is no connection.
+   */
+  view?(): Promise<StoreView>
 
   /** Starts to listen. A listener is called until it is taken off again; one that throws harms nobody else. */
   subscribe(listener: StreamListener): () => void

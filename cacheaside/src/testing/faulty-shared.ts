@@ -1,8 +1,8 @@
 import type { Clock, Timer } from '../base/clock.ts'
-import type { Expected, Fill, SharedStore, StreamListener } from '../shared/shared-store.ts'
+import type { Expected, Fill, SharedStore, StoreView, StreamListener } from '../shared/shared-store.ts'
 import { FaultyLine, type NetworkFaults } from './faulty-line.ts'
 
-/** The operations of a shared store that travel over a network. */
+/** The operations of a shared store that travel over a network. `view` stands for opening one and for all that is asked of it. */
 export const SHARED_OPERATIONS = [
   'lease',
   'leaseMany',
@@ -18,6 +18,7 @@ export const SHARED_OPERATIONS = [
   'invalidateKeyspace',
   'heartbeat',
   'identity',
+  'view',
 ] as const
 /** The name of an operation that can be made to fail. */
 export type SharedOperation = (typeof SHARED_OPERATIONS)[number]
@@ -127,6 +128,28 @@ class FaultyStore implements FaultySharedStore {
   }
   identity() {
     return this.#line.send('identity', [], () => this.#inner.identity())
+  }
+
+  async view(): Promise<StoreView> {
+    const inner = this.#inner
+    if (inner.view === undefined) throw new Error(`${inner.name} has no view`)
+    const view = await this.#line.send('view', [], () => inner.view!())
+    const send = <T>(args: readonly unknown[], ask: () => Promise<T>) => this.#line.send('view', args, ask)
+    return {
+      caveats: view.caveats,
+      async *keys(keyspace) {
+        const pages = view.keys(keyspace)[Symbol.asyncIterator]()
+        for (;;) {
+          const page = await send([keyspace], () => pages.next())
+          if (page.done === true) return
+          yield page.value
+        }
+      },
+      peek: keys => send([keys], () => view.peek(keys)),
+      generations: keyspaces => send([keyspaces], () => view.generations(keyspaces)),
+      timeMs: () => send([], () => view.timeMs()),
+      close: () => view.close(),
+    }
   }
 
   subscribe(listener: StreamListener): () => void {

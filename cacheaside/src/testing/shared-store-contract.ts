@@ -6,6 +6,7 @@ import { type ContractRunner, type SharedStoreHarness, stage } from './contract/
 import { streamContract } from './contract/stream.ts'
 import { textContract } from './contract/texts.ts'
 import { transitionContract } from './contract/transitions.ts'
+import { viewContract } from './contract/views.ts'
 import { writeThroughContract } from './contract/write-through.ts'
 
 export type { ContractRunner, OpenedStore, SharedStoreHarness } from './contract/stage.ts'
@@ -47,4 +48,5 @@ export function sharedStoreContract(runner: ContractRunner, harness: SharedStore
   runner.describe('generations', () => generationContract(on))
   runner.describe('the broadcast stream', () => streamContract(on))
   runner.describe('keys and values', () => textContract(on))
+  if (harness.hasView ?? true) runner.describe('views', () => viewContract(on))
 }

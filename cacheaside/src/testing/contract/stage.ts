@@ -11,6 +11,8 @@ export interface ContractRunner {
 
 /** How a contract suite gets at the store it tests. */
 export interface SharedStoreHarness {
+  /** Whether the store has the optional `view`. @defaultValue true */
+  readonly hasView?: boolean
   /** Opens a store that holds nothing. Called once for every test. */
   open(): Promise<OpenedStore>
 }

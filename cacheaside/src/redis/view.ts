@@ -1,0 +1,139 @@
+import type { StoreView } from '../shared/shared-store.ts'
+import { ClusterRoute } from './cluster-route.ts'
+import { type Address, addressText, type Connection, errorCode } from './driver.ts'
+import { readInfo } from './examine.ts'
+import { Link } from './link.ts'
+import type { ResolvedRedisOptions } from './options.ts'
+import { generationKey, type Primary, type Route, singleRoute } from './route.ts'
+import { NOT_A_STRING } from './scripts.ts'
+
+/** What a connection of a view has learned of its server. */
+interface ViewFacts {
+  /** Why what is read there counts as used; `undefined` where it does not. */
+  readonly caveat: string | undefined
+}
+
+type Way = Pick<Connection, 'send'>
+
+const COUNT = '500'
+
+/**
+ * A look at the registers behind a client, on connections of its own: GET and SCAN on the primaries, and nothing else.
+ *
+ * A server counts a GET as a use of the key, and an audit that reads everything would make all of it look recently used,
+ * just when the server decides by that what to evict. `CLIENT NO-TOUCH`, in Redis and Valkey from 7.2 on, takes what a
+ * connection reads out of that count; where it is missing, the view says so and goes on.
+ *
+ * @throws an error that says why there is no connection.
+ * @see https://redis.io/docs/latest/commands/client-no-touch/
+ */
+export async function openView(options: ResolvedRedisOptions): Promise<StoreView> {
+  const route = routeOver(options)
+  try {
+    const primaries = await route.primaries()
+    await Promise.all(primaries.map(({ link }) => link.started))
+    for (const { link } of primaries) if (link.problem !== undefined) throw link.problem
+    const caveats = primaries.flatMap(({ link }) => link.facts?.caveat ?? [])
+    return new RedisView(options.prefix, route, [...new Set(caveats)])
+  } catch (error) {
+    route.close()
+    throw error
+  }
+}
+
+function routeOver({ driver, clock, prefix }: ResolvedRedisOptions): Route<ViewFacts> {
+  const link = (at?: Address) => {
+    const target = at === undefined ? driver.target : addressText(at)
+    return new Link<ViewFacts>({
+      clock,
+      target,
+      open: (onLost, signal) => driver.open(at, onLost, signal),
+      welcome: connection => askNotToTouch(connection, target),
+    })
+  }
+  if (driver.deployment === 'cluster')
+    return new ClusterRoute<ViewFacts>({ driver, clock, prefix, link, onChange: () => {} })
+  const address = driver.target
+  return singleRoute({ address, id: undefined, at: undefined, link: link(), probeKey: `${prefix}@probe` })
+}
+
+async function askNotToTouch(connection: Way, address: string): Promise<ViewFacts> {
+  try {
+    await connection.send(['CLIENT', 'NO-TOUCH', 'ON'])
+    return { caveat: undefined }
+  } catch (error) {
+    if (errorCode(error) === '' || errorCode(error) === 'NOAUTH') throw error
+    const info = await readInfo(connection, ['server'])
+    const version = info?.get('valkey_version') ?? info?.get('redis_version') ?? 'of unknown version'
+    const why = errorCode(error) === 'NOPERM' ? 'does not let this user say' : 'does not know'
+    return {
+      caveat: `${address} (${version}) ${why} CLIENT NO-TOUCH: what is looked at there counts as used when it evicts`,
+    }
+  }
+}
+
+class RedisView implements StoreView {
+  readonly caveats: readonly string[]
+  readonly #prefix: string
+  readonly #route: Route<ViewFacts>
+
+  constructor(prefix: string, route: Route<ViewFacts>, caveats: readonly string[]) {
+    this.#prefix = prefix
+    this.#route = route
+    this.caveats = caveats
+  }
+
+  async *keys(keyspace?: string): AsyncIterable<readonly string[]> {
+    const match = literalPattern(this.#prefix + (keyspace === undefined ? '' : `${keyspace}:`)) + '*'
+    const primaries = await this.#route.primaries()
+    for (const primary of primaries) yield* this.#keysOf(primary, match)
+    // Slots that moved from a server that was yet to be walked over to one that had been were not seen at all.
+    for (const primary of primaries) {
+      const disagreement = await this.#route.disagreement(primary)
+      if (disagreement !== undefined)
+        throw new Error(`the Cluster has changed while its keys were walked over: ${disagreement}`)
+    }
+  }
+
+  async *#keysOf({ link }: Primary<ViewFacts>, match: string): AsyncIterable<readonly string[]> {
+    let cursor = '0'
+    do {
+      const reply = await link.send(['SCAN', cursor, 'MATCH', match, 'COUNT', COUNT])
+      const [next, names] = reply as [string, string[]]
+      cursor = String(next)
+      const keys = names.map(name => name.slice(this.#prefix.length))
+      // Generations and probes are the store's own.
+      yield keys.filter(key => !key.startsWith('@'))
+    } while (cursor !== '0')
+  }
+
+  peek(keys: readonly string[]): Promise<readonly (string | undefined)[]> {
+    return this.#route.together(() => Promise.all(keys.map(key => this.#get(this.#prefix + key))))
+  }
+
+  generations(keyspaces: readonly string[]): Promise<readonly (string | undefined)[]> {
+    return this.peek(keyspaces.map(generationKey))
+  }
+
+  async timeMs(): Promise<number> {
+    const [primary] = await this.#route.primaries()
+    const [seconds, microseconds] = (await primary!.link.send(['TIME'])) as [string, string]
+    return Number(seconds) * 1000 + Math.floor(Number(microseconds) / 1000)
+  }
+
+  async close(): Promise<void> {
+    this.#route.close()
+  }
+
+  async #get(name: string): Promise<string | undefined> {
+    try {
+      return ((await this.#route.send(name, ['GET', name])) as string | null) ?? undefined
+    } catch (error) {
+      if (errorCode(error) === 'WRONGTYPE') return NOT_A_STRING
+      throw error
+    }
+  }
+}
+
+/** A pattern of SCAN that matches this text and nothing else. */
+const literalPattern = (text: string): string => text.replace(/[\\*?[\]]/g, '\\$&')
