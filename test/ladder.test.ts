@@ -24,6 +24,8 @@ const LADDER: Readonly<Record<string, readonly string[]>> = {
   redis: ['base', 'shared'],
   postgres: ['base', 'feed'],
   testing: ['base', 'shared', 'feed', 'memory', 'node:'],
+  verify: ['base', 'shared', 'feed', STORY, 'node:'],
+  bin: ['base', 'verify'],
   [STORY]: ['base', 'local', 'shared', 'feed'],
   index: [ANY],
 }

@@ -1,3 +1,4 @@
+import type { Clock } from './base/clock.ts'
 import { CacheError } from './base/errors.ts'
 import type { CacheEvent } from './base/events.ts'
 import { type Key, keyspaceOf } from './base/key.ts'
@@ -11,6 +12,7 @@ import type { Answer, Parts } from './read.ts'
 import { BroadcastStream } from './shared/broadcast-stream.ts'
 import { InvalidationQueue } from './shared/invalidation-queue.ts'
 import { SharedAccess, UNCONFIRMED } from './shared/shared-access.ts'
+import type { SharedStore } from './shared/shared-store.ts'
 import { type Stats, StatsFold } from './stats.ts'
 import { invalidate, type WriteContext, type WriteOptions, type WriteResult, write } from './write.ts'
 
@@ -23,6 +25,8 @@ export class Cache {
   readonly #relay: Relay | undefined
   readonly #keyspaces = new Map<string, Keyspace<never, never>>()
   readonly #listeners = new Set<(event: CacheEvent) => void>()
+  /** What ends samplers. */
+  readonly #stops = new Set<() => Promise<void>>()
   /** Work under way that `close` waits for. */
   #working = 0
   #idle: (() => void) | undefined
@@ -151,8 +155,25 @@ export class Cache {
     return this.#closing
   }
 
+  /** What a sampler of `cacheaside/verify` works with. @internal */
+  get auditable(): Auditable {
+    const { access, clock, limit, emit } = this.#parts
+    return {
+      shared: access.store,
+      clock,
+      limit,
+      emit,
+      whenClosing: stop => {
+        this.#assertOpen()
+        this.#stops.add(stop)
+        return () => void this.#stops.delete(stop)
+      },
+    }
+  }
+
   async #close(): Promise<void> {
     this.#closed = true
+    await Promise.all([...this.#stops].map(stop => stop()))
     if (this.#working > 0) {
       await new Promise<void>(resolve => {
         this.#idle = resolve
@@ -232,6 +253,16 @@ export class Cache {
       // A listener is not part of the read; there is nobody here to tell.
     }
   }
+}
+
+/** The parts of a cache that a sampler uses. @internal */
+export interface Auditable {
+  readonly shared: SharedStore
+  readonly clock: Clock
+  readonly limit: LoadLimit
+  readonly emit: (event: CacheEvent) => void
+  /** Has `stop` called when the cache is closed, which waits for it. The function that is returned takes it off again. */
+  readonly whenClosing: (stop: () => Promise<void>) => () => void
 }
 
 /** What a cache holds and is doing at one moment. */

@@ -1,4 +1,4 @@
-import type { CacheEvent, From, LoadEvent, Why } from './base/events.ts'
+import type { CacheEvent, From, LoadEvent, VerifiedEvent, Why } from './base/events.ts'
 
 /**
  * What a cache has done since it was made: a fold over its events, so that every number can be explained by them.
@@ -80,6 +80,11 @@ export interface KeyspaceStats {
   readonly writtenThrough: number
   /** Stored bytes that could not be read. */
   readonly unreadable: number
+  /** Stored values that a sampler has compared with the origin, by what came of it: staleness as it was measured. */
+  readonly verified: Readonly<Record<VerifiedEvent['outcome'], number>> & {
+    /** The longest time, in milliseconds, for which one of the stale ones had been stale at least. */
+    readonly maxStaleMs: number
+  }
 }
 
 type Mutable<T> = { -readonly [Name in keyof T]: T[Name] extends object ? Mutable<T[Name]> : T[Name] }
@@ -113,6 +118,7 @@ function noCounts(): Mutable<KeyspaceStats> {
     keyspaceInvalidations: { applied: 0, queued: 0, late: 0 },
     writtenThrough: 0,
     unreadable: 0,
+    verified: { equal: 0, stale: 0, unreadable: 0, orphaned: 0, skipped: 0, maxStaleMs: 0 },
   }
 }
 
@@ -189,6 +195,12 @@ export class StatsFold {
       case 'unreadable':
         this.of(event.keyspace).unreadable++
         return
+      case 'verified': {
+        const { verified } = this.of(event.keyspace)
+        verified[event.outcome]++
+        verified.maxStaleMs = Math.max(verified.maxStaleMs, event.staleMs)
+        return
+      }
       case 'discard':
         this.#local[event.reason]++
         return

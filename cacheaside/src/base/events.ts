@@ -13,6 +13,7 @@ export type CacheEvent =
   | InvalidationEvent
   | KeyspaceInvalidationEvent
   | UnreadableEvent
+  | VerifiedEvent
   | SharedStateEvent
   | StreamEvent
   | DiscardEvent
@@ -140,6 +141,17 @@ export interface UnreadableEvent {
   readonly key: string
   readonly reason: 'register' | 'codec' | 'schema'
   readonly error?: unknown
+}
+
+/** A sampler has compared a stored value with the origin. */
+export interface VerifiedEvent {
+  readonly type: 'verified'
+  readonly keyspace: string
+  readonly key: string
+  /** `skipped`: nothing can be said of it, because it is guarded, leased, gone or just changing. */
+  readonly outcome: 'equal' | 'stale' | 'unreadable' | 'orphaned' | 'skipped'
+  /** For a stale value: milliseconds for which it has been stale at least; otherwise 0. */
+  readonly staleMs: number
 }
 
 /** The shared store stopped answering in time and is skipped, or answers again. */

@@ -25,6 +25,11 @@ export interface ChangeFeed {
   readonly timeoutMs: number
   /** Opens a session. Rejects if the origin cannot be reached, or has no such feed. */
   open(opening: FeedOpening): Promise<FeedSession>
+  /**
+   * Reads the oldest changes that are committed and not applied yet, without taking them from any relay. For audits: it
+   * opens a connection and closes it. A feed may do without.
+   */
+  pending?(): Promise<readonly Change[]>
 }
 
 /**

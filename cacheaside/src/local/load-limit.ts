@@ -30,6 +30,13 @@ export class LoadLimit {
     return this.#queue.size
   }
 
+  /** Takes a place if one is free, for work that nobody waits for; then {@link LoadLimit.leave} has to be called. */
+  enterIfFree(): boolean {
+    if (this.#running >= this.#maxLoads) return false
+    this.#running++
+    return true
+  }
+
   /**
    * Resolves when it is this load's turn, in the order of asking. The caller must call {@link LoadLimit.leave}
    * once its loader has settled; a loader that never settles keeps its place.

@@ -137,6 +137,12 @@ export async function openOutbox(
 export const CHANGE_COLUMNS = `id::text AS id, source, old::text AS old, new::text AS new,
   (extract(epoch FROM clock_timestamp() - at) * 1000)::text AS age_ms`
 
+const MOST_PENDING = 10_000
+
+/** Reads the oldest rows of the outbox, also those that a relay has locked. */
+export const pendingSql = (schema: string): string =>
+  `SELECT ${CHANGE_COLUMNS} FROM ${identifier(schema)}.outbox ORDER BY outbox.id LIMIT ${MOST_PENDING}`
+
 /** A row of the outbox as a change. */
 export function changeOf({ id, source, old, new: now, age_ms }: Texts): Change {
   const rows = [old, now].filter(text => text != null).map(text => JSON.parse(text) as FeedRow)

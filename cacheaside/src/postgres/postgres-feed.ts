@@ -1,9 +1,9 @@
 import { isKeyspaceName, type Key } from '../base/key.ts'
-import type { ChangeFeed, FeedOpening, FeedRow, FeedSession, FeedTable } from '../feed/change-feed.ts'
+import type { Change, ChangeFeed, FeedOpening, FeedRow, FeedSession, FeedTable } from '../feed/change-feed.ts'
 import { type Connect, type PGliteDatabase, type PgPool, pgliteConnect, poolConnect } from './connection.ts'
 import { checkedSchema, invalidOption } from './migration.ts'
 import { ObservingSession } from './observing-session.ts'
-import { openOutbox, type Scope } from './outbox.ts'
+import { changeOf, openOutbox, pendingSql, type Scope } from './outbox.ts'
 import { SharingSession } from './sharing-session.ts'
 
 /** What depends on the rows of a table, and what of them the map needs to know. */
@@ -62,7 +62,14 @@ export function postgresFeed(options: PostgresFeedOptions): ChangeFeed {
   whole('pollMs', pollMs, 10, 60_000)
   whole('timeoutMs', timeoutMs, 100, 60_000)
   const scope: Scope = { schema: checkedSchema(options.schema), tables: [...tables.keys()], timeoutMs }
-  return { name: 'postgres', tables, pollMs, timeoutMs, open: opening => open(connect, scope, opening) }
+  return {
+    name: 'postgres',
+    tables,
+    pollMs,
+    timeoutMs,
+    open: opening => open(connect, scope, opening),
+    pending: () => pending(connect, scope),
+  }
 }
 
 async function open(connect: Connect, scope: Scope, opening: FeedOpening): Promise<FeedSession> {
@@ -70,6 +77,18 @@ async function open(connect: Connect, scope: Scope, opening: FeedOpening): Promi
   try {
     const outbox = await openOutbox(connection, opening, scope, opening.isPrivate ? 'observers' : 'relays')
     return opening.isPrivate ? await ObservingSession.begin(outbox) : new SharingSession(outbox)
+  } catch (error) {
+    connection.abandon()
+    throw error
+  }
+}
+
+async function pending(connect: Connect, scope: Scope): Promise<Change[]> {
+  const connection = await connect(() => {})
+  try {
+    const rows = await connection.run(pendingSql(scope.schema))
+    connection.close()
+    return rows.map(changeOf)
   } catch (error) {
     connection.abandon()
     throw error

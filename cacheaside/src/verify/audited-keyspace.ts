@@ -1,0 +1,218 @@
+import { isDeepStrictEqual } from 'node:util'
+import { CacheError } from '../base/errors.ts'
+import { idPartsOf, keyOf } from '../base/key.ts'
+import {
+  DEFAULT_CACHE_OPTIONS,
+  invalidOption,
+  type KeyspaceOptions,
+  type LoadContext,
+  type ResolvedCacheOptions,
+  type ResolvedKeyspaceOptions,
+  resolveKeyspaceOptions,
+} from '../options.ts'
+import { Envelope, type Opened, Unopened } from '../shared/codec.ts'
+import type { ValueRegister } from '../shared/register.ts'
+
+/** What tells an older value of a row from a newer one: a number that grows, or the time of its last change. */
+export type Version = number | bigint | string | Date
+
+/**
+ * What a read of another value would find in the shared store at this moment: the value, or `undefined`, also for one
+ * that is absent, guarded or of an old generation.
+ *
+ * @param keyspace - The name of an audited keyspace.
+ */
+export type Lookup = (keyspace: string, id: unknown) => Promise<unknown>
+
+/** Turns the parts of a key's id back into the id. What it throws or answers `undefined` for is no id of the keyspace. */
+export type IdOf<Id> = (parts: readonly string[]) => Id | undefined
+
+/**
+ * What an audited keyspace is made with: the very options that the cache's keyspace is made with, and what only an audit
+ * needs to know. How values become text (`codec`, `schema`, `shape`, `key`) has to be the same; how long they live
+ * does not matter here.
+ *
+ * The loader must read the primary. It is called as a reader would call it, but takes no place under any load limit:
+ * what an audit asks of the origin is bounded by its own `rate`.
+ */
+export interface AuditedKeyspaceOptions<Id, V> extends KeyspaceOptions<Id, V> {
+  /**
+   * The way back from a key's parts, which are texts, to the id: `([id]) => Number(id)`. Left out, the id is the one
+   * part, as text.
+   */
+  readonly idOf?: IdOf<Id>
+  /** Where a value says how new it is. Used to tell how far behind a stale one is; not to compare. */
+  readonly versionOf?: (value: V) => Version | undefined
+  /**
+   * Whether a cached value is as good as what the origin holds now; `undefined` is an absent row. Left out: if they have
+   * the same text, or are the same all the way down.
+   */
+  readonly equal?: (cached: V | undefined, origin: V | undefined) => boolean
+  /**
+   * Whether anybody still asks for this id. For values that are kept under a version which is part of the id: those of
+   * an old version are never found again, so that they are orphaned and not stale. Left out: always.
+   */
+  readonly isReachable?: (id: Id, lookup: Lookup) => Promise<boolean> | boolean
+}
+
+/** {@link AuditedKeyspaceOptions}, in which `idOf` may be left out only where ids are texts. */
+export type AuditedKeyspaceInput<Id, V> = AuditedKeyspaceOptions<Id, V> &
+  (string extends Id ? object : { readonly idOf: IdOf<Id> })
+
+/** What a row of the origin says now: a value as readers would get it, or why it could not be had. */
+export type FromOrigin =
+  | { readonly kind: 'value'; readonly text: string | undefined; readonly opened: Opened<unknown> }
+  | { readonly kind: 'failed'; readonly error: unknown }
+
+/** A key of a keyspace, and the id behind it. */
+export interface Asked {
+  readonly key: string
+  readonly id: unknown
+}
+
+const OWN_OPTIONS = ['idOf', 'versionOf', 'equal', 'isReachable'] as const
+/** An audit has no leases, so that the relations to them do not matter. */
+const WITHOUT_LEASES = {
+  ...DEFAULT_CACHE_OPTIONS,
+  busyWaitMs: 0,
+  leaseMs: Number.POSITIVE_INFINITY,
+} as unknown as ResolvedCacheOptions
+
+/**
+ * A keyspace as an audit sees it: how to get from a key to its id, from there to the origin, and how to compare.
+ *
+ * @param name - As in the cache's `keyspace()`.
+ * @throws CacheError `INVALID_OPTIONS`, naming the option, what it should be and what it is.
+ *
+ * @example
+ * ```ts
+ * auditedKeyspace('spell', {
+ *   load: (id: number) => table.find(id),
+ *   idOf: ([id]) => Number(id),
+ *   versionOf: spell => spell.updated_at,
+ * })
+ * ```
+ */
+export function auditedKeyspace<Id, V>(name: string, options: AuditedKeyspaceInput<Id, V>): AuditedKeyspace {
+  return new AuditedKeyspace(name, options as AuditedKeyspaceOptions<unknown, unknown>)
+}
+
+/** Made by {@link auditedKeyspace}. */
+export class AuditedKeyspace {
+  readonly name: string
+  /** Version of the values' shape. @internal */
+  readonly shape: number
+  readonly #options: ResolvedKeyspaceOptions<unknown, unknown>
+  readonly #audited: Pick<AuditedKeyspaceOptions<unknown, unknown>, (typeof OWN_OPTIONS)[number]>
+  readonly #envelope: Envelope<unknown>
+
+  /** @internal */
+  constructor(name: string, given: AuditedKeyspaceOptions<unknown, unknown>) {
+    if (typeof given !== 'object' || given === null) throw invalidOption(name, 'an object', given)
+    const { idOf, versionOf, equal, isReachable, ...options } = given
+    this.#options = resolveKeyspaceOptions(name, options, WITHOUT_LEASES)
+    for (const option of OWN_OPTIONS) {
+      if (given[option] !== undefined && typeof given[option] !== 'function')
+        throw invalidOption(`${name}.${option}`, 'a function', given[option])
+    }
+    this.name = name
+    this.shape = this.#options.shape
+    this.#audited = given
+    this.#envelope = new Envelope(this.#options.codec, this.#options.schema)
+  }
+
+  /** The canonical key of an id. @internal */
+  keyOf(id: unknown): string {
+    return keyOf(this.name, this.#options.key === undefined ? id : this.#options.key(id))
+  }
+
+  /** The id behind a key, or `undefined` if no id has this key. @internal */
+  idOf(key: string): unknown {
+    const parts = idPartsOf(key)
+    try {
+      const { idOf } = this.#audited
+      const id = idOf !== undefined ? idOf(parts) : parts.length === 1 ? parts[0] : undefined
+      return id !== undefined && this.keyOf(id) === key ? id : undefined
+    } catch {
+      // Whatever the key was made of, it was no id.
+      return undefined
+    }
+  }
+
+  /** What a reader would get for a stored text. @internal */
+  open(text: string | undefined): Opened<unknown> | Unopened {
+    return this.#envelope.open(text)
+  }
+
+  /** Whether readers still ask for an id. @internal */
+  async isReachable(id: unknown, lookup: Lookup): Promise<boolean> {
+    return this.#audited.isReachable === undefined || (await this.#audited.isReachable(id, lookup))
+  }
+
+  /**
+   * Reads the origin: by `loadMany` in one call, or by `load`, so many at once. Never rejects. @internal
+   *
+   * @param call - Runs one call of a loader, within its limits.
+   */
+  async load(
+    asked: readonly Asked[],
+    atOnce: number,
+    call: <T>(work: (context: LoadContext) => Promise<T>) => Promise<T>,
+  ): Promise<ReadonlyMap<string, FromOrigin>> {
+    const { load, loadMany } = this.#options
+    const loaded = new Map<string, FromOrigin>()
+    if (loadMany !== undefined) {
+      try {
+        const pairs = await call(context =>
+          loadMany(
+            asked.map(({ id }) => id),
+            context,
+          ),
+        )
+        const values = new Map([...pairs].map(([id, value]) => [this.keyOf(id), value]))
+        for (const { key } of asked) loaded.set(key, this.#seal(values.get(key)))
+      } catch (error) {
+        for (const { key } of asked) loaded.set(key, { kind: 'failed', error })
+      }
+      return loaded
+    }
+    const loadOne = async ({ key, id }: Asked) => {
+      try {
+        loaded.set(key, this.#seal(await call(async context => load!(id, context))))
+      } catch (error) {
+        loaded.set(key, { kind: 'failed', error })
+      }
+    }
+    for (let at = 0; at < asked.length; at += atOnce)
+      await Promise.all(asked.slice(at, at + atOnce).map(loadOne))
+    return loaded
+  }
+
+  /** Whether a cached value is what the origin holds. @internal */
+  isEqual(register: ValueRegister, cached: Opened<unknown>, origin: FromOrigin & { kind: 'value' }): boolean {
+    const { equal } = this.#audited
+    if (equal !== undefined) return equal(cached.take(), origin.opened.take())
+    // The order of an object's fields, as of a row's columns, is no difference.
+    return register.text === origin.text || isDeepStrictEqual(cached.take(), origin.opened.take())
+  }
+
+  /** How new a value says it is; `undefined` for an absent row, or if it does not say. @internal */
+  versionOf(opened: Opened<unknown>): Version | undefined {
+    const value = opened.take()
+    return value === undefined ? undefined : this.#audited.versionOf?.(value)
+  }
+
+  #seal(value: unknown): FromOrigin {
+    const sealed = this.#envelope.seal(value)
+    if (sealed instanceof Unopened)
+      return {
+        kind: 'failed',
+        error: new CacheError(
+          'INVALID_OPTIONS',
+          `${this.name}: a value of the origin does not survive its ${sealed.reason}`,
+          { cause: sealed.error },
+        ),
+      }
+    return { kind: 'value', ...sealed }
+  }
+}

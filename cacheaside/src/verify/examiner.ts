@@ -1,0 +1,291 @@
+import type { Clock } from '../base/clock.ts'
+import { type Opened, Unopened } from '../shared/codec.ts'
+import { parseRegister, type ValueRegister } from '../shared/register.ts'
+import type { StoreView } from '../shared/shared-store.ts'
+import type { Asked, AuditedKeyspace, FromOrigin, Lookup } from './audited-keyspace.ts'
+import { behindOf, type Outcome, type StaleFinding, timeOf } from './outcome.ts'
+import { limited } from './pace.ts'
+
+/** What an {@link Examiner} works with. */
+export interface ExaminerOptions {
+  readonly view: StoreView
+  readonly keyspaces: ReadonlyMap<string, AuditedKeyspace>
+  readonly clock: Clock
+  /** For how long a value that differs is left alone before it is looked at once more. */
+  readonly graceMs: number
+  /** How long the store, and each call of a loader, may take. */
+  readonly timeoutMs: number
+  /** How many calls of a loader may run at once. */
+  readonly loadsAtOnce: number
+  /** Told before loads begin, of how many values. */
+  readonly onLoad: (count: number) => void
+}
+
+/** A value that can be compared with the origin. */
+interface Comparable extends Asked {
+  readonly space: AuditedKeyspace
+  readonly register: ValueRegister
+  readonly opened: Opened<unknown>
+}
+
+/** A value that differed from the origin, and was still there afterwards. */
+interface Suspect {
+  readonly comparable: Comparable
+  readonly sinceMs: number
+}
+
+/** A comparable that differs from what the origin held between two looks at it. */
+interface Difference {
+  readonly comparable: Comparable
+  readonly origin: FromOrigin & { readonly kind: 'value' }
+}
+
+/** What the registers of some keys hold, with the generations that were read *after* them. */
+interface Look {
+  readonly texts: ReadonlyMap<string, string | undefined>
+  readonly generations: ReadonlyMap<string, string | undefined>
+  /** What was looked up since then for `isReachable`, by key. */
+  readonly lookedUp: Map<string, Promise<unknown>>
+}
+
+/**
+ * Compares cached values with the origin **at one moment**, although neither can be held still, and accuses only what
+ * was stale for certain.
+ *
+ * 1. The registers are read, and then the generations. (The other way round: a generation is read; the keyspace is
+ *    invalidated; a register is read that was filled after that, and looks like one of an unknown generation.)
+ * 2. The rows are read.
+ * 3. The registers of what differs are read again, and the generations. A value has a nonce of its own, and nothing
+ *    puts it back once it is gone; so a register that holds the same nonce twice has held it all the time in between,
+ *    also when the row was read, without a guard or an invalidation.
+ * 4. What differs then is suspect. The invalidation of a change that nobody guarded, such as one by `psql`, may be
+ *    on its way; so it is left alone for `graceMs`, and then all of this is done once more. What is still the same
+ *    value, and still differs, is stale.
+ *
+ * Nothing is written, and no decision is made by comparing the clock of one machine with that of another.
+ */
+export class Examiner {
+  readonly #options: ExaminerOptions
+  /** In the order in which their grace ends. */
+  readonly #suspects: Suspect[] = []
+
+  constructor(options: ExaminerOptions) {
+    this.#options = options
+  }
+
+  /** How many values differed once and are to be looked at again. */
+  get suspects(): number {
+    return this.#suspects.length
+  }
+
+  /** Milliseconds until the first of them is; `undefined` if there is none. */
+  get dueInMs(): number | undefined {
+    const first = this.#suspects[0]
+    if (first === undefined) return undefined
+    return Math.max(0, first.sinceMs + this.#options.graceMs - this.#options.clock.nowMs())
+  }
+
+  /** Looks at keys of audited keyspaces, and says what can be said now. The rest becomes suspect. */
+  async look(keys: readonly string[]): Promise<Outcome[]> {
+    const { outcomes, differences } = await this.#compare(keys)
+    const sinceMs = this.#options.clock.nowMs()
+    for (const { comparable } of differences) this.#suspects.push({ comparable, sinceMs })
+    return outcomes
+  }
+
+  /** Looks again at suspects whose grace has ended, at no more than `most`, and says what became of each. */
+  async lookAgain(most: number): Promise<Outcome[]> {
+    const dueMs = this.#options.clock.nowMs() - this.#options.graceMs
+    const due = new Map<string, Suspect>()
+    while (due.size < most && this.#suspects[0] !== undefined && this.#suspects[0].sinceMs <= dueMs) {
+      const suspect = this.#suspects.shift()!
+      due.set(suspect.comparable.key, suspect)
+    }
+    if (due.size === 0) return []
+    const { outcomes, differences } = await this.#compare([...due.keys()])
+    const accused: Outcome[] = []
+    const timeMs = await this.#asked(view => view.timeMs())
+    for (const difference of differences) {
+      const { key, space, register } = difference.comparable
+      const before = due.get(key)!
+      // Another value: it may have been filled while the first was being invalidated, and has to be given its own grace.
+      if (before.comparable.register.nonce !== register.nonce)
+        accused.push({ kind: 'skipped', keyspace: space.name, key, why: 'changed' })
+      else accused.push(this.#accuse(difference, before.sinceMs, timeMs))
+    }
+    const settled = outcomes.map(outcome => settle(outcome, due.get(outcome.key)!))
+    return [...settled, ...accused]
+  }
+
+  /** Steps 1 to 3. */
+  async #compare(keys: readonly string[]): Promise<{ outcomes: Outcome[]; differences: Difference[] }> {
+    const outcomes: Outcome[] = []
+    const comparables: Comparable[] = []
+    const before = await this.#lookAt(keys)
+    const unsure: Outcome[] = []
+    for (const key of keys) {
+      const seen = await this.#read(key, before)
+      if ('register' in seen) comparables.push(seen)
+      else if (seen.kind === 'unreadable') unsure.push(seen)
+      else outcomes.push(seen)
+    }
+    const origins = await this.#load(comparables)
+    const differing: Difference[] = []
+    for (const comparable of comparables) {
+      const { key, space, register, opened } = comparable
+      const origin = origins.get(key)!
+      const name = { keyspace: space.name, key }
+      if (origin.kind === 'failed')
+        outcomes.push({ kind: 'skipped', ...name, why: 'failed', error: origin.error })
+      else if (space.isEqual(register, opened, origin)) outcomes.push({ kind: 'equal', ...name })
+      else differing.push({ comparable, origin })
+    }
+    const { changed, same } = await this.#confirm(differing, unsure, before)
+    return { outcomes: [...outcomes, ...changed], differences: same }
+  }
+
+  /** Step 3: which of these have stayed as they were. */
+  async #confirm(
+    differing: readonly Difference[],
+    unsure: readonly Outcome[],
+    before: Look,
+  ): Promise<{ changed: Outcome[]; same: Difference[] }> {
+    const changed: Outcome[] = []
+    const same: Difference[] = []
+    if (differing.length + unsure.length === 0) return { changed, same }
+    const keys = [...differing.map(({ comparable }) => comparable.key), ...unsure.map(({ key }) => key)]
+    const after = await this.#lookAt(keys)
+    for (const difference of differing) {
+      const { key, space, register } = difference.comparable
+      const again = await this.#read(key, after)
+      if ('register' in again && again.register.nonce === register.nonce) same.push(difference)
+      else changed.push({ kind: 'skipped', keyspace: space.name, key, why: 'changed' })
+    }
+    for (const outcome of unsure) {
+      const isSame = after.texts.get(outcome.key) === before.texts.get(outcome.key)
+      const { keyspace, key } = outcome
+      changed.push(isSame ? outcome : { kind: 'skipped', keyspace, key, why: 'changed' })
+    }
+    return { changed, same }
+  }
+
+  /** What a register says: something to be compared, or an outcome. */
+  async #read(key: string, look: Look): Promise<Comparable | Outcome> {
+    const keyspace = key.slice(0, key.indexOf(':'))
+    const space = this.#options.keyspaces.get(keyspace)!
+    const name = { keyspace, key }
+    const text = look.texts.get(key)
+    if (text === undefined) return { kind: 'skipped', ...name, why: 'gone' }
+    const register = parseRegister(text)
+    switch (register.state) {
+      case 'lease':
+        return { kind: 'skipped', ...name, why: 'leased' }
+      case 'guard':
+        return { kind: 'skipped', ...name, why: 'guarded' }
+      case 'unreadable':
+        return { kind: 'unreadable', ...name, reason: 'register', message: 'it has no known form' }
+    }
+    if (register.generation !== look.generations.get(keyspace))
+      return { kind: 'orphaned', ...name, reason: 'generation' }
+    if (register.shape !== space.shape) return { kind: 'orphaned', ...name, reason: 'shape' }
+    const id = space.idOf(key)
+    if (id === undefined) return { kind: 'orphaned', ...name, reason: 'id' }
+    const opened = space.open(register.text)
+    if (opened instanceof Unopened)
+      return { kind: 'unreadable', ...name, reason: opened.reason, message: messageOf(opened.error) }
+    if (!(await space.isReachable(id, this.#lookupAfter(look))))
+      return { kind: 'orphaned', ...name, reason: 'unreachable' }
+    return { ...name, id, space, register, opened }
+  }
+
+  /** Looks up what a read would find, after a look, and so at no older a moment; each key once. */
+  #lookupAfter({ lookedUp }: Look): Lookup {
+    return async (keyspace, id) => {
+      const space = this.#options.keyspaces.get(keyspace)
+      if (space === undefined) throw new Error(`${keyspace} is no audited keyspace`)
+      const key = space.keyOf(id)
+      const known = lookedUp.get(key) ?? this.#find(space, key)
+      lookedUp.set(key, known)
+      return known
+    }
+  }
+
+  async #find(space: AuditedKeyspace, key: string): Promise<unknown> {
+    const { texts, generations } = await this.#lookAt([key])
+    const text = texts.get(key)
+    const register = text === undefined ? undefined : parseRegister(text)
+    if (register?.state !== 'value' || register.generation !== generations.get(space.name)) return undefined
+    const opened = space.open(register.text)
+    return register.shape !== space.shape || opened instanceof Unopened ? undefined : opened.take()
+  }
+
+  async #lookAt(keys: readonly string[]): Promise<Look> {
+    const names = [...new Set(keys.map(key => key.slice(0, key.indexOf(':'))))]
+    const texts = await this.#asked(view => view.peek(keys))
+    const generations = await this.#asked(view => view.generations(names))
+    return {
+      texts: new Map(keys.map((key, i) => [key, texts[i]])),
+      generations: new Map(names.map((name, i) => [name, generations[i]])),
+      lookedUp: new Map(),
+    }
+  }
+
+  #asked<T>(ask: (view: StoreView) => Promise<T>): Promise<T> {
+    const { view, clock, timeoutMs } = this.#options
+    return limited(clock, timeoutMs, ask(view), () => {
+      return new Error(`the shared store did not answer within ${timeoutMs} ms`)
+    })
+  }
+
+  /** Step 2. */
+  async #load(comparables: readonly Comparable[]): Promise<ReadonlyMap<string, FromOrigin>> {
+    const { clock, timeoutMs, loadsAtOnce, onLoad } = this.#options
+    if (comparables.length > 0) onLoad(comparables.length)
+    const bySpace = new Map<AuditedKeyspace, Comparable[]>()
+    for (const one of comparables) bySpace.set(one.space, [...(bySpace.get(one.space) ?? []), one])
+    const loaded = new Map<string, FromOrigin>()
+    for (const [space, asked] of bySpace) {
+      const values = await space.load(asked, loadsAtOnce, work => {
+        const abort = new AbortController()
+        const late = () => {
+          const error = new Error(`the loader of ${space.name} did not answer within ${timeoutMs} ms`)
+          abort.abort(error)
+          return error
+        }
+        return limited(clock, timeoutMs, work({ signal: abort.signal }), late)
+      })
+      for (const [key, origin] of values) loaded.set(key, origin)
+    }
+    return loaded
+  }
+
+  #accuse({ comparable, origin }: Difference, sinceMs: number, timeMs: number): StaleFinding {
+    const { key, space, register, opened } = comparable
+    const ageMs = Math.max(0, timeMs - register.filledAtMs)
+    const versions = [space.versionOf(opened), space.versionOf(origin.opened)] as const
+    const [cached, current] = versions
+    // The time of the row's last change says since when; it is the database's, and believed only within what is sure.
+    const changedMs = current === undefined ? undefined : timeOf(current)
+    const seenMs = this.#options.clock.nowMs() - sinceMs
+    const sureMs = changedMs === undefined ? seenMs : Math.max(seenMs, timeMs - changedMs)
+    const isAbsent = register.text === undefined ? 'cached' : origin.text === undefined ? 'origin' : undefined
+    return {
+      kind: 'stale',
+      keyspace: space.name,
+      key,
+      ageMs,
+      staleMs: Math.round(Math.min(ageMs, sureMs)),
+      ...(isAbsent === undefined ? {} : { absent: isAbsent }),
+      ...(cached === undefined || current === undefined ? {} : { behind: behindOf(cached, current) }),
+    }
+  }
+}
+
+/** A suspect that is not there any more, or not for readers, was on its way to be invalidated. */
+function settle(outcome: Outcome, suspect: Suspect): Outcome {
+  const { key, space } = suspect.comparable
+  if (outcome.kind === 'equal' || (outcome.kind === 'skipped' && outcome.why === 'failed')) return outcome
+  return { kind: 'skipped', keyspace: space.name, key, why: 'changed' }
+}
+
+const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))

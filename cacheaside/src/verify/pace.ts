@@ -1,0 +1,51 @@
+import type { Clock } from '../base/clock.ts'
+
+/** Waits; ends early, by rejecting with its reason, when the signal aborts. */
+export function pause(clock: Clock, ms: number, signal?: AbortSignal): Promise<void> {
+  return new Promise((resolve, reject) => {
+    if (signal?.aborted === true) return reject(signal.reason)
+    const onAbort = () => {
+      timer.cancel()
+      reject(signal?.reason)
+    }
+    const timer = clock.after(ms, () => {
+      signal?.removeEventListener('abort', onAbort)
+      resolve()
+    })
+    signal?.addEventListener('abort', onAbort, { once: true })
+  })
+}
+
+/** Waits for `work`, at most for `ms`; then rejects with the error that `late` makes. */
+export function limited<T>(clock: Clock, ms: number, work: Promise<T>, late: () => Error): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const timer = clock.after(ms, () => reject(late()))
+    work.then(resolve, reject).finally(() => timer.cancel())
+  })
+}
+
+/**
+ * So many per second and no more, over any stretch of time but for one batch: work is charged when it is known how
+ * much it was, and the next has to wait until it is paid for.
+ */
+export class Pace {
+  readonly #clock: Clock
+  readonly #perSecond: number
+  #freeMs = Number.NEGATIVE_INFINITY
+
+  constructor(clock: Clock, perSecond: number) {
+    this.#clock = clock
+    this.#perSecond = perSecond
+  }
+
+  /** Resolves when everything is paid for. */
+  async ready(signal?: AbortSignal): Promise<void> {
+    const leftMs = this.#freeMs - this.#clock.nowMs()
+    if (leftMs > 0) await pause(this.#clock, leftMs, signal)
+  }
+
+  /** Charges for what was done. */
+  charge(count: number): void {
+    this.#freeMs = Math.max(this.#freeMs, this.#clock.nowMs()) + (count * 1000) / this.#perSecond
+  }
+}

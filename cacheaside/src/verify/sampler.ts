@@ -1,0 +1,229 @@
+import type { Timer } from '../base/clock.ts'
+import { CacheError } from '../base/errors.ts'
+import type { Cache } from '../cache.ts'
+import { invalidOption } from '../options.ts'
+import type { StoreView } from '../shared/shared-store.ts'
+import type { AuditedKeyspace } from './audited-keyspace.ts'
+import { Examiner } from './examiner.ts'
+import type { Finding, Outcome } from './outcome.ts'
+import { limited } from './pace.ts'
+import { assertKeyspaces } from './verify.ts'
+import { Encounters } from './walk.ts'
+
+/** What {@link startSampling} is told. */
+export interface SamplingOptions {
+  /** What is audited. Registers of other keyspaces are passed by. */
+  readonly keyspaces: readonly AuditedKeyspace[]
+  /** How often some keys are looked at, in milliseconds. @defaultValue 1000 */
+  readonly everyMs?: number
+  /** How many keys are looked at each time, at most; each costs the origin one value. @defaultValue 10 */
+  readonly keys?: number
+  /** As in `VerifyOptions`. @defaultValue 2000 */
+  readonly graceMs?: number
+  /** As in `VerifyOptions`. @defaultValue 10,000 */
+  readonly timeoutMs?: number
+  /** Called with what is stale, unreadable or orphaned; the numbers are in the cache's events and statistics. */
+  readonly onFinding?: (finding: Finding) => void
+  /** Ends it. */
+  readonly signal?: AbortSignal
+}
+
+/** A sampler that runs. */
+export interface Sampler {
+  /** Ends it; resolves when nothing of it is under way any more. Idempotent. */
+  stop(): Promise<void>
+}
+
+const DEFAULTS = { everyMs: 1_000, keys: 10, graceMs: 2_000, timeoutMs: 10_000 } as const
+const OPTION_NAMES = [...Object.keys(DEFAULTS), 'keyspaces', 'onFinding', 'signal']
+/** Pages of a walk that hold nothing to be looked at may follow each other: no round reads more than these. */
+const MOST_PAGES = 20
+
+type Resolved = SamplingOptions & typeof DEFAULTS
+
+/**
+ * Has a cache measure its own staleness: walks over the shared store without end, a few keys at a time, compares each
+ * with the origin, and reports what comes of it as `verified` events, which `stats()` adds up. Every value is looked at
+ * once per walk, so that the share of stale ones among those that were is that of the whole store.
+ *
+ * It looks at the store on connections of its own, and takes places under the cache's load limit only while readers leave
+ * some free. It ends when it is stopped, or when the cache is closed; trouble is reported as one `fault` event, until
+ * things go well again. One process of many is enough.
+ *
+ * @throws CacheError `INVALID_OPTIONS`; `CLOSED`.
+ */
+export function startSampling(cache: Cache, options: SamplingOptions): Sampler {
+  const sampling = new Sampling(cache, resolve(cache, options))
+  return { stop: () => sampling.stop() }
+}
+
+class Sampling {
+  readonly #parts: Cache['auditable']
+  readonly #options: Resolved
+  readonly #spaces: ReadonlyMap<string, AuditedKeyspace>
+  readonly #forget: () => void
+  #view: StoreView | undefined
+  #examiner: Examiner | undefined
+  #walk: AsyncIterator<readonly string[]> | undefined
+  /** Keys of the walk that have not been looked at. */
+  #ahead: string[] = []
+  #timer: Timer | undefined
+  #round: Promise<void> = Promise.resolve()
+  #stopped: Promise<void> | undefined
+  #inTrouble = false
+
+  constructor(cache: Cache, options: Resolved) {
+    this.#parts = cache.auditable
+    this.#options = options
+    this.#spaces = new Map(options.keyspaces.map(space => [space.name, space]))
+    const stop = () => this.stop()
+    const forgetClosing = this.#parts.whenClosing(stop)
+    options.signal?.addEventListener('abort', stop, { once: true })
+    this.#forget = () => {
+      forgetClosing()
+      options.signal?.removeEventListener('abort', stop)
+    }
+    if (options.signal?.aborted === true) this.stop()
+    else this.#next()
+  }
+
+  stop(): Promise<void> {
+    this.#stopped ??= this.#stop()
+    return this.#stopped
+  }
+
+  async #stop(): Promise<void> {
+    this.#forget()
+    this.#timer?.cancel()
+    await this.#round
+    await this.#close()
+  }
+
+  #next(): void {
+    this.#timer = this.#parts.clock.after(this.#options.everyMs, () => {
+      this.#round = this.#run().then(() => {
+        if (this.#stopped === undefined) this.#next()
+      })
+    })
+  }
+
+  /** One round. Never rejects. */
+  async #run(): Promise<void> {
+    try {
+      const examiner = await this.#open()
+      const keys = await this.#take(this.#options.keys)
+      await this.#withRoom(async () => {
+        this.#report(await examiner.look(keys))
+        this.#report(await examiner.lookAgain(this.#options.keys))
+      })
+      this.#inTrouble = false
+    } catch (error) {
+      // The connections may be what is wrong. The next round begins anew, with the next keys of another walk.
+      await this.#close()
+      if (!this.#inTrouble) this.#parts.emit({ type: 'fault', during: 'sampling', error })
+      this.#inTrouble = true
+    }
+  }
+
+  async #open(): Promise<Examiner> {
+    if (this.#examiner !== undefined) return this.#examiner
+    const { shared, clock } = this.#parts
+    const { graceMs, timeoutMs } = this.#options
+    const opening = shared.view!()
+    try {
+      this.#view = await this.#limited(opening)
+    } catch (error) {
+      opening.then(
+        unwanted => unwanted.close(),
+        () => {},
+      )
+      throw error
+    }
+    const common = { view: this.#view, keyspaces: this.#spaces, clock, graceMs, timeoutMs }
+    this.#examiner = new Examiner({ ...common, loadsAtOnce: 1, onLoad: () => {} })
+    return this.#examiner
+  }
+
+  async #close(): Promise<void> {
+    const view = this.#view
+    this.#view = this.#examiner = this.#walk = undefined
+    this.#ahead = []
+    await view?.close().catch(() => {})
+  }
+
+  /** The next keys of the walk. At its end another one is begun, in the next round. */
+  async #take(count: number): Promise<readonly string[]> {
+    const passedBy = new Encounters(this.#spaces, 0)
+    for (let pages = 0; pages < MOST_PAGES && this.#ahead.length < count; pages++) {
+      this.#walk ??= this.#view!.keys()[Symbol.asyncIterator]()
+      const page = await this.#limited(this.#walk.next())
+      if (page.done === true) {
+        this.#walk = undefined
+        break
+      }
+      this.#ahead.push(...passedBy.sift(page.value))
+    }
+    return this.#ahead.splice(0, count)
+  }
+
+  /** Runs `work` in a place under the load limit, if readers leave one free; otherwise the keys have to wait for the next walk. */
+  async #withRoom(work: () => Promise<void>): Promise<void> {
+    const { limit } = this.#parts
+    if (!limit.enterIfFree()) return
+    try {
+      await work()
+    } finally {
+      limit.leave()
+    }
+  }
+
+  #report(outcomes: readonly Outcome[]): void {
+    for (const outcome of outcomes) {
+      const { keyspace, key } = outcome
+      if (outcome.kind === 'skipped' && outcome.why === 'failed') throw outcome.error
+      const staleMs = outcome.kind === 'stale' ? outcome.staleMs : 0
+      this.#parts.emit({ type: 'verified', keyspace, key, outcome: outcome.kind, staleMs })
+      if (outcome.kind === 'equal' || outcome.kind === 'skipped') continue
+      try {
+        this.#options.onFinding?.(outcome)
+      } catch {
+        // Like an event's listener it is not part of the work; there is nobody here to tell.
+      }
+    }
+  }
+
+  #limited<T>(work: Promise<T>): Promise<T> {
+    const { timeoutMs } = this.#options
+    return limited(this.#parts.clock, timeoutMs, work, () => {
+      return new Error(`the shared store did not answer within ${timeoutMs} ms`)
+    })
+  }
+}
+
+function resolve(cache: Cache, given: SamplingOptions): Resolved {
+  if (typeof given !== 'object' || given === null) throw invalidOption('options', 'an object', given)
+  for (const name of Object.keys(given)) {
+    if (!OPTION_NAMES.includes(name))
+      throw invalidOption(`options.${name}`, `one of ${OPTION_NAMES.join(', ')}`, 'an unknown option')
+  }
+  const set = Object.entries(given).filter(([, value]) => value !== undefined)
+  const options: Resolved = Object.assign({}, DEFAULTS, Object.fromEntries(set) as unknown as SamplingOptions)
+  assertKeyspaces(options.keyspaces)
+  for (const [name, least] of [
+    ['everyMs', 1],
+    ['keys', 1],
+    ['graceMs', 0],
+    ['timeoutMs', 1],
+  ] as const) {
+    const value: number = options[name]
+    if (!(Number.isInteger(value) && value >= least && value < 2 ** 31))
+      throw invalidOption(name, `a whole number from ${least} to ${2 ** 31 - 1}`, value)
+  }
+  const { shared } = cache.auditable
+  if (shared.view === undefined)
+    throw new CacheError(
+      'INVALID_OPTIONS',
+      `the shared store ${shared.name} cannot be looked at: it has no view()`,
+    )
+  return options
+}

@@ -1,0 +1,304 @@
+import { type Clock, systemClock } from '../base/clock.ts'
+import type { ChangeFeed } from '../feed/change-feed.ts'
+import { planOf } from '../feed/plan.ts'
+import { invalidOption } from '../options.ts'
+import type { SharedStore, StoreView } from '../shared/shared-store.ts'
+import type { AuditedKeyspace } from './audited-keyspace.ts'
+import { Examiner } from './examiner.ts'
+import type { Finding, Outcome, PendingChange } from './outcome.ts'
+import { limited, Pace, pause } from './pace.ts'
+import { Tally, type VerifyReport } from './report.ts'
+import { Encounters, Reservoir } from './walk.ts'
+
+/** What {@link verify} is told. */
+export interface VerifyOptions {
+  /** The store that the caches use, or another way to it with the same prefix. It is not closed. */
+  readonly shared: SharedStore
+  /** What is audited. Keys of other keyspaces of the cache count as orphaned. */
+  readonly keyspaces: readonly AuditedKeyspace[]
+  /** The caches' feed, to tell which change a stale value has missed. Left out: that is not told. */
+  readonly feed?: ChangeFeed
+  /** Only the keyspaces of these names. What is orphaned is then not looked for elsewhere. Left out: all. */
+  readonly only?: readonly string[]
+  /** How many keys are looked at, picked at random from all. Left out: all of them. */
+  readonly sample?: number
+  /** How many values are read from the origin per second at most; a batch counts as many as it holds. @defaultValue 500 */
+  readonly rate?: number
+  /**
+   * How long a value that differs is left alone before it is looked at again, in milliseconds. To be longer than the
+   * feed's lag, so that what is being invalidated is not accused. @defaultValue 2000
+   */
+  readonly graceMs?: number
+  /** How long each answer of the store, and each call of a loader, may take, in milliseconds. @defaultValue 10,000 */
+  readonly timeoutMs?: number
+  /** How many findings are listed; all are counted. @defaultValue 1000 */
+  readonly maxFindings?: number
+  /** Called after each batch. If it is given and there is no `sample`, the keys are counted first. */
+  readonly onProgress?: (progress: Progress) => void
+  /** Ends it; it then rejects with the signal's reason. */
+  readonly signal?: AbortSignal
+  /** Time, timers and randomness. @defaultValue `systemClock` */
+  readonly clock?: Clock
+}
+
+/** How far a verification is. */
+export interface Progress {
+  /** Keys looked at so far. */
+  readonly done: number
+  /** Keys that there were when they were counted. */
+  readonly of: number
+  readonly stale: number
+}
+
+/** The defaults of {@link verify}. */
+export const DEFAULT_VERIFY_OPTIONS = {
+  rate: 500,
+  graceMs: 2_000,
+  timeoutMs: 10_000,
+  maxFindings: 1_000,
+} as const satisfies Partial<VerifyOptions>
+
+type Resolved = VerifyOptions &
+  Required<Pick<VerifyOptions, keyof typeof DEFAULT_VERIFY_OPTIONS>> & { readonly clock: Clock }
+
+const OPTION_NAMES = [
+  ...Object.keys(DEFAULT_VERIFY_OPTIONS),
+  ...['shared', 'keyspaces', 'feed', 'only', 'sample', 'onProgress', 'signal', 'clock'],
+]
+const MOST_TOGETHER = 50
+/** More suspects than this at once are not collected: they are looked at again first. */
+const MOST_SUSPECTS = 10_000
+const FAILED_IN_A_ROW = 20
+const LOADS_AT_ONCE = 4
+
+/**
+ * Compares what the shared store holds with the origin, and counts what is stale. It writes nothing, neither to the one
+ * nor to the other; `Examiner` tells how it knows.
+ *
+ * @throws CacheError `INVALID_OPTIONS`; an error that says why the store or the origin cannot be read; what a function
+ *   of an audited keyspace throws; the signal's reason.
+ */
+export async function verify(options: VerifyOptions): Promise<VerifyReport> {
+  const resolved = resolve(options)
+  const { shared, clock, timeoutMs } = resolved
+  const opening = shared.view!()
+  const late = () => new Error(`the shared store did not answer within ${timeoutMs} ms`)
+  const view = await limited(clock, timeoutMs, opening, late).catch(error => {
+    // Nobody waits for it any more, and it must not stay open.
+    opening.then(
+      unwanted => unwanted.close(),
+      () => {},
+    )
+    throw error
+  })
+  try {
+    return await new Verification(resolved, view).run()
+  } finally {
+    await view.close()
+  }
+}
+
+class Verification {
+  readonly #options: Resolved
+  readonly #view: StoreView
+  readonly #spaces: ReadonlyMap<string, AuditedKeyspace>
+  readonly #examiner: Examiner
+  readonly #pace: Pace
+  readonly #tally: Tally
+  readonly #encounters: Encounters
+  readonly #batch: number
+  #done = 0
+  #of = 0
+  #failedInARow = 0
+  /** Why a row could not be read, last. */
+  #failure: unknown
+
+  constructor(options: Resolved, view: StoreView) {
+    const { keyspaces, clock, graceMs, timeoutMs, rate, maxFindings } = options
+    this.#options = options
+    this.#view = view
+    this.#spaces = new Map(keyspaces.map(space => [space.name, space]))
+    this.#pace = new Pace(clock, rate)
+    this.#tally = new Tally(options.only ?? this.#spaces.keys(), maxFindings)
+    this.#encounters = new Encounters(this.#spaces, maxFindings)
+    this.#batch = Math.min(MOST_TOGETHER, Math.ceil(rate / 4))
+    this.#examiner = new Examiner({
+      view,
+      keyspaces: this.#spaces,
+      clock,
+      graceMs,
+      timeoutMs,
+      loadsAtOnce: LOADS_AT_ONCE,
+      onLoad: count => this.#pace.charge(count),
+    })
+  }
+
+  async run(): Promise<VerifyReport> {
+    const { shared, clock, sample, onProgress } = this.#options
+    const beganMs = clock.nowMs()
+    const startedAt = new Date(clock.epochMs()).toISOString()
+    const picked = sample === undefined ? undefined : await this.#pick(sample)
+    if (picked !== undefined) this.#of = picked.length
+    else if (onProgress !== undefined)
+      for await (const page of this.#keys(new Encounters(this.#spaces, 0))) this.#of += page.length
+    for await (const keys of picked === undefined ? this.#keys(this.#encounters) : [picked]) {
+      for (let at = 0; at < keys.length; at += this.#batch) await this.#look(keys.slice(at, at + this.#batch))
+    }
+    while (this.#examiner.suspects > 0) await this.#lookAgain()
+    this.#assertOrigin()
+    const foreign = await this.#others()
+    return {
+      store: shared.name,
+      startedAt,
+      tookMs: Math.round(clock.nowMs() - beganMs),
+      ...(picked === undefined ? {} : { sampled: picked.length }),
+      total: this.#tally.total,
+      keyspaces: this.#tally.keyspaces,
+      findings: await this.#withChanges(this.#tally.findings),
+      foreign,
+      notes: this.#view.caveats,
+    }
+  }
+
+  /** The keys to be looked at, page by page. */
+  async *#keys(encounters: Encounters): AsyncIterable<readonly string[]> {
+    const { only, signal } = this.#options
+    for (const name of only ?? [undefined]) {
+      for await (const page of this.#view.keys(name)) {
+        signal?.throwIfAborted()
+        yield encounters.sift(page)
+      }
+    }
+  }
+
+  async #pick(count: number): Promise<readonly string[]> {
+    const reservoir = new Reservoir(count, this.#options.clock)
+    for await (const page of this.#keys(this.#encounters)) for (const key of page) reservoir.add(key)
+    return [...new Set(reservoir.kept)]
+  }
+
+  async #look(keys: readonly string[]): Promise<void> {
+    await this.#pace.ready(this.#options.signal)
+    this.#count(await this.#examiner.look(keys))
+    this.#done += keys.length
+    const { onProgress } = this.#options
+    onProgress?.({ done: this.#done, of: Math.max(this.#of, this.#done), stale: this.#tally.total.stale })
+    while (this.#examiner.dueInMs === 0 || this.#examiner.suspects > MOST_SUSPECTS) await this.#lookAgain()
+  }
+
+  /** Waits for the first suspect's grace to end, and looks at it and others again. */
+  async #lookAgain(): Promise<void> {
+    const { clock, signal } = this.#options
+    const dueInMs = this.#examiner.dueInMs ?? 0
+    if (dueInMs > 0) await pause(clock, dueInMs, signal)
+    await this.#pace.ready(signal)
+    this.#count(await this.#examiner.lookAgain(this.#batch))
+  }
+
+  #count(outcomes: readonly Outcome[]): void {
+    this.#options.signal?.throwIfAborted()
+    for (const outcome of outcomes) {
+      this.#tally.add(outcome)
+      if (outcome.kind === 'equal' || outcome.kind === 'stale') this.#failedInARow = 0
+      if (outcome.kind !== 'skipped' || outcome.why !== 'failed') continue
+      this.#failure = outcome.error
+      if (++this.#failedInARow >= FAILED_IN_A_ROW) throw unreadableOrigin(outcome.error)
+    }
+  }
+
+  /** Where nothing could be compared, nothing was verified. */
+  #assertOrigin(): void {
+    const { equal, stale, skipped } = this.#tally.total
+    if (skipped.failed > 0 && equal + stale === 0) throw unreadableOrigin(this.#failure)
+  }
+
+  /** Counts the registers of other keyspaces; how many keys are foreign. */
+  async #others(): Promise<number> {
+    const { orphaned, foreign } = await this.#encounters.others(this.#view)
+    for (const { name, count, keys } of orphaned) {
+      for (const key of keys) this.#tally.add({ kind: 'orphaned', keyspace: name, key, reason: 'keyspace' })
+      this.#tally.addOrphaned(name, count - keys.length)
+    }
+    return foreign
+  }
+
+  /** The stale ones among the findings, each with the oldest change that it has missed and that is still to come. */
+  async #withChanges(findings: readonly Finding[]): Promise<readonly Finding[]> {
+    const { feed, clock, timeoutMs } = this.#options
+    if (feed?.pending === undefined || findings.every(({ kind }) => kind !== 'stale')) return findings
+    const changes = await limited(clock, timeoutMs, feed.pending(), () => {
+      return new Error(`the ${feed.name} feed did not answer within ${timeoutMs} ms`)
+    })
+    const plan = planOf(
+      changes,
+      feed.tables,
+      () => this.#spaces.keys(),
+      () => {},
+    )
+    const byKey: ReadonlyMap<string, typeof changes> = plan.keys
+    return findings.map(finding => {
+      if (finding.kind !== 'stale') return finding
+      const missed = [...(byKey.get(finding.key) ?? []), ...(plan.keyspaces.get(finding.keyspace) ?? [])]
+      const oldest = missed.sort((a, b) => b.ageMs - a.ageMs)[0]
+      if (oldest === undefined) return finding
+      const change: PendingChange = { id: oldest.id, table: oldest.table, ageMs: Math.round(oldest.ageMs) }
+      return { ...finding, change }
+    })
+  }
+}
+
+function unreadableOrigin(cause: unknown): Error {
+  const why = cause instanceof Error ? cause.message : String(cause)
+  return new Error(`the origin cannot be read: ${why}`, { cause })
+}
+
+function resolve(given: VerifyOptions): Resolved {
+  if (typeof given !== 'object' || given === null) throw invalidOption('options', 'an object', given)
+  for (const name of Object.keys(given)) {
+    if (!OPTION_NAMES.includes(name))
+      throw invalidOption(`options.${name}`, `one of ${OPTION_NAMES.join(', ')}`, 'an unknown option')
+  }
+  const set = Object.entries(given).filter(([, value]) => value !== undefined)
+  const options = Object.assign(
+    { clock: systemClock },
+    DEFAULT_VERIFY_OPTIONS,
+    Object.fromEntries(set) as unknown as VerifyOptions,
+  ) as Resolved
+  if (typeof options.shared?.lease !== 'function')
+    throw invalidOption('shared', 'a shared store', options.shared)
+  if (options.shared.view === undefined)
+    throw invalidOption('shared', 'a store that can be looked at, by view()', options.shared.name)
+  assertKeyspaces(options.keyspaces)
+  for (const name of options.only ?? []) {
+    if (!options.keyspaces.some(space => space.name === name))
+      throw invalidOption('only', `among ${options.keyspaces.map(space => space.name).join(', ')}`, name)
+  }
+  for (const [name, least] of [
+    ['rate', 1],
+    ['graceMs', 0],
+    ['timeoutMs', 1],
+    ['maxFindings', 0],
+    ['sample', 1],
+  ] as const) {
+    const value = options[name]
+    if (value !== undefined && !(Number.isInteger(value) && value >= least && value < 2 ** 31))
+      throw invalidOption(name, `a whole number from ${least} to ${2 ** 31 - 1}`, value)
+  }
+  return options
+}
+
+/**
+ * Checks what is to be audited.
+ *
+ * @throws CacheError `INVALID_OPTIONS`.
+ */
+export function assertKeyspaces(keyspaces: readonly AuditedKeyspace[]): void {
+  // By what it can do, not by its class: the file that names it may have another copy of the package.
+  const isAudited = (space: AuditedKeyspace) =>
+    typeof space?.name === 'string' && typeof space.load === 'function'
+  if (!Array.isArray(keyspaces) || keyspaces.length === 0 || !keyspaces.every(isAudited))
+    throw invalidOption('keyspaces', 'one or more of auditedKeyspace()', keyspaces)
+  const names = keyspaces.map(({ name }) => name)
+  const twice = names.find((name, i) => names.indexOf(name) !== i)
+  if (twice !== undefined) throw invalidOption("a keyspace's name", 'named once', twice)
+}
