@@ -1,4 +1,5 @@
 import type { Clock } from '../base/clock.ts'
+import type { LoadContext } from '../options.ts'
 import { type Opened, Unopened } from '../shared/codec.ts'
 import { parseRegister, type ValueRegister } from '../shared/register.ts'
 import type { StoreView } from '../shared/shared-store.ts'
@@ -15,6 +16,8 @@ export interface ExaminerOptions {
   readonly graceMs: number
   /** How long the store, and each call of a loader, may take. */
   readonly timeoutMs: number
+  /** Ends what is under way. */
+  readonly signal?: AbortSignal | undefined
   /** How many calls of a loader may run at once. */
   readonly loadsAtOnce: number
   /** Told before loads begin, of how many values. */
@@ -231,32 +234,37 @@ export class Examiner {
   }
 
   #asked<T>(ask: (view: StoreView) => Promise<T>): Promise<T> {
-    const { view, clock, timeoutMs } = this.#options
-    return limited(clock, timeoutMs, ask(view), () => {
-      return new Error(`the shared store did not answer within ${timeoutMs} ms`)
-    })
+    const { view, clock, timeoutMs, signal } = this.#options
+    const late = () => new Error(`the shared store did not answer within ${timeoutMs} ms`)
+    return limited(clock, timeoutMs, ask(view), late, signal)
   }
 
   /** Step 2. */
   async #load(comparables: readonly Comparable[]): Promise<ReadonlyMap<string, FromOrigin>> {
-    const { clock, timeoutMs, loadsAtOnce, onLoad } = this.#options
-    if (comparables.length > 0) onLoad(comparables.length)
+    if (comparables.length > 0) this.#options.onLoad(comparables.length)
     const bySpace = new Map<AuditedKeyspace, Comparable[]>()
     for (const one of comparables) bySpace.set(one.space, [...(bySpace.get(one.space) ?? []), one])
     const loaded = new Map<string, FromOrigin>()
     for (const [space, asked] of bySpace) {
-      const values = await space.load(asked, loadsAtOnce, work => {
-        const abort = new AbortController()
-        const late = () => {
-          const error = new Error(`the loader of ${space.name} did not answer within ${timeoutMs} ms`)
-          abort.abort(error)
-          return error
-        }
-        return limited(clock, timeoutMs, work({ signal: abort.signal }), late)
-      })
+      const values = await space.load(asked, this.#options.loadsAtOnce, work => this.#call(space, work))
       for (const [key, origin] of values) loaded.set(key, origin)
     }
+    // A loader whose signal aborted has failed for no reason of its own.
+    this.#options.signal?.throwIfAborted()
     return loaded
+  }
+
+  /** Runs one call of a loader. Who gives it up tells it so. */
+  async #call<T>(space: AuditedKeyspace, work: (context: LoadContext) => Promise<T>): Promise<T> {
+    const { clock, timeoutMs, signal } = this.#options
+    const abort = new AbortController()
+    const late = () => new Error(`the loader of ${space.name} did not answer within ${timeoutMs} ms`)
+    try {
+      return await limited(clock, timeoutMs, work({ signal: abort.signal }), late, signal)
+    } catch (error) {
+      abort.abort(error)
+      throw error
+    }
   }
 
   #accuse({ comparable, origin }: Difference, sinceMs: number, timeMs: number): StaleFinding {

@@ -16,11 +16,33 @@ export function pause(clock: Clock, ms: number, signal?: AbortSignal): Promise<v
   })
 }
 
-/** Waits for `work`, at most for `ms`; then rejects with the error that `late` makes. */
-export function limited<T>(clock: Clock, ms: number, work: Promise<T>, late: () => Error): Promise<T> {
+/**
+ * Waits for `work`, at most for `ms`, or until the signal aborts; then rejects with the error that `late` makes, or the
+ * signal's reason.
+ */
+export function limited<T>(
+  clock: Clock,
+  ms: number,
+  work: Promise<T>,
+  late: () => Error,
+  signal?: AbortSignal,
+): Promise<T> {
   return new Promise((resolve, reject) => {
-    const timer = clock.after(ms, () => reject(late()))
-    work.then(resolve, reject).finally(() => timer.cancel())
+    const end = () => {
+      timer.cancel()
+      signal?.removeEventListener('abort', onAbort)
+    }
+    const onAbort = () => {
+      end()
+      reject(signal?.reason)
+    }
+    const timer = clock.after(ms, () => {
+      end()
+      reject(late())
+    })
+    work.then(resolve, reject).finally(end)
+    signal?.addEventListener('abort', onAbort, { once: true })
+    if (signal?.aborted === true) onAbort()
   })
 }
 

@@ -71,6 +71,7 @@ class Sampling {
   #round: Promise<void> = Promise.resolve()
   #stopped: Promise<void> | undefined
   #inTrouble = false
+  readonly #ending = new AbortController()
 
   constructor(cache: Cache, options: Resolved) {
     this.#parts = cache.auditable
@@ -95,6 +96,7 @@ class Sampling {
   async #stop(): Promise<void> {
     this.#forget()
     this.#timer?.cancel()
+    this.#ending.abort(new Error('the sampler was stopped'))
     await this.#round
     await this.#close()
   }
@@ -120,6 +122,7 @@ class Sampling {
     } catch (error) {
       // The connections may be what is wrong. The next round begins anew, with the next keys of another walk.
       await this.#close()
+      if (this.#stopped !== undefined) return
       if (!this.#inTrouble) this.#parts.emit({ type: 'fault', during: 'sampling', error })
       this.#inTrouble = true
     }
@@ -139,7 +142,14 @@ class Sampling {
       )
       throw error
     }
-    const common = { view: this.#view, keyspaces: this.#spaces, clock, graceMs, timeoutMs }
+    const common = {
+      view: this.#view,
+      keyspaces: this.#spaces,
+      clock,
+      graceMs,
+      timeoutMs,
+      signal: this.#ending.signal,
+    }
     this.#examiner = new Examiner({ ...common, loadsAtOnce: 1, onLoad: () => {} })
     return this.#examiner
   }
@@ -194,9 +204,8 @@ class Sampling {
 
   #limited<T>(work: Promise<T>): Promise<T> {
     const { timeoutMs } = this.#options
-    return limited(this.#parts.clock, timeoutMs, work, () => {
-      return new Error(`the shared store did not answer within ${timeoutMs} ms`)
-    })
+    const late = () => new Error(`the shared store did not answer within ${timeoutMs} ms`)
+    return limited(this.#parts.clock, timeoutMs, work, late, this.#ending.signal)
   }
 }
 

@@ -114,7 +114,7 @@ class Verification {
   #failure: unknown
 
   constructor(options: Resolved, view: StoreView) {
-    const { keyspaces, clock, graceMs, timeoutMs, rate, maxFindings } = options
+    const { keyspaces, clock, graceMs, timeoutMs, rate, maxFindings, signal } = options
     this.#options = options
     this.#view = view
     this.#spaces = new Map(keyspaces.map(space => [space.name, space]))
@@ -128,6 +128,7 @@ class Verification {
       clock,
       graceMs,
       timeoutMs,
+      signal,
       loadsAtOnce: LOADS_AT_ONCE,
       onLoad: count => this.#pace.charge(count),
     })
