@@ -138,9 +138,82 @@ test('a program reads, writes and closes, and Node then exits by itself', async 
   ])
 })
 
+/** Runs `npx cacheaside verify`. What npm itself has to say about the machine that it runs on is left out. */
+function audit(...args: string[]) {
+  const { status, stdout, stderr } = run(consumer, 'npx', '--offline', 'cacheaside', 'verify', ...args)
+  return { status, stdout, stderr: stderr.replace(/^npm .*\n/gm, '') }
+}
+
+/** A file for `cacheaside verify`, whose store holds a spell that was changed behind its back. */
+const AUDIT = `
+import { createCache, embeddedShared } from 'cacheaside'
+import { auditedKeyspace } from 'cacheaside/verify'
+const shared = embeddedShared()
+const cache = createCache({ shared })
+let damage = 30
+const spells = cache.keyspace('spell', { load: async id => damage })
+await spells.getMany([4, 5])
+await spells.write(4, () => { damage = 31 })
+await spells.get(4)
+await cache.close()
+export default { shared, graceMs: 20, keyspaces: [auditedKeyspace('spell', { load: async id => damage })] }
+`
+
+test('npx cacheaside verify runs from the tarball, and its exit code tells what it found', async () => {
+  await writeFile(join(consumer, 'audit.mjs'), AUDIT)
+  const stale = audit('--config', 'audit.mjs', '--json')
+  expect(stale.stderr).toBe('')
+  expect(JSON.parse(stale.stdout)).toMatchObject({
+    total: { checked: 2, equal: 1, stale: 1 },
+    findings: [{ kind: 'stale', key: 'spell:5' }],
+  })
+  expect(stale.status).toBe(1)
+  await writeFile(join(consumer, 'clean.mjs'), AUDIT.replace('damage = 31', 'damage = 30'))
+  const clean = audit('--config', 'clean.mjs')
+  expect([clean.stdout.split('\n').at(-2), clean.stderr, clean.status]).toEqual([
+    '0 stale of 2 checked',
+    '',
+    0,
+  ])
+  const misused = audit()
+  expect([misused.stdout, misused.stderr, misused.status]).toEqual([
+    '',
+    'cacheaside: expected --config FILE (--help tells more)\n',
+    2,
+  ])
+})
+
+test('npx cacheaside verify reads TypeScript where Node does, and otherwise says what is missing', async () => {
+  await writeFile(join(consumer, 'audit.ts'), AUDIT.replace('let damage', 'let damage: number'))
+  const { stdout, stderr, status } = audit('--config', 'audit.ts')
+  const nodeReadsIt = (process.features as { typescript?: unknown }).typescript === 'strip'
+  expect([stdout.split('\n').at(-2), stderr, status]).toEqual(
+    nodeReadsIt
+      ? ['1 stale of 2 checked', '', 1]
+      : [
+          undefined,
+          'cacheaside: to read audit.ts, either install tsx beside it or use Node 22.18 or newer\n',
+          2,
+        ],
+  )
+  // With tsx beside it, any Node does.
+  await symlink(join(ROOT, 'node_modules/tsx'), join(consumer, 'node_modules/tsx'))
+  try {
+    const withTsx = audit('--config', 'audit.ts')
+    expect([withTsx.stdout.split('\n').at(-2), withTsx.stderr, withTsx.status]).toEqual([
+      '1 stale of 2 checked',
+      '',
+      1,
+    ])
+  } finally {
+    await rm(join(consumer, 'node_modules/tsx'))
+  }
+})
+
 const TYPED_PROGRAM = `
 import { CacheError, createCache, embeddedShared } from 'cacheaside'
 import { SimulatedClock } from 'cacheaside/testing'
+import { auditedKeyspace, startSampling, verify } from 'cacheaside/verify'
 
 interface Spell {
   readonly id: number
@@ -157,6 +230,10 @@ export const several: string | undefined = (await spells.getMany([4])).get(4)?.n
 export const written: number = (await spells.write(4, async () => 1)).value
 export const code: string = new CacheError('CLOSED', 'closed').code
 export const nowMs: number = new SimulatedClock().nowMs()
+const load = async (id: number): Promise<Spell | undefined> => ({ id, name: 'Fireball' })
+const audited = auditedKeyspace('spell', { load, idOf: ([id]) => Number(id), versionOf: spell => spell.name })
+export const stale: number = (await verify({ shared: embeddedShared(), keyspaces: [audited] })).total.stale
+await startSampling(cache, { keyspaces: [audited] }).stop()
 await cache.close()
 `
 
@@ -168,6 +245,8 @@ const MISTAKES = {
   'an absent row forgotten': `export const mistake: string = (await spells.get(4)).name`,
   'a written value taken for another type': `export const mistake: string = (await spells.write(4, async () => 1)).value`,
   'a misspelt option': `cache.keyspace('other', { load: async (id: number) => id, ttlms: 1 })`,
+  'ids that are no texts, and no way back to them': `auditedKeyspace('spell', { load })`,
+  'a version of a field that does not exist': `auditedKeyspace('spell', { load, idOf: ([id]) => Number(id), versionOf: spell => spell.nmae })`,
   'an error code that does not exist': `new CacheError('CLOSE', 'closed')`,
 }
 

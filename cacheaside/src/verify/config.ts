@@ -55,10 +55,10 @@ async function importFile(url: string, path: string): Promise<{ readonly default
 async function registerTsx(url: string, path: string): Promise<void> {
   let found: string
   try {
-    found = createRequire(url).resolve('tsx/esm/api')
+    found = createRequire(url).resolve('tsx')
   } catch {
     throw new ConfigFileError(`to read ${path}, either install tsx beside it or use Node 22.18 or newer`)
   }
-  const tsx = (await import(pathToFileURL(found).href)) as { register(): unknown }
-  tsx.register()
+  // What `node --import tsx` does.
+  await import(pathToFileURL(found).href)
 }

@@ -1,0 +1,162 @@
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { type Clock, systemClock } from '../../src/base/clock.ts'
+import { SimulatedClock } from '../../src/testing/index.ts'
+import { runCommand } from '../../src/verify/command.ts'
+import { cacheaside } from './command-program.ts'
+
+const verify = (CASE: string, ...args: string[]) =>
+  cacheaside(['verify', '--config', 'embedded.config.ts', ...args], { CASE })
+
+describe('cacheaside verify', () => {
+  test('exits with 0 and a table where nothing is stale, and closes what the file has opened', async () => {
+    const { code, out, err } = await verify('clean')
+    expect(out).toMatch(/^looked at 2 registers in embedded within \d/)
+    expect(out).toMatch(/^spell +2 +2 +0 +0 +0 +0$/m)
+    expect(out).toMatch(/\n0 stale of 2 checked\n$/)
+    expect(err).toBe('closed\n')
+    expect(code).toBe(0)
+  })
+
+  test('exits with 1 and says what is stale, for how long, and how far behind', async () => {
+    const { code, out } = await verify('stale')
+    expect(out).toMatch(
+      /^stale spell:2: stored \d+ ms ago, stale for \d+ ms at least; 5 versions behind \(20, the origin has 25\)$/m,
+    )
+    expect(out).toMatch(/\n1 stale of 2 checked\n$/)
+    expect(code).toBe(1)
+  })
+
+  test('prints the same as JSON', async () => {
+    const { code, out } = await verify('stale', '--json')
+    const report = JSON.parse(out)
+    expect(report).toMatchObject({
+      store: 'embedded',
+      total: { checked: 2, equal: 1, stale: 1 },
+      keyspaces: { spell: { checked: 2 } },
+      findings: [
+        { kind: 'stale', key: 'spell:2', behind: { cached: '20', origin: '25', by: 5, unit: 'versions' } },
+      ],
+      foreign: 0,
+      notes: [],
+    })
+    expect(code).toBe(1)
+  })
+
+  test('takes options from the command line before those of the file', async () => {
+    const { out, code } = await verify(
+      'stale',
+      '--sample=1',
+      '--grace',
+      '0',
+      '--rate',
+      '9',
+      '--keyspace',
+      'spell',
+      '--json',
+    )
+    expect(JSON.parse(out)).toMatchObject({ sampled: 1, total: { checked: 1 } })
+    expect([0, 1]).toContain(code)
+  })
+
+  test.each([
+    ['half', '1 could not be checked', ''],
+    ['broken', '', 'cacheaside: the origin cannot be read: the database is away\n'],
+  ])('exits with 2 where not everything can be read: %s', async (name, said, complained) => {
+    const { code, out, err } = await verify(name)
+    expect(out).toContain(said)
+    expect(err.replace('closed\n', '')).toBe(complained)
+    expect(code).toBe(2)
+  })
+
+  test('tells how it is used', async () => {
+    const { code, out } = await cacheaside(['--help'])
+    expect(out).toMatch(/^usage: cacheaside verify --config FILE/)
+    expect(code).toBe(0)
+  })
+})
+
+/** Runs it in this process. */
+async function run(args: readonly string[], isTerminal = false, clock: Clock = new SimulatedClock()) {
+  let [out, err] = ['', '']
+  const output = {
+    out: (text: string) => {
+      out += text
+    },
+    err: (text: string) => {
+      err += text
+    },
+    isTerminal,
+    clock,
+  }
+  const code = await runCommand(args, output)
+  return { code, out, err }
+}
+
+test('cacheaside verify draws its progress on a terminal, and takes it away before the report', async () => {
+  const file = join(import.meta.dirname, 'embedded.config.ts')
+  const { code, out, err } = await run(['verify', '--config', file], true, systemClock)
+  expect(err.split('\r\u001b[K')).toEqual(['', `[${'#'.repeat(30)}] 2/2, 0 stale`, ''])
+  expect(out).not.toContain('\u001b')
+  expect(code).toBe(0)
+})
+
+describe('cacheaside verify exits with 2 and one line', () => {
+  let folder = ''
+  beforeAll(() => {
+    folder = mkdtempSync(join(tmpdir(), 'cacheaside-command-'))
+    writeFileSync(join(folder, 'nothing.mjs'), 'export const shared = 1')
+    writeFileSync(join(folder, 'number.mjs'), 'export default 4')
+    writeFileSync(join(folder, 'empty.mjs'), 'export default () => ({})')
+    writeFileSync(join(folder, 'throws.mjs'), "throw new Error('no REDIS_URL')")
+  })
+  afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+  const at = (name: string) => ['verify', '--config', join(folder, name)]
+
+  test.each<[string, () => string[], string | RegExp]>([
+    ['no command', () => [], 'expected the command verify, got nothing (--help tells more)'],
+    ['another command', () => ['check'], 'expected the command verify, got check (--help tells more)'],
+    ['no file', () => ['verify'], 'expected --config FILE (--help tells more)'],
+    [
+      'two files',
+      () => ['verify', 'a', '--config', 'b'],
+      'expected nothing after verify but options, got a (--help tells more)',
+    ],
+    [
+      'an unknown option',
+      () => [...at('number.mjs'), '--fast'],
+      /^Unknown option '--fast'.* \(--help tells more\)$/,
+    ],
+    [
+      'half an option',
+      () => ['verify', '--config'],
+      /^Option '--config <value>' argument missing \(--help tells more\)$/,
+    ],
+    [
+      'a malformed number',
+      () => [...at('number.mjs'), '--rate', '1e3'],
+      'expected --rate to be a whole number, got 1e3 (--help tells more)',
+    ],
+    ['a file that is not there', () => at('missing.mjs'), /^there is no file .*missing\.mjs$/],
+    ['a file without a default export', () => at('nothing.mjs'), /has no default export/],
+    ['a file that exports a number', () => at('number.mjs'), /is neither an object nor a function/],
+    ['a file without a store', () => at('empty.mjs'), 'expected shared to be a shared store, got undefined'],
+    ['a file that throws', () => at('throws.mjs'), 'no REDIS_URL'],
+  ])('for %s', async (_name, args, message) => {
+    const { code, out, err } = await run(args())
+    expect(err).toMatch(/^cacheaside: [^\n]+\n$/)
+    const said = err.slice('cacheaside: '.length, -1)
+    if (typeof message === 'string') expect(said).toBe(message)
+    else expect(said).toMatch(message)
+    expect([code, out]).toEqual([2, ''])
+  })
+
+  test('for an option of the file that does not exist', async () => {
+    const { code, err } = await verify('misspelt')
+    expect(err).toMatch(/^closed\ncacheaside: expected options\.keyspace to be one of [^\n]+\n$/)
+    expect(code).toBe(2)
+  })
+})

@@ -1,0 +1,52 @@
+import { type Cache, createCache, embeddedShared } from 'cacheaside'
+import { auditedKeyspace, type VerifyConfig } from 'cacheaside/verify'
+
+/**
+ * A file for `cacheaside verify`, whose store is in its own process and holds what `CASE` names.
+ *
+ * | CASE | |
+ * |---|---|
+ * | `clean` | two spells |
+ * | `stale` | two spells, one of which was changed behind the cache's back |
+ * | `half` | two spells, one of which cannot be read any more |
+ * | `broken` | two spells, and an origin that is away |
+ * | `misspelt` | an option that does not exist |
+ */
+const { CASE = 'clean' } = process.env
+
+const damages = new Map([
+  [1, 10],
+  [2, 20],
+])
+let isAway = false
+const find = async (id: number) => {
+  if (isAway || (CASE === 'half' && id === 1 && wasFilled))
+    throw new Error('the database is away\nand this is why')
+  return damages.get(id)
+}
+let wasFilled = false
+
+async function filled(cache: Cache): Promise<void> {
+  const spells = cache.keyspace('spell', { load: find })
+  await spells.getMany([1, 2])
+  await cache.close()
+  wasFilled = true
+}
+
+export default async function config(): Promise<VerifyConfig> {
+  const shared = embeddedShared()
+  await filled(createCache({ shared }))
+  if (CASE === 'stale') damages.set(2, 25)
+  isAway = CASE === 'broken'
+  return {
+    shared,
+    keyspaces: [
+      auditedKeyspace('spell', { load: find, idOf: ([id]) => Number(id), versionOf: damage => damage }),
+    ],
+    graceMs: 50,
+    close: () => {
+      if (process.env.CASE !== undefined) console.error('closed')
+    },
+    ...(CASE === 'misspelt' ? { keyspace: [] } : {}),
+  }
+}
