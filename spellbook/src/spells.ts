@@ -4,6 +4,9 @@ import {
   type CacheEvent,
   commitInDoubt,
   createCache,
+  type FeedRow,
+  type Key,
+  type LoadContext,
   type ReadResult,
   type SharedStore,
 } from 'cacheaside'
@@ -55,22 +58,22 @@ export interface Spells {
 }
 
 /** What a page is kept under: the version of the list that it was loaded under, `after` and `limit`. */
-type PageId = readonly [version: string, after: string, limit: number]
+export type PageId = readonly [version: string, after: string, limit: number]
 
 /** The one id of the keyspace that holds the list's version. */
-const VERSION = 'version'
+export const VERSION = 'version'
 
-/** What is cached, and how it is loaded. */
-function keyspacesOf(cache: Cache, table: SpellTable, ttlMs: number) {
-  const spells = cache.keyspace('spell', {
-    load: (id: string, { signal }) => table.find(id, signal),
-    loadMany: async (ids: readonly string[], { signal }) => {
+/** What is cached, and how it is loaded. Also what an audit compares it by (`verify.config.ts`). */
+export function keyspaceOptions(table: SpellTable, ttlMs: number) {
+  const spells = {
+    load: (id: string, { signal }: LoadContext) => table.find(id, signal),
+    loadMany: async (ids: readonly string[], { signal }: LoadContext) => {
       const found = await table.findMany(ids, signal)
       return found.map(row => [String(row.id), row] as const)
     },
     schema: spell,
     ttlMs,
-  })
+  }
 
   // A page is changed by writes of rows that it does not hold, so no write can name the pages it changes. Instead every
   // page is kept under the list's version, a random token that is drawn when it is read and not there, and every write
@@ -80,12 +83,37 @@ function keyspacesOf(cache: Cache, table: SpellTable, ttlMs: number) {
   // 3. so whoever asks for the version after that gets another one, and finds no page under it that is older;
   // 4. and a page that was loaded from before the commit is kept, if at all, under a version that nobody gets again.
   // Old pages need not be removed: they expire, or make room.
-  const list = cache.keyspace('spell-list', { load: (_version: typeof VERSION) => randomUUID(), ttlMs })
-  const pages = cache.keyspace('spell-page', {
-    load: ([_version, after, limit]: PageId, { signal }) => loadPage(table, after, limit, signal),
+  const list = { load: (_version: typeof VERSION): string => randomUUID(), ttlMs }
+  const pages = {
+    load: ([_version, after, limit]: PageId, { signal }: LoadContext) =>
+      loadPage(table, after, limit, signal),
     ttlMs,
-  })
+  }
   return { spells, list, pages }
+}
+
+function keyspacesOf(cache: Cache, table: SpellTable, ttlMs: number) {
+  const { spells, list, pages } = keyspaceOptions(table, ttlMs)
+  return {
+    spells: cache.keyspace('spell', spells),
+    list: cache.keyspace('spell-list', list),
+    pages: cache.keyspace('spell-page', pages),
+  }
+}
+
+/** What is cached of a row, whoever changed it: the spell, or that there was none, and through the version all pages. */
+export function feedTables(
+  keyspaces: () => {
+    readonly spells: { key(id: string): Key }
+    readonly list: { key(id: typeof VERSION): Key }
+  },
+) {
+  return {
+    spell: {
+      keys: (row: FeedRow) => [keyspaces().spells.key(row.id), keyspaces().list.key(VERSION)],
+      keyspaces: ['spell', 'spell-list'],
+    },
+  }
 }
 
 /** One row more than is asked for tells whether there are more. */
@@ -112,16 +140,7 @@ export async function cachedSpells(
   onEvent: (event: CacheEvent) => void = () => {},
 ): Promise<Spells> {
   const table = spellTable(database)
-  // What is cached of a row, whoever changed it: the spell, or that there was none, and through the version all pages.
-  const feed = postgresFeed({
-    ...database.feedSource,
-    tables: {
-      spell: {
-        keys: row => [spells.key(row.id), list.key(VERSION)],
-        keyspaces: ['spell', 'spell-list'],
-      },
-    },
-  })
+  const feed = postgresFeed({ ...database.feedSource, tables: feedTables(() => keyspaces) })
   const cache = createCache({
     shared,
     ...(config.localMaxBytes === undefined ? {} : { local: { maxBytes: config.localMaxBytes } }),
@@ -132,7 +151,8 @@ export async function cachedSpells(
     commitInDoubt: error =>
       error instanceof DatabaseAwayError && !error.sent ? false : commitInDoubt(error),
   })
-  const { spells, list, pages } = keyspacesOf(cache, table, config.ttlMs)
+  const keyspaces = keyspacesOf(cache, table, config.ttlMs)
+  const { spells, list, pages } = keyspaces
   if (config.flushOnStart) await Promise.all([spells, list, pages].map(keyspace => keyspace.invalidateAll()))
 
   return {

@@ -1,6 +1,6 @@
 import { isDeepStrictEqual } from 'node:util'
 import { CacheError } from '../base/errors.ts'
-import { idPartsOf, keyOf } from '../base/key.ts'
+import { idPartsOf, type Key, keyOf } from '../base/key.ts'
 import {
   DEFAULT_CACHE_OPTIONS,
   invalidOption,
@@ -121,8 +121,12 @@ export class AuditedKeyspace {
     this.#envelope = new Envelope(this.#options.codec, this.#options.schema)
   }
 
-  /** The canonical key of an id. @internal */
-  keyOf(id: unknown): string {
+  /**
+   * The canonical key of an id, as the cache's keyspace makes it.
+   *
+   * @throws CacheError `INVALID_KEY` if the id is malformed or too long.
+   */
+  key(id: unknown): Key {
     return keyOf(this.name, this.#options.key === undefined ? id : this.#options.key(id))
   }
 
@@ -132,7 +136,7 @@ export class AuditedKeyspace {
     try {
       const { idOf } = this.#audited
       const id = idOf !== undefined ? idOf(parts) : parts.length === 1 ? parts[0] : undefined
-      return id !== undefined && this.keyOf(id) === key ? id : undefined
+      return id !== undefined && this.key(id) === key ? id : undefined
     } catch {
       // Whatever the key was made of, it was no id.
       return undefined
@@ -169,7 +173,7 @@ export class AuditedKeyspace {
             context,
           ),
         )
-        const values = new Map([...pairs].map(([id, value]) => [this.keyOf(id), value]))
+        const values = new Map<string, unknown>([...pairs].map(([id, value]) => [this.key(id), value]))
         for (const { key } of asked) loaded.set(key, this.#seal(values.get(key)))
       } catch (error) {
         for (const { key } of asked) loaded.set(key, { kind: 'failed', error })

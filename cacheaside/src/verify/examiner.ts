@@ -206,7 +206,7 @@ export class Examiner {
     return async (keyspace, id) => {
       const space = this.#options.keyspaces.get(keyspace)
       if (space === undefined) throw new Error(`${keyspace} is no audited keyspace`)
-      const key = space.keyOf(id)
+      const key = space.key(id)
       const known = lookedUp.get(key) ?? this.#find(space, key)
       lookedUp.set(key, known)
       return known

@@ -1,0 +1,325 @@
+import { Redis } from 'ioredis'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest'
+import {
+  type RedisClusterServers,
+  type RedisServer,
+  serverPrograms,
+  startRedis,
+  startRedisCluster,
+} from '../../../test/redis-servers.ts'
+import { type CacheOptions, createCache } from '../../src/index.ts'
+import { type RedisClient, redisShared } from '../../src/redis/index.ts'
+import { auditedKeyspace, startSampling, type VerifyOptions, verify } from '../../src/verify/index.ts'
+import { CLIENT_LIBRARIES, IOREDIS } from '../redis/clients.ts'
+import { openStore, token } from '../redis/harness.ts'
+import { found } from './audit-world.ts'
+
+let prefixes = 0
+
+/** Spells in a map, read through caches on real servers, each of which is one process's. */
+function spellbook(client: RedisClient) {
+  const damages = new Map(Array.from({ length: 40 }, (_, id) => [id, id * 100]))
+  const prefix = `audit${++prefixes}*[x]:`
+  const find = async (id: number) => {
+    const damage = damages.get(id)
+    await new Promise(resolve => setImmediate(resolve))
+    return damage
+  }
+  const audited = auditedKeyspace('spell', {
+    load: find,
+    idOf: ([id]) => Number(id),
+    versionOf: damage => damage,
+  })
+  return {
+    client,
+    prefix,
+    damages,
+    find,
+    process(options: Partial<CacheOptions> = {}) {
+      const cache = createCache({ shared: openStore({ client, prefix }), ...options })
+      onTestFinished(() => cache.close())
+      return { cache, spells: cache.keyspace('spell', { load: find }) }
+    },
+    verify: ({ shared = openStore({ client, prefix }), ...options }: Partial<VerifyOptions> = {}) =>
+      verify({ shared, keyspaces: [audited], graceMs: 200, rate: 20_000, ...options }),
+    audited,
+  }
+}
+
+type Book = ReturnType<typeof spellbook>
+
+/** Reads all spells until they are in the store, and leaves nothing open. */
+async function fill({ client, prefix, find, verify, damages }: Book): Promise<void> {
+  const shared = redisShared({ client, prefix, onWarning: () => {} })
+  const cache = createCache({ shared })
+  const spells = cache.keyspace('spell', { load: find })
+  await vi.waitFor(async () => {
+    await spells.getMany([...damages.keys()])
+    expect((await verify({ shared })).total.equal).toBe(damages.size)
+  }, 10_000)
+  await cache.close()
+  await shared.close()
+}
+
+/** Plants what an audit is to find, and nothing else. */
+async function plant({ prefix }: Book, raw: Pick<Redis, 'get' | 'set' | 'lpush'>): Promise<string[]> {
+  const at = (id: string) => `${prefix}spell:${id}`
+  const valid = (await raw.get(at('1')))!
+  await raw.set(at('1'), valid.replace(/100$/, '101'))
+  await raw.set(at('70'), valid)
+  await raw.set(at('2'), valid.replace(/100$/, '{'))
+  await raw.set(at('3'), '\u0000\u0001 of no known form')
+  await raw.set(at('04'), valid)
+  await raw.set(at('5'), valid.slice(0, 46) + token('old') + valid.slice(62))
+  await raw.lpush(at('wrong-type'), 'x')
+  await raw.set(`${prefix}@generation:wizard`, token('wizard'))
+  await raw.set(`${prefix}wizard:1`, valid)
+  await raw.set(`${prefix}session:1`, 'of another program')
+  return [
+    'orphaned spell:04 id',
+    'orphaned spell:5 generation',
+    'orphaned wizard:1 keyspace',
+    'stale spell:1',
+    'stale spell:70',
+    'unreadable spell:2 codec',
+    'unreadable spell:3 register',
+    'unreadable spell:wrong-type register',
+  ]
+}
+
+async function findsWhatIsPlanted(book: Book, raw: Pick<Redis, 'get' | 'set' | 'lpush'>): Promise<void> {
+  await fill(book)
+  expect(await book.verify()).toMatchObject({
+    store: 'redis',
+    total: { checked: 40, equal: 40 },
+    findings: [],
+    foreign: 0,
+  })
+  const planted = await plant(book, raw)
+  const report = await book.verify()
+  expect(found(report)).toEqual(planted)
+  expect(report.total).toMatchObject({ checked: 44, equal: 36, stale: 2, unreadable: 3, orphaned: 3 })
+  expect(report.foreign).toBe(1)
+  expect(report.findings.find(({ key }) => key === 'spell:1')).toMatchObject({
+    behind: { by: -1, unit: 'versions' },
+  })
+}
+
+describe.each(serverPrograms())('verify on one $name server', ({ path }) => {
+  let server: RedisServer
+  let raw: Redis
+  /** Connections that are there while no store is. */
+  let others = 0
+  beforeAll(async () => {
+    server = await startRedis({}, path())
+    raw = new Redis(server.port)
+    others = await connections()
+  })
+  afterAll(async () => {
+    raw.disconnect()
+    await server.stop()
+  })
+  const connections = async () =>
+    String(await raw.client('LIST'))
+      .trim()
+      .split('\n').length
+
+  test.each(CLIENT_LIBRARIES)('finds exactly what was planted, by $name', library =>
+    findsWhatIsPlanted(spellbook(library.single(server.port)), raw),
+  )
+
+  test('writes nothing, and sends nothing but what looks', async () => {
+    const book = spellbook(IOREDIS.single(server.port))
+    await fill(book)
+    await plant(book, raw)
+    const shared = openStore({ client: IOREDIS.single(server.port), prefix: book.prefix })
+    await shared.ready()
+    // The store's own connection, which is for caches and idle here; whatever was open before is closed.
+    await vi.waitFor(async () => expect(await connections()).toBe(others + 1))
+    const keys = async () => (await raw.keys('*')).sort()
+    const before = { changes: await changes(raw), keys: await keys(), calls: await calls(raw) }
+    expect((await book.verify({ shared })).total).toMatchObject({ stale: 2, unreadable: 3 })
+    const after = await calls(raw)
+    expect({ changes: await changes(raw), keys: await keys() }).toEqual({
+      changes: before.changes,
+      keys: before.keys,
+    })
+    const sent = Object.keys(after).filter(name => after[name] !== before.calls[name])
+    const looking = /^(get|scan|time|info|keys|select|hello|client\|.*)$/
+    expect(sent.filter(name => !looking.test(name))).toEqual([])
+    expect(sent).toEqual(expect.arrayContaining(['get', 'scan', 'time']))
+  })
+
+  test('leaves the idle time of what it reads alone where the server lets it, and elsewhere says so', async () => {
+    const book = spellbook(IOREDIS.single(server.port))
+    await fill(book)
+    const key = `${book.prefix}spell:1`
+    const idle = async () => Number(await raw.object('IDLETIME', key))
+    await vi.waitFor(async () => expect(await idle()).toBeGreaterThanOrEqual(2), 10_000)
+    const { notes } = await book.verify()
+    const knowsNoTouch = await raw.call('CLIENT', 'NO-TOUCH', 'OFF').then(
+      () => true,
+      () => false,
+    )
+    if (knowsNoTouch) {
+      expect(notes).toEqual([])
+      expect(await idle()).toBeGreaterThanOrEqual(2)
+    } else {
+      expect(notes).toEqual([
+        expect.stringMatching(
+          /^127\.0\.0\.1:\d+ \([\d.]+\) does not know CLIENT NO-TOUCH: what is looked at there counts as used/,
+        ),
+      ])
+      expect(await idle()).toBeLessThan(2)
+    }
+  })
+
+  test('says so where the user may not ask not to be counted', async () => {
+    await raw
+      .call('ACL', 'SETUSER', 'auditor', 'on', '>word', '~*', '&*', '+@all', '-client|no-touch')
+      .catch(() => undefined)
+    await raw.call('ACL', 'SETUSER', 'auditor', 'on', '>word', '~*', '&*', '+@all', '-client')
+    const book = spellbook(IOREDIS.single(server.port, { username: 'auditor', password: 'word' }))
+    const report = await book.verify()
+    expect(report.notes).toEqual([
+      expect.stringContaining('CLIENT NO-TOUCH: what is looked at there counts as used'),
+    ])
+  })
+
+  test('accuses nobody while two processes write as fast as they can', async () => {
+    const book = spellbook(IOREDIS.single(server.port))
+    await fill(book)
+    const { writes, audits } = await whileWriting(book, () => book.verify({ graceMs: 50 }))
+    expect(writes).toBeGreaterThan(500)
+    for (const { total, findings } of audits) {
+      expect(findings).toEqual([])
+      expect(total.equal).toBeGreaterThan(0)
+    }
+    expect(await book.verify()).toMatchObject({ findings: [] })
+  })
+
+  test('accuses a value that a writer has left behind without telling the cache, in the midst of them', async () => {
+    const book = spellbook(IOREDIS.single(server.port))
+    await fill(book)
+    book.damages.set(39, 1)
+    const { audits } = await whileWriting(book, () => book.verify({ graceMs: 50 }), 39)
+    for (const report of audits) expect(found(report)).toEqual(['stale spell:39'])
+  })
+
+  test('rejects with one reason where the server is away, hangs or lets nobody in', async () => {
+    const away = await startRedis({}, path())
+    onTestFinished(() => away.stop())
+    const verifying = (way = {}) => spellbook(IOREDIS.single(away.port, way)).verify({ timeoutMs: 800 })
+    await expect(verifying({ username: 'nobody', password: 'wrong' })).rejects.toThrow(/WRONGPASS/)
+    away.suspend()
+    await expect(verifying()).rejects.toThrow('the shared store did not answer within 800 ms')
+    await away.kill()
+    await expect(verifying()).rejects.toThrow(/ECONNREFUSED/)
+  })
+
+  test('startSampling measures, on connections of its own, and gives them back', async () => {
+    const book = spellbook(IOREDIS.single(server.port))
+    await fill(book)
+    const { cache } = book.process()
+    await vi.waitFor(async () => expect(await connections()).toBe(others + 2))
+    const sampler = startSampling(cache, { keyspaces: [book.audited], everyMs: 20, keys: 20, graceMs: 100 })
+    const verified = () => cache.stats().keyspaces.spell?.verified
+    await vi.waitFor(() => expect(verified()?.equal).toBeGreaterThan(80), 10_000)
+    expect(verified()).toMatchObject({ stale: 0 })
+    expect(await connections()).toBe(others + 3)
+    book.damages.set(7, 1)
+    await vi.waitFor(() => expect(verified()?.stale).toBeGreaterThan(0), 10_000)
+    expect(verified()?.maxStaleMs).toBeGreaterThanOrEqual(100)
+    await sampler.stop()
+    await vi.waitFor(async () => expect(await connections()).toBe(others + 2))
+  })
+})
+
+describe.each(serverPrograms())('verify on a Cluster of $name', ({ path }) => {
+  let servers: RedisClusterServers
+  let raw: InstanceType<typeof Redis.Cluster>
+  beforeAll(async () => {
+    servers = await startRedisCluster({}, path())
+    raw = new Redis.Cluster([...servers.nodes])
+  })
+  afterAll(async () => {
+    raw.disconnect()
+    await servers.stop()
+  })
+
+  test.each(CLIENT_LIBRARIES)('finds exactly what was planted, by $name', library =>
+    findsWhatIsPlanted(spellbook(library.cluster(servers.nodes)), raw as never),
+  )
+
+  test('says of each primary that it counts what is looked at, or of none', async () => {
+    const book = spellbook(IOREDIS.cluster(servers.nodes))
+    const { notes } = await book.verify()
+    expect([0, servers.primaries.length]).toContain(notes.length)
+    expect(new Set(notes).size).toBe(notes.length)
+  })
+
+  test('rejects when its slots move while it walks, instead of passing over what it has not seen', async () => {
+    const book = spellbook(IOREDIS.cluster(servers.nodes))
+    await fill(book)
+    const [from, to] = servers.primaries as [RedisServer, RedisServer]
+    const ids = [
+      String(await from.command('CLUSTER', 'MYID')),
+      String(await to.command('CLUSTER', 'MYID')),
+    ] as const
+    const slot = 5
+    const give = async (id: string) => {
+      for (const node of servers.primaries) await node.command('CLUSTER', 'SETSLOT', slot, 'NODE', id)
+    }
+    const shared = openStore({ client: IOREDIS.cluster(servers.nodes), prefix: book.prefix })
+    const view = await shared.view!()
+    onTestFinished(() => view.close())
+    const walk = view.keys()[Symbol.asyncIterator]()
+    await walk.next()
+    await give(ids[1])
+    const rest = async () => {
+      while (!(await walk.next()).done);
+    }
+    await expect(rest()).rejects.toThrow('the Cluster has changed while its keys were walked over')
+    await give(ids[0])
+  })
+})
+
+/** Audits again and again while two processes read and write the spells but `except`. */
+async function whileWriting<T>(book: Book, audit: () => Promise<T>, except = -1) {
+  const ids = [...book.damages.keys()].filter(id => id !== except)
+  let isOver = false
+  let writes = 0
+  const work = async ({ spells }: ReturnType<Book['process']>, from: number) => {
+    for (let i = from; !isOver; i += 7) {
+      const id = ids[i % ids.length]!
+      const other = ids[(i * 3) % ids.length]!
+      await Promise.all([
+        spells.write(id, () => void book.damages.set(id, ++writes), {}),
+        spells.get(other),
+        spells.get(id, { consistency: 'strong' }),
+      ])
+      await spells.get(id)
+    }
+  }
+  const working = [book.process(), book.process()].flatMap((process, i) =>
+    [0, 1, 2].map(j => work(process, i * 11 + j * 5)),
+  )
+  const audits: T[] = []
+  try {
+    while (audits.length < 5 || writes < 600) audits.push(await audit())
+  } finally {
+    isOver = true
+    await Promise.all(working)
+  }
+  return { audits, writes }
+}
+
+async function changes(raw: Redis): Promise<string | undefined> {
+  return /rdb_changes_since_last_save:(\d+)/.exec(await raw.info('persistence'))?.[1]
+}
+
+/** How often each command was called. */
+async function calls(raw: Redis): Promise<Record<string, string>> {
+  const lines = (await raw.info('commandstats')).matchAll(/^cmdstat_([^:]+):calls=(\d+)/gm)
+  return Object.fromEntries([...lines].map(([, name, count]) => [name, count]))
+}
