@@ -225,6 +225,41 @@ describe('verify accuses nobody of', () => {
     await world.clock.advance(100)
   })
 
+  test('a value that is guarded while its row is read a second time', async () => {
+    // 1. Somebody changes the row and changes it back, which the feed is slow to tell: the value is suspect. 2. It is
+    // looked at again, and is as it was. 3. A writer guards it and commits. 4. The row is read, and differs once more.
+    const world = await auditWorld()
+    world.plantSpell(4)
+    const queries = [gate<Spell>(), gate<Spell>()]
+    let loads = 0
+    const keyspace = auditedKeyspace('spell', { load: (_: string) => queries[loads++]!.wait() })
+    const verifying = world.begin({ keyspaces: [keyspace], graceMs: 1_000 })
+    queries[0]!.open({ id: 4, name: 'spell 4', damage: 5 })
+    await world.clock.advance(1_100)
+    await queries[1]!.reached
+    await world.network.guard('spell:4', token('Anna'), 1_000, false)
+    queries[1]!.open({ id: 4, name: 'spell 4', damage: 6 })
+    expect((await within(world.clock, 2_000, verifying)).total).toMatchObject({
+      stale: 0,
+      skipped: { changed: 1 },
+    })
+  })
+
+  test('an unreadable register that somebody overwrites', async () => {
+    const world = await auditWorld()
+    world.plant('spell:3', 'unreadable')
+    world.plantText('spell:4', '{')
+    const shared = viewedBy(world.network, view => ({
+      ...view,
+      peek: async keys => {
+        const texts = await view.peek(keys)
+        for (const id of [3, 4]) world.plantSpell(id)
+        return texts
+      },
+    }))
+    expect((await world.verify({ shared })).total).toMatchObject({ checked: 0, skipped: { changed: 2 } })
+  })
+
   test('an old generation where a new one was given between its two reads', async () => {
     // Read the other way round, the generation would be older than the register: 1. the generation is read; 2. the
     // keyspace is invalidated; 3. the register is read, filled under the new one.
