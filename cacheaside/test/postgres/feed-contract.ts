@@ -489,6 +489,22 @@ export function feedContract(open: () => Promise<TestDatabase>): void {
       ).toEqual([['word', { word: 'a' }]])
     })
 
+    it('leaves what it holds to be seen by pending, which takes nothing and needs no session', async () => {
+      await database.sql(`INSERT INTO spell VALUES (1, 'Fireball', 30), (2, 'Ice Shard', 25)`)
+      const feed = postgresFeed({ ...database.driver, tables: { spell: () => [] } })
+      const before = await feed.pending!()
+      const session = await scene.open(['spell'])
+      const { changes } = await session.take(undefined)
+      // A relay has locked them, and may yet give them back.
+      expect((await feed.pending!()).map(essence)).toEqual(changes.map(essence))
+      expect(before.map(({ id }) => id)).toEqual(changes.map(({ id }) => id))
+      expect(before.every(({ ageMs }) => ageMs >= 0 && ageMs < 60_000)).toBe(true)
+      await session.settle(changes)
+      expect(await feed.pending!()).toEqual([])
+      await database.sql('DROP SCHEMA cacheaside CASCADE')
+      await expect(feed.pending!()).rejects.toThrow('cacheaside.outbox')
+    })
+
     it('remembers for all sessions', async () => {
       const session = await scene.open(['spell'])
       expect(await session.remembered()).toEqual(new Map())
