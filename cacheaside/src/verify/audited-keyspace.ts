@@ -41,7 +41,7 @@ export interface AuditedKeyspaceOptions<Id, V> extends KeyspaceOptions<Id, V> {
    * part, as text.
    */
   readonly idOf?: IdOf<Id>
-  /** Where a value says how new it is. Used to tell how far behind a stale one is; not to compare. */
+  /** Where a value says how new it is. Left out: how far behind a stale value is, is not told. Not used to compare. */
   readonly versionOf?: (value: V) => Version | undefined
   /**
    * Whether a cached value is as good as what the origin holds now; `undefined` is an absent row. Left out: if they have

@@ -22,9 +22,9 @@ export interface SamplingOptions {
   readonly graceMs?: number
   /** As in `VerifyOptions`. @defaultValue 10,000 */
   readonly timeoutMs?: number
-  /** Called with what is stale, unreadable or orphaned; the numbers are in the cache's events and statistics. */
+  /** Called with what is stale, unreadable or orphaned; the numbers are in the cache's events and statistics. Left out: nobody is told. */
   readonly onFinding?: (finding: Finding) => void
-  /** Ends it. */
+  /** Ends it. Left out: `stop()` and the cache's `close()` do. */
   readonly signal?: AbortSignal
 }
 

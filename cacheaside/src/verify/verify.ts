@@ -33,9 +33,9 @@ export interface VerifyOptions {
   readonly timeoutMs?: number
   /** How many findings are listed; all are counted. @defaultValue 1000 */
   readonly maxFindings?: number
-  /** Called after each batch. If it is given and there is no `sample`, the keys are counted first. */
+  /** Called after each batch. If it is given and there is no `sample`, the keys are counted first. Left out: nobody is told. */
   readonly onProgress?: (progress: Progress) => void
-  /** Ends it; it then rejects with the signal's reason. */
+  /** Ends it; it then rejects with the signal's reason. Left out: it ends by itself. */
   readonly signal?: AbortSignal
   /** Time, timers and randomness. @defaultValue `systemClock` */
   readonly clock?: Clock
