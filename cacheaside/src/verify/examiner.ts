@@ -20,6 +20,8 @@ export interface ExaminerOptions {
   readonly signal?: AbortSignal | undefined
   /** How many calls of a loader may run at once. */
   readonly loadsAtOnce: number
+  /** Given each call of a loader, which may run on when nobody waits for it any more. */
+  readonly onCall?: (call: Promise<unknown>) => void
   /** Told before loads begin, of how many values. */
   readonly onLoad: (count: number) => void
 }
@@ -260,7 +262,9 @@ export class Examiner {
     const abort = new AbortController()
     const late = () => new Error(`the loader of ${space.name} did not answer within ${timeoutMs} ms`)
     try {
-      return await limited(clock, timeoutMs, work({ signal: abort.signal }), late, signal)
+      const call = work({ signal: abort.signal })
+      this.#options.onCall?.(call)
+      return await limited(clock, timeoutMs, call, late, signal)
     } catch (error) {
       abort.abort(error)
       throw error

@@ -71,6 +71,9 @@ class Sampling {
   #round: Promise<void> = Promise.resolve()
   #stopped: Promise<void> | undefined
   #inTrouble = false
+  /** Whether it has a place under the load limit, and the calls of loaders that it has it for. */
+  #hasPlace = false
+  readonly #calls: Promise<unknown>[] = []
   readonly #ending = new AbortController()
 
   constructor(cache: Cache, options: Resolved) {
@@ -117,8 +120,8 @@ class Sampling {
       await this.#withRoom(async () => {
         this.#report(await examiner.look(keys))
         this.#report(await examiner.lookAgain(this.#options.keys))
+        this.#inTrouble = false
       })
-      this.#inTrouble = false
     } catch (error) {
       // The connections may be what is wrong. The next round begins anew, with the next keys of another walk.
       await this.#close()
@@ -150,7 +153,12 @@ class Sampling {
       timeoutMs,
       signal: this.#ending.signal,
     }
-    this.#examiner = new Examiner({ ...common, loadsAtOnce: 1, onLoad: () => {} })
+    this.#examiner = new Examiner({
+      ...common,
+      loadsAtOnce: 1,
+      onLoad: () => {},
+      onCall: call => void this.#calls.push(call),
+    })
     return this.#examiner
   }
 
@@ -176,14 +184,22 @@ class Sampling {
     return this.#ahead.splice(0, count)
   }
 
-  /** Runs `work` in a place under the load limit, if readers leave one free; otherwise the keys have to wait for the next walk. */
+  /**
+   * Runs `work` in a place under the load limit, if readers leave one free; otherwise the keys have to wait for the next
+   * walk. As with readers the place is free again when the loader has really settled, whoever has given it up: until
+   * then the origin is still at work for it, and is not asked for more.
+   */
   async #withRoom(work: () => Promise<void>): Promise<void> {
     const { limit } = this.#parts
-    if (!limit.enterIfFree()) return
+    if (this.#hasPlace || !limit.enterIfFree()) return
+    this.#hasPlace = true
     try {
       await work()
     } finally {
-      limit.leave()
+      Promise.allSettled(this.#calls.splice(0)).then(() => {
+        this.#hasPlace = false
+        limit.leave()
+      })
     }
   }
 

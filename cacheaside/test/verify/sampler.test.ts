@@ -130,7 +130,6 @@ describe('startSampling', () => {
 
   test.each<[string, (id: string) => Promise<never>, string]>([
     ['fails', () => Promise.reject(new Error('the database is away')), 'the database is away'],
-    ['hangs', () => new Promise(() => {}), 'the loader of spell did not answer within 300 ms'],
   ])('reports a loader that %s, and rejects nowhere', async (_name, load, message) => {
     const keyspaces = [auditedKeyspace('spell', { load })]
     const world = await samplingWorld({ keyspaces, timeoutMs: 300 })
@@ -138,6 +137,24 @@ describe('startSampling', () => {
     const sampler = world.start()
     await world.clock.advance(5_000)
     expect(world.eventsOf('fault')).toMatchObject([{ during: 'sampling', error: { message } }])
+    await sampler.stop()
+  })
+
+  test('gives a loader up that hangs, and asks for nothing more until it has really ended', async () => {
+    const query = gate<Spell | undefined>()
+    let loads = 0
+    const load = (id: string) => (++loads === 1 ? query.wait() : world.table.find(Number(id)))
+    const world = await samplingWorld({ keyspaces: [auditedKeyspace('spell', { load })], timeoutMs: 300 })
+    world.plantSpell(1)
+    const sampler = world.start()
+    await world.clock.advance(5_000)
+    const message = 'the loader of spell did not answer within 300 ms'
+    expect(world.eventsOf('fault')).toMatchObject([{ during: 'sampling', error: { message } }])
+    expect([loads, world.cache.stats().now.loads]).toEqual([1, 1])
+    query.open(undefined)
+    await world.clock.advance(3_000)
+    expect(world.verified()).toContain('spell:1 equal')
+    expect(world.cache.stats().now.loads).toBe(0)
     await sampler.stop()
   })
 
