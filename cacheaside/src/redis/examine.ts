@@ -158,11 +158,23 @@ function nodeOf(address: string, info: Map<string, string> | undefined): RedisNo
   }
 }
 
-/** What of the commands, keys and channels is not allowed, in the server's words. Nothing is changed by asking. */
+const NO_SCRIPT = '0'.repeat(40)
+
+/**
+ * What of the commands, keys and channels is not allowed, in the server's words. Nothing is changed by asking: nothing
+ * is ever under the key. One that is missing would not stop the heartbeats, and the store would go and come for ever.
+ */
 async function denials(connection: Ways, { channels, key, deployment }: Expectations): Promise<string[]> {
   const probes = [
     ...channels.map(channel => ['PUBLISH', channel, '']),
     ['GET', key],
+    ['MGET', key],
+    ['SET', key, '', 'XX'],
+    ['SETRANGE', key, '0', ''],
+    ['GETRANGE', key, '0', '0'],
+    ['DEL', key],
+    ['TIME'],
+    ['EVALSHA', NO_SCRIPT, '1', key],
     ['EVAL', deployment === 'cluster' ? "return redis.call('CLUSTER', 'MYID')" : 'return 1', '1', key],
   ]
   if (deployment === 'cluster') probes.push(['CLUSTER', 'SLOTS'], ['CLUSTER', 'NODES'])

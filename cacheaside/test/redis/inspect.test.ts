@@ -183,7 +183,7 @@ describe('inspect', () => {
 describe.each(CLIENT_LIBRARIES)('a user with few rights, by $name,', library => {
   /** No more than `docs/redis.md` asks for. */
   const COMMANDS =
-    'hello auth select client|info info set get getrange setrange del time publish subscribe eval evalsha script|load'
+    'hello auth select client|info info set get mget getrange setrange del time publish subscribe eval evalsha script|load'
   const RIGHTS = [
     'reset',
     'on',
@@ -212,6 +212,7 @@ describe.each(CLIENT_LIBRARIES)('a user with few rights, by $name,', library => 
     expect(await shared.swap('spell:4', { prefix: `V${nonce}` }, token('Cara'), LONG_MS)).toBe(true)
     expect(await shared.drop('spell:4', { exactly: `L${token('Cara')}` })).toBe(true)
     await shared.leaseMany([{ key: 'spell:5', token: token('Cara') }], LONG_MS)
+    expect(await shared.look(['spell:5', 'spell:6'])).toEqual([`L${token('Cara')}`, null])
     expect(await shared.guard('spell:4', token('Anna'), LONG_MS, false)).toBe('new')
     await shared.invalidate('spell:4')
     expect(await shared.release('spell:4', token('Anna'))).toEqual({ held: true, stored: false })
@@ -221,10 +222,18 @@ describe.each(CLIENT_LIBRARIES)('a user with few rights, by $name,', library => 
     expect(await shared.identity()).not.toBe('')
   })
 
-  it.each([
+  it.each<[what: string, rights: string[], message: RegExp]>([
     ['the channels', ['resetchannels'], /&app:@\*.*NOPERM/],
     ['the keys', ['resetkeys', '~other:*'], /~app:\*.*NOPERM/],
     ['scripts', ['-eval', '-evalsha'], /NOPERM.*eval/i],
+    ['scripts by their names', ['-evalsha'], /NOPERM.*evalsha/i],
+    ...['set', 'get', 'mget', 'getrange', 'setrange', 'del', 'time'].map(
+      (command): [string, string[], RegExp] => [
+        command,
+        [`-${command}`],
+        new RegExp(`NOPERM.*'${command}'`, 'i'),
+      ],
+    ),
   ])('is refused without the right to %s', async (_name, rights, message) => {
     const shared = await openAs(...rights)
     await expect(shared.ready()).rejects.toMatchObject({
