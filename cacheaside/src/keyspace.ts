@@ -199,7 +199,8 @@ export class Keyspace<Id, V> {
    * @param commit - Must not resolve before its transaction has committed.
    * @returns the function's value, and whether the cache was told.
    * @throws what `commit` throws, unwrapped. If the commit is in doubt the key stays guarded until `guardMs` have
-   *   passed. CacheError `INVALID_KEY`, `CLOSED`; `UNGUARDED` with `unguarded: 'refuse'`.
+   *   passed. CacheError `INVALID_KEY`, `INVALID_OPTIONS` if `commit` is no function, `CLOSED`; `UNGUARDED` with
+   *   `unguarded: 'refuse'`.
    */
   write<T>(
     id: Id,

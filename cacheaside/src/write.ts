@@ -88,6 +88,8 @@ export async function write<T>(
   commit: (context: WriteContext) => Promise<T> | T,
   options: WriteOptions<T>,
 ): Promise<WriteResult<T>> {
+  if (typeof commit !== 'function')
+    throw new CacheError('INVALID_OPTIONS', `expected commit to be a function, got ${typeof commit}`)
   const session = new WriteSession(
     parts,
     forget,

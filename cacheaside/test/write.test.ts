@@ -585,3 +585,16 @@ describe('write-through', () => {
     expect(await spells.read(4)).toMatchObject({ from: 'origin', value: { damage: 31 } })
   })
 })
+
+test('write of what is no function fails before anything is guarded', async () => {
+  const { inspect, process } = openWorld()
+  const { cache } = process()
+  const spells = cache.keyspace('spell', { load: spellTable(fireball).find })
+  const nothing = undefined as unknown as () => void
+  for (const written of [spells.write(4, nothing), cache.write([spells.key(4)], nothing)])
+    await expect(written).rejects.toMatchObject({
+      code: 'INVALID_OPTIONS',
+      message: /commit to be a function/,
+    })
+  expect(inspect('spell:4')).toBeUndefined()
+})

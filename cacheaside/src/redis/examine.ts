@@ -39,7 +39,7 @@ export interface RedisNode {
  * | `VERSION` | refused | older than 7.0 |
  * | `REPLICA` | refused | not a primary |
  * | `CLUSTER_NODE` | refused | a node of a Cluster behind a client for one server |
- * | `PERMISSION` | refused | a command, the keys or the channels under the prefix are not allowed to this user |
+ * | `PERMISSION` | refused, or warned for listening | a command, the keys or the channels under the prefix are not allowed to this user |
  * | `EVICTS_GUARDS` | refused, or warned if allowed | `volatile-ttl` evicts what ends soonest: leases and guards |
  * | `MAY_EVICT_GUARDS` | warned | `*-lfu` and `*-random` evict guards as readily as anything else |
  * | `UNBOUNDED` | warned | `maxmemory` is 0: nothing is ever evicted |
@@ -201,6 +201,13 @@ async function setPolicy(connection: Ways, policy: RedisPolicy): Promise<string 
     return (error as Error).message
   }
 }
+
+/** Only a connection that listens can tell that it may not; the store works without, and nothing is kept in L1. */
+export const mayNotListen = (address: string, { message }: Error): RedisFinding =>
+  warned(
+    'PERMISSION',
+    `${address}: this user may not listen to the channels under the prefix, so that no copy in L1 is ever proven: ${message}`,
+  )
 
 const refused = (code: RedisFindingCode, message: string): RedisFinding => ({
   severity: 'refused',

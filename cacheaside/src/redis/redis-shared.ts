@@ -21,6 +21,7 @@ import {
   type Examination,
   examine,
   identityOf,
+  mayNotListen,
   type RedisFinding,
   type RedisNode,
   readInfo,
@@ -160,7 +161,7 @@ class RedisStore implements RedisShared {
 
   /** Examines the server at the other end, refuses it or warns, and loads the scripts. */
   async #welcome(connection: Connection, address: string): Promise<Examination> {
-    const { policy, onWarning } = this.#options
+    const { policy } = this.#options
     const examination = await this.#examine(connection, address, policy)
     const refusals = examination.findings.filter(({ severity }) => severity === 'refused')
     if (refusals.length > 0)
@@ -168,16 +169,19 @@ class RedisStore implements RedisShared {
     await connection.together(() =>
       Promise.all(Object.values(this.#scripts).map(script => load(connection, script))),
     )
-    for (const finding of examination.findings) {
-      if (this.#warned.has(finding.message)) continue
-      this.#warned.add(finding.message)
-      try {
-        onWarning(finding)
-      } catch {
-        // What is told is not part of the connection; there is nobody here to tell.
-      }
-    }
+    for (const finding of examination.findings) this.#warn(finding)
     return examination
+  }
+
+  /** Tells of a finding once. */
+  #warn(finding: RedisFinding): void {
+    if (this.#warned.has(finding.message)) return
+    this.#warned.add(finding.message)
+    try {
+      this.#options.onWarning(finding)
+    } catch {
+      // What is told is not part of the connection; there is nobody here to tell.
+    }
   }
 
   async #examine(ways: Ways, address: string, policy: ResolvedRedisOptions['policy']): Promise<Examination> {
@@ -212,7 +216,12 @@ class RedisStore implements RedisShared {
       onLost: hooks.onLost,
       welcome: async connection => {
         const identity = identityOf(await readInfo(connection, ['server', 'replication']))
-        await connection.subscribe([channel, this.#ownChannel], hooks.onMessage)
+        try {
+          await connection.subscribe([channel, this.#ownChannel], hooks.onMessage)
+        } catch (error) {
+          if (errorCode(error) === 'NOPERM') this.#warn(mayNotListen(primary.address, error as Error))
+          throw error
+        }
         return identity
       },
     })

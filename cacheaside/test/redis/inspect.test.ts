@@ -263,6 +263,21 @@ describe.each(CLIENT_LIBRARIES)('a user with few rights, by $name,', library => 
     expect(await raw.exists('app:spell:4')).toBe(0)
   })
 
+  it('is warned once that it may not listen, and works without a proof', async () => {
+    await openAs('-subscribe')
+    const warnings: string[] = []
+    const shared = openStore({
+      client: library.single(server.port, { username: 'spellbook', password: 'secret' }),
+      prefix: 'app:',
+      onWarning: ({ message }) => void warnings.push(message),
+    })
+    shared.subscribe({ invalidated() {}, keyspaceInvalidated() {}, heartbeat() {}, interrupted() {} })
+    await shared.ready()
+    await eventually(() => warnings.some(message => /may not listen/.test(message)), 'the warning')
+    expect(await put(shared, 'spell:4')).toBe(true)
+    expect(warnings.filter(message => /may not listen/.test(message))).toHaveLength(1)
+  })
+
   it('is warned that the policy could not be set', async () => {
     await openAs()
     const way = { username: 'spellbook', password: 'secret' }
