@@ -6,7 +6,8 @@ import type { Ended, Methods, OpenOptions, Order, Report } from './worker.ts'
 
 const WORKER = fileURLToPath(new URL('worker.ts', import.meta.url))
 const START_DEADLINE_MS = 60_000
-const CALL_DEADLINE_MS = 120_000
+/** How long an answer is waited for, where a trial says nothing else. */
+export const CALL_DEADLINE_MS = 120_000
 
 /** A step at which a process is held. */
 export interface Hold {

@@ -197,3 +197,5 @@ function print({ rows }: Results, asked: readonly Trial[]): void {
 
 const options = optionsOf(process.argv.slice(2))
 await (options.isPageOnly ? write() : run(options))
+// All has ended. The channel to a process that was killed in the middle of a message may not know.
+process.exit()

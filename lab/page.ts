@@ -105,7 +105,7 @@ Run on: ${results.machine}; ${days(results)}.
 
 ${counts(results, trials)}
 
-For information:
+For information (in brackets what the library itself says of the invalidation, where it says anything):
 
 ${facts(results, trials)}
 ${failed.length === 0 ? '' : `\nTrials that could not be done:\n\n${failed.join('\n')}\n`}

@@ -1,17 +1,20 @@
 import type { Stage } from './stage.ts'
 
+/** How many rows came out stale. */
+export interface Counted {
+  readonly kind: 'count'
+  readonly bad: number
+  /** How many could be put into the interleaving that the trial is about. */
+  readonly of: number
+  /** How many could not, because nothing of them was cached or the library did not come to the step. */
+  readonly unforced: number
+  /** What else was seen. */
+  readonly note?: string
+}
+
 /** What came of a trial of one library. */
 export type Outcome =
-  | {
-      readonly kind: 'count'
-      /** How many came out stale. */
-      readonly bad: number
-      /** How many could be put into the interleaving that the trial is about. */
-      readonly of: number
-      /** How many could not, because nothing of them was cached or the library did not come to the step. */
-      readonly unforced: number
-      readonly note?: string
-    }
+  | Counted
   /** For information: neither right nor wrong. */
   | { readonly kind: 'fact'; readonly text: string }
   /** The library has no such thing. */
@@ -40,24 +43,16 @@ export const ROUND = 25
 export interface Round {
   readonly bad: number
   readonly unforced: number
-  readonly note?: string
 }
 
 /** Does rounds until there are enough rows, and adds them up. */
-export async function inRounds(
-  rows: number,
-  round: (count: number) => Promise<Round>,
-  size = ROUND,
-): Promise<Outcome> {
+export async function inRounds(rows: number, round: (count: number) => Promise<Round>): Promise<Counted> {
   let bad = 0
   let unforced = 0
-  const notes = new Set<string>()
-  for (let done = 0; done < rows; done += size) {
-    const ended = await round(Math.min(size, rows - done))
+  for (let done = 0; done < rows; done += ROUND) {
+    const ended = await round(Math.min(ROUND, rows - done))
     bad += ended.bad
     unforced += ended.unforced
-    if (ended.note !== undefined) notes.add(ended.note)
   }
-  const note = [...notes].join('; ')
-  return { kind: 'count', bad, of: rows - unforced, unforced, ...(note === '' ? {} : { note }) }
+  return { kind: 'count', bad, of: rows - unforced, unforced }
 }

@@ -80,7 +80,9 @@ async function perform(order: Extract<Order, { call: number }>): Promise<Ended> 
     return { value: await method(...order.args), tookMs: tookMs() }
   } catch (error) {
     const { name, message, code } = error as Error & { code?: string }
-    return { error: `${code ?? name}: ${message}`, tookMs: tookMs() }
+    // Not every class of errors says its name.
+    const kind = name === 'Error' ? (error as Error).constructor.name : name
+    return { error: `${code ?? kind}: ${message}`, tookMs: tookMs() }
   }
 }
 

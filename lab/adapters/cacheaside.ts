@@ -8,7 +8,8 @@ export const about: About = {
   name: 'cacheaside, L2',
   docs: '../cacheaside/README.md',
   packages: ['cacheaside', 'ioredis'],
-  setUp: 'createCache({ shared: redisShared({ client }) }); get, getMany, write. All times as by default.',
+  setUp:
+    'createCache({ shared: redisShared({ client }) }); get, getMany, write. All times as by default; absent rows live as long as others.',
   refreshes: true,
   unpromised: { 'foreign-change': WITHOUT_FEED, 'old-snapshot': WITHOUT_FEED },
 }

@@ -1,25 +1,35 @@
+import { CALL_DEADLINE_MS } from '../lab-process.ts'
 import { clientsOf, passes, REST_MS, reconnected, type Stage, warm } from '../stage.ts'
 import { inRounds, ROUND, type Trial } from '../trial.ts'
 import type { Ended } from '../worker.ts'
 
-/** What the writes of a round were answered with, the most frequent first: the program has nothing else to go by. */
+/** What the writes were answered with, and after how long, the most frequent first: the program has nothing else to go by. */
 function answersOf(ends: readonly (Ended | undefined)[]): string {
-  const counts = new Map<string, number>()
+  const seconds = new Map<string, number[]>()
   for (const ended of ends) {
-    const seconds = ended === undefined ? '' : ` after ${Math.round(ended.tookMs / 1000)} s`
-    const told = ended?.value === undefined || ended.value === null ? '' : ` (${String(ended.value)})`
-    const answer =
-      ended === undefined
-        ? 'no answer'
-        : ended.error === undefined
-          ? `resolved${told}${seconds}`
-          : `threw ${ended.error.split(':')[0]}${seconds}`
-    counts.set(answer, (counts.get(answer) ?? 0) + 1)
+    const answer = answerOf(ended)
+    seconds.set(answer, [...(seconds.get(answer) ?? []), (ended?.tookMs ?? 0) / 1000])
   }
-  return [...counts].sort((a, b) => b[1] - a[1])[0]?.[0] ?? 'nothing tried'
+  return [...seconds]
+    .sort((a, b) => b[1].length - a[1].length)
+    .map(([answer, all]) => {
+      const [least, most] = [Math.min(...all), Math.max(...all)].map(Math.round)
+      const span = least === most ? `${most}` : `${least} to ${most}`
+      const share = seconds.size > 1 ? `${all.length} ` : ''
+      return answer === NEVER ? `${share}${answer}` : `${share}${answer} after ${span} s`
+    })
+    .join('; ')
 }
 
-async function cutOff(stage: Stage, count: number, cutMs: number) {
+const NEVER = `no answer in ${CALL_DEADLINE_MS / 1000} s`
+
+function answerOf(ended: Ended | undefined): string {
+  if (ended === undefined) return NEVER
+  if (ended.error !== undefined) return `threw ${ended.error.split(':')[0]}`
+  return ended.value === undefined || ended.value === null ? 'resolved' : `resolved (${String(ended.value)})`
+}
+
+async function cutOff(stage: Stage, count: number, cutMs: number, ends: (Ended | undefined)[]) {
   const network = await stage.network()
   const [reader] = await stage.start(1)
   const [writer] = await stage.start(1, { redisPort: network.port })
@@ -31,20 +41,24 @@ async function cutOff(stage: Stage, count: number, cutMs: number) {
   const writing = cached.map(id => writer!.attempt('write', id))
   await passes(cutMs)
   await network.restore()
-  const ends = await Promise.all(writing)
+  ends.push(...(await Promise.all(writing)))
   await reconnected(stage.redis, clients)
   await passes(REST_MS)
   const stale = await stage.staleAmong([reader!, writer!], cached)
   await Promise.all([reader!.kill(), writer!.kill()])
-  return { bad: stale.size, unforced: count - cached.length, note: answersOf(ends) }
+  return { bad: stale.size, unforced: count - cached.length }
 }
 
 function trial(id: string, heading: string, cutMs: number, more: Partial<Trial>): Trial {
   return {
     id,
     heading,
-    text: `A process is cut off from Redis: its connections are reset and new ones refused, for ${cutMs / 1000} s. Meanwhile it changes rows that it and another process have cached. When Redis is back, every write has been answered (or ${120} s are over) and all clients are connected again, comes the rest. Counted: rows that either process answers with the old version. Noted: what the writes said.`,
-    run: (stage, rows) => inRounds(rows, count => cutOff(stage, count, cutMs)),
+    text: `A process is cut off from Redis: its connections are reset and new ones refused, for ${cutMs / 1000} s. Meanwhile it changes rows that it and another process have cached. When Redis is back, every write has been answered (or ${CALL_DEADLINE_MS / 1000} s are over) and all clients are connected again, comes the rest. Counted: rows that either process answers with the old version. Noted: what the writes said.`,
+    async run(stage, rows) {
+      const ends: (Ended | undefined)[] = []
+      const outcome = await inRounds(rows, count => cutOff(stage, count, cutMs, ends))
+      return { ...outcome, note: answersOf(ends) }
+    },
     ...more,
   }
 }

@@ -30,6 +30,6 @@ export const killedWriter: Trial = {
     })
     await passes(LATER_MS)
     for (const id of await stage.staleAmong(readers, tried)) stale.add(id)
-    return outcome.kind === 'count' ? { ...outcome, bad: stale.size } : outcome
+    return { ...outcome, bad: stale.size }
   },
 }
