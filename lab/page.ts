@@ -70,6 +70,9 @@ function days({ rows }: Results): string {
   return sorted.length > 1 ? `${sorted[0]} to ${sorted.at(-1)}` : (sorted[0] ?? 'never')
 }
 
+const LEGEND = `– is no such thing in the library; † is stale, and not promised without the change feed; *nothing cached*: the library, or the
+program by hand, does not remember that a row does not exist. A heading leads to what is done.`
+
 const FAIR = `- Every library is set up as the page linked below teaches, in the shortest way, with the defaults of the library and of its
   client. Only the time to live is set: one hour, so that it heals nothing; for refreshes see there.
 - The program's own parts, the SELECT of the loader and the UPDATE of the write, are the same for all. The library is called
@@ -83,8 +86,7 @@ const FAIR = `- Every library is set up as the page linked below teaches, in the
   others says that it notices changes made by another program. It is in the table because the reader is served an old row all
   the same.
 - layered-loader asks for Node 22 or later; npm warns where it runs on an older one, and nothing was seen to fail of that.
-- † is stale and not promised: that promise of ours needs the change feed. Ours are default reads; \`{ consistency: 'strong' }\` is
-  not used.
+- Ours are default reads; \`{ consistency: 'strong' }\` is not used.
 - A mistake in how your library is used? Its file in [lab/adapters](../lab/adapters) is short: please correct it.`
 
 /** The whole page. */
@@ -104,6 +106,8 @@ after all had come to rest and ${REST_MS / 1000} s had passed, with a time to li
 Run on: ${results.machine}; ${days(results)}.
 
 ${counts(results, trials)}
+
+${LEGEND}
 
 For information (in brackets what the library itself says of the invalidation, where it says anything):
 

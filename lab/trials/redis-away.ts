@@ -21,7 +21,7 @@ async function readAway(stage: Stage, goAway: () => unknown): Promise<Outcome> {
   await goAway()
   const [first, second] = await Promise.all([answer(one!, warmId), answer(one!, coldId)])
   const [third, fourth] = await Promise.all([answer(one!, warmLater), answer(one!, coldLater)])
-  return { kind: 'fact', text: `cached ${first}, not cached ${second}; then ${third}, ${fourth}` }
+  return { kind: 'fact', text: `cached: ${first}, not cached: ${second}; then ${third}, ${fourth}` }
 }
 
 const SAYS = `a process reads a row that it has cached and one that it has not, and then another such pair. Given: how long the answers took; "hangs" is no answer within ${DEADLINE_MS / 1000} s.`
