@@ -69,7 +69,9 @@ export class Cache {
       options,
       access,
       stream,
-      queue: new InvalidationQueue(access, clock, options.maxQueuedInvalidations, emit),
+      queue: new InvalidationQueue(access, clock, options.maxQueuedInvalidations, emit, keyspace =>
+        stream.keyspaceInvalidated(keyspace),
+      ),
       local,
       flights,
       limit: new LoadLimit(options.maxLoads, options.maxQueuedLoads),

@@ -68,7 +68,7 @@ export class BroadcastStream {
     this.#proven = access.store.synchronous
     this.#unsubscribe = access.store.subscribe({
       invalidated: key => owner.invalidated(key),
-      keyspaceInvalidated: keyspace => this.#keyspaceInvalidated(keyspace),
+      keyspaceInvalidated: keyspace => this.keyspaceInvalidated(keyspace),
       heartbeat: text => this.#heard(text),
       interrupted: reason => this.#interrupted(reason),
     })
@@ -128,19 +128,20 @@ export class BroadcastStream {
     return generation
   }
 
-  /** Stops listening and sending. */
-  close(): void {
-    this.#closed = true
-    this.#timer?.cancel()
-    this.#unsubscribe()
-  }
-
-  #keyspaceInvalidated(keyspace: string): void {
+  /** A keyspace was invalidated: as a message says, or by this process, whose message is still on its way. */
+  keyspaceInvalidated(keyspace: string): void {
     const copy = this.#generations.get(keyspace)
     if (copy === undefined) return
     copy.value = undefined
     copy.epoch++
     this.#owner.keyspaceInvalidated(keyspace)
+  }
+
+  /** Stops listening and sending. */
+  close(): void {
+    this.#closed = true
+    this.#timer?.cancel()
+    this.#unsubscribe()
   }
 
   #setGeneration(keyspace: string, copy: GenerationCopy, value: string): void {

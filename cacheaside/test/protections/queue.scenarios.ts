@@ -92,6 +92,32 @@ export const queue: readonly Protection[] = [
     ],
   },
   {
+    name: 'get finds nothing of the older generation once a queued invalidateAll is applied',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const { origin } = stage
+      const process = await stage.process()
+      await stage.now(process.spells.get(4))
+      process.link.fail('invalidateKeyspace')
+      origin.commit(2)
+      const outcome = await stage.now(process.spells.invalidateAll())
+      await stage.clock.advance(700) // a heartbeat brings the generation back, which is still the old one
+      process.link.holdStream() // the message comes later than the reply
+      process.link.restore('invalidateKeyspace')
+      return all(
+        unless(outcome !== 'queued', 'an invalidation that was not applied was called applied'),
+        await everyTenMs(stage, process, 2),
+      )
+    },
+    controls: [
+      {
+        without: 'forgetting the generation before the keys are let go',
+        patches: [['shared/invalidation-queue.ts', 'this.#forgetKeyspace(keyspace)\n', '']],
+        reports: 'a read after a queued invalidation got v1, not v2',
+      },
+    ],
+  },
+  {
     name: 'write whose release is not confirmed says so, and is released later',
     async scenario(library) {
       const stage = new Stage(library)

@@ -10,13 +10,20 @@ function opened(maxKeys = 1_000) {
   const link = faultySharedStore(store, { clock })
   const events: CacheEvent[] = []
   const access = new SharedAccess(link, 100, clock, () => {})
-  const queue = new InvalidationQueue(access, clock, maxKeys, event => void events.push(event))
+  const forgotten: string[] = []
+  const queue = new InvalidationQueue(
+    access,
+    clock,
+    maxKeys,
+    event => void events.push(event),
+    keyspace => void forgotten.push(keyspace),
+  )
   const close = () => {
     queue.close()
     access.close()
     expect(clock.describeTimers()).toBe('no timers')
   }
-  return { clock, store, link, events, queue, close }
+  return { clock, store, link, events, forgotten, queue, close }
 }
 
 const outcomes = (events: readonly CacheEvent[]) =>
@@ -66,6 +73,17 @@ describe('the invalidation queue', () => {
     await clock.advance(1_000)
     expect(sent(link, 'release').map(({ arguments: [, token] }) => token)).toEqual([confirmed, lost, lost])
     expect(queue.size).toBe(0)
+    close()
+  })
+
+  test('forgets a keyspace before it lets its keys go', async () => {
+    const { clock, link, forgotten, queue, close } = opened()
+    link.delay(40)
+    queue.addKeyspace('spell')
+    await clock.advance(39)
+    expect([queue.holds('spell:4'), forgotten]).toEqual([true, []])
+    await clock.advance(10)
+    expect([queue.holds('spell:4'), forgotten]).toEqual([false, ['spell']])
     close()
   })
 
@@ -164,7 +182,13 @@ describe('the invalidation queue', () => {
       heartbeat: store.heartbeat.bind(store),
     })
     const access = new SharedAccess(half, 100, clock, () => {})
-    const queue = new InvalidationQueue(access, clock, 1_000, () => {})
+    const queue = new InvalidationQueue(
+      access,
+      clock,
+      1_000,
+      () => {},
+      () => {},
+    )
     for (let id = 0; id < 300; id++) queue.add(`spell:${id}`)
     await clock.advance(10_000)
     expect(queue.size).toBe(200)
