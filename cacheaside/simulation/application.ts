@@ -14,13 +14,15 @@ class Gone extends Error {}
 interface Waiting {
   readonly sinceMs: number
   readonly limitMs: number
-  readonly pauses: number
+  readonly disturbances: number
   readonly what: string
 }
 
 const STRONG = { consistency: 'strong' } as const
-/** The longest passage: asking, waiting for another's load, asking once more, the load, and a fill that is waited for. */
-const PASSAGE_MS = 4 * TIMES.sharedTimeoutMs + TIMES.busyWaitMs + TIMES.loadTimeoutMs
+/** The longest asking: once, waiting for another's load, and once more. */
+const ASKING_MS = 2 * TIMES.sharedTimeoutMs + TIMES.busyWaitMs
+/** The longest passage: a look and asking, the load, and a fill that is waited for. */
+const PASSAGE_MS = 2 * TIMES.sharedTimeoutMs + ASKING_MS + TIMES.loadTimeoutMs
 /** A drifting clock, a timer's granularity, and the turns that a reply is given to be seen in. */
 const SLACK_MS = 40
 
@@ -132,8 +134,8 @@ export class Application {
     const random = this.#random
     const dice = random.next()
     const isStrong = random.chance(0.35)
-    if (dice < 0.08) return this.#peek(row)
-    if (dice < 0.2) return this.#readMany(isStrong)
+    if (dice < 0.08) return this.peek(row)
+    if (dice < 0.3) return this.#readMany(isStrong)
     const stop = random.chance(0.06) ? this.#impatience() : undefined
     const options: ReadOptions = {
       ...(isStrong ? STRONG : {}),
@@ -143,18 +145,40 @@ export class Application {
     const mark = this.#begin(row, isStrong)
     const space = this.#spaces[row]!
     await this.#timed(`${how} of ${row}`, isStrong, stop?.signal, async () => {
-      const value = dice < 0.5 ? (await space.read(row, options)).value : await space.get(row, options)
+      const value = dice < 0.7 ? await this.#explained(space, row, options) : await space.get(row, options)
       this.#checker.answered(mark, value, this.name, how)
     })
+  }
+
+  /** A read that tells how long it has asked the shared server. */
+  async #explained(
+    space: Keyspace<number, Row>,
+    row: number,
+    options: ReadOptions,
+  ): Promise<Row | undefined> {
+    const { disturbances } = this.clock
+    const { value, joined, timings } = await space.read(row, options)
+    const { sharedMs } = timings
+    if (sharedMs > ASKING_MS + SLACK_MS && !joined && disturbances === this.clock.disturbances)
+      this.#checker.accuse(
+        `a read of ${row} by ${this.name} asked for ${sharedMs.toFixed(0)} ms, and may for ${ASKING_MS}`,
+      )
+    return value
   }
 
   #begin(row: number, isStrong: boolean): ReadMark {
     return this.#checker.begin(row, isStrong, this.#shape, this.#ownFloor(row))
   }
 
+  /** What this process knows of a row: from a write of its own, and from what it has heard. */
   #ownFloor(row: number): number {
+    const { forgetting } = this.#checker
     const own = this.#ownFloors.get(row)
-    return own?.forgetting === this.#checker.forgetting ? own.floor : 0
+    const heard = this.link.heard.get(row)
+    return Math.max(
+      own?.forgetting === forgetting ? own.floor : 0,
+      heard?.forgetting === forgetting ? (heard.floors[heard.rows.indexOf(row)] ?? 0) : 0,
+    )
   }
 
   #remember(row: number, version: number): void {
@@ -162,7 +186,8 @@ export class Application {
     this.#ownFloors.set(row, { floor, forgetting: this.#checker.forgetting })
   }
 
-  #peek(row: number): void {
+  /** What L1 holds now. */
+  peek(row: number): void {
     const mark = this.#begin(row, false)
     const found = this.#spaces[row]!.peek(row)
     if (found !== undefined) this.#checker.answered(mark, found.value, this.name, 'peek')
@@ -201,7 +226,7 @@ export class Application {
     // A strong read may have to wait for the passage before its own.
     const limitMs = (isStrong ? 2 : 1) * PASSAGE_MS + SLACK_MS
     const sinceMs = this.#world.clock.nowMs()
-    const waiting: Waiting = { sinceMs, limitMs, pauses: this.clock.pauses, what }
+    const waiting: Waiting = { sinceMs, limitMs, disturbances: this.clock.disturbances, what }
     this.waiting.add(waiting)
     try {
       await read()
@@ -211,7 +236,7 @@ export class Application {
     }
     this.waiting.delete(waiting)
     const tookMs = this.#world.clock.nowMs() - sinceMs
-    if (tookMs > limitMs && waiting.pauses === this.clock.pauses)
+    if (tookMs > limitMs && waiting.disturbances === this.clock.disturbances)
       this.#checker.accuse(
         `${what} by ${this.name} took ${tookMs.toFixed(0)} ms, and may take ${limitMs.toFixed(0)}`,
       )
@@ -264,6 +289,10 @@ export class Application {
   }
 
   #commit(rows: readonly number[], covered: Map<number, boolean>): Promise<ReadonlyMap<number, number>> {
+    const { server } = this.#world
+    const { losses } = server
+    const { disturbances } = this.clock
+    const sent = new Map(rows.map(row => [row, this.#lastingGuard(row)]))
     return this.#database.commit({
       rows,
       clock: this.clock,
@@ -273,11 +302,25 @@ export class Application {
           const isCovered = this.#isGuarded(row)
           if (isCovered || isAlone) covered.set(row, isCovered)
           if (isCovered) this.#checker.applied(row)
-          else if (this.#world.server.inspect(this.key(row)) === undefined) this.#checker.vanished(row)
+          else if (server.inspect(this.key(row)) === undefined) this.#checker.vanished(row)
+          const token = sent.get(row)
+          const isQuiet = losses === server.losses && disturbances === this.clock.disturbances
+          if (token !== undefined && isQuiet && !server.holders(this.key(row))?.has(token))
+            this.#checker.accuse(
+              `row ${row} was committed by ${this.name} when its guard had been taken away`,
+            )
         }
       },
       dropped: () => {},
     })
+  }
+
+  /** The only guard of this process on the row, if it stands for longer than any commit can take. */
+  #lastingGuard(row: number): string | undefined {
+    const [token, ...others] = this.link.tokens.get(this.key(row)) ?? []
+    if (token === undefined || others.length > 0 || this.#writersOf(row) > 1) return undefined
+    const leftMs = this.#world.server.holders(this.key(row))?.get(token) ?? 0
+    return leftMs > this.#database.statementTimeoutMs ? token : undefined
   }
 
   /** Whether all writes of this process that are at work on the row have their guards standing. */
@@ -308,6 +351,10 @@ export class Application {
         this.name,
         () => `wrote v${version} of ${row}, ${fenced ? 'fenced' : 'unfenced'}, ${invalidation}`,
       )
+      if (this.#world.weather.isQuiet && (!fenced || invalidation !== 'applied'))
+        this.#checker.accuse(
+          `${this.name} could not fence v${version} of row ${row}, and nothing was in the way`,
+        )
       if (forgetting !== this.#checker.forgetting) continue
       this.#remember(row, version)
       if (invalidation === 'applied' && this.#checker.strongFloor(row) < version)
@@ -321,10 +368,11 @@ export class Application {
     }
   }
 
-  /** Says that rows have changed, without a write. */
+  /** Changes rows behind the library's back, mostly, and says so afterwards: of one row, or of a whole keyspace. */
   async invalidate(row: number | undefined): Promise<void> {
-    const { forgetting } = this.#checker
     const rows = row === undefined ? KEYSPACES.get(this.#random.pick([...KEYSPACES.keys()]))! : [row]
+    if (this.#random.chance(0.7)) await this.#changeBehind(rows)
+    const { forgetting } = this.#checker
     const floors = rows.map(one => this.#database.current(one))
     const space = this.#spaces[rows[0]!]!
     const outcome = await (row === undefined ? space.invalidateAll() : space.invalidate(row))
@@ -335,6 +383,13 @@ export class Application {
       if (outcome === 'applied' && this.#checker.strongFloor(one) < floors[i]!)
         this.#checker.accuse(`${this.name} was told that row ${one} was invalidated, and it was not`)
     })
+  }
+
+  async #changeBehind(rows: readonly number[]): Promise<void> {
+    const nothing = () => {}
+    const commit = { rows, clock: this.clock, isCertain: true, committed: nothing, dropped: nothing }
+    // Where the database is away nothing has changed.
+    await this.#database.commit(commit).catch(nothing)
   }
 
   /** At rest: what it answers for a row by every kind of read. */

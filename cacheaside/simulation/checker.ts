@@ -74,8 +74,12 @@ export class Checker {
   /** The row was invalidated, guarded or released, or committed under its guard: now nothing older is found. */
   applied(row: number, version = this.#database.current(row)): void {
     const nowMs = this.#clock.nowMs()
-    this.#strong[row]!.rise(++this.tick, nowMs, version)
-    this.#default[row]!.rise(this.tick, nowMs, version)
+    this.tick++
+    // What was written through may have been taken back by the database before it came here.
+    for (const timeline of [this.#strong[row]!, this.#default[row]!])
+      if (version > this.#database.current(row))
+        timeline.takeBack(this.tick, nowMs, this.#database.current(row))
+      else timeline.rise(this.tick, nowMs, version)
   }
 
   /** Nothing is there of the row, though nobody was told: only strong reads know better from now on. */
@@ -104,9 +108,22 @@ export class Checker {
     return this.#strong[row]!.last.floor
   }
 
+  /** A value can be found in the shared store from now on: it is judged as a strong read would be that finds it. */
+  stored(row: number, version: number | undefined, who: string): void {
+    const { floor, mayBeLost } = this.#strong[row]!.last
+    const why = this.#database.implausible(row, version, floor, mayBeLost)
+    const what = version === undefined ? 'absence' : `v${version}`
+    if (why !== undefined) this.accuse(`${who} has stored ${what} of row ${row}, ${why} (floor v${floor})`)
+  }
+
   /** The last version of the row that says that it is absent; 0 if none does. */
   lastDeletion(row: number): number {
     return this.#database.lastDeletion(row)
+  }
+
+  /** Whether the last version of the row has been invalidated everywhere: if not, only a change feed brings it. */
+  isInvalidated(row: number): boolean {
+    return this.#default[row]!.last.floor >= this.#database.current(row)
   }
 
   /** A read begins. */

@@ -45,6 +45,8 @@ interface OutboxRow {
 export interface Commit {
   readonly rows: readonly number[]
   readonly clock: ProcessClock | undefined
+  /** Whether it is neither refused nor in doubt. */
+  readonly isCertain?: boolean
   /** Called at the moment of the commit, whether its process still lives or not. */
   readonly committed: (versions: ReadonlyMap<number, number>) => void
   /** Called when it is known that it will never happen. */
@@ -165,10 +167,10 @@ export class Database {
 
   /** Sends a commit. It happens, if it does, within the statement timeout, whatever becomes of whoever sent it. */
   commit(commit: Commit): Promise<ReadonlyMap<number, number>> {
-    const { clock } = commit
+    const { clock, isCertain = false } = commit
     const weather = this.#weather
-    const isRefused = this.#random.chance(weather.refusedCommits)
-    const isDoubtful = this.#random.chance(weather.doubtfulCommits)
+    const isRefused = !isCertain && this.#random.chance(weather.refusedCommits)
+    const isDoubtful = !isCertain && this.#random.chance(weather.doubtfulCommits)
     const isSlow = this.#random.chance(weather.slowCommits)
     const takesMs = 1 + this.#random.below(isSlow ? this.statementTimeoutMs - LATENCY_MS : 15)
     const life = this.life

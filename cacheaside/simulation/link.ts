@@ -1,13 +1,14 @@
 import type { Expected, Fill, SharedStore, StreamListener } from '../src/shared/shared-store.ts'
 import type { SimulatedClock } from '../src/testing/index.ts'
+import { Grants } from './grants.ts'
 import type { ProcessClock } from './process-clock.ts'
 import type { Random } from './random.ts'
-import type { Operation, SharedServer } from './shared-server.ts'
+import type { Message, Operation, SharedServer } from './shared-server.ts'
 import type { Weather } from './weather.ts'
 
 const LATENCY_MS = 9
 const SLOW_MS = 120
-const USUAL_STREAM_MS = [0, 0, 40, 250]
+const USUAL_STREAM_MS = [0, 30, 200, 600]
 const LONGEST_DELAY_MS = 2_500
 const MOST_BEATS = 8
 
@@ -29,6 +30,9 @@ export class Link implements SharedStore {
   streamDelayMs = 0
   /** Guards that were put up and not released yet, by key. */
   readonly tokens = new Map<string, Set<string>>()
+  readonly grants = new Grants()
+  /** The last message about each row that this process has heard. */
+  readonly heard = new Map<number, Message>()
   readonly #listeners = new Set<StreamListener>()
   readonly name: string
   readonly #server: SharedServer
@@ -123,30 +127,27 @@ export class Link implements SharedStore {
   async close(): Promise<void> {}
 
   /** A message for this process. */
-  publish(tell: (listener: StreamListener) => void): void {
+  publish(message: Message): void {
     if (this.#clock.isDead) return
-    if (this.synchronous) this.#tell(tell)
-    if (
-      this.synchronous ||
-      this.isCut ||
-      this.isHalfOpen ||
-      this.isMute ||
-      this.#heardLife !== this.#server.life
-    )
-      return
+    if (this.synchronous) this.#hear(message)
+    if (this.synchronous || this.isCut || this.isHalfOpen || this.isMute) return
+    if (this.#heardLife !== this.#server.life) return
     const nowMs = this.#world.nowMs()
-    const atMs = Math.max(
-      this.#lastMessageMs,
-      nowMs + this.#usualStreamMs + this.streamDelayMs + this.#latency(),
-    )
+    const usualMs = this.#usualStreamMs + this.streamDelayMs
+    const atMs = Math.max(this.#lastMessageMs, nowMs + usualMs + this.#latency())
     this.#lastMessageMs = atMs
     const connection = this.#connection
     this.#world.after(atMs - nowMs, () => {
       if (connection !== this.#connection || this.isCut || this.isHalfOpen || this.isMute) return
       this.#clock.deliver(() => {
-        if (connection === this.#connection) this.#tell(tell)
+        if (connection === this.#connection) this.#hear(message)
       })
     })
+  }
+
+  #hear(message: Message): void {
+    this.#tell(message.tell)
+    for (const row of message.rows) this.heard.set(row, message)
   }
 
   /** The stream's connection is lost, the process is told, and it connects anew. */
@@ -196,14 +197,31 @@ export class Link implements SharedStore {
       this.#heardLife = this.#server.life
       // As the store on Redis does: what nobody could hear is published once more.
       if (this.#random.chance(0.5))
-        for (const text of this.#beats) this.publish(listener => listener.heartbeat(text))
+        for (const text of this.#beats)
+          this.publish({ tell: listener => listener.heartbeat(text), rows: [], floors: [], forgetting: 0 })
     })
   }
 
   #send<T>(operation: Operation, given: readonly unknown[], isRepeatable = false): Promise<T> {
     if (this.synchronous) return this.#server.apply(this, operation, given) as Promise<T>
+    const tokens = tokensOf(operation, given)
+    this.#note(operation, given, tokens)
     return new Promise<T>((resolve, reject) => {
-      const fail = () => this.#clock.deliver(() => reject(new Error('connection lost')))
+      // Of a command whose connection was lost nothing more is heard, whatever becomes of it.
+      let isSettled = false
+      const fail = () =>
+        this.#clock.deliver(() => {
+          if (!isSettled) for (const token of tokens) this.grants.fail(token, this.#world.nowMs())
+          isSettled = true
+          reject(new Error('connection lost'))
+        })
+      const answer = (reply: unknown) => {
+        if (isSettled) return
+        isSettled = true
+        for (const [i, token] of tokens.entries())
+          this.grants.hear(token, isGranted(reply, i), this.#world.nowMs())
+        resolve(reply as T)
+      }
       if (this.isCut) return void this.#world.after(1, fail)
       const isLate = this.#random.chance(this.#weather.late)
       const afterMs = isLate ? this.#random.below(LONGEST_DELAY_MS) : this.#inOrder()
@@ -215,9 +233,16 @@ export class Link implements SharedStore {
         if (this.#clock.isDead && this.#random.chance(0.5)) return
         if (this.isCut || !this.#server.isUp) return fail()
         if (this.#random.chance(this.loss)) return this.#lose(fail)
-        this.#server.apply(this, operation, given).then(reply => this.#reply(() => resolve(reply as T), fail))
+        this.#server.apply(this, operation, given).then(reply => this.#reply(() => answer(reply), fail))
       })
     })
+  }
+
+  #note(operation: Operation, given: readonly unknown[], tokens: readonly string[]): void {
+    for (const token of tokens) this.grants.ask(token, this.#world.nowMs(), this.#clock.disturbances)
+    const seen = operation === 'drop' ? (given[1] as Expected) : undefined
+    if (seen !== undefined && 'prefix' in seen) this.grants.giveBack(seen.prefix.slice(1))
+    if (operation === 'claim' && given[3] === 0) this.grants.giveBack(given[2] as string)
   }
 
   #reply(resolve: () => void, fail: () => void): void {
@@ -254,4 +279,17 @@ export class Link implements SharedStore {
     this.#busyUntilMs[at] = arrivesMs
     return arrivesMs - nowMs
   }
+}
+
+/** The tokens that an operation would create. */
+function tokensOf(operation: Operation, given: readonly unknown[]): readonly string[] {
+  if (operation === 'lease') return [given[1] as string]
+  if (operation === 'leaseMany') return (given[0] as { token: string }[]).map(({ token }) => token)
+  if (operation === 'swap' || (operation === 'claim' && given[3] !== 0)) return [given[2] as string]
+  return []
+}
+
+/** Whether the reply grants the token at this place of the request. */
+function isGranted(reply: unknown, at: number): boolean {
+  return Array.isArray(reply) ? reply[at] === null : reply === null || reply === true
 }

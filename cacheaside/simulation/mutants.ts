@@ -132,12 +132,40 @@ export const LEFT_OUT: readonly { readonly name: string; readonly why: string }[
     why: 'all simulated rows can be encoded',
   },
   {
+    name: 'write forgets its keys in its own process before it guards them — forgetting before the guard',
+    why: 'only a write that has resolved promises something to its own process',
+  },
+  {
+    name: 'get leaves a value of a newer shape alone — leaving a newer shape alone',
+    why: 'two deploys overwrite each other, and no answer is wrong',
+  },
+  {
     name: 'get by strong readers who come during one flight shares the next — the queued flight',
     why: 'costs round trips, and no answer is wrong',
   },
   {
     name: 'get by many callers loads once, and all share the failure — single-flight',
     why: 'costs loads, and no answer is wrong',
+  },
+  {
+    name: 'write that dies gives way to one that lives, which moves only its own deadline — a deadline per writer: a renewal moves them all',
+    why: 'a key is not cached for longer than it need be, and no answer is wrong',
+  },
+  {
+    name: 'write through stores nothing where the key was invalidated under its guard — the plain release after a refused write-through',
+    why: 'a key is not cached for longer than it need be, and no answer is wrong',
+  },
+  {
+    name: 'write that hangs is guarded until writeTimeoutMs and guardMs have passed, and no longer — an end of the renewal',
+    why: 'a key is not cached for longer than it need be, and no answer is wrong',
+  },
+  {
+    name: 'write whose commit is in doubt stays guarded until the commit can no longer happen — an end of the renewal',
+    why: 'a key is not cached for longer than it need be, and no answer is wrong',
+  },
+  {
+    name: 'write that the server has certainly refused is released at once — reading the SQLSTATE',
+    why: 'a key is not cached for longer than it need be, and no answer is wrong',
   },
   {
     name: 'write through stores the committed row — the write-through',

@@ -27,8 +27,8 @@ interface Due {
  * stands still, as that of Linux does. How the library makes one time of these two is the library's own code.
  */
 export class ProcessClock implements Clock {
-  /** Grows with every pause: what was measured across one says nothing. */
-  pauses = 0
+  /** Grows with every pause and every jump: what was measured across one says nothing. */
+  disturbances = 0
   readonly nowMs: () => number
   readonly #world: SimulatedClock
   readonly #random: Random
@@ -111,7 +111,7 @@ export class ProcessClock implements Clock {
    * @param isAsleep - Whether the machine sleeps, and its monotonic clock with it.
    */
   pause(isAsleep: boolean): void {
-    this.pauses++
+    this.disturbances++
     this.#paused ??= { sinceMs: this.#world.nowMs(), isAsleep }
   }
 
@@ -120,7 +120,7 @@ export class ProcessClock implements Clock {
     if (this.#paused === undefined) return
     const { sinceMs, isAsleep } = this.#paused
     this.#paused = undefined
-    this.pauses++
+    this.disturbances++
     if (isAsleep) this.#sleptMs += this.#world.nowMs() - sinceMs
     const waiting = [...this.#overdue.splice(0), ...this.#arrived.splice(0)]
     waiting.forEach((run, i) => {
@@ -138,6 +138,7 @@ export class ProcessClock implements Clock {
 
   /** Sets the wall clock forward or back. */
   jumpWall(ms: number): void {
+    this.disturbances++
     this.#skewMs += ms
   }
 

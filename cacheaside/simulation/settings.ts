@@ -14,13 +14,15 @@ export const TIMES = {
   busyWaitMs: 400,
   loadTimeoutMs: 800,
   leaseMs: 1_200,
-  guardMs: 900,
   writeTimeoutMs: 3_000,
-  localMaxStaleMs: 1_600,
 } as const satisfies CacheOptions
+/** How old a default read may be, in different histories: longer than any flight lasts, and shorter. */
+export const MAX_STALE_MS = [600, 1_600]
+/** How long a guard outlives its writer, in different processes. */
+const GUARD_MS = [900, 1_300]
 /** Less than two thirds of `guardMs`, as the documentation asks for. */
 export const STATEMENT_TIMEOUT_MS = 500
-/** Within which, once all faults have stopped, every level agrees with the origin. */
+/** Within which, once all faults have stopped, every level agrees with the origin; without a change feed in half of it. */
 export const SETTLING_MS = 12_000
 
 /** How the caches of one history are made: the same in all its processes, or at random in each where that is allowed. */
@@ -35,7 +37,7 @@ export interface Settings {
 }
 
 /** Draws the settings of a history. */
-export function drawSettings(random: Random): Settings {
+export function drawSettings(random: Random, localMaxStaleMs: number): Settings {
   const keyspace: Record<string, number> = { ttlMs: 3_600_000 }
   if (random.chance(0.6)) {
     keyspace.ttlMs = random.chance(0.6) ? random.between(30, 200) : random.between(300, 1_500)
@@ -55,6 +57,8 @@ export function drawSettings(random: Random): Settings {
     loadsMany: random.chance(0.7),
     cache: () => ({
       ...TIMES,
+      localMaxStaleMs,
+      guardMs: ownRandom.pick(GUARD_MS),
       ...(withLocal && ownRandom.chance(0.9) ? { local: { maxEntries: ownRandom.between(2, 4) } } : {}),
       unguarded: mayRefuse && ownRandom.chance(0.5) ? 'refuse' : 'proceed',
       fill: ownRandom.chance(0.2) ? 'blocking' : 'background',

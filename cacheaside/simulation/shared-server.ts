@@ -14,6 +14,15 @@ import type { Trail } from './trail.ts'
 /** What can be asked of the server. */
 export type Operation = (typeof SHARED_OPERATIONS)[number]
 
+/** A message of the stream, and what it is about. */
+export interface Message {
+  readonly tell: (listener: StreamListener) => void
+  readonly rows: readonly number[]
+  /** Which version of each row nothing may be older than that is read where this has been heard. */
+  floors: readonly number[]
+  readonly forgetting: number
+}
+
 /** Whose lease or claim stands, as far as the rules allow it to. */
 interface Grant {
   readonly by: Link
@@ -52,6 +61,8 @@ const MAX_BYTES = 2 ** 20
 export class SharedServer {
   life = 1
   isUp = true
+  /** Grows with everything that it loses. */
+  losses = 0
   readonly links = new Set<Link>()
   readonly #clock: SimulatedClock
   readonly #random: Random
@@ -66,6 +77,10 @@ export class SharedServer {
   readonly #journal: Entry[] = []
   readonly #untilMs = new Map<string, number>()
   readonly #grants = new Map<string, Grant>()
+  /** Messages of the operation that is being done. */
+  readonly #published: Message[] = []
+  /** The generation of each keyspace, if it has one. */
+  readonly #generations = new Map<string, string>()
 
   constructor(
     world: { clock: SimulatedClock; random: Random; trail: Trail; library: Library },
@@ -93,11 +108,13 @@ export class SharedServer {
     return this.#store.inspect(key)
   }
 
-  /** Whose tokens stand in the guard of a key. */
-  holders(key: string): ReadonlySet<string> | undefined {
+  /** Whose tokens stand in the guard of a key, and for how many milliseconds from now. */
+  holders(key: string): ReadonlyMap<string, number> | undefined {
     const text = this.inspect(key)
     const register = text === undefined ? undefined : parseRegister(text)
-    return register?.state === 'guard' ? new Set(register.holders.map(({ token }) => token)) : undefined
+    if (register?.state !== 'guard') return undefined
+    const timeMs = this.#registers.timeMs()
+    return new Map(register.holders.map(({ token, deadlineMs }) => [token, deadlineMs - timeMs]))
   }
 
   /** The keys whose lease or claim this process has been granted before that moment, and which still stand. */
@@ -127,6 +144,9 @@ export class SharedServer {
     })
     if (operation === 'invalidateKeyspace') this.#newGeneration(given[0] as string, given[1] as string)
     if (operation === 'generation' || operation === 'heartbeat') this.#noteGenerations(operation, given)
+    // The message goes out first, and means what has been done now.
+    for (const message of this.#published.splice(0))
+      message.floors = message.rows.map(row => this.#checker.strongFloor(row))
     this.#trail.note(
       'server',
       () =>
@@ -138,6 +158,7 @@ export class SharedServer {
   /** Removes a register for want of room, whatever it is. */
   evict(key: string): void {
     if (this.inspect(key) === undefined) return
+    this.losses++
     this.#trail.note('server', () => `evicts ${key}: ${brief(this.inspect(key))}`)
     this.#registers.delete(key)
     this.#checker.tick++
@@ -175,19 +196,21 @@ export class SharedServer {
   restart({ asOf, awayMs, elsewhere }: Comeback): void {
     this.#trail.note('server', () => `restarts ${asOf === undefined ? 'empty' : `as of tick ${asOf}`}`)
     this.life++
+    this.losses++
     this.isUp = false
     this.#grants.clear()
     const state = asOf === undefined ? [] : this.#stateAsOf(asOf)
     if (elsewhere) this.#skewMs = this.#random.between(-200, 200)
     this.#boot(state)
+    // First the floors fall, then the state is noted: whoever comes back to this state finds these floors.
+    this.#checker.fellBack(asOf ?? this.#checker.tick)
+    if (asOf === undefined)
+      for (const rows of this.#keyspaces.values()) for (const row of rows) this.#checker.vanished(row)
     this.#checker.tick++
     for (const key of this.#untilMs.keys())
       if (!state.some(entry => entry.key === key))
         this.#journal.push({ tick: this.#checker.tick, key, text: undefined, untilMs: 0 })
     for (const entry of state) this.#journal.push({ ...entry, tick: this.#checker.tick })
-    this.#checker.fellBack(asOf ?? this.#checker.tick)
-    if (asOf === undefined)
-      for (const rows of this.#keyspaces.values()) for (const row of rows) this.#checker.vanished(row)
     this.#clock.after(awayMs, () => {
       this.isUp = true
     })
@@ -196,17 +219,23 @@ export class SharedServer {
 
   #boot(state: readonly Entry[] = []): void {
     const { embeddedStore, registersFor } = this.#library
+    this.#generations.clear()
     this.#registers = registersFor({ clock: this.#serverClock(), maxBytes: MAX_BYTES })
     this.#store = embeddedStore(this.#registers)
     for (const { key, text, untilMs } of state) {
-      if (key.startsWith(GENERATION)) this.#store.invalidateKeyspace(key.slice(GENERATION.length), text!)
-      else if (text!.startsWith('W')) this.#registers.pin(key, text!, untilMs)
+      if (key.startsWith(GENERATION)) {
+        this.#store.invalidateKeyspace(key.slice(GENERATION.length), text!)
+        this.#generations.set(key.slice(GENERATION.length), text!)
+      } else if (text!.startsWith('W')) this.#registers.pin(key, text!, untilMs)
       else this.#registers.put(key, text!, untilMs)
     }
     this.#store.subscribe({
-      invalidated: key => this.#publish(listener => listener.invalidated(key)),
-      keyspaceInvalidated: keyspace => this.#publish(listener => listener.keyspaceInvalidated(keyspace)),
-      heartbeat: text => this.#publish(listener => listener.heartbeat(text)),
+      invalidated: key => this.#publish([this.#rowOf(key)], listener => listener.invalidated(key)),
+      keyspaceInvalidated: keyspace =>
+        this.#publish(this.#keyspaces.get(keyspace) ?? [], listener =>
+          listener.keyspaceInvalidated(keyspace),
+        ),
+      heartbeat: text => this.#publish([], listener => listener.heartbeat(text)),
       interrupted: () => {},
     })
   }
@@ -225,8 +254,10 @@ export class SharedServer {
     }
   }
 
-  #publish(tell: (listener: StreamListener) => void): void {
-    for (const link of this.links) link.publish(tell)
+  #publish(rows: readonly number[], tell: Message['tell']): void {
+    const message: Message = { tell, rows, floors: [], forgetting: this.#checker.forgetting }
+    if (rows.length > 0) this.#published.push(message)
+    for (const link of this.links) link.publish(message)
   }
 
   #stateAsOf(tick: number): Entry[] {
@@ -272,6 +303,7 @@ export class SharedServer {
       const key = GENERATION + name
       // The store draws no generation where there is one: what it answers is what it has.
       this.#store.generation(name, '').then(text => {
+        this.#generations.set(name, text)
         if (this.#journal.findLast(entry => entry.key === key)?.text !== text)
           this.#journal.push({ tick: this.#checker.tick, key, text, untilMs: Number.POSITIVE_INFINITY })
       })
@@ -279,13 +311,14 @@ export class SharedServer {
   }
 
   #newGeneration(name: string, text: string): void {
+    this.#generations.set(name, text)
     this.#journal.push({
       tick: this.#checker.tick,
       key: GENERATION + name,
       text,
       untilMs: Number.POSITIVE_INFINITY,
     })
-    for (const row of this.#keyspaces.get(name)!) this.#checker.applied(row)
+    for (const row of this.#keyspaces.get(name) ?? []) this.#checker.applied(row)
   }
 
   /** What an operation means for the floors, and whether it broke a rule about leases. */
@@ -321,6 +354,8 @@ export class SharedServer {
         break
       }
       case 'fill':
+        if (before !== after) this.#stored(by, key, after)
+        break
       case 'drop':
         if (before !== after) this.#grants.delete(key)
         break
@@ -330,6 +365,7 @@ export class SharedServer {
         this.#checker.applied(row)
         break
       case 'release':
+        if (after?.startsWith('V') && before !== after) this.#stored(by, key, after)
         this.#grants.delete(key)
         this.#checker.applied(
           row,
@@ -337,6 +373,16 @@ export class SharedServer {
         )
         break
     }
+  }
+
+  /** A value was let in: if its generation is the one of now it can be found, and must not be older than what is known. */
+  #stored(by: Link, key: string, text: string | undefined): void {
+    this.#grants.delete(key)
+    const register = text === undefined ? undefined : parseRegister(text)
+    const keyspace = key.slice(0, key.indexOf(':'))
+    if (register?.state !== 'value' || register.generation !== this.#generations.get(keyspace)) return
+    const version = register.text === undefined ? undefined : (JSON.parse(register.text) as Row).version
+    this.#checker.stored(this.#rowOf(key), version, by.name)
   }
 
   #granted(

@@ -131,33 +131,39 @@ async function exploreMany(options: Options): Promise<boolean> {
   return tally.failed.length === 0
 }
 
-/** Takes out one protection after the other, prints with which seed that was found out, and keeps that seed for the tests. */
+/**
+ * Takes out one protection after the other, prints with which seed that was found out, and keeps that seed for the tests. The
+ * seed that found it out the last time is tried first.
+ */
 async function searchMutants({ mutant, budget, from = 1, weather }: Options): Promise<boolean> {
   const nursery = new Nursery()
   const survivors: string[] = []
-  console.log('| taken out | seeds | weather | found |\n|---|---|---|---|')
+  console.log('| taken out | seed | weather | found |\n|---|---|---|---|')
   for (const { name, patches } of MUTANTS.filter(one => one.name.includes(mutant))) {
     const library = await nursery.breed(patches)
-    const { failed, seeds } = await explore({
-      library,
-      from,
-      ...weather,
-      isEnough: tally => tally.failed.length > 0 || tally.seeds >= budget,
-    })
+    const isEnough = ({ failed, seeds }: Tally) => failed.length > 0 || seeds >= budget
+    const known = killingSeeds()[name]
+    const again = known === undefined ? undefined : await playHistory({ library, ...known })
+    const isKnown = again !== undefined && again.violations.length > 0
+    const { failed } = isKnown ? { failed: [again] } : await explore({ library, from, ...weather, isEnough })
     const [first] = failed
     if (first === undefined) survivors.push(name)
     keepKilling(name, first)
-    const [count, found] = first === undefined ? [`none in ${seeds}`, ''] : [seeds, first.violations[0]!]
-    console.log(`| ${name} | ${count} | ${first?.weather ?? ''} | ${found.replace(/^at [^ ]* /, '')} |`)
+    const found = first?.violations[0]?.replace(/^at [^ ]* /, '') ?? ''
+    console.log(`| ${name} | ${first?.seed ?? `none of ${budget}`} | ${first?.weather ?? ''} | ${found} |`)
   }
   nursery.close()
   console.log(survivors.length === 0 ? '\nNone survived.' : `\n${survivors.length} survived.`)
   return survivors.length === 0
 }
 
+function killingSeeds(): Record<string, { seed: number; weather: string }> {
+  return JSON.parse(readFileSync(KILLING, 'utf8'))
+}
+
 /** Remembers the seed that found a mutant out; one that survived has none any more. */
 function keepKilling(name: string, found: History | undefined): void {
-  const seeds = JSON.parse(readFileSync(KILLING, 'utf8')) as Record<string, unknown>
+  const seeds = killingSeeds()
   if (found === undefined) delete seeds[name]
   else seeds[name] = { seed: found.seed, weather: found.weather }
   writeFileSync(KILLING, `${JSON.stringify(seeds, null, 2)}\n`)

@@ -9,7 +9,7 @@ export interface Weather {
   readonly faults: Readonly<Partial<Record<Fault, number>>>
   /** Whether caches live in one process with their store, as an embedded one. */
   readonly embedded: boolean
-  /** How often there is a change feed: 1 where promises need it. */
+  /** How often there is a change feed. Without one nothing is promised of what its writer could not invalidate. */
   readonly feed: number
   /** Of all operations: changes behind the library's back, which only the feed tells of. */
   readonly foreignWrites: number
@@ -35,6 +35,8 @@ export interface Weather {
    * out: where the giving back may be lost.
    */
   readonly idleLeaseMs?: number
+  /** Whether nothing is in the way of a write. */
+  readonly isQuiet?: boolean
   /** Whether two versions of the program run at once, with values of different shapes. */
   readonly deploys: boolean
 }
@@ -61,7 +63,7 @@ const CALM: Weather = {
 
 /** All kinds of weather. The seed draws one. */
 export const WEATHERS: readonly Weather[] = [
-  { ...CALM, slow: 0, idleLeaseMs: 600 },
+  { ...CALM, slow: 0, idleLeaseMs: 600, isQuiet: true },
   { ...CALM, name: 'slow', slow: 0.25, idleLeaseMs: 1_000 },
   { ...CALM, name: 'deaf', slow: 0, deaf: 0.06, idleLeaseMs: 800 },
   {
@@ -87,6 +89,7 @@ export const WEATHERS: readonly Weather[] = [
     ...CALM,
     name: 'partitions',
     late: 0.01,
+    slowLoads: 0.12,
     faultsPerHundred: 6,
     faults: { cut: 3, 'half-open': 3, 'mute stream': 4, 'slow stream': 4, 'stream reset': 2 },
     doubtfulCommits: 0.05,
@@ -94,7 +97,7 @@ export const WEATHERS: readonly Weather[] = [
   {
     ...CALM,
     name: 'crashes',
-    feed: 1,
+    feed: 0.4,
     late: 0.01,
     repeated: 0.03,
     faultsPerHundred: 5,

@@ -191,8 +191,8 @@ export class InvalidationQueue {
   /**
    * What is confirmed is not sent again: on a slow network many tokens would hardly ever be confirmed all at once.
    *
-   * Seed 152 of the simulation: six writes of one key are queued, each reply is late now and then, and after ten
-   * seconds the key is still in the queue.
+   * The simulation showed it: six writes of one key are queued, each reply is late now and then, and after ten seconds the
+   * key is still in the queue.
    */
   async #release(key: string, pending: Pending, token: string): Promise<unknown> {
     const reply = await this.#access.run(() => this.#access.store.release(key, token))
