@@ -115,7 +115,8 @@ function checked(path: string): string {
 function here(): Surroundings {
   return {
     env: process.env,
-    noInstall: process.argv.includes('--no-install'),
+    // npm keeps the flag for itself, and tells of it as its config `install` being false.
+    noInstall: process.argv.includes('--no-install') || process.env.npm_config_install === '',
     which: name => whichIn(process.env.PATH ?? '', name),
     run: (command, args, env) =>
       spawnSync(command, args, {
