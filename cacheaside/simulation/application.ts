@@ -18,6 +18,7 @@ interface Waiting {
   readonly what: string
 }
 
+const LINGERING_MS = 2_000
 const STRONG = { consistency: 'strong' } as const
 /** The longest asking: once, waiting for another's load, and once more. */
 const ASKING_MS = 2 * TIMES.sharedTimeoutMs + TIMES.busyWaitMs
@@ -157,8 +158,10 @@ export class Application {
     options: ReadOptions,
   ): Promise<Row | undefined> {
     const { disturbances } = this.clock
-    const { value, joined, timings } = await space.read(row, options)
+    const { value, why, joined, timings } = await space.read(row, options)
     const { sharedMs } = timings
+    if (options.consistency === 'strong' && (why === 'stale' || why === 'stale-error'))
+      this.#checker.accuse(`a strong read of ${row} by ${this.name} was served what had expired`)
     if (sharedMs > ASKING_MS + SLACK_MS && !joined && disturbances === this.clock.disturbances)
       this.#checker.accuse(
         `a read of ${row} by ${this.name} asked for ${sharedMs.toFixed(0)} ms, and may for ${ASKING_MS}`,
@@ -262,7 +265,10 @@ export class Application {
         async ({ guard }) => {
           await this.clock.later(1 + pondersMs)
           await guard(...late.map(row => this.key(row)))
-          return this.#commit(all, covered)
+          const committed = await this.#commit(all, covered)
+          if (random.chance(this.#world.weather.lingering ?? 0))
+            await this.clock.later(random.below(LINGERING_MS))
+          return committed
         },
         through
           ? {

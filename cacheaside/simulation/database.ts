@@ -72,6 +72,8 @@ export class Database {
   readonly memory = new Map<string, string>()
   life = 1
   isAway = false
+  /** Whether nothing is to go wrong any more, also where most loads fail. */
+  isHealed = false
   checker!: Checker
   readonly statementTimeoutMs: number
   readonly #clock: SimulatedClock
@@ -113,9 +115,12 @@ export class Database {
     return isDeleted ? undefined : version
   }
 
-  /** The last version of the row that says that it was deleted; 0 if none does. */
+  /** The last version of the row that says that it was deleted, also if it was taken back since; 0 if none does. */
   lastDeletion(row: number): number {
-    return this.#rows[row]!.findLast(({ isDeleted }) => isDeleted)?.version ?? 0
+    let last = this.#rows[row]!.findLast(({ isDeleted }) => isDeleted)?.version ?? 0
+    for (const { isDeleted, version } of this.#lost[row]!.values())
+      if (isDeleted) last = Math.max(last, version)
+    return last
   }
 
   /** Whether this version of the row says that it was deleted. */
@@ -151,8 +156,10 @@ export class Database {
 
   /** One statement on a new snapshot: it is taken at some moment of the load, and answered later. */
   load(clock: ProcessClock, rows: readonly number[]): Promise<Map<number, number | undefined>> {
-    const slow = this.#random.chance(this.#weather.slowLoads) ? this.#random.below(LONGEST_LOAD_MS) : 0
-    const fails = this.#random.chance(this.#weather.failedLoads)
+    const mayFail = !(this.isHealed && this.#weather.fallsBack)
+    const slow =
+      mayFail && this.#random.chance(this.#weather.slowLoads) ? this.#random.below(LONGEST_LOAD_MS) : 0
+    const fails = mayFail && this.#random.chance(this.#weather.failedLoads)
     return new Promise((resolve, reject) => {
       this.#clock.after(1 + this.#random.below(this.#halfLoadMs), () => {
         const life = this.life

@@ -41,12 +41,28 @@ export const STRIKES = {
     link.streamDelayMs = random.below(LONGEST_SLOWNESS_MS)
     until(() => link.heal())
   },
+  'dying stream': ({ world, application: { link }, random, until }) => {
+    let isDying = true
+    link.streamDelayMs = random.below(LONGEST_SLOWNESS_MS)
+    world.clock.after(random.below(2 * LONGEST_SLOWNESS_MS), () => {
+      if (isDying) link.isMute = true
+    })
+    until(() => {
+      isDying = false
+      link.heal()
+    })
+  },
   loss: ({ application: { link }, random, until }) => {
     link.loss = 0.05 + random.next() / 4
     until(() => link.heal())
   },
   'stream reset': ({ application: { link } }) => link.interrupt('the connection was reset'),
   crash: ({ crash }) => crash(),
+  'death in a write': ({ world, application, random, crash }) => {
+    if (application.clock.isDead || application.clock.isPaused) return
+    void application.write()
+    world.clock.after(random.below(80), crash)
+  },
   pause: ({ application: { clock }, until }) => {
     clock.pause(false)
     until(() => clock.resume())

@@ -46,6 +46,8 @@ export interface History {
 }
 
 const OPERATIONS = 200
+/** The share of them that may change something, where the last ones only read. */
+const CHANGING = 0.75
 const LONGEST_FAULT_MS = 2_500
 const SHORT_FAULT_MS = 300
 /** How fast operations follow one another: at most so many milliseconds, mostly. */
@@ -104,12 +106,13 @@ class Stage {
     database.checker = checker
     const server = new SharedServer({ clock, random, trail, library }, checker, rowOf, KEYSPACES)
     const hasFeed = random.chance(weather.feed)
-    this.#settings = drawSettings(random, localMaxStaleMs)
+    this.#settings = drawSettings(random, localMaxStaleMs, weather)
     const rows = Array.from({ length: ROWS }, (_, row) => row)
     for (let least = random.pick([1, 1, 2, 3, ROWS]); rows.length > least; )
       rows.splice(random.below(rows.length), 1)
+    if (weather.isHot) rows.length = 1
     this.#paceMs = random.pick(PACES_MS)
-    this.#writes = random.pick(WRITES)
+    this.#writes = weather.writes ?? random.pick(WRITES)
     this.#peeks = random.chance(0.5)
     this.world = { clock, random, trail, weather, library, checker, database, server, hasFeed, rows }
     const processes = random.between(2, 4)
@@ -161,7 +164,8 @@ class Stage {
     const { weather, hasFeed, database } = this.world
     this.#operations++
     const row = random.pick(this.world.rows)
-    if (hasFeed && random.chance(weather.foreignWrites)) {
+    const changes = weather.readsAtLast !== true || this.#operations <= OPERATIONS * CHANGING
+    if (changes && hasFeed && random.chance(weather.foreignWrites)) {
       if (random.chance(0.1)) database.changeAll()
       else
         void database
@@ -171,7 +175,7 @@ class Stage {
     }
     const application = random.pick(this.#applications)
     if (application.clock.isDead || application.clock.isPaused) return
-    const dice = random.next()
+    const dice = changes ? random.next() : 1
     if (dice < this.#writes) void application.write()
     else if (dice < this.#writes * 1.35) void application.invalidate(row)
     else if (dice < this.#writes * 1.65) void application.invalidate(undefined)
@@ -218,6 +222,7 @@ class Stage {
     trail.note('weather', () => 'clears up')
     this.#isSettling = true
     database.isAway = false
+    database.isHealed = true
     this.#applications.forEach((application, at) => {
       if (application.clock.isDead) this.#start(at)
       application.clock.resume()

@@ -1,5 +1,6 @@
 import type { CacheOptions, KeyspaceOptions } from '../src/index.ts'
 import type { Random } from './random.ts'
+import type { Weather } from './weather.ts'
 
 /** Rows of the origin; the first ones are one keyspace, the others another. */
 export const ROWS = 4
@@ -22,6 +23,7 @@ export const MAX_STALE_MS = [600, 1_600]
 const GUARD_MS = [900, 1_300]
 /** Less than two thirds of `guardMs`, as the documentation asks for. */
 export const STATEMENT_TIMEOUT_MS = 500
+const LASTING_MS = 3_600_000
 /** Within which, once all faults have stopped, every level agrees with the origin; without a change feed in half of it. */
 export const SETTLING_MS = 12_000
 
@@ -37,8 +39,8 @@ export interface Settings {
 }
 
 /** Draws the settings of a history. */
-export function drawSettings(random: Random, localMaxStaleMs: number): Settings {
-  const keyspace: Record<string, number> = { ttlMs: 3_600_000 }
+export function drawSettings(random: Random, localMaxStaleMs: number, weather: Weather): Settings {
+  const keyspace: Record<string, number> = { ttlMs: LASTING_MS }
   if (random.chance(0.6)) {
     keyspace.ttlMs = random.chance(0.6) ? random.between(30, 200) : random.between(300, 1_500)
     if (random.chance(0.6)) keyspace.staleMs = random.between(100, 600)
@@ -47,6 +49,12 @@ export function drawSettings(random: Random, localMaxStaleMs: number): Settings 
       if (random.chance(0.6)) keyspace.loadSoftTimeoutMs = random.between(20, 60)
     }
     if (random.chance(0.5)) keyspace.refreshAhead = random.between(1, 6)
+  }
+  if (weather.isLasting) keyspace.ttlMs = LASTING_MS
+  if (weather.fallsBack) {
+    keyspace.ttlMs = random.between(30, 200)
+    keyspace.staleIfErrorMs = random.between(600, 2_000)
+    keyspace.loadSoftTimeoutMs = random.between(20, 60)
   }
   const mayRefuse = random.chance(0.3)
   const withLocal = random.chance(0.85)

@@ -37,6 +37,18 @@ export interface Weather {
   readonly idleLeaseMs?: number
   /** Whether nothing is in the way of a write. */
   readonly isQuiet?: boolean
+  /** Whether the last quarter of a history only reads, while faults go on: what they leave behind is not mended by a write. */
+  readonly readsAtLast?: boolean
+  /** Of all operations: writes. Left out: one in twenty to one in five. */
+  readonly writes?: number
+  /** Whether everybody is after one row. */
+  readonly isHot?: boolean
+  /** Writers that have something else to do between their commit and their release, for up to two seconds. Left out: none. */
+  readonly lingering?: number
+  /** Whether values expire soon, and may be served for a while if their loads fail or are slow. */
+  readonly fallsBack?: boolean
+  /** Whether no value expires: what is old stays. */
+  readonly isLasting?: boolean
   /** Whether two versions of the program run at once, with values of different shapes. */
   readonly deploys: boolean
 }
@@ -149,6 +161,87 @@ export const WEATHERS: readonly Weather[] = [
     deploys: true,
     faultsPerHundred: 5,
     faults: { plant: 3, evict: 2, 'stream reset': 1 },
+  },
+  {
+    ...CALM,
+    name: 'promotions',
+    feed: 1,
+    faultsPerHundred: 5,
+    faults: { 'restart from a snapshot': 5, 'fail over': 5, 'session ends': 1, crash: 2, 'database away': 1 },
+    readsAtLast: true,
+    isLasting: true,
+  },
+  {
+    ...CALM,
+    name: 'relays',
+    feed: 1,
+    foreignWrites: 0.25,
+    faultsPerHundred: 12,
+    faults: { crash: 5, 'session vanishes': 3, 'session ends': 3, cut: 3, loss: 3, 'half-open': 1 },
+    readsAtLast: true,
+    isLasting: true,
+  },
+  {
+    ...CALM,
+    name: 'rollbacks',
+    feed: 1,
+    foreignWrites: 0.1,
+    faultsPerHundred: 4,
+    faults: { 'database restart': 5, 'session ends': 1 },
+    takesBack: true,
+    readsAtLast: true,
+    isLasting: true,
+  },
+  {
+    ...CALM,
+    name: 'deafness',
+    faultsPerHundred: 10,
+    faults: {
+      'dying stream': 8,
+      'mute stream': 4,
+      'slow stream': 4,
+      'stream reset': 4,
+      'half-open': 2,
+      sleep: 2,
+    },
+    isLasting: true,
+  },
+  {
+    ...CALM,
+    name: 'doubts',
+    late: 0.03,
+    faultsPerHundred: 8,
+    faults: { cut: 4, loss: 3, evict: 2, crash: 1 },
+    doubtfulCommits: 0.35,
+    slowCommits: 0.4,
+    readsAtLast: true,
+    isLasting: true,
+  },
+  {
+    ...CALM,
+    name: 'failures',
+    slow: 0.1,
+    slowLoads: 0.3,
+    failedLoads: 0.4,
+    faultsPerHundred: 6,
+    faults: { 'slow stream': 4, 'stream reset': 1, evict: 1 },
+    isHot: true,
+    fallsBack: true,
+  },
+  {
+    ...CALM,
+    name: 'crowds',
+    repeated: 0.1,
+    late: 0.02,
+    faultsPerHundred: 10,
+    faults: { 'death in a write': 6, crash: 1, evict: 2, pause: 1 },
+    doubtfulCommits: 0.05,
+    slowCommits: 0.4,
+    writes: 0.03,
+    lingering: 0.7,
+    isHot: true,
+    readsAtLast: true,
+    isLasting: true,
   },
   {
     ...CALM,
