@@ -214,10 +214,15 @@ export class SingleFlight<T> {
     if (before === undefined) return { flight: lead(), joined: false }
     if (before.over) return { flight: lead(), joined: false }
     const flight = new Promise<Flight<T>>(resolve => {
-      before.whenOver(() => {
-        this.#queued.delete(key)
-        resolve(lead())
-      })
+      // 1. An invalidation of a store in this process tells its listeners, and dooms the flight before this one; 2. this one
+      // begins in the midst of that, and finds the old value or generation, which goes only when all have been told;
+      // 3. nobody tells it any more. (Seed 839 of the simulation.) So it begins when the store is done.
+      before.whenOver(() =>
+        queueMicrotask(() => {
+          this.#queued.delete(key)
+          resolve(lead())
+        }),
+      )
     })
     this.#queued.set(key, flight)
     return { flight, joined: false }

@@ -375,6 +375,33 @@ export const flights: readonly Protection[] = [
     ],
   },
   {
+    name: 'get by a strong reader who waits for a flight begins when the store has done what doomed it',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const { origin } = stage
+      const [a, b] = [stage.embedded({ cache: { local: L1 } }), stage.embedded()]
+      await stage.now(a.spells.get(4))
+      const query = origin.stopNextLoad()
+      const reading = a.spells.get(5)
+      await query.reached
+      const strong = a.spells.get(5, STRONG)
+      origin.commit(2)
+      await stage.now(b.spells.invalidateAll())
+      query.open()
+      await stage.now(Promise.all([reading, strong]))
+      return got('a read after invalidateAll', await stage.now(a.spells.get(4)), 2)
+    },
+    controls: [
+      {
+        without: 'waiting for the store: it begins in the midst of the broadcast',
+        patches: [
+          ['local/single-flight.ts', 'queueMicrotask(() => {', '((begin: () => void) => begin())(() => {'],
+        ],
+        reports: 'a read after invalidateAll got v1, not v2',
+      },
+    ],
+  },
+  {
     name: 'get by many callers loads once, and all share the failure',
     async scenario(library) {
       const stage = new Stage(library)
