@@ -360,6 +360,10 @@ export class SharedServer {
         if (before !== after) this.#grants.delete(key)
         break
       case 'guard':
+        this.#grants.delete(key)
+        // A renewal finds nothing that could be taken away, and does not know what others may have committed unguarded.
+        if (before?.includes(given[1] as string) !== true) this.#checker.applied(row)
+        break
       case 'invalidate':
         this.#grants.delete(key)
         this.#checker.applied(row)
