@@ -210,25 +210,27 @@ describe('npm run verify', () => {
     }
     const byHand = async () => {
       for (let i = 0; !isOver; i++) {
-        await psql.query('update spell set damage = damage + 1 where id = $1', [1 + (i % 48)])
+        const id = 1 + (i % 48)
+        await psql.query('update spell set damage = damage + 1 where id = $1', [id])
         writes++
+        await both[i % 2]!.ask('GET', `/spells/${id}`)
       }
     }
     const working = [...both.map((one, i) => write(one, i * 20)), byHand()]
-    const checked: number[] = []
+    let checked = 0
     try {
-      for (let i = 0; i < 3; i++) {
+      // Values that change while they are looked at are not compared: as many audits as it takes to compare some.
+      for (let audits = 0; audits < 3 || checked < 10; audits++) {
         const { code, report, findings } = await verifyAsJson(env, '--rate', '5000', '--grace', '4000')
         expect(findings.filter(finding => !finding.endsWith('unreachable'))).toEqual([])
         expect(code).toBe(0)
-        checked.push(report.keyspaces.spell.checked)
+        checked += report.keyspaces.spell.checked
       }
     } finally {
       isOver = true
       await Promise.all(working)
     }
     expect(writes).toBeGreaterThan(100)
-    expect(Math.max(...checked)).toBeGreaterThan(0)
     for (const one of both) await end(one)
   })
 
