@@ -1,4 +1,3 @@
-import { SimulatedClock } from '../src/testing/index.ts'
 import type { Library } from '../test/protections/library.ts'
 import { Application } from './application.ts'
 import { Checker } from './checker.ts'
@@ -18,6 +17,7 @@ import { SharedServer } from './shared-server.ts'
 import { Trail } from './trail.ts'
 import { drawFault, WEATHERS } from './weather.ts'
 import type { World } from './world.ts'
+import { WorldClock } from './world-clock.ts'
 
 /** Which history is played, and with what. */
 export interface HistoryOptions {
@@ -94,7 +94,7 @@ class Stage {
 
   constructor({ seed, library, withTrail = false, weather: wanted }: HistoryOptions) {
     this.#seed = seed
-    const clock = new SimulatedClock({ seed })
+    const clock = new WorldClock({ seed })
     const random = new Random(seed)
     this.#random = random.fork()
     const drawn = random.pick(WEATHERS)

@@ -266,6 +266,9 @@ class WriteSession {
   async #renew(guarded: Guarded): Promise<void> {
     const { access, clock, options, emit } = this.#parts
     const { key, token } = guarded
+    // Where commands overtake each other, a renewal ahead of its guard would find no token, and take that for a loss.
+    await guarded.confirming
+    if (this.#ended) return
     guarded.lastSentMs = clock.nowMs()
     const reply = await access.run(() => access.store.guard(key, token, options.guardMs, true))
     // A renewal that nobody answered may have found the token missing, and the next one would not tell.
@@ -316,8 +319,8 @@ class WriteSession {
   abandon(): void {
     this.#end()
     const { clock, options, queue } = this.#parts
-    for (const { key, token, lastSentMs } of this.#guards.values()) {
-      queue.add(key, token, Math.max(0, lastSentMs + options.guardMs - clock.nowMs()))
+    for (const { key, lastSentMs } of this.#guards.values()) {
+      queue.addLater(key, Math.max(0, lastSentMs + options.guardMs - clock.nowMs()))
       this.#forget(key)
       report(this.#parts, key, false, false)
     }

@@ -211,6 +211,28 @@ describe('write', () => {
     expect(await within(clock, 30_000, writing)).toMatchObject({ invalidation: 'applied', fenced: false })
   })
 
+  test('renews no guard that is still under way, which would find nothing to renew', async () => {
+    const { clock, process, network } = openWorld()
+    const link = network()
+    const { cache, eventsOf } = process({ guardMs: 900, sharedTimeoutMs: 150 }, link)
+    const spells = cache.keyspace('spell', { load: spellTable(fireball).find })
+    const writing = spells.write(4, async ({ guard }) => {
+      await passing(clock, 250)
+      link.delay(100, 'guard')
+      const late = guard(spells.key(5))
+      link.restore('guard')
+      await late
+      await passing(clock, 100)
+    })
+    expect(await within(clock, 500, writing)).toMatchObject({ fenced: true })
+    expect(eventsOf('guard').map(({ key, outcome }) => [key, outcome])).toEqual([
+      ['spell:4', 'confirmed'],
+      ['spell:4', 'renewed'],
+      ['spell:5', 'confirmed'],
+      ['spell:5', 'renewed'],
+    ])
+  })
+
   test('notices that its guard was lost, takes it up again, and says that it was not fenced', async () => {
     const { clock, inspect, plant, process } = openWorld()
     const { cache, eventsOf } = process({ guardMs: 9_000 })

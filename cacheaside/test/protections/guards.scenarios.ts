@@ -646,8 +646,8 @@ export const guards: readonly Protection[] = [
         patches: [
           [
             'write.ts',
-            'queue.add(key, token, Math.max(0, lastSentMs + options.guardMs - clock.nowMs()))',
-            'void [queue, clock, options, token, lastSentMs]',
+            'queue.addLater(key, Math.max(0, lastSentMs + options.guardMs - clock.nowMs()))',
+            'void [queue, clock, options, lastSentMs]',
           ],
         ],
         reports: 'a strong read in the end got v1, not v2',

@@ -307,11 +307,8 @@ export const queue: readonly Protection[] = [
       {
         without: 'waiting with the release until the commit can no longer happen',
         patches: [
-          [
-            'shared/invalidation-queue.ts',
-            'const tokens = last ? [...pending.tokens] : []',
-            'const tokens = [...pending.tokens]',
-          ],
+          ['write.ts', '{ key, lastSentMs } of', '{ key, token, lastSentMs } of'],
+          ['write.ts', 'queue.addLater(key, Math', 'queue.addLater(key, (queue.add(key, token), 0) + Math'],
         ],
         reports: 'a strong read after the commit got v1, not v2',
       },

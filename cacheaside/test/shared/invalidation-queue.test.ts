@@ -89,19 +89,31 @@ describe('the invalidation queue', () => {
 
   test('does nothing of what is due later, but holds its key', async () => {
     const { clock, link, queue, close } = opened()
-    queue.add('spell:4', 'A'.repeat(16), 5_000)
+    queue.addLater('spell:4', 5_000)
     await clock.advance(4_999)
     expect([link.log.length, queue.holds('spell:4')]).toEqual([0, true])
     await clock.advance(10)
-    expect([sent(link, 'release').length, queue.holds('spell:4')]).toEqual([1, false])
+    expect([sent(link, 'invalidate').length, queue.holds('spell:4')]).toEqual([1, false])
+    close()
+  })
+
+  test('leaves the guard of a commit in doubt to run out by the clock of the store', async () => {
+    const { clock, store, link, queue, close } = opened()
+    await store.guard('spell:4', 'A'.repeat(16), 5_100, false)
+    queue.addLater('spell:4', 5_000)
+    await clock.advance(5_010)
+    expect([sent(link, 'release').length, queue.size]).toEqual([0, 0])
+    expect(store.inspect('spell:4')).toMatch(/^W1/)
+    await clock.advance(100)
+    expect(store.inspect('spell:4')).toBeUndefined()
     close()
   })
 
   test('applies at once what is due now, although the same key is in doubt until later', async () => {
     const { clock, store, link, queue, close } = opened()
-    await store.guard('spell:4', 'A'.repeat(16), 60_000, false)
+    await store.guard('spell:4', 'A'.repeat(16), 5_000, false)
     queue.add('spell:4')
-    queue.add('spell:4', 'A'.repeat(16), 5_000)
+    queue.addLater('spell:4', 5_000)
     await clock.advance(10)
     expect(sent(link, 'invalidate')).toHaveLength(1)
     expect(store.inspect('spell:4')).toMatch(/^W1/)
@@ -235,7 +247,7 @@ describe('the invalidation queue', () => {
 
   test('holds a collapsed keyspace until the last doubt among its keys has passed, and applies it before that too', async () => {
     const { clock, link, queue, close } = opened(1)
-    queue.add('spell:1', 'A'.repeat(16), 5_000)
+    queue.addLater('spell:1', 5_000)
     queue.add('spell:2')
     await clock.advance(10)
     expect(sent(link, 'invalidateKeyspace')).toHaveLength(1)
