@@ -1,10 +1,10 @@
 import { Redis } from 'ioredis'
-import { afterAll, beforeAll, describe, it } from 'vitest'
+import { afterAll, beforeAll, describe } from 'vitest'
 import { type RedisClusterServers, serverPrograms, startRedisCluster } from '../../../test/redis-servers.ts'
 import type { RedisClient } from '../../src/redis/index.ts'
 import { sharedStoreContract } from '../../src/testing/index.ts'
 import { CLIENT_LIBRARIES } from './clients.ts'
-import { openForContract, type Raw } from './harness.ts'
+import { openForContract, type Raw, runner } from './harness.ts'
 
 describe.each(serverPrograms())('redisShared on a Cluster of $name', ({ path }) => {
   let servers: RedisClusterServers
@@ -23,6 +23,6 @@ describe.each(serverPrograms())('redisShared on a Cluster of $name', ({ path }) 
     beforeAll(() => {
       client = library.cluster(servers.nodes)
     })
-    sharedStoreContract({ describe, it }, { open: async () => openForContract(client, raw) })
+    sharedStoreContract(runner, { open: async () => openForContract(client, raw) })
   })
 })
