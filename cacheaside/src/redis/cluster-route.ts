@@ -76,17 +76,6 @@ export class ClusterRoute<Facts = Examination> implements Route<Facts> {
     return Promise.reject(new Error(`no primary of the Cluster owns the slot of ${key}`))
   }
 
-  together<T>(sending: () => T): T {
-    const primaries = this.#table?.primaries ?? []
-    const nested = primaries.reduce<() => T>(
-      (inner, { link }) =>
-        () =>
-          link.together(inner),
-      sending,
-    )
-    return nested()
-  }
-
   async primaries(): Promise<readonly Primary<Facts>[]> {
     if (this.#table === undefined) await this.#found()
     return this.#table!.primaries
@@ -207,14 +196,8 @@ export class ClusterRoute<Facts = Examination> implements Route<Facts> {
     if (hop > MOST_REDIRECTIONS) throw error
     const { at, link } = this.#reach((error as Error).message.split(' ')[2] ?? '', from)
     await link.started
-    const sent =
-      code === 'MOVED'
-        ? link.send(args)
-        : link.together(() => {
-            link.send(['ASKING']).catch(() => {})
-            return link.send(args)
-          })
-    return sent.catch(again => this.#redirect(again, args, at, hop + 1))
+    if (code === 'ASK') link.send(['ASKING']).catch(() => {})
+    return link.send(args).catch(again => this.#redirect(again, args, at, hop + 1))
   }
 
   /** The way to an address in a redirection; an empty host is that of who sent it. */

@@ -15,10 +15,11 @@ export interface Address {
 export interface Connection {
   /** Why it is about to end, where the client knows it better than its rejections say. */
   readonly problem?: Error | undefined
-  /** Sends one command. Rejects when the connection is lost, and never sends anything twice. */
+  /**
+   * Sends one command; what is sent in one turn of the event loop leaves in one piece. Rejects when the connection is
+   * lost, and never sends anything twice.
+   */
   send(args: readonly string[]): Promise<unknown>
-  /** Runs `sending` so that what it sends leaves in one piece. */
-  together<T>(sending: () => T): T
   /** Listens to channels; the connection is used for nothing else afterwards. */
   subscribe(
     channels: readonly string[],

@@ -85,17 +85,15 @@ export interface Examination {
 }
 
 /** What is used of a connection, or of a link. */
-type Ways = Pick<Connection, 'send' | 'together'>
+type Way = Pick<Connection, 'send'>
 
 /** The sections of INFO that are read; together, because they are one round trip. */
 const SECTIONS = ['server', 'replication', 'memory', 'cluster']
 
 /** Reads a server's account of itself and judges it. Rejects only if the connection fails. */
-export async function examine(connection: Ways, expected: Expectations): Promise<Examination> {
+export async function examine(connection: Way, expected: Expectations): Promise<Examination> {
   const findings: RedisFinding[] = []
-  const [info, denied] = await connection.together(() =>
-    Promise.all([readInfo(connection, SECTIONS), denials(connection, expected)]),
-  )
+  const [info, denied] = await Promise.all([readInfo(connection, SECTIONS), denials(connection, expected)])
   let node = nodeOf(expected.address, info)
   if (denied.length > 0) findings.push(refused('PERMISSION', permissionMessage(expected, denied)))
   if (expected.policy !== undefined && node.policy !== expected.policy && node.role !== 'replica') {
@@ -115,7 +113,7 @@ export async function examine(connection: Ways, expected: Expectations): Promise
 
 /** INFO as a map; `undefined` where this user may not read it. */
 export async function readInfo(
-  connection: Pick<Ways, 'send'>,
+  connection: Way,
   sections: readonly string[],
 ): Promise<Map<string, string> | undefined> {
   let text: unknown
@@ -164,7 +162,7 @@ const NO_SCRIPT = '0'.repeat(40)
  * What of the commands, keys and channels is not allowed, in the server's words. Nothing is changed by asking: nothing
  * is ever under the key. One that is missing would not stop the heartbeats, and the store would go and come for ever.
  */
-async function denials(connection: Ways, { channels, key, deployment }: Expectations): Promise<string[]> {
+async function denials(connection: Way, { channels, key, deployment }: Expectations): Promise<string[]> {
   const probes = [
     ...channels.map(channel => ['PUBLISH', channel, '']),
     ['GET', key],
@@ -192,7 +190,7 @@ async function denials(connection: Ways, { channels, key, deployment }: Expectat
   return replies.filter(reply => reply !== undefined)
 }
 
-async function setPolicy(connection: Ways, policy: RedisPolicy): Promise<string | undefined> {
+async function setPolicy(connection: Way, policy: RedisPolicy): Promise<string | undefined> {
   try {
     await connection.send(['CONFIG', 'SET', 'maxmemory-policy', policy])
     return undefined

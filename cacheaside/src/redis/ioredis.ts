@@ -63,6 +63,7 @@ const ONE_CONNECTION: Options = {
   enableOfflineQueue: false,
   autoResendUnfulfilledCommands: false,
   autoResubscribe: false,
+  enableAutoPipelining: false,
   enableReadyCheck: false,
   keyPrefix: '',
   readOnly: false,
@@ -192,20 +193,24 @@ async function openConnection(
   }
   open = true
   problem = undefined
+  // It writes each command by itself, and a write takes as long as all else that a command takes here.
+  let corked = false
+  const uncork = () => {
+    corked = false
+    client.stream?.uncork()
+  }
   return {
     // ioredis 5 and iovalkey count as connected before they have the reply to AUTH.
     get problem() {
       return problem
     },
-    send: args => client.call(...args),
-    together(sending) {
-      const { stream } = client
-      stream?.cork()
-      try {
-        return sending()
-      } finally {
-        stream?.uncork()
+    send(args) {
+      if (!corked) {
+        corked = true
+        client.stream?.cork()
+        process.nextTick(uncork)
       }
+      return client.call(...args)
     },
     subscribe(channels, onMessage) {
       client.on('message', onMessage)

@@ -72,11 +72,6 @@ export class Link<Facts> {
     return Promise.reject(this.#problem)
   }
 
-  /** Runs `sending` so that what it sends here leaves in one piece. */
-  together<T>(sending: () => T): T {
-    return this.#live === undefined ? sending() : this.#live.connection.together(sending)
-  }
-
   /** Gives up the live connection, because it is silent or leads to the wrong place, and opens another at once. */
   reset(reason: string): void {
     const { connection } = this.#live ?? {}

@@ -230,8 +230,6 @@ async function openConnection(
   open = true
   return {
     send: args => client.sendCommand(args),
-    // It writes what was sent in one turn of the event loop in one piece anyway.
-    together: sending => sending(),
     subscribe: (channels, onMessage) =>
       client.subscribe(channels, (message, channel) => onMessage(channel, message)),
     close() {

@@ -92,7 +92,7 @@ export async function inspectRedis(options: RedisSharedOptions): Promise<RedisRe
 const SILENCE_MS = 2_000
 const MOST_TOGETHER = 1_000
 
-type Ways = Pick<Connection, 'send' | 'together'>
+type Way = Pick<Connection, 'send'>
 
 class RedisStore implements RedisShared {
   readonly name = 'redis'
@@ -166,9 +166,7 @@ class RedisStore implements RedisShared {
     const refusals = examination.findings.filter(({ severity }) => severity === 'refused')
     if (refusals.length > 0)
       throw new CacheError('INVALID_OPTIONS', refusals.map(({ message }) => message).join('; '))
-    await connection.together(() =>
-      Promise.all(Object.values(this.#scripts).map(script => load(connection, script))),
-    )
+    await Promise.all(Object.values(this.#scripts).map(script => load(connection, script)))
     for (const finding of examination.findings) this.#warn(finding)
     return examination
   }
@@ -184,9 +182,9 @@ class RedisStore implements RedisShared {
     }
   }
 
-  async #examine(ways: Ways, address: string, policy: ResolvedRedisOptions['policy']): Promise<Examination> {
+  async #examine(way: Way, address: string, policy: ResolvedRedisOptions['policy']): Promise<Examination> {
     const { driver, allowUnsafePolicy } = this.#options
-    const examination = await examine(ways, {
+    const examination = await examine(way, {
       address,
       deployment: driver.deployment,
       allowUnsafePolicy,
@@ -289,9 +287,7 @@ class RedisStore implements RedisShared {
 
   /** In one piece per primary. */
   #leaseEach(requests: readonly { key: string; token: string }[], leaseMs: number): Promise<LeaseReply[]> {
-    return this.#route.together(() =>
-      Promise.all(requests.map(({ key, token }) => this.lease(key, token, leaseMs))),
-    )
+    return Promise.all(requests.map(({ key, token }) => this.lease(key, token, leaseMs)))
   }
 
   /** By few scripts, each of which is over soon. */
@@ -312,8 +308,7 @@ class RedisStore implements RedisShared {
 
   async look(keys: readonly string[]): Promise<LookReply[]> {
     const names = keys.map(key => this.#prefix + key)
-    if (this.#options.driver.deployment === 'cluster')
-      return this.#route.together(() => Promise.all(names.map(name => this.#get(name))))
+    if (this.#options.driver.deployment === 'cluster') return Promise.all(names.map(name => this.#get(name)))
     const batches: Promise<LookReply[]>[] = []
     for (let at = 0; at < names.length; at += MOST_TOGETHER) {
       const batch = names.slice(at, at + MOST_TOGETHER)
@@ -402,12 +397,10 @@ class RedisStore implements RedisShared {
     try {
       const primaries = await this.#route.primaries()
       if (text !== '') this.#broadcast.sending(text)
-      const [exchanges, generations] = await this.#route.together(() =>
-        Promise.all([
-          Promise.all(primaries.map(primary => this.#exchange(primary, text))),
-          Promise.all(keyspaces.map(({ name, candidate }) => this.generation(name, candidate))),
-        ]),
-      )
+      const [exchanges, generations] = await Promise.all([
+        Promise.all(primaries.map(primary => this.#exchange(primary, text))),
+        Promise.all(keyspaces.map(({ name, candidate }) => this.generation(name, candidate))),
+      ])
       const disagreement = exchanges.find(exchange => exchange.disagreement !== undefined)?.disagreement
       if (disagreement === undefined) this.#broadcast.complete(text)
       else {
@@ -434,13 +427,11 @@ class RedisStore implements RedisShared {
     else if (nowMs - sinceMs >= SILENCE_MS) link.reset('it is silent')
     try {
       const args = [this.#ownChannel, message]
-      const [timeMs, info, disagreement] = await link.together(() =>
-        Promise.all([
-          runOn(link, this.#scripts.heartbeat, [probeKey], args),
-          readInfo(link, ['server', 'replication']),
-          this.#route.disagreement(primary),
-        ]),
-      )
+      const [timeMs, info, disagreement] = await Promise.all([
+        runOn(link, this.#scripts.heartbeat, [probeKey], args),
+        readInfo(link, ['server', 'replication']),
+        this.#route.disagreement(primary),
+      ])
       this.#broadcast.answered(text, primary, { identity: identityOf(info) })
       return { timeMs: Number(timeMs), disagreement }
     } catch (error) {
@@ -455,9 +446,10 @@ class RedisStore implements RedisShared {
     const primaries = await this.#route.primaries()
     const servers = await Promise.all(
       primaries.map(async ({ link }) => {
-        const [info, client] = await link.together(() =>
-          Promise.all([readInfo(link, ['server', 'replication']), link.send(['CLIENT', 'INFO'])]),
-        )
+        const [info, client] = await Promise.all([
+          readInfo(link, ['server', 'replication']),
+          link.send(['CLIENT', 'INFO']),
+        ])
         const database = /\bdb=(\d+)/.exec(String(client))?.[1]
         return identityOf(info) && `${identityOf(info)} ${info?.get('role')} ${database}`
       }),

@@ -21,8 +21,6 @@ export interface Primary<Facts = Examination> {
 export interface Route<Facts = Examination> {
   /** Sends a command to the primary of its key. */
   send(key: string, args: readonly string[]): Promise<unknown>
-  /** Runs `sending` so that what it sends leaves in one piece per primary. */
-  together<T>(sending: () => T): T
   /** All primaries; rejects if they cannot be found out. */
   primaries(): Promise<readonly Primary<Facts>[]>
   /**
@@ -45,7 +43,6 @@ export function singleRoute<Facts>(primary: Primary<Facts>): Route<Facts> {
   const primaries = [primary]
   return {
     send: (_key, args) => link.send(args),
-    together: sending => link.together(sending),
     primaries: async () => primaries,
     disagreement: async () => undefined,
     refresh() {},

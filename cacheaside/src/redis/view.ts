@@ -108,7 +108,7 @@ class RedisView implements StoreView {
   }
 
   peek(keys: readonly string[]): Promise<readonly (string | undefined)[]> {
-    return this.#route.together(() => Promise.all(keys.map(key => this.#get(this.#prefix + key))))
+    return Promise.all(keys.map(key => this.#get(this.#prefix + key)))
   }
 
   generations(keyspaces: readonly string[]): Promise<readonly (string | undefined)[]> {
