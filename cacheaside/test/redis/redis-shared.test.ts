@@ -74,6 +74,16 @@ describe.each(CLIENT_LIBRARIES)('redisShared by $name', library => {
     expect(await raw.dbsize()).toBe(100)
   })
 
+  it('gets of one turn leave in one piece', async () => {
+    const shared = open()
+    await put(shared, 'spell:4')
+    const readings = async () => Number(/total_reads_processed:(\d+)/.exec(await raw.info('stats'))?.[1])
+    const before = await readings()
+    await Promise.all(Array.from({ length: 100 }, () => shared.lease('spell:4', token('reader'), LONG_MS)))
+    // One for all of them, one for the question, and a heartbeat may come between.
+    expect((await readings()) - before).toBeLessThan(10)
+  })
+
   it('write costs one command to guard and one to release', async () => {
     const shared = open()
     await put(shared, 'spell:4')
