@@ -121,9 +121,9 @@ The libraries of [the lab](lab.md), each through its adapter there: one awaited 
 keys, one after the other, best of ${ROUNDS} rounds in which all take turns. Times are of one machine; the ratios are what to look at.
 
 What our hits are dearer by is what they check. One in L1 reads two clocks, because only the larger of what both say bounds its
-age when the process was suspended, the machine asleep or the wall clock set back. One in Redis is a \`SET … NX GET\`, which takes
-the lease at the same time if nothing is there; on loopback, where a GET takes ten microseconds, that shows, and the
-less the longer the way to Redis is. What the copies of the others are worth is what the lab is about.
+age when the process was suspended, the machine asleep or the wall clock set back. One in Redis has a time limit of its own, the
+header of its value is read and compared, and the value is frozen; on loopback, where a GET takes ten microseconds, that shows,
+and the less the longer the way to Redis is. What the copies of the others are worth is what the lab is about.
 
 ${machine}, ${new Date().toISOString().slice(0, 10)}. \`npm run lab:speed\` measures again.
 

@@ -18,8 +18,8 @@ import { type Expected, type LeaseReply, REFUSED } from './shared/shared-store.t
  * Step 3 of a read: what the shared store says of a key.
  *
  * Asking takes the lease at the same time: one command answers with what is there or makes the absent register
- * ours. What is there is then judged here: found and good; to be replaced by our lease, if it is still what we saw;
- * busy, so asked again after a pause; or guarded.
+ * ours. Where a value was found before, a look comes first, and mostly does. What is there is then judged here: found
+ * and good; to be replaced by our lease, if it is still what we saw; busy, so asked again after a pause; or guarded.
  */
 export type Asked<V> =
   | {
@@ -105,10 +105,16 @@ export async function ask<Id, V>(
 ): Promise<Asked<V>> {
   const why = mustBypass(space, flight.key)
   if (why !== undefined) return { kind: 'bypass', why }
-  const { clock, options } = space.parts
-  const token = clock.token()
+  const { access, clock, options, found } = space.parts
   // One round trip: the first command, and beside it the generation where it has to be read.
   const reading = generationFor(space, strong, flight.beganAtMs)
+  // What has to be read has to be true of this moment, and a store that refuses writes may be one of the past.
+  if (typeof reading === 'string' && found?.has(flight.key, flight.beganAtMs)) {
+    const seen = await access.run(() => access.store.look([flight.key]))
+    const reply = seen === UNCONFIRMED ? seen : seen[0]!
+    return goOn(space, flight, strong, { reply, token: undefined, generation: reading })
+  }
+  const token = clock.token()
   const reply = await lease(space, flight.key, token, options.sharedTimeoutMs)
   const generation = reading instanceof Promise ? await reading : reading
   return goOn(space, flight, strong, { reply, token, generation })

@@ -4,6 +4,7 @@ import type { CacheEvent } from './base/events.ts'
 import { type Key, keyspaceOf } from './base/key.ts'
 import { Relay, type RelayTarget } from './feed/relay.ts'
 import { Keyspace } from './keyspace.ts'
+import { FoundKeys } from './local/found-keys.ts'
 import { LoadLimit } from './local/load-limit.ts'
 import { boundedLocal, noLocal } from './local/local-store.ts'
 import { SingleFlight } from './local/single-flight.ts'
@@ -74,6 +75,7 @@ export class Cache {
       ),
       local,
       flights,
+      found: access.store.synchronous ? undefined : new FoundKeys(),
       limit: new LoadLimit(options.maxLoads, options.maxQueuedLoads),
       emit,
       stats,
@@ -216,6 +218,7 @@ export class Cache {
 
   readonly #forget = (key: string): void => {
     this.#parts.local.remove(key)
+    this.#parts.found?.forget(key)
     this.#parts.flights.doom(key)
   }
 

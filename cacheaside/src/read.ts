@@ -4,6 +4,7 @@ import type { Clock } from './base/clock.ts'
 import type { CacheEvent, From, Why } from './base/events.ts'
 import type { Key } from './base/key.ts'
 import { type Loaded, load } from './load.ts'
+import type { FoundKeys } from './local/found-keys.ts'
 import type { LoadLimit } from './local/load-limit.ts'
 import type { LocalStore } from './local/local-store.ts'
 import { Flight, type SingleFlight } from './local/single-flight.ts'
@@ -57,6 +58,8 @@ export interface Parts {
   readonly queue: InvalidationQueue
   readonly local: LocalStore
   readonly flights: SingleFlight<Answer>
+  /** Which keys a look is likely to find. Not there where asking for a lease costs nothing more. */
+  readonly found: FoundKeys | undefined
   readonly limit: LoadLimit
   readonly emit: (event: CacheEvent) => void
   readonly stats: StatsFold
@@ -432,9 +435,11 @@ function keep<Id, V>(
   answer: Answer<V>,
   made: { costMs: number; text: string | undefined },
 ): void {
-  const { local, queue, clock } = space.parts
-  if (!local.enabled || flight.doomed || queue.holds(flight.key)) return
+  const { local, found, queue, clock } = space.parts
+  if (flight.doomed || queue.holds(flight.key)) return
   const expiresAtMs = answer.freshUntilMs!
+  found?.note(flight.key, expiresAtMs)
+  if (!local.enabled) return
   const peeked = peekable(opened)
   local.keep(
     flight.key,

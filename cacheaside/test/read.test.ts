@@ -55,7 +55,34 @@ describe('get', () => {
     await clock.drain()
     const sent = link.log.length
     expect(await spells.get(4)).toEqual(fireball)
-    expect(link.log.slice(sent).map(({ operation }) => operation)).toEqual(['lease'])
+    expect(link.log.slice(sent).map(({ operation }) => operation)).toEqual(['look'])
+  })
+
+  test('takes no lease where it found a value before, but where an invalidation was heard since', async () => {
+    const { clock, plant, process, network } = openWorld()
+    const link = network()
+    const other = process().cache.keyspace('spell', { load: spellTable(fireball).find })
+    const { cache, eventsOf } = process({}, link)
+    const spells = cache.keyspace('spell', { load: spellTable(fireball).find, ttlMs: 60_000, ttlJitter: 0 })
+    await clock.advance(1_000)
+    const operationsOf = async (options?: { consistency: 'strong' }) => {
+      const sent = link.log.length
+      expect(await spells.get(4, options)).toEqual(fireball)
+      await clock.advance(10)
+      return link.log.slice(sent).map(({ operation }) => operation)
+    }
+    expect(await operationsOf()).toEqual(['lease', 'fill'])
+    expect(await operationsOf()).toEqual(['look'])
+    expect(await operationsOf({ consistency: 'strong' })).toEqual(['generation', 'lease'])
+    await other.invalidate(4)
+    expect(await operationsOf()).toEqual(['lease', 'fill'])
+    plant('spell:4', 'evicted, which nobody is told of', 1)
+    await clock.advance(10)
+    expect(await operationsOf()).toEqual(['look', 'lease', 'fill'])
+    expect(eventsOf('read').at(-1)).toMatchObject({ from: 'origin', why: 'missing' })
+    await clock.advance(61_000)
+    const expired = await operationsOf()
+    expect(expired.filter(operation => operation !== 'heartbeat')).toEqual(['lease', 'fill'])
   })
 
   test('does not wait for the fill', async () => {

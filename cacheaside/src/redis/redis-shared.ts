@@ -306,16 +306,17 @@ class RedisStore implements RedisShared {
     return Promise.all(batches)
   }
 
-  async look(keys: readonly string[]): Promise<LookReply[]> {
+  look(keys: readonly string[]): Promise<LookReply[]> {
     const names = keys.map(key => this.#prefix + key)
+    // What is no string is told as absent. It is noticed by the lease that is then asked for.
+    const mget = (batch: readonly string[]) =>
+      this.#route.send(batch[0]!, ['MGET', ...batch]) as Promise<LookReply[]>
+    if (names.length === 1) return mget(names)
     if (this.#options.driver.deployment === 'cluster') return Promise.all(names.map(name => this.#get(name)))
     const batches: Promise<LookReply[]>[] = []
-    for (let at = 0; at < names.length; at += MOST_TOGETHER) {
-      const batch = names.slice(at, at + MOST_TOGETHER)
-      // What is no string is told as absent. It is noticed by the lease that is then asked for.
-      batches.push(this.#route.send(batch[0]!, ['MGET', ...batch]) as Promise<LookReply[]>)
-    }
-    return batches.length === 1 ? batches[0]! : (await Promise.all(batches)).flat()
+    for (let at = 0; at < names.length; at += MOST_TOGETHER)
+      batches.push(mget(names.slice(at, at + MOST_TOGETHER)))
+    return batches.length === 1 ? batches[0]! : Promise.all(batches).then(replies => replies.flat())
   }
 
   async fill(key: string, prefix: string, value: Fill): Promise<boolean> {

@@ -66,7 +66,13 @@ export const flights: readonly Protection[] = [
       },
       {
         without: 'looking once more before the value is kept',
-        patches: [['read.ts', '!local.enabled || flight.doomed ||', '!local.enabled ||']],
+        patches: [
+          [
+            'read.ts',
+            'if (flight.doomed || queue.holds(flight.key)) return',
+            'if (queue.holds(flight.key)) return',
+          ],
+        ],
         reports: 'a default read long after the write got v1, not v2',
       },
     ],
@@ -269,7 +275,7 @@ export const flights: readonly Protection[] = [
       origin.commit(2)
       await stage.now(other.spells.invalidateAll())
       await clock.advance(1_990) // the proof is just good enough
-      reader.link.delay(80, 'lease')
+      reader.link.delay(80, 'look')
       const early = reader.spells.get(4)
       await stage.within(60, early) // it is not any more
       const late = reader.spells.get(4)

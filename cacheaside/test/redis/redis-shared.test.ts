@@ -62,7 +62,11 @@ describe.each(CLIENT_LIBRARIES)('redisShared by $name', library => {
       expect.stringMatching(/^SET spell:4 L.{16} NX GET PX 15000$/i),
       expect.stringMatching(/^EVALSHA \w{40} 1 spell:4 L/i),
     ])
-    expect(await sent(() => spells.get(4))).toEqual([expect.stringMatching(/^SET spell:4 L.{16} NX GET PX/i)])
+    await eventually(async () => (await spells.read(4)).from === 'shared', 'its reply')
+    expect(await sent(() => spells.get(4))).toEqual([expect.stringMatching(/^MGET spell:4$/i)])
+    expect(await sent(() => spells.get(4, { consistency: 'strong' }))).toEqual([
+      expect.stringMatching(/^SET spell:4 L.{16} NX GET PX/i),
+    ])
   })
 
   it('getMany costs one round trip', async () => {
