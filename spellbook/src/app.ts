@@ -2,7 +2,7 @@ import type { Socket } from 'node:net'
 import { type FastifyBaseLogger, type FastifyInstance, fastify, LogController } from 'fastify'
 import { validatorCompiler } from 'fastify-type-provider-zod'
 import { type Health, health } from './api.ts'
-import { endConnections } from './connections.ts'
+import { endConnections, listenAlsoAt } from './connections.ts'
 import { answer, describeRoutes, trouble } from './openapi.ts'
 import { problemBody, sendError, sendProblem } from './problem.ts'
 import { spellRoutes } from './spell-routes.ts'
@@ -22,6 +22,8 @@ export interface AppOptions {
   readonly log: FastifyBaseLogger
   /** What to serve; `undefined` while that is still being made ready. */
   readonly service: () => Service | undefined
+  /** Where to listen besides the address that `listen` is given. */
+  readonly alsoAt?: readonly string[]
 }
 
 const BODY_LIMIT_BYTES = 16 * 1024
@@ -30,7 +32,7 @@ const REQUEST_TIMEOUT_MS = 30_000
 const MAX_PARAM_LENGTH = 64 * 1024
 
 /** Spellbook over HTTP. It opens and closes nothing but its own port. */
-export async function createApp({ log, service }: AppOptions): Promise<FastifyInstance> {
+export async function createApp({ log, service, alsoAt = [] }: AppOptions): Promise<FastifyInstance> {
   const app = fastify({
     loggerInstance: log,
     logController: new LogController({ disableRequestLogging: true }),
@@ -50,8 +52,9 @@ export async function createApp({ log, service }: AppOptions): Promise<FastifyIn
   app.setSerializerCompiler(() => data => JSON.stringify(data))
   app.setErrorHandler(sendError)
   parseJsonOnly(app)
-  endConnections(app)
   addHeaders(app)
+  listenAlsoAt(app, alsoAt)
+  endConnections(app)
   logDurations(app)
   refuseUnclear(app)
   refuseUntilReady(app, service)

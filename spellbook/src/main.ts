@@ -5,6 +5,7 @@ import { type Logger, pino } from 'pino'
 import { createApp, type Service } from './app.ts'
 import { logCache } from './cache-log.ts'
 import { type CacheConfig, type Config, ConfigError, loadEnvFile, readConfig } from './config.ts'
+import { addressesOf } from './connections.ts'
 import type { Database } from './database.ts'
 import { installChangeFeed, migrate } from './migrations.ts'
 import { openPGlite } from './pglite.ts'
@@ -38,9 +39,10 @@ interface Opened {
 async function open(config: Config, log: Logger, opened: Opened, signal: AbortSignal): Promise<void> {
   const began = performance.now()
   let service: Service | undefined
-  const app = await createApp({ log, service: () => service })
+  const [host, ...alsoAt] = await addressesOf(config.host)
+  const app = await createApp({ log, service: () => service, alsoAt })
   opened.app = app
-  await app.listen({ port: config.port, host: config.host, listenTextResolver: () => 'the port is ours' })
+  await app.listen({ port: config.port, host, listenTextResolver: () => 'the port is ours' })
   signal.throwIfAborted()
   const database = await openDatabase(config.database, log, signal)
   opened.database = database
