@@ -1,3 +1,4 @@
+import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import { type FastifyBaseLogger, type FastifyInstance, fastify, LogController } from 'fastify'
 import { validatorCompiler } from 'fastify-type-provider-zod'
@@ -74,6 +75,9 @@ function parseJsonOnly(app: FastifyInstance): void {
   app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (request, body, done) => {
     // Many clients say what kind of body they send when they send none.
     if (body.length === 0) return done(null, undefined)
+    const { 'content-encoding': encoding = 'identity' } = request.headers
+    if (encoding.toLowerCase() !== 'identity')
+      return done(Object.assign(new Error('A body is not compressed here.'), { statusCode: 415 }), undefined)
     let text: string
     try {
       text = decoder.decode(body as Buffer)
@@ -128,6 +132,12 @@ function refuseUnclear(app: FastifyInstance): void {
     // https://www.rfc-editor.org/rfc/rfc9112#section-3.2
     if (hosts === 1 || (hosts === 0 && httpVersion !== '1.1')) return done()
     sendProblem(request, reply, { status: 400, detail: 'A request names one host.' })
+  })
+  app.server.on('connect', ({ url = '' }, socket: Socket) => {
+    // Node has nothing to do with the connection any more.
+    socket.on('error', () => {}).resume()
+    socket.setTimeout(REQUEST_TIMEOUT_MS, () => socket.destroy())
+    endWithProblem(socket, url, { status: 501, detail: 'This is no proxy.' })
   })
   app.server.on('checkExpectation', ({ url = '' }, response) => {
     const body = JSON.stringify(
@@ -209,9 +219,12 @@ function answerClientError(error: Error & { code?: string }, socket: Socket): vo
   if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy()
   const status =
     error.code === 'HPE_HEADER_OVERFLOW' ? 431 : error.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 408 : 400
-  const body = JSON.stringify(
-    problemBody('', { status, detail: 'This could not be understood as an HTTP request.' }),
-  )
+  endWithProblem(socket, '', { status, detail: 'This could not be understood as an HTTP request.' })
+}
+
+/** Answers on a connection that nobody else answers on. */
+function endWithProblem(socket: Socket, url: string, telling: { status: number; detail: string }): void {
+  const body = JSON.stringify(problemBody(url, telling))
   const head = `content-type: application/problem+json\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close`
-  socket.end(`HTTP/1.1 ${status} ${JSON.parse(body).title}\r\n${head}\r\n\r\n${body}`)
+  socket.end(`HTTP/1.1 ${telling.status} ${STATUS_CODES[telling.status]}\r\n${head}\r\n\r\n${body}`)
 }

@@ -65,6 +65,9 @@ function tell(error: FastifyError): Telling {
   if (state === '22021' || state === '22P05') {
     return { status: 400, detail: 'The database cannot store these characters.' }
   }
+  if (error.code === 'FST_ERR_CTP_INVALID_MEDIA_TYPE') {
+    return { status: 415, detail: 'A body is JSON here, with the Content-Type application/json.' }
+  }
   const { statusCode } = error
   if (state === undefined && statusCode !== undefined && statusCode >= 400 && statusCode < 500) {
     return { status: statusCode, detail: error.message }

@@ -14,7 +14,7 @@ const unavailable = {
 const unknown = { 404: trouble('There is no such spell.') }
 const withBody = {
   413: trouble('The body is larger than 16 KiB.'),
-  415: trouble('The body is not `application/json`.'),
+  415: trouble('The body is not `application/json`, or it is compressed.'),
 }
 
 /** The five routes of the spells. */

@@ -131,7 +131,24 @@ describe('a body', () => {
     ['application/jsonp', '{"name":"x","damage":1}'],
     ['nonsense', '{"name":"x","damage":1}'],
   ])('of the type %s is refused', async (type, payload) => {
-    await refused(415, { method: 'POST', url: '/spells', payload, headers: { 'content-type': type } })
+    const told = await refused(415, {
+      method: 'POST',
+      url: '/spells',
+      payload,
+      headers: { 'content-type': type },
+    })
+    expect(told.detail).toContain('application/json')
+  })
+
+  test('that is compressed, or says so, is refused', async () => {
+    const payload = '{"name":"x","damage":1}'
+    for (const encoding of ['gzip', 'br', 'gzip, identity'])
+      await refused(415, {
+        method: 'POST',
+        url: '/spells',
+        payload,
+        headers: { ...JSON_TYPE, 'content-encoding': encoding },
+      })
   })
 
   test('without a type is refused', async () => {
@@ -319,6 +336,7 @@ describe('what is no HTTP', () => {
       [await talk('GET / HTTP/1.1\r\nconnection: close\r\n\r\n'), 400],
       [await talk('GET / HTTP/1.1\r\nhost: x\r\nhost: y\r\nconnection: close\r\n\r\n'), 400],
       [await talk('GET / HTTP/1.1\r\nhost: x\r\nexpect: wonders\r\n\r\n'), 417],
+      [await talk('CONNECT x:80 HTTP/1.1\r\nhost: x:80\r\n\r\n'), 501],
     ] as const
     for (const [answer, status] of answers) {
       const [head, body] = answer.split('\r\n\r\n', 2)
