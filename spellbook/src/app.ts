@@ -3,7 +3,7 @@ import type { Socket } from 'node:net'
 import { type FastifyBaseLogger, type FastifyInstance, fastify, LogController } from 'fastify'
 import { validatorCompiler } from 'fastify-type-provider-zod'
 import { type Health, health } from './api.ts'
-import { endConnections, listenAlsoAt } from './connections.ts'
+import { endConnections, listenAlsoAt, takeTurns } from './connections.ts'
 import { answer, describeRoutes, trouble } from './openapi.ts'
 import { problemBody, sendError, sendProblem } from './problem.ts'
 import { spellRoutes } from './spell-routes.ts'
@@ -56,6 +56,7 @@ export async function createApp({ log, service, alsoAt = [] }: AppOptions): Prom
   addHeaders(app)
   listenAlsoAt(app, alsoAt)
   endConnections(app)
+  takeTurns(app)
   logDurations(app)
   refuseUnclear(app)
   refuseUntilReady(app, service)

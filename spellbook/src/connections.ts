@@ -52,6 +52,21 @@ export function listenAlsoAt(app: FastifyInstance, addresses: readonly string[])
 }
 
 /**
+ * Answers the requests of one connection one after the other. Where a client sends several without waiting, Node begins
+ * with all of them and only keeps the answers in order: a read would not show the write that it was sent behind.
+ *
+ * @see https://www.rfc-editor.org/rfc/rfc9112#section-9.3.2
+ */
+export function takeTurns(app: FastifyInstance): void {
+  const latest = new WeakMap<Socket, Promise<unknown>>()
+  app.addHook('onRequest', async ({ raw: { socket } }, { raw: response }) => {
+    const before = latest.get(socket)
+    latest.set(socket, new Promise(resolve => response.once('close', resolve)))
+    await before
+  })
+}
+
+/**
  * Ends the connections when the application is closed. Requests that have arrived are answered; nobody else can keep
  * the process alive. Node closes connections that are idle after a request, and lets all others be:
  *

@@ -5,7 +5,8 @@ import type { FastifyInstance } from 'fastify'
 import { pino } from 'pino'
 import { afterEach, describe, expect, test } from 'vitest'
 import { problem } from '../src/api.ts'
-import { createApp } from '../src/app.ts'
+import { createApp, type Service } from '../src/app.ts'
+import type { Spells } from '../src/spells.ts'
 
 const GET = 'GET /health/live HTTP/1.1\r\nhost: x\r\n\r\n'
 
@@ -13,8 +14,8 @@ let app: FastifyInstance
 afterEach(() => app.close())
 
 /** An application that listens at `127.0.0.1`, and at these addresses. */
-async function listening(...alsoAt: string[]): Promise<number> {
-  app = await createApp({ log: pino({ level: 'silent' }), service: () => undefined, alsoAt })
+async function listening(alsoAt: readonly string[] = [], service?: Service): Promise<number> {
+  app = await createApp({ log: pino({ level: 'silent' }), service: () => service, alsoAt })
   await app.listen({ port: 0, host: '127.0.0.1' })
   return (app.server.address() as AddressInfo).port
 }
@@ -35,6 +36,23 @@ async function dial(
   await once(socket, 'connect')
   return { socket, heard }
 }
+
+describe('a connection', () => {
+  test('has its requests answered one after the other, however they are sent', async () => {
+    const order: string[] = []
+    const ping = async () => {
+      order.push('begun')
+      for (let turn = 0; turn < 5; turn++) await new Promise(setImmediate)
+      order.push('done')
+    }
+    const port = await listening([], { spells: {} as Spells, ping })
+    const { socket, heard } = await dial(port)
+    const ready = 'GET /health/ready HTTP/1.1\r\nhost: x\r\n'
+    socket.write(`${ready}\r\n${ready}\r\n${ready}connection: close\r\n\r\n`)
+    expect((await heard).match(/HTTP\/1\.1 200 OK/g)).toHaveLength(3)
+    expect(order).toEqual(['begun', 'done', 'begun', 'done', 'begun', 'done'])
+  })
+})
 
 describe('a shutdown', () => {
   test('answers what had been sent on a kept connection when nobody had read it yet', async () => {
@@ -80,7 +98,7 @@ describe('a second address', () => {
   const second = hasIPv6 ? '::1' : '127.0.0.2'
 
   test('is listened at on the same port, in the same way', async () => {
-    const port = await listening(second)
+    const port = await listening([second])
     for (const [said, status] of [
       ['SUMMON demon\r\n\r\n', 400],
       ['GET / HTTP/1.1\r\nhost: x\r\nexpect: wonders\r\n\r\n', 417],
@@ -94,7 +112,7 @@ describe('a second address', () => {
   })
 
   test('is closed in the same way', async () => {
-    const port = await listening(second)
+    const port = await listening([second])
     const { socket, heard } = await dial(port, second)
     socket.write(GET)
     const silent = await dial(port, second)
@@ -105,7 +123,7 @@ describe('a second address', () => {
   })
 
   test('that is taken, or not here, is left out', async () => {
-    const port = await listening('127.0.0.1', '192.0.2.1')
+    const port = await listening(['127.0.0.1', '192.0.2.1'])
     const { socket, heard } = await dial(port)
     socket.end(GET)
     expect(await heard).toMatch(/^HTTP\/1\.1 200 OK\r\n/)
