@@ -1,6 +1,7 @@
-import { existsSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
+import { parseEnv } from 'node:util'
 import { EVICTION_POLICIES, type EvictionPolicyName } from 'cacheaside'
 import { REDIS_POLICIES, type RedisPolicy } from 'cacheaside/redis'
 import { z } from 'zod'
@@ -241,10 +242,21 @@ const REPOSITORY = fileURLToPath(new URL('../..', import.meta.url))
 export function loadEnvFile(folders: readonly string[] = [process.cwd(), REPOSITORY]): string | undefined {
   const path = folders.map(folder => join(folder, '.env')).find(candidate => existsSync(candidate))
   if (path === undefined) return undefined
-  try {
-    process.loadEnvFile(path)
-  } catch (error) {
-    throw new ConfigError(`${path} cannot be read: ${(error as Error).message}`)
-  }
+  for (const [name, text] of Object.entries(parseEnv(readEnvFile(path)))) process.env[name] ??= text
   return path
+}
+
+/**
+ * Some editors of Windows put a mark before the first variable, which would become a part of its name, or write UTF-16,
+ * in which no variable would be found. In both, what was configured would be ignored without a word.
+ */
+function readEnvFile(path: string): string {
+  try {
+    const text = new TextDecoder('utf-8', { fatal: true }).decode(readFileSync(path))
+    if (!text.includes('\0')) return text
+  } catch (error) {
+    if (!(error instanceof TypeError))
+      throw new ConfigError(`${path} cannot be read: ${(error as Error).message}`)
+  }
+  throw new ConfigError(`${path} cannot be read: it is not UTF-8`)
 }

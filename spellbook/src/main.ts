@@ -110,12 +110,15 @@ function explain(error: unknown, config?: Config): string {
   return message.split('\n', 1)[0]!
 }
 
-/** Only what is known to be harmless: the errors of a driver carry the command that failed, which may be the login. */
+/**
+ * Only what is known to be harmless: the errors of a driver carry the command that failed, which may be the login. The
+ * message is the error's own: Pino's has those of its causes behind it, which ours say themselves.
+ */
 function presentableError(error: Error): object {
-  const { type, message, stack, code } = pino.stdSerializers.err(error) as pino.SerializedError & {
+  const { type, stack, code } = pino.stdSerializers.err(error) as pino.SerializedError & {
     code?: unknown
   }
-  return { type, message, stack, code }
+  return { type, message: error.message, stack, code }
 }
 
 function exitWith(error: unknown, config?: Config): never {

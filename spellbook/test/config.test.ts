@@ -235,6 +235,26 @@ describe('loadEnvFile', () => {
     expect(NAMES.map(name => process.env[name])).toEqual(['file', 'environment', ''])
   })
 
+  test('reads a file as Windows writes it', () => {
+    mkdirSync(root, { recursive: true })
+    writeFileSync(
+      join(root, '.env'),
+      '\ufeffSPELLBOOK_TEST_A=first\r\nexport SPELLBOOK_TEST_B="second" # it is\r\n',
+    )
+    loadEnvFile([root])
+    expect(NAMES.map(name => process.env[name])).toEqual(['first', 'second', undefined])
+  })
+
+  test.each([
+    ['UTF-16', Buffer.from('\ufeffSPELLBOOK_TEST_A=first\r\n', 'utf16le')],
+    ['UTF-16 without a mark', Buffer.from('SPELLBOOK_TEST_A=first\r\n', 'utf16le')],
+    ['Latin-1', Buffer.from('SPELLBOOK_TEST_A=Zaubersprüche\n', 'latin1')],
+  ])('refuses a file in %s, in which it would not find what was meant', (_what, bytes) => {
+    mkdirSync(root, { recursive: true })
+    writeFileSync(join(root, '.env'), bytes)
+    expect(() => loadEnvFile([root])).toThrow(`${join(root, '.env')} cannot be read: it is not UTF-8`)
+  })
+
   test('reads nothing where there is no file', () => {
     expect(loadEnvFile([join(root, 'none')])).toBeUndefined()
   })
