@@ -16,9 +16,14 @@ import type { RedisConfig, SharedConfig } from './config.ts'
  */
 export async function openSharedStore(config: SharedConfig, log: FastifyBaseLogger): Promise<SharedStore> {
   if (config.kind === 'embedded') return embeddedShared({ maxBytes: config.maxBytes, policy: config.policy })
+  let starting = true
   const store = redisShared({
     client: clientOf(config),
-    onWarning: ({ code, message }) => log.warn({ code }, message),
+    onWarning({ severity, code, message }) {
+      if (severity === 'warned') log.warn({ code }, message)
+      // While this starts, it is what the start ends with.
+      else if (!starting) log.error({ code }, `the cache is not used: ${message}`)
+    },
     ...(config.policy === undefined ? {} : { policy: config.policy }),
   })
   try {
@@ -30,6 +35,7 @@ export async function openSharedStore(config: SharedConfig, log: FastifyBaseLogg
     }
     // It is away, which the cache says by an event as soon as it wants something of it.
   }
+  starting = false
   return store
 }
 

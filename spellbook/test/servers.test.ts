@@ -309,6 +309,18 @@ describe('a Redis', () => {
     expect(warnings(one)).toEqual([])
   })
 
+  test('that comes back as one that would evict guards is not used, and the log says why', async () => {
+    const redis = await openRedis({ maxmemory: '64mb', 'maxmemory-policy': 'allkeys-lru' })
+    const one = await serve({ DATABASE_URL: await newDatabase(), REDIS_URL: redis.url })
+    await one.hit('/spells/4')
+    await redis.command('CONFIG', 'SET', 'maxmemory-policy', 'volatile-ttl')
+    await redis.command('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes')
+    await one.program.logged('the cache is not used: maxmemory-policy volatile-ttl')
+    expect(await one.damage(4)).toBe(40)
+    await redis.command('CONFIG', 'SET', 'maxmemory-policy', 'allkeys-lru')
+    await one.hit('/spells/4')
+  })
+
   test('whose password is wrong is as good as away, and no password is shown', async () => {
     const redis = await openRedis()
     await redis.command('ACL', 'SETUSER', 'merlin', 'on', '>hunter2', '~*', '&*', '+@all')
@@ -316,6 +328,8 @@ describe('a Redis', () => {
     const one = await serve({ DATABASE_URL: await newDatabase(), REDIS_URL, LOG_LEVEL: 'trace' })
     expect(await one.damage(4)).toBe(40)
     expect(warnings(one)).toEqual([expect.stringContaining('WRONGPASS')])
+    const { err } = one.program.log.find(line => line.level === 40) as unknown as { err: Error }
+    expect(err.message.match(/WRONGPASS/g)).toHaveLength(1)
     expect(JSON.stringify([one.program.log, one.program.said()])).not.toContain('hunter3')
   })
 

@@ -31,7 +31,8 @@ export interface RedisSharedOptions {
   /** Whether `volatile-ttl` is put up with, which evicts the guards of writers at work. @defaultValue false */
   readonly allowUnsafePolicy?: boolean
   /**
-   * Called once for every new finding about the servers that is worth a warning.
+   * Called once for every new finding about the servers: what is worth a warning, and what one is refused for, be it at
+   * the start or when it comes back as something else.
    *
    * @defaultValue `process.emitWarning`
    */

@@ -163,11 +163,12 @@ class RedisStore implements RedisShared {
   async #welcome(connection: Connection, address: string): Promise<Examination> {
     const { policy } = this.#options
     const examination = await this.#examine(connection, address, policy)
+    // What it is refused for too: a server that only comes later has nobody waiting who would be told by a rejection.
+    for (const finding of examination.findings) this.#warn(finding)
     const refusals = examination.findings.filter(({ severity }) => severity === 'refused')
     if (refusals.length > 0)
       throw new CacheError('INVALID_OPTIONS', refusals.map(({ message }) => message).join('; '))
     await Promise.all(Object.values(this.#scripts).map(script => load(connection, script)))
-    for (const finding of examination.findings) this.#warn(finding)
     return examination
   }
 

@@ -92,6 +92,18 @@ describe('ready', () => {
     expect((await shared.ready()).nodes[0]?.policy).toBe('allkeys-lru')
   })
 
+  it('tells what a server is refused for that was in order when it was seen first', async () => {
+    await raw.config('SET', 'maxmemory', '100mb')
+    const told: RedisFinding[] = []
+    const shared = openStore({ client: client(), onWarning: finding => told.push(finding) })
+    await shared.ready()
+    await raw.config('SET', 'maxmemory-policy', 'volatile-ttl')
+    await raw.call('CLIENT', 'KILL', 'TYPE', 'normal', 'SKIPME', 'yes')
+    await eventually(async () => told.length > 0, 'the finding')
+    await expect(shared.ready()).rejects.toThrow(/volatile-ttl/)
+    expect(codes(told)).toEqual(['refused EVICTS_GUARDS'])
+  })
+
   it('puts up with volatile-ttl where it is told to', async () => {
     await raw.config('SET', 'maxmemory-policy', 'volatile-ttl')
     const shared = openStore({ client: client(), allowUnsafePolicy: true })
