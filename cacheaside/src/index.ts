@@ -1,6 +1,6 @@
 import { Cache } from './cache.ts'
 import { embeddedShared } from './memory/embedded-shared.ts'
-import { type CacheOptions, clockOf } from './options.ts'
+import { type CacheOptions, clockOf, invalidOption } from './options.ts'
 
 /**
  * Makes a cache. Without options it is an embedded one: everything in this process, nothing to install.
@@ -8,6 +8,7 @@ import { type CacheOptions, clockOf } from './options.ts'
  * @throws CacheError `INVALID_OPTIONS`, naming the option, what it should be and what it is.
  */
 export function createCache(options: CacheOptions = {}): Cache {
+  if (typeof options !== 'object' || options === null) throw invalidOption('options', 'an object', options)
   // Not `??`: who hands in `null` wanted a shared store, and is told that it is none.
   const shared = options.shared === undefined ? embeddedShared({ clock: clockOf(options) }) : options.shared
   return new Cache(Object.assign({}, options, { shared }))

@@ -11,7 +11,7 @@ import { SimulatedClock } from '../src/testing/index.ts'
 import { fireball, openWorld } from './world.ts'
 
 /** Options as somebody without a compiler may write them. */
-const misspelt = (options: object) => options as never
+const misspelt = (options: unknown) => options as never
 
 describe('createCache', () => {
   test('needs no options: everything is in this process', async () => {
@@ -34,7 +34,7 @@ describe('createCache', () => {
     await cache.close()
   })
 
-  test.each<[string, object, string]>([
+  test.each<[string, unknown, string]>([
     [
       'a limit that is no number',
       { sharedTimeoutMs: '100' },
@@ -151,6 +151,8 @@ describe('createCache', () => {
       { sharedTimeout: 100 },
       'expected options.sharedTimeout to be one of sharedTimeoutMs, busyWaitMs',
     ],
+    ['nothing', null, 'expected options to be an object, got null'],
+    ['a number', 5, 'expected options to be an object, got 5'],
   ])('refuses %s, and says which option, what it expects and what it got', (_, options, message) => {
     const refusal = { name: 'CacheError', code: 'INVALID_OPTIONS', message: expect.stringContaining(message) }
     expect(() => createCache(misspelt(options))).toThrow(expect.objectContaining(refusal))
