@@ -1,10 +1,10 @@
-import type { Cache, CacheOptions, Key, Keyspace, ReadOptions } from '../src/index.ts'
+import type { Cache, CacheEvent, CacheOptions, Key, Keyspace, ReadOptions } from '../src/index.ts'
 import type { Checker, ReadMark, Row } from './checker.ts'
 import { type Database, DatabaseError } from './database.ts'
 import { Link } from './link.ts'
 import { ProcessClock } from './process-clock.ts'
 import type { Random } from './random.ts'
-import { KEYSPACES, type Settings, TIMES } from './settings.ts'
+import { KEYSPACES, rowOf, type Settings, TIMES } from './settings.ts'
 import type { World } from './world.ts'
 
 /** What a caller who gives up is told. */
@@ -92,7 +92,17 @@ export class Application {
     const feed = this.#world.hasFeed
       ? { feed: this.#database.feed(this.clock, { keys, keyspaces: [...KEYSPACES.keys()] }) }
       : {}
-    return { shared: this.link, clock: this.clock, ...feed }
+    // A load whose turn has not come by its time limit was waited for until now, though nobody has seen it begin.
+    const onEvent = (event: CacheEvent) => {
+      if (event.type === 'load')
+        for (const key of event.keys) this.#loadedMs.set(rowOf(key), this.#world.clock.nowMs())
+    }
+    return {
+      shared: this.link,
+      clock: this.clock,
+      ...(this.#world.weather.givesBack ? { onEvent } : {}),
+      ...feed,
+    }
   }
 
   /** The key of a row. */
@@ -122,6 +132,15 @@ export class Application {
     }
   }
 
+  /**
+   * For how long a lease or claim may stand here without a load. Before its load: as long as asking may take, as one of a batch
+   * may have to wait for another key of the batch. After it, which is less: until the reply to the fill is waited for no
+   * longer. Then it is given back, and that arrives.
+   */
+  get idleLeaseMs(): number {
+    return ASKING_MS + SLACK_MS + this.link.longestMs
+  }
+
   /** Since when nobody here has been loading the row. */
   idleSinceMs(row: number): number {
     const { queuedLoads } = this.cache.stats().now
@@ -146,7 +165,7 @@ export class Application {
     const mark = this.#begin(row, isStrong)
     const space = this.#spaces[row]!
     await this.#timed(`${how} of ${row}`, isStrong, stop?.signal, async () => {
-      const value = dice < 0.7 ? await this.#explained(space, row, options) : await space.get(row, options)
+      const value = dice < 0.7 ? await this.#explained(space, mark, options) : await space.get(row, options)
       this.#checker.answered(mark, value, this.name, how)
     })
   }
@@ -154,19 +173,33 @@ export class Application {
   /** A read that tells how long it has asked the shared server. */
   async #explained(
     space: Keyspace<number, Row>,
-    row: number,
+    mark: ReadMark,
     options: ReadOptions,
   ): Promise<Row | undefined> {
+    const { row } = mark
     const { disturbances } = this.clock
     const { value, why, joined, timings } = await space.read(row, options)
     const { sharedMs } = timings
     if (options.consistency === 'strong' && (why === 'stale' || why === 'stale-error'))
       this.#checker.accuse(`a strong read of ${row} by ${this.name} was served what had expired`)
+    if (why === 'stale-error') this.#fellBack(mark, value, joined)
     if (sharedMs > ASKING_MS + SLACK_MS && !joined && disturbances === this.clock.disturbances)
       this.#checker.accuse(
         `a read of ${row} by ${this.name} asked for ${sharedMs.toFixed(0)} ms, and may for ${ASKING_MS}`,
       )
     return value
+  }
+
+  /**
+   * A read was served an old value because the load failed, or is slow. It knows more by now than when it began: of what it
+   * has heard meanwhile; and whoever was granted a lease knows that nothing is there any more. Whose load fails gives its lease
+   * back and falls back in one go.
+   */
+  #fellBack(mark: ReadMark, value: Row | undefined, joined: boolean): void {
+    const { row } = mark
+    this.#checker.answered({ ...mark, ownFloor: this.#ownFloor(row) }, value, this.name, 'fallback')
+    if (!joined && this.link.givenBack.get(this.key(row)) === this.clock.wakings)
+      this.#checker.accuse(`${this.name} fell back on a value of row ${row} that is no longer there`)
   }
 
   #begin(row: number, isStrong: boolean): ReadMark {

@@ -10,6 +10,8 @@ export interface Blow {
   readonly random: Random
   /** The process that it befalls, or that is next to it. */
   readonly application: Application
+  /** Another process. */
+  readonly neighbour: Application
   /** Heals it after a while, unless all is being healed by then. */
   readonly until: (heal: () => void) => void
   /** Ends the process, and starts another in its place after that while. */
@@ -52,11 +54,29 @@ export const STRIKES = {
       link.heal()
     })
   },
+  'change in a gap': blow => {
+    blow.application.link.openGap()
+    changeNextDoor(blow, true)
+  },
+  'refused invalidations': ({ application: { link }, until }) => {
+    link.isRefused = true
+    until(() => link.heal())
+  },
   loss: ({ application: { link }, random, until }) => {
     link.loss = 0.05 + random.next() / 4
     until(() => link.heal())
   },
   'stream reset': ({ application: { link } }) => link.interrupt('the connection was reset'),
+  'change during a reset': blow => {
+    blow.application.link.interrupt('the connection was reset')
+    changeNextDoor(blow, true)
+  },
+  'change in silence': blow => {
+    const { link } = blow.application
+    link.isMute = true
+    blow.until(() => link.heal())
+    changeNextDoor(blow, blow.random.chance(0.5))
+  },
   crash: ({ crash }) => crash(),
   'death in a write': ({ world, application, random, crash }) => {
     if (application.clock.isDead || application.clock.isPaused) return
@@ -98,6 +118,14 @@ export const STRIKES = {
 
 /** One kind of fault. */
 export type Fault = keyof typeof STRIKES
+
+/** Right after the stream was lost another process changes a row, or a whole keyspace, of which no message is heard. */
+function changeNextDoor({ world, random, neighbour }: Blow, isOfOneRow: boolean): void {
+  const row = isOfOneRow ? random.pick(world.rows) : undefined
+  world.clock.after(random.below(80), () => {
+    if (!neighbour.clock.isDead && !neighbour.clock.isPaused) void neighbour.invalidate(row)
+  })
+}
 
 /** The server goes, and comes back. Without a change feed nothing is promised of a server that has forgotten something. */
 function comeBack({ world, random }: Blow, how: (world: World) => Omit<Comeback, 'awayMs'>): void {

@@ -9,6 +9,7 @@ import {
   KEYSPACES,
   MAX_STALE_MS,
   ROWS,
+  rowOf,
   SETTLING_MS,
   type Settings,
   STATEMENT_TIMEOUT_MS,
@@ -55,8 +56,6 @@ const PACES_MS = [8, 25, 80]
 /** Which part of the operations are writes. */
 const WRITES = [0.05, 0.1, 0.2]
 
-const rowOf = (key: string) => Number(key.slice(key.indexOf(':') + 1))
-
 /**
  * One history: a world is made out of the seed, several processes read and write in it while things go wrong, then nothing
  * goes wrong any more, and at last every process and the shared server are compared with the origin.
@@ -90,6 +89,8 @@ class Stage {
   #operations = 0
   #faults = 0
   #incarnations = 0
+  /** Which process was asked last. */
+  #asked = 0
   #isSettling = false
 
   constructor({ seed, library, withTrail = false, weather: wanted }: HistoryOptions) {
@@ -101,7 +102,8 @@ class Stage {
     const weather = WEATHERS.find(({ name }) => name === wanted) ?? drawn
     const trail = new Trail(clock, withTrail)
     const database = new Database({ clock, random, trail, weather }, ROWS, STATEMENT_TIMEOUT_MS)
-    const localMaxStaleMs = random.pick(MAX_STALE_MS)
+    const drawnMs = random.pick(MAX_STALE_MS)
+    const localMaxStaleMs = weather.localMaxStaleMs ?? drawnMs
     const checker = new Checker(clock, trail, database, ROWS, localMaxStaleMs)
     database.checker = checker
     const server = new SharedServer({ clock, random, trail, library }, checker, rowOf, KEYSPACES)
@@ -151,7 +153,7 @@ class Stage {
       await clock.advance(random.chance(0.04) ? random.below(900) : random.below(this.#paceMs))
       if (this.#peeks) this.#peekEverywhere()
       this.#lookForGrants()
-      if (weather.idleLeaseMs !== undefined) this.#lookForIdleLeases(weather.idleLeaseMs)
+      if (weather.givesBack) this.#lookForIdleLeases()
     }
     await this.#settle()
     await this.#compare()
@@ -173,12 +175,14 @@ class Stage {
           .catch(() => {})
       return
     }
-    const application = random.pick(this.#applications)
+    if (!random.chance(weather.affinity ?? 0)) this.#asked = random.below(this.#applications.length)
+    const application = this.#applications[this.#asked]!
     if (application.clock.isDead || application.clock.isPaused) return
     const dice = changes ? random.next() : 1
+    const { one = this.#writes * 1.35, all = this.#writes * 1.65 } = weather.invalidations ?? {}
     if (dice < this.#writes) void application.write()
-    else if (dice < this.#writes * 1.35) void application.invalidate(row)
-    else if (dice < this.#writes * 1.65) void application.invalidate(undefined)
+    else if (dice < one) void application.invalidate(row)
+    else if (dice < all) void application.invalidate(undefined)
     else void application.read(row)
   }
 
@@ -186,7 +190,9 @@ class Stage {
   #break(fault: Fault): void {
     const { world } = this
     const random = this.#random
-    const application = random.pick(this.#applications)
+    const struck =
+      world.weather.affinity === undefined ? random.below(this.#applications.length) : this.#asked
+    const application = this.#applications[struck]!
     const lastingMs = random.below(random.chance(0.5) ? LONGEST_FAULT_MS : SHORT_FAULT_MS)
     this.#faults++
     world.trail.note('fault', () => `${fault}, ${application.name}, ${lastingMs} ms`)
@@ -196,7 +202,8 @@ class Stage {
       })
     }
     const crash = () => this.#crash(application, lastingMs)
-    STRIKES[fault]({ world, random, application, until, crash })
+    const neighbour = this.#applications[(struck + 1) % this.#applications.length]!
+    STRIKES[fault]({ world, random, application, neighbour, until, crash })
   }
 
   #crash(application: Application, lastingMs: number): void {
@@ -295,10 +302,10 @@ class Stage {
   }
 
   /** Where nothing is lost, what has been granted is given back: somebody would wait for it in vain. */
-  #lookForIdleLeases(idleLeaseMs: number): void {
+  #lookForIdleLeases(): void {
     const { clock, server, checker } = this.world
-    const beforeMs = clock.nowMs() - idleLeaseMs
     for (const application of this.#applications) {
+      const beforeMs = clock.nowMs() - application.idleLeaseMs
       for (const key of server.grantsOf(application.link, beforeMs))
         if (application.idleSinceMs(rowOf(key)) < beforeMs)
           checker.accuse(`${application.name} keeps the lease of ${key}, and loads nothing`)

@@ -11,6 +11,7 @@ const SLOW_MS = 120
 const USUAL_STREAM_MS = [0, 30, 200, 600]
 const LONGEST_DELAY_MS = 2_500
 const MOST_BEATS = 8
+const INVALIDATIONS: ReadonlySet<Operation> = new Set(['release', 'invalidate', 'invalidateKeyspace'])
 
 /**
  * The network between one process and the shared server: a few connections for commands, which overtake each other, and one
@@ -25,12 +26,16 @@ export class Link implements SharedStore {
   isHalfOpen = false
   /** Only the stream is swallowed. */
   isMute = false
+  /** The server refuses to invalidate anything, and says so; all else it does. */
+  isRefused = false
   /** How often a request or a reply is lost. */
   loss = 0
   streamDelayMs = 0
   /** Guards that were put up and not released yet, by key. */
   readonly tokens = new Map<string, Set<string>>()
   readonly grants = new Grants()
+  /** In which waking of its process the lease of a key was last given back. */
+  readonly givenBack = new Map<string, number>()
   /** The last message about each row that this process has heard. */
   readonly heard = new Map<number, Message>()
   readonly #listeners = new Set<StreamListener>()
@@ -48,6 +53,8 @@ export class Link implements SharedStore {
   /** Which life of the server the stream is connected to, and by which connection. */
   #heardLife: number | undefined
   #connection = 0
+  /** Messages are lost on their way, and nobody is told. */
+  #hasGap = false
   #lastMessageMs = 0
 
   constructor(
@@ -126,12 +133,17 @@ export class Link implements SharedStore {
 
   async close(): Promise<void> {}
 
+  /** How long it takes at most until a command arrives that is not lost. */
+  get longestMs(): number {
+    return 1 + (this.#weather.slow > 0 ? SLOW_MS : LATENCY_MS)
+  }
+
   /** A message for this process. */
   publish(message: Message): void {
     if (this.#clock.isDead) return
     if (this.synchronous) this.#hear(message)
     if (this.synchronous || this.isCut || this.isHalfOpen || this.isMute) return
-    if (this.#heardLife !== this.#server.life) return
+    if (this.#heardLife !== this.#server.life || this.#hasGap) return
     const nowMs = this.#world.nowMs()
     const usualMs = this.#usualStreamMs + this.streamDelayMs
     const atMs = Math.max(this.#lastMessageMs, nowMs + usualMs + this.#latency())
@@ -154,6 +166,7 @@ export class Link implements SharedStore {
   interrupt(reason: string): void {
     const connection = ++this.#connection
     this.#heardLife = undefined
+    this.#hasGap = false
     this.#clock.deliver(() => this.#tell(listener => listener.interrupted(reason)))
     this.#reconnect(connection)
   }
@@ -170,10 +183,11 @@ export class Link implements SharedStore {
 
   /** Ends all that is wrong with the network; connections that were dead are made anew. */
   heal(): void {
-    const wasBroken = this.isCut || this.isHalfOpen || this.isMute
+    const wasBroken = this.isCut || this.isHalfOpen || this.isMute || this.#hasGap
     this.isCut = false
     this.isHalfOpen = false
     this.isMute = false
+    this.isRefused = false
     this.loss = 0
     this.streamDelayMs = 0
     for (const lose of this.#swallowed.splice(0)) lose()
@@ -184,6 +198,14 @@ export class Link implements SharedStore {
   cut(): void {
     this.isCut = true
     this.interrupt('connection lost')
+  }
+
+  /**
+   * From now on messages are lost, until a heartbeat of this process is among them and it knows that it was sent: more than
+   * that cannot be noticed.
+   */
+  openGap(): void {
+    this.#hasGap = true
   }
 
   #tell(tell: (listener: StreamListener) => void): void {
@@ -232,8 +254,15 @@ export class Link implements SharedStore {
         // What was on its way when its process died arrives, or does not.
         if (this.#clock.isDead && this.#random.chance(0.5)) return
         if (this.isCut || !this.#server.isUp) return fail()
+        if (this.isRefused && INVALIDATIONS.has(operation)) return fail()
         if (this.#random.chance(this.loss)) return this.#lose(fail)
-        this.#server.apply(this, operation, given).then(reply => this.#reply(() => answer(reply), fail))
+        const isMissed = this.#hasGap && operation === 'heartbeat' && given[0] !== ''
+        this.#server.apply(this, operation, given).then(reply =>
+          this.#reply(() => {
+            answer(reply)
+            if (isMissed) this.#hasGap = false
+          }, fail),
+        )
       })
     })
   }
@@ -241,7 +270,10 @@ export class Link implements SharedStore {
   #note(operation: Operation, given: readonly unknown[], tokens: readonly string[]): void {
     for (const token of tokens) this.grants.ask(token, this.#world.nowMs(), this.#clock.disturbances)
     const seen = operation === 'drop' ? (given[1] as Expected) : undefined
-    if (seen !== undefined && 'prefix' in seen) this.grants.giveBack(seen.prefix.slice(1))
+    if (seen !== undefined && 'prefix' in seen) {
+      this.grants.giveBack(seen.prefix.slice(1))
+      this.givenBack.set(given[0] as string, this.#clock.wakings)
+    }
     if (operation === 'claim' && given[3] === 0) this.grants.giveBack(given[2] as string)
   }
 

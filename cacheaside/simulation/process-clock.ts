@@ -29,6 +29,8 @@ interface Due {
 export class ProcessClock implements Clock {
   /** Grows with every pause and every jump: what was measured across one says nothing. */
   disturbances = 0
+  /** Grows whenever something wakes the process: what it does under one number it does in one go. */
+  wakings = 0
   readonly nowMs: () => number
   readonly #world: SimulatedClock
   readonly #random: Random
@@ -96,8 +98,9 @@ export class ProcessClock implements Clock {
   /** Something has arrived from outside: handed over at once, when the process runs again, or never. */
   deliver(run: () => void): void {
     if (this.#dead) return
-    if (this.#paused === undefined) run()
-    else this.#arrived.push(run)
+    if (this.#paused !== undefined) return void this.#arrived.push(run)
+    this.wakings++
+    run()
   }
 
   /** Waits, as the process does. */
@@ -144,7 +147,8 @@ export class ProcessClock implements Clock {
 
   #fallDue(due: Due): void {
     if (this.#dead || due.isCancelled) return
-    if (this.#paused === undefined) due.run()
-    else this.#overdue.push(() => this.#fallDue(due))
+    if (this.#paused !== undefined) return void this.#overdue.push(() => this.#fallDue(due))
+    this.wakings++
+    due.run()
   }
 }

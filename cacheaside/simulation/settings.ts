@@ -9,6 +9,8 @@ export const KEYSPACES: ReadonlyMap<string, readonly number[]> = new Map([
   ['row', [0, 1]],
   ['sum', [2, 3]],
 ])
+/** The row that a key is of. */
+export const rowOf = (key: string): number => Number(key.slice(key.indexOf(':') + 1))
 /** The durations of a simulated world: in the proportions of the defaults, and shorter. */
 export const TIMES = {
   sharedTimeoutMs: 60,
@@ -57,7 +59,7 @@ export function drawSettings(random: Random, localMaxStaleMs: number, weather: W
     keyspace.loadSoftTimeoutMs = random.between(20, 60)
   }
   const mayRefuse = random.chance(0.3)
-  const withLocal = random.chance(0.85)
+  const withLocal = random.chance(0.85) && weather.withoutLocal !== true
   const roomOfQueue = random.chance(0.2) ? 1 : 1_000
   const ownRandom = random.fork()
   return {

@@ -30,17 +30,25 @@ export interface Weather {
   readonly slowCommits: number
   /** Whether the database may take back what it has acknowledged, when it crashes. */
   readonly takesBack: boolean
-  /**
-   * For how long a lease may stand without a load, as one of a batch may that waits for another key of the batch. Left
-   * out: where the giving back may be lost.
-   */
-  readonly idleLeaseMs?: number
+  /** Whether no request is lost, so that a lease or claim without a load has to be given back. */
+  readonly givesBack?: boolean
   /** Whether nothing is in the way of a write. */
   readonly isQuiet?: boolean
   /** Whether the last quarter of a history only reads, while faults go on: what they leave behind is not mended by a write. */
   readonly readsAtLast?: boolean
   /** Of all operations: writes. Left out: one in twenty to one in five. */
   readonly writes?: number
+  /** Of all operations, after the writes: up to where they invalidate one row by hand, and then a keyspace. Left out: two for three writes. */
+  readonly invalidations?: { readonly one: number; readonly all: number }
+  /**
+   * How often the process is asked again that was asked last, which is also the one that things happen to. Left out: no more
+   * often than any other.
+   */
+  readonly affinity?: number
+  /** How old a default read may be. Left out: as the seed has it. */
+  readonly localMaxStaleMs?: number
+  /** Whether no process has an L1, so that default readers wait for each other's flights. */
+  readonly withoutLocal?: boolean
   /** Whether everybody is after one row. */
   readonly isHot?: boolean
   /** Writers that have something else to do between their commit and their release, for up to two seconds. Left out: none. */
@@ -73,11 +81,19 @@ const CALM: Weather = {
   deploys: false,
 }
 
+/** Faults that are only in the weather that is about them: the storm is older, and its seeds are kept. */
+const HAVE_A_WEATHER: ReadonlySet<string> = new Set<Fault>([
+  'change in a gap',
+  'refused invalidations',
+  'change during a reset',
+  'change in silence',
+])
+
 /** All kinds of weather. The seed draws one. */
 export const WEATHERS: readonly Weather[] = [
-  { ...CALM, slow: 0, idleLeaseMs: 600, isQuiet: true },
-  { ...CALM, name: 'slow', slow: 0.25, idleLeaseMs: 1_000 },
-  { ...CALM, name: 'deaf', slow: 0, deaf: 0.06, idleLeaseMs: 800 },
+  { ...CALM, slow: 0, givesBack: true, isQuiet: true },
+  { ...CALM, name: 'slow', slow: 0.25, givesBack: true },
+  { ...CALM, name: 'deaf', slow: 0, deaf: 0.06, givesBack: true },
   {
     ...CALM,
     name: 'embedded',
@@ -251,11 +267,51 @@ export const WEATHERS: readonly Weather[] = [
     late: 0.02,
     repeated: 0.05,
     faultsPerHundred: 12,
-    faults: Object.fromEntries(Object.keys(STRIKES).map(fault => [fault, 1])),
+    faults: Object.fromEntries(
+      Object.keys(STRIKES)
+        .filter(fault => !HAVE_A_WEATHER.has(fault))
+        .map(fault => [fault, 1]),
+    ),
     doubtfulCommits: 0.1,
     refusedCommits: 0.05,
     slowCommits: 0.3,
     takesBack: true,
+  },
+  {
+    ...CALM,
+    name: 'reconnections',
+    slow: 0.3,
+    faultsPerHundred: 6,
+    faults: { 'change during a reset': 4, 'change in a gap': 1 },
+    writes: 0.01,
+    invalidations: { one: 0.02, all: 0.02 },
+    affinity: 0.9,
+    isHot: true,
+    isLasting: true,
+  },
+  {
+    ...CALM,
+    name: 'silence',
+    slow: 0.25,
+    slowLoads: 0.4,
+    faultsPerHundred: 8,
+    faults: { 'change in silence': 1 },
+    writes: 0.01,
+    invalidations: { one: 0.01, all: 0.01 },
+    affinity: 0.95,
+    localMaxStaleMs: 200,
+    withoutLocal: true,
+    isHot: true,
+    isLasting: true,
+  },
+  {
+    ...CALM,
+    name: 'refusals',
+    faultsPerHundred: 8,
+    faults: { 'refused invalidations': 1 },
+    writes: 0.2,
+    invalidations: { one: 0.23, all: 0.28 },
+    isLasting: true,
   },
 ]
 
