@@ -68,6 +68,34 @@ export const queue: readonly Protection[] = [
     ],
   },
   {
+    name: 'getMany goes round the store for a key whose invalidation was queued when it began',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const { origin } = stage
+      const { spells, link } = await stage.process()
+      await stage.now(spells.get(4))
+      await stage.now(spells.getMany([4])) // found: the next batch looks first
+      link.fail('invalidate')
+      origin.commit(2)
+      await stage.now(spells.invalidate(4))
+      link.delay(60, 'invalidate') // tried again, applied 30 ms later, and confirmed
+      link.delay(80, 'leaseMany')
+      await stage.clock.advance(1)
+      const reading = spells.getMany([4, 5]) // sees v1 at once, and asks for a lease of the other
+      const found = await stage.within(100, reading)
+      return typeof found === 'symbol'
+        ? 'the batch waited on'
+        : got('a batch after a queued invalidation', found.get(4), 2)
+    },
+    controls: [
+      {
+        without: 'looking before it asks',
+        patches: [['read-many.ts', 'const why = bypass ?? mustBypass(', 'const why = mustBypass(']],
+        reports: 'a batch after a queued invalidation got v1, not v2',
+      },
+    ],
+  },
+  {
     name: 'get goes round L1 while an invalidation of the keyspace is queued',
     async scenario(library) {
       const stage = new Stage(library)
