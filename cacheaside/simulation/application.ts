@@ -19,6 +19,8 @@ interface Waiting {
 }
 
 const LINGERING_MS = 2_000
+/** Which part of the reads are strong. */
+const USUALLY_STRONG = 0.35
 const STRONG = { consistency: 'strong' } as const
 /** The longest asking: once, waiting for another's load, and once more. */
 const ASKING_MS = 2 * TIMES.sharedTimeoutMs + TIMES.busyWaitMs
@@ -153,7 +155,7 @@ export class Application {
   async read(row: number): Promise<void> {
     const random = this.#random
     const dice = random.next()
-    const isStrong = random.chance(0.35)
+    const isStrong = random.chance(this.#world.weather.strong ?? USUALLY_STRONG)
     if (dice < 0.08) return this.peek(row)
     if (dice < 0.3) return this.#readMany(isStrong)
     const stop = random.chance(0.06) ? this.#impatience() : undefined

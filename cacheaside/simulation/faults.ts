@@ -21,6 +21,10 @@ export interface Blow {
 type Strike = (blow: Blow) => void
 
 const LONGEST_SLOWNESS_MS = 2_500
+/** Until a change that begins now is heard of, about. */
+const MESSAGE_MS = 50
+/** While a stream connects anew. */
+const LONGEST_OUTAGE_MS = 80
 const SNAPSHOT_AGE_MS = 6_000
 const REPLICATION_LAG_MS = 300
 const LOST_COMMITS_MS = 400
@@ -56,7 +60,7 @@ export const STRIKES = {
   },
   'change in a gap': blow => {
     blow.application.link.openGap()
-    changeNextDoor(blow, true)
+    changeNextDoor(blow, true, blow.random.below(LONGEST_OUTAGE_MS))
   },
   'refused invalidations': ({ application: { link }, until }) => {
     link.isRefused = true
@@ -68,14 +72,22 @@ export const STRIKES = {
   },
   'stream reset': ({ application: { link } }) => link.interrupt('the connection was reset'),
   'change during a reset': blow => {
-    blow.application.link.interrupt('the connection was reset')
-    changeNextDoor(blow, true)
+    const { world, random, application } = blow
+    const laterMs = random.between(-MESSAGE_MS, LONGEST_OUTAGE_MS)
+    world.clock.after(Math.max(0, -laterMs), () => application.link.interrupt('the connection was reset'))
+    changeNextDoor(blow, true, Math.max(0, laterMs))
   },
   'change in silence': blow => {
     const { link } = blow.application
-    link.isMute = true
-    blow.until(() => link.heal())
-    changeNextDoor(blow, blow.random.chance(0.5))
+    let isOver = false
+    changeNextDoor(blow, false, 0)
+    blow.world.clock.after(blow.random.below(MESSAGE_MS), () => {
+      if (!isOver) link.isMute = true
+    })
+    blow.until(() => {
+      isOver = true
+      link.heal()
+    })
   },
   crash: ({ crash }) => crash(),
   'death in a write': ({ world, application, random, crash }) => {
@@ -119,10 +131,10 @@ export const STRIKES = {
 /** One kind of fault. */
 export type Fault = keyof typeof STRIKES
 
-/** Right after the stream was lost another process changes a row, or a whole keyspace, of which no message is heard. */
-function changeNextDoor({ world, random, neighbour }: Blow, isOfOneRow: boolean): void {
+/** Another process changes a row, or a whole keyspace, at about the time at which the stream is lost: no message is heard of it. */
+function changeNextDoor({ world, random, neighbour }: Blow, isOfOneRow: boolean, afterMs: number): void {
   const row = isOfOneRow ? random.pick(world.rows) : undefined
-  world.clock.after(random.below(80), () => {
+  world.clock.after(afterMs, () => {
     if (!neighbour.clock.isDead && !neighbour.clock.isPaused) void neighbour.invalidate(row)
   })
 }

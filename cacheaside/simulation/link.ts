@@ -45,6 +45,7 @@ export class Link implements SharedStore {
   readonly #world: SimulatedClock
   readonly #random: Random
   readonly #weather: Weather
+  readonly #slowMs: number
   readonly #busyUntilMs: number[]
   /** How much later messages are than commands, on the way to this process. */
   readonly #usualStreamMs: number
@@ -69,6 +70,7 @@ export class Link implements SharedStore {
     this.#world = world.clock
     this.#random = world.random.fork()
     this.#weather = world.weather
+    this.#slowMs = world.weather.slowMs ?? SLOW_MS
     this.synchronous = world.weather.embedded
     this.#busyUntilMs = new Array<number>(this.#random.between(1, 3)).fill(0)
     this.#heardLife = server.life
@@ -135,7 +137,7 @@ export class Link implements SharedStore {
 
   /** How long it takes at most until a command arrives that is not lost. */
   get longestMs(): number {
-    return 1 + (this.#weather.slow > 0 ? SLOW_MS : LATENCY_MS)
+    return 1 + (this.#weather.slow > 0 ? this.#slowMs : LATENCY_MS)
   }
 
   /** A message for this process. */
@@ -288,7 +290,7 @@ export class Link implements SharedStore {
   }
 
   #latency(): number {
-    return 1 + this.#random.below(this.#random.chance(this.#weather.slow) ? SLOW_MS : LATENCY_MS)
+    return 1 + this.#random.below(this.#random.chance(this.#weather.slow) ? this.#slowMs : LATENCY_MS)
   }
 
   /** Lost, with an error or without a word. */

@@ -15,6 +15,8 @@ export interface Weather {
   readonly foreignWrites: number
   /** Messages that take about as long as anybody waits for them. */
   readonly slow: number
+  /** How long these take at most. Left out: twice as long as anybody waits. */
+  readonly slowMs?: number
   /** Messages that arrive up to seconds late, after an error or in silence. */
   readonly late: number
   /** Replies that are lost. */
@@ -45,6 +47,8 @@ export interface Weather {
    * often than any other.
    */
   readonly affinity?: number
+  /** Of all reads: strong ones. Left out: about a third. */
+  readonly strong?: number
   /** How old a default read may be. Left out: as the seed has it. */
   readonly localMaxStaleMs?: number
   /** Whether no process has an L1, so that default readers wait for each other's flights. */
@@ -292,14 +296,16 @@ export const WEATHERS: readonly Weather[] = [
   {
     ...CALM,
     name: 'silence',
-    slow: 0.25,
-    slowLoads: 0.4,
+    slow: 0.6,
+    slowMs: 28,
+    slowLoads: 0.1,
     faultsPerHundred: 8,
     faults: { 'change in silence': 1 },
     writes: 0.01,
     invalidations: { one: 0.01, all: 0.01 },
     affinity: 0.95,
-    localMaxStaleMs: 200,
+    strong: 0.02,
+    localMaxStaleMs: 100,
     withoutLocal: true,
     isHot: true,
     isLasting: true,
