@@ -22,6 +22,8 @@ export type Connect = (lost: (error: unknown) => void) => Promise<Connection>
 /** The part of a `pg` pool that the feed uses. */
 export interface PgPool {
   connect(): Promise<PgPoolClient>
+  /** Whether `end()` was called: it waits for every client to be given back. */
+  readonly ending?: boolean
 }
 
 /** The part of a `pg` pool's client that the feed uses. */
@@ -65,7 +67,11 @@ export function poolConnect(pool: PgPool): Connect {
     }
     return {
       isShared: true,
-      run: async script => rowsOf(await client.query(script)),
+      async run(script) {
+        // A program that ends its pool before its cache would wait for us, and we for the cache to be closed.
+        if (pool.ending) throw new Error('the pool was ended')
+        return rowsOf(await client.query(script))
+      },
       close: () => release(false),
       abandon: () => release(true),
     }

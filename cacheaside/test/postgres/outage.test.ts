@@ -187,6 +187,15 @@ describe('a cache with a change feed, when its database', () => {
     await until('every client to be free', () => pool.totalCount === pool.idleCount)
   })
 
+  it('is reached through a pool that is ended before the cache is closed, lets the pool end', async () => {
+    const own = new pg.Pool({ connectionString: url })
+    const { cache } = start({ feed: { pool: own } })
+    await isOpen(cache)
+    await own.end()
+    expect(own.totalCount).toBe(0)
+    await cache.close()
+  })
+
   it('has no feed installed, says so until it has', async () => {
     await pool.query('DROP SCHEMA cacheaside CASCADE')
     const { cache } = start()
