@@ -114,6 +114,7 @@ const ONE_CONNECTION: Options = {
   enableReadyCheck: false,
   keyPrefix: '',
   readOnly: false,
+  monitor: false,
   stringNumbers: false,
   replyMapping: 'legacy',
   commandTimeout: undefined,
