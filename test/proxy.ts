@@ -1,6 +1,6 @@
 /**
- * A network between a test and a server: a TCP proxy on a loopback port of its own that can cut, refuse, swallow and
- * delay what passes through it.
+ * A network between a test and a server: a TCP proxy on a loopback port of its own that can cut, refuse, swallow,
+ * garble and delay what passes through it.
  */
 import { once } from 'node:events'
 import { type AddressInfo, connect, createServer, type Server, type Socket } from 'node:net'
@@ -26,6 +26,8 @@ export interface Proxy {
   swallow(...directions: Direction[]): void
   /** Swallows everything on one connection, the first accepted being 1, for good. */
   forget(nth: number): void
+  /** Passes nothing on, and answers every command with this reply. */
+  garble(reply: string): void
   /** Makes what is sent from now on arrive `ms` later, in order. */
   delay(ms: number, ...directions: Direction[]): void
   /** Ends all faults: new connections are accepted and work, those that are not dead work again. */
@@ -36,6 +38,9 @@ export interface Proxy {
 
 const BOTH: readonly Direction[] = ['toServer', 'toClient']
 
+/** How many commands of Redis begin in a chunk. */
+const commandsIn = (chunk: Buffer): number => chunk.toString('latin1').split(/\*\d+\r\n\$/).length - 1
+
 /** Starts a proxy to a port on this machine. */
 export async function startProxy(targetPort: number): Promise<Proxy> {
   const sockets = new Set<Socket>()
@@ -43,6 +48,7 @@ export async function startProxy(targetPort: number): Promise<Proxy> {
   const forgotten = new Set<number>()
   const delays: Record<Direction, number> = { toServer: 0, toClient: 0 }
   let accepted = 0
+  let garbled: string | undefined
 
   /** Passes on what comes from one socket, as the faults of the moment let it. */
   function pass(nth: number, from: Socket, to: Socket, direction: Direction): void {
@@ -59,6 +65,10 @@ export async function startProxy(targetPort: number): Promise<Proxy> {
     from.on('data', (chunk: Buffer) => {
       dead ||= swallowed.has(direction) || forgotten.has(nth)
       if (dead || to.destroyed) return
+      if (garbled !== undefined) {
+        if (direction === 'toServer') from.write(garbled.repeat(commandsIn(chunk)))
+        return
+      }
       if (late.length === 0 && delays[direction] === 0) return void to.write(chunk)
       const atMs = Math.max(performance.now() + delays[direction], late.at(-1)?.atMs ?? 0)
       if (late.push({ chunk, atMs }) === 1) setTimeout(arrive, Math.ceil(atMs - performance.now()))
@@ -115,8 +125,12 @@ export async function startProxy(targetPort: number): Promise<Proxy> {
     delay(ms, ...directions) {
       for (const direction of directions.length > 0 ? directions : BOTH) delays[direction] = ms
     },
+    garble(reply) {
+      garbled = reply
+    },
     async restore() {
       swallowed.clear()
+      garbled = undefined
       delays.toServer = 0
       delays.toClient = 0
       if (!server.listening) server = await listen(port)

@@ -55,7 +55,7 @@ export function readMany<Id, V>(
   const joining = requests.map(request => joinOrLead(space, request, nowMs, lead))
   gathering = false
   const answers = allAnswers<V>(joining, signal)
-  if (own.length > 0) space.parts.background(flyTogether(space, own))
+  if (own.length > 0) space.parts.background(allFly(space, own))
   return answers
 }
 
@@ -91,7 +91,20 @@ interface Leg<Id> {
   readonly strong: boolean
 }
 
-/** Step 3 for all keys in one round trip, then each on its way. Never rejects, the flights do. */
+/** All steps for all keys; never rejects, the flights do. */
+async function allFly<Id, V>(space: Space<Id, V>, legs: readonly Leg<Id>[]): Promise<void> {
+  try {
+    await flyTogether(space, legs)
+  } catch (error) {
+    // A store that breaks its contract must not keep its readers waiting.
+    for (const { flight } of legs) {
+      flight.reject(error)
+      space.parts.flights.end(flight)
+    }
+  }
+}
+
+/** Step 3 for all keys in one round trip, then each on its way. */
 async function flyTogether<Id, V>(space: Space<Id, V>, legs: readonly Leg<Id>[]): Promise<void> {
   const { parts } = space
   const { beganAtMs } = legs[0]!.flight

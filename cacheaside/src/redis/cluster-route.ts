@@ -3,6 +3,7 @@ import { CacheError } from '../base/errors.ts'
 import { type Address, addressText, type Connection, type Driver, errorCode } from './driver.ts'
 import type { Examination } from './examine.ts'
 import type { Link } from './link.ts'
+import { UnexpectedReply } from './replies.ts'
 import type { Primary, Route } from './route.ts'
 import { SLOTS, slotOf } from './slot.ts'
 
@@ -229,6 +230,8 @@ async function parseOwners(reply: Promise<unknown>, asked: Address): Promise<Own
   const owners = new Map<string, Owner>()
   for (const range of (await reply) as [number, number, [string | null, number, string]][]) {
     const [from, to, [host, port, id]] = range
+    // A key is looked for in these slots until one is found.
+    if (!(from >= 0 && from <= to && to < SLOTS)) throw new UnexpectedReply(range)
     const address = { host: host === null || host === '' ? asked.host : host, port: Number(port) }
     const owner = owners.get(id) ?? { id, address, ranges: [] }
     owner.ranges.push([Number(from), Number(to)])

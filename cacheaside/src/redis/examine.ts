@@ -1,4 +1,5 @@
 import { type Connection, type Deployment, errorCode } from './driver.ts'
+import { UnexpectedReply } from './replies.ts'
 
 /** The eviction policies of Redis and Valkey, `maxmemory-policy`. */
 export const REDIS_POLICIES = [
@@ -124,7 +125,8 @@ export async function readInfo(
     return undefined
   }
   const fields = new Map<string, string>()
-  for (const line of String(text).split(/\r?\n/)) {
+  if (typeof text !== 'string') throw new UnexpectedReply(text)
+  for (const line of text.split(/\r?\n/)) {
     const colon = line.indexOf(':')
     if (colon > 0) fields.set(line.slice(0, colon), line.slice(colon + 1))
   }

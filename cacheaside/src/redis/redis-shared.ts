@@ -28,6 +28,17 @@ import {
 } from './examine.ts'
 import { Link } from './link.ts'
 import { type RedisSharedOptions, type ResolvedRedisOptions, resolveRedisOptions } from './options.ts'
+import {
+  doneOf,
+  generationOf,
+  guardOf,
+  nothingOf,
+  releaseOf,
+  textOf,
+  textsOf,
+  timeOf,
+  UnexpectedReply,
+} from './replies.ts'
 import { generationKey, type Primary, type Route, singleRoute } from './route.ts'
 import { channelOf, loadableScripts, NOT_A_STRING, type Script, type Scripts } from './scripts.ts'
 import { openView } from './view.ts'
@@ -229,7 +240,7 @@ class RedisStore implements RedisShared {
   lease(key: string, token: string, leaseMs: number): Promise<LeaseReply> {
     const name = this.#prefix + key
     if (this.#full) return this.#leaseWhenFull(name, token, leaseMs)
-    return this.#takeLease(name, token, leaseMs).catch(error => {
+    return this.#takeLease(name, token, leaseMs).then(textOf, error => {
       if (errorCode(error) === 'WRONGTYPE') return NOT_A_STRING
       if (errorCode(error) !== 'OOM') throw error
       this.#full = true
@@ -237,21 +248,20 @@ class RedisStore implements RedisShared {
     })
   }
 
-  #takeLease(name: string, token: string, leaseMs: number): Promise<string | null> {
+  #takeLease(name: string, token: string, leaseMs: number): Promise<unknown> {
     const args = ['SET', name, leaseText(token), 'NX', 'GET', 'PX', String(leaseMs)]
-    return this.#route.send(name, args) as Promise<string | null>
+    return this.#route.send(name, args)
   }
 
   /** What is under the key, in a way that is not refused when memory is full, but wherever writes are. */
   async #lookWhenFull(name: string): Promise<string | typeof REFUSED> {
     const way = { send: (command: readonly string[]) => this.#route.send(name, command) }
-    const seen = (await runOn(way, this.#scripts.lookWhenFull, [name], [])) as string | null
-    return seen ?? REFUSED
+    return textOf(await runOn(way, this.#scripts.lookWhenFull, [name], [])) ?? REFUSED
   }
 
   async #get(name: string): Promise<LookReply> {
     try {
-      return (await this.#route.send(name, ['GET', name])) as LookReply
+      return textOf(await this.#route.send(name, ['GET', name]))
     } catch (error) {
       if (errorCode(error) === 'WRONGTYPE') return NOT_A_STRING
       throw error
@@ -262,7 +272,7 @@ class RedisStore implements RedisShared {
     const seen = await this.#lookWhenFull(name)
     if (seen !== REFUSED) return seen
     try {
-      const reply = await this.#takeLease(name, token, leaseMs)
+      const reply = textOf(await this.#takeLease(name, token, leaseMs))
       this.#full = false
       return reply
     } catch (error) {
@@ -302,7 +312,9 @@ class RedisStore implements RedisShared {
       const names = batch.map(({ key }) => this.#prefix + key)
       const args = [String(leaseMs), ...batch.map(({ token }) => leaseText(token))]
       const way = { send: (command: readonly string[]) => this.#route.send(names[0]!, command) }
-      batches.push(runOn(way, this.#scripts.leaseMany, names, args) as Promise<LeaseReply[]>)
+      batches.push(
+        runOn(way, this.#scripts.leaseMany, names, args).then(reply => textsOf(reply, names.length)),
+      )
     }
     return Promise.all(batches)
   }
@@ -310,8 +322,8 @@ class RedisStore implements RedisShared {
   look(keys: readonly string[]): Promise<LookReply[]> {
     const names = keys.map(key => this.#prefix + key)
     // What is no string is told as absent. It is noticed by the lease that is then asked for.
-    const mget = (batch: readonly string[]) =>
-      this.#route.send(batch[0]!, ['MGET', ...batch]) as Promise<LookReply[]>
+    const mget = (batch: readonly string[]): Promise<LookReply[]> =>
+      this.#route.send(batch[0]!, ['MGET', ...batch]).then(reply => textsOf(reply, batch.length))
     if (names.length === 1) return mget(names)
     if (this.#options.driver.deployment === 'cluster') return Promise.all(names.map(name => this.#get(name)))
     const batches: Promise<LookReply[]>[] = []
@@ -322,7 +334,7 @@ class RedisStore implements RedisShared {
 
   async fill(key: string, prefix: string, value: Fill): Promise<boolean> {
     try {
-      return (await this.#run(this.#scripts.fill, key, [prefix, ...this.#valueArgs(value)])) === 1
+      return doneOf(await this.#run(this.#scripts.fill, key, [prefix, ...this.#valueArgs(value)]))
     } catch (error) {
       // There is no room for it: as refused as by a lease that is gone.
       if (errorCode(error) === 'OOM') return false
@@ -332,27 +344,27 @@ class RedisStore implements RedisShared {
 
   async swap(key: string, seen: Expected, token: string, leaseMs: number): Promise<boolean> {
     const args = [...comparison(seen), leaseText(token), String(leaseMs)]
-    return (await this.#run(this.#scripts.replace, key, args)) === 1
+    return doneOf(await this.#run(this.#scripts.replace, key, args))
   }
 
   async drop(key: string, seen: Expected): Promise<boolean> {
-    return (await this.#run(this.#scripts.replace, key, comparison(seen))) === 1
+    return doneOf(await this.#run(this.#scripts.replace, key, comparison(seen)))
   }
 
   async claim(key: string, nonce: string, token: string, claimMs: number): Promise<boolean> {
-    return (await this.#run(this.#scripts.claim, key, [nonce, token, String(claimMs)])) === 1
+    return doneOf(await this.#run(this.#scripts.claim, key, [nonce, token, String(claimMs)]))
   }
 
   async guard(key: string, token: string, guardMs: number, renewal: boolean): Promise<GuardReply> {
     const args = [...this.#invalidation(key), token, String(guardMs), renewal ? '1' : '0']
-    return (await this.#run(this.#scripts.guard, key, args)) as GuardReply
+    return guardOf(await this.#run(this.#scripts.guard, key, args))
   }
 
   async release(key: string, token: string, through?: Fill): Promise<ReleaseReply> {
     const args = [...this.#invalidation(key), token]
     if (through !== undefined) {
       try {
-        return released(
+        return releaseOf(
           await this.#run(this.#scripts.releaseThrough, key, [...args, ...this.#valueArgs(through)]),
         )
       } catch (error) {
@@ -360,11 +372,11 @@ class RedisStore implements RedisShared {
         if (errorCode(error) !== 'OOM') throw error
       }
     }
-    return released(await this.#run(this.#scripts.release, key, args))
+    return releaseOf(await this.#run(this.#scripts.release, key, args))
   }
 
   async invalidate(key: string): Promise<void> {
-    await this.#run(this.#scripts.invalidate, key, this.#invalidation(key))
+    nothingOf(await this.#run(this.#scripts.invalidate, key, this.#invalidation(key)))
   }
 
   async generation(keyspace: string, candidate: string): Promise<string> {
@@ -376,12 +388,15 @@ class RedisStore implements RedisShared {
     } catch (error) {
       if (errorCode(error) !== 'OOM' && errorCode(error) !== 'WRONGTYPE') throw error
     }
-    return (await this.#run(this.#scripts.generation, generationKey(keyspace), [candidate])) as string
+    return generationOf(
+      await this.#run(this.#scripts.generation, generationKey(keyspace), [candidate]),
+      candidate,
+    )
   }
 
   async invalidateKeyspace(keyspace: string, generation: string): Promise<void> {
     const args = [this.#channel, KEYSPACE + keyspace, generation]
-    await this.#run(this.#scripts.invalidateKeyspace, generationKey(keyspace), args)
+    nothingOf(await this.#run(this.#scripts.invalidateKeyspace, generationKey(keyspace), args))
   }
 
   view(): Promise<StoreView> {
@@ -435,9 +450,10 @@ class RedisStore implements RedisShared {
         this.#route.disagreement(primary),
       ])
       this.#broadcast.answered(text, primary, { identity: identityOf(info) })
-      return { timeMs: Number(timeMs), disagreement }
+      return { timeMs: timeOf(timeMs), disagreement }
     } catch (error) {
       if (errorCode(error) === 'READONLY') link.reset('it has become a replica')
+      if (error instanceof UnexpectedReply) link.reset(error.message)
       throw error
     } finally {
       this.#unanswered.delete(primary)
@@ -546,9 +562,4 @@ function comparison(seen: Expected): string[] {
   const lossy =
     seen.exactly === NOT_A_STRING || (seen.exactly.includes('\ufffd') && !/^[VLW]/.test(seen.exactly))
   return lossy ? ['unreadable', ''] : ['exactly', seen.exactly]
-}
-
-function released(reply: unknown): ReleaseReply {
-  const [held, stored] = reply as [number, number]
-  return { held: Number(held) === 1, stored: Number(stored) === 1 }
 }

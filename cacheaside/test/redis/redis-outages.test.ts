@@ -236,6 +236,50 @@ describe.each(CLIENT_LIBRARIES)('redisShared by $name', library => {
     expect(proxy.accepted).toBe(3)
   })
 
+  it.each([':7\r\n', '$3\r\nabc\r\n', '+OK\r\n', '*0\r\n', '*1\r\n*0\r\n', '-WHAT is this\r\n'])(
+    'fails no read and calls nothing done while everything is answered with %j',
+    async reply => {
+      const { proxy, store } = await behindProxy()
+      let version = 1
+      let proven = false
+      const cache = createCache({
+        shared: store,
+        onEvent: event => {
+          if (event.type === 'stream') proven = event.state === 'proven'
+        },
+      })
+      onTestFinished(() => cache.close())
+      const spells = cache.keyspace<number, number>('spell', {
+        load: () => version,
+        loadMany: async ids => ids.map(id => [id, version]),
+      })
+      const all = (value: number) => new Map([1, 2].map(id => [id, value]))
+      // A batch that was found is looked for first the next time, once there is proof of the generation.
+      await eventually(async () => {
+        await spells.getMany([1, 2])
+        return proven && (await spells.read(1)).from === 'shared'
+      }, 'hits')
+      await spells.getMany([1, 2])
+      proxy.garble(reply)
+      expect(await spells.getMany([1, 2])).toEqual(all(1))
+      const written = await spells.write(1, () => {
+        version = 2
+      })
+      expect(written).toMatchObject({ fenced: false, invalidation: 'queued' })
+      expect(await cache.invalidate([spells.key(2)])).toBe('queued')
+      expect(await spells.invalidateAll()).toBe('queued')
+      expect(await spells.getMany([1, 2], { consistency: 'strong' })).toEqual(all(2))
+      expect(await spells.get(1, { consistency: 'strong' })).toBe(2)
+      expect(await spells.get(2)).toBe(2)
+      await proxy.restore()
+      await eventually(async () => {
+        const { value, from } = await spells.read(1)
+        expect(value).toBe(2)
+        return from === 'shared'
+      }, 'hits')
+    },
+  )
+
   it('opens a subscription with the first listener and closes it with the last', async () => {
     const store = open()
     await store.ready()

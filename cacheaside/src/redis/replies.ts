@@ -1,0 +1,59 @@
+import type { GuardReply, ReleaseReply } from '../shared/shared-store.ts'
+
+/**
+ * What the commands answer with, checked. Whoever answers with anything else is no Redis, or answers something that was
+ * asked before: 1. a client, or something between it and the server, has lost or added a reply; 2. from then on every
+ * question is given the answer to another one. Such a reply counts as none, and its connection as lost.
+ */
+export class UnexpectedReply extends Error {
+  constructor(reply: unknown) {
+    super(`an unexpected reply: ${JSON.stringify(reply)?.slice(0, 80)}`)
+  }
+}
+
+/** A string, or nothing. */
+export function textOf(reply: unknown): string | null {
+  if (reply === null || typeof reply === 'string') return reply
+  throw new UnexpectedReply(reply)
+}
+
+/** As many strings or nothings as were asked for. */
+export function textsOf(reply: unknown, count: number): (string | null)[] {
+  if (!Array.isArray(reply) || reply.length !== count) throw new UnexpectedReply(reply)
+  return reply.map(textOf)
+}
+
+/** Whether it was done: 1 or 0. */
+export function doneOf(reply: unknown): boolean {
+  if (reply === 1 || reply === 0) return reply === 1
+  throw new UnexpectedReply(reply)
+}
+
+/** Nothing, from a script that returns nothing. */
+export function nothingOf(reply: unknown): void {
+  if (reply !== null) throw new UnexpectedReply(reply)
+}
+
+/** What a guard found. */
+export function guardOf(reply: unknown): GuardReply {
+  if (reply === 'new' || reply === 'renewed' || reply === 'rejoined') return reply
+  throw new UnexpectedReply(reply)
+}
+
+/** Whether the token was there, and whether a value was stored. */
+export function releaseOf(reply: unknown): ReleaseReply {
+  if (!Array.isArray(reply) || reply.length !== 2) throw new UnexpectedReply(reply)
+  return { held: doneOf(reply[0]), stored: doneOf(reply[1]) }
+}
+
+/** A generation, as long as the one that was offered. */
+export function generationOf(reply: unknown, candidate: string): string {
+  if (typeof reply === 'string' && reply.length === candidate.length) return reply
+  throw new UnexpectedReply(reply)
+}
+
+/** A time in whole milliseconds. */
+export function timeOf(reply: unknown): number {
+  if (typeof reply === 'number' && Number.isSafeInteger(reply) && reply > 0) return reply
+  throw new UnexpectedReply(reply)
+}
