@@ -21,7 +21,10 @@ export type Connect = (lost: (error: unknown) => void) => Promise<Connection>
 
 /** The part of a `pg` pool that the feed uses. */
 export interface PgPool {
-  connect(): Promise<PgPoolClient>
+  /** Hands out a client; to the callback, if it takes one. */
+  connect(
+    callback?: (error: Error | undefined, client: PgPoolClient | undefined) => void,
+  ): Promise<PgPoolClient> | undefined
   /** Whether `end()` was called: it waits for every client to be given back. */
   readonly ending?: boolean
 }
@@ -50,9 +53,7 @@ const ignore = () => {}
  */
 export function poolConnect(pool: PgPool): Connect {
   return async lost => {
-    const client = await pool.connect()
-    // Also after it was destroyed it may still break, and without a listener that would end the process.
-    client.on('error', ignore)
+    const client = await handedOut(pool)
     client.on('error', lost)
     // Like all timers of the library, it must not keep a process alive that has nothing else to do.
     client.unref?.()
@@ -76,6 +77,25 @@ export function poolConnect(pool: PgPool): Connect {
       abandon: () => release(true),
     }
   }
+}
+
+/**
+ * A client with a listener, also for after it was destroyed: it may break at any time, and without one that ends the process.
+ * A promise would be too late: 1. a server says that the session is ready, and ends it; 2. both arrive together, and the
+ * client is handed out for the one and breaks for the other; 3. whoever awaits it comes after that.
+ */
+function handedOut(pool: PgPool): Promise<PgPoolClient> {
+  return new Promise((resolve, reject) => {
+    const take = (client: PgPoolClient) => {
+      client.on('error', ignore)
+      resolve(client)
+    }
+    const promised = pool.connect((error, client) => {
+      if (client === undefined) reject(error)
+      else take(client)
+    })
+    promised?.then(take, reject)
+  })
 }
 
 /** PGlite has one session, in this process, which is not lost as long as the process lives. */

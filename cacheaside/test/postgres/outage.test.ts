@@ -1,5 +1,7 @@
 import { spawnSync } from 'node:child_process'
+import { once } from 'node:events'
 import { readFileSync } from 'node:fs'
+import { type AddressInfo, createServer } from 'node:net'
 import { join } from 'node:path'
 import pg from 'pg'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
@@ -194,6 +196,30 @@ describe('a cache with a change feed, when its database', () => {
     await own.end()
     expect(own.totalCount).toBe(0)
     await cache.close()
+  })
+
+  it('ends a session in the same breath in which it began, is lost, and ends nothing else', async () => {
+    const said = (type: string, text: string) => {
+      const length = Buffer.alloc(4)
+      length.writeInt32BE(text.length + 4)
+      return Buffer.concat([Buffer.from(type), length, Buffer.from(text)])
+    }
+    const hasty = createServer(socket =>
+      socket
+        .on('error', () => {})
+        .once('data', () => {
+          const end = 'SFATAL\0C57P01\0Mterminating connection due to administrator command\0\0'
+          socket.end(Buffer.concat([said('R', '\0\0\0\0'), said('Z', 'I'), said('E', end)]))
+        }),
+    ).listen(0, '127.0.0.1')
+    await once(hasty, 'listening')
+    const own = new pg.Pool({ host: '127.0.0.1', port: (hasty.address() as AddressInfo).port })
+    start({ feed: { pool: own } })
+    // An exception that nobody catches would fail the run.
+    await until('the loss to be told', () => states().includes('lost'))
+    await Promise.all(caches.map(cache => cache.close()))
+    await own.end()
+    hasty.close()
   })
 
   it('has no feed installed, says so until it has', async () => {
