@@ -4,10 +4,12 @@ export type Texts = Readonly<Record<string, string | null>>
 /** The origin, as a session uses it. */
 export interface Connection {
   /**
-   * Runs a script in one round trip and answers with all its rows. Without a BEGIN it is one transaction. If it
-   * rejects, the connection is not to be used again.
+   * Runs a script in one round trip, as one transaction, and answers with all its rows. If it rejects, the connection
+   * is not to be used again.
    */
   run(script: string): Promise<readonly Texts[]>
+  /** The same for a script that begins a transaction, or goes on in one. */
+  runWithin(script: string): Promise<readonly Texts[]>
   /** Whether other sessions use the database, so that rows have to be locked, and this one can be lost by itself. */
   readonly isShared: boolean
   /** Gives it back. Nothing is under way. */
@@ -48,6 +50,12 @@ export interface PGliteDatabase {
 const ignore = () => {}
 
 /**
+ * Whatever the role's default is. A relay that was serializable would lose its session to writers that are, and they
+ * their transactions to it.
+ */
+const READ_COMMITTED = 'SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE; '
+
+/**
  * One client of a pool, kept for as long as the session lasts: a pool that is busy must not keep changes waiting, and a
  * connection that is held notices when the server goes.
  */
@@ -66,13 +74,15 @@ export function poolConnect(pool: PgPool): Connect {
       client.ref?.()
       client.release(destroy)
     }
+    const runWithin = async (script: string) => {
+      // A program that ends its pool before its cache would wait for us, and we for the cache to be closed.
+      if (pool.ending) throw new Error('the pool was ended')
+      return rowsOf(await client.query(script))
+    }
     return {
       isShared: true,
-      async run(script) {
-        // A program that ends its pool before its cache would wait for us, and we for the cache to be closed.
-        if (pool.ending) throw new Error('the pool was ended')
-        return rowsOf(await client.query(script))
-      },
+      run: script => runWithin(READ_COMMITTED + script),
+      runWithin,
       close: () => release(false),
       abandon: () => release(true),
     }
@@ -100,9 +110,11 @@ function handedOut(pool: PgPool): Promise<PgPoolClient> {
 
 /** PGlite has one session, in this process, which is not lost as long as the process lives. */
 export function pgliteConnect(pglite: PGliteDatabase): Connect {
+  const run = async (script: string) => rowsOf(await pglite.exec(script))
   return async () => ({
     isShared: false,
-    run: async script => rowsOf(await pglite.exec(script)),
+    run,
+    runWithin: run,
     close: ignore,
     abandon: ignore,
   })

@@ -51,11 +51,11 @@ export class SharingSession implements FeedSession {
     // What was decided before this look, and was not seen in it, is gone for good.
     this.#gone = least === null ? horizon.id : smaller(horizon.id, BigInt(least) - 1n)
     if (!waiting) return { changes: [], more: false, drained: true }
-    const rows = await connection.run(
+    const rows = await connection.runWithin(
       `${this.#begin()}SELECT ${CHANGE_COLUMNS} ${from} ORDER BY outbox.id LIMIT ${MOST_CHANGES}` +
         (connection.isShared ? ' FOR UPDATE SKIP LOCKED' : ''),
     )
-    if (rows.length === 0 && connection.isShared) await connection.run('COMMIT')
+    if (rows.length === 0 && connection.isShared) await connection.runWithin('COMMIT')
     return { changes: rows.map(changeOf), more: rows.length === MOST_CHANGES, drained: false }
   }
 
@@ -64,7 +64,7 @@ export class SharingSession implements FeedSession {
     const end = connection.isShared ? 'COMMIT' : ''
     const ids = applied.map(({ id }) => BigInt(id)).join(', ')
     const script = ids === '' ? end : `DELETE FROM ${schema}.outbox WHERE id IN (${ids}); ${end}`
-    if (script !== '') await connection.run(script)
+    if (script !== '') await connection.runWithin(script)
   }
 
   async remembered(): Promise<ReadonlyMap<string, string>> {

@@ -313,11 +313,32 @@ describe('the change feed on PostgreSQL, with several sessions,', () => {
       expect(mayTakeBack).toBe(true)
     })
 
+    it('is not failed by what others commit where everything is serializable', async () => {
+      const pool = new pg.Pool({
+        connectionString: database.url,
+        options: '-c default_transaction_isolation=serializable',
+      })
+      const other = await client()
+      try {
+        await other.query('BEGIN; UPDATE cacheaside.feed SET reader_at = clock_timestamp()')
+        const opening = scene.open(['spell'], { pool })
+        await until('the relay to wait', async () => {
+          const { rows } = await other.query('SELECT FROM pg_locks WHERE NOT granted')
+          return rows.length > 0
+        })
+        await other.query('COMMIT')
+        expect(await scene.all(await opening)).toEqual([])
+      } finally {
+        scene.end()
+        await pool.end()
+      }
+    })
+
     it('is not troubled by a role’s defaults: read only, repeatable read, another search path', async () => {
       const pool = new pg.Pool({
         connectionString: database.url,
         options:
-          '-c default_transaction_isolation=repeatable\\ read -c search_path=nowhere -c standard_conforming_strings=off',
+          '-c default_transaction_read_only=on -c default_transaction_isolation=repeatable\\ read -c search_path=nowhere -c standard_conforming_strings=off',
       })
       try {
         const session = await scene.open(['spell'], { pool })
