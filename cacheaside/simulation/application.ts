@@ -1,6 +1,7 @@
 import type { Cache, CacheEvent, CacheOptions, Key, Keyspace, ReadOptions } from '../src/index.ts'
 import type { Checker, ReadMark, Row } from './checker.ts'
 import { type Database, DatabaseError } from './database.ts'
+import { Debts } from './debts.ts'
 import { Link } from './link.ts'
 import { ProcessClock } from './process-clock.ts'
 import type { Random } from './random.ts'
@@ -57,14 +58,19 @@ export class Application {
   readonly #ownFloors = new Map<number, { floor: number; forgetting: number }>()
   /** How many writes of this process are at work on a row, so that their guards can be told from others'. */
   readonly #writers = new Map<number, number>()
-  /** Writes that ended in doubt: their guards stand on. */
+  /** Writes that ended in doubt, whose commits may still happen: their guards stand on. */
   readonly #doubtful = new Map<number, number>()
+  /** When that is over for all of them that had ended by the time when nobody was at work on the row, and their guards. */
+  readonly #doubts = new Map<number, { untilMs: number; writes: number; tokens: readonly string[] }>()
+  readonly #debts: Debts
+  #invalidating = 0
 
   constructor(name: string, world: World, settings: Settings) {
     this.name = name
     this.#world = world
     this.#random = world.random.fork()
     this.#checker = world.checker
+    this.#debts = new Debts(world.checker)
     this.#database = world.database
     this.#shape = world.weather.deploys ? this.#random.between(1, 2) : 1
     this.clock = new ProcessClock(
@@ -321,7 +327,10 @@ export class Application {
       if (!isKnown) this.#checker.accuse(`a write by ${this.name} failed: ${describe(error)}`)
       if (codeOf(error) === undefined) for (const row of all) add(this.#doubtful, row, 1)
     }
-    for (const row of all) add(this.#writers, row, -1)
+    for (const row of all) {
+      add(this.#writers, row, -1)
+      this.#noteDoubts(row)
+    }
     this.writing--
   }
 
@@ -341,6 +350,7 @@ export class Application {
         for (const row of versions.keys()) {
           const isAlone = this.#writersOf(row) === 1
           const isCovered = this.#isGuarded(row)
+          this.#debts.owe(row, versions.get(row)!, disturbances)
           if (isCovered || isAlone) covered.set(row, isCovered)
           if (isCovered) this.#checker.applied(row)
           else if (server.inspect(this.key(row)) === undefined) this.#checker.vanished(row)
@@ -358,6 +368,7 @@ export class Application {
 
   /** The only guard of this process on the row, if it stands for longer than any commit can take. */
   #lastingGuard(row: number): string | undefined {
+    this.#forgetDoubts(row)
     const [token, ...others] = this.link.tokens.get(this.key(row)) ?? []
     if (token === undefined || others.length > 0 || this.#writersOf(row) > 1) return undefined
     const leftMs = this.#world.server.holders(this.key(row))?.get(token) ?? 0
@@ -366,6 +377,7 @@ export class Application {
 
   /** Whether all writes of this process that are at work on the row have their guards standing. */
   #isGuarded(row: number): boolean {
+    this.#forgetDoubts(row)
     const key = this.key(row)
     const tokens = this.link.tokens.get(key)
     const holders = this.#world.server.holders(key)
@@ -375,8 +387,25 @@ export class Application {
   }
 
   #writersOf(row: number): number {
-    if ((this.link.tokens.get(this.key(row))?.size ?? 0) === 0) this.#doubtful.delete(row)
+    this.#forgetDoubts(row)
     return (this.#writers.get(row) ?? 0) + (this.#doubtful.get(row) ?? 0)
+  }
+
+  /** Where nobody is at work on the row, all guards that were not released are those of commits in doubt. */
+  #noteDoubts(row: number): void {
+    const writes = this.#doubtful.get(row) ?? 0
+    if (writes === 0 || (this.#writers.get(row) ?? 0) > 0) return
+    const untilMs = this.#world.clock.nowMs() + this.#database.statementTimeoutMs
+    this.#doubts.set(row, { untilMs, writes, tokens: [...(this.link.tokens.get(this.key(row)) ?? [])] })
+  }
+
+  /** Once these commits have happened, or never will, their guards protect nobody. */
+  #forgetDoubts(row: number): void {
+    const doubts = this.#doubts.get(row)
+    if (doubts === undefined || doubts.untilMs > this.#world.clock.nowMs()) return
+    this.#doubts.delete(row)
+    add(this.#doubtful, row, -doubts.writes)
+    for (const token of doubts.tokens) this.link.tokens.get(this.key(row))?.delete(token)
   }
 
   /** A write has been answered: what it was told must be true. */
@@ -416,7 +445,12 @@ export class Application {
     const { forgetting } = this.#checker
     const floors = rows.map(one => this.#database.current(one))
     const space = this.#spaces[rows[0]!]!
+    rows.forEach((one, i) => {
+      this.#debts.owe(one, floors[i]!, this.clock.disturbances)
+    })
+    this.#invalidating++
     const outcome = await (row === undefined ? space.invalidateAll() : space.invalidate(row))
+    this.#invalidating--
     this.#world.trail.note(this.name, () => `invalidated ${row ?? space.name}: ${outcome}`)
     if (forgetting !== this.#checker.forgetting) return
     rows.forEach((one, i) => {
@@ -431,6 +465,14 @@ export class Application {
     const commit = { rows, clock: this.clock, isCertain: true, committed: nothing, dropped: nothing }
     // Where the database is away nothing has changed.
     await this.#database.commit(commit).catch(nothing)
+  }
+
+  /** Where it has nothing more to do, nothing is left undone. */
+  lookForDebts(): void {
+    if (this.#debts.isEmpty || this.writing > 0 || this.#invalidating > 0) return
+    if (this.cache.stats().now.queuedInvalidations > 0) return
+    for (const left of this.#debts.settle(this.clock.disturbances))
+      this.#checker.accuse(`${this.name} has nothing more to do, and has not invalidated ${left}`)
   }
 
   /** At rest: what it answers for a row by every kind of read. */

@@ -268,6 +268,11 @@ export class Database {
     for (const name of keyspaces) this.memory.set(name, identity)
   }
 
+  /** How many changes wait in the outbox to be applied. */
+  get waitingChanges(): number {
+    return this.outbox.filter(({ settledMs }) => settledMs === undefined).length
+  }
+
   /** Removes what nobody needs any more. */
   prune(): void {
     const untilMs = this.#clock.nowMs() - KEPT_MS

@@ -106,18 +106,19 @@ class Stage {
     const localMaxStaleMs = weather.localMaxStaleMs ?? drawnMs
     const checker = new Checker(clock, trail, database, ROWS, localMaxStaleMs)
     database.checker = checker
-    const server = new SharedServer({ clock, random, trail, library }, checker, rowOf, KEYSPACES)
+    const server = new SharedServer({ clock, random, trail, library, weather }, checker, rowOf, KEYSPACES)
     const hasFeed = random.chance(weather.feed)
     this.#settings = drawSettings(random, localMaxStaleMs, weather)
     const rows = Array.from({ length: ROWS }, (_, row) => row)
     for (let least = random.pick([1, 1, 2, 3, ROWS]); rows.length > least; )
       rows.splice(random.below(rows.length), 1)
     if (weather.isHot) rows.length = 1
+    if (weather.rows !== undefined) rows.splice(0, rows.length, ...weather.rows)
     this.#paceMs = random.pick(PACES_MS)
     this.#writes = weather.writes ?? random.pick(WRITES)
     this.#peeks = random.chance(0.5)
     this.world = { clock, random, trail, weather, library, checker, database, server, hasFeed, rows }
-    const processes = random.between(2, 4)
+    const processes = random.between(2, weather.processes ?? 4)
     for (let i = 0; i < processes; i++) this.#start(i)
   }
 
@@ -153,9 +154,12 @@ class Stage {
       await clock.advance(random.chance(0.04) ? random.below(900) : random.below(this.#paceMs))
       if (this.#peeks) this.#peekEverywhere()
       this.#lookForGrants()
+      this.#lookForDebts()
       if (weather.givesBack) this.#lookForIdleLeases()
     }
     await this.#settle()
+    this.#lookForDebts()
+    if (this.world.hasFeed) this.#lookForChanges()
     await this.#compare()
     await this.#close()
   }
@@ -299,6 +303,22 @@ class Stage {
       if (!own.isDead && !own.isPaused)
         for (const token of link.grants.overdue(clock.nowMs(), own.disturbances))
           checker.accuse(`${name} has not given back ${token}, which may have been granted`)
+  }
+
+  /** What a process has committed is invalidated, sooner or later, unless it dies. */
+  #lookForDebts(): void {
+    for (const application of this.#applications)
+      if (!application.clock.isDead && !application.clock.isPaused) application.lookForDebts()
+  }
+
+  /** What the change feed has handed out is applied at last, and no keyspace trusts a server that came back. */
+  #lookForChanges(): void {
+    const { checker, database, server, weather } = this.world
+    // In observers of their own the outbox does not remember what was applied.
+    if (!weather.embedded && database.waitingChanges > 0)
+      checker.accuse(`at rest: ${database.waitingChanges} changes are left in the outbox`)
+    for (const name of server.undoubted)
+      checker.accuse(`at rest: ${name} still has the generation with which the server came back`)
   }
 
   /** Where nothing is lost, what has been granted is given back: somebody would wait for it in vain. */

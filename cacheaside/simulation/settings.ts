@@ -60,7 +60,7 @@ export function drawSettings(random: Random, localMaxStaleMs: number, weather: W
   }
   const mayRefuse = random.chance(0.3)
   const withLocal = random.chance(0.85) && weather.withoutLocal !== true
-  const roomOfQueue = random.chance(0.2) ? 1 : 1_000
+  const roomOfQueue = random.chance(0.2) ? 1 : (weather.roomOfQueue ?? 1_000)
   const ownRandom = random.fork()
   return {
     keyspace,

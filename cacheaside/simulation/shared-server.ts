@@ -10,6 +10,7 @@ import type { Link } from './link.ts'
 import { tokenFrom } from './process-clock.ts'
 import type { Random } from './random.ts'
 import type { Trail } from './trail.ts'
+import type { Weather } from './weather.ts'
 
 /** What can be asked of the server. */
 export type Operation = (typeof SHARED_OPERATIONS)[number]
@@ -52,6 +53,9 @@ export interface Comeback {
 
 const GENERATION = 'generation '
 const MAX_BYTES = 2 ** 20
+const ROUNDING_MS = 1
+/** Whoever was there while a guard was missing, or has invalidated. */
+const SOMEBODY = 'somebody'
 
 /**
  * The shared server: the real embedded store, and around it what makes a server of it. It evicts anything, guards as well, as
@@ -72,24 +76,34 @@ export class SharedServer {
   readonly #rowOf: (key: string) => number
   readonly #keyspaces: ReadonlyMap<string, readonly number[]>
   #skewMs = 0
+  /** For how long after its deadline a guard is still found. */
+  readonly #lagMs: number
   #registers!: ReturnType<Library['registersFor']>
   #store!: EmbeddedStore
   readonly #journal: Entry[] = []
   readonly #untilMs = new Map<string, number>()
   readonly #grants = new Map<string, Grant>()
+  /** Until when the guards of each key have to stand that nobody has released, and that were not lost. */
+  readonly #guards = new Map<string, Map<string, number>>()
+  /** Who has been at work on each key since it was last without a guard. */
+  readonly #company = new Map<string, Set<string>>()
   /** Messages of the operation that is being done. */
   readonly #published: Message[] = []
   /** The generation of each keyspace, if it has one. */
   readonly #generations = new Map<string, string>()
+  /** Those with which it came back the last time. */
+  readonly #formerGenerations = new Map<string, string>()
 
   constructor(
-    world: { clock: SimulatedClock; random: Random; trail: Trail; library: Library },
+    world: { clock: SimulatedClock; random: Random; trail: Trail; library: Library; weather: Weather },
     checker: Checker,
     rowOf: (key: string) => number,
     keyspaces: ReadonlyMap<string, readonly number[]>,
   ) {
     this.#clock = world.clock
     this.#random = world.random.fork()
+    const { lagMs } = world.weather
+    this.#lagMs = lagMs === undefined ? 0 : this.#random.below(lagMs)
     this.#trail = world.trail
     this.#library = world.library
     this.#checker = checker
@@ -117,6 +131,13 @@ export class SharedServer {
     return new Map(register.holders.map(({ token, deadlineMs }) => [token, deadlineMs - timeMs]))
   }
 
+  /** The keyspaces in which there may be old values again, from before the server came back. */
+  get undoubted(): string[] {
+    return [...this.#formerGenerations].flatMap(([name, text]) =>
+      this.#generations.get(name) === text ? [name] : [],
+    )
+  }
+
   /** The keys whose lease or claim this process has been granted before that moment, and which still stand. */
   grantsOf(link: Link, beforeMs: number): string[] {
     const keys: string[] = []
@@ -139,6 +160,7 @@ export class SharedServer {
     this.#checker.tick++
     keys.forEach((key, i) => {
       const after = this.inspect(key)
+      this.#lookForGuards(key, before[i])
       this.#observe(by, operation, key, before[i], after, given, i)
       if (after !== before[i]) this.#record(key, after, operation, given)
     })
@@ -163,6 +185,8 @@ export class SharedServer {
     this.#registers.delete(key)
     this.#checker.tick++
     this.#grants.delete(key)
+    this.#guards.delete(key)
+    this.#company.delete(key)
     this.#journal.push({ tick: this.#checker.tick, key, text: undefined, untilMs: 0 })
   }
 
@@ -199,9 +223,13 @@ export class SharedServer {
     this.losses++
     this.isUp = false
     this.#grants.clear()
+    this.#guards.clear()
+    this.#company.clear()
     const state = asOf === undefined ? [] : this.#stateAsOf(asOf)
     if (elsewhere) this.#skewMs = this.#random.between(-200, 200)
     this.#boot(state)
+    this.#formerGenerations.clear()
+    for (const [name, text] of this.#generations) this.#formerGenerations.set(name, text)
     // First the floors fall, then the state is noted: whoever comes back to this state finds these floors.
     this.#checker.fellBack(asOf ?? this.#checker.tick)
     if (asOf === undefined)
@@ -221,6 +249,7 @@ export class SharedServer {
     const { embeddedStore, registersFor } = this.#library
     this.#generations.clear()
     this.#registers = registersFor({ clock: this.#serverClock(), maxBytes: MAX_BYTES })
+    if (this.#lagMs > 0) lag(this.#registers, this.#lagMs)
     this.#store = embeddedStore(this.#registers)
     for (const { key, text, untilMs } of state) {
       if (key.startsWith(GENERATION)) {
@@ -361,21 +390,52 @@ export class SharedServer {
         break
       case 'guard':
         this.#grants.delete(key)
+        if (before?.startsWith('W') !== true) this.#company.set(key, new Set(given[3] ? [SOMEBODY] : []))
+        this.#company.get(key)?.add(given[1] as string)
+        this.#promised(key).set(given[1] as string, this.#clock.nowMs() + (given[2] as number))
         // A renewal finds nothing that could be taken away, and does not know what others may have committed unguarded.
         if (before?.includes(given[1] as string) !== true) this.#checker.applied(row)
         break
       case 'invalidate':
         this.#grants.delete(key)
+        this.#company.get(key)?.add(SOMEBODY)
         this.#checker.applied(row)
         break
       case 'release':
-        if (after?.startsWith('V') && before !== after) this.#stored(by, key, after)
+        this.#company.get(key)?.add(given[1] as string)
+        if (after?.startsWith('V') && before !== after) this.#wroteThrough(by, key, after)
         this.#grants.delete(key)
+        this.#promised(key).delete(given[1] as string)
         this.#checker.applied(
           row,
           after?.startsWith('V') ? throughVersion(after, this.#checker, row) : undefined,
         )
         break
+    }
+  }
+
+  /** A committed value was let in: only a writer who was alone knows that it was the last one. */
+  #wroteThrough(by: Link, key: string, text: string): void {
+    if ((this.#company.get(key)?.size ?? 0) > 1)
+      this.#checker.accuse(`${by.name} has written through row ${this.#rowOf(key)}, and was not alone`)
+    this.#stored(by, key, text)
+  }
+
+  #promised(key: string): Map<string, number> {
+    const standing = this.#guards.get(key) ?? new Map<string, number>()
+    this.#guards.set(key, standing)
+    return standing
+  }
+
+  /** Whether all guards of the key stand whose time has not passed: until then nothing can be stored. */
+  #lookForGuards(key: string, text: string | undefined): void {
+    const standing = this.#guards.get(key)
+    if (standing === undefined) return
+    for (const [token, untilMs] of standing) {
+      const isOver = untilMs - ROUNDING_MS <= this.#clock.nowMs()
+      const isThere = text?.startsWith('W') === true && text.includes(token)
+      if (!isOver && !isThere) this.#checker.accuse(`a guard of ${key} did not stand until its deadline`)
+      if (isOver || !isThere) standing.delete(token)
     }
   }
 
@@ -414,6 +474,12 @@ export class SharedServer {
     const grant = this.#grants.get(key)
     return grant !== undefined && grant.untilMs > this.#clock.nowMs() && text?.includes(grant.token) === true
   }
+}
+
+/** Lets guards stand beyond their deadlines: the clock that a register expires by is not quite the one that a script reads. */
+function lag(registers: ReturnType<Library['registersFor']>, lagMs: number): void {
+  const pin = registers.pin.bind(registers)
+  registers.pin = (key, text, untilMs) => pin(key, text, untilMs + lagMs)
 }
 
 /** The version that a release has written through: no later read may be older than this one. */

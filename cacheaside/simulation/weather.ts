@@ -55,6 +55,14 @@ export interface Weather {
   readonly withoutLocal?: boolean
   /** Whether everybody is after one row. */
   readonly isHot?: boolean
+  /** Which rows everybody is after. Left out: as many as the seed says. */
+  readonly rows?: readonly number[]
+  /** Most processes. Left out: four. */
+  readonly processes?: number
+  /** For how long after its deadline a guard is still found on the server. Left out: not at all. */
+  readonly lagMs?: number
+  /** For how many keys a process can remember that their invalidation is not confirmed. Left out: for all of them, mostly. */
+  readonly roomOfQueue?: number
   /** Writers that have something else to do between their commit and their release, for up to two seconds. Left out: none. */
   readonly lingering?: number
   /** Whether values expire soon, and may be served for a while if their loads fail or are slow. */
@@ -317,6 +325,55 @@ export const WEATHERS: readonly Weather[] = [
     faults: { 'refused invalidations': 1 },
     writes: 0.2,
     invalidations: { one: 0.23, all: 0.28 },
+    isLasting: true,
+  },
+  {
+    ...CALM,
+    name: 'backlogs',
+    slow: 0.25,
+    faultsPerHundred: 20,
+    faults: { loss: 6, cut: 1, evict: 2 },
+    doubtfulCommits: 0.35,
+    slowCommits: 0.6,
+    writes: 0.2,
+    rows: [0, 1],
+    roomOfQueue: 1,
+  },
+  {
+    ...CALM,
+    name: 'leftovers',
+    repeated: 0.05,
+    late: 0.02,
+    faultsPerHundred: 15,
+    faults: { 'death in a write': 3, evict: 6, loss: 1 },
+    doubtfulCommits: 0.3,
+    slowCommits: 0.4,
+    writes: 0.08,
+    lingering: 0.3,
+    lagMs: 400,
+    isHot: true,
+    isLasting: true,
+  },
+  {
+    ...CALM,
+    name: 'relapses',
+    feed: 1,
+    foreignWrites: 0.1,
+    faultsPerHundred: 12,
+    faults: { 'restart from a snapshot': 3, 'fail over': 2, loss: 6, cut: 3 },
+    processes: 2,
+    readsAtLast: true,
+    isLasting: true,
+  },
+  {
+    ...CALM,
+    name: 'observers',
+    embedded: true,
+    feed: 1,
+    foreignWrites: 0.25,
+    faultsPerHundred: 5,
+    faults: { 'database away': 4, 'session ends': 2 },
+    readsAtLast: true,
     isLasting: true,
   },
 ]
