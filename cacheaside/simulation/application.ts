@@ -51,6 +51,8 @@ export class Application {
   readonly #shape: number
   readonly #spaces: Keyspace<number, Row>[] = []
   readonly #maxLoads: number
+  /** Whether a write that cannot be guarded is not to begin. */
+  readonly #mayRefuse: boolean
   #loads = 0
   /** When a load of each row was last under way, or waited for its turn. */
   readonly #loadedMs = new Map<number, number>()
@@ -83,6 +85,7 @@ export class Application {
     this.link = new Link(name, world.server, this.clock, world)
     const options = settings.cache()
     this.#maxLoads = options.maxLoads!
+    this.#mayRefuse = options.unguarded === 'refuse'
     this.cache = world.library.createCache({ ...options, ...this.#wiring() })
     for (const [keyspace, rows] of KEYSPACES) {
       const space = this.cache.keyspace<number, Row>(keyspace, {
@@ -304,8 +307,10 @@ export class Application {
       const { value, fenced, invalidation } = await this.cache.write(
         rows.map(row => this.key(row)),
         async ({ guard }) => {
+          this.#mustBeGuarded(rows)
           await this.clock.later(1 + pondersMs)
           await guard(...late.map(row => this.key(row)))
+          this.#mustBeGuarded(late)
           const committed = await this.#commit(all, covered)
           if (random.chance(this.#world.weather.lingering ?? 0))
             await this.clock.later(random.below(LINGERING_MS))
@@ -332,6 +337,16 @@ export class Application {
       this.#noteDoubts(row)
     }
     this.writing--
+  }
+
+  /** Where no write may go on without its guards, it has been told of them. */
+  #mustBeGuarded(rows: readonly number[]): void {
+    if (!this.#mayRefuse) return
+    for (const row of rows) {
+      const tokens = this.link.tokens.get(this.key(row)) ?? []
+      if (![...tokens].some(token => this.link.confirmed.has(token)))
+        this.#checker.accuse(`${this.name} goes on with a write of row ${row} without its guard`)
+    }
   }
 
   #rowOf(row: number, version: number): Row | undefined {

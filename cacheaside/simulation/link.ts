@@ -33,6 +33,8 @@ export class Link implements SharedStore {
   streamDelayMs = 0
   /** Guards that were put up and not released yet, by key. */
   readonly tokens = new Map<string, Set<string>>()
+  /** Those of them that the process knows of. */
+  readonly confirmed = new Set<string>()
   readonly grants = new Grants()
   /** In which waking of its process the lease of a key was last given back. */
   readonly givenBack = new Map<string, number>()
@@ -104,7 +106,12 @@ export class Link implements SharedStore {
     const tokens = this.tokens.get(key)
     if (tokens === undefined) this.tokens.set(key, new Set([token]))
     else tokens.add(token)
-    return this.#send<Awaited<ReturnType<SharedStore['guard']>>>('guard', given)
+    const sent = this.#send<Awaited<ReturnType<SharedStore['guard']>>>('guard', given)
+    sent.then(
+      () => this.confirmed.add(token),
+      () => {},
+    )
+    return sent
   }
   release(...given: [key: string, token: string, through?: Fill]) {
     this.tokens.get(given[0])?.delete(given[1])
