@@ -25,6 +25,8 @@ const LONGEST_SLOWNESS_MS = 2_500
 const MESSAGE_MS = 50
 /** While a stream connects anew. */
 const LONGEST_OUTAGE_MS = 80
+/** From a change until its row has been read anew, about. */
+const LONGEST_RELOAD_MS = 200
 const SNAPSHOT_AGE_MS = 6_000
 const REPLICATION_LAG_MS = 300
 const LOST_COMMITS_MS = 400
@@ -76,6 +78,16 @@ export const STRIKES = {
     const laterMs = random.between(-MESSAGE_MS, LONGEST_OUTAGE_MS)
     world.clock.after(Math.max(0, -laterMs), () => application.link.interrupt('the connection was reset'))
     changeNextDoor(blow, true, Math.max(0, laterMs))
+  },
+  'reset amid a reload': blow => {
+    const { world, random, application } = blow
+    const row = random.pick(world.rows)
+    changeBehind(blow, row)
+    world.clock.after(random.below(LONGEST_RELOAD_MS), () => {
+      changeBehind(blow, row)
+      const shortlyMs = random.below(MESSAGE_MS)
+      world.clock.after(shortlyMs, () => application.link.interrupt('the connection was reset', MESSAGE_MS))
+    })
   },
   'change in silence': blow => {
     const { link } = blow.application
@@ -137,6 +149,16 @@ function changeNextDoor({ world, random, neighbour }: Blow, isOfOneRow: boolean,
   world.clock.after(afterMs, () => {
     if (!neighbour.clock.isDead && !neighbour.clock.isPaused) void neighbour.invalidate(row)
   })
+}
+
+/** A row changes behind the library's back, and another process invalidates it: a single message tells of it. */
+function changeBehind({ world: { database }, neighbour }: Blow, row: number): void {
+  const invalidate = () => {
+    if (!neighbour.clock.isDead && !neighbour.clock.isPaused) void neighbour.invalidate(row)
+  }
+  database
+    .commit({ rows: [row], clock: undefined, committed: () => {}, dropped: () => {} })
+    .then(invalidate, () => {})
 }
 
 /** The server goes, and comes back. Without a change feed nothing is promised of a server that has forgotten something. */

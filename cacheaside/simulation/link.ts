@@ -8,6 +8,7 @@ import type { Weather } from './weather.ts'
 
 const LATENCY_MS = 9
 const SLOW_MS = 120
+const LONGEST_OUTAGE_MS = 120
 const USUAL_STREAM_MS = [0, 30, 200, 600]
 const LONGEST_DELAY_MS = 2_500
 const MOST_BEATS = 8
@@ -172,12 +173,12 @@ export class Link implements SharedStore {
   }
 
   /** The stream's connection is lost, the process is told, and it connects anew. */
-  interrupt(reason: string): void {
+  interrupt(reason: string, longestMs = LONGEST_OUTAGE_MS): void {
     const connection = ++this.#connection
     this.#heardLife = undefined
     this.#hasGap = false
     this.#clock.deliver(() => this.#tell(listener => listener.interrupted(reason)))
-    this.#reconnect(connection)
+    this.#reconnect(connection, longestMs)
   }
 
   /** The server is gone; that is noticed at once, or when nothing has been heard for long. */
@@ -221,10 +222,10 @@ export class Link implements SharedStore {
     for (const listener of this.#listeners) tell(listener)
   }
 
-  #reconnect(connection: number): void {
-    this.#world.after(1 + this.#random.below(120), () => {
+  #reconnect(connection: number, longestMs: number): void {
+    this.#world.after(1 + this.#random.below(longestMs), () => {
       if (connection !== this.#connection || this.#clock.isDead) return
-      if (!this.#server.isUp || this.isCut || this.isHalfOpen) return this.#reconnect(connection)
+      if (!this.#server.isUp || this.isCut || this.isHalfOpen) return this.#reconnect(connection, longestMs)
       this.#heardLife = this.#server.life
       // As the store on Redis does: what nobody could hear is published once more.
       if (this.#random.chance(0.5))
@@ -288,7 +289,9 @@ export class Link implements SharedStore {
 
   #reply(resolve: () => void, fail: () => void): void {
     const life = this.#server.life
-    this.#world.after(this.#latency(), () => {
+    const { slowRepliesMs } = this.#weather
+    const afterMs = slowRepliesMs === undefined ? this.#latency() : 1 + this.#random.below(slowRepliesMs)
+    this.#world.after(afterMs, () => {
       if (this.isHalfOpen) return void this.#swallowed.push(fail)
       if (this.isCut || life !== this.#server.life) return fail()
       if (this.#random.chance(this.loss) || this.#random.chance(this.#weather.deaf)) return this.#lose(fail)

@@ -17,6 +17,8 @@ export interface Weather {
   readonly slow: number
   /** How long these take at most. Left out: twice as long as anybody waits. */
   readonly slowMs?: number
+  /** How long replies take at most, all of them. Left out: as other messages do. */
+  readonly slowRepliesMs?: number
   /** Messages that arrive up to seconds late, after an error or in silence. */
   readonly late: number
   /** Replies that are lost. */
@@ -99,6 +101,7 @@ const HAVE_A_WEATHER: ReadonlySet<string> = new Set<Fault>([
   'refused invalidations',
   'change during a reset',
   'change in silence',
+  'reset amid a reload',
 ])
 
 /** All kinds of weather. The seed draws one. */
@@ -374,6 +377,21 @@ export const WEATHERS: readonly Weather[] = [
     faultsPerHundred: 5,
     faults: { 'database away': 4, 'session ends': 2 },
     readsAtLast: true,
+    isLasting: true,
+  },
+  {
+    ...CALM,
+    name: 'aftermath',
+    feed: 0,
+    slow: 0,
+    slowRepliesMs: 48,
+    faultsPerHundred: 4,
+    faults: { 'reset amid a reload': 1 },
+    writes: 0,
+    invalidations: { one: 0, all: 0 },
+    affinity: 0.9,
+    localMaxStaleMs: 600,
+    isHot: true,
     isLasting: true,
   },
 ]
