@@ -394,6 +394,17 @@ export const WEATHERS: readonly Weather[] = [
     isHot: true,
     isLasting: true,
   },
+  {
+    ...CALM,
+    name: 'rejections',
+    slowRepliesMs: 48,
+    faultsPerHundred: 20,
+    faults: { 'refused invalidations': 1 },
+    writes: 0.1,
+    invalidations: { one: 0.3, all: 0.3 },
+    rows: [0, 1],
+    isLasting: true,
+  },
 ]
 
 /** A kind of fault, as often as the weather has it. */
