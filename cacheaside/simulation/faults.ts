@@ -89,6 +89,14 @@ export const STRIKES = {
       world.clock.after(shortlyMs, () => application.link.interrupt('the connection was reset', MESSAGE_MS))
     })
   },
+  'reset at a heartbeat': blow => {
+    const { world, random, application } = blow
+    const row = random.pick(world.rows)
+    application.link.whenHeard(() => {
+      application.link.interrupt('the connection was reset', LONGEST_RELOAD_MS)
+      world.clock.after(random.below(LONGEST_RELOAD_MS), () => changeBehind(blow, row))
+    })
+  },
   'change in silence': blow => {
     const { link } = blow.application
     let isOver = false

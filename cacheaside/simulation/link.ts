@@ -54,6 +54,7 @@ export class Link implements SharedStore {
   readonly #usualStreamMs: number
   readonly #swallowed: (() => void)[] = []
   readonly #beats: string[] = []
+  #whenHeard: (() => void) | undefined
   /** Which life of the server the stream is connected to, and by which connection. */
   #heardLife: number | undefined
   #connection = 0
@@ -148,6 +149,11 @@ export class Link implements SharedStore {
     return 1 + (this.#weather.slow > 0 ? this.#slowMs : LATENCY_MS)
   }
 
+  /** Calls `run` when the next of its heartbeats has been heard. */
+  whenHeard(run: () => void): void {
+    this.#whenHeard = run
+  }
+
   /** A message for this process. */
   publish(message: Message): void {
     if (this.#clock.isDead) return
@@ -170,6 +176,23 @@ export class Link implements SharedStore {
   #hear(message: Message): void {
     this.#tell(message.tell)
     for (const row of message.rows) this.heard.set(row, message)
+    const run = this.#whenHeard
+    if (run === undefined || !this.#isOwnBeat(message)) return
+    this.#whenHeard = undefined
+    run()
+  }
+
+  #isOwnBeat(message: Message): boolean {
+    let isOwn = false
+    message.tell({
+      invalidated: () => {},
+      keyspaceInvalidated: () => {},
+      heartbeat: text => {
+        isOwn = this.#beats.includes(text)
+      },
+      interrupted: () => {},
+    })
+    return isOwn
   }
 
   /** The stream's connection is lost, the process is told, and it connects anew. */

@@ -102,6 +102,7 @@ const HAVE_A_WEATHER: ReadonlySet<string> = new Set<Fault>([
   'change during a reset',
   'change in silence',
   'reset amid a reload',
+  'reset at a heartbeat',
 ])
 
 /** All kinds of weather. The seed draws one. */
@@ -386,7 +387,7 @@ export const WEATHERS: readonly Weather[] = [
     slow: 0,
     slowRepliesMs: 48,
     faultsPerHundred: 4,
-    faults: { 'reset amid a reload': 1 },
+    faults: { 'reset amid a reload': 1, 'reset at a heartbeat': 2 },
     writes: 0,
     invalidations: { one: 0, all: 0 },
     affinity: 0.9,
