@@ -92,9 +92,18 @@ export const STRIKES = {
   'reset at a heartbeat': blow => {
     const { world, random, application } = blow
     const row = random.pick(world.rows)
-    application.link.whenHeard(() => {
+    application.link.when('heartbeat', () => {
       application.link.interrupt('the connection was reset', LONGEST_RELOAD_MS)
       world.clock.after(random.below(LONGEST_RELOAD_MS), () => changeBehind(blow, row))
+    })
+  },
+  'reset at a fill': blow => {
+    const { random, world, application } = blow
+    const row = random.pick(world.rows)
+    changeBehind(blow, row)
+    application.link.when('fill', () => {
+      application.link.interrupt('the connection was reset', MESSAGE_MS)
+      changeBehind(blow, row)
     })
   },
   'change in silence': blow => {

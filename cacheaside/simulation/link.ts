@@ -54,7 +54,7 @@ export class Link implements SharedStore {
   readonly #usualStreamMs: number
   readonly #swallowed: (() => void)[] = []
   readonly #beats: string[] = []
-  #whenHeard: (() => void) | undefined
+  #awaited: { readonly event: 'heartbeat' | 'fill'; readonly run: () => void } | undefined
   /** Which life of the server the stream is connected to, and by which connection. */
   #heardLife: number | undefined
   #connection = 0
@@ -149,9 +149,16 @@ export class Link implements SharedStore {
     return 1 + (this.#weather.slow > 0 ? this.#slowMs : LATENCY_MS)
   }
 
-  /** Calls `run` when the next of its heartbeats has been heard. */
-  whenHeard(run: () => void): void {
-    this.#whenHeard = run
+  /** Calls `run` when the next of its heartbeats has been heard, or when its next fill has been accepted, before it knows. */
+  when(event: 'heartbeat' | 'fill', run: () => void): void {
+    this.#awaited = { event, run }
+  }
+
+  #happened(event: 'heartbeat' | 'fill'): void {
+    if (this.#awaited?.event !== event) return
+    const { run } = this.#awaited
+    this.#awaited = undefined
+    run()
   }
 
   /** A message for this process. */
@@ -176,10 +183,7 @@ export class Link implements SharedStore {
   #hear(message: Message): void {
     this.#tell(message.tell)
     for (const row of message.rows) this.heard.set(row, message)
-    const run = this.#whenHeard
-    if (run === undefined || !this.#isOwnBeat(message)) return
-    this.#whenHeard = undefined
-    run()
+    if (this.#awaited !== undefined && this.#isOwnBeat(message)) this.#happened('heartbeat')
   }
 
   #isOwnBeat(message: Message): boolean {
@@ -214,7 +218,7 @@ export class Link implements SharedStore {
     })
   }
 
-  /** Ends all that is wrong with the network; connections that were dead are made anew. */
+  /** Ends all that is wrong with the network, or was to be; connections that were dead are made anew. */
   heal(): void {
     const wasBroken = this.isCut || this.isHalfOpen || this.isMute || this.#hasGap
     this.isCut = false
@@ -223,6 +227,7 @@ export class Link implements SharedStore {
     this.isRefused = false
     this.loss = 0
     this.streamDelayMs = 0
+    this.#awaited = undefined
     for (const lose of this.#swallowed.splice(0)) lose()
     if (wasBroken) this.interrupt('reconnected')
   }
@@ -290,12 +295,13 @@ export class Link implements SharedStore {
         if (this.isRefused && INVALIDATIONS.has(operation)) return fail()
         if (this.#random.chance(this.loss)) return this.#lose(fail)
         const isMissed = this.#hasGap && operation === 'heartbeat' && given[0] !== ''
-        this.#server.apply(this, operation, given).then(reply =>
+        this.#server.apply(this, operation, given).then(reply => {
+          if (operation === 'fill' && reply === true) this.#happened('fill')
           this.#reply(() => {
             answer(reply)
             if (isMissed) this.#hasGap = false
-          }, fail),
-        )
+          }, fail)
+        })
       })
     })
   }

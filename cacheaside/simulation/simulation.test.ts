@@ -25,10 +25,10 @@ describe('a simulated history of several processes', () => {
       isEnough: ({ seeds }) => seeds >= SEEDS,
     })
     expect(failed.map(({ seed, violations }) => `seed ${seed}: ${violations[0]}`)).toEqual([])
-    // A history in which nothing happens proves nothing.
+    // A history in which nothing happens proves nothing. In five kinds of weather hardly anybody writes.
     expect(reads).toBeGreaterThan(SEEDS * 80)
-    expect(writes).toBeGreaterThan(SEEDS * 19)
-    expect(fencedWrites).toBeGreaterThan(SEEDS * 9)
+    expect(writes).toBeGreaterThan(SEEDS * 16)
+    expect(fencedWrites).toBeGreaterThan(SEEDS * 8)
     expect(faults).toBeGreaterThan(SEEDS * 4)
     expect([...weathers.keys()].sort()).toEqual(WEATHERS.map(({ name }) => name).sort())
   })
@@ -56,16 +56,12 @@ describe('a simulated history of several processes', () => {
   )
 })
 
-/** Those that no seed is known for yet: docs/simulation.md says so as well. */
-const survivors = readJson('survivors.json') as string[]
-
 describe('a protection that is taken out is missed', () => {
-  test('each of them has a seed that finds it out, or is said to have none', () => {
-    const known = [...Object.keys(killingSeeds), ...survivors]
-    expect(known.sort()).toEqual(MUTANTS.map(({ name }) => name).sort())
+  test('each of them has a seed that finds it out', () => {
+    expect(Object.keys(killingSeeds).sort()).toEqual(MUTANTS.map(({ name }) => name).sort())
   })
 
-  test.each(MUTANTS.filter(({ name }) => !survivors.includes(name)))('$name', async ({ name, patches }) => {
+  test.each(MUTANTS)('$name', async ({ name, patches }) => {
     const { seed, weather } = killingSeeds[name]!
     const { violations } = await playHistory({ seed, weather, library: await nursery.breed(patches) })
     expect(violations.length).toBeGreaterThan(0)

@@ -103,6 +103,7 @@ const HAVE_A_WEATHER: ReadonlySet<string> = new Set<Fault>([
   'change in silence',
   'reset amid a reload',
   'reset at a heartbeat',
+  'reset at a fill',
 ])
 
 /** All kinds of weather. The seed draws one. */
@@ -387,11 +388,11 @@ export const WEATHERS: readonly Weather[] = [
     slow: 0,
     slowRepliesMs: 48,
     faultsPerHundred: 4,
-    faults: { 'reset amid a reload': 1, 'reset at a heartbeat': 2 },
+    faults: { 'reset amid a reload': 1, 'reset at a heartbeat': 2, 'reset at a fill': 3 },
     writes: 0,
     invalidations: { one: 0, all: 0 },
     affinity: 0.9,
-    localMaxStaleMs: 600,
+    localMaxStaleMs: 400,
     isHot: true,
     isLasting: true,
   },
