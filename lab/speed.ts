@@ -29,7 +29,7 @@ const GROUPS = [
     title: 'Redis alone',
     ours: 'cacheaside',
     others: ['plain-ioredis', 'async-cache-dedupe', 'cachified', 'cache-manager', 'bentocache'],
-    hitsPerRound: 200,
+    hitsPerRound: 2_000,
   },
 ] as const
 
