@@ -69,7 +69,7 @@ class Command {
   constructor(words: readonly string[]) {
     this.#words = words
     this.promise = new Promise((resolve, reject) => {
-      this.resolve = reply => resolve(textOf(reply))
+      this.resolve = reply => resolve(decoded(reply))
       this.reject = reject
     })
   }
@@ -93,9 +93,9 @@ class Command {
 }
 
 /** A reply with its strings as strings. */
-function textOf(reply: unknown): unknown {
+function decoded(reply: unknown): unknown {
   if (reply instanceof Buffer) return reply.toString()
-  return Array.isArray(reply) ? reply.map(textOf) : reply
+  return Array.isArray(reply) ? reply.map(decoded) : reply
 }
 
 /**
