@@ -3,6 +3,7 @@ import { once } from 'node:events'
 import { existsSync } from 'node:fs'
 import { connect, type Socket } from 'node:net'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
+import { PATIENCE } from './patience.ts'
 import { startProxy } from './proxy.ts'
 import {
   eventually,
@@ -97,7 +98,7 @@ test('a server does not outlive the process that started it, even if that is kil
   const { pid, folder } = JSON.parse(String(line))
   expect(runs(pid)).toBe(true)
   starter.kill('SIGKILL')
-  await vi.waitUntil(() => !runs(pid) && !existsSync(folder), { timeout: 30_000 })
+  await vi.waitUntil(() => !runs(pid) && !existsSync(folder), PATIENCE)
 })
 
 test('startRedisCluster divides the slots, and has the replicas follow', async () => {

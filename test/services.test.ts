@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { dirname, join } from 'node:path'
 import pg from 'pg'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
+import { PATIENCE } from './patience.ts'
 import { createDatabase, nativeFolder, sharedPostgresUrl, startPostgres, usableBinaries } from './services.ts'
 
 async function connect(url: string): Promise<pg.Client> {
@@ -66,7 +67,7 @@ describe('startPostgres', () => {
     await server.stop()
     expect(runs(server.pid)).toBe(false)
     expect(existsSync(dirname(server.dataDir))).toBe(false)
-    await vi.waitUntil(() => !runs(rows[0].pid))
+    await vi.waitUntil(() => !runs(rows[0].pid), PATIENCE)
     await expect(connect(server.url)).rejects.toMatchObject({ code: 'ECONNREFUSED' })
   })
 
@@ -116,7 +117,7 @@ describe('startPostgres', () => {
     expect(runs(pid)).toBe(true)
     expect(existsSync(dataDir)).toBe(true)
     starter.kill('SIGKILL')
-    await vi.waitUntil(() => !runs(pid) && !existsSync(dirname(dataDir)), { timeout: 30_000 })
+    await vi.waitUntil(() => !runs(pid) && !existsSync(dirname(dataDir)), PATIENCE)
   })
 })
 

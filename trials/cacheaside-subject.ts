@@ -14,6 +14,7 @@ export class CacheasideSubject implements Subject {
   #hasProof = false
   #latestMs = performance.now()
   #pauseMs = 0
+  #lostMs = 0
 
   constructor(options: ProcessOptions, steps: Steps) {
     const { postgres, statementTimeoutMs, poolSize, store, local, feed, allowUnsafePolicy, cache } = options
@@ -49,11 +50,13 @@ export class CacheasideSubject implements Subject {
     if (event.type === 'stream') this.#hasProof = event.state === 'proven'
   }
 
-  /** How long this process did not get to run, at most: its own doing, or the machine's. */
+  /** How long this process did not get to run, at most and all in all: its own doing, or the machine's. */
   #watchPauses(): void {
     const timer = setInterval(() => {
       const nowMs = performance.now()
-      this.#pauseMs = Math.max(this.#pauseMs, nowMs - this.#latestMs - 10)
+      const lateMs = Math.max(0, nowMs - this.#latestMs - 10)
+      this.#pauseMs = Math.max(this.#pauseMs, lateMs)
+      this.#lostMs += lateMs
       this.#latestMs = nowMs
     }, 10)
     timer.unref()
@@ -100,6 +103,7 @@ export class CacheasideSubject implements Subject {
       distrusted: feed.distrusted,
       localEntries: now.localEntries,
       pauseMs: this.#pauseMs,
+      lostMs: this.#lostMs,
     }
   }
 }

@@ -126,6 +126,7 @@ export class PlainSubject implements Subject {
       distrusted: 0,
       localEntries: this.#local.size,
       pauseMs: 0,
+      lostMs: 0,
     }
   }
 

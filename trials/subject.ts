@@ -41,7 +41,10 @@ export interface Status {
   readonly maxLagMs: number
   readonly distrusted: number
   readonly localEntries: number
+  /** The longest time for which the process did not get to run. */
   readonly pauseMs: number
+  /** How long it did not get to run all in all. */
+  readonly lostMs: number
 }
 
 /** A cache in one process, in front of one table. */

@@ -1,4 +1,5 @@
 import { afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
+import { PATIENCE } from '../../test/patience.ts'
 import type { Problem, Spell } from '../src/api.ts'
 import type { CacheConfig } from '../src/config.ts'
 import type { Database } from '../src/database.ts'
@@ -254,7 +255,7 @@ export function apiSuite(
         await vi.waitFor(async () => {
           expect(await read()).toEqual(['Spark 1'])
           expect(statuses.at(-1)).toContain('hit')
-        })
+        }, PATIENCE)
       })
     })
 
@@ -306,7 +307,7 @@ export function apiSuite(
         await harness.close()
         harness = await serve(database, { ...(await emptyCache()), fill: 'background' })
         await ask('GET', '/spells/4')
-        await vi.waitFor(async () => expect(await cacheStatus('/spells/4')).toContain('hit'))
+        await vi.waitFor(async () => expect(await cacheStatus('/spells/4')).toContain('hit'), PATIENCE)
       })
     })
 

@@ -1,4 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { PATIENCE } from '../../test/patience.ts'
 import { createDatabase, type PostgresServer, startPostgres } from '../../test/services.ts'
 import { type Problem, problem, type Spell } from '../src/api.ts'
 import type { Database } from '../src/database.ts'
@@ -52,7 +53,7 @@ describe('while the database is away', () => {
     expect(await status('GET', '/health/live')).toBe(200)
 
     await server.restart()
-    await vi.waitFor(async () => expect(await status('GET', '/health/ready')).toBe(200), { timeout: 10_000 })
+    await vi.waitFor(async () => expect(await status('GET', '/health/ready')).toBe(200), PATIENCE)
     expect((await ask('GET', '/spells/5')).json()).toMatchObject({ name: 'Healing Light' })
     // Nothing had been sent, so no guard was left behind: what is written and read now is kept at once.
     expect((await ask('PUT', '/spells/6', { damage: 21 })).json<Spell>().damage).toBe(21)

@@ -2,6 +2,7 @@ import { mkdtempSync, rmSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, it, onTestFinished } from 'vitest'
+import { PATIENCE } from '../../test/patience.ts'
 import { DataFolderError } from '../src/data-folder.ts'
 import { DatabaseAwayError } from '../src/database.ts'
 import { migrate } from '../src/migrations.ts'
@@ -38,12 +39,12 @@ it('a disk that fills up stops the writes and not the reads, until there is room
     return [statusCode, headers['retry-after']]
   }
   free = 24 * MIB - 1
-  await expect.poll(put).toEqual([503, '2'])
+  await expect.poll(put, PATIENCE).toEqual([503, '2'])
   const post = await app.inject({ method: 'POST', url: '/spells', payload: { name: 'Spark', damage: 1 } })
   expect(post.statusCode).toBe(503)
   expect((await app.inject('/spells/1')).json()).toMatchObject({ name: 'Fireball' })
   expect((await app.inject('/health/ready')).statusCode).toBe(200)
   await expect(database.transaction(async () => {})).rejects.toThrow(DatabaseAwayError)
   free = 24 * MIB
-  await expect.poll(put).toEqual([200, undefined])
+  await expect.poll(put, PATIENCE).toEqual([200, undefined])
 })

@@ -6,6 +6,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import pg from 'pg'
 import { afterAll, afterEach, describe, expect, test, vi } from 'vitest'
+import { PATIENCE } from '../../test/patience.ts'
 import { createDatabase, sharedPostgresUrl } from '../../test/services.ts'
 import type { Spell } from '../src/api.ts'
 import { endPrograms, endsInOrder, type Program, REPOSITORY, type Start, startProgram } from './program.ts'
@@ -78,7 +79,7 @@ describe('the data folder', () => {
   ])('serves after a first start that was killed %s', async (_when, reached, isUnfinished) => {
     const env = { DATA_DIR: newFolder() }
     const first = startProgram({ env, after: 'endless-first-start.ts' })
-    await vi.waitFor(() => expect(reached(env.DATA_DIR)).toBe(true), { timeout: 40_000, interval: 1 })
+    await vi.waitFor(() => expect(reached(env.DATA_DIR)).toBe(true), { ...PATIENCE, interval: 1 })
     first.process.kill('SIGKILL')
     expect(await first.exit).toEqual({ code: null, signal: 'SIGKILL' })
     if (isUnfinished) expect(readdirSync(join(env.DATA_DIR, '.spellbook'))).toContain('unfinished')
@@ -102,7 +103,7 @@ describe('the data folder', () => {
     const first = startProgram({ env, after: 'endless-first-start.ts' })
     await first.logged('the port is ours')
     await vi.waitFor(() => expect(existsSync(join(env.DATA_DIR, 'PG_VERSION'))).toBe(true), {
-      timeout: 40_000,
+      ...PATIENCE,
       interval: 1,
     })
     await endsInOrder(first, () => first.process.kill('SIGTERM'))
@@ -248,7 +249,7 @@ describe('a shutdown', () => {
       const { rows } = await holder.query(`select 1 from pg_stat_activity where wait_event_type = 'Lock'
         and datname = current_database()`)
       expect(rows).toHaveLength(1)
-    })
+    }, PATIENCE)
     return { program, pid, url, holder, agent, answer }
   }
 
@@ -256,7 +257,7 @@ describe('a shutdown', () => {
     const { program, pid, url, holder, agent, answer } = await withSlowRequest()
     process.kill(pid, 'SIGTERM')
     await program.logged('SIGTERM')
-    await vi.waitFor(() => expect(fetch(`${url}/health/live`)).rejects.toThrow())
+    await vi.waitFor(() => expect(fetch(`${url}/health/live`)).rejects.toThrow(), PATIENCE)
     await holder.query('commit')
     await holder.end()
     expect(await answer).toEqual({ status: 200, connection: 'close' })

@@ -1,6 +1,7 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { expect, vi } from 'vitest'
+import { PATIENCE } from '../../test/patience.ts'
 import type { LogLine } from './harness.ts'
 
 export const REPOSITORY = fileURLToPath(new URL('../..', import.meta.url))
@@ -78,14 +79,11 @@ export function startProgram({ env = {}, cwd = REPOSITORY, npm = false, after }:
     })
   })
   const logged = (message: string) =>
-    vi.waitFor(
-      () => {
-        const line = log.find(line => line.msg.startsWith(message))
-        if (line !== undefined) return line
-        throw new Error(`it has not logged "${message}", but said: ${said}${JSON.stringify(log)}`)
-      },
-      { timeout: 40_000, interval: 20 },
-    )
+    vi.waitFor(() => {
+      const line = log.find(line => line.msg.startsWith(message))
+      if (line !== undefined) return line
+      throw new Error(`it has not logged "${message}", but said: ${said}${JSON.stringify(log)}`)
+    }, PATIENCE)
   return {
     log,
     said: () => said,

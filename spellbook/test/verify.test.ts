@@ -2,6 +2,7 @@ import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
 import pg from 'pg'
 import { afterEach, describe, expect, test, vi } from 'vitest'
+import { PATIENCE } from '../../test/patience.ts'
 import { type RedisServer, startRedis } from '../../test/redis-servers.ts'
 import { createDatabase, sharedPostgresUrl } from '../../test/services.ts'
 import { endPrograms, type Program, REPOSITORY, startProgram } from './program.ts'
@@ -39,7 +40,7 @@ async function serve(env: Variables) {
   }
   /** Asks until the answer comes from the cache. */
   const hit = (path: string) =>
-    vi.waitFor(async () => expect((await ask('GET', path)).cache).toMatch(/^spellbook; hit/), 20_000)
+    vi.waitFor(async () => expect((await ask('GET', path)).cache).toMatch(/^spellbook; hit/), PATIENCE)
   return { program, pid, ask, hit }
 }
 
@@ -191,7 +192,7 @@ describe('npm run verify', () => {
     )
     expect(code).toBe(1)
     const two = await serve(env)
-    await vi.waitFor(async () => expect((await verifyAsJson(env)).code).toBe(0), 30_000)
+    await vi.waitFor(async () => expect((await verifyAsJson(env)).code).toBe(0), PATIENCE)
     await end(two)
   })
 

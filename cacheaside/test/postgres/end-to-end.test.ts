@@ -1,4 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import { timed } from '../../../test/timed.ts'
 import {
   type Cache,
   type CacheEvent,
@@ -46,12 +47,15 @@ describe.each([
     await Promise.all(programs.map(({ cache }) => cache.close()))
   })
 
-  async function start(options: CacheOptions & { hasFeed?: boolean } = {}): Promise<Program> {
-    const { hasFeed = true, ...rest } = options
+  async function start(
+    options: CacheOptions & { hasFeed?: boolean; pollMs?: number } = {},
+  ): Promise<Program> {
+    const { hasFeed = true, pollMs, ...rest } = options
     const events: CacheEvent[] = []
     const loads = { count: 0 }
     const feed = postgresFeed({
       ...database.driver,
+      ...(pollMs === undefined ? {} : { pollMs }),
       tables: { spell: row => [spells.key(row.id), count.key('all')] },
     })
     const cache = createCache({
@@ -90,9 +94,8 @@ describe.each([
     for (let i = 0; i < 10; i++) {
       expect(await spells.get(1)).toBeDefined()
       await database.sql(`UPDATE spell SET name = 'version ${i}' WHERE id = 1`)
-      const committedMs = systemClock.nowMs()
-      await until('the new version', async () => (await spells.get(1)) === `version ${i}`)
-      lags.push(systemClock.nowMs() - committedMs)
+      const isNew = async () => (await spells.get(1)) === `version ${i}`
+      lags.push((await timed(() => until('the new version', isNew))).tookMs)
     }
     expect(Math.max(...lags)).toBeLessThan(2_000)
     expect(lags.sort((a, b) => a - b)[5]).toBeLessThan(400)
@@ -170,10 +173,10 @@ describe.each([
   })
 
   it('looks at the outbox at once after a write of its own', async () => {
-    const { spells, cache } = await start()
+    const { spells, cache } = await start({ pollMs: 60_000 })
     await spells.write(1, () => database.sql(`UPDATE spell SET name = 'Meteor' WHERE id = 1`))
     await until('the change', () => cache.stats().feed.applied === 1)
-    expect(cache.stats().feed.lagMs).toBeLessThan(250)
+    expect(cache.stats().feed.lagMs).toBeLessThan(30_000)
   })
 
   it('applies what a writer that died has committed and not released', async () => {

@@ -1,5 +1,6 @@
 import { Redis } from 'ioredis'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest'
+import { PATIENCE } from '../../../test/patience.ts'
 import {
   type RedisClusterServers,
   type RedisServer,
@@ -56,7 +57,7 @@ async function fill({ client, prefix, find, verify, damages }: Book): Promise<vo
   await vi.waitFor(async () => {
     await spells.getMany([...damages.keys()])
     expect((await verify({ shared })).total.equal).toBe(damages.size)
-  }, 10_000)
+  }, PATIENCE)
   await cache.close()
   await shared.close()
 }
@@ -135,7 +136,7 @@ describe.each(serverPrograms())('verify on one $name server', ({ path }) => {
     const shared = openStore({ client: IOREDIS.single(server.port), prefix: book.prefix })
     await shared.ready()
     // The store's own connection, which is for caches and idle here; whatever was open before is closed.
-    await vi.waitFor(async () => expect(await connections()).toBe(others + 1))
+    await vi.waitFor(async () => expect(await connections()).toBe(others + 1), PATIENCE)
     const keys = async () => (await raw.keys('*')).sort()
     const before = { changes: await changes(raw), keys: await keys(), calls: await calls(raw) }
     expect((await book.verify({ shared })).total).toMatchObject({ stale: 2, unreadable: 3 })
@@ -155,7 +156,7 @@ describe.each(serverPrograms())('verify on one $name server', ({ path }) => {
     await fill(book)
     const key = `${book.prefix}spell:1`
     const idle = async () => Number(await raw.object('IDLETIME', key))
-    await vi.waitFor(async () => expect(await idle()).toBeGreaterThanOrEqual(2), 10_000)
+    await vi.waitFor(async () => expect(await idle()).toBeGreaterThanOrEqual(2), PATIENCE)
     const { notes } = await book.verify()
     const knowsNoTouch = await raw.call('CLIENT', 'NO-TOUCH', 'OFF').then(
       () => true,
@@ -221,17 +222,17 @@ describe.each(serverPrograms())('verify on one $name server', ({ path }) => {
     const book = spellbook(IOREDIS.single(server.port))
     await fill(book)
     const { cache } = book.process()
-    await vi.waitFor(async () => expect(await connections()).toBe(others + 2))
+    await vi.waitFor(async () => expect(await connections()).toBe(others + 2), PATIENCE)
     const sampler = startSampling(cache, { keyspaces: [book.audited], everyMs: 20, keys: 20, graceMs: 100 })
     const verified = () => cache.stats().keyspaces.spell?.verified
-    await vi.waitFor(() => expect(verified()?.equal).toBeGreaterThan(80), 10_000)
+    await vi.waitFor(() => expect(verified()?.equal).toBeGreaterThan(80), PATIENCE)
     expect(verified()).toMatchObject({ stale: 0 })
     expect(await connections()).toBe(others + 3)
     book.damages.set(7, 1)
-    await vi.waitFor(() => expect(verified()?.stale).toBeGreaterThan(0), 10_000)
+    await vi.waitFor(() => expect(verified()?.stale).toBeGreaterThan(0), PATIENCE)
     expect(verified()?.maxStaleMs).toBeGreaterThanOrEqual(100)
     await sampler.stop()
-    await vi.waitFor(async () => expect(await connections()).toBe(others + 2))
+    await vi.waitFor(async () => expect(await connections()).toBe(others + 2), PATIENCE)
   })
 })
 
