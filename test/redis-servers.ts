@@ -76,8 +76,9 @@ function redisProgram(): string {
   return program.path
 }
 
-const START_DEADLINE_MS = 30_000
-const JOIN_DEADLINE_MS = 30_000
+const START_DEADLINE_MS = 90_000
+/** Long enough for Sentinel to rest, too: where the machine kept it from running it does nothing for 30 s. */
+const JOIN_DEADLINE_MS = 100_000
 const POLL_MS = 20
 const PORT_ATTEMPTS = 5
 

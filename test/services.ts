@@ -73,7 +73,7 @@ interface ServerUser {
 }
 
 const SERVER_USERS = ['postgres', 'nobody']
-const START_DEADLINE_MS = 60_000
+const START_DEADLINE_MS = 90_000
 const PORT_ATTEMPTS = 5
 
 /**

@@ -4,7 +4,7 @@ import type { WorkerProcess } from './worker-process.ts'
 
 const GROUP = '4 foreign changes'
 const BOUND_MS = 1_000
-const DEADLINE_MS = 20_000
+const DEADLINE_MS = 60_000
 
 const field = openField()
 let ours: WorkerProcess[]

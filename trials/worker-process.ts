@@ -5,7 +5,7 @@ import { type Step, stepOf } from './steps.ts'
 import type { Operation, Order, ProcessOptions, Report, Seen, Status, Subject, Written } from './subject.ts'
 
 const WORKER = fileURLToPath(new URL('worker.ts', import.meta.url))
-const START_DEADLINE_MS = 30_000
+const START_DEADLINE_MS = 90_000
 
 /** A step at which a process is held. */
 export interface Hold {

@@ -14,7 +14,7 @@ describe('while the database is away', () => {
   beforeAll(async () => {
     server = await startPostgres()
     const url = await createDatabase(server.url)
-    database = openPostgres({ kind: 'postgres', url, poolMax: 4, timeoutMs: 1_000 }, () => {})
+    database = openPostgres({ kind: 'postgres', url, poolMax: 4, timeoutMs: 5_000 }, () => {})
     await migrate(database)
     harness = await serve(database)
   })

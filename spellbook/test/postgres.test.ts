@@ -44,7 +44,7 @@ describe('openPostgres', () => {
   })
 
   test('query rejects as away when a statement was cut off, and the next one is served', async () => {
-    const database = open(sharedPostgresUrl(), { timeoutMs: 200, poolMax: 1 })
+    const database = open(sharedPostgresUrl(), { timeoutMs: 1_500, poolMax: 1 })
     const error = await awayFrom(database.query('select pg_sleep(10)'))
     expect(error.code).toBe('57014')
     expect(await database.query('select 1 as one')).toEqual([{ one: 1 }])
@@ -52,7 +52,7 @@ describe('openPostgres', () => {
   })
 
   test('query rejects as away, with nothing sent, when no connection is free in time', async () => {
-    const database = open(sharedPostgresUrl(), { timeoutMs: 200, poolMax: 1 })
+    const database = open(sharedPostgresUrl(), { timeoutMs: 1_500, poolMax: 1 })
     const holding = gate()
     const holder = database.transaction(async transaction => {
       for (const name of ['transaction_timeout', 'idle_in_transaction_session_timeout']) {
@@ -87,7 +87,7 @@ describe('openPostgres', () => {
 
   test('query gives up on a server that hangs, and finds it again when it goes on', async () => {
     const server = await startPostgres()
-    const database = open(server.url, { timeoutMs: 200, poolMax: 1 })
+    const database = open(server.url, { timeoutMs: 1_500, poolMax: 1 })
     const [backend] = await database.query<{ pid: number }>('select pg_backend_pid() as pid')
     process.kill(backend!.pid, 'SIGSTOP')
     try {

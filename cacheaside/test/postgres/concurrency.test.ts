@@ -127,7 +127,7 @@ describe('the change feed on PostgreSQL, with several sessions,', () => {
   })
 
   it('takes the changes back from a relay that vanished without a word', async () => {
-    const vanished = await scene.open(['spell'], { timeoutMs: 200 })
+    const vanished = await scene.open(['spell'], { timeoutMs: 1_000 })
     await database.sql('INSERT INTO spell VALUES (1)')
     expect((await vanished.take(undefined)).changes).toHaveLength(1)
     const heir = await scene.open(['spell'])
@@ -146,7 +146,7 @@ describe('the change feed on PostgreSQL, with several sessions,', () => {
     const session = await scene.open(['spell'])
     const { changes } = await session.take(undefined)
     expect(changes.map(essence)).toEqual([['spell', { id: '2' }]])
-    await writer.query(`SET LOCAL lock_timeout = '100ms'; UPDATE spell SET name = 'x' WHERE id = 2; COMMIT`)
+    await writer.query(`SET LOCAL lock_timeout = '5s'; UPDATE spell SET name = 'x' WHERE id = 2; COMMIT`)
     await session.settle(changes)
     expect(await scene.waiting()).toBe(2)
   })

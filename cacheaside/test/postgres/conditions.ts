@@ -8,7 +8,7 @@ import { systemClock } from '../../src/base/clock.ts'
 export async function until(
   what: string,
   condition: () => boolean | Promise<boolean>,
-  deadlineMs = 20_000,
+  deadlineMs = 60_000,
 ): Promise<void> {
   const endMs = systemClock.nowMs() + deadlineMs
   while (!(await condition())) {

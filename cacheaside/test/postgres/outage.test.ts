@@ -174,7 +174,7 @@ describe('a cache with a change feed, when its database', () => {
     const { stdout, status } = spawnSync(
       process.execPath,
       ['--conditions=source', '--import', 'tsx', '--input-type=module', '--eval', program],
-      { cwd: import.meta.dirname, encoding: 'utf8', timeout: 20_000 },
+      { cwd: import.meta.dirname, encoding: 'utf8', timeout: 60_000 },
     )
     expect({ stdout, status }).toEqual({ stdout: 'open\n', status: 0 })
   })

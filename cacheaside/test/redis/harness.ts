@@ -1,4 +1,5 @@
 import { describe, it, onTestFinished } from 'vitest'
+import { eventually } from '../../../test/redis-servers.ts'
 import {
   type RedisClient,
   type RedisShared,
@@ -99,4 +100,14 @@ export function hearing(store: RedisShared): string[] {
   }
   onTestFinished(store.subscribe(listener))
   return heard
+}
+
+/** Waits until a heartbeat sent now is heard: the subscription stands, and what follows is not missed. */
+export async function proven(store: RedisShared, heard: readonly string[]): Promise<void> {
+  let sent = 0
+  const text = `proof ${heard.length}`
+  await eventually(async () => {
+    await store.heartbeat(`${text} ${++sent}`, [])
+    return heard.some(line => line.startsWith(`heartbeat ${text}`))
+  }, 'a heartbeat to be heard')
 }

@@ -4,7 +4,7 @@ import { eventually, type RedisServer, startRedis, startRedisCluster } from '../
 import { createCache } from '../../src/index.ts'
 import { inspectRedis, REDIS_POLICIES, type RedisFinding, redisShared } from '../../src/redis/index.ts'
 import { CLIENT_LIBRARIES, IOREDIS } from './clients.ts'
-import { hearing, LONG_MS, openStore, put, token } from './harness.ts'
+import { hearing, LONG_MS, openStore, proven, put, token } from './harness.ts'
 
 let server: RedisServer
 let raw: Redis
@@ -125,6 +125,7 @@ describe('ready', () => {
     const shared = openStore({ client: client() })
     const heard = hearing(shared)
     expect(await put(shared, 'spell:4')).toBe(true)
+    await proven(shared, heard)
     await raw.call('REPLICAOF', '127.0.0.1', '1')
     await expect(shared.heartbeat('', [])).rejects.toThrow(/READONLY/)
     await eventually(

@@ -8,10 +8,10 @@ import {
   startRedisCluster,
 } from '../../../test/redis-servers.ts'
 import { createCache } from '../../src/index.ts'
-import { type RedisShared, redisShared } from '../../src/redis/index.ts'
+import { redisShared } from '../../src/redis/index.ts'
 import { slotOf } from '../../src/redis/slot.ts'
 import { CLIENT_LIBRARIES, IOREDIS } from './clients.ts'
-import { hearing, LONG_MS, openStore, put, spell, token } from './harness.ts'
+import { hearing, LONG_MS, openStore, proven, put, spell, token } from './harness.ts'
 
 let servers: RedisClusterServers
 beforeAll(async () => {
@@ -30,15 +30,6 @@ function keyOfEach(prefix: string, count: number): string[] {
     keys[primary] ??= `spell:${i}`
   }
   return keys
-}
-
-async function proven(store: RedisShared, heard: readonly string[]): Promise<void> {
-  let sent = 0
-  const text = `proof ${heard.length}`
-  await eventually(async () => {
-    await store.heartbeat(`${text} ${++sent}`, [])
-    return heard.some(line => line.startsWith(`heartbeat ${text}`))
-  }, 'a heartbeat to be heard')
 }
 
 const interruptions = (heard: readonly string[]) => heard.filter(line => line.startsWith('interrupted'))

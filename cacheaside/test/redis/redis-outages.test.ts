@@ -6,7 +6,7 @@ import { timed } from '../../../test/timed.ts'
 import { createCache } from '../../src/index.ts'
 import type { RedisShared } from '../../src/redis/index.ts'
 import { CLIENT_LIBRARIES } from './clients.ts'
-import { hearing, LONG_MS, openStore, put, spell, token } from './harness.ts'
+import { hearing, LONG_MS, openStore, proven, put, spell, token } from './harness.ts'
 
 let server: RedisServer
 let raw: Redis
@@ -37,16 +37,6 @@ async function rejection(work: Promise<unknown>): Promise<{ afterMs: number; mes
 /** Waits until operations work again. */
 const recovered = (store: RedisShared) =>
   eventually(async () => (await store.heartbeat('', [])).timeMs > 0, 'the store to work again')
-
-/** Waits until a heartbeat sent now is heard. */
-async function proven(store: RedisShared, heard: readonly string[]): Promise<void> {
-  let sent = 0
-  const text = `proof ${heard.length}`
-  await eventually(async () => {
-    await store.heartbeat(`${text} ${++sent}`, [])
-    return heard.some(line => line.startsWith(`heartbeat ${text}`))
-  }, 'a heartbeat to be heard')
-}
 
 describe.each(CLIENT_LIBRARIES)('redisShared by $name', library => {
   const open = (port = server.port) => openStore({ client: library.single(port), prefix: nextPrefix() })

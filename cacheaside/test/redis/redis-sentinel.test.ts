@@ -3,7 +3,7 @@ import { eventually, type RedisServer, startSentinels } from '../../../test/redi
 import { createCache } from '../../src/index.ts'
 import { redisShared } from '../../src/redis/index.ts'
 import { CLIENT_LIBRARIES } from './clients.ts'
-import { hearing, LONG_MS, put, token } from './harness.ts'
+import { hearing, LONG_MS, proven, put, token } from './harness.ts'
 
 describe.each(CLIENT_LIBRARIES)('redisShared behind Sentinel by $name', library => {
   async function open() {
@@ -34,6 +34,7 @@ describe.each(CLIENT_LIBRARIES)('redisShared behind Sentinel by $name', library 
     const spells = cache.keyspace('spell', { load: async (id: number) => ({ id }) })
     await spells.get(4)
     const identity = await store.identity()
+    await proven(store, heard)
     await servers.primary.kill()
     await eventually(() => heard.some(line => line.startsWith('interrupted')), 'the interruption')
     expect(await spells.read(4)).toMatchObject({ from: 'origin', value: { id: 4 } })
@@ -47,6 +48,7 @@ describe.each(CLIENT_LIBRARIES)('redisShared behind Sentinel by $name', library 
     const { servers, store, heard } = await open()
     await store.ready()
     const identity = await store.identity()
+    await proven(store, heard)
     servers.primary.suspend()
     const role = async (server: RedisServer) =>
       /role:(\w+)/.exec(String(await server.command('INFO', 'replication')))?.[1]
