@@ -50,9 +50,14 @@ export function load<T>(
       frame.emit(outcome === 'loaded' ? event : { ...event, error })
       return costMs
     }
-    const timer = clock.after(frame.timeoutMs, () => {
+    const giveUp = () => {
       const where = beganMs === undefined ? 'its turn did not come' : 'the loader did not answer'
       abort.abort(new CacheError('LOAD_TIMEOUT', `${frame.keys[0]}: ${where} within ${frame.timeoutMs} ms`))
+    }
+    // After the process stood still, timers run before the sockets are read: the last millisecond is a turn of the event
+    // loop by itself, in which an answer that has arrived already is seen.
+    let timer = clock.after(frame.timeoutMs - 1, () => {
+      timer = clock.after(0, giveUp)
     })
     let stopListening = () => {}
     stopListening = abort.listen(reason => {

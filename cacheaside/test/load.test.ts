@@ -105,6 +105,17 @@ describe('load', () => {
     nothingLeft()
   })
 
+  test('sees an answer that has arrived while the process stood still', async () => {
+    const { clock, frame, events, nothingLeft } = framed()
+    const query = gate<string>()
+    const loading = load(frame, () => query.wait())
+    clock.suspend(5_000)
+    clock.after(1, () => query.open('Fireball'))
+    expect(await within(clock, 1, loading)).toEqual({ result: 'Fireball', costMs: 5_001 })
+    expect(events).toMatchObject([{ outcome: 'loaded' }])
+    nothingLeft()
+  })
+
   test('gives the loader one signal, which tells why it was aborted', async () => {
     const { clock, frame, nothingLeft } = framed()
     const loading = expect(
