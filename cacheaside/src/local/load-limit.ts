@@ -9,7 +9,9 @@ export class LoadLimit {
   readonly #maxLoads: number
   readonly #maxQueued: number
   #running = 0
-  readonly #queue = new Set<() => void>()
+  #queued = 0
+  /** Stands before the first who waits and behind the last: the queue is a ring. */
+  readonly #ends = new Turn(() => {})
 
   /**
    * @param maxLoads - Loads that may run at once.
@@ -27,7 +29,7 @@ export class LoadLimit {
 
   /** Loads that wait for their turn. */
   get queued(): number {
-    return this.#queue.size
+    return this.#queued
   }
 
   /** Takes a place if one is free, for work that nobody waits for; then {@link LoadLimit.leave} has to be called. */
@@ -50,7 +52,7 @@ export class LoadLimit {
       this.#running++
       return
     }
-    if (this.#queue.size >= this.#maxQueued) {
+    if (this.#queued >= this.#maxQueued) {
       return Promise.reject(
         new CacheError(
           'OVERLOADED',
@@ -59,26 +61,57 @@ export class LoadLimit {
       )
     }
     return new Promise((resolve, reject) => {
-      const turn = () => {
+      const turn = new Turn(() => {
         stopListening()
         resolve()
-      }
+      })
       const stopListening = abort.listen(reason => {
-        this.#queue.delete(turn)
+        this.#takeOut(turn)
         reject(reason)
       })
-      this.#queue.add(turn)
+      turn.standBefore(this.#ends)
+      this.#queued++
     })
   }
 
   /** Gives the place to the next in the queue. */
   leave(): void {
-    const next = this.#queue.values().next()
-    if (next.done) {
+    const first = this.#ends.behind
+    if (first === this.#ends) {
       this.#running--
       return
     }
-    this.#queue.delete(next.value)
-    next.value()
+    this.#takeOut(first)
+    first.begin()
+  }
+
+  #takeOut(turn: Turn): void {
+    turn.stepOut()
+    this.#queued--
+  }
+}
+
+/**
+ * A turn that is waited for, linked to its neighbours in the queue, so that any can be taken out at once. The first of
+ * a `Set` could not: to find it, all that have left since the `Set` last grew or shrank are stepped over.
+ */
+class Turn {
+  readonly begin: () => void
+  ahead: Turn = this
+  behind: Turn = this
+
+  constructor(begin: () => void) {
+    this.begin = begin
+  }
+
+  standBefore(other: Turn): void {
+    this.ahead = other.ahead
+    this.behind = other
+    this.ahead.behind = other.ahead = this
+  }
+
+  stepOut(): void {
+    this.ahead.behind = this.behind
+    this.behind.ahead = this.ahead
   }
 }
