@@ -75,6 +75,9 @@ export const listQuery = z.strictObject({
     .meta({ description: 'At most so many, from 1 to 100; 20 if it is left out.' }),
 })
 
+/** What follows the `?` where nothing is asked for by name. */
+export const noQuery = z.strictObject({})
+
 /** What is wrong with one part of a request. */
 const flaw = z.strictObject({
   detail: z.string(),

@@ -3,11 +3,10 @@ import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import { z } from 'zod'
 import { listQuery, type Spell, spell, spellChange, spellFields, spellPath } from './api.ts'
 import { cacheStatus, origin, serverTiming } from './cache-status.ts'
-import { answer, nothing, trouble } from './openapi.ts'
+import { answer, invalid, nothing, trouble } from './openapi.ts'
 import { sendProblem } from './problem.ts'
 import type { Answer, Spells } from './spells.ts'
 
-const invalid = { 400: trouble('The request is malformed; `errors` says where.') }
 const unavailable = {
   503: trouble('The database is away, or too much is being asked of it. See `Retry-After`.'),
 }

@@ -236,6 +236,29 @@ describe('a query', () => {
     const told = await refused(400, { method: 'GET', url: `/spells?${query}` })
     expect(where(told)).toEqual([parameter])
   })
+
+  test.each<[method: 'GET' | 'POST' | 'PUT' | 'DELETE', url: string]>([
+    ['GET', '/spells/1'],
+    ['GET', '/spells/999'],
+    ['PUT', '/spells/1'],
+    ['DELETE', '/spells/1'],
+    ['POST', '/spells'],
+    ['GET', '/health/live'],
+    ['GET', '/health/ready'],
+    ['GET', '/openapi.json'],
+  ])('is refused where there is none to give: %s %s', async (method, path) => {
+    const payload = method === 'PUT' || method === 'POST' ? { payload: { name: 'x', damage: 1 } } : {}
+    const told = await refused(400, { method, url: `${path}?force=1&force=2&x`, ...payload })
+    expect(where(told)).toEqual(['force', 'x'])
+    if (method !== 'GET') return
+    const head = await harness.app.inject({ method: 'HEAD', url: `${path}?force` })
+    expect(head.statusCode).toBe(400)
+  })
+
+  test('may be appended to the address of the page, as those do who pass links on', async () => {
+    for (const path of ['/', '/spellbook.css'])
+      expect((await harness.app.inject({ method: 'GET', url: `${path}?from=a-friend` })).statusCode).toBe(200)
+  })
 })
 
 describe('properties', () => {
