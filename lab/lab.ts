@@ -5,10 +5,10 @@
  */
 import { writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import { parseArgs } from 'node:util'
 import pg from 'pg'
 import { ensureRedisServer } from '../test/ensure-redis-server.ts'
 import { startPostgres } from '../test/services.ts'
+import { parsedArgs, refuse } from '../test/usage.ts'
 import type { AdapterModule } from './adapter.ts'
 import { inShort, page } from './page.ts'
 import { picture } from './picture.ts'
@@ -45,7 +45,7 @@ interface Options {
 }
 
 function optionsOf(args: string[]): Options {
-  const { values } = parseArgs({
+  const { values } = parsedArgs('lab', {
     args,
     options: {
       trial: { type: 'string', multiple: true },
@@ -74,13 +74,13 @@ function optionsOf(args: string[]): Options {
 
 function wholeNumber(text: string | undefined, usual: number): number {
   const number = Number(text ?? usual)
-  if (!Number.isInteger(number) || number < 1) throw new Error(`${text} is no count`)
+  if (!Number.isInteger(number) || number < 1) refuse('lab', `${text} is no count`)
   return number
 }
 
 function chosen(asked: readonly string[] | undefined, all: readonly string[]): readonly string[] {
   const unknown = asked?.find(name => !all.includes(name))
-  if (unknown !== undefined) throw new Error(`there is no ${unknown}; there are ${all.join(', ')}`)
+  if (unknown !== undefined) refuse('lab', `there is no ${unknown}; there are ${all.join(', ')}`)
   return asked ?? all
 }
 

@@ -8,6 +8,7 @@ import { fileURLToPath } from 'node:url'
 import pg from 'pg'
 import { ensureRedisServer } from '../test/ensure-redis-server.ts'
 import { type RedisServer, startRedis } from '../test/redis-servers.ts'
+import { parsedArgs } from '../test/usage.ts'
 import type { Setting, Spell } from './adapter.ts'
 import { adapterNamed } from './program.ts'
 import { machineOf, versionsOf } from './results.ts'
@@ -103,6 +104,7 @@ async function compare(
   ].join('\n')
 }
 
+parsedArgs('lab:speed', { options: {} })
 const program = ensureRedisServer()
 const pool = new pg.Pool({ max: 1 })
 const tables: string[] = []

@@ -2,16 +2,14 @@
  * `npm run bench`: the library as it is published, against what there is without it. `npm run bench -- local` and
  * `npm run bench -- redis` run one part.
  */
+import { refuse } from '../../test/usage.ts'
 import { localCases } from './local.ts'
 import { printTable } from './measure.ts'
 import { redisCases } from './redis.ts'
 
 const parts = process.argv.slice(2)
 const unknown = parts.find(part => part !== 'local' && part !== 'redis')
-if (unknown !== undefined) {
-  console.error(`bench: ${unknown} is neither local nor redis`)
-  process.exit(2)
-}
+if (unknown !== undefined) refuse('bench', `${unknown} is neither local nor redis`)
 const wants = (part: string) => parts.length === 0 || parts.includes(part)
 if (wants('local')) await printTable('In one process', await localCases(), 12)
 if (wants('redis')) {

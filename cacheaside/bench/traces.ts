@@ -9,6 +9,7 @@
 import { readdirSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { gunzipSync } from 'node:zlib'
+import { refuse } from '../../test/usage.ts'
 import { REFERENCE, REFERENCE_ALGORITHMS } from './traces/reference.ts'
 import { hitPercent, type Replay } from './traces/replay.ts'
 
@@ -68,17 +69,18 @@ function report(name: string, trace: readonly string[]): void {
   })
 }
 
-const directory = process.argv[2]
-if (directory === undefined) {
-  console.error('usage: npm run traces -- DIR, where DIR holds *.bin.gz files')
-  process.exitCode = 1
-} else {
-  const files = readdirSync(directory).filter(file => file.endsWith(SUFFIX))
-  if (files.length === 0) {
-    console.error(`no *${SUFFIX} files in ${directory}`)
-    process.exitCode = 1
-  }
-  for (const file of files.sort()) {
-    report(file.slice(0, -SUFFIX.length), readTrace(join(directory, file)))
+function traceFiles(directory: string): string[] {
+  try {
+    return readdirSync(directory).filter(file => file.endsWith(SUFFIX))
+  } catch (error) {
+    const { code } = error as { code?: string }
+    return refuse('traces', `${directory} is no folder that can be read (${code})`)
   }
 }
+
+const [directory, ...others] = process.argv.slice(2)
+if (directory === undefined || others.length > 0)
+  refuse('traces', `expected one folder with *${SUFFIX} files, got ${process.argv.length - 2}`)
+const files = traceFiles(directory)
+if (files.length === 0) refuse('traces', `there are no *${SUFFIX} files in ${directory}`)
+for (const file of files.sort()) report(file.slice(0, -SUFFIX.length), readTrace(join(directory, file)))

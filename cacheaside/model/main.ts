@@ -2,14 +2,18 @@
  * The protocol's model at the command line: `npm run model`, `-- --ci` for the part that the tests run, `-- WORDS` for
  * the rows whose name contains the words, `-- --table` for the table of `docs/model.md`.
  */
+import { parsedArgs, refuse } from '../../test/usage.ts'
 import { ROWS, type Row } from './rows.ts'
 import { type Result, run, story } from './run.ts'
 
-const words = process.argv.slice(2).filter(argument => !argument.startsWith('--'))
-const isCi = process.argv.includes('--ci')
-const isTable = process.argv.includes('--table')
-const chosen = ROWS.filter(({ name }) => name.includes(words.join(' ')))
-if (chosen.length === 0) throw new Error(`no row contains "${words.join(' ')}"`)
+const { values, positionals } = parsedArgs('model', {
+  allowPositionals: true,
+  options: { ci: { type: 'boolean' }, table: { type: 'boolean' } },
+})
+const words = positionals.join(' ')
+const { ci: isCi = false, table: isTable = false } = values
+const chosen = ROWS.filter(({ name }) => name.includes(words))
+if (chosen.length === 0) refuse('model', `no row contains "${words}"`)
 
 if (isTable) console.log('| row | must | states | steps | s |\n|---|---|---|---|---|')
 let unexpected = 0
