@@ -2,9 +2,9 @@ import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
 import { type FastifyBaseLogger, type FastifyInstance, fastify, LogController } from 'fastify'
 import { validatorCompiler } from 'fastify-type-provider-zod'
-import { type Health, health, noQuery } from './api.ts'
+import { type Health, health } from './api.ts'
 import { endConnections, listenAlsoAt, takeTurns } from './connections.ts'
-import { answer, describeRoutes, invalid, trouble } from './openapi.ts'
+import { answer, describeRoutes, trouble } from './openapi.ts'
 import { problemBody, sendError, sendProblem } from './problem.ts'
 import { spellRoutes } from './spell-routes.ts'
 import type { Spells } from './spells.ts'
@@ -61,7 +61,6 @@ export async function createApp({ log, service, alsoAt = [] }: AppOptions): Prom
   refuseUnclear(app)
   refuseUntilReady(app, service)
   answerUnrouted(app)
-  refuseUnknownParameters(app)
   await describeRoutes(app)
   spellRoutes(app, () => service()!.spells)
   healthRoutes(app, service)
@@ -188,13 +187,6 @@ function answerUnrouted(app: FastifyInstance): void {
   })
 }
 
-/** A route that says nothing of its query has none: what it does not know is refused, not ignored. */
-function refuseUnknownParameters(app: FastifyInstance): void {
-  app.addHook('onRoute', route => {
-    route.schema = { querystring: noQuery, ...route.schema }
-  })
-}
-
 function healthRoutes(app: FastifyInstance, service: AppOptions['service']): void {
   app.get(
     '/health/live',
@@ -202,7 +194,7 @@ function healthRoutes(app: FastifyInstance, service: AppOptions['service']): voi
       schema: {
         operationId: 'isAlive',
         summary: 'Whether the process runs',
-        response: { 200: answer('It does.', health), ...invalid },
+        response: { 200: answer('It does.', health) },
       },
     },
     async (): Promise<Health> => ({ status: 'alive' }),
@@ -213,7 +205,7 @@ function healthRoutes(app: FastifyInstance, service: AppOptions['service']): voi
       schema: {
         operationId: 'isReady',
         summary: 'Whether requests can be answered, which depends on the database and not on the cache',
-        response: { 200: answer('They can.', health), ...invalid, 503: trouble('Not now.') },
+        response: { 200: answer('They can.', health), 503: trouble('Not now.') },
       },
     },
     async (): Promise<Health> => {

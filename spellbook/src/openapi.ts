@@ -48,6 +48,3 @@ export const trouble = (description: string) => ({
   description,
   content: { 'application/problem+json': { schema: problem } },
 })
-
-/** What any request may be told, described. */
-export const invalid = { 400: trouble('The request is malformed; `errors` says where.') }

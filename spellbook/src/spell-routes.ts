@@ -1,12 +1,13 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import { z } from 'zod'
-import { listQuery, type Spell, spell, spellChange, spellFields, spellPath } from './api.ts'
+import { listQuery, noQuery, type Spell, spell, spellChange, spellFields, spellPath } from './api.ts'
 import { cacheStatus, origin, serverTiming } from './cache-status.ts'
-import { answer, invalid, nothing, trouble } from './openapi.ts'
+import { answer, nothing, trouble } from './openapi.ts'
 import { sendProblem } from './problem.ts'
 import type { Answer, Spells } from './spells.ts'
 
+const invalid = { 400: trouble('The request is malformed; `errors` says where.') }
 const unavailable = {
   503: trouble('The database is away, or too much is being asked of it. See `Retry-After`.'),
 }
@@ -53,6 +54,7 @@ function readRoutes(app: FastifyInstance, spells: () => Spells): void {
         operationId: 'getSpell',
         summary: 'Shows a spell',
         params: spellPath,
+        querystring: noQuery,
         response: { 200: answer('The spell.', spell), ...invalid, ...unknown, ...unavailable },
       },
     },
@@ -74,6 +76,7 @@ function writeRoutes(app: FastifyInstance, spells: () => Spells): void {
       schema: {
         operationId: 'createSpell',
         summary: 'Adds a spell',
+        querystring: noQuery,
         body: spellFields,
         response: {
           201: answer('The spell; `Location` says where it is.', spell),
@@ -96,6 +99,7 @@ function writeRoutes(app: FastifyInstance, spells: () => Spells): void {
         operationId: 'changeSpell',
         summary: "Changes a spell's damage, and its name if one is given",
         params: spellPath,
+        querystring: noQuery,
         body: spellChange,
         response: {
           200: answer('The spell as it is now.', spell),
@@ -119,6 +123,7 @@ function writeRoutes(app: FastifyInstance, spells: () => Spells): void {
         operationId: 'deleteSpell',
         summary: 'Removes a spell',
         params: spellPath,
+        querystring: noQuery,
         response: {
           204: nothing('It is gone.'),
           ...invalid,

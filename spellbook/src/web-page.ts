@@ -1,6 +1,5 @@
 import { readFile } from 'node:fs/promises'
 import type { FastifyInstance } from 'fastify'
-import { z } from 'zod'
 
 const FILES = [
   ['/', 'index.html', 'text/html; charset=utf-8'],
@@ -9,11 +8,11 @@ const FILES = [
   ['/icon.svg', 'icon.svg', 'image/svg+xml'],
 ] as const
 
-/** The page for people: four files, as they are. Whoever passes a link to it on may append anything. */
+/** The page for people: four files, as they are. */
 export async function webPage(app: FastifyInstance): Promise<void> {
   for (const [url, file, type] of FILES) {
     const content = await readFile(new URL(`../web/${file}`, import.meta.url))
-    app.get(url, { schema: { hide: true, querystring: z.unknown() } }, (_request, reply) => {
+    app.get(url, { schema: { hide: true } }, (_request, reply) => {
       reply.type(type).header('cache-control', 'no-cache').send(content)
     })
   }
