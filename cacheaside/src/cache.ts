@@ -278,6 +278,6 @@ export interface Occupancy {
   readonly flights: number
   readonly loads: number
   readonly queuedLoads: number
-  /** Keys and keyspaces whose invalidation is not applied yet. */
+  /** Keys and keyspaces whose invalidation is not applied yet, and those with a commit in doubt. */
   readonly queuedInvalidations: number
 }

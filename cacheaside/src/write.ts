@@ -74,8 +74,6 @@ interface Guarded {
   confirming: Promise<void>
   /** Confirmed in time, and never found missing. */
   intact: boolean
-  /** By the clock's `nowMs`: the guard ends `guardMs` after this at the latest. */
-  lastSentMs: number
   /** The keyspace's generation, read before guarding; only for write-through. */
   generation: string | undefined
 }
@@ -225,7 +223,6 @@ class WriteSession {
       token: this.#parts.clock.token(),
       confirming: Promise.resolve(),
       intact: false,
-      lastSentMs: this.#parts.clock.nowMs(),
       generation: undefined,
     }
     this.#guards.set(key, guarded)
@@ -241,7 +238,6 @@ class WriteSession {
       const generation = await stream.readGeneration(keyspaceOf(key))
       guarded.generation = generation === UNCONFIRMED ? undefined : generation
     }
-    guarded.lastSentMs = this.#parts.clock.nowMs()
     const reply = access.available
       ? await access.run(() => access.store.guard(key, token, options.guardMs, false))
       : UNCONFIRMED
@@ -264,12 +260,11 @@ class WriteSession {
   }
 
   async #renew(guarded: Guarded): Promise<void> {
-    const { access, clock, options, emit } = this.#parts
+    const { access, options, emit } = this.#parts
     const { key, token } = guarded
     // Where commands overtake each other, a renewal ahead of its guard would find no token, and take that for a loss.
     await guarded.confirming
     if (this.#ended) return
-    guarded.lastSentMs = clock.nowMs()
     const reply = await access.run(() => access.store.guard(key, token, options.guardMs, true))
     // A renewal that nobody answered may have found the token missing, and the next one would not tell.
     if (reply !== 'renewed') guarded.intact = false
@@ -314,13 +309,13 @@ class WriteSession {
 
   /**
    * The commit is in doubt: it may still happen, until the database has ended the lost session's work. So the guards
-   * are left standing and run out by themselves, and at that moment the keys are invalidated once more.
+   * are left standing and run out by themselves, and once `guardMs` have passed the keys are invalidated once more.
    */
   abandon(): void {
     this.#end()
-    const { clock, options, queue } = this.#parts
-    for (const { key, lastSentMs } of this.#guards.values()) {
-      queue.addLater(key, Math.max(0, lastSentMs + options.guardMs - clock.nowMs()))
+    const { options, queue } = this.#parts
+    for (const key of this.#guards.keys()) {
+      queue.addLater(key, options.guardMs)
       this.#forget(key)
       report(this.#parts, key, false, false)
     }

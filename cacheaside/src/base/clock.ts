@@ -23,7 +23,10 @@ export interface Clock {
   coarseMs(): number
   /** Milliseconds since 1970 by the wall clock, which may jump. For people, never for a decision. */
   epochMs(): number
-  /** Calls `run` once, not before `delayMs` milliseconds have passed. Does not keep the process alive. */
+  /**
+   * Calls `run` once, not before `delayMs` milliseconds have passed by the monotonic clock, whatever the wall clock
+   * does meanwhile. Does not keep the process alive.
+   */
   after(delayMs: number, run: () => void): Timer
   /** A number in [0, 1). */
   random(): number

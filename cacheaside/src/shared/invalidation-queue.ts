@@ -11,12 +11,15 @@ const AT_ONCE = 64
 interface Pending {
   /** Tokens of guards to be released. */
   readonly tokens: Set<string>
-  /** When to try next. */
-  nextMs: number
-  /** It is not done for the last time before this moment: until then a commit in doubt may still happen. */
-  dueMs: number
   /** Grows with every addition, so that an attempt does not take out what came after it began. */
   additions: number
+}
+
+/** Commits that may still happen. */
+interface Doubt {
+  readonly timer: Timer
+  /** Whether another one has come since the timer was set. */
+  isRenewed: boolean
 }
 
 /**
@@ -24,8 +27,8 @@ interface Pending {
  * be sent late and repeatedly: each is retried until it is applied. While a key is in here this process takes it
  * neither from L1 nor from the shared store, nor puts it there.
  *
- * Bounded and without duplicates: one place per key. When it is full, the keys of the newcomer's keyspace collapse
- * into one invalidation of that keyspace, and their guards run out by themselves.
+ * Bounded and without duplicates: one place per key, and one for its commits in doubt. When there is none left, the keys
+ * of the newcomer's keyspace collapse into one invalidation of that keyspace, and their guards run out by themselves.
  */
 export class InvalidationQueue {
   readonly #access: SharedAccess
@@ -35,8 +38,10 @@ export class InvalidationQueue {
   readonly #forgetKeyspace: (keyspace: string) => void
   readonly #keys = new Map<string, Pending>()
   readonly #keyspaces = new Map<string, Pending>()
+  /** By key, or by keyspace where there was no room for a key. */
+  readonly #doubts = new Map<string, Doubt>()
   #timer: Timer | undefined
-  #timerDueMs = Number.POSITIVE_INFINITY
+  #timerDelayMs = Number.POSITIVE_INFINITY
   #retryMs = RETRY_FIRST_MS
   #working: Promise<void> | undefined
   #closed = false
@@ -56,15 +61,21 @@ export class InvalidationQueue {
     this.#forgetKeyspace = forgetKeyspace
   }
 
-  /** How many keys and keyspaces wait. */
+  /** How many keys, keyspaces and doubts wait. */
   get size(): number {
-    return this.#keys.size + this.#keyspaces.size
+    return this.#keys.size + this.#keyspaces.size + this.#doubts.size
   }
 
   /** Whether this process must go round the cache for the key. */
   holds(key: string): boolean {
-    if (this.#keys.size > 0 && this.#keys.has(key)) return true
-    return this.#keyspaces.size > 0 && this.#keyspaces.has(keyspaceOf(key))
+    if (this.size === 0) return false
+    const keyspace = keyspaceOf(key)
+    return (
+      this.#keys.has(key) ||
+      this.#keyspaces.has(keyspace) ||
+      this.#doubts.has(key) ||
+      this.#doubts.has(keyspace)
+    )
   }
 
   /**
@@ -73,53 +84,57 @@ export class InvalidationQueue {
    * @param token - The guard's token that ends with it.
    */
   add(key: string, token?: string): void {
-    this.#add(key, token, this.#clock.nowMs())
-  }
-
-  /**
-   * Takes over an invalidation that is not to be done for the last time before `delayMs` milliseconds have passed: the
-   * commit behind it is in doubt until then. An earlier one of the same key does not wait for it: the key is invalidated
-   * at once, and again then.
-   *
-   * The writer's guard is left alone, and runs out by the store's clock, whatever ours does meanwhile: 1. a commit is in
-   * doubt; 2. the wall clock is set forward, and the moment seems to have come; 3. the guard is released; 4. a reader stores
-   * v1; 5. the server commits v2. (Seed 534 of the simulation, embedded.)
-   */
-  addLater(key: string, delayMs: number): void {
-    this.#add(key, undefined, this.#clock.nowMs() + delayMs)
-  }
-
-  #add(key: string, token: string | undefined, dueMs: number): void {
     const keyspace = keyspaceOf(key)
-    const whole = this.#keyspaces.get(keyspace)
-    if (whole !== undefined) {
-      this.#join(whole, dueMs)
-      return
+    if (this.#keyspaces.has(keyspace)) this.addKeyspace(keyspace)
+    else if (!this.#keys.has(key) && this.#keys.size >= this.#maxKeys) this.#collapse(keyspace, key)
+    else {
+      const { tokens } = this.#join(this.#keys, key)
+      if (token !== undefined) tokens.add(token)
     }
-    let pending = this.#keys.get(key)
-    if (pending === undefined) {
-      if (this.#keys.size >= this.#maxKeys) {
-        this.#collapse(keyspace, key, dueMs)
-        return
-      }
-      pending = { tokens: new Set(), nextMs: dueMs, dueMs, additions: 0 }
-      this.#keys.set(key, pending)
-    }
-    if (token !== undefined) pending.tokens.add(token)
-    this.#join(pending, dueMs)
   }
 
   /** Takes over an invalidation of a whole keyspace. */
-  addKeyspace(keyspace: string, dueMs = this.#clock.nowMs()): void {
-    let pending = this.#keyspaces.get(keyspace)
-    if (pending === undefined) {
-      pending = { tokens: new Set(), nextMs: dueMs, dueMs, additions: 0 }
-      this.#keyspaces.set(keyspace, pending)
-    }
-    this.#join(pending, dueMs)
+  addKeyspace(keyspace: string): void {
+    this.#join(this.#keyspaces, keyspace)
   }
 
-  /** Tries once more, at once, what is due; for an orderly end. */
+  /**
+   * Takes over an invalidation that is to be done when `delayMs` milliseconds have passed: the commit behind it is in
+   * doubt until then. A further doubt of the same key begins when the first one has ended: one timer is enough for all of
+   * them, and whatever commits is invalidated within `delayMs`.
+   *
+   * The wait is a timer's, which no wall clock moves, and not a difference of readings: 1. a commit is in doubt; 2. the
+   * wall clock is set forward, and the moment seems to have come; 3. the key is invalidated; 4. its guard is lost, and a
+   * reader stores v1; 5. the server commits v2. (Seed 3022941 of the simulation, embedded.) The guard is left to the
+   * store's clock for the same reason. (Seed 534.)
+   */
+  addLater(key: string, delayMs: number): void {
+    const keyspace = keyspaceOf(key)
+    if (this.#doubts.has(key) || this.#doubts.size < this.#maxKeys) {
+      this.#doubt(key, delayMs, () => this.add(key))
+    } else {
+      if (!this.#doubts.has(keyspace)) this.#collapse(keyspace, key)
+      this.#doubt(keyspace, delayMs, () => this.addKeyspace(keyspace))
+    }
+  }
+
+  #doubt(name: string, delayMs: number, invalidate: () => void): void {
+    if (this.#closed) return
+    const earlier = this.#doubts.get(name)
+    if (earlier !== undefined) {
+      earlier.isRenewed = true
+      return
+    }
+    const end = () => {
+      this.#doubts.delete(name)
+      invalidate()
+      if (doubt.isRenewed) this.#doubt(name, delayMs, invalidate)
+    }
+    const doubt: Doubt = { timer: this.#clock.after(delayMs, end), isRenewed: false }
+    this.#doubts.set(name, doubt)
+  }
+
+  /** Tries once more, at once, what is not confirmed; for an orderly end. What is in doubt stays so. */
   async flush(): Promise<void> {
     await this.#working
     await this.#work()
@@ -129,35 +144,34 @@ export class InvalidationQueue {
   close(): void {
     this.#closed = true
     this.#timer?.cancel()
+    for (const { timer } of this.#doubts.values()) timer.cancel()
   }
 
-  #join(pending: Pending, dueMs: number): void {
+  #join(all: Map<string, Pending>, name: string): Pending {
+    const pending = all.get(name) ?? { tokens: new Set(), additions: 0 }
+    all.set(name, pending)
     pending.additions++
-    pending.nextMs = Math.min(pending.nextMs, dueMs)
-    pending.dueMs = Math.max(pending.dueMs, dueMs)
-    this.#schedule(pending.nextMs)
+    this.#schedule(0)
+    return pending
   }
 
-  #collapse(keyspace: string, newcomer: string, dueMs: number): void {
-    let latestMs = dueMs
-    for (const [key, pending] of this.#keys) {
+  #collapse(keyspace: string, newcomer: string): void {
+    for (const key of this.#keys.keys()) {
       if (keyspaceOf(key) !== keyspace) continue
-      latestMs = Math.max(latestMs, pending.dueMs)
       this.#keys.delete(key)
       this.#emit({ type: 'invalidation', keyspace, key, outcome: 'collapsed', stored: false })
     }
     this.#emit({ type: 'invalidation', keyspace, key: newcomer, outcome: 'collapsed', stored: false })
     this.#emit({ type: 'keyspace-invalidation', keyspace, outcome: 'queued' })
     this.addKeyspace(keyspace)
-    this.addKeyspace(keyspace, latestMs)
   }
 
-  #schedule(dueMs: number): void {
-    if (this.#closed || dueMs >= this.#timerDueMs) return
+  #schedule(delayMs: number): void {
+    if (this.#closed || delayMs >= this.#timerDelayMs) return
     this.#timer?.cancel()
-    this.#timerDueMs = dueMs
-    this.#timer = this.#clock.after(Math.max(0, dueMs - this.#clock.nowMs()), () => {
-      this.#timerDueMs = Number.POSITIVE_INFINITY
+    this.#timerDelayMs = delayMs
+    this.#timer = this.#clock.after(delayMs, () => {
+      this.#timerDelayMs = Number.POSITIVE_INFINITY
       this.#working ??= this.#work().finally(() => {
         this.#working = undefined
       })
@@ -165,11 +179,9 @@ export class InvalidationQueue {
   }
 
   async #work(): Promise<void> {
-    const nowMs = this.#clock.nowMs()
-    const ready = ([, { nextMs }]: [string, Pending]) => nextMs <= nowMs
     const attempts = [
-      ...[...this.#keyspaces].filter(ready).map(one => () => this.#applyToKeyspace(...one)),
-      ...[...this.#keys].filter(ready).map(one => () => this.#applyToKey(...one)),
+      ...[...this.#keyspaces].map(one => () => this.#applyToKeyspace(...one)),
+      ...[...this.#keys].map(one => () => this.#applyToKey(...one)),
     ]
     let allApplied = true
     for (let at = 0; at < attempts.length && allApplied; at += AT_ONCE) {
@@ -177,26 +189,18 @@ export class InvalidationQueue {
       allApplied = replies.every(Boolean)
     }
     this.#retryMs = allApplied ? RETRY_FIRST_MS : Math.min(RETRY_MOST_MS, this.#retryMs * 2)
-    this.#scheduleNext()
-  }
-
-  #scheduleNext(): void {
-    const retryMs = this.#clock.nowMs() + this.#retryMs * (0.5 + this.#clock.random() / 2)
-    let nextMs = Number.POSITIVE_INFINITY
-    for (const pending of this.#keys.values()) nextMs = Math.min(nextMs, pending.nextMs)
-    for (const pending of this.#keyspaces.values()) nextMs = Math.min(nextMs, pending.nextMs)
-    if (nextMs !== Number.POSITIVE_INFINITY) this.#schedule(Math.max(nextMs, retryMs))
+    if (this.#keys.size + this.#keyspaces.size > 0)
+      this.#schedule(this.#retryMs * (0.5 + this.#clock.random() / 2))
   }
 
   async #applyToKey(key: string, pending: Pending): Promise<boolean> {
     const { additions } = pending
-    const last = pending.dueMs <= this.#clock.nowMs()
     const tokens = [...pending.tokens]
     const { store } = this.#access
     const attempts: Promise<unknown>[] = tokens.map(token => this.#release(key, pending, token))
     if (tokens.length === 0) attempts.push(this.#access.run(() => store.invalidate(key)))
     if ((await Promise.all(attempts)).includes(UNCONFIRMED)) return this.#putLast(key, pending)
-    if (this.#settle(this.#keys, key, pending, additions, last)) {
+    if (this.#settle(this.#keys, key, pending, additions)) {
       this.#emit({ type: 'invalidation', keyspace: keyspaceOf(key), key, outcome: 'late', stored: false })
     }
     return true
@@ -222,30 +226,21 @@ export class InvalidationQueue {
 
   async #applyToKeyspace(keyspace: string, pending: Pending): Promise<boolean> {
     const { additions } = pending
-    const last = pending.dueMs <= this.#clock.nowMs()
     const { store } = this.#access
     const reply = await this.#access.run(() => store.invalidateKeyspace(keyspace, this.#clock.token()))
     if (reply === UNCONFIRMED) return false
     // 1. The invalidation is applied at last; 2. the message about it is still on its way; 3. this process, which has gone
     // round the cache until now, finds the old values by its copy of the old generation. (Seed 572 of the simulation.)
     this.#forgetKeyspace(keyspace)
-    if (this.#settle(this.#keyspaces, keyspace, pending, additions, last)) {
+    if (this.#settle(this.#keyspaces, keyspace, pending, additions)) {
       this.#emit({ type: 'keyspace-invalidation', keyspace, outcome: 'late' })
     }
     return true
   }
 
-  /** Takes out what has been applied for the last time, if nothing was added meanwhile. */
-  #settle(
-    all: Map<string, Pending>,
-    name: string,
-    pending: Pending,
-    additions: number,
-    last: boolean,
-  ): boolean {
+  /** Takes out what has been applied, if nothing was added meanwhile. */
+  #settle(all: Map<string, Pending>, name: string, pending: Pending, additions: number): boolean {
     if (pending.additions !== additions) return false
-    if (last) return all.get(name) === pending && all.delete(name)
-    pending.nextMs = pending.dueMs
-    return false
+    return all.get(name) === pending && all.delete(name)
   }
 }

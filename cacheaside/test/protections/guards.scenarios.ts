@@ -643,13 +643,7 @@ export const guards: readonly Protection[] = [
     controls: [
       {
         without: 'queueing that invalidation',
-        patches: [
-          [
-            'write.ts',
-            'queue.addLater(key, Math.max(0, lastSentMs + options.guardMs - clock.nowMs()))',
-            'void [queue, clock, options, lastSentMs]',
-          ],
-        ],
+        patches: [['write.ts', 'queue.addLater(key, options.guardMs)', 'void [queue, options]']],
         reports: 'a strong read in the end got v1, not v2',
       },
     ],

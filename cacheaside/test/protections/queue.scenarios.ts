@@ -335,8 +335,8 @@ export const queue: readonly Protection[] = [
       {
         without: 'waiting with the release until the commit can no longer happen',
         patches: [
-          ['write.ts', '{ key, lastSentMs } of', '{ key, token, lastSentMs } of'],
-          ['write.ts', 'queue.addLater(key, Math', 'queue.addLater(key, (queue.add(key, token), 0) + Math'],
+          ['write.ts', 'key of this.#guards.keys()', '{ key, token } of this.#guards.values()'],
+          ['write.ts', 'queue.addLater(key, options.guardMs)', 'void options, queue.add(key, token)'],
         ],
         reports: 'a strong read after the commit got v1, not v2',
       },
@@ -350,9 +350,8 @@ export const queue: readonly Protection[] = [
       const a = await stage.process({ cache: { maxQueuedInvalidations: 1 } })
       const b = await stage.process()
       a.link.fail('guard')
-      await stage.now(failure(a.spells.write(4, lost))) // queued until 10 s have passed
-      a.link.fail('invalidate')
-      await stage.now(a.spells.invalidate(5)) // does not fit into the queue any more
+      await stage.now(failure(a.spells.write(5, lost))) // in doubt until 10 s have passed
+      await stage.now(failure(a.spells.write(4, lost))) // does not fit into the queue any more
       a.link.restore()
       await clock.advance(2_000) // the keyspace is invalidated
       await stage.now(b.spells.get(4)) // v1 is in the store
@@ -363,7 +362,13 @@ export const queue: readonly Protection[] = [
     controls: [
       {
         without: 'the second invalidation',
-        patches: [['shared/invalidation-queue.ts', '    this.addKeyspace(keyspace, latestMs)\n', '']],
+        patches: [
+          [
+            'shared/invalidation-queue.ts',
+            'this.#doubt(keyspace, delayMs, () => this.addKeyspace(keyspace))',
+            '',
+          ],
+        ],
         reports: 'a strong read in the end got v1, not v2',
       },
     ],
@@ -391,8 +396,8 @@ export const queue: readonly Protection[] = [
         patches: [
           [
             'shared/invalidation-queue.ts',
-            'this.addKeyspace(keyspace)\n    this.addKeyspace(keyspace, latestMs)',
-            'void latestMs',
+            "outcome: 'queued' })\n    this.addKeyspace(keyspace)",
+            "outcome: 'queued' })",
           ],
         ],
         reports: 'a strong read of 3 got v1, not v2',

@@ -1,8 +1,20 @@
 import { describe, expect, test } from 'vitest'
+import { type Clock, clockOver } from '../../src/base/clock.ts'
 import { type CacheEvent, embeddedShared } from '../../src/index.ts'
 import { InvalidationQueue } from '../../src/shared/invalidation-queue.ts'
 import { SharedAccess } from '../../src/shared/shared-access.ts'
 import { type FaultySharedStore, faultySharedStore, SimulatedClock } from '../../src/testing/index.ts'
+
+/** How the library reads the time where the wall clock jumps. */
+function readAsInAProcess(clock: SimulatedClock): Clock {
+  const read = clockOver({ monotonicMs: () => clock.nowMs(), wallMs: () => clock.epochMs() })
+  return {
+    ...read,
+    after: clock.after.bind(clock),
+    random: clock.random.bind(clock),
+    token: clock.token.bind(clock),
+  }
+}
 
 function opened(maxKeys = 1_000) {
   const clock = new SimulatedClock()
@@ -13,7 +25,7 @@ function opened(maxKeys = 1_000) {
   const forgotten: string[] = []
   const queue = new InvalidationQueue(
     access,
-    clock,
+    readAsInAProcess(clock),
     maxKeys,
     event => void events.push(event),
     keyspace => void forgotten.push(keyspace),
@@ -120,6 +132,48 @@ describe('the invalidation queue', () => {
     expect(queue.holds('spell:4')).toBe(true)
     await clock.advance(5_000)
     expect([store.inspect('spell:4'), queue.size]).toEqual([undefined, 0])
+    close()
+  })
+
+  test('waits for a commit in doubt by a timer, whatever the wall clock says', async () => {
+    const { clock, link, queue, close } = opened()
+    queue.addLater('spell:4', 5_000)
+    await clock.advance(1_000)
+    clock.jumpWall(60_000)
+    queue.add('spell:4')
+    await clock.advance(1_000)
+    expect([sent(link, 'invalidate').length, queue.holds('spell:4')]).toEqual([1, true])
+    clock.jumpWall(-120_000)
+    await clock.advance(2_990)
+    expect(sent(link, 'invalidate')).toHaveLength(1)
+    await clock.advance(20)
+    expect([sent(link, 'invalidate').length, queue.holds('spell:4')]).toEqual([2, false])
+    close()
+  })
+
+  test('invalidates at the end of a doubt, and once more for those that came meanwhile', async () => {
+    const { clock, link, queue, close } = opened()
+    for (let i = 0; i < 4; i++) {
+      queue.addLater('spell:4', 5_000)
+      await clock.advance(1_000)
+    }
+    expect(clock.pendingTimers).toBe(1)
+    await clock.advance(6_100)
+    expect(sent(link, 'invalidate').map(({ atMs }) => Math.round(atMs / 10) * 10)).toEqual([5_000, 10_000])
+    expect(queue.size).toBe(0)
+    close()
+  })
+
+  test('asks once more for a doubt that ends while an attempt is under way', async () => {
+    const { clock, link, queue, close } = opened()
+    link.delay(50)
+    queue.addLater('spell:4', 1_000)
+    await clock.advance(980)
+    queue.add('spell:4')
+    await clock.advance(60)
+    expect([sent(link, 'invalidate').length, queue.holds('spell:4')]).toEqual([1, true])
+    await clock.advance(1_000)
+    expect([sent(link, 'invalidate').length, queue.holds('spell:4')]).toEqual([2, false])
     close()
   })
 
@@ -245,15 +299,43 @@ describe('the invalidation queue', () => {
     close()
   })
 
-  test('holds a collapsed keyspace until the last doubt among its keys has passed, and applies it before that too', async () => {
-    const { clock, link, queue, close } = opened(1)
+  test('keeps a doubt of its own where the keyspace collapses meanwhile', async () => {
+    const { clock, link, events, queue, close } = opened(1)
     queue.addLater('spell:1', 5_000)
     queue.add('spell:2')
+    queue.add('spell:3')
     await clock.advance(10)
     expect(sent(link, 'invalidateKeyspace')).toHaveLength(1)
-    expect(queue.holds('spell:3')).toBe(true)
-    await clock.advance(5_100)
-    expect(sent(link, 'invalidateKeyspace').length).toBeGreaterThanOrEqual(2)
+    expect([queue.holds('spell:1'), queue.holds('spell:2'), queue.size]).toEqual([true, false, 1])
+    await clock.advance(5_000)
+    expect(sent(link, 'invalidate').map(({ arguments: [key] }) => key)).toEqual(['spell:1'])
+    expect(outcomes(events).at(-1)).toBe('spell:1 late')
+    expect(queue.size).toBe(0)
+    close()
+  })
+
+  test('makes doubts for which there is no room one of their keyspace, and invalidates it at once and then', async () => {
+    const { clock, link, events, queue, close } = opened(1)
+    queue.addLater('spell:1', 5_000)
+    queue.addLater('spell:2', 5_000)
+    queue.addLater('spell:3', 5_000)
+    queue.addLater('name:1', 5_000)
+    await clock.advance(10)
+    expect(sent(link, 'invalidateKeyspace').map(({ arguments: [name] }) => name)).toEqual(['spell', 'name'])
+    expect([queue.holds('spell:4'), queue.holds('name:4'), queue.size]).toEqual([true, true, 3])
+    expect(outcomes(events)).toEqual([
+      'spell:2 collapsed',
+      'spell queued',
+      'name:1 collapsed',
+      'name queued',
+      'spell late',
+      'name late',
+    ])
+    await clock.advance(5_000)
+    expect(sent(link, 'invalidate')).toHaveLength(1)
+    expect(sent(link, 'invalidateKeyspace')).toHaveLength(4)
+    await clock.advance(5_000) // the doubt of spell:3 began when that of spell:2 had ended
+    expect(sent(link, 'invalidateKeyspace')).toHaveLength(5)
     expect(queue.size).toBe(0)
     close()
   })
@@ -266,10 +348,12 @@ describe('the invalidation queue', () => {
     const tries = link.calls.invalidate
     await queue.flush()
     expect(link.calls.invalidate).toBe(tries + 1)
+    queue.addLater('spell:4', 5_000)
     close()
     await clock.advance(60_000)
     expect(link.calls.invalidate).toBe(tries + 1)
     queue.add('spell:5')
+    queue.addLater('spell:6', 5_000)
     expect(clock.pendingTimers).toBe(0)
   })
 })
