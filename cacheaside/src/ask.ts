@@ -3,14 +3,7 @@ import type { Why } from './base/events.ts'
 import type { Flight } from './local/single-flight.ts'
 import type { Answer, Parts, Space } from './read.ts'
 import { type Opened, Unopened } from './shared/codec.ts'
-import {
-  claimPrefix,
-  leaseText,
-  parseRegister,
-  type Register,
-  type ValueRegister,
-  valuePrefix,
-} from './shared/register.ts'
+import { claimPrefix, leaseText, parseRegister, type ValueRegister, valuePrefix } from './shared/register.ts'
 import { UNCONFIRMED } from './shared/shared-access.ts'
 import { type Expected, type LeaseReply, REFUSED } from './shared/shared-store.ts'
 
@@ -43,6 +36,13 @@ export interface Leased<V> {
   /** Set when it is a claim to refresh a value that stays readable. */
   readonly claim?: { readonly nonce: string; readonly token: string }
   readonly fallback?: Fallback<V> | undefined
+}
+
+/** Somebody else is loading. To wait for that is a step of its own: a batch first loads what it leads itself. */
+export interface Busy<V> {
+  readonly kind: 'busy'
+  /** Waits, and asks again until there is an answer. */
+  wait(): Promise<Asked<V>>
 }
 
 /** An expired value that may be served if the load fails. */
@@ -112,13 +112,21 @@ export async function ask<Id, V>(
   if (typeof reading === 'string' && found?.has(flight.key, flight.beganAtMs)) {
     const seen = await access.run(() => access.store.look([flight.key]))
     const reply = seen === UNCONFIRMED ? seen : seen[0]!
-    return goOn(space, flight, strong, { reply, token: undefined, generation: reading })
+    return waitIfBusy(goOn(space, flight, strong, { reply, token: undefined, generation: reading }))
   }
   const token = clock.token()
   const reply = await lease(space, flight.key, token, options.sharedTimeoutMs)
   const generation = reading instanceof Promise ? await reading : reading
-  return goOn(space, flight, strong, { reply, token, generation })
+  return waitIfBusy(goOn(space, flight, strong, { reply, token, generation }))
 }
+
+function waitIfBusy<V>(asked: Going<V> | Promise<Going<V>>): Asked<V> | Promise<Asked<V>> {
+  if (asked instanceof Promise) return asked.then(waitIfBusy)
+  return asked.kind === 'busy' ? asked.wait() : asked
+}
+
+/** How a read goes on: it knows what there is to know, or has to wait for somebody else. */
+export type Going<V> = Asked<V> | Busy<V>
 
 /** Goes on from a first reply. Mostly it is all there is to know, and nothing has to be waited for. */
 export function goOn<Id, V>(
@@ -126,7 +134,7 @@ export function goOn<Id, V>(
   flight: Flight<Answer>,
   strong: boolean,
   { reply, token, generation }: FirstReply,
-): Asked<V> | Promise<Asked<V>> {
+): Going<V> | Promise<Going<V>> {
   if (generation === UNCONFIRMED) return unavailable(space, flight, token)
   const asking: Asking<V> = {
     flight,
@@ -138,9 +146,8 @@ export function goOn<Id, V>(
     fallback: undefined,
   }
   const judged = judgeReply(space, asking, reply, token)
-  return judged instanceof Promise || judged === 'busy' || judged === 'again'
-    ? askAgain(space, asking, judged)
-    : judged
+  if (judged === 'busy') return busy(space, asking)
+  return judged instanceof Promise || judged === 'again' ? askAgain(space, asking, judged) : judged
 }
 
 /** Asks again for as long as that is what the last reply comes to. */
@@ -148,20 +155,29 @@ async function askAgain<Id, V>(
   space: Space<Id, V>,
   asking: Asking<V>,
   last: Judged<V> | Promise<Judged<V>>,
-): Promise<Asked<V>> {
+): Promise<Going<V>> {
   const { parts } = space
   const { key } = asking.flight
   let judged = await last
-  while (judged === 'busy' || judged === 'again') {
-    if (judged === 'busy' && !(await pause(space, asking)))
-      return { kind: 'bypass', why: 'busy', fallback: asking.fallback }
+  while (judged === 'again') {
     if (parts.queue.holds(key)) return { kind: 'bypass', why: 'queued' }
     const token = parts.clock.token()
     const reply = await lease(space, key, token, leftMs(parts, asking))
     judged = await judgeReply(space, asking, reply, token)
   }
-  return judged
+  return judged === 'busy' ? busy(space, asking) : judged
 }
+
+const busy = <Id, V>(space: Space<Id, V>, asking: Asking<V>): Busy<V> => ({
+  kind: 'busy',
+  async wait() {
+    while (await pause(space, asking)) {
+      const going = await askAgain(space, asking, 'again')
+      if (going.kind !== 'busy') return going
+    }
+    return { kind: 'bypass', why: 'busy', fallback: asking.fallback }
+  },
+})
 
 /** The store has not answered in time. The lease may have been granted all the same. */
 function unavailable<Id, V>(
@@ -386,13 +402,4 @@ export function giveBack<Id, V>(space: Space<Id, V>, key: string, asked: Asked<V
 export function dropLease({ access, background }: Parts, key: string, token: string | undefined): void {
   if (token === undefined) return
   background(access.run(() => access.store.drop(key, { prefix: leaseText(token) })).then(() => {}))
-}
-
-/** Whether a register's string says that somebody else is loading, so that a read of it may have to wait. */
-export function isBusy({ stream }: Parts, reply: LeaseReply | typeof UNCONFIRMED): boolean {
-  if (typeof reply !== 'string') return false
-  const register: Register = parseRegister(reply)
-  const nowMs = stream.storeNowMs()
-  if (register.state === 'value') return register.claimUntilMs > nowMs && register.softExpiryMs <= nowMs
-  return register.state === 'lease'
 }

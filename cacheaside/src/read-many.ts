@@ -1,11 +1,12 @@
 import {
   type Asked,
+  type Busy,
   dropLease,
   type FirstReply,
+  type Going,
   generationFor,
   giveBack,
   goOn,
-  isBusy,
   mustBypass,
 } from './ask.ts'
 import { Abort } from './base/abort.ts'
@@ -116,18 +117,16 @@ async function flyTogether<Id, V>(space: Space<Id, V>, legs: readonly Leg<Id>[])
   const firsts = isAsked ? await askTogether(space, legs) : undefined
   const toLoad: Missing<Id, V>[] = []
   const asking: Asking<Id, V>[] = []
-  const waiting: Asking<Id, V>[] = []
+  const waiting: Waiting<Id, V>[] = []
   const sharedMs = parts.clock.nowMs() - beganAtMs
   legs.forEach((leg, i) => {
     const first = firsts?.[i]
     const asked = goOnUnlessBypassed(space, leg, first, bypasses[i])
-    if (asked instanceof Promise) (isBusy(parts, first!.reply) ? waiting : asking).push({ leg, asked })
+    if (asked instanceof Promise) asking.push({ leg, asked })
+    else if (asked.kind === 'busy') waiting.push({ leg, busy: asked })
     else takeUp(space, leg, asked, sharedMs, toLoad)
   })
-  await Promise.all([
-    settle(space, asking, toLoad, beganAtMs),
-    waiting.length > 0 ? settle(space, waiting, [], beganAtMs) : undefined,
-  ])
+  await Promise.all([settle(space, asking, toLoad, beganAtMs), settleBusy(space, waiting, beganAtMs)])
 }
 
 /** The first commands for all keys, and the generation where it has to be read. */
@@ -192,7 +191,7 @@ function goOnUnlessBypassed<Id, V>(
   { flight, strong }: Leg<Id>,
   first: FirstReply | undefined,
   bypass: Why | undefined,
-): Asked<V> | Promise<Asked<V>> {
+): Going<V> | Promise<Going<V>> {
   const why = bypass ?? mustBypass(space, flight.key)
   if (first !== undefined && why === undefined) return goOn(space, flight, strong, first)
   if (first?.reply === null || first?.reply === UNCONFIRMED) dropLease(space.parts, flight.key, first.token)
@@ -215,10 +214,14 @@ function takeUp<Id, V>(
 /** A leg that has more to ask before it is known what becomes of it. */
 interface Asking<Id, V> {
   readonly leg: Leg<Id>
-  readonly asked: Promise<Asked<V>>
+  readonly asked: Promise<Going<V>>
 }
 
-/** Steps 4 to 6 for a group: those found are answered, the others loaded together. */
+/**
+ * Steps 4 to 6 for a group: those found are answered, the others loaded together. Who has to wait for somebody else is
+ * left to a group of its own. If not: 1. two processes ask for the same two expired keys, and each gets the claim of one;
+ * 2. each waits for the other's before it loads its own, and both until `busyWaitMs` are over.
+ */
 async function settle<Id, V>(
   space: Space<Id, V>,
   asking: readonly Asking<Id, V>[],
@@ -226,19 +229,40 @@ async function settle<Id, V>(
   beganMs: number,
 ): Promise<void> {
   const { clock, flights } = space.parts
+  const waiting: Waiting<Id, V>[] = []
   await Promise.all(
     asking.map(async ({ leg, asked }) => {
       try {
-        takeUp(space, leg, await asked, clock.nowMs() - beganMs, toLoad)
+        const going = await asked
+        if (going.kind === 'busy') waiting.push({ leg, busy: going })
+        else takeUp(space, leg, going, clock.nowMs() - beganMs, toLoad)
       } catch (error) {
         leg.flight.reject(error)
         flights.end(leg.flight)
       }
     }),
   )
-  if (toLoad.length === 0) return
-  if (space.options.loadMany !== undefined) await loadTogether(space, toLoad, beganMs)
+  const others = settleBusy(space, waiting, beganMs)
+  if (toLoad.length > 0 && space.options.loadMany !== undefined) await loadTogether(space, toLoad, beganMs)
   else await loadEach(space, toLoad, beganMs)
+  await others
+}
+
+/** A leg that has to wait until somebody else has loaded. */
+interface Waiting<Id, V> {
+  readonly leg: Leg<Id>
+  readonly busy: Busy<V>
+}
+
+/** Steps 4 to 6 for those: what the others have not brought is loaded together. */
+async function settleBusy<Id, V>(
+  space: Space<Id, V>,
+  waiting: readonly Waiting<Id, V>[],
+  beganMs: number,
+): Promise<void> {
+  if (waiting.length === 0) return
+  const asking = waiting.map(({ leg, busy }) => ({ leg, asked: busy.wait() }))
+  await settle(space, asking, [], beganMs)
 }
 
 /** A leg that has to go to the origin. */

@@ -1,12 +1,26 @@
 import { getEventListeners } from 'node:events'
 import { describe, expect, test } from 'vitest'
-import type { LoadMany } from '../src/index.ts'
-import { gate } from '../src/testing/index.ts'
+import type { Keyspace, LoadMany, SharedStore } from '../src/index.ts'
+import { gate, type SimulatedClock } from '../src/testing/index.ts'
 import { fireball, openWorld, passing, type Spell, spellTable, within } from './world.ts'
 
 const iceShard: Spell = { id: 5, name: 'Ice Shard', damage: 25 }
 const earthquake: Spell = { id: 6, name: 'Earthquake', damage: 40 }
 const L1 = { maxEntries: 20_000 } as const
+
+/** The store as it is seen from where one key's primary is far away. */
+function slowTo(store: SharedStore, slowKey: string, clock: SimulatedClock): SharedStore {
+  return new Proxy(store, {
+    get(target, name) {
+      const member: unknown = Reflect.get(target, name, target)
+      if (typeof member !== 'function') return member
+      return (...args: unknown[]) => {
+        const send = () => Reflect.apply(member, target, args)
+        return args[0] === slowKey ? passing(clock, 10).then(send) : send()
+      }
+    },
+  })
+}
 
 describe('getMany', () => {
   test('calls loadMany once for all that miss, and answers by id without those that do not exist', async () => {
@@ -392,6 +406,31 @@ describe('getMany', () => {
     await slow
     expect((await within(clock, 100, all)).size).toBe(2)
     expect(table.asked).toEqual([[5]])
+  })
+
+  test.each<[string, (spells: Keyspace<number, Spell>, clock: SimulatedClock) => Promise<unknown>]>([
+    ['have expired', (_, clock) => clock.advance(1_500)],
+    ['are of an older generation', spells => spells.invalidateAll()],
+  ])('loads what it leads before it waits for what another batch leads, when both %s', async (_, age) => {
+    const { clock, process, network } = openWorld()
+    const options = { ttlMs: 1_000, ttlJitter: 0, staleIfErrorMs: 60_000 } as const
+    const reader = (slowKey: string) => {
+      const asked: number[][] = []
+      const loadMany = async (ids: readonly number[]) => {
+        asked.push([...ids])
+        await passing(clock, 20)
+        return new Map(ids.map(id => [id, id === 4 ? fireball : iceShard]))
+      }
+      const { cache, eventsOf } = process({}, slowTo(network(), slowKey, clock))
+      return { asked, eventsOf, spells: cache.keyspace('spell', { ...options, loadMany }) }
+    }
+    const [one, other] = [reader('spell:5'), reader('spell:4')]
+    await clock.advance(100)
+    await within(clock, 50, one.spells.getMany([4, 5]))
+    await age(one.spells, clock)
+    const all = Promise.all([one.spells.getMany([4, 5]), other.spells.getMany([4, 5])])
+    expect((await within(clock, 100, all)).map(({ size }) => size)).toEqual([2, 2])
+    expect([one.asked, other.asked]).toEqual([[[4, 5], [4]], [[5]]])
   })
 
   test('loads keys round the cache together with the others', async () => {
