@@ -100,7 +100,10 @@ export type LoadMany<Id, V> = (
  * begun inside. Never the caller's transaction, a replica, or a memoised read; otherwise nothing is promised.
  */
 export interface KeyspaceOptions<Id, V> {
-  /** Reads one value. May be left out if `loadMany` is given. */
+  /**
+   * Reads one value. May be left out if `loadMany` is given. It must not read its own key through the cache, nor another
+   * whose loader reads this one: it would wait for itself, and all get `LOAD_TIMEOUT` after `loadTimeoutMs`.
+   */
   readonly load?: Load<Id, V>
   /** Reads several at once, for `getMany`. Left out: `load` is called for each. */
   readonly loadMany?: LoadMany<Id, V>

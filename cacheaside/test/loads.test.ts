@@ -429,11 +429,18 @@ describe('a loader', () => {
     expect(eventsOf('fill')).toMatchObject([{ outcome: 'refused' }])
   })
 
-  test('that asks for its own key waits for itself until the load times out, and no longer', async () => {
+  test.each<[string, (values: Keyspace<number, number>, id: number) => Promise<unknown>]>([
+    ['own key', (values, id) => values.get(id)],
+    ['own key among others', (values, id) => values.getMany([id, 7])],
+    ["key through another key's loader", (values, id) => values.get(3 - id)],
+  ])('that asks for its %s waits for itself until the load times out, and no longer', async (_, ask) => {
     const { clock, process } = openWorld()
     const { cache } = process({ loadTimeoutMs: 3_000 })
     const values: Keyspace<number, number> = cache.keyspace('value', {
-      load: async (id: number): Promise<number> => (await values.get(id))! + 1,
+      load: async (id: number): Promise<number> => {
+        if (id !== 7) await ask(values, id)
+        return id
+      },
     })
     const reading = expect(values.get(1)).rejects.toMatchObject({ code: 'LOAD_TIMEOUT' })
     await clock.advance(3_000)
