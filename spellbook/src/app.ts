@@ -76,6 +76,8 @@ function parseJsonOnly(app: FastifyInstance): void {
   app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (request, body, done) => {
     // Many clients say what kind of body they send when they send none.
     if (body.length === 0) return done(null, undefined)
+    if (request.method === 'DELETE')
+      return done(Object.assign(new Error('A DELETE has no body here.'), { statusCode: 400 }), undefined)
     const { 'content-encoding': encoding = 'identity' } = request.headers
     if (encoding.toLowerCase() !== 'identity')
       return done(Object.assign(new Error('A body is not compressed here.'), { statusCode: 415 }), undefined)
@@ -125,13 +127,16 @@ function logDurations(app: FastifyInstance): void {
   })
 }
 
+/** A name or an address, and a port. It may be empty. https://www.rfc-editor.org/rfc/rfc3986#section-3.2.2 */
+const HOST = /^(\[[\da-f:.]+\]|[\w.~!$&'()*+,;=%-]*)(:\d*)?$/i
+
 /** What Node would answer by itself, in another form than all else, or not at all. */
 function refuseUnclear(app: FastifyInstance): void {
   app.addHook('onRequest', (request, reply, done) => {
     const { httpVersion, rawHeaders } = request.raw
-    const hosts = rawHeaders.filter((name, i) => i % 2 === 0 && name.toLowerCase() === 'host').length
+    const hosts = rawHeaders.filter((_, i) => i % 2 === 1 && rawHeaders[i - 1]!.toLowerCase() === 'host')
     // https://www.rfc-editor.org/rfc/rfc9112#section-3.2
-    if (hosts === 1 || (hosts === 0 && httpVersion !== '1.1')) return done()
+    if (hosts.length === 1 ? HOST.test(hosts[0]!) : hosts.length === 0 && httpVersion !== '1.1') return done()
     sendProblem(request, reply, { status: 400, detail: 'A request names one host.' })
   })
   app.server.on('connect', ({ url = '' }, socket: Socket) => {

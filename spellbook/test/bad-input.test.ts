@@ -155,6 +155,11 @@ describe('a body', () => {
     await refused(415, { method: 'POST', url: '/spells', payload: '{"name":"x","damage":1}' })
   })
 
+  test('of a DELETE is refused, not ignored', async () => {
+    const told = await refused(400, { method: 'DELETE', url: '/spells/1', payload: { cascade: false } })
+    expect(told.detail).toBe('A DELETE has no body here.')
+  })
+
   test('of more than 16 KiB is refused', async () => {
     const payload = JSON.stringify({ name: 'x'.repeat(16 * 1024), damage: 1 })
     await refused(413, { method: 'POST', url: '/spells', payload, headers: JSON_TYPE })
@@ -355,9 +360,17 @@ describe('what is no HTTP', () => {
       [await talk(`GET / HTTP/1.1\r\nhost: x\r\nx: ${'x'.repeat(20_000)}\r\n\r\n`), 431],
       [await talk('GET / HTTP/1.1\r\nconnection: close\r\n\r\n'), 400],
       [await talk('GET / HTTP/1.1\r\nhost: x\r\nhost: y\r\nconnection: close\r\n\r\n'), 400],
+      [await talk('GET / HTTP/1.1\r\nhost: x y\r\nconnection: close\r\n\r\n'), 400],
+      [await talk('GET / HTTP/1.1\r\nhost: x/y\r\nconnection: close\r\n\r\n'), 400],
+      [await talk('GET / HTTP/1.1\r\nhost: me@x\r\nconnection: close\r\n\r\n'), 400],
+      [await talk('GET / HTTP/1.1\r\nhost: x:port\r\nconnection: close\r\n\r\n'), 400],
       [await talk('GET / HTTP/1.1\r\nhost: x\r\nexpect: wonders\r\n\r\n'), 417],
       [await talk('CONNECT x:80 HTTP/1.1\r\nhost: x:80\r\n\r\n'), 501],
     ] as const
+    for (const host of ['', 'x', 'x_y.example:8080', '[::1]:3000', '127.0.0.1:'])
+      expect(await talk(`GET / HTTP/1.1\r\nhost: ${host}\r\nconnection: close\r\n\r\n`)).toMatch(
+        /^HTTP\/1.1 200 /,
+      )
     for (const [answer, status] of answers) {
       const [head, body] = answer.split('\r\n\r\n', 2)
       expect(head).toMatch(new RegExp(`^HTTP/1.1 ${status} `))
