@@ -32,6 +32,8 @@ export class Flight<T> {
   readonly background: boolean
   /** The flight of the same key that was under way when this one began. */
   older: Flight<T> | undefined
+  /** In which order keys are doomed: by when the first of its flights that overlap began. */
+  turn = 0
 
   #doomed = false
   #outcome: 'resolved' | 'rejected' | undefined
@@ -149,16 +151,26 @@ export class Flight<T> {
   }
 }
 
+/** So many keys are remembered at most beside those that have a flight. */
+const MOST_IDLE = 8_192
+
 /** The flights that are under way in this process, and not doomed. */
 export class SingleFlight<T> {
-  /** The youngest flight of each key; older ones hang from it. */
-  readonly #youngest = new Map<string, Flight<T>>()
+  /**
+   * The youngest flight of each key; older ones hang from it. A key whose last flight has ended stays, with nothing, until
+   * there are many of them: a map from which keys go as fast as they come is rebuilt all the time, and in V8 each of its
+   * tables holds the next, with the flights in it, until a full collection.
+   */
+  readonly #youngest = new Map<string, Flight<T> | undefined>()
+  /** How many keys have a flight. */
+  #busy = 0
+  #turns = 0
   /** Flights that strong readers wait in: each begins when the flight before it is over. */
   readonly #queued = new Map<string, Promise<Flight<T>>>()
 
   /** How many keys have a flight under way. */
   get size(): number {
-    return this.#youngest.size + this.#queued.size
+    return this.#busy + this.#queued.size
   }
 
   /** The flight that a default reader may join: under way, not doomed, begun at or after `notBeforeMs`. */
@@ -180,6 +192,11 @@ export class SingleFlight<T> {
   /** Starts to track a flight, before its first command is sent. */
   begin(flight: Flight<T>): void {
     flight.older = this.#youngest.get(flight.key)
+    flight.turn = flight.older?.turn ?? this.#turns++
+    if (flight.older === undefined) {
+      if (this.#youngest.size >= this.#busy + MOST_IDLE) this.#forgetIdle()
+      this.#busy++
+    }
     this.#youngest.set(flight.key, flight)
   }
 
@@ -187,8 +204,8 @@ export class SingleFlight<T> {
   end(flight: Flight<T>): void {
     const youngest = this.#youngest.get(flight.key)
     if (youngest === flight) {
-      if (flight.older === undefined) this.#youngest.delete(flight.key)
-      else this.#youngest.set(flight.key, flight.older)
+      if (flight.older === undefined) this.#busy--
+      this.#youngest.set(flight.key, flight.older)
       return
     }
     for (let younger = youngest; younger !== undefined; younger = younger.older) {
@@ -230,16 +247,23 @@ export class SingleFlight<T> {
 
   /** Dooms the flights of one key. */
   doom(key: string): void {
-    const youngest = this.#youngest.get(key)
-    this.#youngest.delete(key)
-    for (let flight = youngest; flight !== undefined; flight = flight.older) flight.doom()
+    let flight = this.#youngest.get(key)
+    if (flight === undefined) return
+    this.#youngest.set(key, undefined)
+    this.#busy--
+    for (; flight !== undefined; flight = flight.older) flight.doom()
   }
 
-  /** Dooms the flights of one keyspace, or of all. */
+  /** Dooms the flights of one keyspace, or of all, in the order in which they began. */
   doomAll(keyspace?: string): void {
     // A copy: dooming a flight lets a queued one of the same key begin, which is not meant.
-    for (const [key, flight] of [...this.#youngest]) {
-      if (keyspace === undefined || flight.keyspace === keyspace) this.doom(key)
-    }
+    const doomed = [...this.#youngest.values()].filter(
+      flight => flight !== undefined && (keyspace === undefined || flight.keyspace === keyspace),
+    ) as Flight<T>[]
+    for (const { key } of doomed.sort((a, b) => a.turn - b.turn)) this.doom(key)
+  }
+
+  #forgetIdle(): void {
+    for (const [key, flight] of this.#youngest) if (flight === undefined) this.#youngest.delete(key)
   }
 }
