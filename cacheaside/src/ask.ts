@@ -21,6 +21,8 @@ export type Asked<V> =
       readonly opened: Opened<V>
       readonly why: 'fresh' | 'stale'
       readonly refresh: boolean
+      /** When the reply was judged, by the clock's `nowMs`. */
+      readonly atMs: number
     }
   | Leased<V>
   | { readonly kind: 'bypass'; readonly why: Why; readonly fallback?: Fallback<V> | undefined }
@@ -56,7 +58,6 @@ export interface FirstReply {
   readonly reply: LeaseReply | typeof UNCONFIRMED
   /** The token of the lease that was asked for; `undefined` if none was. */
   readonly token: string | undefined
-  readonly generation: string | typeof UNCONFIRMED
 }
 
 const SWAP_ATTEMPTS = 3
@@ -112,12 +113,12 @@ export async function ask<Id, V>(
   if (typeof reading === 'string' && found?.has(flight.key, flight.beganAtMs)) {
     const seen = await access.run(() => access.store.look([flight.key]))
     const reply = seen === UNCONFIRMED ? seen : seen[0]!
-    return waitIfBusy(goOn(space, flight, strong, { reply, token: undefined, generation: reading }))
+    return waitIfBusy(goOn(space, flight, strong, { reply, token: undefined }, reading, clock.nowMs()))
   }
   const token = clock.token()
   const reply = await lease(space, flight.key, token, options.sharedTimeoutMs)
   const generation = reading instanceof Promise ? await reading : reading
-  return waitIfBusy(goOn(space, flight, strong, { reply, token, generation }))
+  return waitIfBusy(goOn(space, flight, strong, { reply, token }, generation, clock.nowMs()))
 }
 
 function waitIfBusy<V>(asked: Going<V> | Promise<Going<V>>): Asked<V> | Promise<Asked<V>> {
@@ -133,7 +134,9 @@ export function goOn<Id, V>(
   space: Space<Id, V>,
   flight: Flight<Answer>,
   strong: boolean,
-  { reply, token, generation }: FirstReply,
+  { reply, token }: FirstReply,
+  generation: string | typeof UNCONFIRMED,
+  nowMs: number,
 ): Going<V> | Promise<Going<V>> {
   if (generation === UNCONFIRMED) return unavailable(space, flight, token)
   const asking: Asking<V> = {
@@ -145,7 +148,7 @@ export function goOn<Id, V>(
     swaps: 0,
     fallback: undefined,
   }
-  const judged = judgeReply(space, asking, reply, token)
+  const judged = judgeReply(space, asking, reply, token, nowMs)
   if (judged === 'busy') return busy(space, asking)
   return judged instanceof Promise || judged === 'again' ? askAgain(space, asking, judged) : judged
 }
@@ -163,7 +166,7 @@ async function askAgain<Id, V>(
     if (parts.queue.holds(key)) return { kind: 'bypass', why: 'queued' }
     const token = parts.clock.token()
     const reply = await lease(space, key, token, leftMs(parts, asking))
-    judged = await judgeReply(space, asking, reply, token)
+    judged = await judgeReply(space, asking, reply, token, parts.clock.nowMs())
   }
   return judged === 'busy' ? busy(space, asking) : judged
 }
@@ -216,6 +219,7 @@ function judgeReply<Id, V>(
   asking: Asking<V>,
   reply: LeaseReply | typeof UNCONFIRMED,
   token: string | undefined,
+  nowMs: number,
 ): Judged<V> | Promise<Judged<V>> {
   if (reply === UNCONFIRMED) return unavailable(space, asking.flight, token, asking.fallback)
   // What was seen before is gone, perhaps invalidated: it is nothing to fall back on.
@@ -223,11 +227,16 @@ function judgeReply<Id, V>(
     return { kind: 'leased', why: 'missing', generation: asking.generation, prefix: leaseText(token) }
   if (reply === null) return 'again'
   if (reply === REFUSED) return { kind: 'bypass', why: 'full' }
-  return judge(space, asking, reply)
+  return judge(space, asking, reply, nowMs)
 }
 
 /** What to make of a register that is not absent. */
-function judge<Id, V>(space: Space<Id, V>, asking: Asking<V>, text: string): Judged<V> | Promise<Judged<V>> {
+function judge<Id, V>(
+  space: Space<Id, V>,
+  asking: Asking<V>,
+  text: string,
+  nowMs: number,
+): Judged<V> | Promise<Judged<V>> {
   const register = parseRegister(text)
   asking.fallback = undefined
   switch (register.state) {
@@ -244,7 +253,7 @@ function judge<Id, V>(space: Space<Id, V>, asking: Asking<V>, text: string): Jud
       })
       return swapForLease(space, asking, { exactly: text }, 'unreadable')
     case 'value':
-      return judgeValue(space, asking, register)
+      return judgeValue(space, asking, register, nowMs)
   }
 }
 
@@ -252,6 +261,7 @@ function judgeValue<Id, V>(
   space: Space<Id, V>,
   asking: Asking<V>,
   register: ValueRegister,
+  nowMs: number,
 ): Judged<V> | Promise<Judged<V>> {
   const { key } = asking.flight
   const seen = { prefix: valuePrefix(register.nonce) }
@@ -270,7 +280,7 @@ function judgeValue<Id, V>(
     })
     return swapForLease(space, asking, seen, 'unreadable')
   }
-  const storeNowMs = space.parts.stream.storeNowMs()
+  const storeNowMs = space.parts.stream.storesFromOurs(nowMs)
   const freshMs = register.softExpiryMs - storeNowMs
   if (freshMs > 0)
     return {
@@ -279,10 +289,11 @@ function judgeValue<Id, V>(
       opened,
       why: 'fresh',
       refresh: refreshesAhead(space, register, freshMs),
+      atMs: nowMs,
     }
   const claimStands = register.claimUntilMs > storeNowMs
   if (!asking.strong && -freshMs < space.options.staleMs)
-    return { kind: 'found', register, opened, why: 'stale', refresh: !claimStands }
+    return { kind: 'found', register, opened, why: 'stale', refresh: !claimStands, atMs: nowMs }
   asking.fallback =
     !asking.strong && -freshMs < space.options.staleIfErrorMs ? { register, opened } : undefined
   return claimStands ? 'busy' : claim(space, asking, register)

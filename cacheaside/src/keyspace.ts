@@ -169,8 +169,9 @@ export class Keyspace<Id, V> {
     })
     if (requests.length > 0) {
       const answers = await readMany(this.#space, requests, options?.signal)
-      for (const [i, { answer, joined }] of answers.entries())
+      answers.forEach(({ answer, joined }, i) => {
         this.#report(requests[i]!.key, answer.from, answer.why, joined, answer.absent)
+      })
       for (let i = 0; i < ids.length; i++)
         if (requestOf[i] !== -1) found[i] = answers[requestOf[i]!]!.answer.opened.take()
     }

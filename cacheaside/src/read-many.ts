@@ -114,44 +114,46 @@ async function flyTogether<Id, V>(space: Space<Id, V>, legs: readonly Leg<Id>[])
   // been told that it goes round it. (Seed 110553 of the simulation, refusals.)
   const bypasses = legs.map(({ flight }) => mustBypass(space, flight.key))
   const isAsked = bypasses.includes(undefined)
-  const firsts = isAsked ? await askTogether(space, legs) : undefined
+  const together = isAsked ? await askTogether(space, legs) : undefined
   const toLoad: Missing<Id, V>[] = []
   const asking: Asking<Id, V>[] = []
   const waiting: Waiting<Id, V>[] = []
-  const sharedMs = parts.clock.nowMs() - beganAtMs
+  const nowMs = parts.clock.nowMs()
   legs.forEach((leg, i) => {
-    const first = firsts?.[i]
-    const asked = goOnUnlessBypassed(space, leg, first, bypasses[i])
+    const asked = goOnUnlessBypassed(space, leg, i, together, bypasses[i], nowMs)
     if (asked instanceof Promise) asking.push({ leg, asked })
     else if (asked.kind === 'busy') waiting.push({ leg, busy: asked })
-    else takeUp(space, leg, asked, sharedMs, toLoad)
+    else takeUp(space, leg, asked, toLoad)
   })
   await Promise.all([settle(space, asking, toLoad, beganAtMs), settleBusy(space, waiting, beganAtMs)])
 }
 
+/** The replies to the first commands, in the order of the keys, and the generation. */
+interface Together {
+  readonly firsts: readonly FirstReply[]
+  readonly generation: string | typeof UNCONFIRMED
+}
+
 /** The first commands for all keys, and the generation where it has to be read. */
-async function askTogether<Id, V>(space: Space<Id, V>, legs: readonly Leg<Id>[]): Promise<FirstReply[]> {
+async function askTogether<Id, V>(space: Space<Id, V>, legs: readonly Leg<Id>[]): Promise<Together> {
   const { access, options } = space.parts
   const { flight, strong } = legs[0]!
   const reading = generationFor(space, strong, flight.beganAtMs)
   // What has to be read has to be true of this moment, and a store that refuses writes may be one of the past.
   const isCopy = typeof reading === 'string'
   const looksFirst = isCopy && space.batchesAreFound && !access.store.synchronous
-  const asked = looksFirst
+  const firsts = looksFirst
     ? await lookThenLease(space, legs)
     : await leaseAll(space, legs, options.sharedTimeoutMs)
-  space.batchesAreFound = asked.filter(({ reply }) => reply === null).length * 2 <= asked.length
-  const generation = isCopy ? reading : await reading
-  return asked.map(({ reply, token }) => ({ reply, token, generation }))
+  space.batchesAreFound = firsts.filter(({ reply }) => reply === null).length * 2 <= firsts.length
+  return { firsts, generation: isCopy ? reading : await reading }
 }
-
-type TakenLease = Pick<FirstReply, 'reply' | 'token'>
 
 /**
  * Asks for leases only where a look has found nothing. Where most keys are there a look is mostly all it takes, and
  * it costs the store a third of what taking leases does, and this process half.
  */
-async function lookThenLease<Id, V>(space: Space<Id, V>, legs: readonly Leg<Id>[]): Promise<TakenLease[]> {
+async function lookThenLease<Id, V>(space: Space<Id, V>, legs: readonly Leg<Id>[]): Promise<FirstReply[]> {
   const { access, clock, options } = space.parts
   const keys = legs.map(({ flight }) => flight.key)
   const seen = await access.run(() => access.store.look(keys))
@@ -168,7 +170,7 @@ async function leaseAll<Id, V>(
   space: Space<Id, V>,
   legs: readonly Leg<Id>[],
   limitMs: number,
-): Promise<TakenLease[]> {
+): Promise<FirstReply[]> {
   const { access, clock, options } = space.parts
   const requests = legs.map(({ flight }) => ({ key: flight.key, token: clock.token() }))
   const replies = await access.run(
@@ -189,25 +191,23 @@ async function leaseAll<Id, V>(
 function goOnUnlessBypassed<Id, V>(
   space: Space<Id, V>,
   { flight, strong }: Leg<Id>,
-  first: FirstReply | undefined,
+  index: number,
+  together: Together | undefined,
   bypass: Why | undefined,
+  nowMs: number,
 ): Going<V> | Promise<Going<V>> {
+  const first = together?.firsts[index]
   const why = bypass ?? mustBypass(space, flight.key)
-  if (first !== undefined && why === undefined) return goOn(space, flight, strong, first)
+  if (first !== undefined && why === undefined)
+    return goOn(space, flight, strong, first, together!.generation, nowMs)
   if (first?.reply === null || first?.reply === UNCONFIRMED) dropLease(space.parts, flight.key, first.token)
   return { kind: 'bypass', why: why ?? 'unavailable' }
 }
 
 /** Answers a leg that was found, and notes one that has to be loaded. */
-function takeUp<Id, V>(
-  space: Space<Id, V>,
-  leg: Leg<Id>,
-  asked: Asked<V>,
-  sharedMs: number,
-  toLoad: Missing<Id, V>[],
-): void {
+function takeUp<Id, V>(space: Space<Id, V>, leg: Leg<Id>, asked: Asked<V>, toLoad: Missing<Id, V>[]): void {
   if (asked.kind !== 'found') return void toLoad.push({ leg, asked })
-  answerFound(space, leg.flight, leg.id, asked, sharedMs)
+  answerFound(space, leg.flight, leg.id, asked)
   space.parts.flights.end(leg.flight)
 }
 
@@ -228,14 +228,14 @@ async function settle<Id, V>(
   toLoad: Missing<Id, V>[],
   beganMs: number,
 ): Promise<void> {
-  const { clock, flights } = space.parts
+  const { flights } = space.parts
   const waiting: Waiting<Id, V>[] = []
   await Promise.all(
     asking.map(async ({ leg, asked }) => {
       try {
         const going = await asked
         if (going.kind === 'busy') waiting.push({ leg, busy: going })
-        else takeUp(space, leg, going, clock.nowMs() - beganMs, toLoad)
+        else takeUp(space, leg, going, toLoad)
       } catch (error) {
         leg.flight.reject(error)
         flights.end(leg.flight)

@@ -176,9 +176,8 @@ export async function fly<Id, V>(
   const { flights, clock } = space.parts
   try {
     const asked = await ask(space, flight, strong)
-    const sharedMs = clock.nowMs() - flight.beganAtMs
-    if (asked.kind === 'found') answerFound(space, flight, id, asked, sharedMs)
-    else await fromOrigin(space, flight, asked, sharedMs, id)
+    if (asked.kind === 'found') answerFound(space, flight, id, asked)
+    else await fromOrigin(space, flight, asked, clock.nowMs() - flight.beganAtMs, id)
   } catch (error) {
     flight.reject(error)
   } finally {
@@ -192,8 +191,8 @@ export function answerFound<Id, V>(
   flight: Flight<Answer>,
   id: Id,
   found: Asked<V> & { kind: 'found' },
-  sharedMs: number,
 ): void {
+  const sharedMs = found.atMs - flight.beganAtMs
   const answer = foundAnswer(space, found.register, found.opened, found.why, sharedMs)
   if (found.why === 'fresh')
     keep(space, flight, found.opened, found.register.generation, answer, found.register)

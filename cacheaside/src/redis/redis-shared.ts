@@ -321,15 +321,17 @@ class RedisStore implements RedisShared {
 
   look(keys: readonly string[]): Promise<LookReply[]> {
     const names = keys.map(key => this.#prefix + key)
-    // What is no string is told as absent. It is noticed by the lease that is then asked for.
-    const mget = (batch: readonly string[]): Promise<LookReply[]> =>
-      this.#route.send(batch[0]!, ['MGET', ...batch]).then(reply => textsOf(reply, batch.length))
-    if (names.length === 1) return mget(names)
+    if (names.length === 1) return this.#mget(names)
     if (this.#options.driver.deployment === 'cluster') return Promise.all(names.map(name => this.#get(name)))
     const batches: Promise<LookReply[]>[] = []
     for (let at = 0; at < names.length; at += MOST_TOGETHER)
-      batches.push(mget(names.slice(at, at + MOST_TOGETHER)))
+      batches.push(this.#mget(names.slice(at, at + MOST_TOGETHER)))
     return batches.length === 1 ? batches[0]! : Promise.all(batches).then(replies => replies.flat())
+  }
+
+  /** What is no string is told as absent. It is noticed by the lease that is then asked for. */
+  #mget(names: readonly string[]): Promise<LookReply[]> {
+    return this.#route.send(names[0]!, ['MGET', ...names]).then(reply => textsOf(reply, names.length))
   }
 
   async fill(key: string, prefix: string, value: Fill): Promise<boolean> {

@@ -20,7 +20,8 @@ export function textOf(reply: unknown): string | null {
 /** As many strings or nothings as were asked for. */
 export function textsOf(reply: unknown, count: number): (string | null)[] {
   if (!Array.isArray(reply) || reply.length !== count) throw new UnexpectedReply(reply)
-  return reply.map(textOf)
+  for (const one of reply) textOf(one)
+  return reply
 }
 
 /** Whether it was done: 1 or 0. */

@@ -89,9 +89,9 @@ export class BroadcastStream {
     return false
   }
 
-  /** The store's time now, as well as this process knows it; never a matter of safety. */
-  storeNowMs(): number {
-    return this.#offsetMs === undefined ? this.#clock.epochMs() : this.#clock.nowMs() + this.#offsetMs
+  /** The present moment, by this process's `nowMs`, by the store's clock as well as it is known here; never a matter of safety. */
+  storesFromOurs(nowMs: number): number {
+    return nowMs + (this.#offsetMs ?? this.#clock.epochMs() - this.#clock.nowMs())
   }
 
   /** A moment by the store's clock, by this process's `nowMs`. */

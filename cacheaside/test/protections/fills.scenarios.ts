@@ -173,8 +173,8 @@ export const fills: readonly Protection[] = [
         patches: [
           [
             'read-many.ts',
-            'const firsts = isAsked ? await askTogether(space, legs) : undefined\n',
-            'Object.assign(space, { early: loadByKey(space, legs.map(({ id }) => id), legs[0]!.flight.abort) })\n  const firsts = isAsked ? await askTogether(space, legs) : undefined\n',
+            'const together = isAsked ? await askTogether(space, legs) : undefined\n',
+            'Object.assign(space, { early: loadByKey(space, legs.map(({ id }) => id), legs[0]!.flight.abort) })\n  const together = isAsked ? await askTogether(space, legs) : undefined\n',
           ],
           ['read-many.ts', 'context => loadByKey(space, ids, context)', '() => (space as any).early'],
         ],
