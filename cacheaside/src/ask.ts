@@ -99,22 +99,35 @@ export function generationFor<Id, V>(
 }
 
 /** Asks until there is an answer that the read can go on with. Rejects only if the flight is aborted. */
-export async function ask<Id, V>(
+export function ask<Id, V>(
   space: Space<Id, V>,
   flight: Flight<Answer>,
   strong: boolean,
-): Promise<Asked<V>> {
+): Asked<V> | Promise<Asked<V>> {
   const why = mustBypass(space, flight.key)
   if (why !== undefined) return { kind: 'bypass', why }
-  const { access, clock, options, found } = space.parts
+  const { access, clock, found } = space.parts
   // One round trip: the first command, and beside it the generation where it has to be read.
   const reading = generationFor(space, strong, flight.beganAtMs)
   // What has to be read has to be true of this moment, and a store that refuses writes may be one of the past.
-  if (typeof reading === 'string' && found?.has(flight.key, flight.beganAtMs)) {
-    const seen = await access.run(() => access.store.look([flight.key]))
-    const reply = seen === UNCONFIRMED ? seen : seen[0]!
-    return waitIfBusy(goOn(space, flight, strong, { reply, token: undefined }, reading, clock.nowMs()))
-  }
+  if (typeof reading !== 'string' || !found?.has(flight.key, flight.beganAtMs))
+    return askForLease(space, flight, strong, reading)
+  return access
+    .run(() => access.store.look([flight.key]))
+    .then(seen => {
+      const reply = seen === UNCONFIRMED ? seen : seen[0]!
+      return waitIfBusy(goOn(space, flight, strong, { reply, token: undefined }, reading, clock.nowMs()))
+    })
+}
+
+/** Asks for what is there or, at the same time, for the lease. */
+async function askForLease<Id, V>(
+  space: Space<Id, V>,
+  flight: Flight<Answer>,
+  strong: boolean,
+  reading: string | Promise<string | typeof UNCONFIRMED>,
+): Promise<Asked<V>> {
+  const { clock, options } = space.parts
   const token = clock.token()
   const reply = await lease(space, flight.key, token, options.sharedTimeoutMs)
   const generation = reading instanceof Promise ? await reading : reading

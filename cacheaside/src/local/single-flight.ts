@@ -41,7 +41,9 @@ export class Flight<T> {
   #answer: unknown
   #abort: Abort | undefined
   #waiting = 0
-  #callers: Caller<T>[] | undefined
+  /** Who waits. Mostly it is one. */
+  #first: Caller<T> | undefined
+  #others: Caller<T>[] | undefined
   #onOver: (() => void)[] | undefined
 
   constructor(key: string, keyspace: string, beganAtMs: number, background: boolean) {
@@ -82,9 +84,11 @@ export class Flight<T> {
     if (this.#outcome !== undefined) return
     this.#outcome = outcome
     this.#answer = answer
-    const callers = this.#callers
-    this.#callers = undefined
-    if (callers !== undefined) for (const caller of callers) this.#tell(caller)
+    const first = this.#first
+    const others = this.#others
+    this.#first = this.#others = undefined
+    if (first !== undefined) this.#tell(first)
+    if (others !== undefined) for (const caller of others) this.#tell(caller)
     this.#over()
   }
 
@@ -115,8 +119,9 @@ export class Flight<T> {
   tell(caller: Caller<T>): void {
     this.#waiting++
     if (this.#outcome !== undefined) this.#tell(caller)
-    else if (this.#callers === undefined) this.#callers = [caller]
-    else this.#callers.push(caller)
+    else if (this.#first === undefined) this.#first = caller
+    else if (this.#others === undefined) this.#others = [caller]
+    else this.#others.push(caller)
   }
 
   /**

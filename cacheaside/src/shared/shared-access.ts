@@ -64,16 +64,15 @@ export class SharedAccess {
     if (this.store.synchronous) return sent.catch(error => this.#failed(error, recoveries))
     return new Promise(resolve => {
       let late = false
-      const giveUp = () => {
-        late = true
-        // What had only the rest of another's time says nothing about the store.
-        if (limitMs < this.timeoutMs) return resolve(UNCONFIRMED)
-        resolve(this.#failed(new Error(`no answer within ${Math.round(limitMs)} ms`), recoveries))
-      }
       // After the event loop was held up, timers run before the sockets are read: one more turn lets a reply that
       // has arrived already be seen.
       let timer = this.#clock.after(Math.max(0, limitMs), () => {
-        timer = this.#clock.after(0, giveUp)
+        timer = this.#clock.after(0, () => {
+          late = true
+          // What had only the rest of another's time says nothing about the store.
+          if (limitMs < this.timeoutMs) return resolve(UNCONFIRMED)
+          resolve(this.#failed(new Error(`no answer within ${Math.round(limitMs)} ms`), recoveries))
+        })
       })
       sent.then(
         reply => {
