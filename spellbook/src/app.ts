@@ -76,8 +76,6 @@ function parseJsonOnly(app: FastifyInstance): void {
   app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (request, body, done) => {
     // Many clients say what kind of body they send when they send none.
     if (body.length === 0) return done(null, undefined)
-    if (request.method === 'DELETE')
-      return done(Object.assign(new Error('A DELETE has no body here.'), { statusCode: 400 }), undefined)
     const { 'content-encoding': encoding = 'identity' } = request.headers
     if (encoding.toLowerCase() !== 'identity')
       return done(Object.assign(new Error('A body is not compressed here.'), { statusCode: 415 }), undefined)
