@@ -32,8 +32,6 @@ export class Flight<T> {
   readonly background: boolean
   /** The flight of the same key that was under way when this one began. */
   older: Flight<T> | undefined
-  /** In which order keys are doomed: by when the first of its flights that overlap began. */
-  turn = 0
 
   #doomed = false
   #outcome: 'resolved' | 'rejected' | undefined
@@ -169,7 +167,6 @@ export class SingleFlight<T> {
   readonly #youngest = new Map<string, Flight<T> | undefined>()
   /** How many keys have a flight. */
   #busy = 0
-  #turns = 0
   /** Flights that strong readers wait in: each begins when the flight before it is over. */
   readonly #queued = new Map<string, Promise<Flight<T>>>()
 
@@ -197,7 +194,6 @@ export class SingleFlight<T> {
   /** Starts to track a flight, before its first command is sent. */
   begin(flight: Flight<T>): void {
     flight.older = this.#youngest.get(flight.key)
-    flight.turn = flight.older?.turn ?? this.#turns++
     if (flight.older === undefined) {
       if (this.#youngest.size >= this.#busy + MOST_IDLE) this.#forgetIdle()
       this.#busy++
@@ -259,13 +255,12 @@ export class SingleFlight<T> {
     for (; flight !== undefined; flight = flight.older) flight.doom()
   }
 
-  /** Dooms the flights of one keyspace, or of all, in the order in which they began. */
+  /** Dooms the flights of one keyspace, or of all. */
   doomAll(keyspace?: string): void {
     // A copy: dooming a flight lets a queued one of the same key begin, which is not meant.
-    const doomed = [...this.#youngest.values()].filter(
-      flight => flight !== undefined && (keyspace === undefined || flight.keyspace === keyspace),
-    ) as Flight<T>[]
-    for (const { key } of doomed.sort((a, b) => a.turn - b.turn)) this.doom(key)
+    for (const [key, flight] of [...this.#youngest]) {
+      if (flight !== undefined && (keyspace === undefined || flight.keyspace === keyspace)) this.doom(key)
+    }
   }
 
   #forgetIdle(): void {
