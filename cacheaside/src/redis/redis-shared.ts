@@ -259,15 +259,6 @@ class RedisStore implements RedisShared {
     return textOf(await runOn(way, this.#scripts.lookWhenFull, [name], [])) ?? REFUSED
   }
 
-  async #get(name: string): Promise<LookReply> {
-    try {
-      return textOf(await this.#route.send(name, ['GET', name]))
-    } catch (error) {
-      if (errorCode(error) === 'WRONGTYPE') return NOT_A_STRING
-      throw error
-    }
-  }
-
   async #leaseWhenFull(name: string, token: string, leaseMs: number): Promise<LeaseReply> {
     const seen = await this.#lookWhenFull(name)
     if (seen !== REFUSED) return seen
@@ -320,13 +311,24 @@ class RedisStore implements RedisShared {
   }
 
   look(keys: readonly string[]): Promise<LookReply[]> {
+    if (keys.length === 1) return this.#get(this.#prefix + keys[0]!)
     const names = keys.map(key => this.#prefix + key)
-    if (names.length === 1) return this.#mget(names)
-    if (this.#options.driver.deployment === 'cluster') return Promise.all(names.map(name => this.#get(name)))
+    if (this.#options.driver.deployment === 'cluster')
+      return Promise.all(names.map(name => this.#get(name))).then(replies => replies.flat())
     const batches: Promise<LookReply[]>[] = []
     for (let at = 0; at < names.length; at += MOST_TOGETHER)
       batches.push(this.#mget(names.slice(at, at + MOST_TOGETHER)))
     return batches.length === 1 ? batches[0]! : Promise.all(batches).then(replies => replies.flat())
+  }
+
+  #get(name: string): Promise<LookReply[]> {
+    return this.#route.send(name, ['GET', name]).then(
+      reply => [textOf(reply)],
+      error => {
+        if (errorCode(error) === 'WRONGTYPE') return [NOT_A_STRING]
+        throw error
+      },
+    )
   }
 
   /** What is no string is told as absent. It is noticed by the lease that is then asked for. */

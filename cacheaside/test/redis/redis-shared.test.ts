@@ -63,7 +63,7 @@ describe.each(CLIENT_LIBRARIES)('redisShared by $name', library => {
       expect.stringMatching(/^EVALSHA \w{40} 1 spell:4 L/i),
     ])
     await eventually(async () => (await spells.read(4)).from === 'shared', 'its reply')
-    expect(await sent(() => spells.get(4))).toEqual([expect.stringMatching(/^MGET spell:4$/i)])
+    expect(await sent(() => spells.get(4))).toEqual([expect.stringMatching(/^GET spell:4$/i)])
     expect(await sent(() => spells.get(4, { consistency: 'strong' }))).toEqual([
       expect.stringMatching(/^SET spell:4 L.{16} NX GET PX/i),
     ])
@@ -250,6 +250,7 @@ describe('redisShared that meets what it has not written', () => {
       const seen = await shared.lease('spell:4', token('Anna'), LONG_MS)
       expect(parseRegister(seen as string).state).toBe('unreadable')
       expect(await shared.leaseMany([{ key: 'spell:4', token: token('Anna') }], LONG_MS)).toEqual([seen])
+      expect(await shared.look(['spell:4'])).toEqual([seen])
       expect(await shared.swap('spell:4', { exactly: seen as string }, token('Anna'), LONG_MS)).toBe(true)
       expect(await shared.fill('spell:4', `L${token('Anna')}`, spell('x'))).toBe(true)
     })
