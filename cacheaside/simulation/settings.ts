@@ -26,7 +26,7 @@ const GUARD_MS = [900, 1_300]
 /** Less than two thirds of `guardMs`, as the documentation asks for. */
 export const STATEMENT_TIMEOUT_MS = 500
 const LASTING_MS = 3_600_000
-/** Within which, once all faults have stopped, every level agrees with the origin; without a change feed in half of it. */
+/** Within which, once all faults have stopped, every level agrees with the origin; in half of it where there is no change feed and nothing is queued. */
 export const SETTLING_MS = 12_000
 
 /** How the caches of one history are made: the same in all its processes, or at random in each where that is allowed. */
