@@ -1,5 +1,5 @@
 import { type Asked, ask, giveBack } from './ask.ts'
-import { type Abort, follow } from './base/abort.ts'
+import type { Abort } from './base/abort.ts'
 import type { Clock } from './base/clock.ts'
 import type { CacheEvent, From, Why } from './base/events.ts'
 import type { Key } from './base/key.ts'
@@ -7,7 +7,7 @@ import { type Loaded, load } from './load.ts'
 import type { FoundKeys } from './local/found-keys.ts'
 import type { LoadLimit } from './local/load-limit.ts'
 import type { LocalStore } from './local/local-store.ts'
-import { Flight, type SingleFlight } from './local/single-flight.ts'
+import { Flight, type QueuedFlight, type SingleFlight } from './local/single-flight.ts'
 import type { LoadContext, ResolvedCacheOptions, ResolvedKeyspaceOptions } from './options.ts'
 import type { BroadcastStream, GenerationCopy } from './shared/broadcast-stream.ts'
 import { ABSENT, type Envelope, type Opened, type Sealed, Unopened, UnsealedValue } from './shared/codec.ts'
@@ -106,13 +106,8 @@ export function read<Id, V, R>(
 }
 
 /** Waits for a flight, also for one that has yet to begin, on behalf of a caller who may give up. */
-export function answerOf<V>(
-  flight: Flight<Answer> | Promise<Flight<Answer>>,
-  signal: AbortSignal | undefined,
-): Promise<Answer<V>> {
-  const answer =
-    flight instanceof Flight ? flight.wait(signal) : orAbort(flight, signal).then(begun => begun.wait(signal))
-  return answer as Promise<Answer<V>>
+export function answerOf<V>(flight: Joining['flight'], signal: AbortSignal | undefined): Promise<Answer<V>> {
+  return flight.wait(signal) as Promise<Answer<V>>
 }
 
 /** Begins a flight for an id and leads it. */
@@ -126,7 +121,7 @@ export type Lead = <Id, V>(
 
 /** A flight to wait for, or one that has yet to begin, and whether somebody else leads it. */
 export interface Joining {
-  readonly flight: Flight<Answer> | Promise<Flight<Answer>>
+  readonly flight: Flight<Answer> | QueuedFlight<Answer>
   readonly joined: boolean
 }
 
@@ -561,13 +556,4 @@ function keepNewer<Id, V>(
     return false
   keep(space, flight, opened, register.generation, answer, register)
   return true
-}
-
-/** Waits for something on behalf of a caller who may give up. */
-export function orAbort<T>(promise: Promise<T>, signal: AbortSignal | undefined): Promise<T> {
-  if (signal === undefined) return promise
-  if (signal.aborted) return Promise.reject(signal.reason)
-  return new Promise((resolve, reject) => {
-    promise.then(resolve, reject).finally(follow(signal, reject))
-  })
 }

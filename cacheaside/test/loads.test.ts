@@ -1,6 +1,6 @@
 import { getEventListeners } from 'node:events'
 import { describe, expect, test } from 'vitest'
-import type { Keyspace } from '../src/index.ts'
+import type { Keyspace, LoadContext } from '../src/index.ts'
 import { gate } from '../src/testing/index.ts'
 import { fireball, openWorld, passing, type Spell, spellTable, within } from './world.ts'
 
@@ -326,6 +326,32 @@ describe('the callers signal', () => {
     expect(await within(clock, 20, staying)).toEqual(fireball)
   })
 
+  test('of all who wait for another flight to end spares the origin the next one', async () => {
+    const { clock, process } = openWorld()
+    const query = gate<Spell>()
+    let loads = 0
+    const spells = process().cache.keyspace<number, Spell>('spell', {
+      load: () => {
+        loads++
+        return query.wait()
+      },
+    })
+    const leave = new AbortController()
+    const first = spells.get(4)
+    await query.reached
+    const strongly = { consistency: 'strong', signal: leave.signal } as const
+    const going = [
+      expect(spells.get(4, strongly)).rejects.toThrow('gone'),
+      expect(spells.getMany([4], strongly)).rejects.toThrow('gone'),
+    ]
+    leave.abort(new Error('gone'))
+    await Promise.all(going)
+    query.fail(new Error('no'))
+    await expect(first).rejects.toThrow('no')
+    await clock.drain()
+    expect(loads).toBe(1)
+  })
+
   test("ends the wait for another process's load", async () => {
     const { clock, process } = openWorld()
     const query = gate<Spell>()
@@ -429,16 +455,21 @@ describe('a loader', () => {
     expect(eventsOf('fill')).toMatchObject([{ outcome: 'refused' }])
   })
 
-  test.each<[string, (values: Keyspace<number, number>, id: number) => Promise<unknown>]>([
+  type Ask = (values: Keyspace<number, number>, id: number, context: LoadContext) => Promise<unknown>
+  test.each<[string, Ask]>([
     ['own key', (values, id) => values.get(id)],
+    [
+      'own key, strongly and with its signal',
+      (values, id, { signal }) => values.get(id, { consistency: 'strong', signal }),
+    ],
     ['own key among others', (values, id) => values.getMany([id, 7])],
     ["key through another key's loader", (values, id) => values.get(3 - id)],
   ])('that asks for its %s waits for itself until the load times out, and no longer', async (_, ask) => {
     const { clock, process } = openWorld()
     const { cache } = process({ loadTimeoutMs: 3_000 })
     const values: Keyspace<number, number> = cache.keyspace('value', {
-      load: async (id: number): Promise<number> => {
-        if (id !== 7) await ask(values, id)
+      load: async (id: number, context): Promise<number> => {
+        if (id !== 7) await ask(values, id, context)
         return id
       },
     })

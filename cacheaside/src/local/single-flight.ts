@@ -154,6 +154,45 @@ export class Flight<T> {
   }
 }
 
+/** A flight that has yet to begin, when the one before it is over. */
+export class QueuedFlight<T> {
+  readonly #begun: Promise<Flight<T>>
+  #begin: (flight: Flight<T>) => void = () => {}
+  #waiting = 0
+
+  constructor() {
+    this.#begun = new Promise(resolve => {
+      this.#begin = resolve
+    })
+  }
+
+  /** Whether anybody waits for it still: if not, it need not begin. */
+  get isWanted(): boolean {
+    return this.#waiting > 0
+  }
+
+  begin(flight: Flight<T>): void {
+    this.#begin(flight)
+  }
+
+  /** As {@link Flight.wait}. */
+  wait(signal: AbortSignal | undefined): Promise<T> {
+    if (signal?.aborted) return Promise.reject(signal.reason)
+    this.#waiting++
+    if (signal === undefined) return this.#begun.then(flight => flight.wait(signal))
+    return new Promise((resolve, reject) => {
+      const stopFollowing = follow(signal, reason => {
+        this.#waiting--
+        reject(reason)
+      })
+      this.#begun.then(flight => {
+        stopFollowing()
+        if (!signal.aborted) resolve(flight.wait(signal))
+      })
+    })
+  }
+}
+
 /** So many keys are remembered at most beside those that have a flight. */
 const MOST_IDLE = 8_192
 
@@ -168,7 +207,7 @@ export class SingleFlight<T> {
   /** How many keys have a flight. */
   #busy = 0
   /** Flights that strong readers wait in: each begins when the flight before it is over. */
-  readonly #queued = new Map<string, Promise<Flight<T>>>()
+  readonly #queued = new Map<string, QueuedFlight<T>>()
 
   /** How many keys have a flight under way. */
   get size(): number {
@@ -219,29 +258,29 @@ export class SingleFlight<T> {
 
   /**
    * The flight that a strong reader may share: one that begins after the reader came. If none is under way it is
-   * led at once; else all strong readers that come before the next one begins share that one.
+   * led at once; else all strong readers that come before the next one begins share that one. It does not begin if all
+   * of them have given up by then.
    *
    * @param lead - Begins a flight and leads it.
    * @returns the flight, and whether another reader leads it.
    */
-  next(key: string, lead: () => Flight<T>): { flight: Flight<T> | Promise<Flight<T>>; joined: boolean } {
+  next(key: string, lead: () => Flight<T>): { flight: Flight<T> | QueuedFlight<T>; joined: boolean } {
     const queued = this.#queued.get(key)
     if (queued !== undefined) return { flight: queued, joined: true }
     let before = this.#youngest.get(key)
     while (before?.background) before = before.older
     if (before === undefined) return { flight: lead(), joined: false }
     if (before.over) return { flight: lead(), joined: false }
-    const flight = new Promise<Flight<T>>(resolve => {
-      // 1. An invalidation of a store in this process tells its listeners, and dooms the flight before this one; 2. this one
-      // begins in the midst of that, and finds the old value or generation, which goes only when all have been told;
-      // 3. nobody tells it any more. (Seed 839 of the simulation.) So it begins when the store is done.
-      before.whenOver(() =>
-        queueMicrotask(() => {
-          this.#queued.delete(key)
-          resolve(lead())
-        }),
-      )
-    })
+    const flight = new QueuedFlight<T>()
+    // 1. An invalidation of a store in this process tells its listeners, and dooms the flight before this one; 2. this one
+    // begins in the midst of that, and finds the old value or generation, which goes only when all have been told;
+    // 3. nobody tells it any more. (Seed 839 of the simulation.) So it begins when the store is done.
+    before.whenOver(() =>
+      queueMicrotask(() => {
+        this.#queued.delete(key)
+        if (flight.isWanted) flight.begin(lead())
+      }),
+    )
     this.#queued.set(key, flight)
     return { flight, joined: false }
   }

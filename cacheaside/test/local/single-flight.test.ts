@@ -1,5 +1,6 @@
+import { getEventListeners } from 'node:events'
 import { describe, expect, test } from 'vitest'
-import { Flight, SingleFlight } from '../../src/local/single-flight.ts'
+import { Flight, QueuedFlight, SingleFlight } from '../../src/local/single-flight.ts'
 
 const YOUNG = Number.NEGATIVE_INFINITY
 
@@ -12,6 +13,8 @@ function tracked(key = 'spell:4', options: { beganAtMs?: number; background?: bo
   }
   return { flights, begin }
 }
+
+const turn = () => new Promise(resolve => setImmediate(resolve))
 
 describe('a flight', () => {
   test('answers everybody who waits, and whoever waits later', async () => {
@@ -175,22 +178,39 @@ describe('single-flight', () => {
   test('gives strong readers one flight that begins when the one before it is over', async () => {
     const { flights, begin } = tracked()
     const before = begin()
-    let led = 0
+    const led: Flight<string>[] = []
     const lead = () => {
-      led++
-      return begin()
+      led.push(begin())
+      return led.at(-1)!
     }
     const one = flights.next('spell:4', lead)
     const other = flights.next('spell:4', lead)
-    expect([one.joined, other.joined, led, flights.size]).toEqual([false, true, 0, 2])
+    expect([one.joined, other.joined, led.length, flights.size]).toEqual([false, true, 0, 2])
+    const answers = Promise.all([one.flight.wait(undefined), other.flight.wait(undefined)])
     before.resolve('Fireball')
-    const flight = await one.flight
-    expect(await other.flight).toBe(flight)
-    expect([led, flight === before]).toEqual([1, false])
+    await turn()
+    expect(led).toHaveLength(1)
     // Who comes now came after that one began.
     expect(flights.next('spell:4', lead)).toMatchObject({ joined: false })
+    led[0]!.resolve('Ice Shard')
+    expect(await answers).toEqual(['Ice Shard', 'Ice Shard'])
     flights.end(before)
-    flights.end(flight)
+    flights.end(led[0]!)
+  })
+
+  test('lets no strong flight begin that nobody waits for any more', async () => {
+    const { flights, begin } = tracked()
+    const before = begin()
+    const leave = new AbortController()
+    const { flight } = flights.next('spell:4', () => expect.unreachable())
+    const waiting = expect(flight.wait(leave.signal)).rejects.toThrow('gone')
+    await expect(flight.wait(AbortSignal.abort('gone before'))).rejects.toBe('gone before')
+    leave.abort(new Error('gone'))
+    await waiting
+    before.resolve('Fireball')
+    await turn()
+    flights.end(before)
+    expect([flights.size, getEventListeners(leave.signal, 'abort').length]).toEqual([0, 0])
   })
 
   test.each<[string, (flight: Flight<string>) => void]>([
@@ -200,10 +220,16 @@ describe('single-flight', () => {
   ])('lets the next strong flight begin when the one before it %s', async (_, end) => {
     const { flights, begin } = tracked()
     const before = begin()
-    const { flight } = flights.next('spell:4', () => begin())
+    const begun: Flight<string>[] = []
+    const { flight } = flights.next('spell:4', () => {
+      begun.push(begin())
+      return begun[0]!
+    })
+    flight.wait(undefined)
     end(before)
-    expect(await flight).toBeInstanceOf(Flight)
-    expect(flights.next('spell:4', () => begin()).flight).toBeInstanceOf(Promise)
+    await turn()
+    expect(begun).toHaveLength(1)
+    expect(flights.next('spell:4', () => begin()).flight).toBeInstanceOf(QueuedFlight)
   })
 
   test('leads a strong flight at once where only a refresh is under way, or the one before is over', () => {
@@ -218,12 +244,17 @@ describe('single-flight', () => {
   test('lets the queued flight of a key that is doomed begin, and does not doom it', async () => {
     const { flights, begin } = tracked()
     begin()
-    const { flight } = flights.next('spell:4', () => begin())
+    const begun: Flight<string>[] = []
+    const { flight } = flights.next('spell:4', () => {
+      begun.push(begin())
+      return begun[0]!
+    })
+    flight.wait(undefined)
     flights.doomAll()
-    const begun = await flight
-    expect(begun.doomed).toBe(false)
-    expect(flights.joinable('spell:4', YOUNG)).toBe(begun)
-    flights.end(begun)
+    await turn()
+    expect(begun[0]!.doomed).toBe(false)
+    expect(flights.joinable('spell:4', YOUNG)).toBe(begun[0])
+    flights.end(begun[0]!)
     expect(flights.size).toBe(0)
   })
 })
