@@ -76,9 +76,9 @@ export class Checker {
     const nowMs = this.#clock.nowMs()
     this.tick++
     // What was written through may have been taken back by the database before it came here.
+    const isLost = this.#database.hasTakenBack(row, version)
     for (const timeline of [this.#strong[row]!, this.#default[row]!])
-      if (version > this.#database.current(row))
-        timeline.takeBack(this.tick, nowMs, this.#database.current(row))
+      if (isLost) timeline.takeBack(this.tick, nowMs, Math.min(version, this.#database.current(row)))
       else timeline.rise(this.tick, nowMs, version)
   }
 

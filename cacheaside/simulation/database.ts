@@ -131,6 +131,11 @@ export class Database {
     return found!.isDeleted
   }
 
+  /** Whether this version of the row was committed, and lost in a crash. */
+  hasTakenBack(row: number, version: number): boolean {
+    return this.#lost[row]!.has(version)
+  }
+
   /** Why nobody can have read this version, if so: it is too old, was never committed, or not what the row was. */
   implausible(
     row: number,
