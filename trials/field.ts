@@ -4,6 +4,7 @@ import { afterAll, beforeAll, expect, type TestContext } from 'vitest'
 import { type Proxy as Network, startProxy } from '../test/proxy.ts'
 import { eventually, type RedisServer, startRedis } from '../test/redis-servers.ts'
 import { createDatabase, sharedPostgresUrl } from '../test/services.ts'
+import { Stalls } from './stalls.ts'
 import type { ProcessOptions } from './subject.ts'
 import { WorkerProcess } from './worker-process.ts'
 
@@ -46,6 +47,8 @@ export interface TrialDatabase {
   plant(...ids: number[]): Promise<void>
   /** Another session, for a transaction that stays open. */
   session(): Promise<pg.Client>
+  /** How long each of a few sessions, which ask for nothing else, has had no answer all in all: the machine's doing. */
+  lostMs(): Promise<readonly number[]>
 }
 
 /** What the trials of a file are done on. Opened before its first test and closed after its last. */
@@ -118,6 +121,14 @@ async function openDatabase(): Promise<TrialDatabase & { close(): Promise<void> 
   await foreign.query('CREATE TABLE spell (id bigint PRIMARY KEY, version int NOT NULL)')
   await installFeed(foreign, { tables: ['spell'] })
   const sessions: pg.Client[] = []
+  const session = async () => {
+    const client = new pg.Client({ connectionString: url })
+    client.on('error', () => {})
+    await client.connect()
+    sessions.push(client)
+    return client
+  }
+  let stalls: Promise<readonly Stalls[]> | undefined
   const sql = async (text: string, params: unknown[] = []) => (await foreign.query(text, params)).rows
   return {
     url,
@@ -129,14 +140,18 @@ async function openDatabase(): Promise<TrialDatabase & { close(): Promise<void> 
     async plant(...ids) {
       await sql('INSERT INTO spell SELECT id, 1 FROM unnest($1::bigint[]) AS id', [ids])
     },
-    async session() {
-      const client = new pg.Client({ connectionString: url })
-      client.on('error', () => {})
-      await client.connect()
-      sessions.push(client)
-      return client
+    session,
+    async lostMs() {
+      stalls ??= Promise.all(
+        [1, 2, 3].map(async () => {
+          const client = await session()
+          return new Stalls(() => client.query('SELECT 1'))
+        }),
+      )
+      return (await stalls).map(one => one.lostMs)
     },
     async close() {
+      for (const one of (await stalls) ?? []) await one.end()
       await foreign.end()
       for (const client of sessions) await client.end()
     },

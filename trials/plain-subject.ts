@@ -53,7 +53,12 @@ export class PlainSubject implements Subject {
 
   /** Waits until it is connected, where commands would not wait for that, and changes of other processes are heard. */
   async begin(): Promise<void> {
-    if (this.#options.commandTimeoutMs !== undefined) await this.#redis.connect()
+    // The first attempt may fail on a busy machine; the client goes on by itself.
+    if (this.#options.commandTimeoutMs !== undefined) {
+      const isReady = new Promise(resolve => this.#redis.once('ready', resolve))
+      this.#redis.connect().catch(() => {})
+      await isReady
+    }
     await this.#listener?.subscribe(CHANNEL)
   }
 
