@@ -1,5 +1,5 @@
 import { beforeAll, expect, test } from 'vitest'
-import { expectFreshUnlikeControl, idle, isSoak, isStale, openField, ready, warm } from './field.ts'
+import { expectFreshUnlikeControl, idle, isSoak, isStale, losses, openField, ready, warm } from './field.ts'
 import type { ProcessOptions } from './subject.ts'
 import type { WorkerProcess } from './worker-process.ts'
 
@@ -44,10 +44,11 @@ async function staleKeysAfter(
   const restoreMs = performance.now() + outageMs
   if (kind === 'reset') await network.refuse()
   else network.swallow()
-  const before = await writer.status()
+  const lost = await losses(field.database, [writer])
   const written = []
   for (const id of ids) written.push(await writer.write(id))
-  const lostMs = (await writer.status()).lostMs - before.lostMs
+  const { processMs, databaseMs } = await lost()
+  const lostMs = processMs + databaseMs
   let staleHere = 0
   while (performance.now() < restoreMs) {
     for (const id of ids) if ((await writer.get(id)).version !== 2) staleHere++

@@ -174,6 +174,30 @@ export function ready(workers: readonly WorkerProcess[], feed: boolean | undefin
   }, 'the processes to be ready')
 }
 
+/**
+ * Begins to count for how long the machine lets these processes, or the database, stand still. The function that is
+ * returned says it: the most that any of the processes has lost since, and any session of the database.
+ */
+export async function losses(
+  database: TrialDatabase,
+  workers: readonly WorkerProcess[],
+): Promise<() => Promise<{ processMs: number; databaseMs: number }>> {
+  const count = async () => ({
+    processes: await Promise.all(workers.map(async worker => (await worker.status()).lostMs)),
+    sessions: await database.lostMs(),
+  })
+  const mostSince = (before: readonly number[], now: readonly number[]) =>
+    Math.max(...now.map((ms, i) => ms - before[i]!))
+  const before = await count()
+  return async () => {
+    const now = await count()
+    return {
+      processMs: mostSince(before.processes, now.processes),
+      databaseMs: mostSince(before.sessions, now.sessions),
+    }
+  }
+}
+
 /** Waits until the relays have taken everything out of the outbox. */
 export function drained(database: TrialDatabase): Promise<void> {
   return eventually(async () => {

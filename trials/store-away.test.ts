@@ -1,5 +1,5 @@
 import { expect, test } from 'vitest'
-import { killAll, openField, ready, report, times, warm } from './field.ts'
+import { killAll, losses, openField, ready, report, times, warm } from './field.ts'
 import type { WorkerProcess } from './worker-process.ts'
 
 const GROUP = '7 Redis away'
@@ -46,6 +46,8 @@ test.for(troubles)(
     const worker = await field.start(options)
     const control = await field.start({ subject: 'plain', local: false })
     let slowestFirstMs = 0
+    /** Without the time for which the machine let the process, or the database, stand still. */
+    let mostOwnMs = 0
     let slowestLaterMs = 0
     let waitedAgain = 0
     let wrong = 0
@@ -57,7 +59,9 @@ test.for(troubles)(
       const inUse = round === 0 ? [worker, control] : [worker]
       for (const id of [warmId, ...later.slice(0, 5)]) await warm(inUse, id, false)
       await one.begin()
+      const lost = await losses(field.database, [worker])
       const first = await Promise.all([worker.get(warmId), worker.get(coldId)])
+      const { processMs, databaseMs } = await lost()
       const afterwards = []
       for (const id of later) afterwards.push(await worker.get(id))
       if (round === 0) {
@@ -68,7 +72,9 @@ test.for(troubles)(
       wrong += [...first, ...afterwards].filter(
         ({ version, from }) => version !== 1 || from !== 'origin',
       ).length
-      slowestFirstMs = Math.max(slowestFirstMs, ...first.map(({ tookMs }) => tookMs))
+      const firstMs = Math.max(...first.map(({ tookMs }) => tookMs))
+      slowestFirstMs = Math.max(slowestFirstMs, firstMs)
+      mostOwnMs = Math.max(mostOwnMs, firstMs - processMs - databaseMs)
       slowestLaterMs = Math.max(slowestLaterMs, ...afterwards.map(({ tookMs }) => tookMs))
       waitedAgain += afterwards.filter(({ sharedMs = 0 }) => sharedMs >= SHARED_TIMEOUT_MS).length
       await ready([worker])
@@ -84,7 +90,7 @@ test.for(troubles)(
       notes: `the first two within ${Math.round(slowestFirstMs)} ms, the others within ${Math.round(slowestLaterMs)} ms, loads included; longest pause of the process ${Math.round(pauseMs)} ms`,
     })
     expect(wrong, 'reads that the database did not answer').toBe(0)
-    expect(slowestFirstMs).toBeLessThan(SHARED_TIMEOUT_MS + SLACK_MS + pauseMs)
+    expect(mostOwnMs).toBeLessThan(SHARED_TIMEOUT_MS + SLACK_MS)
     expect(waitedAgain, 'reads that waited for Redis again').toBe(0)
     expect(controlAnswered, 'reads that the control answered').toBe(0)
   },
