@@ -25,8 +25,8 @@ const FURTHER: readonly Mutant[] = [
     patches: [
       [
         'feed/relay.ts',
-        'const applied = await this.#apply(batch)\n      await this.#limited(session.settle(applied))',
-        'const applied = [...batch.changes]\n      await this.#limited(session.settle(applied))\n      await this.#apply(batch)',
+        'const applied = await this.#apply(session, batch)\n      await this.#limited(session.settle(applied))',
+        'const applied = [...batch.changes]\n      await this.#limited(session.settle(applied))\n      await this.#apply(session, batch)',
       ],
     ],
   },

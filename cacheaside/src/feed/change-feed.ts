@@ -109,7 +109,10 @@ export interface FeedSession {
   take(after: string | undefined): Promise<Batch>
   /** Ends the last batch that was not empty: these of its changes were applied, the others are to be handed out again. */
   settle(applied: readonly Change[]): Promise<void>
-  /** What was remembered of each keyspace, by anyone. Not used where the store is private. */
+  /**
+   * What was remembered of each keyspace, by anyone up to now, also between `take` and `settle`. Not used where the store
+   * is private.
+   */
   remembered(): Promise<ReadonlyMap<string, string>>
   /** Remembers a text for each of these keyspaces, beside the changes. */
   remember(keyspaces: readonly string[], identity: string): Promise<void>

@@ -2,6 +2,9 @@ import type { CacheEvent } from '../base/events.ts'
 import type { FeedSession } from './change-feed.ts'
 import type { RelayTarget } from './relay.ts'
 
+/** What is remembered of a keyspace while it is given a new generation: no store's identity. */
+const DOUBTED = ''
+
 /**
  * Whether the shared store and the origin are still the ones under which the keyspaces got their generations.
  *
@@ -20,6 +23,8 @@ export class Identities {
   /** What the store's own process remembers: all there is, where nobody else uses it or an identity is not known. */
   readonly #own = new Map<string, string>()
   #names: ReadonlySet<string> = new Set()
+  /** What this process has last compared with what is remembered; `''` if it cannot be known. */
+  #compared: string | undefined
   #doubt: string | undefined = 'the relay has begun'
   #distrust: string | undefined
 
@@ -44,6 +49,24 @@ export class Identities {
   }
 
   /**
+   * The keyspaces of which somebody has found another identity than this process. Its own connections may lead to a
+   * store that has been replaced, so that what it applies does not count. To be asked after changes were taken, and
+   * before they are settled. Rejects only if the session does.
+   *
+   * Without it: 1. a replica is promoted; 2. a process that has followed gives new generations there, and loads v1;
+   * 3. another one, whose connection to the old primary still works, takes the change to v2, invalidates the key on the
+   * old primary, and settles the change; 4. it follows, and finds the identity that is remembered: v1 stays for ever.
+   *
+   * A doubt is written down before the new generations are given. So of what had been committed before a look that
+   * finds no doubt, no value with such a generation is too old to know.
+   */
+  async doubted(session: FeedSession): Promise<ReadonlySet<string>> {
+    if (this.#target.isPrivate || this.#compared === '') return new Set()
+    const remembered = await session.remembered()
+    return new Set([...remembered.keys()].filter(name => remembered.get(name) !== this.#compared))
+  }
+
+  /**
    * Compares, and gives new generations where it must. Rejects only if the session does.
    *
    * @returns whether it came to an end; if not, it is to be done again.
@@ -57,14 +80,17 @@ export class Identities {
     const identity = isKnown ? `${store} ${session.origin}` : ''
     if (this.#doubt !== undefined && !isKnown) this.#distrust = this.#doubt
     this.#doubt = undefined
+    this.#compared = identity
     const records = isKnown ? remembered : this.#own
     const reason = this.#distrust
     const suspects = [...this.names].filter(name => reason !== undefined || records.get(name) !== identity)
     if (suspects.length === 0) return true
+    const isShared = isKnown && !this.#target.isPrivate
+    if (isShared) await session.remember(suspects, DOUBTED)
     const replies = await Promise.all(suspects.map(name => this.#target.invalidateKeyspace(name)))
     const done = suspects.filter((_, i) => replies[i])
     if (done.length > 0) {
-      if (isKnown && !this.#target.isPrivate) await session.remember(done, identity)
+      if (isShared) await session.remember(done, identity)
       else for (const name of done) this.#own.set(name, identity)
       this.#emit({
         type: 'feed-distrust',

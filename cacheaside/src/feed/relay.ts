@@ -1,6 +1,6 @@
 import type { Clock, Timer } from '../base/clock.ts'
 import type { CacheEvent } from '../base/events.ts'
-import type { Key } from '../base/key.ts'
+import { type Key, keyspaceOf } from '../base/key.ts'
 import type { Batch, Change, ChangeFeed, FeedSession } from './change-feed.ts'
 import { Identities } from './identities.ts'
 import { type Plan, planOf } from './plan.ts'
@@ -200,7 +200,7 @@ export class Relay {
     const fromTheStart = this.#after === undefined
     const batch = await this.#limited(session.take(this.#after))
     if (batch.changes.length > 0) {
-      const applied = await this.#apply(batch)
+      const applied = await this.#apply(session, batch)
       await this.#limited(session.settle(applied))
       this.#tell(batch, applied, sentMs)
       this.#after = batch.changes.at(-1)!.id
@@ -232,8 +232,9 @@ export class Relay {
     return waitMs
   }
 
-  /** Invalidates what the batch comes down to, and returns the changes of which everything was confirmed. */
-  async #apply({ changes }: Batch): Promise<Change[]> {
+  /** Invalidates what the batch comes down to, and returns the changes of which everything was confirmed, and counts. */
+  async #apply(session: FeedSession, { changes }: Batch): Promise<Change[]> {
+    const doubted = await this.#limited(this.#identities.doubted(session))
     const reported = new Set<string>()
     const plan = planOf(
       changes,
@@ -245,23 +246,24 @@ export class Relay {
         this.#emit({ type: 'fault', during: `the feed's map of table ${table}`, error })
       },
     )
-    const failed = await this.#invalidate(plan)
+    const failed = await this.#invalidate(plan, doubted)
     return changes.filter(change => !failed.has(change))
   }
 
-  /** The changes of which something was not confirmed. */
-  async #invalidate({ keys, keyspaces }: Plan): Promise<ReadonlySet<Change>> {
+  /** The changes of which something was not confirmed, or does not count. */
+  async #invalidate({ keys, keyspaces }: Plan, doubted: ReadonlySet<string>): Promise<ReadonlySet<Change>> {
     const failed = new Set<Change>()
-    const work: (readonly [invalidate: () => Promise<boolean>, changes: readonly Change[]])[] = []
-    for (const [name, changes] of keyspaces) work.push([() => this.#target.invalidateKeyspace(name), changes])
-    for (const [key, changes] of keys) work.push([() => this.#target.invalidate(key), changes])
+    const work: (readonly [keyspace: string, invalidate: () => Promise<boolean>, of: readonly Change[]])[] =
+      []
+    for (const [name, of] of keyspaces) work.push([name, () => this.#target.invalidateKeyspace(name), of])
+    for (const [key, of] of keys) work.push([keyspaceOf(key), () => this.#target.invalidate(key), of])
     let isAway = false
     for (let at = 0; at < work.length; at += AT_ONCE) {
       const some = work.slice(at, at + AT_ONCE)
       // After a whole round without an answer the others are not worth its time limit each.
-      const confirmed: boolean[] = isAway ? [] : await Promise.all(some.map(([invalidate]) => invalidate()))
-      some.forEach(([, changes], i) => {
-        if (!confirmed[i]) for (const change of changes) failed.add(change)
+      const confirmed: boolean[] = isAway ? [] : await Promise.all(some.map(([, invalidate]) => invalidate()))
+      some.forEach(([keyspace, , of], i) => {
+        if (!confirmed[i] || doubted.has(keyspace)) for (const change of of) failed.add(change)
       })
       isAway ||= !confirmed.includes(true)
     }

@@ -400,4 +400,15 @@ function remembering(on: FeedStage): void {
     await second.close()
     assert.deepEqual([...(await (await scene.open()).remembered())].sort(), expected)
   })
+
+  on('remembered tells between take and settle what others have remembered since', async scene => {
+    const [taking, other] = [await scene.open(), await scene.open()]
+    await other.remember(['spell'], 'store 1')
+    await scene.opened.commit('1')
+    const { changes } = await scene.takeSome(taking)
+    await other.remember(['spell'], 'store 2')
+    assert.deepEqual([...(await taking.remembered())], [['spell', 'store 2']])
+    await taking.settle(changes)
+    assert.deepEqual(await scene.drain(taking), [])
+  })
 }

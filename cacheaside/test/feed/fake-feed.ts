@@ -137,7 +137,7 @@ export class FakeSession implements FeedSession {
   async remember(keyspaces: readonly string[], identity: string): Promise<void> {
     await this.#feed.passes('remember')
     this.#assertAlive()
-    this.#feed.log.push(`remember ${[...keyspaces].join(',')}`)
+    this.#feed.log.push(`${identity === '' ? 'doubt' : 'remember'} ${[...keyspaces].join(',')}`)
     for (const name of keyspaces) this.#feed.memory.set(name, identity)
   }
 

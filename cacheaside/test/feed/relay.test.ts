@@ -57,6 +57,13 @@ async function idleRelay(): Promise<Relay> {
   return started
 }
 
+/** A relay for another target that has compared identities. */
+async function relayFor(other: RelayTarget): Promise<Relay> {
+  const started = relay(other)
+  await clock.advance(1)
+  return started
+}
+
 /** What was invalidated, settled and remembered, without the looks in between. */
 const deeds = () => feed.log.filter(line => line !== 'take' && line !== 'open')
 const looks = () => feed.log.filter(line => line === 'take').length
@@ -382,7 +389,7 @@ describe('the identity of store and origin', () => {
   it('that is not known yet gives every keyspace a new generation, and is remembered after that', async () => {
     relay()
     await clock.advance(1)
-    expect(deeds()).toEqual(['all spell', 'all list', 'remember spell,list'])
+    expect(deeds()).toEqual(['doubt spell,list', 'all spell', 'all list', 'remember spell,list'])
     expect([...feed.memory]).toEqual([
       ['spell', 'store 1 origin 1'],
       ['list', 'store 1 origin 1'],
@@ -417,7 +424,7 @@ describe('the identity of store and origin', () => {
       change()
       relay()
       await clock.advance(1)
-      expect(deeds()).toEqual(['all spell', 'all list', 'remember spell,list'])
+      expect(deeds()).toEqual(['doubt spell,list', 'all spell', 'all list', 'remember spell,list'])
     },
   )
 
@@ -428,7 +435,7 @@ describe('the identity of store and origin', () => {
     expect(deeds(), 'not yet').toEqual([])
     started.reconnected('test')
     await clock.advance(1)
-    expect(deeds()).toEqual(['all spell', 'all list', 'remember spell,list'])
+    expect(deeds()).toEqual(['doubt spell,list', 'all spell', 'all list', 'remember spell,list'])
   })
 
   it('is compared when the session is a new one', async () => {
@@ -436,14 +443,14 @@ describe('the identity of store and origin', () => {
     feed.origin = 'origin 2'
     feed.sessions[0]!.end()
     await clock.advance(100)
-    expect(deeds()).toEqual(['all spell', 'all list', 'remember spell,list'])
+    expect(deeds()).toEqual(['doubt spell,list', 'all spell', 'all list', 'remember spell,list'])
   })
 
   it('is compared every 15 seconds, for what no connection tells of', async () => {
     await idleRelay()
     target.name = 'store 2'
     await clock.advance(15_300)
-    expect(deeds()).toEqual(['all spell', 'all list', 'remember spell,list'])
+    expect(deeds()).toEqual(['doubt spell,list', 'all spell', 'all list', 'remember spell,list'])
   })
 
   it('keeps two stores that were given one feed by mistake from staying stale', async () => {
@@ -460,10 +467,13 @@ describe('the identity of store and origin', () => {
     target.refuses = what => what === 'all list'
     relay()
     await clock.advance(1)
-    expect([...feed.memory.keys()]).toEqual(['spell'])
+    expect([...feed.memory]).toEqual([
+      ['spell', 'store 1 origin 1'],
+      ['list', ''],
+    ])
     target.refuses = () => false
     await clock.advance(1_000)
-    expect([...feed.memory.keys()]).toEqual(['spell', 'list'])
+    expect(new Set(feed.memory.values())).toEqual(new Set(['store 1 origin 1']))
     expect(
       deeds().filter(line => line === 'all spell'),
       'spell was done',
@@ -478,7 +488,35 @@ describe('the identity of store and origin', () => {
     expect(deeds()).toEqual(['note:1', 'settle 1'])
     target.name = 'store 1'
     await clock.advance(2_000)
-    expect(deeds().slice(2)).toEqual(['all spell', 'all list', 'remember spell,list'])
+    expect(deeds().slice(2)).toEqual(['doubt spell,list', 'all spell', 'all list', 'remember spell,list'])
+  })
+
+  it('if it was found to be another one elsewhere, keeps what was applied to the old store from being settled', async () => {
+    await idleRelay()
+    const promoted = new FakeTarget(feed.log)
+    promoted.name = 'store 2'
+    await relayFor(promoted).then(follower => follower.close())
+    feed.log.length = 0
+    feed.commit('spell', [{ id: '1' }])
+    feed.commit('note', [{ id: '1' }])
+    await clock.advance(1_000)
+    expect(deeds(), 'nobody has doubts about notes').toContain('settle 2')
+    expect(feed.outbox.map(({ id }) => id)).toEqual(['1'])
+    await relayFor(promoted)
+    await clock.advance(1_000)
+    expect(feed.outbox).toEqual([])
+  })
+
+  it('is doubted before the first new generation is given, so that nothing older is settled after it', async () => {
+    await idleRelay()
+    const promoted = new FakeTarget(feed.log)
+    promoted.name = 'store 2'
+    promoted.refuses = what => what.startsWith('all')
+    await relayFor(promoted)
+    expect(deeds()).toEqual(['doubt spell,list', 'all spell unconfirmed', 'all list unconfirmed'])
+    feed.commit('spell', [{ id: '1' }])
+    await clock.advance(1_000)
+    expect(feed.outbox).toHaveLength(1)
   })
 
   it('covers keyspaces that only other processes have', async () => {
@@ -497,7 +535,7 @@ describe('the identity of store and origin', () => {
     target.names.push('late')
     started.verify()
     await clock.advance(1)
-    expect(deeds()).toEqual(['all late', 'remember late'])
+    expect(deeds()).toEqual(['doubt late', 'all late', 'remember late'])
   })
 
   it('that the store cannot tell counts as changed at every new connection, and only then', async () => {
@@ -518,7 +556,7 @@ describe('the identity of store and origin', () => {
     await idleRelay()
     feed.sessions[0]!.end()
     await clock.advance(200)
-    expect(deeds()).toEqual(['all spell', 'all list', 'remember spell,list'])
+    expect(deeds()).toEqual(['doubt spell,list', 'all spell', 'all list', 'remember spell,list'])
     expect(eventsOf('feed-distrust').at(-1)?.reason).toContain('session')
   })
 
