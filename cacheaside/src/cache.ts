@@ -1,7 +1,7 @@
 import type { Clock } from './base/clock.ts'
 import { CacheError } from './base/errors.ts'
 import type { CacheEvent } from './base/events.ts'
-import { type Key, keyspaceOf } from './base/key.ts'
+import { type Key, keyspaceOf, noArray } from './base/key.ts'
 import { Relay, type RelayTarget } from './feed/relay.ts'
 import { Keyspace } from './keyspace.ts'
 import { FoundKeys } from './local/found-keys.ts'
@@ -234,6 +234,7 @@ export class Cache {
 
   async #whileOpen<T>(keys: readonly Key[], work: () => Promise<T>): Promise<T> {
     this.#assertOpen()
+    if (!Array.isArray(keys)) throw noArray('keys', keys)
     for (const key of keys) keyspaceOf(key)
     const result = work()
     this.#track(

@@ -1,8 +1,14 @@
 import { CacheError } from './base/errors.ts'
 import type { From, Why } from './base/events.ts'
-import { type Key, rememberingByKey } from './base/key.ts'
+import { type Key, noArray, rememberingByKey } from './base/key.ts'
 import { type LocalEntry, Place } from './local/local-store.ts'
-import { type KeyspaceOptions, resolveKeyspaceOptions } from './options.ts'
+import {
+  checkConsistency,
+  checkWriteOptions,
+  invalidOption,
+  type KeyspaceOptions,
+  resolveKeyspaceOptions,
+} from './options.ts'
 import {
   type Answer,
   fillOf,
@@ -115,8 +121,8 @@ export class Keyspace<Id, V> {
    * Reads one value: from L1, the shared store, or the origin.
    *
    * @returns the value, or `undefined` if there is no such row.
-   * @throws what the loader throws, unwrapped; CacheError `INVALID_KEY` before any I/O, `OVERLOADED`, `LOAD_TIMEOUT`,
-   *   `CLOSED`; the reason of the caller's signal. Trouble with the shared store never fails a read.
+   * @throws what the loader throws, unwrapped; CacheError `INVALID_KEY` and `INVALID_OPTIONS` before any I/O,
+   *   `OVERLOADED`, `LOAD_TIMEOUT`, `CLOSED`; the reason of the caller's signal. Trouble with the shared store never fails a read.
    */
   get(id: Id, options?: ReadOptions): Promise<V | undefined> {
     try {
@@ -151,6 +157,7 @@ export class Keyspace<Id, V> {
    * @throws as {@link Keyspace.get}, if any of the keys does.
    */
   async getMany(ids: readonly Id[], options?: ReadOptions): Promise<Map<Id, V>> {
+    if (!Array.isArray(ids)) throw noArray('ids', ids)
     const strong = options?.consistency === 'strong'
     const found = new Array<V | undefined>(ids.length)
     const requests: ReadRequest<Id>[] = []
@@ -200,23 +207,28 @@ export class Keyspace<Id, V> {
    * @param commit - Must not resolve before its transaction has committed.
    * @returns the function's value, and whether the cache was told.
    * @throws what `commit` throws, unwrapped. If the commit is in doubt the key stays guarded until `guardMs` have
-   *   passed. CacheError `INVALID_KEY`, `INVALID_OPTIONS` if `commit` is no function, `CLOSED`; `UNGUARDED` with
-   *   `unguarded: 'refuse'`.
+   *   passed. CacheError `INVALID_KEY`, `INVALID_OPTIONS` if `commit` is no function or an option cannot be, `CLOSED`;
+   *   `UNGUARDED` with `unguarded: 'refuse'`.
    */
   write<T>(
     id: Id,
     commit: (context: WriteContext) => Promise<T> | T,
     options: KeyspaceWriteOptions<T, V> = {},
   ): Promise<WriteResult<T>> {
-    const { writeThrough, unguarded, commitInDoubt } = options
-    const own: WriteOptions<T> = {
-      ...(unguarded === undefined ? {} : { unguarded }),
-      ...(commitInDoubt === undefined ? {} : { commitInDoubt }),
-      ...(writeThrough === true
-        ? { writeThrough: (value: T) => [this.entry(id, value as unknown as V | undefined)] }
-        : {}),
-    }
-    return this.#whileOpen(async () => write(this.#space.parts, this.#forget, [this.key(id)], commit, own))
+    return this.#whileOpen(async () => {
+      checkWriteOptions(options)
+      const { writeThrough = false, ...own } = options
+      if (typeof writeThrough !== 'boolean')
+        throw invalidOption('writeThrough', 'true or false', writeThrough)
+      const through = (value: T) => [this.entry(id, value as unknown as V | undefined)]
+      return write(
+        this.#space.parts,
+        this.#forget,
+        [this.key(id)],
+        commit,
+        writeThrough ? { ...own, writeThrough: through } : own,
+      )
+    })
   }
 
   /**
@@ -283,6 +295,7 @@ export class Keyspace<Id, V> {
   #enter(id: Id, options: ReadOptions | undefined): Place<LocalEntry, Key> {
     if (this.#space.parts.closed()) throw new CacheError('CLOSED', 'the cache has been closed')
     options?.signal?.throwIfAborted()
+    checkConsistency(options?.consistency)
     return this.#placeOf(id)
   }
 

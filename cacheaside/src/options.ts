@@ -185,9 +185,14 @@ const YEAR_MS = 366 * 24 * 3_600_000
 
 /** One form for every complaint about an option: what it is called, what it should be, what it is. @internal */
 export function invalidOption(name: string, expected: string, got: unknown): CacheError {
-  const shown =
-    typeof got === 'string' ? JSON.stringify(got) : typeof got === 'function' ? 'a function' : String(got)
-  return new CacheError('INVALID_OPTIONS', `expected ${name} to be ${expected}, got ${shown}`)
+  return new CacheError('INVALID_OPTIONS', `expected ${name} to be ${expected}, got ${shown(got)}`)
+}
+
+/** Not every object can be made a text of: a module cannot. */
+function shown(got: unknown): string {
+  if (typeof got === 'string') return JSON.stringify(got)
+  if (typeof got === 'function') return 'a function'
+  return typeof got === 'object' && got !== null ? Object.prototype.toString.call(got) : String(got)
 }
 
 function whole(name: string, value: number, least: number, most: number): void {
@@ -200,7 +205,8 @@ function oneOf(name: string, value: unknown, allowed: readonly string[]): void {
   if (!allowed.includes(value as string)) throw invalidOption(name, `one of ${allowed.join(', ')}`, value)
 }
 
-function aFunction(name: string, value: unknown): void {
+/** @internal */
+export function aFunction(name: string, value: unknown): void {
   if (value !== undefined && typeof value !== 'function') throw invalidOption(name, 'a function', value)
 }
 
@@ -228,6 +234,8 @@ function overDefaults<T extends object>(defaults: object, given: object): T {
   return result as T
 }
 
+const UNGUARDED = ['proceed', 'refuse']
+
 const CACHE_OPTION_NAMES = [
   ...Object.keys(DEFAULT_CACHE_OPTIONS),
   'shared',
@@ -252,6 +260,31 @@ const KEYSPACE_OPTION_NAMES = [
     'schema',
   ],
 ]
+
+/**
+ * Checks what one read is told: with a misspelt consistency it would be weaker than was asked for, and nobody the wiser.
+ *
+ * @throws CacheError `INVALID_OPTIONS`.
+ * @internal
+ */
+export function checkConsistency(consistency: unknown): void {
+  if (consistency !== undefined) oneOf('consistency', consistency, ['strong'])
+}
+
+/**
+ * Checks what one write is told, but for `writeThrough`.
+ *
+ * @throws CacheError `INVALID_OPTIONS`.
+ * @internal
+ */
+export function checkWriteOptions(given: {
+  readonly unguarded?: unknown
+  readonly commitInDoubt?: unknown
+}): void {
+  knownNames('options', given, ['writeThrough', 'unguarded', 'commitInDoubt'])
+  if (given.unguarded !== undefined) oneOf('unguarded', given.unguarded, UNGUARDED)
+  aFunction('commitInDoubt', given.commitInDoubt)
+}
 
 /**
  * The clock that is given, or the machine's.
@@ -295,7 +328,7 @@ export function resolveCacheOptions(given: WiredOptions): ResolvedCacheOptions {
   inOrder(['loadTimeoutMs', options.loadTimeoutMs], '<', ['leaseMs', options.leaseMs])
   inOrder(['guardMs', options.guardMs], '<=', ['writeTimeoutMs', options.writeTimeoutMs])
   inOrder(['sharedTimeoutMs', options.sharedTimeoutMs], '<', ['a third of guardMs', options.guardMs / 3])
-  oneOf('unguarded', options.unguarded, ['proceed', 'refuse'])
+  oneOf('unguarded', options.unguarded, UNGUARDED)
   oneOf('fill', options.fill, ['background', 'blocking'])
   aFunction('onEvent', options.onEvent)
   aFunction('commitInDoubt', options.commitInDoubt)
@@ -372,7 +405,7 @@ export function resolveKeyspaceOptions<Id, V>(
   if (typeof options.codec?.encode !== 'function' || typeof options.codec.decode !== 'function') {
     throw invalidOption(at('codec'), 'an object with encode and decode', options.codec)
   }
-  if (options.schema !== undefined && typeof options.schema['~standard']?.validate !== 'function') {
+  if (options.schema !== undefined && typeof options.schema?.['~standard']?.validate !== 'function') {
     throw invalidOption(at('schema'), 'a Standard Schema', options.schema)
   }
   return options

@@ -1,6 +1,7 @@
 import type { Timer } from './base/clock.ts'
 import { CacheError } from './base/errors.ts'
 import { type Key, keyspaceOf } from './base/key.ts'
+import { aFunction, checkWriteOptions, invalidOption } from './options.ts'
 import type { Parts } from './read.ts'
 import { UNCONFIRMED } from './shared/shared-access.ts'
 import type { Fill } from './shared/shared-store.ts'
@@ -86,8 +87,9 @@ export async function write<T>(
   commit: (context: WriteContext) => Promise<T> | T,
   options: WriteOptions<T>,
 ): Promise<WriteResult<T>> {
-  if (typeof commit !== 'function')
-    throw new CacheError('INVALID_OPTIONS', `expected commit to be a function, got ${typeof commit}`)
+  if (typeof commit !== 'function') throw invalidOption('commit', 'a function', commit)
+  checkWriteOptions(options)
+  aFunction('writeThrough', options.writeThrough)
   const session = new WriteSession(
     parts,
     forget,

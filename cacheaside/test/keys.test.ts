@@ -74,6 +74,24 @@ describe('key', () => {
     expect(calls()).toBe(0)
   })
 
+  test.each<[string, unknown]>([
+    ['a Set', new Set([4])],
+    ['a text', '4'],
+    ['nothing', undefined],
+  ])('refuses %s where an array of ids or keys is asked for', async (_, bad) => {
+    const { cache, keyspace, calls } = counting<number>()
+    const refusal = {
+      name: 'CacheError',
+      code: 'INVALID_KEY',
+      message: expect.stringMatching(/^expected an array of /),
+    }
+    const several = bad as never
+    await expect(keyspace.getMany(several)).rejects.toMatchObject(refusal)
+    await expect(cache.write(several, () => expect.unreachable())).rejects.toMatchObject(refusal)
+    await expect(cache.invalidate(several)).rejects.toMatchObject(refusal)
+    expect(calls()).toBe(0)
+  })
+
   test('accepts the longest that there may be, and not one more', () => {
     const { keyspace } = counting<string>()
     expect(keyspace.key('x'.repeat(506))).toHaveLength(512)

@@ -121,6 +121,11 @@ describe('createCache', () => {
     ['a rule that is none', { commitInDoubt: false }, 'expected commitInDoubt to be a function, got false'],
     ['a store that is none', { shared: {} }, 'expected shared to be a shared store, got [object Object]'],
     ['a store that is null', { shared: null }, 'expected shared to be a shared store, got null'],
+    [
+      'a module for a store',
+      { shared: Object.create(null) },
+      'expected shared to be a shared store, got [object Object]',
+    ],
     ['a clock that is none', { clock: {} }, 'expected clock to be a clock, got [object Object]'],
     [
       'a clock that is none beside a store',
@@ -156,6 +161,64 @@ describe('createCache', () => {
   ])('refuses %s, and says which option, what it expects and what it got', (_, options, message) => {
     const refusal = { name: 'CacheError', code: 'INVALID_OPTIONS', message: expect.stringContaining(message) }
     expect(() => createCache(misspelt(options))).toThrow(expect.objectContaining(refusal))
+  })
+})
+
+describe('what one call is told', () => {
+  const load = async (_: number) => fireball
+  const never = () => expect.unreachable()
+
+  test.each([['default'], ['Strong'], [true], [null]])(
+    'a read refuses the consistency %j before any I/O, and does not take it for a weaker one',
+    async consistency => {
+      const { inspect, process } = openWorld()
+      const spells = process().cache.keyspace('spell', { load })
+      const options = misspelt({ consistency })
+      const refusal = {
+        code: 'INVALID_OPTIONS',
+        message: expect.stringMatching(/^expected consistency to be one of strong, got /),
+      }
+      await expect(spells.get(4, options)).rejects.toMatchObject(refusal)
+      await expect(spells.read(4, options)).rejects.toMatchObject(refusal)
+      await expect(spells.getMany([4], options)).rejects.toMatchObject(refusal)
+      expect(inspect('spell:4')).toBeUndefined()
+      expect(await spells.get(4, misspelt({ consistency: undefined }))).toEqual(fireball)
+    },
+  )
+
+  test.each<[string, unknown, string]>([
+    [
+      'an unknown way to be unguarded',
+      { unguarded: 'refused' },
+      'expected unguarded to be one of proceed, refuse, got "refused"',
+    ],
+    [
+      'a misspelt option',
+      { unguared: 'refuse' },
+      'expected options.unguared to be one of writeThrough, unguarded, commitInDoubt',
+    ],
+    ['a rule that is none', { commitInDoubt: true }, 'expected commitInDoubt to be a function, got true'],
+    ['nothing', null, 'expected options to be an object, got null'],
+  ])('write refuses %s before anything is guarded', async (_, options, message) => {
+    const { inspect, process } = openWorld()
+    const { cache } = process()
+    const spells = cache.keyspace('spell', { load })
+    const refusal = { code: 'INVALID_OPTIONS', message: expect.stringContaining(message) }
+    await expect(spells.write(4, never, misspelt(options))).rejects.toMatchObject(refusal)
+    await expect(cache.write([spells.key(4)], never, misspelt(options))).rejects.toMatchObject(refusal)
+    expect(inspect('spell:4')).toBeUndefined()
+  })
+
+  test('write through is yes or no for one keyspace, and a function for several keys', async () => {
+    const { process } = openWorld()
+    const { cache } = process()
+    const spells = cache.keyspace('spell', { load })
+    await expect(spells.write(4, never, misspelt({ writeThrough: 'yes' }))).rejects.toThrow(
+      'expected writeThrough to be true or false, got "yes"',
+    )
+    await expect(cache.write([spells.key(4)], never, misspelt({ writeThrough: true }))).rejects.toThrow(
+      'expected writeThrough to be a function, got true',
+    )
   })
 })
 
@@ -291,6 +354,7 @@ describe('keyspace', () => {
       { load, schema: { parse: () => 4 } },
       'expected spell.schema to be a Standard Schema, got [object Object]',
     ],
+    ['a schema of null', { load, schema: null }, 'expected spell.schema to be a Standard Schema, got null'],
     ['a misspelt option', { load, ttl: 4 }, 'expected spell.ttl to be one of ttlMs, absentTtlMs'],
     ['no options', undefined as never, 'expected spell to be an object, got undefined'],
   ])('refuses %s, and says which option, what it expects and what it got', (_, options, message) => {

@@ -87,6 +87,12 @@ export function idPartsOf(key: string): readonly string[] {
   )
 }
 
+/** For who hands in one key, or a Set, where several are asked for. */
+export function noArray(what: 'ids' | 'keys', got: unknown): CacheError {
+  const shown = typeof got === 'string' ? JSON.stringify(got.slice(0, 80)) : typeof got
+  return new CacheError('INVALID_KEY', `expected an array of ${what}, got ${shown}`)
+}
+
 const MOST_REMEMBERED = 8_192
 
 /**
