@@ -45,6 +45,36 @@ export const invalidOption = (name: string, expected: string, got: unknown): Cac
   )
 
 /**
+ * Refuses names that mean nothing here: an option that was misspelt would be one that was left out.
+ *
+ * @throws CacheError `INVALID_OPTIONS`
+ * @internal
+ */
+export function assertNames(given: object, known: readonly string[], of = ''): void {
+  for (const name of Object.keys(given)) {
+    if (!known.includes(name))
+      throw invalidOption(of + name, `one of ${known.join(', ')}`, 'an unknown option')
+  }
+}
+
+/**
+ * The columns of a table that the feed is to record, checked; `undefined`: its primary key.
+ *
+ * @throws CacheError `INVALID_OPTIONS`
+ * @internal
+ */
+export function checkedColumns(table: string, watched: WatchedTable): readonly string[] | undefined {
+  if (typeof watched === 'function') return undefined
+  if (typeof watched !== 'object' || watched === null)
+    throw invalidOption(`tables.${table}`, 'a function or an object', watched)
+  assertNames(watched, ['columns', 'keys', 'keyspaces'], `tables.${table}.`)
+  const { columns } = watched
+  if (columns !== undefined && !(Array.isArray(columns) && columns.length > 0))
+    throw invalidOption(`tables.${table}.columns`, 'the names of one column or more', columns)
+  return columns
+}
+
+/**
  * A schema's name, checked. It is dropped as a whole with the feed, so it must not be one that others live in.
  *
  * @throws CacheError `INVALID_OPTIONS`
@@ -70,6 +100,8 @@ export function checkedSchema(schema: string = DEFAULT_SCHEMA): string {
  * @throws CacheError `INVALID_OPTIONS`
  */
 export function feedMigrationSql(options: FeedMigrationOptions): string {
+  if (typeof options !== 'object' || options === null) throw invalidOption('options', 'an object', options)
+  assertNames(options, ['tables', 'schema', 'maxRows', 'relayRoles'])
   const schema = checkedSchema(options.schema)
   const { maxRows = DEFAULT_MAX_ROWS, relayRoles = [] } = options
   if (!Number.isInteger(maxRows) || maxRows < 1 || maxRows > 1e9) {
@@ -90,12 +122,13 @@ export function feedMigrationSql(options: FeedMigrationOptions): string {
 
 /** The tables, each with its columns as an SQL expression. */
 function columnsByTable(tables: FeedMigrationOptions['tables']): [string, string][] {
-  if (Array.isArray(tables)) return tables.map(table => [table, 'NULL'])
+  if (Array.isArray(tables)) {
+    if (!tables.every(table => typeof table === 'string'))
+      throw invalidOption('tables', 'the names of tables', tables)
+    return tables.map(table => [table, 'NULL'])
+  }
   return Object.entries(tables as Readonly<Record<string, WatchedTable>>).map(([table, watched]) => {
-    const columns = typeof watched === 'function' ? undefined : watched.columns
-    if (columns !== undefined && !(Array.isArray(columns) && columns.length > 0)) {
-      throw invalidOption(`tables.${table}.columns`, 'the names of one column or more', columns)
-    }
+    const columns = checkedColumns(table, watched)
     return [table, columns === undefined ? 'NULL' : literals(columns)]
   })
 }

@@ -1,7 +1,7 @@
 import { isKeyspaceName, type Key } from '../base/key.ts'
 import type { Change, ChangeFeed, FeedOpening, FeedRow, FeedSession, FeedTable } from '../feed/change-feed.ts'
 import { type Connect, type PGliteDatabase, type PgPool, pgliteConnect, poolConnect } from './connection.ts'
-import { checkedSchema, invalidOption } from './migration.ts'
+import { assertNames, checkedColumns, checkedSchema, invalidOption } from './migration.ts'
 import { ObservingSession } from './observing-session.ts'
 import { changeOf, openOutbox, pendingSql, type Scope } from './outbox.ts'
 import { SharingSession } from './sharing-session.ts'
@@ -97,10 +97,7 @@ async function pending(connect: Connect, scope: Scope): Promise<Change[]> {
 
 function checkedDriver(options: PostgresFeedOptions): Connect {
   if (typeof options !== 'object' || options === null) throw invalidOption('options', 'an object', options)
-  for (const name of Object.keys(options)) {
-    if (!OPTION_NAMES.includes(name))
-      throw invalidOption(name, `one of ${OPTION_NAMES.join(', ')}`, 'an unknown option')
-  }
+  assertNames(options, OPTION_NAMES)
   const { pool, pglite } = options
   if ((pool === undefined) === (pglite === undefined))
     throw invalidOption('pool', 'given, or pglite, and not both', pool === undefined ? 'neither' : 'both')
@@ -119,6 +116,7 @@ function checkedTables(given: PostgresFeedOptions['tables']): ReadonlyMap<string
   if (typeof given !== 'object' || given === null) throw invalidOption('tables', 'an object', given)
   const tables = new Map<string, FeedTable>()
   for (const [name, table] of Object.entries(given)) {
+    checkedColumns(name, table)
     const { keys, keyspaces } = typeof table === 'function' ? { keys: table } : table
     if (typeof keys !== 'function')
       throw invalidOption(`tables.${name}.keys`, 'a function from a row to keys', keys)

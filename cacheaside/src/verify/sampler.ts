@@ -1,7 +1,7 @@
 import type { Timer } from '../base/clock.ts'
 import { CacheError } from '../base/errors.ts'
 import type { Cache } from '../cache.ts'
-import { invalidOption } from '../options.ts'
+import { aFunction, invalidOption } from '../options.ts'
 import type { StoreView } from '../shared/shared-store.ts'
 import type { AuditedKeyspace } from './audited-keyspace.ts'
 import { Examiner } from './examiner.ts'
@@ -244,6 +244,7 @@ function resolve(cache: Cache, given: SamplingOptions): Resolved {
     if (!(Number.isInteger(value) && value >= least && value < 2 ** 31))
       throw invalidOption(name, `a whole number from ${least} to ${2 ** 31 - 1}`, value)
   }
+  aFunction('onFinding', options.onFinding)
   const { shared } = cache.auditable
   if (shared.view === undefined)
     throw new CacheError(

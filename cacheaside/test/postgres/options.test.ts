@@ -30,11 +30,30 @@ describe('postgresFeed', () => {
     ['something else than a PGlite', { pglite: {}, tables }, 'expected pglite to be a PGlite'],
     ['no tables', { pool }, 'expected tables to be an object'],
     ['no table', { pool, tables: {} }, 'expected tables to be one table or more'],
-    ['a map that is none', { pool, tables: { spell: 1 } }, 'expected tables.spell.keys to be a function'],
+    [
+      'a map that is none',
+      { pool, tables: { spell: 1 } },
+      'expected tables.spell to be a function or an object',
+    ],
     [
       'a keyspace that cannot be',
       { pool, tables: { spell: { keys: () => [], keyspaces: ['a b'] } } },
       'expected tables.spell.keyspaces to be names of keyspaces, got ["a b"]',
+    ],
+    [
+      'a misspelt option of a table',
+      { pool, tables: { spell: { keys: () => [], column: ['wizard_id'] } } },
+      'expected tables.spell.column to be one of columns, keys, keyspaces, got "an unknown option"',
+    ],
+    [
+      'columns that are none',
+      { pool, tables: { spell: { keys: () => [], columns: 'wizard_id' } } },
+      'expected tables.spell.columns to be the names of one column or more, got "wizard_id"',
+    ],
+    [
+      'a map of nothing',
+      { pool, tables: { spell: null } },
+      'expected tables.spell to be a function or an object',
     ],
     ['a misspelt option', { pool, tables, pollMS: 1 }, 'expected pollMS to be one of pool, pglite, tables'],
     ['no pause', { pool, tables, pollMs: 0 }, 'expected pollMs to be a whole number from 10 to 60000, got 0'],
@@ -57,7 +76,19 @@ describe('postgresFeed', () => {
 
 describe('feedMigrationSql', () => {
   it.each<[string, unknown, string]>([
+    ['no options', undefined, 'expected options to be an object, got undefined'],
     ['no tables', {}, 'expected tables to be the tables to watch'],
+    [
+      'a misspelt option',
+      { tables: ['spell'], maxRow: 1000 },
+      'expected maxRow to be one of tables, schema, maxRows, relayRoles, got "an unknown option"',
+    ],
+    ['a name that is none', { tables: [4] }, 'expected tables to be the names of tables, got [4]'],
+    [
+      'a misspelt option of a table',
+      { tables: { spell: { column: ['wizard_id'] } } },
+      'expected tables.spell.column to be one of columns, keys, keyspaces',
+    ],
     [
       'no rows',
       { tables: [], maxRows: 0 },
