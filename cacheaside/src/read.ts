@@ -236,9 +236,22 @@ export async function loadByKey<Id, V>(
   context: LoadContext,
 ): Promise<ReadonlyMap<string, V | undefined>> {
   const values = new Map<string, V | undefined>()
-  for (const [id, value] of await space.options.loadMany!(ids, context)) values.set(space.keyOf(id), value)
+  const answer: unknown = await space.options.loadMany!(ids, context)
+  if (typeof answer !== 'object' || answer === null || !(Symbol.iterator in answer))
+    throw noPairs(space, answer)
+  for (const pair of answer as Iterable<readonly [Id, V | undefined]>) {
+    // A text of two characters can be taken apart, too.
+    if (!Array.isArray(pair)) throw noPairs(space, pair)
+    values.set(space.keyOf(pair[0]), pair[1])
+  }
   return values
 }
+
+/** Rows alone are what a query answers with, and easily handed on as they are. */
+const noPairs = ({ name }: { readonly name: string }, got: unknown): TypeError =>
+  new TypeError(
+    `expected ${name}.loadMany to answer with pairs of id and value, got ${got === null ? 'null' : typeof got}`,
+  )
 
 /** Steps 4 to 6 for one flight. */
 export async function fromOrigin<Id, V>(

@@ -252,6 +252,20 @@ describe('getMany', () => {
 
   test.each<[string, LoadMany<number, string>]>([
     ['nothing', (async () => undefined) as never],
+    ['an object by id', (async () => ({ 4: 'four' })) as never],
+    ['rows without their ids', (async () => [{ id: 4 }, { id: 5 }]) as never],
+    ['ids alone', (async () => [4, 5]) as never],
+    ['texts of two characters', (async () => ['4x', '5y']) as never],
+  ])('rejects if loadMany answers with %s, and says what is wanted', async (_, loadMany) => {
+    const { process } = openWorld()
+    const spells = process().cache.keyspace('spell', { loadMany })
+    const complaint = /^expected spell\.loadMany to answer with pairs of id and value, got /
+    await expect(spells.getMany([4, 5])).rejects.toThrow(complaint)
+    await expect(spells.get(4)).rejects.toThrow(complaint)
+  })
+
+  test.each<[string, LoadMany<number, string>]>([
+    ['nothing', (async () => undefined) as never],
     ['pairs that are none', (async () => [4, 5]) as never],
     ['an id that cannot be one', (async () => [[Number.NaN, 'x']]) as never],
     [
