@@ -348,9 +348,10 @@ export async function fillAndKeep<Id, V>(
   const freshMs = timeToLive(space, sealed)
   const answer = originAnswer(asked.why, sealed.opened, sharedMs, costMs, nowMs, nowMs + freshMs)
   if (inBackground(parts)) flight.resolve(answer)
-  if (await fill(space, flight, asked, sealed, freshMs, costMs))
-    keep(space, flight, sealed.opened, asked.generation, answer, { costMs, text: sealed.text })
-  flight.resolve(answer)
+  const accepted = await fill(space, flight, asked, sealed, freshMs, costMs)
+  if (accepted) keep(space, flight, sealed.opened, asked.generation, answer, { costMs, text: sealed.text })
+  // An answer that has waited for its fill also tells what became of it.
+  flight.resolve(accepted ? answer : originAnswer(asked.why, sealed.opened, sharedMs, costMs))
 }
 
 /** Whether the answer goes before the fill. In one process nothing is gained by it, and who asks again finds it kept. */

@@ -460,6 +460,33 @@ describe('read', () => {
     expect(await spells.read(1, { consistency: 'strong' })).toMatchObject({ from: 'shared', why: 'fresh' })
   })
 
+  test.each(['blocking', 'background'] as const)(
+    'does not say that a value is kept that its store has refused (fill: %s)',
+    async fill => {
+      const { clock, inspect, process } = openWorld({ maxBytes: 2_000 })
+      const { cache, eventsOf } = process({ fill })
+      const texts = cache.keyspace('text', { load: async (length: number) => 'x'.repeat(length) })
+      for (const read of [texts.read(4_000), texts.read(4_000)])
+        expect(await read).toMatchObject({ from: 'origin', kept: false, ageMs: undefined, ttlMs: undefined })
+      await clock.drain()
+      expect(eventsOf('fill').map(({ outcome }) => outcome)).toEqual(['refused'])
+      expect(inspect('text:4000')).toBeUndefined()
+      expect(await texts.read(4)).toMatchObject({ from: 'origin', kept: true })
+    },
+  )
+
+  test('tells that a writer came in between: the value is answered, and not kept', async () => {
+    const { process } = openWorld()
+    const { cache } = process()
+    const query = gate<Spell>()
+    const spells = cache.keyspace('spell', { load: (_: number) => query.wait() })
+    const reading = spells.read(4)
+    await query.reached
+    await spells.invalidate(4)
+    query.open(fireball)
+    expect(await reading).toMatchObject({ value: fireball, from: 'origin', why: 'missing', kept: false })
+  })
+
   test('tells that the shared store does not answer', async () => {
     const { clock, process, network } = openWorld()
     const link = network()

@@ -380,13 +380,7 @@ export const fills: readonly Protection[] = [
     controls: [
       {
         without: 'the rule that only accepted fills are kept',
-        patches: [
-          [
-            'read.ts',
-            'if (await fill(space, flight, asked, sealed, freshMs, costMs))\n    keep(',
-            'await fill(space, flight, asked, sealed, freshMs, costMs)\n    keep(',
-          ],
-        ],
+        patches: [['read.ts', 'if (accepted) keep(', 'keep(']],
         reports: 'a default read after a refused fill got v1, not v2',
       },
     ],
