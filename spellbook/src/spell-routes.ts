@@ -12,6 +12,7 @@ const unavailable = {
   503: trouble('The database is away, or too much is being asked of it. See `Retry-After`.'),
 }
 const unknown = { 404: trouble('There is no such spell.') }
+const conditional = { 412: trouble('A condition was set that does not hold; spells have no entity tags.') }
 const withBody = {
   413: trouble('The body is larger than 16 KiB.'),
   415: trouble('The body is not `application/json`, or it is compressed.'),
@@ -105,10 +106,12 @@ function writeRoutes(app: FastifyInstance, spells: () => Spells): void {
           200: answer('The spell as it is now.', spell),
           ...invalid,
           ...unknown,
+          ...conditional,
           ...withBody,
           ...unavailable,
         },
       },
+      preHandler: refuseCondition,
     },
     async (request, reply): Promise<Spell | FastifyReply> => {
       const { id } = request.params
@@ -128,15 +131,32 @@ function writeRoutes(app: FastifyInstance, spells: () => Spells): void {
           204: nothing('It is gone.'),
           ...invalid,
           ...unknown,
+          ...conditional,
           ...unavailable,
         },
       },
+      preHandler: refuseCondition,
     },
     async (request, reply): Promise<FastifyReply> => {
       const { id } = request.params
       return (await spells().delete(id)) ? reply.code(204).send(null) : noSpell(request, reply, id)
     },
   )
+}
+
+/**
+ * Keeps a change from being made whose condition cannot be met. A spell has no entity tags, so no version can be asked
+ * for but any; and that there is none is no condition for a change. Nor is a part of a spell ever changed.
+ *
+ * @see https://www.rfc-editor.org/rfc/rfc9110#section-13.1
+ */
+function refuseCondition(request: FastifyRequest, reply: FastifyReply, done: () => void): void {
+  const { 'if-match': wanted = '*', 'if-none-match': unwanted, 'content-range': part } = request.headers
+  if (part !== undefined) {
+    sendProblem(request, reply, { status: 400, detail: 'A spell is changed as a whole.' })
+  } else if (wanted !== '*' || unwanted === '*') {
+    sendProblem(request, reply, { status: 412, detail: 'Spells have no entity tags that could match.' })
+  } else done()
 }
 
 const noSpell = (request: FastifyRequest, reply: FastifyReply, id: string): FastifyReply =>

@@ -258,6 +258,41 @@ describe('a query', () => {
   })
 })
 
+describe('a condition', () => {
+  const payload = { damage: 1 }
+
+  test.each<[what: string, headers: Record<string, string>]>([
+    ['on a version that nobody was told of', { 'if-match': '"1"' }],
+    ['on one of several versions', { 'if-match': '"1", W/"2"' }],
+    ['on no condition that is known', { 'if-match': 'x' }],
+    ['that there is no such spell', { 'if-none-match': '*' }],
+  ])('%s keeps a change from being made', async (_what, headers) => {
+    const url = '/spells/1'
+    const before = (await harness.ask('GET', url)).json()
+    await refused(412, { method: 'PUT', url, payload, headers })
+    await refused(412, { method: 'DELETE', url, headers })
+    expect((await harness.ask('GET', url)).json()).toEqual(before)
+  })
+
+  test('that a spell exists, whichever version of it, is the one that can hold', async () => {
+    const headers = { 'if-match': '*', 'if-none-match': '"1"' }
+    const { statusCode } = await harness.app.inject({ method: 'PUT', url: '/spells/2', payload, headers })
+    expect(statusCode).toBe(200)
+    await refused(404, { method: 'PUT', url: '/spells/999', payload, headers })
+  })
+
+  test('comes after what is wrong with a request without it', async () => {
+    const headers = { 'if-match': '"1"' }
+    await refused(400, { method: 'PUT', url: '/spells/one', payload, headers })
+    await refused(400, { method: 'PUT', url: '/spells/1', payload: {}, headers })
+  })
+
+  test('on a part of a spell is refused: a change is of the whole', async () => {
+    const headers = { 'content-range': 'bytes 0-3/10' }
+    await refused(400, { method: 'PUT', url: '/spells/1', payload, headers })
+  })
+})
+
 describe('properties', () => {
   const allowed = (given: unknown): boolean => {
     if (typeof given !== 'object' || given === null || Array.isArray(given)) return false
