@@ -17,6 +17,8 @@ export interface Proxy {
   readonly accepted: number
   /** Resets every connection; new ones are accepted. */
   cut(): void
+  /** Resets every connection; new ones lead to another port. */
+  lead(port: number): void
   /** Resets every connection and refuses new ones. */
   refuse(): Promise<void>
   /**
@@ -42,7 +44,8 @@ const BOTH: readonly Direction[] = ['toServer', 'toClient']
 const commandsIn = (chunk: Buffer): number => chunk.toString('latin1').split(/\*\d+\r\n\$/).length - 1
 
 /** Starts a proxy to a port on this machine. */
-export async function startProxy(targetPort: number): Promise<Proxy> {
+export async function startProxy(firstPort: number): Promise<Proxy> {
+  let targetPort = firstPort
   const sockets = new Set<Socket>()
   const swallowed = new Set<Direction>()
   const forgotten = new Set<number>()
@@ -117,6 +120,10 @@ export async function startProxy(targetPort: number): Promise<Proxy> {
       return accepted
     },
     cut,
+    lead(port) {
+      targetPort = port
+      cut()
+    },
     refuse: stopListening,
     swallow(...directions) {
       for (const direction of directions.length > 0 ? directions : BOTH) swallowed.add(direction)

@@ -1,5 +1,11 @@
 import { expect, test } from 'vitest'
-import { eventually, type RedisServer, startRedisCluster, startSentinels } from '../test/redis-servers.ts'
+import {
+  eventually,
+  type RedisServer,
+  startRedis,
+  startRedisCluster,
+  startSentinels,
+} from '../test/redis-servers.ts'
 import {
   distrusted,
   distrustOf,
@@ -123,4 +129,62 @@ test('get finds nothing old after a failover in a Cluster that lost the invalida
   })
   expect(found.ours, 'stale in cacheaside').toBe(0)
   expect(found.control, 'stale in the control').toBeGreaterThan(0)
+})
+
+/** A replica is promoted by hand: one process follows, and what is changed then only another one can take, which does not. */
+async function staleAfterPromotion(options: Partial<ProcessOptions>): Promise<number> {
+  const primary = await startRedis()
+  const replica = await startRedis({ replicaof: `127.0.0.1 ${primary.port}` })
+  const [lateWay, way] = [await field.network(primary.port), await field.network(primary.port)]
+  const late = await field.start({ ...options, store: { port: lateWay.port } })
+  const follower = await field.start({ ...options, store: { port: way.port } })
+  const workers = [late, follower]
+  const isLocal = options.subject !== 'plain'
+  try {
+    await ready(workers, options.feed)
+    const ids = Array.from({ length: KEYS }, field.nextId)
+    await field.database.plant(...ids)
+    for (const id of ids) await warm(workers, id, isLocal)
+    if (options.feed) await drained(field.database)
+    await replicated(primary, replica)
+    const before = await distrustOf([follower])
+    await replica.command('REPLICAOF', 'NO', 'ONE')
+    way.lead(replica.port)
+    if (options.feed) await distrusted([follower], before)
+    for (const id of ids) await warm([follower], id, isLocal)
+    await follower.suspend()
+    await field.database.sql('UPDATE spell SET version = 2 WHERE id = ANY($1::bigint[])', [ids])
+    if (options.feed) {
+      const isFresh = async (id: number) => (await late.get(id, true)).version === 2
+      await eventually(
+        async () => (await Promise.all(ids.map(isFresh))).every(Boolean),
+        'the old primary to be told',
+      )
+    }
+    lateWay.lead(replica.port)
+    await follower.resume()
+    if (options.feed) await drained(field.database)
+    await ready(workers, options.feed)
+    return await staleAmong(field.database, ids, workers)
+  } finally {
+    await killAll(workers)
+    await primary.stop()
+    await replica.stop()
+  }
+}
+
+test('get finds nothing old though a process went on with a primary that had been replaced', async context => {
+  const runs = times(1, 5)
+  const found = { ours: 0, control: 0 }
+  for (let run = 0; run < runs; run++) {
+    found.control += await staleAfterPromotion(plainly)
+    found.ours += await staleAfterPromotion({ feed: true })
+  }
+  expectFreshUnlikeControl(context, {
+    group: GROUP,
+    trial: 'a replica promoted by hand, its old primary still in use by the relay that takes the changes',
+    runs: runs * KEYS,
+    ...found,
+    controlRuns: runs * KEYS,
+  })
 })
