@@ -116,16 +116,29 @@ function checkedTables(given: PostgresFeedOptions['tables']): ReadonlyMap<string
   if (typeof given !== 'object' || given === null) throw invalidOption('tables', 'an object', given)
   const tables = new Map<string, FeedTable>()
   for (const [name, table] of Object.entries(given)) {
-    checkedColumns(name, table)
+    const columns = checkedColumns(name, table) ?? []
     const { keys, keyspaces } = typeof table === 'function' ? { keys: table } : table
     if (typeof keys !== 'function')
       throw invalidOption(`tables.${name}.keys`, 'a function from a row to keys', keys)
     if (keyspaces !== undefined && !(Array.isArray(keyspaces) && keyspaces.every(isKeyspaceName)))
       throw invalidOption(`tables.${name}.keyspaces`, 'names of keyspaces', keyspaces)
-    tables.set(name, { keys, keyspaces })
+    tables.set(name, { keys: row => keys(completeRow(name, row, columns)), keyspaces })
   }
   if (tables.size === 0) throw invalidOption('tables', 'one table or more', given)
   return tables
+}
+
+/**
+ * A row with all columns that the map names. A map may well answer with no key where a column is null, and would not see
+ * one that is missing: 1. a version of the program that names a column more has installed the feed; 2. one that does not
+ * know it starts, and installs its own; 3. rows come without it. What this throws has the keyspaces invalidated instead.
+ */
+function completeRow(table: string, row: FeedRow, columns: readonly string[]): FeedRow {
+  const missing = columns.find(column => !Object.hasOwn(row, column))
+  if (missing === undefined) return row
+  throw new Error(
+    `the feed does not record the column ${missing} of the table ${table}: run installFeed again`,
+  )
 }
 
 function whole(name: string, value: number, least: number, most: number): void {

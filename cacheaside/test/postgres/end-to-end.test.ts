@@ -6,6 +6,7 @@ import {
   type CacheOptions,
   createCache,
   embeddedShared,
+  type FeedRow,
   type Keyspace,
   type SharedStore,
   systemClock,
@@ -123,6 +124,40 @@ describe.each([
     await database.sql('TRUNCATE spell')
     await everybodyFinds(9, undefined)
     await until('the count', async () => (await count.get('all')) === 0)
+  })
+
+  it('goes without the map, and says so, while a column is not recorded that it names', async () => {
+    const errors: unknown[] = []
+    const tables = {
+      spell: {
+        columns: ['id', 'name'],
+        keys: (row: FeedRow) => (row.name ? [named.key(row.name)] : []),
+        keyspaces: ['named'],
+      },
+    }
+    const cache = createCache({
+      feed: postgresFeed({ ...database.driver, tables }),
+      onEvent: event => event.type === 'fault' && errors.push(event.error),
+    })
+    const named = cache.keyspace<string, string>('named', {
+      load: async name =>
+        (await database.sql(`SELECT id::text FROM spell WHERE name = '${name}'`))[0]?.id as string,
+    })
+    try {
+      await until('the feed to be open', () => cache.stats().feed.open)
+      expect(await named.get('Fireball')).toBe('1')
+      await database.sql('UPDATE spell SET id = 7 WHERE id = 1')
+      await until('the new id', async () => (await named.get('Fireball')) === '7')
+      expect(String(errors[0])).toContain('the feed does not record the column name of the table spell')
+
+      errors.length = 0
+      await installFeed(database.sql, { tables })
+      await database.sql('UPDATE spell SET id = 8 WHERE id = 7')
+      await until('the newest id', async () => (await named.get('Fireball')) === '8')
+      expect(errors).toEqual([])
+    } finally {
+      await cache.close()
+    }
   })
 
   it('finds a row under both of its keys when its key was changed', async () => {
