@@ -42,8 +42,12 @@ export async function createApp({ log, service, alsoAt = [] }: AppOptions): Prom
     return503OnClosing: false,
     routerOptions: { maxParamLength: MAX_PARAM_LENGTH },
     clientErrorHandler: answerClientError,
-    // Node would refuse a request without a host by itself, and without saying why.
-    http: { requireHostHeader: false },
+    http: {
+      // Node would refuse a request without a host by itself, and without saying why.
+      requireHostHeader: false,
+      // Left out it is a minute, and where the head may take longer than the whole, Node takes each limit for the other.
+      headersTimeout: REQUEST_TIMEOUT_MS,
+    },
     // Such a request has no route, and so no hook has seen it.
     frameworkErrors: (error, request, reply) =>
       void sendError(error, request, reply.headers(SECURITY_HEADERS)),

@@ -54,6 +54,15 @@ describe('a connection', () => {
   })
 })
 
+describe('a request', () => {
+  test('may take no longer to arrive as a whole than its head may', async () => {
+    await listening()
+    // Where the head may take longer than the whole, Node takes each limit for the other.
+    const { headersTimeout, requestTimeout } = app.server
+    expect({ headersTimeout, requestTimeout }).toEqual({ headersTimeout: 30_000, requestTimeout: 30_000 })
+  })
+})
+
 describe('a shutdown', () => {
   test('answers what had been sent on a kept connection when nobody had read it yet', async () => {
     const port = await listening()
