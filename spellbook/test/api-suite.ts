@@ -247,11 +247,13 @@ export function apiSuite(
         expect(await read()).toEqual(['Chain Lightning 46', 'Spark 1'])
         await ask('DELETE', '/spells/8')
         expect(await read()).toEqual(['Spark 1'])
-        const outcomes = statuses.map(
-          status => /^spellbook; (hit|fwd=miss; stored)/.exec(String(status))?.[1],
-        )
-        expect(outcomes).toEqual(['fwd=miss; stored', 'hit', ...Array(3).fill('fwd=miss; stored')])
-        // On Redis the process also hears of its own write a moment later, and keeps nothing from before that moment.
+        const fromDatabase = expect.stringMatching(/^spellbook; fwd=miss/)
+        expect(statuses).toEqual([
+          expect.stringMatching(/^spellbook; fwd=miss; stored/),
+          expect.stringMatching(/^spellbook; hit/),
+          ...Array(3).fill(fromDatabase),
+        ])
+        // On Redis the process also hears of its own write a moment later, and stores nothing that it read before.
         await vi.waitFor(async () => {
           expect(await read()).toEqual(['Spark 1'])
           expect(statuses.at(-1)).toContain('hit')
