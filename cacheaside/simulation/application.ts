@@ -19,6 +19,11 @@ interface Waiting {
   readonly what: string
 }
 
+/** A read that has begun. */
+interface Begun extends ReadMark {
+  readonly crossings: number
+}
+
 const LINGERING_MS = 2_000
 /** Which part of the reads are strong. */
 const USUALLY_STRONG = 0.35
@@ -177,14 +182,14 @@ export class Application {
     const space = this.#spaces[row]!
     await this.#timed(`${how} of ${row}`, isStrong, stop?.signal, async () => {
       const value = dice < 0.7 ? await this.#explained(space, mark, options) : await space.get(row, options)
-      this.#checker.answered(mark, value, this.name, how)
+      this.#answered(mark, value, how)
     })
   }
 
   /** A read that tells how long it has asked the shared server. */
   async #explained(
     space: Keyspace<number, Row>,
-    mark: ReadMark,
+    mark: Begun,
     options: ReadOptions,
   ): Promise<Row | undefined> {
     const { row } = mark
@@ -206,15 +211,21 @@ export class Application {
    * has heard meanwhile; and whoever was granted a lease knows that nothing is there any more. Whose load fails gives its lease
    * back and falls back in one go.
    */
-  #fellBack(mark: ReadMark, value: Row | undefined, joined: boolean): void {
+  #fellBack(mark: Begun, value: Row | undefined, joined: boolean): void {
     const { row } = mark
-    this.#checker.answered({ ...mark, ownFloor: this.#ownFloor(row) }, value, this.name, 'fallback')
+    this.#answered({ ...mark, ownFloor: this.#ownFloor(row) }, value, 'fallback')
     if (!joined && this.link.givenBack.get(this.key(row)) === this.clock.wakings)
       this.#checker.accuse(`${this.name} fell back on a value of row ${row} that is no longer there`)
   }
 
-  #begin(row: number, isStrong: boolean): ReadMark {
-    return this.#checker.begin(row, isStrong, this.#shape, this.#ownFloor(row))
+  #begin(row: number, isStrong: boolean): Begun {
+    const mark = this.#checker.begin(row, isStrong, this.#shape, this.#ownFloor(row))
+    return { ...mark, crossings: this.link.crossings }
+  }
+
+  /** A read has been answered: it is judged, unless the process was astray meanwhile. */
+  #answered(mark: Begun, value: Row | undefined, how: string): void {
+    if (!this.link.hasStrayed(mark.crossings)) this.#checker.answered(mark, value, this.name, how)
   }
 
   /** What this process knows of a row: from a write of its own, and from what it has heard. */
@@ -237,7 +248,7 @@ export class Application {
   peek(row: number): void {
     const mark = this.#begin(row, false)
     const found = this.#spaces[row]!.peek(row)
-    if (found !== undefined) this.#checker.answered(mark, found.value, this.name, 'peek')
+    if (found !== undefined) this.#answered(mark, found.value, 'peek')
   }
 
   async #readMany(isStrong: boolean): Promise<void> {
@@ -252,7 +263,7 @@ export class Application {
     await this.#timed(`batch of ${space.name}`, isStrong, stop?.signal, async () => {
       const values = await space.getMany(rows, options)
       for (const mark of marks)
-        this.#checker.answered(mark, values.get(mark.row), this.name, isStrong ? 'strong batch' : 'batch')
+        this.#answered(mark, values.get(mark.row), isStrong ? 'strong batch' : 'batch')
     })
   }
 
@@ -299,6 +310,7 @@ export class Application {
     const through = random.chance(0.5)
     const pondersMs = random.chance(0.06) ? random.below(1_500) : random.below(25)
     const { forgetting } = this.#checker
+    const { crossings } = this.link
     for (const row of all) add(this.#writers, row, 1)
     const covered = new Map<number, boolean>()
     this.writing++
@@ -326,7 +338,7 @@ export class Application {
           : {},
       )
       if (fenced) this.fencedWrites++
-      this.#wrote(value, fenced, invalidation, forgetting, covered)
+      if (!this.link.hasStrayed(crossings)) this.#wrote(value, fenced, invalidation, forgetting, covered)
     } catch (error) {
       const isKnown = error instanceof DatabaseError || codeOf(error) === 'UNGUARDED'
       if (!isKnown) this.#checker.accuse(`a write by ${this.name} failed: ${describe(error)}`)
@@ -458,6 +470,7 @@ export class Application {
     const rows = row === undefined ? KEYSPACES.get(this.#random.pick([...KEYSPACES.keys()]))! : [row]
     if (this.#random.chance(0.7)) await this.#changeBehind(rows)
     const { forgetting } = this.#checker
+    const { crossings } = this.link
     const floors = rows.map(one => this.#database.current(one))
     const space = this.#spaces[rows[0]!]!
     rows.forEach((one, i) => {
@@ -467,7 +480,7 @@ export class Application {
     const outcome = await (row === undefined ? space.invalidateAll() : space.invalidate(row))
     this.#invalidating--
     this.#world.trail.note(this.name, () => `invalidated ${row ?? space.name}: ${outcome}`)
-    if (forgetting !== this.#checker.forgetting) return
+    if (forgetting !== this.#checker.forgetting || this.link.hasStrayed(crossings)) return
     rows.forEach((one, i) => {
       this.#remember(one, floors[i]!)
       if (outcome === 'applied' && this.#checker.strongFloor(one) < floors[i]!)
@@ -484,7 +497,7 @@ export class Application {
 
   /** Where it has nothing more to do, nothing is left undone. */
   lookForDebts(): void {
-    if (this.#debts.isEmpty || this.writing > 0 || this.#invalidating > 0) return
+    if (this.#debts.isEmpty || this.link.isAstray || this.writing > 0 || this.#invalidating > 0) return
     if (this.cache.stats().now.queuedInvalidations > 0) return
     for (const left of this.#debts.settle(this.clock.disturbances))
       this.#checker.accuse(`${this.name} has nothing more to do, and has not invalidated ${left}`)

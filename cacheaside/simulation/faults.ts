@@ -30,6 +30,10 @@ const LONGEST_RELOAD_MS = 200
 const SNAPSHOT_AGE_MS = 6_000
 const REPLICATION_LAG_MS = 300
 const LOST_COMMITS_MS = 400
+/** Mostly long enough for others to follow. */
+const LONGEST_SPLIT_MS = 2_500
+/** Until the new generations of a process are given, about. */
+const FOLLOWING_MS = 20
 
 /** What may go wrong, and how. */
 export const STRIKES = {
@@ -141,6 +145,21 @@ export const STRIKES = {
     comeBack(blow, ({ server }) => ({ asOf: server.tickAgo(SNAPSHOT_AGE_MS), elsewhere: false })),
   'fail over': blow =>
     comeBack(blow, ({ server }) => ({ asOf: server.tickAgo(REPLICATION_LAG_MS), elsewhere: true })),
+  split: blow => {
+    const { world, random, application, neighbour } = blow
+    comeBack(blow, ({ server }) => ({
+      asOf: server.tickAgo(REPLICATION_LAG_MS),
+      elsewhere: true,
+      staying: application.link,
+    }))
+    // While another process has followed and gives new generations.
+    neighbour.link.when('generation', () => {
+      world.clock.after(random.below(FOLLOWING_MS), () => {
+        if (!application.clock.isDead && !application.clock.isPaused) void application.write()
+      })
+    })
+    world.clock.after(random.below(LONGEST_SPLIT_MS), () => application.link.heal())
+  },
   'database away': ({ world: { database }, until }) => {
     database.isAway = true
     until(() => {

@@ -161,6 +161,7 @@ class Stage {
     this.#lookForDebts()
     if (this.world.hasFeed) this.#lookForChanges()
     await this.#compare()
+    if (this.world.hasFeed) this.#lookForInvalidations()
     await this.#close()
   }
 
@@ -322,6 +323,16 @@ class Stage {
       checker.accuse(`at rest: ${database.waitingChanges} changes are left in the outbox`)
     for (const name of server.undoubted)
       checker.accuse(`at rest: ${name} still has the generation with which the server came back`)
+  }
+
+  /** What has been settled was applied to the server that there is, also where nobody has kept anything that is too old. */
+  #lookForInvalidations(): void {
+    const { checker, database } = this.world
+    for (let row = 0; row < ROWS; row++) {
+      const version = database.current(row)
+      if (version > 1 && !checker.isInvalidated(row))
+        checker.accuse(`at rest: v${version} of row ${row} was never invalidated`)
+    }
   }
 
   /** Where nothing is lost, what has been granted is given back: somebody would wait for it in vain. */

@@ -1,9 +1,10 @@
 import type { Expected, Fill, SharedStore, StreamListener } from '../src/shared/shared-store.ts'
 import type { SimulatedClock } from '../src/testing/index.ts'
 import { Grants } from './grants.ts'
+import type { Primary } from './old-primary.ts'
 import type { ProcessClock } from './process-clock.ts'
 import type { Random } from './random.ts'
-import type { Message, Operation, SharedServer } from './shared-server.ts'
+import type { Message, Operation } from './shared-server.ts'
 import type { Weather } from './weather.ts'
 
 const LATENCY_MS = 9
@@ -13,6 +14,9 @@ const USUAL_STREAM_MS = [0, 30, 200, 600]
 const LONGEST_DELAY_MS = 2_500
 const MOST_BEATS = 8
 const INVALIDATIONS: ReadonlySet<Operation> = new Set(['release', 'invalidate', 'invalidateKeyspace'])
+
+/** What a fault may wait for. */
+type Happening = 'heartbeat' | 'fill' | 'generation'
 
 /**
  * The network between one process and the shared server: a few connections for commands, which overtake each other, and one
@@ -32,6 +36,10 @@ export class Link implements SharedStore {
   /** How often a request or a reply is lost. */
   loss = 0
   streamDelayMs = 0
+  /** Whether its process is astray: what is answered by a primary that has been replaced is promised by nobody. */
+  isAstray = false
+  /** Grows when the process goes astray, unawares, and when it is told that this is over. */
+  crossings = 0
   /** Guards that were put up and not released yet, by key. */
   readonly tokens = new Map<string, Set<string>>()
   /** Those of them that the process knows of. */
@@ -43,7 +51,10 @@ export class Link implements SharedStore {
   readonly heard = new Map<number, Message>()
   readonly #listeners = new Set<StreamListener>()
   readonly name: string
-  readonly #server: SharedServer
+  /** The server that everybody is to use. */
+  readonly #home: Primary
+  /** The one that it leads to. */
+  #server: Primary
   readonly #clock: ProcessClock
   readonly #world: SimulatedClock
   readonly #random: Random
@@ -54,7 +65,7 @@ export class Link implements SharedStore {
   readonly #usualStreamMs: number
   readonly #swallowed: (() => void)[] = []
   readonly #beats: string[] = []
-  #awaited: { readonly event: 'heartbeat' | 'fill'; readonly run: () => void } | undefined
+  #awaited: { readonly event: Happening; readonly run: () => void } | undefined
   /** Which life of the server the stream is connected to, and by which connection. */
   #heardLife: number | undefined
   #connection = 0
@@ -64,11 +75,12 @@ export class Link implements SharedStore {
 
   constructor(
     name: string,
-    server: SharedServer,
+    server: Primary,
     clock: ProcessClock,
     world: { clock: SimulatedClock; random: Random; weather: Weather },
   ) {
     this.name = name
+    this.#home = server
     this.#server = server
     this.#clock = clock
     this.#world = world.clock
@@ -149,12 +161,15 @@ export class Link implements SharedStore {
     return 1 + (this.#weather.slow > 0 ? this.#slowMs : LATENCY_MS)
   }
 
-  /** Calls `run` when the next of its heartbeats has been heard, or when its next fill has been accepted, before it knows. */
-  when(event: 'heartbeat' | 'fill', run: () => void): void {
+  /**
+   * Calls `run` when the next of its heartbeats has been heard, when its next fill has been accepted, before it knows, or when
+   * it sends its next new generation.
+   */
+  when(event: Happening, run: () => void): void {
     this.#awaited = { event, run }
   }
 
-  #happened(event: 'heartbeat' | 'fill'): void {
+  #happened(event: Happening): void {
     if (this.#awaited?.event !== event) return
     const { run } = this.#awaited
     this.#awaited = undefined
@@ -220,7 +235,8 @@ export class Link implements SharedStore {
 
   /** Ends all that is wrong with the network, or was to be; connections that were dead are made anew. */
   heal(): void {
-    const wasBroken = this.isCut || this.isHalfOpen || this.isMute || this.#hasGap
+    const wasAstray = this.#server !== this.#home
+    const wasBroken = this.isCut || this.isHalfOpen || this.isMute || this.#hasGap || wasAstray
     this.isCut = false
     this.isHalfOpen = false
     this.isMute = false
@@ -229,7 +245,33 @@ export class Link implements SharedStore {
     this.streamDelayMs = 0
     this.#awaited = undefined
     for (const lose of this.#swallowed.splice(0)) lose()
+    if (wasAstray) this.#leadTo(this.#home)
     if (wasBroken) this.interrupt('reconnected')
+    if (wasAstray) this.#clock.deliver(() => this.#cross())
+  }
+
+  /** From now on it leads to a primary that has been replaced, and nobody is told: until all is healed. */
+  stayWith(old: Primary): void {
+    this.#leadTo(old)
+    this.#cross()
+  }
+
+  /** Whether its process is astray, or has been at some time since there were that many crossings. */
+  hasStrayed(sinceCrossings: number): boolean {
+    return this.isAstray || this.crossings !== sinceCrossings
+  }
+
+  /** What the process was about, and what it is owed, is not comparable with what comes now. */
+  #cross(): void {
+    this.isAstray = this.#server !== this.#home
+    this.crossings++
+    this.#clock.disturbances++
+  }
+
+  #leadTo(primary: Primary): void {
+    this.#server.links.delete(this)
+    this.#server = primary
+    primary.links.add(this)
   }
 
   /** Breaks the connection, which the process is told. */
@@ -266,6 +308,7 @@ export class Link implements SharedStore {
     if (this.synchronous) return this.#server.apply(this, operation, given) as Promise<T>
     const tokens = tokensOf(operation, given)
     this.#note(operation, given, tokens)
+    if (operation === 'invalidateKeyspace') this.#happened('generation')
     return new Promise<T>((resolve, reject) => {
       // Of a command whose connection was lost nothing more is heard, whatever becomes of it.
       let isSettled = false

@@ -92,6 +92,27 @@ const FURTHER: readonly Mutant[] = [
     ],
   },
   {
+    name: 'relay: what is applied to a store that has been replaced does not count',
+    patches: [
+      [
+        'feed/identities.ts',
+        'return new Set([...remembered.keys()].filter(name => remembered.get(name) !== this.#compared))',
+        'return new Set([...remembered.keys()].filter(() => false))',
+      ],
+    ],
+  },
+  {
+    name: 'relay: doubts before it gives new generations',
+    patches: [
+      ['feed/identities.ts', 'if (isShared) await session.remember(suspects, DOUBTED)', ''],
+      [
+        'feed/identities.ts',
+        'const done = suspects',
+        'if (isShared) await session.remember(suspects, DOUBTED)\n    const done = suspects',
+      ],
+    ],
+  },
+  {
     name: 'relay: compares identities when the stream was interrupted',
     patches: [['cache.ts', "this.#relay?.reconnected('the broadcast stream was interrupted')", '']],
   },

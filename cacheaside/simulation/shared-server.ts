@@ -7,6 +7,7 @@ import type { SimulatedClock } from '../src/testing/index.ts'
 import type { Library } from '../test/protections/library.ts'
 import type { Checker, Row } from './checker.ts'
 import type { Link } from './link.ts'
+import { identityOf, OldPrimary, type Primary } from './old-primary.ts'
 import { tokenFrom } from './process-clock.ts'
 import type { Random } from './random.ts'
 import type { Trail } from './trail.ts'
@@ -49,6 +50,8 @@ export interface Comeback {
   readonly awayMs: number
   /** Whether it is another machine, with another clock. */
   readonly elsewhere: boolean
+  /** Whose connections go on leading to the machine that is replaced, which nobody notices. */
+  readonly staying?: Link
 }
 
 const GENERATION = 'generation '
@@ -62,7 +65,7 @@ const SOMEBODY = 'somebody'
  * a real Redis may; it restarts empty or from a snapshot, or a copy takes its place that is behind; each of its lives has an
  * identity of its own. Whatever is applied, the checker is told of at that moment.
  */
-export class SharedServer {
+export class SharedServer implements Primary {
   life = 1
   isUp = true
   /** Grows with everything that it loses. */
@@ -80,6 +83,8 @@ export class SharedServer {
   readonly #lagMs: number
   #registers!: ReturnType<Library['registersFor']>
   #store!: EmbeddedStore
+  /** Ends the subscription to the store. */
+  #unsubscribe = () => {}
   readonly #journal: Entry[] = []
   readonly #untilMs = new Map<string, number>()
   readonly #grants = new Map<string, Grant>()
@@ -110,11 +115,6 @@ export class SharedServer {
     this.#rowOf = rowOf
     this.#keyspaces = keyspaces
     this.#boot()
-  }
-
-  /** Which life of the server this is. */
-  get identity(): string {
-    return `life ${this.life}`
   }
 
   /** What the register of a key holds. */
@@ -149,7 +149,7 @@ export class SharedServer {
 
   /** Does one operation, in one go, and says what came of it. */
   apply(by: Link, operation: Operation, given: readonly unknown[]): Promise<unknown> {
-    if (operation === 'identity') return Promise.resolve(this.identity)
+    if (operation === 'identity') return Promise.resolve(identityOf(this.life))
     const keys = keysOf(operation, given)
     const before = keys.map(key => this.inspect(key))
     const store = this.#store as unknown as Record<
@@ -217,8 +217,12 @@ export class SharedServer {
   }
 
   /** Ends this life of the server; the next one begins after a while. */
-  restart({ asOf, awayMs, elsewhere }: Comeback): void {
+  restart({ asOf, awayMs, elsewhere, staying }: Comeback): void {
     this.#trail.note('server', () => `restarts ${asOf === undefined ? 'empty' : `as of tick ${asOf}`}`)
+    this.#unsubscribe()
+    // Whoever has stayed with an older one stays there.
+    if (staying !== undefined && this.links.has(staying))
+      staying.stayWith(new OldPrimary(this.life, this.#store, this.#trail))
     this.life++
     this.losses++
     this.isUp = false
@@ -258,7 +262,7 @@ export class SharedServer {
       } else if (text!.startsWith('W')) this.#registers.pin(key, text!, untilMs)
       else this.#registers.put(key, text!, untilMs)
     }
-    this.#store.subscribe({
+    this.#unsubscribe = this.#store.subscribe({
       invalidated: key => this.#publish([this.#rowOf(key)], listener => listener.invalidated(key)),
       keyspaceInvalidated: keyspace =>
         this.#publish(this.#keyspaces.get(keyspace) ?? [], listener =>

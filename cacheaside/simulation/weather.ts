@@ -104,6 +104,7 @@ const HAVE_A_WEATHER: ReadonlySet<string> = new Set<Fault>([
   'reset amid a reload',
   'reset at a heartbeat',
   'reset at a fill',
+  'split',
 ])
 
 /** All kinds of weather. The seed draws one. */
@@ -405,6 +406,27 @@ export const WEATHERS: readonly Weather[] = [
     writes: 0.1,
     invalidations: { one: 0.3, all: 0.3 },
     rows: [0, 1],
+    isLasting: true,
+  },
+  {
+    ...CALM,
+    name: 'splits',
+    feed: 1,
+    foreignWrites: 0.02,
+    writes: 0.02,
+    slow: 0.3,
+    slowMs: 50,
+    faultsPerHundred: 2.5,
+    faults: {
+      split: 8,
+      'fail over': 1,
+      'session ends': 1,
+      'session vanishes': 1,
+      crash: 1,
+      pause: 1,
+      loss: 1,
+    },
+    readsAtLast: true,
     isLasting: true,
   },
 ]
