@@ -268,9 +268,10 @@ export class Database {
   }
 
   /** What was remembered before the last change of it may be what is remembered after a crash. */
-  remember(keyspaces: readonly string[], identity: string): void {
+  remember(keyspaces: readonly string[], identity: string, instead?: string): void {
     this.#memoryBefore = new Map(this.memory)
-    for (const name of keyspaces) this.memory.set(name, identity)
+    for (const name of keyspaces)
+      if (instead === undefined || this.memory.get(name) === instead) this.memory.set(name, identity)
   }
 
   /** How many changes wait in the outbox to be applied. */
@@ -429,8 +430,8 @@ export class Session implements FeedSession {
     return this.answer(() => new Map(this.#database.memory))
   }
 
-  remember(keyspaces: readonly string[], identity: string): Promise<void> {
-    return this.answer(() => this.#database.remember(keyspaces, identity))
+  remember(keyspaces: readonly string[], identity: string, instead?: string): Promise<void> {
+    return this.answer(() => this.#database.remember(keyspaces, identity, instead))
   }
 
   async close(): Promise<void> {

@@ -152,8 +152,9 @@ export const STRIKES = {
       elsewhere: true,
       staying: application.link,
     }))
-    // While another process has followed and gives new generations.
+    // While another process has followed and gives new generations: the one that stays writes, and may compare as well.
     neighbour.link.when('generation', () => {
+      if (random.chance(0.3)) application.link.interrupt('the connection was reset')
       world.clock.after(random.below(FOLLOWING_MS), () => {
         if (!application.clock.isDead && !application.clock.isPaused) void application.write()
       })

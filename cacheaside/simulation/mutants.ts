@@ -104,13 +104,17 @@ const FURTHER: readonly Mutant[] = [
   {
     name: 'relay: doubts before it gives new generations',
     patches: [
-      ['feed/identities.ts', 'if (isShared) await session.remember(suspects, DOUBTED)', ''],
+      ['feed/identities.ts', 'if (isShared) await session.remember(suspects, doubt)', ''],
       [
         'feed/identities.ts',
         'const done = suspects',
-        'if (isShared) await session.remember(suspects, DOUBTED)\n    const done = suspects',
+        'if (isShared) await session.remember(suspects, doubt)\n    const done = suspects',
       ],
     ],
+  },
+  {
+    name: 'relay: remembers only instead of its own doubt',
+    patches: [['feed/identities.ts', 'remember(done, identity, doubt)', 'remember(done, identity)']],
   },
   {
     name: 'relay: compares identities when the stream was interrupted',

@@ -114,8 +114,12 @@ export interface FeedSession {
    * is private.
    */
   remembered(): Promise<ReadonlyMap<string, string>>
-  /** Remembers a text for each of these keyspaces, beside the changes. */
-  remember(keyspaces: readonly string[], identity: string): Promise<void>
+  /**
+   * Remembers a text for each of these keyspaces, beside the changes.
+   *
+   * @param instead - If given, only for those of which this is what is remembered: compared and replaced in one go.
+   */
+  remember(keyspaces: readonly string[], identity: string, instead?: string): Promise<void>
   /** Ends it in good order. Nothing is under way. */
   close(): Promise<void>
   /** Ends it at once, whatever is under way, which may stay unanswered. Must not throw. */

@@ -1,9 +1,10 @@
+import type { Clock } from '../base/clock.ts'
 import type { CacheEvent } from '../base/events.ts'
 import type { FeedSession } from './change-feed.ts'
 import type { RelayTarget } from './relay.ts'
 
-/** What is remembered of a keyspace while it is given a new generation: no store's identity. */
-const DOUBTED = ''
+/** What is remembered of a keyspace while it is given a new generation, with a token: no store's identity. */
+const DOUBTED = 'doubted '
 
 /**
  * Whether the shared store and the origin are still the ones under which the keyspaces got their generations.
@@ -19,6 +20,7 @@ const DOUBTED = ''
  */
 export class Identities {
   readonly #target: RelayTarget
+  readonly #clock: Clock
   readonly #emit: (event: CacheEvent) => void
   /** What the store's own process remembers: all there is, where nobody else uses it or an identity is not known. */
   readonly #own = new Map<string, string>()
@@ -28,8 +30,9 @@ export class Identities {
   #doubt: string | undefined = 'the relay has begun'
   #distrust: string | undefined
 
-  constructor(target: RelayTarget, emit: (event: CacheEvent) => void) {
+  constructor(target: RelayTarget, clock: Clock, emit: (event: CacheEvent) => void) {
     this.#target = target
+    this.#clock = clock
     this.#emit = emit
   }
 
@@ -69,6 +72,12 @@ export class Identities {
   /**
    * Compares, and gives new generations where it must. Rejects only if the session does.
    *
+   * What it has compared is remembered only instead of its own doubt. Without that: 1. a process that has followed a promotion
+   * writes down its doubt, gives new generations, and loads v1; 2. another one, which compares as well, but on the old primary,
+   * writes down its own doubt, and then the identity of the old primary; 3. it takes the change to v2, invalidates the key on
+   * the old primary, and settles the change, as nobody seems to doubt; 4. the first one remembers the new identity: v1 stays
+   * for ever.
+   *
    * @returns whether it came to an end; if not, it is to be done again.
    */
   async verify(session: FeedSession): Promise<boolean> {
@@ -86,11 +95,12 @@ export class Identities {
     const suspects = [...this.names].filter(name => reason !== undefined || records.get(name) !== identity)
     if (suspects.length === 0) return true
     const isShared = isKnown && !this.#target.isPrivate
-    if (isShared) await session.remember(suspects, DOUBTED)
+    const doubt = DOUBTED + this.#clock.token()
+    if (isShared) await session.remember(suspects, doubt)
     const replies = await Promise.all(suspects.map(name => this.#target.invalidateKeyspace(name)))
     const done = suspects.filter((_, i) => replies[i])
     if (done.length > 0) {
-      if (isShared) await session.remember(done, identity)
+      if (isShared) await session.remember(done, identity, doubt)
       else for (const name of done) this.#own.set(name, identity)
       this.#emit({
         type: 'feed-distrust',
@@ -101,6 +111,8 @@ export class Identities {
     if (done.length < suspects.length) return false
     // A reason that was given meanwhile is another one.
     if (this.#distrust === reason) this.#distrust = undefined
-    return true
+    if (!isShared) return true
+    const kept = await session.remembered()
+    return done.every(name => kept.get(name) === identity)
   }
 }

@@ -76,7 +76,7 @@ export class Relay {
     this.#clock = clock
     this.#guardMs = guardMs
     this.#emit = emit
-    this.#identities = new Identities(target, emit)
+    this.#identities = new Identities(target, clock, emit)
     this.#ended = Promise.resolve().then(() => this.#run())
   }
 

@@ -76,9 +76,20 @@ export class SharingSession implements FeedSession {
     return new Map(Object.entries((found ?? {}) as Record<string, string>))
   }
 
-  async remember(keyspaces: readonly string[], identity: string): Promise<void> {
+  async remember(keyspaces: readonly string[], identity: string, instead?: string): Promise<void> {
     const { connection, schema } = this.#outbox
-    const values = [...keyspaces].sort().map(name => `(${literal(name)}, ${literal(identity)})`)
+    // Always in the same order: two sessions that lock the same rows do not wait for each other.
+    const names = [...keyspaces].sort()
+    if (instead !== undefined) {
+      await connection.run(
+        `UPDATE ${schema}.keyspace SET identity = ${literal(identity)} FROM (
+  SELECT name FROM ${schema}.keyspace WHERE name = ANY(${literals(names)}) AND identity = ${literal(instead)}
+    ORDER BY name FOR UPDATE
+) AS same WHERE keyspace.name = same.name`,
+      )
+      return
+    }
+    const values = names.map(name => `(${literal(name)}, ${literal(identity)})`)
     await connection.run(
       `INSERT INTO ${schema}.keyspace (name, identity) VALUES ${values.join(', ')}
   ON CONFLICT (name) DO UPDATE SET identity = EXCLUDED.identity`,

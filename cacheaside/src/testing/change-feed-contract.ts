@@ -401,6 +401,18 @@ function remembering(on: FeedStage): void {
     assert.deepEqual([...(await (await scene.open()).remembered())].sort(), expected)
   })
 
+  on('remember instead of a text leaves alone what is another one', async scene => {
+    const [first, second] = [await scene.open(), await scene.open()]
+    await first.remember(['spell', 'list'], 'doubt 1')
+    await second.remember(['list'], 'doubt 2')
+    await first.remember(['spell', 'list', 'late'], 'store 1', 'doubt 1')
+    const expected = [
+      ['list', 'doubt 2'],
+      ['spell', 'store 1'],
+    ]
+    assert.deepEqual([...(await second.remembered())].sort(), expected)
+  })
+
   on('remembered tells between take and settle what others have remembered since', async scene => {
     const [taking, other] = [await scene.open(), await scene.open()]
     await other.remember(['spell'], 'store 1')

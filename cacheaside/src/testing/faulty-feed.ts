@@ -201,8 +201,8 @@ class FaultySession implements FeedSession {
     return this.#line.send('remembered', [], () => this.#inner.remembered())
   }
 
-  remember(keyspaces: readonly string[], identity: string): Promise<void> {
-    return this.#line.send('remember', [keyspaces, identity], () => this.#inner.remember(keyspaces, identity))
+  remember(...given: [keyspaces: readonly string[], identity: string, instead?: string]): Promise<void> {
+    return this.#line.send('remember', given, () => this.#inner.remember(...given))
   }
 
   async close(): Promise<void> {

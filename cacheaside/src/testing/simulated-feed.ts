@@ -210,9 +210,11 @@ class SimulatedSession implements FeedSession {
     return new Map(this.#scope.remembered)
   }
 
-  async remember(keyspaces: readonly string[], identity: string): Promise<void> {
+  async remember(keyspaces: readonly string[], identity: string, instead?: string): Promise<void> {
     this.#assertAlive()
-    for (const name of keyspaces) this.#scope.remembered.set(name, identity)
+    const { remembered } = this.#scope
+    for (const name of keyspaces)
+      if (instead === undefined || remembered.get(name) === instead) remembered.set(name, identity)
   }
 
   async close(): Promise<void> {

@@ -134,11 +134,15 @@ export class FakeSession implements FeedSession {
     return new Map(this.#feed.memory)
   }
 
-  async remember(keyspaces: readonly string[], identity: string): Promise<void> {
+  async remember(keyspaces: readonly string[], identity: string, instead?: string): Promise<void> {
     await this.#feed.passes('remember')
     this.#assertAlive()
-    this.#feed.log.push(`${identity === '' ? 'doubt' : 'remember'} ${[...keyspaces].join(',')}`)
-    for (const name of keyspaces) this.#feed.memory.set(name, identity)
+    this.#feed.log.push(
+      `${identity.startsWith('doubted ') ? 'doubt' : 'remember'} ${[...keyspaces].join(',')}`,
+    )
+    const { memory } = this.#feed
+    for (const name of keyspaces)
+      if (instead === undefined || memory.get(name) === instead) memory.set(name, identity)
   }
 
   async close(): Promise<void> {

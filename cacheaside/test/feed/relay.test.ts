@@ -469,7 +469,7 @@ describe('the identity of store and origin', () => {
     await clock.advance(1)
     expect([...feed.memory]).toEqual([
       ['spell', 'store 1 origin 1'],
-      ['list', ''],
+      ['list', expect.stringMatching(/^doubted /)],
     ])
     target.refuses = () => false
     await clock.advance(1_000)
@@ -517,6 +517,29 @@ describe('the identity of store and origin', () => {
     feed.commit('spell', [{ id: '1' }])
     await clock.advance(1_000)
     expect(feed.outbox).toHaveLength(1)
+  })
+
+  it('is remembered only instead of its own doubt, as another relay may have settled changes since', async () => {
+    const staying = await idleRelay()
+    const promoted = new FakeTarget([])
+    promoted.name = 'store 2'
+    const slow = gate<boolean>()
+    let given = 0
+    promoted.invalidateKeyspace = () => {
+      given++
+      return slow.wait()
+    }
+    await relayFor(promoted)
+    staying.reconnected('the session with the origin is a new one')
+    await clock.advance(1)
+    feed.commit('spell', [{ id: '1' }])
+    await clock.advance(300)
+    expect(deeds().at(-1), 'nobody seems to doubt').toBe('settle 1')
+    expect(given).toBe(2)
+    slow.open(true)
+    await clock.advance(1_000)
+    expect(given).toBe(4)
+    expect(new Set(feed.memory.values())).toEqual(new Set(['store 2 origin 1']))
   })
 
   it('covers keyspaces that only other processes have', async () => {

@@ -41,7 +41,7 @@ const withSessions =
         take: after => session.take(after),
         settle: applied => session.settle(applied),
         remembered: () => session.remembered(),
-        remember: (keyspaces, identity) => session.remember(keyspaces, identity),
+        remember: (...given) => session.remember(...given),
         close: () => session.close(),
         abandon: () => session.abandon(),
       }
