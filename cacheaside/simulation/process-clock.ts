@@ -3,6 +3,8 @@ import type { SimulatedClock } from '../src/testing/index.ts'
 import type { Library } from '../test/protections/library.ts'
 import type { Random } from './random.ts'
 
+/** After so long at most the library's clock has noticed that the wall clock was set back. */
+const NOTICED_MS = 1_000
 const TOKEN_ALPHABET = 'ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789-_'
 
 /** A fresh token, as any clock's. */
@@ -36,6 +38,7 @@ export class ProcessClock implements Clock {
   readonly #random: Random
   readonly #rate: number
   #skewMs: number
+  #setBackMs = Number.NEGATIVE_INFINITY
   #sleptMs = 0
   #paused: { readonly sinceMs: number; readonly isAsleep: boolean } | undefined
   #dead = false
@@ -115,7 +118,9 @@ export class ProcessClock implements Clock {
    */
   pause(isAsleep: boolean): void {
     this.disturbances++
-    this.#paused ??= { sinceMs: this.#world.nowMs(), isAsleep }
+    const sinceMs = this.#world.nowMs()
+    const isHidden = sinceMs < this.#setBackMs + NOTICED_MS
+    this.#paused ??= { sinceMs, isAsleep: isAsleep && !isHidden }
   }
 
   /** Lets it go on. As in Node, timers that are overdue run before the sockets are read. */
@@ -139,10 +144,15 @@ export class ProcessClock implements Clock {
     this.#arrived.length = 0
   }
 
-  /** Sets the wall clock forward or back. */
+  /**
+   * Sets the wall clock forward or back. Not back while the machine sleeps, or in the second before: then no clock shows
+   * that time has passed, and nothing is promised.
+   */
   jumpWall(ms: number): void {
     this.disturbances++
+    if (ms < 0 && this.#paused?.isAsleep) return
     this.#skewMs += ms
+    if (ms < 0) this.#setBackMs = this.#world.nowMs()
   }
 
   #fallDue(due: Due): void {
