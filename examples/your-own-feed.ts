@@ -80,8 +80,10 @@ class JournalSession implements FeedSession {
     return new Map(this.#journal.remembered)
   }
 
-  async remember(keyspaces: readonly string[], identity: string): Promise<void> {
-    for (const name of keyspaces) this.#journal.remembered.set(name, identity)
+  async remember(keyspaces: readonly string[], identity: string, instead?: string): Promise<void> {
+    const { remembered } = this.#journal
+    for (const name of keyspaces)
+      if (instead === undefined || remembered.get(name) === instead) remembered.set(name, identity)
   }
 
   async close(): Promise<void> {}
