@@ -47,6 +47,9 @@ export interface History {
 }
 
 const OPERATIONS = 200
+/** Of how many requests the slow ones make a network on which hardly anything is done at the first attempt. */
+const STAYS_SLOW = 0.1
+const LAST_ATTEMPTS = 10
 /** The share of them that may change something, where the last ones only read. */
 const CHANGING = 0.75
 const LONGEST_FAULT_MS = 2_500
@@ -245,6 +248,13 @@ class Stage {
     // On a network that stays slow an invalidation may be tried many times, one a second, before it is confirmed.
     const isQueued = this.#applications.some(({ cache }) => cache.stats().now.queuedInvalidations > 0)
     if (this.world.hasFeed || isQueued) await clock.advance(SETTLING_MS / 2)
+    // Nor may a relay get all its answers at one of its attempts, the last ones of which are seconds apart.
+    for (let more = 0; more < LAST_ATTEMPTS && this.#isBehind; more++) await clock.advance(SETTLING_MS / 2)
+  }
+
+  get #isBehind(): boolean {
+    const { database, weather } = this.world
+    return weather.slow >= STAYS_SLOW && !weather.embedded && database.waitingChanges > 0
   }
 
   async #compare(): Promise<void> {
