@@ -272,7 +272,7 @@ describe.each(CLIENT_LIBRARIES)('redisShared on a Cluster that changes, by $name
 
 describe('redisShared on a Cluster', () => {
   it('rejects, and does not take itself for well, while the Cluster is down', async () => {
-    const own = await startRedisCluster({ primaries: 3 })
+    const own = await startRedisCluster({ primaries: 3, settings: { 'cluster-node-timeout': '1000' } })
     onTestFinished(own.stop)
     const store = openStore({ client: IOREDIS.cluster(own.nodes) })
     await store.ready()
