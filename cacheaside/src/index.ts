@@ -1,6 +1,7 @@
+import { invalidOption } from './base/invalid-option.ts'
 import { Cache } from './cache.ts'
 import { embeddedShared } from './memory/embedded-shared.ts'
-import { type CacheOptions, clockOf, invalidOption } from './options.ts'
+import { type CacheOptions, clockOf } from './options.ts'
 
 /**
  * Makes a cache. Without options it is an embedded one: everything in this process, nothing to install.

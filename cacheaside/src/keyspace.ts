@@ -1,11 +1,11 @@
 import { CacheError } from './base/errors.ts'
 import type { From, Why } from './base/events.ts'
+import { invalidOption } from './base/invalid-option.ts'
 import { type Key, noArray, rememberingByKey } from './base/key.ts'
 import { type LocalEntry, Place } from './local/local-store.ts'
 import {
   checkConsistency,
   checkWriteOptions,
-  invalidOption,
   type KeyspaceOptions,
   resolveKeyspaceOptions,
 } from './options.ts'

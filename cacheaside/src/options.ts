@@ -1,6 +1,6 @@
 import { type Clock, systemClock } from './base/clock.ts'
-import { CacheError } from './base/errors.ts'
 import type { CacheEvent } from './base/events.ts'
+import { invalidOption, knownNames, wholeNumber } from './base/invalid-option.ts'
 import { type IdParts, isKeyspaceName } from './base/key.ts'
 import { commitInDoubt } from './commit-in-doubt.ts'
 import type { ChangeFeed } from './feed/change-feed.ts'
@@ -183,24 +183,6 @@ export const DEFAULT_KEYSPACE_OPTIONS = {
 const MAX_MS = 2 ** 31 - 1
 const YEAR_MS = 366 * 24 * 3_600_000
 
-/** One form for every complaint about an option: what it is called, what it should be, what it is. @internal */
-export function invalidOption(name: string, expected: string, got: unknown): CacheError {
-  return new CacheError('INVALID_OPTIONS', `expected ${name} to be ${expected}, got ${shown(got)}`)
-}
-
-/** Not every object can be made a text of: a module cannot. */
-function shown(got: unknown): string {
-  if (typeof got === 'string') return JSON.stringify(got)
-  if (typeof got === 'function') return 'a function'
-  return typeof got === 'object' && got !== null ? Object.prototype.toString.call(got) : String(got)
-}
-
-function whole(name: string, value: number, least: number, most: number): void {
-  if (!Number.isInteger(value) || value < least || value > most) {
-    throw invalidOption(name, `a whole number from ${least} to ${most}`, value)
-  }
-}
-
 function oneOf(name: string, value: unknown, allowed: readonly string[]): void {
   if (!allowed.includes(value as string)) throw invalidOption(name, `one of ${allowed.join(', ')}`, value)
 }
@@ -208,14 +190,6 @@ function oneOf(name: string, value: unknown, allowed: readonly string[]): void {
 /** @internal */
 export function aFunction(name: string, value: unknown): void {
   if (value !== undefined && typeof value !== 'function') throw invalidOption(name, 'a function', value)
-}
-
-function knownNames(what: string, given: object, known: readonly string[]): void {
-  if (typeof given !== 'object' || given === null) throw invalidOption(what, 'an object', given)
-  for (const name of Object.keys(given)) {
-    if (!known.includes(name))
-      throw invalidOption(`${what}.${name}`, `one of ${known.join(', ')}`, 'an unknown option')
-  }
 }
 
 function inOrder(smaller: [string, number], relation: '<' | '<=', larger: [string, number]): void {
@@ -318,11 +292,11 @@ export function resolveCacheOptions(given: WiredOptions): ResolvedCacheOptions {
     'writeTimeoutMs',
     'localMaxStaleMs',
   ] as const) {
-    whole(name, options[name], 1, MAX_MS)
+    wholeNumber(name, options[name], 1, MAX_MS)
   }
-  whole('maxLoads', options.maxLoads, 1, 1_000_000)
-  whole('maxQueuedLoads', options.maxQueuedLoads, 0, 1_000_000)
-  whole('maxQueuedInvalidations', options.maxQueuedInvalidations, 1, 10_000_000)
+  wholeNumber('maxLoads', options.maxLoads, 1, 1_000_000)
+  wholeNumber('maxQueuedLoads', options.maxQueuedLoads, 0, 1_000_000)
+  wholeNumber('maxQueuedInvalidations', options.maxQueuedInvalidations, 1, 10_000_000)
   inOrder(['sharedTimeoutMs', options.sharedTimeoutMs], '<', ['busyWaitMs', options.busyWaitMs])
   inOrder(['busyWaitMs', options.busyWaitMs], '<=', ['loadTimeoutMs', options.loadTimeoutMs])
   inOrder(['loadTimeoutMs', options.loadTimeoutMs], '<', ['leaseMs', options.leaseMs])
@@ -372,20 +346,20 @@ export function resolveKeyspaceOptions<Id, V>(
     given,
   )
   const at = (option: string) => `${name}.${option}`
-  whole(at('ttlMs'), options.ttlMs, 1, YEAR_MS)
+  wholeNumber(at('ttlMs'), options.ttlMs, 1, YEAR_MS)
   if (given.absentTtlMs === undefined) options.absentTtlMs = Math.min(options.absentTtlMs, options.ttlMs)
-  whole(at('absentTtlMs'), options.absentTtlMs, 1, YEAR_MS)
+  wholeNumber(at('absentTtlMs'), options.absentTtlMs, 1, YEAR_MS)
   for (const option of ['staleMs', 'staleIfErrorMs'] as const) {
-    if (given[option] !== undefined) whole(at(option), options[option], 1, YEAR_MS)
+    if (given[option] !== undefined) wholeNumber(at(option), options[option], 1, YEAR_MS)
   }
   if (!(typeof options.ttlJitter === 'number' && options.ttlJitter >= 0 && options.ttlJitter < 1))
     throw invalidOption(at('ttlJitter'), 'from 0 to less than 1', options.ttlJitter)
-  whole(at('shape'), options.shape, 0, MAX_SHAPE)
-  whole(at('loadTimeoutMs'), options.loadTimeoutMs, 1, MAX_MS)
+  wholeNumber(at('shape'), options.shape, 0, MAX_SHAPE)
+  wholeNumber(at('loadTimeoutMs'), options.loadTimeoutMs, 1, MAX_MS)
   inOrder([at('loadTimeoutMs'), options.loadTimeoutMs], '<', ['leaseMs', cache.leaseMs])
   inOrder(['busyWaitMs', cache.busyWaitMs], '<=', [at('loadTimeoutMs'), options.loadTimeoutMs])
   if (options.loadSoftTimeoutMs !== undefined) {
-    whole(at('loadSoftTimeoutMs'), options.loadSoftTimeoutMs, 1, MAX_MS)
+    wholeNumber(at('loadSoftTimeoutMs'), options.loadSoftTimeoutMs, 1, MAX_MS)
     inOrder([at('loadSoftTimeoutMs'), options.loadSoftTimeoutMs], '<', [
       at('loadTimeoutMs'),
       options.loadTimeoutMs,

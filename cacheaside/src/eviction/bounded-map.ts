@@ -1,5 +1,5 @@
 import type { Clock } from '../base/clock.ts'
-import { CacheError } from '../base/errors.ts'
+import { invalidOption } from '../base/invalid-option.ts'
 import { EntryNode, NOWHERE } from './entry-node.ts'
 import type { EvictionPolicy } from './eviction-policy.ts'
 import { ExpirySweep } from './expiry-sweep.ts'
@@ -355,27 +355,21 @@ export class BoundedMap<T> {
 
 function validate(options: BoundedMapOptions<never>): void {
   if (options.maxBytes === undefined && options.maxEntries === undefined) {
-    throw new CacheError(
-      'INVALID_OPTIONS',
-      'maxBytes or maxEntries must be given: a bounded map needs a bound',
-    )
+    throw invalidOption('maxBytes or maxEntries', 'given, because a bounded map needs a bound', undefined)
   }
   if (!EVICTION_POLICIES.includes(options.policy)) {
-    expected('policy', `one of ${EVICTION_POLICIES.join(', ')}`, options.policy)
+    throw invalidOption('policy', `one of ${EVICTION_POLICIES.join(', ')}`, options.policy)
   }
   for (const name of ['maxBytes', 'maxEntries', 'samples'] as const) {
     const value = options[name]
     if (value !== undefined && !(Number.isSafeInteger(value) && value > 0)) {
-      expected(name, 'a positive integer', value)
+      throw invalidOption(name, 'a positive integer', value)
     }
   }
   const { lfuLogFactor = 10, lfuDecayMinutes = 1 } = options
   if (!(lfuLogFactor >= 0 && lfuLogFactor < Number.POSITIVE_INFINITY)) {
-    expected('lfuLogFactor', 'a number of 0 or more', lfuLogFactor)
+    throw invalidOption('lfuLogFactor', 'a number of 0 or more', lfuLogFactor)
   }
-  if (!(lfuDecayMinutes > 0)) expected('lfuDecayMinutes', 'a positive number or Infinity', lfuDecayMinutes)
-}
-
-function expected(name: string, what: string, got: unknown): never {
-  throw new CacheError('INVALID_OPTIONS', `${name} must be ${what}, got ${String(got)}`)
+  if (!(lfuDecayMinutes > 0))
+    throw invalidOption('lfuDecayMinutes', 'a positive number or Infinity', lfuDecayMinutes)
 }

@@ -1,5 +1,5 @@
 import { type Clock, systemClock } from '../base/clock.ts'
-import { CacheError } from '../base/errors.ts'
+import { knownNames } from '../base/invalid-option.ts'
 import type { EvictionPolicyName } from '../eviction/bounded-map.ts'
 import {
   claimPrefix,
@@ -86,7 +86,8 @@ export function embeddedShared(options: EmbeddedSharedOptions = {}): EmbeddedSha
 
 /** The registers of a store with these options and the defaults. */
 export function registersFor(options: EmbeddedSharedOptions): Registers {
-  checkNames(options)
+  // A misspelt bound would be one that nobody set.
+  knownNames('options', options, OPTION_NAMES)
   return new Registers({
     ...options,
     maxBytes: options.maxBytes ?? DEFAULT_MAX_BYTES,
@@ -104,18 +105,6 @@ const OPTION_NAMES: readonly string[] = [
   'lfuDecayMinutes',
   'clock',
 ] satisfies (keyof EmbeddedSharedOptions)[]
-
-/** A misspelt bound would be one that nobody set. */
-function checkNames(options: EmbeddedSharedOptions): void {
-  if (typeof options !== 'object' || options === null)
-    throw new CacheError('INVALID_OPTIONS', `expected options to be an object, got ${String(options)}`)
-  const unknown = Object.keys(options).find(name => !OPTION_NAMES.includes(name))
-  if (unknown === undefined) return
-  throw new CacheError(
-    'INVALID_OPTIONS',
-    `expected options.${unknown} to be one of ${OPTION_NAMES.join(', ')}, got "an unknown option"`,
-  )
-}
 
 /**
  * The rules of {@link SharedStore} over {@link Registers}. Every method does its work in one go, before it

@@ -1,4 +1,4 @@
-import { CacheError } from '../base/errors.ts'
+import { invalidOption, knownNames, wholeNumber } from '../base/invalid-option.ts'
 import { feedSchemaSql, relayRoleSql, schemaCheckSql } from './feed-schema.ts'
 import { identifier, literal, literals } from './sql.ts'
 
@@ -37,26 +37,6 @@ const DEFAULT_MAX_ROWS = 100_000
 /** The schema that a feed lies in unless it is told otherwise. */
 export const DEFAULT_SCHEMA = 'cacheaside'
 
-/** One form for every complaint about an option. @internal */
-export const invalidOption = (name: string, expected: string, got: unknown): CacheError =>
-  new CacheError(
-    'INVALID_OPTIONS',
-    `expected ${name} to be ${expected}, got ${typeof got === 'function' ? 'a function' : JSON.stringify(got)}`,
-  )
-
-/**
- * Refuses names that mean nothing here: an option that was misspelt would be one that was left out.
- *
- * @throws CacheError `INVALID_OPTIONS`
- * @internal
- */
-export function assertNames(given: object, known: readonly string[], of = ''): void {
-  for (const name of Object.keys(given)) {
-    if (!known.includes(name))
-      throw invalidOption(of + name, `one of ${known.join(', ')}`, 'an unknown option')
-  }
-}
-
 /**
  * The columns of a table that the feed is to record, checked; `undefined`: its primary key.
  *
@@ -67,7 +47,7 @@ export function checkedColumns(table: string, watched: WatchedTable): readonly s
   if (typeof watched === 'function') return undefined
   if (typeof watched !== 'object' || watched === null)
     throw invalidOption(`tables.${table}`, 'a function or an object', watched)
-  assertNames(watched, ['columns', 'keys', 'keyspaces'], `tables.${table}.`)
+  knownNames(`tables.${table}`, watched, ['columns', 'keys', 'keyspaces'])
   const { columns } = watched
   if (columns !== undefined && !(Array.isArray(columns) && columns.length > 0))
     throw invalidOption(`tables.${table}.columns`, 'the names of one column or more', columns)
@@ -100,13 +80,10 @@ export function checkedSchema(schema: string = DEFAULT_SCHEMA): string {
  * @throws CacheError `INVALID_OPTIONS`
  */
 export function feedMigrationSql(options: FeedMigrationOptions): string {
-  if (typeof options !== 'object' || options === null) throw invalidOption('options', 'an object', options)
-  assertNames(options, ['tables', 'schema', 'maxRows', 'relayRoles'])
+  knownNames('options', options, ['tables', 'schema', 'maxRows', 'relayRoles'])
   const schema = checkedSchema(options.schema)
   const { maxRows = DEFAULT_MAX_ROWS, relayRoles = [] } = options
-  if (!Number.isInteger(maxRows) || maxRows < 1 || maxRows > 1e9) {
-    throw invalidOption('maxRows', 'a whole number from 1 to 1000000000', maxRows)
-  }
+  wholeNumber('maxRows', maxRows, 1, 1e9)
   if (typeof options.tables !== 'object' || options.tables === null) {
     throw invalidOption('tables', 'the tables to watch', options.tables)
   }

@@ -1,7 +1,8 @@
+import { invalidOption, knownNames, wholeNumber } from '../base/invalid-option.ts'
 import { isKeyspaceName, type Key } from '../base/key.ts'
 import type { Change, ChangeFeed, FeedOpening, FeedRow, FeedSession, FeedTable } from '../feed/change-feed.ts'
 import { type Connect, type PGliteDatabase, type PgPool, pgliteConnect, poolConnect } from './connection.ts'
-import { assertNames, checkedColumns, checkedSchema, invalidOption } from './migration.ts'
+import { checkedColumns, checkedSchema } from './migration.ts'
 import { ObservingSession } from './observing-session.ts'
 import { changeOf, openOutbox, pendingSql, type Scope } from './outbox.ts'
 import { SharingSession } from './sharing-session.ts'
@@ -59,8 +60,8 @@ export function postgresFeed(options: PostgresFeedOptions): ChangeFeed {
   const connect = checkedDriver(options)
   const tables = checkedTables(options.tables)
   const { pollMs = DEFAULT_POLL_MS, timeoutMs = DEFAULT_TIMEOUT_MS } = options
-  whole('pollMs', pollMs, 10, 60_000)
-  whole('timeoutMs', timeoutMs, 100, 60_000)
+  wholeNumber('pollMs', pollMs, 10, 60_000)
+  wholeNumber('timeoutMs', timeoutMs, 100, 60_000)
   const scope: Scope = { schema: checkedSchema(options.schema), tables: [...tables.keys()], timeoutMs }
   return {
     name: 'postgres',
@@ -97,7 +98,7 @@ async function pending(connect: Connect, scope: Scope): Promise<Change[]> {
 
 function checkedDriver(options: PostgresFeedOptions): Connect {
   if (typeof options !== 'object' || options === null) throw invalidOption('options', 'an object', options)
-  assertNames(options, OPTION_NAMES)
+  knownNames('options', options, OPTION_NAMES)
   const { pool, pglite } = options
   if ((pool === undefined) === (pglite === undefined))
     throw invalidOption('pool', 'given, or pglite, and not both', pool === undefined ? 'neither' : 'both')
@@ -139,9 +140,4 @@ function completeRow(table: string, row: FeedRow, columns: readonly string[]): F
   throw new Error(
     `the feed does not record the column ${missing} of the table ${table}: run installFeed again`,
   )
-}
-
-function whole(name: string, value: number, least: number, most: number): void {
-  if (!Number.isInteger(value) || value < least || value > most)
-    throw invalidOption(name, `a whole number from ${least} to ${most}`, value)
 }

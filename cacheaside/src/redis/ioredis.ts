@@ -1,5 +1,5 @@
+import { invalidOption } from '../base/invalid-option.ts'
 import type { Address, Connection, Driver } from './driver.ts'
-import { invalidOption } from './invalid-option.ts'
 
 /** What an ioredis or iovalkey client, or a Cluster of either, is recognised by. */
 export interface IoredisLike {

@@ -1,5 +1,5 @@
+import { invalidOption } from '../base/invalid-option.ts'
 import type { Address, Connection, Driver } from './driver.ts'
-import { invalidOption } from './invalid-option.ts'
 
 /** What a client of `redis` (node-redis), or a Cluster or Sentinel of it, is recognised by. */
 export interface NodeRedisLike {

@@ -1,7 +1,7 @@
 import { type Clock, systemClock } from '../base/clock.ts'
+import { invalidOption, knownNames } from '../base/invalid-option.ts'
 import type { Driver } from './driver.ts'
 import { REDIS_POLICIES, type RedisFinding, type RedisPolicy } from './examine.ts'
-import { invalidOption } from './invalid-option.ts'
 import { type IoredisLike, ioredisDriver, isIoredis } from './ioredis.ts'
 import { isNodeRedis, type NodeRedisLike, nodeRedisDriver } from './node-redis.ts'
 
@@ -61,11 +61,7 @@ const LONGEST_PREFIX = 256
  * @throws CacheError `INVALID_OPTIONS`, naming the option, what it should be and what it is.
  */
 export function resolveRedisOptions(given: RedisSharedOptions): ResolvedRedisOptions {
-  if (typeof given !== 'object' || given === null) throw invalidOption('options', 'an object', given)
-  for (const name of Object.keys(given)) {
-    if (!OPTION_NAMES.includes(name))
-      throw invalidOption(`options.${name}`, `one of ${OPTION_NAMES.join(', ')}`, 'an unknown option')
-  }
+  knownNames('options', given, OPTION_NAMES)
   const { client, prefix = '', policy, allowUnsafePolicy = false, onWarning = emitWarning } = given
   const driver = driverOf(client)
   if (policy !== undefined && !REDIS_POLICIES.includes(policy))

@@ -1,9 +1,9 @@
 import { isDeepStrictEqual } from 'node:util'
 import { CacheError } from '../base/errors.ts'
+import { invalidOption } from '../base/invalid-option.ts'
 import { idPartsOf, type Key, keyOf } from '../base/key.ts'
 import {
   DEFAULT_CACHE_OPTIONS,
-  invalidOption,
   type KeyspaceOptions,
   type LoadContext,
   type ResolvedCacheOptions,

@@ -1,7 +1,8 @@
 import type { Timer } from '../base/clock.ts'
 import { CacheError } from '../base/errors.ts'
+import { knownNames, wholeNumber } from '../base/invalid-option.ts'
 import type { Cache } from '../cache.ts'
-import { aFunction, invalidOption } from '../options.ts'
+import { aFunction } from '../options.ts'
 import type { StoreView } from '../shared/shared-store.ts'
 import type { AuditedKeyspace } from './audited-keyspace.ts'
 import { Examiner } from './examiner.ts'
@@ -226,11 +227,7 @@ class Sampling {
 }
 
 function resolve(cache: Cache, given: SamplingOptions): Resolved {
-  if (typeof given !== 'object' || given === null) throw invalidOption('options', 'an object', given)
-  for (const name of Object.keys(given)) {
-    if (!OPTION_NAMES.includes(name))
-      throw invalidOption(`options.${name}`, `one of ${OPTION_NAMES.join(', ')}`, 'an unknown option')
-  }
+  knownNames('options', given, OPTION_NAMES)
   const set = Object.entries(given).filter(([, value]) => value !== undefined)
   const options: Resolved = Object.assign({}, DEFAULTS, Object.fromEntries(set) as unknown as SamplingOptions)
   assertKeyspaces(options.keyspaces)
@@ -240,9 +237,7 @@ function resolve(cache: Cache, given: SamplingOptions): Resolved {
     ['graceMs', 0],
     ['timeoutMs', 1],
   ] as const) {
-    const value: number = options[name]
-    if (!(Number.isInteger(value) && value >= least && value < 2 ** 31))
-      throw invalidOption(name, `a whole number from ${least} to ${2 ** 31 - 1}`, value)
+    wholeNumber(name, options[name], least, 2 ** 31 - 1)
   }
   aFunction('onFinding', options.onFinding)
   const { shared } = cache.auditable

@@ -1,7 +1,7 @@
 import { type Clock, systemClock } from '../base/clock.ts'
+import { invalidOption, knownNames, wholeNumber } from '../base/invalid-option.ts'
 import type { ChangeFeed } from '../feed/change-feed.ts'
 import { planOf } from '../feed/plan.ts'
-import { invalidOption } from '../options.ts'
 import type { SharedStore, StoreView } from '../shared/shared-store.ts'
 import type { AuditedKeyspace } from './audited-keyspace.ts'
 import { Examiner } from './examiner.ts'
@@ -254,11 +254,7 @@ function unreadableOrigin(cause: unknown): Error {
 }
 
 function resolve(given: VerifyOptions): Resolved {
-  if (typeof given !== 'object' || given === null) throw invalidOption('options', 'an object', given)
-  for (const name of Object.keys(given)) {
-    if (!OPTION_NAMES.includes(name))
-      throw invalidOption(`options.${name}`, `one of ${OPTION_NAMES.join(', ')}`, 'an unknown option')
-  }
+  knownNames('options', given, OPTION_NAMES)
   const set = Object.entries(given).filter(([, value]) => value !== undefined)
   const options = Object.assign(
     { clock: systemClock },
@@ -282,8 +278,7 @@ function resolve(given: VerifyOptions): Resolved {
     ['sample', 1],
   ] as const) {
     const value = options[name]
-    if (value !== undefined && !(Number.isInteger(value) && value >= least && value < 2 ** 31))
-      throw invalidOption(name, `a whole number from ${least} to ${2 ** 31 - 1}`, value)
+    if (value !== undefined) wholeNumber(name, value, least, 2 ** 31 - 1)
   }
   return options
 }

@@ -347,16 +347,16 @@ describe('BoundedMap', () => {
     const withOptions = (options: object) => () =>
       new BoundedMap({ policy: 's3-fifo', clock: new HandClock(), ...options } as BoundedMapOptions<number>)
     const invalid: [object, RegExp][] = [
-      [{}, /maxBytes or maxEntries must be given/],
-      [{ maxBytes: 0 }, /maxBytes must be a positive integer, got 0/],
-      [{ maxBytes: 1.5 }, /maxBytes must be a positive integer, got 1.5/],
-      [{ maxBytes: 10, maxEntries: -1 }, /maxEntries must be a positive integer, got -1/],
-      [{ maxEntries: Number.NaN }, /maxEntries must be a positive integer, got NaN/],
-      [{ maxEntries: '5' }, /maxEntries must be a positive integer, got 5/],
-      [{ maxEntries: 5, samples: 0 }, /samples must be a positive integer, got 0/],
-      [{ maxEntries: 5, lfuLogFactor: -1 }, /lfuLogFactor must be a number of 0 or more, got -1/],
-      [{ maxEntries: 5, lfuDecayMinutes: 0 }, /lfuDecayMinutes must be a positive number or Infinity, got 0/],
-      [{ maxEntries: 5, policy: 'lru' }, /policy must be one of s3-fifo, noeviction, .*, got lru/],
+      [{}, /maxBytes or maxEntries to be given/],
+      [{ maxBytes: 0 }, /maxBytes to be a positive integer, got 0/],
+      [{ maxBytes: 1.5 }, /maxBytes to be a positive integer, got 1.5/],
+      [{ maxBytes: 10, maxEntries: -1 }, /maxEntries to be a positive integer, got -1/],
+      [{ maxEntries: Number.NaN }, /maxEntries to be a positive integer, got NaN/],
+      [{ maxEntries: '5' }, /maxEntries to be a positive integer, got "5"/],
+      [{ maxEntries: 5, samples: 0 }, /samples to be a positive integer, got 0/],
+      [{ maxEntries: 5, lfuLogFactor: -1 }, /lfuLogFactor to be a number of 0 or more, got -1/],
+      [{ maxEntries: 5, lfuDecayMinutes: 0 }, /lfuDecayMinutes to be a positive number or Infinity, got 0/],
+      [{ maxEntries: 5, policy: 'lru' }, /policy to be one of s3-fifo, noeviction, .*, got "lru"/],
     ]
     for (const [options, message] of invalid) {
       expect(withOptions(options)).toThrowError(

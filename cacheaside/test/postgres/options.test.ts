@@ -55,7 +55,11 @@ describe('postgresFeed', () => {
       { pool, tables: { spell: null } },
       'expected tables.spell to be a function or an object',
     ],
-    ['a misspelt option', { pool, tables, pollMS: 1 }, 'expected pollMS to be one of pool, pglite, tables'],
+    [
+      'a misspelt option',
+      { pool, tables, pollMS: 1 },
+      'expected options.pollMS to be one of pool, pglite, tables',
+    ],
     ['no pause', { pool, tables, pollMs: 0 }, 'expected pollMs to be a whole number from 10 to 60000, got 0'],
     [
       'no patience',
@@ -81,7 +85,7 @@ describe('feedMigrationSql', () => {
     [
       'a misspelt option',
       { tables: ['spell'], maxRow: 1000 },
-      'expected maxRow to be one of tables, schema, maxRows, relayRoles, got "an unknown option"',
+      'expected options.maxRow to be one of tables, schema, maxRows, relayRoles, got "an unknown option"',
     ],
     ['a name that is none', { tables: [4] }, 'expected tables to be the names of tables, got [4]'],
     [

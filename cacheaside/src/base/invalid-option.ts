@@ -1,0 +1,59 @@
+import { CacheError } from './errors.ts'
+
+/** The one form for a complaint about an option: what it is called, what it should be, what it is. @internal */
+export function invalidOption(name: string, expected: string, got: unknown): CacheError {
+  return new CacheError('INVALID_OPTIONS', `expected ${name} to be ${expected}, got ${described(got)}`)
+}
+
+const SHOWN_CHARACTERS = 80
+const SHOWN_ELEMENTS = 5
+
+/**
+ * What a value is, in few words. An object is never written out: it may hold a password, or itself.
+ *
+ * @internal
+ */
+export function described(value: unknown): string {
+  if (Array.isArray(value)) {
+    const shown = value
+      .slice(0, SHOWN_ELEMENTS)
+      .map(one => (Array.isArray(one) ? 'an array' : described(one)))
+    return `[${shown.join(',')}${value.length > shown.length ? ',…' : ''}]`
+  }
+  if (typeof value === 'string') return JSON.stringify(shortened(value))
+  if (typeof value === 'function') return 'a function'
+  if (typeof value === 'bigint') return `${value}n`
+  return typeof value === 'object' && value !== null ? Object.prototype.toString.call(value) : String(value)
+}
+
+/** A URL often holds a password: only its scheme is shown. */
+function shortened(text: string): string {
+  const scheme = /^[a-z][a-z0-9+.-]*:\/\//i.exec(text)
+  if (scheme !== null) return `${scheme[0]}…`
+  return text.length > SHOWN_CHARACTERS ? `${text.slice(0, SHOWN_CHARACTERS)}…` : text
+}
+
+/**
+ * Refuses names that mean nothing here: an option that was misspelt would be one that was left out.
+ *
+ * @throws CacheError `INVALID_OPTIONS`.
+ * @internal
+ */
+export function knownNames(what: string, given: unknown, known: readonly string[]): void {
+  if (typeof given !== 'object' || given === null) throw invalidOption(what, 'an object', given)
+  for (const name of Object.keys(given)) {
+    if (!known.includes(name))
+      throw invalidOption(`${what}.${name}`, `one of ${known.join(', ')}`, 'an unknown option')
+  }
+}
+
+/**
+ * Refuses what is not a whole number within these bounds.
+ *
+ * @throws CacheError `INVALID_OPTIONS`.
+ * @internal
+ */
+export function wholeNumber(name: string, value: unknown, least: number, most: number): void {
+  if (!Number.isInteger(value) || (value as number) < least || (value as number) > most)
+    throw invalidOption(name, `a whole number from ${least} to ${most}`, value)
+}
