@@ -24,7 +24,6 @@ const FURTHER: readonly Mutant[] = [
     name: 'relay: apply, then mark',
     patches: [
       [
-        'feed/relay.ts',
         'const applied = await this.#apply(session, batch)\n      await this.#limited(session.settle(applied))',
         'const applied = [...batch.changes]\n      await this.#limited(session.settle(applied))\n      await this.#apply(session, batch)',
       ],
@@ -34,7 +33,6 @@ const FURTHER: readonly Mutant[] = [
     name: 'relay: only what was confirmed is marked',
     patches: [
       [
-        'feed/relay.ts',
         'return changes.filter(change => !failed.has(change))',
         'return changes.filter(() => failed.size >= 0)',
       ],
@@ -42,50 +40,27 @@ const FURTHER: readonly Mutant[] = [
   },
   {
     name: 'relay: what is left is tried again',
-    patches: [
-      [
-        'feed/relay.ts',
-        'this.#after = undefined\n    this.#beginAnewMs = Number',
-        'this.#beginAnewMs = Number',
-      ],
-    ],
+    patches: [['this.#after = undefined\n    this.#beginAnewMs = Number', 'this.#beginAnewMs = Number']],
   },
   {
     name: 'relay: another identity means a new generation',
-    patches: [
-      [
-        'feed/identities.ts',
-        'if (suspects.length === 0) return true',
-        'if (suspects.length >= 0) return true',
-      ],
-    ],
+    patches: [['if (suspects.length === 0) return true', 'if (suspects.length >= 0) return true']],
   },
   {
     name: 'relay: remembered is only what has been applied',
-    patches: [
-      [
-        'feed/identities.ts',
-        'suspects.filter((_, i) => replies[i])',
-        'suspects.filter(() => replies.length > 0)',
-      ],
-    ],
+    patches: [['suspects.filter((_, i) => replies[i])', 'suspects.filter(() => replies.length > 0)']],
   },
   {
     name: 'relay: a lost session may have taken commits back',
     patches: [
-      [
-        'feed/relay.ts',
-        "if (session?.mayTakeBack) this.#identities.distrust('the session with the origin was lost')",
-        '',
-      ],
-      ['feed/identities.ts', ORIGIN_TOO, ORIGIN_TOO.replace(/ \S+origin}/, '')],
+      ["if (session?.mayTakeBack) this.#identities.distrust('the session with the origin was lost')", ''],
+      [ORIGIN_TOO, ORIGIN_TOO.replace(/ \S+origin}/, '')],
     ],
   },
   {
     name: 'relay: between two sessions with a private store nothing is seen',
     patches: [
       [
-        'feed/relay.ts',
         "if (this.#target.isPrivate) this.#identities.distrust('the session with the origin is a new one')",
         '',
       ],
@@ -95,7 +70,6 @@ const FURTHER: readonly Mutant[] = [
     name: 'relay: what is applied to a store that has been replaced does not count',
     patches: [
       [
-        'feed/identities.ts',
         'return new Set([...remembered.keys()].filter(name => remembered.get(name) !== this.#compared))',
         'return new Set([...remembered.keys()].filter(() => false))',
       ],
@@ -104,9 +78,8 @@ const FURTHER: readonly Mutant[] = [
   {
     name: 'relay: doubts before it gives new generations',
     patches: [
-      ['feed/identities.ts', 'if (isShared) await session.remember(suspects, doubt)', ''],
+      ['if (isShared) await session.remember(suspects, doubt)', ''],
       [
-        'feed/identities.ts',
         'const done = suspects',
         'if (isShared) await session.remember(suspects, doubt)\n    const done = suspects',
       ],
@@ -114,23 +87,20 @@ const FURTHER: readonly Mutant[] = [
   },
   {
     name: 'relay: remembers only instead of its own doubt',
-    patches: [['feed/identities.ts', 'remember(done, identity, doubt)', 'remember(done, identity)']],
+    patches: [['remember(done, identity, doubt)', 'remember(done, identity)']],
   },
   {
     name: 'relay: compares identities when the stream was interrupted',
-    patches: [['cache.ts', "this.#relay?.reconnected('the broadcast stream was interrupted')", '']],
+    patches: [["this.#relay?.reconnected('the broadcast stream was interrupted')", '']],
   },
   {
     name: 'relay: a change whose rows are not known invalidates the keyspaces',
-    patches: [
-      ['feed/plan.ts', 'for (const name of table?.keyspaces ?? everyKeyspace())', 'for (const name of [])'],
-    ],
+    patches: [['for (const name of table?.keyspaces ?? everyKeyspace())', 'for (const name of [])']],
   },
   {
     name: 'clock: counts the time for which the machine slept',
     patches: [
       [
-        'base/clock.ts',
         'Math.max(monotonic - monotonicAnchor, wall - wallAnchor - WALL_ROUNDING_MS)',
         'monotonic - monotonicAnchor',
       ],

@@ -1,11 +1,12 @@
 import type { Timer } from './base/clock.ts'
 import type { Why } from './base/events.ts'
+import { claimRefresh, dropLease, type Fallback, type Leased } from './lease.ts'
 import type { Flight } from './local/single-flight.ts'
-import type { Answer, Parts, Space } from './read.ts'
 import { type Opened, Unopened } from './shared/codec.ts'
-import { claimPrefix, leaseText, parseRegister, type ValueRegister, valuePrefix } from './shared/register.ts'
+import { leaseText, parseRegister, type ValueRegister, valuePrefix } from './shared/register.ts'
 import { UNCONFIRMED } from './shared/shared-access.ts'
 import { type Expected, type LeaseReply, REFUSED } from './shared/shared-store.ts'
+import type { Answer, Parts, Space } from './space.ts'
 
 /**
  * Step 3 of a read: what the shared store says of a key.
@@ -27,30 +28,11 @@ export type Asked<V> =
   | Leased<V>
   | { readonly kind: 'bypass'; readonly why: Why; readonly fallback?: Fallback<V> | undefined }
 
-/** The right to load and fill is ours. */
-export interface Leased<V> {
-  readonly kind: 'leased'
-  readonly why: Why
-  /** Read before the load begins; the fill is stamped with it. */
-  readonly generation: string
-  /** What the register begins with as long as the right is ours. */
-  readonly prefix: string
-  /** Set when it is a claim to refresh a value that stays readable. */
-  readonly claim?: { readonly nonce: string; readonly token: string }
-  readonly fallback?: Fallback<V> | undefined
-}
-
 /** Somebody else is loading. To wait for that is a step of its own: a batch first loads what it leads itself. */
 export interface Busy<V> {
   readonly kind: 'busy'
   /** Waits, and asks again until there is an answer. */
   wait(): Promise<Asked<V>>
-}
-
-/** An expired value that may be served if the load fails. */
-export interface Fallback<V> {
-  readonly register: ValueRegister
-  readonly opened: Opened<V>
 }
 
 /** The reply to a first command, which may have been sent together with others'. */
@@ -344,33 +326,16 @@ async function swapForLease<Id, V>(
   return swapped ? { kind: 'leased', why, generation: asking.generation, prefix: leaseText(token) } : 'again'
 }
 
-/** Claims the refresh of an expired value, which stays there for others to fall back on. */
+/** Claims the refresh of an expired value. */
 async function claim<Id, V>(
   space: Space<Id, V>,
   asking: Asking<V>,
   register: ValueRegister,
 ): Promise<Asked<V> | 'busy'> {
-  const { access, clock, options } = space.parts
-  const { key } = asking.flight
-  const { nonce } = register
-  const token = clock.token()
-  const leased: Leased<V> = {
-    kind: 'leased',
-    why: 'expired',
-    generation: asking.generation,
-    prefix: claimPrefix(nonce, token),
-    claim: { nonce, token },
-    fallback: asking.fallback,
-  }
-  const claimed = await access.run(
-    () => access.store.claim(key, nonce, token, options.leaseMs),
-    leftMs(space.parts, asking),
-    late => late && giveBack(space, key, leased),
-  )
-  if (claimed === true) return leased
-  if (claimed === false) return 'busy'
-  giveBack(space, key, leased)
-  return { kind: 'bypass', why: 'unavailable', fallback: asking.fallback }
+  const { fallback, flight } = asking
+  const limitMs = leftMs(space.parts, asking)
+  const claimed = await claimRefresh(space, flight.key, register, { fallback, limitMs })
+  return claimed === UNCONFIRMED ? { kind: 'bypass', why: 'unavailable', fallback } : claimed
 }
 
 /**
@@ -405,25 +370,4 @@ async function pause<Id, V>(space: Space<Id, V>, asking: Asking<V>): Promise<boo
   // The store has just answered. The next question is part of the wait, and has all the time that a question has.
   asking.deadlineMs = clock.nowMs() + options.sharedTimeoutMs
   return true
-}
-
-/** Gives back a lease or a claim that will not be filled. Late and repeated is fine: it compares. */
-export function giveBack<Id, V>(space: Space<Id, V>, key: string, asked: Asked<V>): void {
-  if (asked.kind !== 'leased') return
-  const { access, background } = space.parts
-  const { claim, prefix } = asked
-  background(
-    access
-      .run(async () => {
-        if (claim === undefined) await access.store.drop(key, { prefix })
-        else await access.store.claim(key, claim.nonce, claim.token, 0)
-      })
-      .then(() => {}),
-  )
-}
-
-/** Gives back a lease that may have been granted, if one was asked for. */
-export function dropLease({ access, background }: Parts, key: string, token: string | undefined): void {
-  if (token === undefined) return
-  background(access.run(() => access.store.drop(key, { prefix: leaseText(token) })).then(() => {}))
 }

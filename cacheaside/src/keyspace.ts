@@ -2,6 +2,7 @@ import { CacheError } from './base/errors.ts'
 import type { From, Why } from './base/events.ts'
 import { invalidOption } from './base/invalid-option.ts'
 import { type Key, noArray, rememberingByKey } from './base/key.ts'
+import { fillOf, timeToLive } from './fill.ts'
 import { type LocalEntry, Place } from './local/local-store.ts'
 import {
   checkConsistency,
@@ -9,19 +10,12 @@ import {
   type KeyspaceOptions,
   resolveKeyspaceOptions,
 } from './options.ts'
-import {
-  type Answer,
-  fillOf,
-  type Parts,
-  type ReadRequest,
-  read,
-  refresh,
-  type Space,
-  timeToLive,
-} from './read.ts'
+import { read } from './read.ts'
 import { readMany } from './read-many.ts'
+import { refresh } from './refresh.ts'
 import { Envelope, Unopened } from './shared/codec.ts'
 import { UNCONFIRMED } from './shared/shared-access.ts'
+import type { Answer, Parts, ReadRequest, Space } from './space.ts'
 import {
   type CommittedEntry,
   type Forget,

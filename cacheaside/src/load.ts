@@ -1,9 +1,14 @@
+import type { Asked } from './ask.ts'
 import type { Abort } from './base/abort.ts'
 import type { Clock } from './base/clock.ts'
 import { CacheError } from './base/errors.ts'
 import type { CacheEvent, LoadEvent } from './base/events.ts'
+import { fillAndKeep } from './fill.ts'
+import { giveBack } from './lease.ts'
 import type { LoadLimit } from './local/load-limit.ts'
+import type { Flight } from './local/single-flight.ts'
 import type { LoadContext } from './options.ts'
+import { type Answer, foundAnswer, type Space } from './space.ts'
 
 /** What one call of a loader needs around it. */
 export interface LoadFrame {
@@ -90,4 +95,103 @@ export function load<T>(
 
 function isTimeout(reason: unknown): boolean {
   return reason instanceof CacheError && reason.code === 'LOAD_TIMEOUT'
+}
+
+function loadOne<Id, V>(
+  space: Space<Id, V>,
+  id: Id,
+  key: string,
+  context: LoadContext,
+): Promise<V | undefined> | V | undefined {
+  const { load } = space.options
+  return load === undefined
+    ? loadByKey(space, [id], context).then(values => values.get(key))
+    : load(id, context)
+}
+
+/** One call of `loadMany`. Its answer is sorted by key: it may hold other ids than those asked for, or equal ones. */
+export async function loadByKey<Id, V>(
+  space: Space<Id, V>,
+  ids: readonly Id[],
+  context: LoadContext,
+): Promise<ReadonlyMap<string, V | undefined>> {
+  const values = new Map<string, V | undefined>()
+  const answer: unknown = await space.options.loadMany!(ids, context)
+  if (typeof answer !== 'object' || answer === null || !(Symbol.iterator in answer))
+    throw noPairs(space, answer)
+  for (const pair of answer as Iterable<readonly [Id, V | undefined]>) {
+    // A text of two characters can be taken apart, too.
+    if (!Array.isArray(pair)) throw noPairs(space, pair)
+    values.set(space.keyOf(pair[0]), pair[1])
+  }
+  return values
+}
+
+/** Rows alone are what a query answers with, and easily handed on as they are. */
+const noPairs = ({ name }: { readonly name: string }, got: unknown): TypeError =>
+  new TypeError(
+    `expected ${name}.loadMany to answer with pairs of id and value, got ${got === null ? 'null' : typeof got}`,
+  )
+
+/** Steps 4 to 6 for one flight. */
+export async function fromOrigin<Id, V>(
+  space: Space<Id, V>,
+  flight: Flight<Answer>,
+  asked: Asked<V> & { kind: 'leased' | 'bypass' },
+  sharedMs: number,
+  id: Id,
+): Promise<void> {
+  const { clock } = space.parts
+  const stopSoftLimit = answerStaleIfSlow(space, flight, asked, sharedMs)
+  const beganMs = clock.nowMs()
+  let loaded: Loaded<V | undefined>
+  try {
+    const frame = loadFrame(space, [flight.key], flight.abort)
+    loaded = await load(frame, context => loadOne(space, id, flight.key, context))
+  } catch (error) {
+    giveBack(space, flight.key, asked)
+    if (!answerStale(space, flight, asked, sharedMs, clock.nowMs() - beganMs)) throw error
+    return
+  } finally {
+    stopSoftLimit()
+  }
+  await fillAndKeep(space, flight, asked, loaded.result, loaded.costMs, sharedMs)
+}
+
+/** The frame of a load for these keys. */
+export function loadFrame<Id, V>(space: Space<Id, V>, keys: readonly string[], abort: Abort) {
+  const { clock, limit, emit } = space.parts
+  return { clock, limit, emit, keyspace: space.name, keys, timeoutMs: space.options.loadTimeoutMs, abort }
+}
+
+/**
+ * The load failed or is too slow, and `staleIfErrorMs` allows the value that was there. Not if the flight was doomed:
+ * what was invalidated is never served as stale.
+ */
+export function answerStale<Id, V>(
+  space: Space<Id, V>,
+  flight: Flight<Answer>,
+  asked: Asked<V> & { kind: 'leased' | 'bypass' },
+  sharedMs: number,
+  loadMs: number,
+): boolean {
+  if (asked.fallback === undefined || flight.doomed || space.parts.queue.holds(flight.key)) return false
+  const { register, opened } = asked.fallback
+  flight.resolve(foundAnswer(space, register, opened, 'stale-error', sharedMs, loadMs))
+  return true
+}
+
+/** Serves the old value if the load is not back within `loadSoftTimeoutMs`; the load goes on. */
+export function answerStaleIfSlow<Id, V>(
+  space: Space<Id, V>,
+  flight: Flight<Answer>,
+  asked: Asked<V> & { kind: 'leased' | 'bypass' },
+  sharedMs: number,
+): () => void {
+  const { loadSoftTimeoutMs } = space.options
+  if (loadSoftTimeoutMs === undefined || asked.fallback === undefined) return () => {}
+  const timer = space.parts.clock.after(loadSoftTimeoutMs, () => {
+    answerStale(space, flight, asked, sharedMs, loadSoftTimeoutMs)
+  })
+  return () => timer.cancel()
 }

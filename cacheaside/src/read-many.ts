@@ -1,37 +1,13 @@
-import {
-  type Asked,
-  type Busy,
-  dropLease,
-  type FirstReply,
-  type Going,
-  generationFor,
-  giveBack,
-  goOn,
-  mustBypass,
-} from './ask.ts'
+import { type Asked, type Busy, type FirstReply, type Going, generationFor, goOn, mustBypass } from './ask.ts'
 import { Abort } from './base/abort.ts'
 import type { Why } from './base/events.ts'
-import { load } from './load.ts'
+import { fillAndKeep } from './fill.ts'
+import { dropLease, giveBack } from './lease.ts'
+import { answerStale, answerStaleIfSlow, fromOrigin, load, loadByKey, loadFrame } from './load.ts'
 import { Flight } from './local/single-flight.ts'
-import {
-  type Answer,
-  answerFound,
-  answerOf,
-  answerStale,
-  answerStaleIfSlow,
-  fillAndKeep,
-  fly,
-  fromOrigin,
-  type Joining,
-  joinOrLead,
-  type Lead,
-  loadByKey,
-  loadFrame,
-  type ReadRequest,
-  type Space,
-  takeOff,
-} from './read.ts'
+import { answerFound, answerOf, fly, type Joining, joinOrLead, type Lead } from './read.ts'
 import { UNCONFIRMED } from './shared/shared-access.ts'
+import { type Answer, type ReadRequest, type Space, takeOff } from './space.ts'
 
 /**
  * Many keys at once: the same six steps for each, with its own flight, lease and fence, but one round trip to the

@@ -3,9 +3,9 @@ import { CacheError } from './base/errors.ts'
 import { invalidOption } from './base/invalid-option.ts'
 import { type Key, keyspaceOf } from './base/key.ts'
 import { aFunction, checkWriteOptions } from './options.ts'
-import type { Parts } from './read.ts'
 import { UNCONFIRMED } from './shared/shared-access.ts'
 import type { Fill } from './shared/shared-store.ts'
+import type { Parts } from './space.ts'
 
 /**
  * The write path.

@@ -5,7 +5,6 @@
 import { all, got, L1, type Protection, STRONG, Stage, unless } from './stage.ts'
 
 const LEASE_CHECK = [
-  'memory/embedded-shared.ts',
   'return this.#holds(key, { prefix }, timeMs) && this.#store(key, value, timeMs)',
   'return this.#store(key, value, timeMs)',
 ] as const
@@ -55,7 +54,7 @@ export const fills: readonly Protection[] = [
     controls: [
       {
         without: 'the lease check at the fill, and dooming before it',
-        patches: [LEASE_CHECK, ['read.ts', 'if (!flight.doomed && !queue', 'if (!queue']],
+        patches: [LEASE_CHECK, ['if (!flight.doomed && !queue', 'if (!queue']],
         reports: 'a strong read after the write got v1, not v2',
       },
     ],
@@ -86,7 +85,6 @@ export const fills: readonly Protection[] = [
         without: 'the removal of leases by invalidations',
         patches: [
           [
-            'memory/embedded-shared.ts',
             'if (guard === undefined) this.#registers.delete(key)\n    else',
             "if (guard === undefined && !this.inspect(key)?.startsWith('L')) this.#registers.delete(key)\n    else if (guard)",
           ],
@@ -141,11 +139,10 @@ export const fills: readonly Protection[] = [
         without: 'waiting for the lease: the load begins beside the question',
         patches: [
           [
-            'read.ts',
             'const asked = await ask(space, flight, strong)',
-            'Object.assign(flight, { early: loadOne(space, id, flight.key, flight.abort) })\n    const asked = await ask(space, flight, strong)',
+            'Object.assign(flight, { early: space.options.load!(id, flight.abort) })\n    const asked = await ask(space, flight, strong)',
           ],
-          ['read.ts', 'context => loadOne(space, id, flight.key, context)', '() => (flight as any).early'],
+          ['context => loadOne(space, id, flight.key, context)', '() => (flight as any).early'],
         ],
         reports: 'a strong read after the write got v1, not v2',
       },
@@ -172,11 +169,10 @@ export const fills: readonly Protection[] = [
         without: 'waiting for the last lease: the load begins with the first ones',
         patches: [
           [
-            'read-many.ts',
             'const together = isAsked ? await askTogether(space, legs) : undefined\n',
             'Object.assign(space, { early: loadByKey(space, legs.map(({ id }) => id), legs[0]!.flight.abort) })\n  const together = isAsked ? await askTogether(space, legs) : undefined\n',
           ],
-          ['read-many.ts', 'context => loadByKey(space, ids, context)', '() => (space as any).early'],
+          ['context => loadByKey(space, ids, context)', '() => (space as any).early'],
         ],
         reports: 'a strong read after the write got v1, not v2',
       },
@@ -204,7 +200,7 @@ export const fills: readonly Protection[] = [
     controls: [
       {
         without: 'the comparison of nonce and claim at the fill of a refresh',
-        patches: [['read.ts', 'prefix: claimPrefix(nonce, token),', "prefix: 'V',"]],
+        patches: [['prefix: claimPrefix(nonce, token),', "prefix: 'V',"]],
         reports: 'a strong read after the write got v1, not v2',
       },
     ],
@@ -231,7 +227,7 @@ export const fills: readonly Protection[] = [
     controls: [
       {
         without: 'the comparison of nonce and claim at the fill of an expired value',
-        patches: [['ask.ts', 'prefix: claimPrefix(nonce, token),', "prefix: 'V',"]],
+        patches: [['prefix: claimPrefix(nonce, token),', "prefix: 'V',"]],
         reports: 'a strong read after the write got v1, not v2',
       },
     ],
@@ -254,13 +250,7 @@ export const fills: readonly Protection[] = [
     controls: [
       {
         without: "the refusal of a claim while another's stands",
-        patches: [
-          [
-            'memory/embedded-shared.ts',
-            'if (!own && register.claimUntilMs > timeMs) return false',
-            'void own',
-          ],
-        ],
+        patches: [['if (!own && register.claimUntilMs > timeMs) return false', 'void own']],
         reports: '2 processes refreshed one value',
       },
     ],
@@ -288,7 +278,6 @@ export const fills: readonly Protection[] = [
         without: "the wait for another process's load",
         patches: [
           [
-            'ask.ts',
             "case 'lease':\n      return 'busy'",
             "case 'lease':\n      return { kind: 'bypass', why: 'busy' }",
           ],
@@ -319,7 +308,6 @@ export const fills: readonly Protection[] = [
         without: 'reading the generation before the load',
         patches: [
           [
-            'read.ts',
             'fillOf(space, asked.generation, sealed.text, freshMs, costMs)',
             'fillOf(space, String(await space.parts.stream.readGeneration(space.name)), sealed.text, freshMs, costMs)',
           ],
@@ -352,7 +340,6 @@ export const fills: readonly Protection[] = [
         without: 'the rule that a guarded load is kept nowhere',
         patches: [
           [
-            'read.ts',
             "if (asked.kind === 'bypass') return flight.resolve(",
             "if (asked.kind === 'bypass') keep(space, flight, sealed.opened, space.generation.value!, originAnswer(asked.why, sealed.opened, 0, 0, 0, 1e9), { costMs, text: sealed.text })\n  if (asked.kind === 'bypass') return flight.resolve(",
           ],
@@ -380,7 +367,7 @@ export const fills: readonly Protection[] = [
     controls: [
       {
         without: 'the rule that only accepted fills are kept',
-        patches: [['read.ts', 'if (accepted) keep(', 'keep(']],
+        patches: [['if (accepted) keep(', 'keep(']],
         reports: 'a default read after a refused fill got v1, not v2',
       },
     ],
@@ -407,14 +394,13 @@ export const fills: readonly Protection[] = [
     controls: [
       {
         without: 'the limit on waiting',
-        patches: [['ask.ts', 'if (mostMs <= 0) return false', '']],
+        patches: [['if (mostMs <= 0) return false', '']],
         reports: 'a reader waited for a dead one beyond busyWaitMs',
       },
       {
         without: 'the rule that a load without a lease is kept nowhere',
         patches: [
           [
-            'read.ts',
             "if (asked.kind === 'bypass') return flight.resolve(",
             "if (asked.kind === 'bypass') keep(space, flight, sealed.opened, space.generation.value!, originAnswer(asked.why, sealed.opened, 0, 0, 0, 1e9), { costMs, text: sealed.text })\n  if (asked.kind === 'bypass') return flight.resolve(",
           ],

@@ -3,7 +3,7 @@
  */
 import { all, failure, got, L1, PENDING, type Protection, STRONG, Stage, shown, unless } from './stage.ts'
 
-const DOOMING = ['cache.ts', 'this.#parts.flights.doom(key)', ''] as const
+const DOOMING = ['this.#parts.flights.doom(key)', ''] as const
 const LATE_MS = 3_000
 
 export const flights: readonly Protection[] = [
@@ -57,7 +57,6 @@ export const flights: readonly Protection[] = [
         without: 'tracking the flight until its value is kept or dropped',
         patches: [
           [
-            'read.ts',
             'if (inBackground(parts)) flight.resolve(answer)',
             'if (inBackground(parts)) flight.resolve(answer)\n  parts.flights.end(flight)',
           ],
@@ -67,11 +66,7 @@ export const flights: readonly Protection[] = [
       {
         without: 'looking once more before the value is kept',
         patches: [
-          [
-            'read.ts',
-            'if (flight.doomed || queue.holds(flight.key)) return',
-            'if (queue.holds(flight.key)) return',
-          ],
+          ['if (flight.doomed || queue.holds(flight.key)) return', 'if (queue.holds(flight.key)) return'],
         ],
         reports: 'a default read long after the write got v1, not v2',
       },
@@ -97,9 +92,8 @@ export const flights: readonly Protection[] = [
       {
         without: 'tracking the flight from before its first command',
         patches: [
-          ['read.ts', 'space.parts.flights.begin(flight)\n', '\n'],
+          ['space.parts.flights.begin(flight)\n', '\n'],
           [
-            'read.ts',
             'const asked = await ask(space, flight, strong)\n',
             'const asked = await ask(space, flight, strong)\n    flights.begin(flight)\n',
           ],
@@ -132,7 +126,7 @@ export const flights: readonly Protection[] = [
     controls: [
       {
         without: "making sure that the flight to be removed is one's own",
-        patches: [['local/single-flight.ts', 'if (youngest === flight) {', 'if (youngest !== undefined) {']],
+        patches: [['if (youngest === flight) {', 'if (youngest !== undefined) {']],
         reports: 'a default read long after the last write got v2, not v3',
       },
     ],
@@ -150,7 +144,7 @@ export const flights: readonly Protection[] = [
     controls: [
       {
         without: 'the removal from L1',
-        patches: [['cache.ts', 'this.#parts.local.remove(key)', '']],
+        patches: [['this.#parts.local.remove(key)', '']],
         reports: 'a default read after the message got v1, not v2',
       },
     ],
@@ -174,9 +168,7 @@ export const flights: readonly Protection[] = [
     controls: [
       {
         without: 'forgetting before the guard',
-        patches: [
-          ['write.ts', 'this.#forget(key)\n    if (this.#readsGenerations', 'if (this.#readsGenerations'],
-        ],
+        patches: [['this.#forget(key)\n    if (this.#readsGenerations', 'if (this.#readsGenerations']],
         reports: 'a read by the writer after its commit got v1, not v2',
       },
     ],
@@ -199,7 +191,7 @@ export const flights: readonly Protection[] = [
     controls: [
       {
         without: 'forgetting after the release',
-        patches: [['write.ts', 'queue.add(key, token)\n    this.#forget(key)', 'queue.add(key, token)']],
+        patches: [['queue.add(key, token)\n    this.#forget(key)', 'queue.add(key, token)']],
         reports: 'a read by the same process after its write got v1, not v2',
       },
     ],
@@ -223,9 +215,7 @@ export const flights: readonly Protection[] = [
     controls: [
       {
         without: 'forgetting after it was applied',
-        patches: [
-          ['write.ts', 'reply !== UNCONFIRMED, false)\n      forget(key)', 'reply !== UNCONFIRMED, false)'],
-        ],
+        patches: [['reply !== UNCONFIRMED, false)\n      forget(key)', 'reply !== UNCONFIRMED, false)']],
         reports: 'a read by the same process after invalidate got v1, not v2',
       },
     ],
@@ -254,7 +244,6 @@ export const flights: readonly Protection[] = [
         without: 'a limit on the age of a flight',
         patches: [
           [
-            'local/single-flight.ts',
             'return flight !== undefined && flight.beganAtMs >= notBeforeMs ? flight : undefined',
             'return notBeforeMs > 0 ? flight : flight',
           ],
@@ -284,18 +273,12 @@ export const flights: readonly Protection[] = [
     controls: [
       {
         without: 'asking for the proof before joining',
-        patches: [['read.ts', '  stream.proven(nowMs)\n', '']],
+        patches: [['  stream.proven(nowMs)\n', '']],
         reports: 'a default read 2.05 s after invalidateAll got v1, not v2',
       },
       {
         without: 'dooming flights at silence',
-        patches: [
-          [
-            'shared/broadcast-stream.ts',
-            'this.#proven = false\n    this.#owner.interrupted()',
-            'this.#proven = false',
-          ],
-        ],
+        patches: [['this.#proven = false\n    this.#owner.interrupted()', 'this.#proven = false']],
         reports: 'a default read 2.05 s after invalidateAll got v1, not v2',
       },
     ],
@@ -322,7 +305,6 @@ export const flights: readonly Protection[] = [
         without: 'the difference: a strong reader joins like any other',
         patches: [
           [
-            'read.ts',
             'if (strong) return flights.next(',
             'if (strong && !flights.joinable(key, 0)) return flights.next(',
           ],
@@ -345,7 +327,7 @@ export const flights: readonly Protection[] = [
     controls: [
       {
         without: 'skipping L1',
-        patches: [['keyspace.ts', "if (options?.consistency === 'strong') return undefined", 'void options']],
+        patches: [["if (options?.consistency === 'strong') return undefined", 'void options']],
         reports: 'a strong read after the write got v1, not v2',
       },
     ],
@@ -373,9 +355,7 @@ export const flights: readonly Protection[] = [
     controls: [
       {
         without: 'the queued flight',
-        patches: [
-          ['local/single-flight.ts', 'if (queued !== undefined) return { flight: queued, joined: true }', ''],
-        ],
+        patches: [['if (queued !== undefined) return { flight: queued, joined: true }', '']],
         reports: 'three strong readers asked the store 3 times',
       },
     ],
@@ -400,9 +380,7 @@ export const flights: readonly Protection[] = [
     controls: [
       {
         without: 'waiting for the store: it begins in the midst of the broadcast',
-        patches: [
-          ['local/single-flight.ts', 'queueMicrotask(() => {', '((begin: () => void) => begin())(() => {'],
-        ],
+        patches: [['queueMicrotask(() => {', '((begin: () => void) => begin())(() => {']],
         reports: 'a read after invalidateAll got v1, not v2',
       },
     ],
@@ -429,12 +407,10 @@ export const flights: readonly Protection[] = [
         without: 'single-flight',
         patches: [
           [
-            'local/single-flight.ts',
             'return flight !== undefined && flight.beganAtMs >= notBeforeMs ? flight : undefined',
             'return flight !== undefined && notBeforeMs > 1e9 ? flight : undefined',
           ],
           [
-            'ask.ts',
             "case 'lease':\n      return 'busy'",
             "case 'lease':\n      return { kind: 'bypass', why: 'busy' }",
           ],
@@ -466,11 +442,7 @@ export const flights: readonly Protection[] = [
       {
         without: 'counting those who wait',
         patches: [
-          [
-            'local/single-flight.ts',
-            'if (this.#waiting === 0 && this.#outcome === undefined)',
-            'if (this.#outcome === undefined)',
-          ],
+          ['if (this.#waiting === 0 && this.#outcome === undefined)', 'if (this.#outcome === undefined)'],
         ],
         reports: 'the other got gone, not v1',
       },
@@ -495,9 +467,7 @@ export const flights: readonly Protection[] = [
     controls: [
       {
         without: 'waiting for the last of the keys to be given up',
-        patches: [
-          ['read-many.ts', 'if (--left === 0) abort.abort(reason)', 'if (--left >= 0) abort.abort(reason)'],
-        ],
+        patches: [['if (--left === 0) abort.abort(reason)', 'if (--left >= 0) abort.abort(reason)']],
         reports: 'the other got gone, not v1',
       },
     ],
@@ -518,18 +488,12 @@ export const flights: readonly Protection[] = [
     controls: [
       {
         without: 'dooming a flight that nobody waits for',
-        patches: [['local/single-flight.ts', 'this.doom()\n          this.abort', 'this.abort']],
+        patches: [['this.doom()\n          this.abort', 'this.abort']],
         reports: 'a caller who came later got gone, not v1',
       },
       {
         without: 'looking whether a flight is doomed before joining it',
-        patches: [
-          [
-            'local/single-flight.ts',
-            'while (flight?.background || flight?.doomed)',
-            'while (flight?.background)',
-          ],
-        ],
+        patches: [['while (flight?.background || flight?.doomed)', 'while (flight?.background)']],
         reports: 'a caller who came later got gone, not v1',
       },
     ],
@@ -554,7 +518,7 @@ export const flights: readonly Protection[] = [
     controls: [
       {
         without: 'the load limit',
-        patches: [['local/load-limit.ts', 'if (this.#running < this.#maxLoads)', 'if (this.#maxLoads > 0)']],
+        patches: [['if (this.#running < this.#maxLoads)', 'if (this.#maxLoads > 0)']],
         reports: '3 loads ran at once, and the limit is 2',
       },
     ],
@@ -584,7 +548,6 @@ export const flights: readonly Protection[] = [
         without: 'waiting for the loader',
         patches: [
           [
-            'load.ts',
             "end(isTimeout(reason) ? 'timed-out' : 'aborted', reason)",
             "end(isTimeout(reason) ? 'timed-out' : 'aborted', reason)\n      limit.leave()",
           ],

@@ -26,13 +26,7 @@ export const generations: readonly Protection[] = [
     controls: [
       {
         without: 'forgetting a generation that was asked for before the invalidation',
-        patches: [
-          [
-            'shared/broadcast-stream.ts',
-            'if (copy !== undefined && copy.epoch === epoch)',
-            'if (copy !== undefined)',
-          ],
-        ],
+        patches: [['if (copy !== undefined && copy.epoch === epoch)', 'if (copy !== undefined)']],
         reports: 'a default read after invalidateAll got v1, not v2',
       },
     ],
@@ -55,7 +49,7 @@ export const generations: readonly Protection[] = [
     controls: [
       {
         without: 'forgetting a generation that was asked for before the invalidation',
-        patches: [['shared/broadcast-stream.ts', 'if (copy.epoch === beat.epochs[i]) this', 'this']],
+        patches: [['if (copy.epoch === beat.epochs[i]) this', 'this']],
         reports: 'a default read after invalidateAll got v1, not v2',
       },
     ],
@@ -75,7 +69,7 @@ export const generations: readonly Protection[] = [
     controls: [
       {
         without: 'comparing the generation of what L1 holds',
-        patches: [['keyspace.ts', '|| entry.generation !== this.#space.generation.value', '']],
+        patches: [['|| entry.generation !== this.#space.generation.value', '']],
         reports: 'a default read after invalidateAll got v1, not v2',
       },
     ],
@@ -101,7 +95,7 @@ export const generations: readonly Protection[] = [
     controls: [
       {
         without: "dooming the keyspace's flights",
-        patches: [['keyspace.ts', 'flights.doomAll(this.name)', 'void flights']],
+        patches: [['flights.doomAll(this.name)', 'void flights']],
         reports: 'a default read after invalidateAll got v1, not v2',
       },
     ],
@@ -126,7 +120,7 @@ export const generations: readonly Protection[] = [
     controls: [
       {
         without: "dooming the keyspace's flights",
-        patches: [['cache.ts', 'keyspace => flights.doomAll(keyspace)', '() => {}']],
+        patches: [['keyspace => flights.doomAll(keyspace)', '() => {}']],
         reports: 'a default read after the message got v1, not v2',
       },
     ],
@@ -145,9 +139,7 @@ export const generations: readonly Protection[] = [
     controls: [
       {
         without: 'comparing the generation of what the store holds',
-        patches: [
-          ['ask.ts', 'if (register.generation !== asking.generation) return', 'if (false as boolean) return'],
-        ],
+        patches: [['if (register.generation !== asking.generation) return', 'if (false as boolean) return']],
         reports: 'a read after invalidateAll got v1, not v2',
       },
     ],
@@ -167,7 +159,7 @@ export const generations: readonly Protection[] = [
     controls: [
       {
         without: "the question: the stream's copy serves strong readers too",
-        patches: [['ask.ts', '!strong && stream.proven(beganAtMs)', 'stream.proven(beganAtMs)']],
+        patches: [['!strong && stream.proven(beganAtMs)', 'stream.proven(beganAtMs)']],
         reports: 'a strong read after invalidateAll got v1, not v2',
       },
     ],
@@ -188,7 +180,7 @@ export const generations: readonly Protection[] = [
     controls: [
       {
         without: 'asking for a proof',
-        patches: [['ask.ts', '!strong && stream.proven(beganAtMs)', '!strong']],
+        patches: [['!strong && stream.proven(beganAtMs)', '!strong']],
         reports: 'a default read 2.6 s after invalidateAll got v1, not v2',
       },
     ],
@@ -210,9 +202,7 @@ export const generations: readonly Protection[] = [
     controls: [
       {
         without: 'comparing the shape',
-        patches: [
-          ['ask.ts', 'if (register.shape < space.options.shape) return', 'if (false as boolean) return'],
-        ],
+        patches: [['if (register.shape < space.options.shape) return', 'if (false as boolean) return']],
         reports: "the newer deploy was given the older one's value",
       },
     ],
@@ -239,7 +229,6 @@ export const generations: readonly Protection[] = [
         without: 'leaving a newer shape alone',
         patches: [
           [
-            'ask.ts',
             "if (register.shape > space.options.shape) return { kind: 'bypass', why: 'shape' }",
             "if (register.shape > space.options.shape) return swapForLease(space, asking, seen, 'shape')",
           ],
@@ -248,9 +237,7 @@ export const generations: readonly Protection[] = [
       },
       {
         without: 'comparing the shape',
-        patches: [
-          ['ask.ts', "if (register.shape > space.options.shape) return { kind: 'bypass', why: 'shape' }", ''],
-        ],
+        patches: [["if (register.shape > space.options.shape) return { kind: 'bypass', why: 'shape' }", '']],
         reports: "the older deploy was given the newer one's value",
       },
     ],
@@ -268,7 +255,7 @@ export const generations: readonly Protection[] = [
     controls: [
       {
         without: 'one key for all shapes',
-        patches: [['keyspace.ts', 'rememberingByKey(name,', 'rememberingByKey(name + resolved.shape,']],
+        patches: [['rememberingByKey(name,', 'rememberingByKey(name + resolved.shape,']],
         reports: 'a strong read by the other deploy got v1, not v2',
       },
     ],
@@ -300,7 +287,6 @@ export const generations: readonly Protection[] = [
         without: 'comparing before swapping',
         patches: [
           [
-            'memory/embedded-shared.ts',
             'return this.#holds(key, seen, timeMs) && this.#registers.put(',
             'void seen\n    return this.#registers.put(',
           ],

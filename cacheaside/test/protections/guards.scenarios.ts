@@ -19,7 +19,6 @@ import {
 
 const THROUGH = { writeThrough: true } as const
 const NO_GUARD = [
-  'write.ts',
   'await access.run(() => access.store.guard(key, token, options.guardMs, false))',
   "('new' as const)",
 ] as const
@@ -116,7 +115,7 @@ export const guards: readonly Protection[] = [
     controls: [
       {
         without: 'waiting for guards under way before the release',
-        patches: [['write.ts', 'await Promise.allSettled(this.#pending)', '']],
+        patches: [['await Promise.allSettled(this.#pending)', '']],
         reports: 'a guard stands for nobody',
       },
     ],
@@ -146,7 +145,6 @@ export const guards: readonly Protection[] = [
         without: 'a deadline per writer: a renewal moves them all',
         patches: [
           [
-            'memory/embedded-shared.ts',
             '[...others, { token, deadlineMs: timeMs + guardMs }]',
             '[...others, { token, deadlineMs: 0 }].map(holder => ({ ...holder, deadlineMs: timeMs + guardMs }))',
           ],
@@ -182,13 +180,7 @@ export const guards: readonly Protection[] = [
     controls: [
       {
         without: 'a life as long as the latest deadline',
-        patches: [
-          [
-            'memory/embedded-shared.ts',
-            'Math.max(...holders.map(holder => holder.deadlineMs))',
-            'holders.at(-1)!.deadlineMs',
-          ],
-        ],
+        patches: [['Math.max(...holders.map(holder => holder.deadlineMs))', 'holders.at(-1)!.deadlineMs']],
         reports: 'a strong read in the end got v1, not v2',
       },
     ],
@@ -208,7 +200,6 @@ export const guards: readonly Protection[] = [
         without: 'the write-through',
         patches: [
           [
-            'memory/embedded-shared.ts',
             'const stored = through !== undefined &&',
             'const stored = (false as boolean) && through !== undefined &&',
           ],
@@ -253,7 +244,6 @@ export const guards: readonly Protection[] = [
         without: 'dirty: a second writer joins',
         patches: [
           [
-            'memory/embedded-shared.ts',
             'standing?.dirty === true || joins || (renewal && !found)',
             'standing?.dirty === true || (joins && false) || (renewal && !found)',
           ],
@@ -292,7 +282,6 @@ export const guards: readonly Protection[] = [
         without: 'dirty: passed tokens count as well',
         patches: [
           [
-            'memory/embedded-shared.ts',
             'const joins = standing !== undefined && !found',
             'const joins = !found && others.some(holder => holder.deadlineMs > timeMs)',
           ],
@@ -337,14 +326,14 @@ export const guards: readonly Protection[] = [
       {
         without: 'dirty: a token found missing joins anew; and without the writer knowing it',
         patches: [
-          ['memory/embedded-shared.ts', '|| (renewal && !found)', ''],
-          ['write.ts', "if (reply !== 'renewed') guarded.intact = false", ''],
+          ['|| (renewal && !found)', ''],
+          ["if (reply !== 'renewed') guarded.intact = false", ''],
         ],
         reports: 'a strong read in the end got v2, not v3',
       },
       {
         without: 'counting an unknown renewal as a lost one',
-        patches: [['write.ts', "if (reply !== 'renewed') guarded", "if (reply === 'rejoined') guarded"]],
+        patches: [["if (reply !== 'renewed') guarded", "if (reply === 'rejoined') guarded"]],
         reports: 'a write whose guard was lost was called fenced',
       },
     ],
@@ -378,20 +367,13 @@ export const guards: readonly Protection[] = [
     controls: [
       {
         without: 'dirty: an invalidation',
-        patches: [
-          [
-            'memory/embedded-shared.ts',
-            'guardText(true, guard.holders)',
-            'guardText(guard.dirty, guard.holders)',
-          ],
-        ],
+        patches: [['guardText(true, guard.holders)', 'guardText(guard.dirty, guard.holders)']],
         reports: 'a strong read in the end got v2, not v3',
       },
       {
         without: 'the plain release after a refused write-through',
         patches: [
           [
-            'memory/embedded-shared.ts',
             'if (!stored) this.#registers.delete(key)',
             'if (through === undefined) this.#registers.delete(key)',
           ],
@@ -433,13 +415,7 @@ export const guards: readonly Protection[] = [
     controls: [
       {
         without: 'dirty: a release that leaves others',
-        patches: [
-          [
-            'memory/embedded-shared.ts',
-            'this.#putGuard(key, true, left)',
-            'this.#putGuard(key, guard.dirty, left)',
-          ],
-        ],
+        patches: [['this.#putGuard(key, true, left)', 'this.#putGuard(key, guard.dirty, left)']],
         reports: 'a strong read in the end got v2, not v3',
       },
     ],
@@ -472,7 +448,6 @@ export const guards: readonly Protection[] = [
         without: 'reading the generation before the guard',
         patches: [
           [
-            'write.ts',
             'entry.fill(generation)',
             'entry.fill(String(await this.#parts.stream.readGeneration(keyspaceOf(key))))',
           ],
@@ -507,7 +482,6 @@ export const guards: readonly Protection[] = [
         without: 'sending it at most once',
         patches: [
           [
-            'write.ts',
             'guarded.intact = reply !== UNCONFIRMED\n',
             'guarded.intact = reply !== UNCONFIRMED || (await access.run(() => access.store.guard(key, token, options.guardMs, false))) !== UNCONFIRMED\n',
           ],
@@ -516,7 +490,7 @@ export const guards: readonly Protection[] = [
       },
       {
         without: 'the rule that only a confirmed guard writes through',
-        patches: [['write.ts', 'generation !== undefined && intact ?', 'generation !== undefined ?']],
+        patches: [['generation !== undefined && intact ?', 'generation !== undefined ?']],
         reports: 'a strong read in the end got v2, not v3',
       },
     ],
@@ -554,7 +528,7 @@ export const guards: readonly Protection[] = [
     controls: [
       {
         without: 'renewal',
-        patches: [['write.ts', 'if (this.#ended || clock.nowMs()', 'if (!this.#ended || clock.nowMs()']],
+        patches: [['if (this.#ended || clock.nowMs()', 'if (!this.#ended || clock.nowMs()']],
         reports: 'a strong read after that got v1, not v2',
       },
     ],
@@ -577,7 +551,7 @@ export const guards: readonly Protection[] = [
     controls: [
       {
         without: 'an end of the renewal',
-        patches: [['write.ts', '>= options.writeTimeoutMs', '>= Number.POSITIVE_INFINITY']],
+        patches: [['>= options.writeTimeoutMs', '>= Number.POSITIVE_INFINITY']],
         reports: 'a writer that hangs keeps its key from being cached',
       },
     ],
@@ -607,7 +581,6 @@ export const guards: readonly Protection[] = [
         without: 'the doubt: the keys are released',
         patches: [
           [
-            'write.ts',
             'isInDoubt(parts, inDoubt, error)) session',
             'isInDoubt(parts, inDoubt, undefined) && false) session',
           ],
@@ -616,7 +589,7 @@ export const guards: readonly Protection[] = [
       },
       {
         without: 'an end of the renewal',
-        patches: [['write.ts', 'abandon(): void {\n    this.#end()', 'abandon(): void {']],
+        patches: [['abandon(): void {\n    this.#end()', 'abandon(): void {']],
         reports: 'the key is still guarded, although nobody writes it',
       },
     ],
@@ -643,7 +616,7 @@ export const guards: readonly Protection[] = [
     controls: [
       {
         without: 'queueing that invalidation',
-        patches: [['write.ts', 'queue.addLater(key, options.guardMs)', 'void [queue, options]']],
+        patches: [['queue.addLater(key, options.guardMs)', 'void [queue, options]']],
         reports: 'a strong read in the end got v1, not v2',
       },
     ],
@@ -664,7 +637,7 @@ export const guards: readonly Protection[] = [
     controls: [
       {
         without: 'reading the SQLSTATE',
-        patches: [['commit-in-doubt.ts', 'return UNDECIDED.test(code)', 'return true']],
+        patches: [['return UNDECIDED.test(code)', 'return true']],
         reports: 'the key is still guarded, although the server said no',
       },
     ],

@@ -38,9 +38,7 @@ export const leases: readonly Protection[] = [
     controls: [
       {
         without: 'giving the lease back after a failed load',
-        patches: [
-          ['read.ts', 'giveBack(space, flight.key, asked)\n    if (!answerStale(', 'if (!answerStale('],
-        ],
+        patches: [['giveBack(space, flight.key, asked)\n    if (!answerStale(', 'if (!answerStale(']],
         reports: WAITED,
       },
     ],
@@ -61,7 +59,7 @@ export const leases: readonly Protection[] = [
     controls: [
       {
         without: 'aborting the flight of the last caller',
-        patches: [['local/single-flight.ts', 'this.abort.abort(signal.reason)', '']],
+        patches: [['this.abort.abort(signal.reason)', '']],
         reports: WAITED,
       },
     ],
@@ -81,7 +79,7 @@ export const leases: readonly Protection[] = [
     controls: [
       {
         without: 'giving the leases of a failed batch back',
-        patches: [['read-many.ts', 'giveBack(space, leg.flight.key, asked)', '']],
+        patches: [['giveBack(space, leg.flight.key, asked)', '']],
         reports: WAITED,
       },
     ],
@@ -102,7 +100,7 @@ export const leases: readonly Protection[] = [
     controls: [
       {
         without: 'giving back what is not filled',
-        patches: [['read.ts', "if (outcome !== 'accepted') giveBack(space, flight.key, asked)", '']],
+        patches: [["if (outcome !== 'accepted') giveBack(space, flight.key, asked)", '']],
         reports: WAITED,
       },
     ],
@@ -119,7 +117,7 @@ export const leases: readonly Protection[] = [
     controls: [
       {
         without: 'giving back what is not filled',
-        patches: [['read.ts', "if (outcome !== 'accepted') giveBack(space, flight.key, asked)", '']],
+        patches: [["if (outcome !== 'accepted') giveBack(space, flight.key, asked)", '']],
         reports: WAITED,
       },
     ],
@@ -141,7 +139,7 @@ export const leases: readonly Protection[] = [
     controls: [
       {
         without: 'giving back the lease of what cannot be encoded',
-        patches: [['read.ts', 'giveBack(space, flight.key, asked)\n    flight.resolve(', 'flight.resolve(']],
+        patches: [['giveBack(space, flight.key, asked)\n    flight.resolve(', 'flight.resolve(']],
         reports: WAITED,
       },
     ],
@@ -160,7 +158,6 @@ export const leases: readonly Protection[] = [
         without: 'giving back what may have been granted',
         patches: [
           [
-            'ask.ts',
             "dropLease(parts, flight.key, token)\n  return { kind: 'bypass', why: 'unavailable', fallback }",
             "void [parts, flight, token]\n  return { kind: 'bypass', why: 'unavailable', fallback }",
           ],
@@ -181,7 +178,7 @@ export const leases: readonly Protection[] = [
     controls: [
       {
         without: 'giving back what may have been granted',
-        patches: [['read-many.ts', '|| first?.reply === UNCONFIRMED)', ')']],
+        patches: [['|| first?.reply === UNCONFIRMED)', ')']],
         reports: WAITED,
       },
     ],
@@ -198,7 +195,7 @@ export const leases: readonly Protection[] = [
     controls: [
       {
         without: 'giving back what a late reply grants',
-        patches: [['ask.ts', 'if (late === null) dropLease(parts, key, token)', 'void late']],
+        patches: [['if (late === null) dropLease(parts, key, token)', 'void late']],
         reports: WAITED,
       },
     ],
@@ -215,13 +212,7 @@ export const leases: readonly Protection[] = [
     controls: [
       {
         without: 'giving back what a late reply grants',
-        patches: [
-          [
-            'read-many.ts',
-            'if (late[i] === null) dropLease(space.parts, key, token)',
-            'void [late, i, key, token]',
-          ],
-        ],
+        patches: [['if (late[i] === null) dropLease(space.parts, key, token)', 'void [late, i, key, token]']],
         reports: WAITED,
       },
     ],
@@ -243,7 +234,7 @@ export const leases: readonly Protection[] = [
     controls: [
       {
         without: 'giving back what a late reply grants',
-        patches: [['ask.ts', 'late => late && dropLease(space.parts, key, token)', 'late => void late']],
+        patches: [['late => late && dropLease(space.parts, key, token)', 'late => void late']],
         reports: WAITED,
       },
     ],
@@ -268,7 +259,7 @@ export const leases: readonly Protection[] = [
     controls: [
       {
         without: 'giving back what a late reply grants',
-        patches: [['ask.ts', 'late => late && giveBack(space, key, leased)', 'late => void late']],
+        patches: [['late => late && giveBack(space, key, leased)', 'late => void late']],
         reports: WAITED,
       },
     ],
@@ -291,7 +282,7 @@ export const leases: readonly Protection[] = [
     controls: [
       {
         without: 'giving back what may have been granted',
-        patches: [['read.ts', 'if (reply === UNCONFIRMED) late()', '']],
+        patches: [['if (claimed === UNCONFIRMED) giveBack(space, key, leased)', '']],
         reports: 'the next reader could not refresh the value',
       },
     ],

@@ -17,10 +17,10 @@ export interface Library {
 }
 
 /**
- * One change to one file of the library: the text to be found, which must be there exactly once, and what takes its
- * place.
+ * One change to the library: the text to be found, which must be in exactly one place of all its files, and what takes
+ * its place. It names no file, so that code may move from one file to another.
  */
-export type Patch = readonly [file: string, find: string, replace: string]
+export type Patch = readonly [find: string, replace: string]
 
 const SOURCE = join(import.meta.dirname, '../../src')
 const MUTANTS = join(import.meta.dirname, '../../.mutants')
@@ -69,18 +69,12 @@ export class Nursery {
   /**
    * The library with these patches. Copied are the patched files and what imports them; the rest is the original.
    *
-   * @throws Error if the text of a patch is not there exactly once: then the code has moved on, and the patch takes
-   *   nothing out any more.
+   * @throws Error if the text of a patch is not there exactly once, saying where it is: then the code has changed, and
+   *   the patch takes nothing out any more, or it could take out the wrong thing.
    */
   async breed(patches: readonly Patch[]): Promise<Library> {
     const folder = join(this.#folder, String(++this.#made))
-    const patched = new Map<string, string>()
-    for (const [file, find, replace] of patches) {
-      const parts = (patched.get(file) ?? this.#sources.get(file) ?? '').split(find)
-      if (parts.length !== 2)
-        throw new Error(`the text to be patched is in ${file} ${parts.length - 1} times: ${find}`)
-      patched.set(file, parts.join(replace))
-    }
+    const patched = patchedSources(this.#sources, patches)
     const copied = this.#withImporters([...patched.keys(), ...ENTRANCES])
     for (const file of copied) {
       const path = join(folder, file)
@@ -105,6 +99,31 @@ export class Nursery {
   close(): void {
     rmSync(this.#folder, { recursive: true, force: true })
   }
+}
+
+/**
+ * The files that these patches change, with their new texts. A later patch sees what an earlier one has written.
+ *
+ * @throws Error if the text of a patch is not there exactly once in all files together.
+ */
+export function patchedSources(
+  sources: ReadonlyMap<string, string>,
+  patches: readonly Patch[],
+): Map<string, string> {
+  const patched = new Map<string, string>()
+  for (const [find, replace] of patches) {
+    const places = [...sources.keys()]
+      .map(file => ({ file, parts: (patched.get(file) ?? sources.get(file)!).split(find) }))
+      .filter(({ parts }) => parts.length > 1)
+    const [place] = places
+    if (place === undefined) throw new Error(`the text to be patched is in no file: ${find}`)
+    if (places.length > 1 || place.parts.length > 2) {
+      const where = places.map(({ file, parts }) => `${parts.length - 1} times in ${file}`).join(', ')
+      throw new Error(`the text to be patched must be there once, and is there ${where}: ${find}`)
+    }
+    patched.set(place.file, place.parts.join(replace))
+  }
+  return patched
 }
 
 /** The text of a copy, in which what is not copied is imported from the original. */

@@ -51,17 +51,13 @@ export const queue: readonly Protection[] = [
     controls: [
       {
         without: 'going round the store',
-        patches: [['ask.ts', "if (space.parts.queue.holds(key)) return 'queued'", '']],
+        patches: [["if (space.parts.queue.holds(key)) return 'queued'", '']],
         reports: 'a read after a queued invalidation got v1, not v2',
       },
       {
         without: 'reporting what is queued',
         patches: [
-          [
-            'write.ts',
-            "return applied.every(Boolean) ? 'applied' : 'queued'",
-            "return applied ? 'applied' : 'queued'",
-          ],
+          ["return applied.every(Boolean) ? 'applied' : 'queued'", "return applied ? 'applied' : 'queued'"],
         ],
         reports: 'an invalidation that was not applied was called applied',
       },
@@ -90,7 +86,7 @@ export const queue: readonly Protection[] = [
     controls: [
       {
         without: 'looking before it asks',
-        patches: [['read-many.ts', 'const why = bypass ?? mustBypass(', 'const why = mustBypass(']],
+        patches: [['const why = bypass ?? mustBypass(', 'const why = mustBypass(']],
         reports: 'a batch after a queued invalidation got v1, not v2',
       },
     ],
@@ -114,7 +110,7 @@ export const queue: readonly Protection[] = [
     controls: [
       {
         without: 'going round L1',
-        patches: [['keyspace.ts', '|| queue.holds(place.key))', ')']],
+        patches: [['|| queue.holds(place.key))', ')']],
         reports: 'a read after a queued invalidation got v1, not v2',
       },
     ],
@@ -140,7 +136,7 @@ export const queue: readonly Protection[] = [
     controls: [
       {
         without: 'forgetting the generation before the keys are let go',
-        patches: [['shared/invalidation-queue.ts', 'this.#forgetKeyspace(keyspace)\n', '']],
+        patches: [['this.#forgetKeyspace(keyspace)\n', '']],
         reports: 'a read after a queued invalidation got v1, not v2',
       },
     ],
@@ -168,19 +164,18 @@ export const queue: readonly Protection[] = [
     controls: [
       {
         without: 'queueing the release',
-        patches: [['write.ts', 'if (reply === UNCONFIRMED) queue.add(key, token)\n', '']],
+        patches: [['if (reply === UNCONFIRMED) queue.add(key, token)\n', '']],
         reports: 'a strong read in the end got v1, not v2',
       },
       {
         without: 'reporting what is queued',
         patches: [
           [
-            'write.ts',
             'const applied = reply !== UNCONFIRMED',
             "const applied = typeof reply === 'object' || reply === UNCONFIRMED",
           ],
-          ['write.ts', 'applied && reply.stored', 'false'],
-          ['write.ts', 'applied && intact && reply.held', 'false'],
+          ['applied && reply.stored', 'false'],
+          ['applied && intact && reply.held', 'false'],
         ],
         reports: 'a release that was not applied was called applied',
       },
@@ -207,7 +202,7 @@ export const queue: readonly Protection[] = [
     controls: [
       {
         without: 'counting late as unconfirmed',
-        patches: [['write.ts', 'guarded.intact = reply !== UNCONFIRMED', 'guarded.intact = true']],
+        patches: [['guarded.intact = reply !== UNCONFIRMED', 'guarded.intact = true']],
         reports: 'a write that committed before it was guarded was called fenced',
       },
     ],
@@ -240,14 +235,13 @@ export const queue: readonly Protection[] = [
     controls: [
       {
         without: 'looking for the token at the release',
-        patches: [['write.ts', 'applied && intact && reply.held', 'applied && intact']],
+        patches: [['applied && intact && reply.held', 'applied && intact']],
         reports: 'a write that committed without a guard was called fenced',
       },
       {
         without: 'removing whatever is there',
         patches: [
           [
-            'memory/embedded-shared.ts',
             'this.#registers.delete(key)\n      return { held: false, stored: false }',
             'return { held: false, stored: false }',
           ],
@@ -275,9 +269,7 @@ export const queue: readonly Protection[] = [
     controls: [
       {
         without: 'the refusal',
-        patches: [
-          ['write.ts', "if (this.#unguarded === 'proceed' ||", "if (this.#unguarded !== 'proceed' ||"],
-        ],
+        patches: [["if (this.#unguarded === 'proceed' ||", "if (this.#unguarded !== 'proceed' ||"]],
         reports: 'a write that may not go on without its guard has committed',
       },
     ],
@@ -304,13 +296,7 @@ export const queue: readonly Protection[] = [
     controls: [
       {
         without: 'counting what is added',
-        patches: [
-          [
-            'shared/invalidation-queue.ts',
-            'if (pending.additions !== additions) return false',
-            'void additions',
-          ],
-        ],
+        patches: [['if (pending.additions !== additions) return false', 'void additions']],
         reports: 'a strong read in the end got v1, not v2',
       },
     ],
@@ -335,8 +321,8 @@ export const queue: readonly Protection[] = [
       {
         without: 'waiting with the release until the commit can no longer happen',
         patches: [
-          ['write.ts', 'key of this.#guards.keys()', '{ key, token } of this.#guards.values()'],
-          ['write.ts', 'queue.addLater(key, options.guardMs)', 'void options, queue.add(key, token)'],
+          ['key of this.#guards.keys()', '{ key, token } of this.#guards.values()'],
+          ['queue.addLater(key, options.guardMs)', 'void options, queue.add(key, token)'],
         ],
         reports: 'a strong read after the commit got v1, not v2',
       },
@@ -362,13 +348,7 @@ export const queue: readonly Protection[] = [
     controls: [
       {
         without: 'the second invalidation',
-        patches: [
-          [
-            'shared/invalidation-queue.ts',
-            'this.#doubt(keyspace, delayMs, () => this.addKeyspace(keyspace))',
-            '',
-          ],
-        ],
+        patches: [['this.#doubt(keyspace, delayMs, () => this.addKeyspace(keyspace))', '']],
         reports: 'a strong read in the end got v1, not v2',
       },
     ],
@@ -393,13 +373,7 @@ export const queue: readonly Protection[] = [
     controls: [
       {
         without: 'the invalidation of the keyspace',
-        patches: [
-          [
-            'shared/invalidation-queue.ts',
-            "outcome: 'queued' })\n    this.addKeyspace(keyspace)",
-            "outcome: 'queued' })",
-          ],
-        ],
+        patches: [["outcome: 'queued' })\n    this.addKeyspace(keyspace)", "outcome: 'queued' })"]],
         reports: 'a strong read of 3 got v1, not v2',
       },
     ],

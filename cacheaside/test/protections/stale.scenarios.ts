@@ -4,7 +4,6 @@ import { all, failure, got, type Protection, STRONG, Stage, shown, unless } from
 const REFRESHING = { ttlMs: 1_000, staleMs: 60_000 } as const
 const FALLING_BACK = { ttlMs: 1_000, staleIfErrorMs: 60_000 } as const
 const DOOMED_FALLBACK = [
-  'read.ts',
   'asked.fallback === undefined || flight.doomed ||',
   'asked.fallback === undefined ||',
 ] as const
@@ -25,11 +24,7 @@ export const stale: readonly Protection[] = [
       {
         without: 'removing what has expired already',
         patches: [
-          [
-            'memory/embedded-shared.ts',
-            'if (guard === undefined) this.#registers.delete(key)\n    else',
-            'if (guard !== undefined)',
-          ],
+          ['if (guard === undefined) this.#registers.delete(key)\n    else', 'if (guard !== undefined)'],
         ],
         reports: 'a read after invalidate got v1, not v2',
       },
@@ -113,7 +108,6 @@ export const stale: readonly Protection[] = [
         without: 'forgetting a value that is gone',
         patches: [
           [
-            'ask.ts',
             "why: 'missing', generation: asking.generation, prefix: leaseText(token) }",
             "why: 'missing', generation: asking.generation, prefix: leaseText(token), fallback: asking.fallback }",
           ],
@@ -138,7 +132,6 @@ export const stale: readonly Protection[] = [
         without: 'the difference: a strong reader is served stale values too',
         patches: [
           [
-            'ask.ts',
             'if (!asking.strong && -freshMs < space.options.staleMs)',
             'if (-freshMs < space.options.staleMs)',
           ],

@@ -6,13 +6,11 @@ import type { Library } from './library.ts'
 import { got, L1, type Protection, Stage } from './stage.ts'
 
 const NEEDS_PROOF = [
-  'shared/broadcast-stream.ts',
   'if (nowMs - this.#proofMs <= this.#maxStaleMs) return true',
   'if (nowMs >= 0) return true',
 ] as const
 
 const NEW_PROOF = [
-  'shared/broadcast-stream.ts',
   "this.#owner.interrupted()\n    this.#emit({ type: 'stream', state: 'proven'",
   "this.#emit({ type: 'stream', state: 'proven'",
 ] as const
@@ -48,13 +46,7 @@ export const stream: readonly Protection[] = [
     controls: [
       {
         without: 'counting from the sending: it counts from the hearing',
-        patches: [
-          [
-            'shared/broadcast-stream.ts',
-            'this.#proofMs = beat.sentMs',
-            'this.#proofMs = this.#clock.nowMs()',
-          ],
-        ],
+        patches: [['this.#proofMs = beat.sentMs', 'this.#proofMs = this.#clock.nowMs()']],
         reports: 'a default read 2.01 s after the write got v1, not v2',
       },
     ],
@@ -74,17 +66,9 @@ export const stream: readonly Protection[] = [
       {
         without: 'counting from the sending, also of heartbeats of long ago',
         patches: [
-          [
-            'shared/broadcast-stream.ts',
-            'this.#proofMs = beat.sentMs',
-            'this.#proofMs = this.#clock.nowMs()',
-          ],
-          ['shared/broadcast-stream.ts', 'if (beat.sentMs <= this.#proofMs) return', ''],
-          [
-            'shared/broadcast-stream.ts',
-            'if (beat.sentMs - sentMs > this.#maxStaleMs) this.#sent.delete(old)',
-            'void [old, sentMs]',
-          ],
+          ['this.#proofMs = beat.sentMs', 'this.#proofMs = this.#clock.nowMs()'],
+          ['if (beat.sentMs <= this.#proofMs) return', ''],
+          ['if (beat.sentMs - sentMs > this.#maxStaleMs) this.#sent.delete(old)', 'void [old, sentMs]'],
         ],
         reports: 'a default read 2.1 s after the write got v1, not v2',
       },
@@ -140,7 +124,7 @@ export const stream: readonly Protection[] = [
     controls: [
       {
         without: 'emptying L1',
-        patches: [['cache.ts', 'local.clear()\n          flights.doomAll()', 'flights.doomAll()']],
+        patches: [['local.clear()\n          flights.doomAll()', 'flights.doomAll()']],
         reports: 'a default read long after the write got v1, not v2',
       },
     ],
@@ -165,7 +149,7 @@ export const stream: readonly Protection[] = [
     controls: [
       {
         without: 'dooming all flights',
-        patches: [['cache.ts', 'local.clear()\n          flights.doomAll()', 'local.clear()']],
+        patches: [['local.clear()\n          flights.doomAll()', 'local.clear()']],
         reports: 'a default read long after the write got v1, not v2',
       },
     ],
@@ -235,7 +219,7 @@ export const stream: readonly Protection[] = [
     controls: [
       {
         without: 'forgetting the heartbeats that are under way',
-        patches: [['shared/broadcast-stream.ts', 'this.#sent.clear()', '']],
+        patches: [['this.#sent.clear()', '']],
         reports: 'a default read long after the write got v1, not v2',
       },
     ],
@@ -254,9 +238,7 @@ export const stream: readonly Protection[] = [
     controls: [
       {
         without: 'noticing that one is missing',
-        patches: [
-          ['shared/broadcast-stream.ts', 'if (earlier.reply !== undefined) {', 'if (earlier.sentMs < 0) {'],
-        ],
+        patches: [['if (earlier.reply !== undefined) {', 'if (earlier.sentMs < 0) {']],
         reports: 'a default read long after the write got v1, not v2',
       },
     ],

@@ -1,0 +1,85 @@
+/**
+ * The right to load and fill one key: how it looks to a read, how a claim is asked for, and how a right that will not
+ * be used is given back. A lease is asked for where a read asks what is there, in `ask.ts`.
+ */
+import type { Why } from './base/events.ts'
+import type { Opened } from './shared/codec.ts'
+import { claimPrefix, leaseText, type ValueRegister } from './shared/register.ts'
+import { UNCONFIRMED } from './shared/shared-access.ts'
+import type { Parts, Space } from './space.ts'
+
+/** The right to load and fill is ours. */
+export interface Leased<V> {
+  readonly kind: 'leased'
+  readonly why: Why
+  /** Read before the load begins; the fill is stamped with it. */
+  readonly generation: string
+  /** What the register begins with as long as the right is ours. */
+  readonly prefix: string
+  /** Set when it is a claim to refresh a value that stays readable. */
+  readonly claim?: { readonly nonce: string; readonly token: string }
+  readonly fallback?: Fallback<V> | undefined
+}
+
+/** An expired value that may be served if the load fails. */
+export interface Fallback<V> {
+  readonly register: ValueRegister
+  readonly opened: Opened<V>
+}
+
+/**
+ * Claims the refresh of a value, which stays readable meanwhile. A claim whose grant is not heard of in time is given
+ * back.
+ *
+ * @returns `'busy'` if another process refreshes the value, or the value is no longer the one that was seen.
+ */
+export async function claimRefresh<Id, V>(
+  space: Space<Id, V>,
+  key: string,
+  { nonce, generation }: ValueRegister,
+  { fallback, limitMs }: { fallback?: Fallback<V> | undefined; limitMs?: number },
+): Promise<Leased<V> | 'busy' | typeof UNCONFIRMED> {
+  const { access, clock, options } = space.parts
+  const token = clock.token()
+  const leased: Leased<V> = {
+    kind: 'leased',
+    why: 'expired',
+    generation,
+    prefix: claimPrefix(nonce, token),
+    claim: { nonce, token },
+    fallback,
+  }
+  const claimed = await access.run(
+    () => access.store.claim(key, nonce, token, options.leaseMs),
+    limitMs,
+    late => late && giveBack(space, key, leased),
+  )
+  if (claimed === UNCONFIRMED) giveBack(space, key, leased)
+  if (claimed === true) return leased
+  return claimed === false ? 'busy' : UNCONFIRMED
+}
+
+/** Gives back a lease or a claim that will not be filled. Late and repeated is fine: it compares. */
+export function giveBack<Id, V>(
+  space: Space<Id, V>,
+  key: string,
+  asked: Leased<V> | { readonly kind: 'bypass' },
+): void {
+  if (asked.kind !== 'leased') return
+  const { access, background } = space.parts
+  const { claim, prefix } = asked
+  background(
+    access
+      .run(async () => {
+        if (claim === undefined) await access.store.drop(key, { prefix })
+        else await access.store.claim(key, claim.nonce, claim.token, 0)
+      })
+      .then(() => {}),
+  )
+}
+
+/** Gives back a lease that may have been granted, if one was asked for. */
+export function dropLease({ access, background }: Parts, key: string, token: string | undefined): void {
+  if (token === undefined) return
+  background(access.run(() => access.store.drop(key, { prefix: leaseText(token) })).then(() => {}))
+}

@@ -1,0 +1,84 @@
+import { type Asked, ask } from './ask.ts'
+import type { Key } from './base/key.ts'
+import { keep } from './fill.ts'
+import { claimRefresh } from './lease.ts'
+import { fromOrigin } from './load.ts'
+import type { Flight } from './local/single-flight.ts'
+import type { ValueRegister } from './shared/register.ts'
+import { UNCONFIRMED } from './shared/shared-access.ts'
+import { type Answer, foundAnswer, type Space, takeOff } from './space.ts'
+
+/**
+ * Loads a value anew in the background, while the old one is still served. It first claims the refresh, so that one
+ * reader of all processes does it; its fill is compared with the value it claimed.
+ *
+ * @param seen - The value as it was found; left out: it is asked for.
+ */
+export function refresh<Id, V>(space: Space<Id, V>, id: Id, key: Key, seen?: ValueRegister): void {
+  const { parts } = space
+  if (parts.flights.refreshing(key)) return
+  const flight = takeOff(space, key, parts.clock.nowMs(), true)
+  parts.background(flyRefresh(space, flight, id, seen))
+}
+
+async function flyRefresh<Id, V>(
+  space: Space<Id, V>,
+  flight: Flight<Answer>,
+  id: Id,
+  seen: ValueRegister | undefined,
+): Promise<void> {
+  const { flights, emit } = space.parts
+  const report = (outcome: 'began' | 'left-to-another' | 'failed', error?: unknown) =>
+    emit({
+      type: 'refresh',
+      keyspace: space.name,
+      key: flight.key,
+      outcome,
+      ...(error === undefined ? {} : { error }),
+    })
+  try {
+    let asked: Asked<V> | undefined
+    let register = seen
+    if (register === undefined) {
+      asked = await ask(space, flight, false)
+      if (asked.kind === 'found') {
+        if (keepNewer(space, flight, asked)) return report('left-to-another')
+        register = asked.register
+      }
+    }
+    if (register !== undefined) {
+      const claimed = await claimRefresh(space, flight.key, register, {})
+      if (claimed === UNCONFIRMED || claimed === 'busy') return report('left-to-another')
+      asked = claimed
+    }
+    if (asked?.kind !== 'leased') return report('left-to-another')
+    report('began')
+    await fromOrigin(space, flight, asked, 0, id)
+  } catch (error) {
+    report('failed', error)
+  } finally {
+    flight.reject(undefined)
+    flights.end(flight)
+  }
+}
+
+/**
+ * Whether another process has refreshed the value already: it is kept, and nothing is left to be done. Without this
+ * every process with an L1 would load once in each life of a value. Ours was stamped before it was stored, so that
+ * the same value may seem to be newer by what a fill takes, and not by more.
+ */
+function keepNewer<Id, V>(
+  space: Space<Id, V>,
+  flight: Flight<Answer>,
+  found: Asked<V> & { kind: 'found' },
+): boolean {
+  if (found.why !== 'fresh') return false
+  const { clock, local, options } = space.parts
+  const { register, opened, why } = found
+  const answer = foundAnswer(space, register, opened, why, 0)
+  const ours = local.get(flight.key, clock.nowMs())
+  if (ours !== undefined && answer.freshUntilMs! - ours.expiresAtMs <= 2 * options.sharedTimeoutMs)
+    return false
+  keep(space, flight, opened, register.generation, answer, register)
+  return true
+}

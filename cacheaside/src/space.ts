@@ -1,0 +1,111 @@
+import type { Clock } from './base/clock.ts'
+import type { CacheEvent, From, Why } from './base/events.ts'
+import type { Key } from './base/key.ts'
+import type { FoundKeys } from './local/found-keys.ts'
+import type { LoadLimit } from './local/load-limit.ts'
+import type { LocalStore } from './local/local-store.ts'
+import { Flight, type SingleFlight } from './local/single-flight.ts'
+import type { ResolvedCacheOptions, ResolvedKeyspaceOptions } from './options.ts'
+import type { BroadcastStream, GenerationCopy } from './shared/broadcast-stream.ts'
+import type { Envelope, Opened } from './shared/codec.ts'
+import type { InvalidationQueue } from './shared/invalidation-queue.ts'
+import type { ValueRegister } from './shared/register.ts'
+import type { SharedAccess } from './shared/shared-access.ts'
+import type { StatsFold } from './stats.ts'
+
+/** What the read path and the write path are handed: the parts of a cache, and what is known of one keyspace. */
+
+/** What all keyspaces of a cache share. */
+export interface Parts {
+  readonly clock: Clock
+  readonly options: ResolvedCacheOptions
+  readonly access: SharedAccess
+  readonly stream: BroadcastStream
+  readonly queue: InvalidationQueue
+  readonly local: LocalStore
+  readonly flights: SingleFlight<Answer>
+  /** Which keys a look is likely to find. Not there where asking for a lease costs nothing more. */
+  readonly found: FoundKeys | undefined
+  readonly limit: LoadLimit
+  readonly emit: (event: CacheEvent) => void
+  readonly stats: StatsFold
+  /** Whether anybody listens to events: if not, a read is counted without making one. */
+  readonly isHeard: () => boolean
+  readonly closed: () => boolean
+  /** Something was committed here, or may have been, which the change feed holds as well. */
+  readonly committed: () => void
+  /** Work that nobody waits for, but `close` does. It must not reject. */
+  readonly background: (work: Promise<void>) => void
+}
+
+/** What the read path needs to know of one keyspace. */
+export interface Space<Id, V> {
+  readonly name: string
+  readonly options: ResolvedKeyspaceOptions<Id, V>
+  readonly envelope: Envelope<V>
+  readonly parts: Parts
+  readonly keyOf: (id: Id) => Key
+  /** The stream's copy of the keyspace's generation. */
+  readonly generation: GenerationCopy
+  /** What loads have cost lately, in milliseconds: how long to wait for somebody else's. */
+  usualCostMs: number | undefined
+  /** Whether most keys of the last batch were there: then it is cheaper to look first, and to ask for leases after. */
+  batchesAreFound: boolean
+}
+
+/** How a caller wants one value read. */
+export interface ReadRequest<Id> {
+  readonly id: Id
+  readonly key: Key
+  readonly strong: boolean
+}
+
+/** Begins to track a flight. It is doomed by invalidations from here on, before its first command is sent. */
+export function takeOff<Id, V>(
+  space: Space<Id, V>,
+  key: Key,
+  nowMs: number,
+  background = false,
+): Flight<Answer> {
+  const flight = new Flight<Answer>(key, space.name, nowMs, background)
+  space.parts.flights.begin(flight)
+  return flight
+}
+
+/** What a flight answers its callers with. */
+export interface Answer<V = unknown> {
+  readonly opened: Opened<V>
+  /** Whether the origin has no such row. */
+  readonly absent: boolean
+  readonly from: From
+  readonly why: Why
+  /** Whether the value is, or is about to be, in a level of the cache. */
+  readonly kept: boolean
+  /** When the value was stored, and until when it is fresh, by the clock's `nowMs`; unknown for what is not kept. */
+  readonly filledAtMs: number | undefined
+  readonly freshUntilMs: number | undefined
+  readonly sharedMs: number
+  readonly loadMs: number
+}
+
+export function foundAnswer<Id, V>(
+  space: Space<Id, V>,
+  register: ValueRegister,
+  opened: Opened<V>,
+  why: Why,
+  sharedMs: number,
+  loadMs = 0,
+): Answer<V> {
+  const { stream } = space.parts
+  return {
+    opened,
+    absent: register.text === undefined,
+    from: 'shared',
+    why,
+    kept: true,
+    filledAtMs: stream.oursFromStores(register.filledAtMs),
+    freshUntilMs: stream.oursFromStores(register.softExpiryMs),
+    sharedMs,
+    loadMs,
+  }
+}
