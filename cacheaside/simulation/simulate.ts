@@ -4,25 +4,26 @@
  *     npm run simulate -- --seed 7                 one history, with its trail
  *     npm run simulate -- --minutes 10             as many as there is time for
  *     npm run simulate -- --from 1000 --seeds 500  these
- *     npm run simulate -- --mutants                every protection taken out once, as Markdown
+ *     npm run simulate -- --mutants                every protection taken out once
+ *     npm run simulate -- --mutants --rewrite      the same; writes killing-seeds.json and docs/simulation.md
  *
  * `--weather NAME` plays in one weather only, `--mutant TEXT` tries only the mutants with this text in their names,
- * `--budget N` says how many seeds each may take.
+ * `--budget N` says how many seeds each may take in the weather that found it the last time, and in all of them.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { parseArgs } from 'node:util'
-import { Nursery, shipped } from '../test/protections/library.ts'
+import { type Library, Nursery, shipped } from '../test/protections/library.ts'
 import { explore, type Tally } from './exploration.ts'
 import { type History, playHistory } from './history.ts'
+import { type KillingSeed, killingSeeds, writeKillingSeeds } from './killing-seeds.ts'
 import { MUTANTS } from './mutants.ts'
 import { WEATHERS } from './weather.ts'
 
 const KEPT = join(import.meta.dirname, 'kept-seeds.json')
-const KILLING = join(import.meta.dirname, 'killing-seeds.json')
 const REPORT_EVERY_MS = 30_000
 const DEFAULT_MINUTES = 1
-const DEFAULT_BUDGET = 1_000
+const DEFAULT_BUDGET = 3_000
 
 class Usage extends Error {}
 
@@ -33,6 +34,7 @@ const OPTIONS = {
   seeds: { type: 'string' },
   mutants: { type: 'boolean' },
   mutant: { type: 'string' },
+  rewrite: { type: 'boolean' },
   budget: { type: 'string' },
   weather: { type: 'string' },
 } as const
@@ -52,14 +54,17 @@ function readOptions(args: string[]) {
   } catch (error) {
     throw new Usage((error as Error).message)
   }
-  const { weather, mutant, mutants } = values
+  const { weather, mutant, mutants, rewrite = false } = values
   if (weather !== undefined && !WEATHERS.some(({ name }) => name === weather))
     throw new Usage(
       `--weather: expected one of ${WEATHERS.map(({ name }) => name).join(', ')}, got ${weather}`,
     )
   if (mutant !== undefined && !MUTANTS.some(({ name }) => name.includes(mutant)))
     throw new Usage(`--mutant: no mutant has ${mutant} in its name`)
+  if (rewrite && mutants !== true && mutant === undefined)
+    throw new Usage('--rewrite: expected together with --mutants or --mutant')
   return {
+    rewrite,
     seed: wholeNumber('seed', values.seed),
     minutes: wholeNumber('minutes', values.minutes),
     from: wholeNumber('from', values.from),
@@ -132,41 +137,48 @@ async function exploreMany(options: Options): Promise<boolean> {
 }
 
 /**
- * Takes out one protection after the other, prints with which seed that was found out, and keeps that seed for the tests. The
- * seed that found it out the last time is tried first.
+ * Takes out one protection after the other and prints with which seed that was found out. With `rewrite` these seeds are
+ * kept, for the tests and for the document.
  */
-async function searchMutants({ mutant, budget, from = 1, weather }: Options): Promise<boolean> {
+async function searchMutants({ mutant, rewrite, ...search }: Options): Promise<boolean> {
   const nursery = new Nursery()
+  const seeds: Record<string, KillingSeed> = { ...killingSeeds() }
   const survivors: string[] = []
   console.log('| taken out | seed | weather | found |\n|---|---|---|---|')
   for (const { name, patches } of MUTANTS.filter(one => one.name.includes(mutant))) {
-    const library = await nursery.breed(patches)
-    const isEnough = ({ failed, seeds }: Tally) => failed.length > 0 || seeds >= budget
-    const known = killingSeeds()[name]
-    const again = known === undefined ? undefined : await playHistory({ library, ...known })
-    const isKnown = again !== undefined && again.violations.length > 0
-    const { failed } = isKnown ? { failed: [again] } : await explore({ library, from, ...weather, isEnough })
-    const [first] = failed
-    if (first === undefined) survivors.push(name)
-    keepKilling(name, first)
-    const found = first?.violations[0]?.replace(/^at [^ ]* /, '') ?? ''
-    console.log(`| ${name} | ${first?.seed ?? `none of ${budget}`} | ${first?.weather ?? ''} | ${found} |`)
+    const killing = await killingSeedOf(await nursery.breed(patches), seeds[name], search)
+    if (killing === undefined) {
+      delete seeds[name]
+      survivors.push(name)
+      console.log(`| ${name} | none of ${search.budget} | | |`)
+    } else {
+      seeds[name] = killing
+      console.log(`| ${name} | ${killing.seed} | ${killing.weather} | ${killing.found} |`)
+    }
+    if (rewrite) writeKillingSeeds(seeds)
   }
   nursery.close()
   console.log(survivors.length === 0 ? '\nNone survived.' : `\n${survivors.length} survived.`)
   return survivors.length === 0
 }
 
-function killingSeeds(): Record<string, { seed: number; weather: string }> {
-  return JSON.parse(readFileSync(KILLING, 'utf8'))
-}
-
-/** Remembers the seed that found a mutant out; one that survived has none any more. */
-function keepKilling(name: string, found: History | undefined): void {
-  const seeds = killingSeeds()
-  if (found === undefined) delete seeds[name]
-  else seeds[name] = { seed: found.seed, weather: found.weather }
-  writeFileSync(KILLING, `${JSON.stringify(seeds, null, 2)}\n`)
+/** A history that finds a mutant out. The known one is tried first, then others of its weather, then those of all. */
+async function killingSeedOf(
+  library: Library,
+  known: KillingSeed | undefined,
+  { from = 1, budget, weather }: Pick<Options, 'from' | 'budget' | 'weather'>,
+): Promise<KillingSeed | undefined> {
+  const search = async (begin: number, most: number, where: { weather?: string }) => {
+    const isEnough = ({ failed, seeds }: Tally) => failed.length > 0 || seeds >= most
+    return (await explore({ library, from: begin, ...where, isEnough })).failed[0]
+  }
+  const killing =
+    (known && (await search(known.seed, 1, { weather: known.weather }))) ??
+    (known && (await search(from, budget, { weather: known.weather }))) ??
+    (await search(from, budget, weather))
+  if (killing === undefined) return undefined
+  const found = killing.violations[0]!.replace(/^at [^ ]* /, '')
+  return { seed: killing.seed, weather: killing.weather, found }
 }
 
 async function main(): Promise<boolean> {
