@@ -1,28 +1,31 @@
+import { type Clock, systemClock } from 'cacheaside'
 import {
-  type Clock,
-  claimPrefix,
+  type Change,
+  claimed,
+  dropped,
   type Expected,
   type Fill,
+  filled,
   type GuardReply,
-  guardText,
+  guarded,
   type HeartbeatReply,
-  type Holder,
+  invalidated,
   type LeaseReply,
   type LookReply,
-  leaseText,
-  parseRegister,
+  leased,
+  type NewValue,
   type ReleaseReply,
+  released,
   type SharedStore,
+  type Step,
   type StreamListener,
-  systemClock,
-  valueText,
-  withClaim,
-} from 'cacheaside'
+  swapped,
+} from 'cacheaside/store'
 
 /**
- * The shortest store that keeps the contract: a Map in this process, without a bound. Each method does all its work
- * before it gives anything else a chance to run; over a network that takes a script, a transaction or a
- * compare-and-set on the server.
+ * The shortest store that keeps the contract: a Map in this process, without a bound. The rules are the library's own;
+ * a store only applies them. Each method does all its work before it gives anything else a chance to run; over a network
+ * that takes a script, a transaction or a compare-and-set on the server.
  */
 export class MapStore implements SharedStore {
   readonly name = 'map'
@@ -41,7 +44,7 @@ export class MapStore implements SharedStore {
   async lease(key: string, token: string, leaseMs: number): Promise<LeaseReply> {
     const found = this.inspect(key)
     if (found !== undefined) return found
-    this.plant(key, leaseText(token), leaseMs)
+    this.#apply(key, leased(token, leaseMs, this.#timeMs()))
     return null
   }
 
@@ -54,62 +57,35 @@ export class MapStore implements SharedStore {
   }
 
   async fill(key: string, prefix: string, value: Fill): Promise<boolean> {
-    return this.#holds(key, { prefix }) && this.#store(key, value)
+    return this.#take(key, filled(this.inspect(key), prefix, this.#newValue(value), this.#timeMs()))
   }
 
   async swap(key: string, seen: Expected, token: string, leaseMs: number): Promise<boolean> {
-    if (!this.#holds(key, seen)) return false
-    this.plant(key, leaseText(token), leaseMs)
-    return true
+    return this.#take(key, swapped(this.inspect(key), seen, token, leaseMs, this.#timeMs()))
   }
 
   async drop(key: string, seen: Expected): Promise<boolean> {
-    return this.#holds(key, seen) && this.#registers.delete(key)
+    return this.#take(key, dropped(this.inspect(key), seen))
   }
 
   async claim(key: string, nonce: string, token: string, claimMs: number): Promise<boolean> {
-    const text = this.inspect(key) ?? ''
-    const register = parseRegister(text)
-    if (register.state !== 'value' || register.nonce !== nonce) return false
-    const isOwn = text.startsWith(claimPrefix(nonce, token))
-    const nowMs = this.#clock.nowMs()
-    if (!isOwn && (claimMs === 0 || register.claimUntilMs > this.#timeMs())) return false
-    const claim = claimMs === 0 ? undefined : { token, untilMs: this.#timeMs() + claimMs }
-    this.plant(key, withClaim(text, claim), this.#registers.get(key)!.untilMs - nowMs)
-    return true
+    return this.#take(key, claimed(this.inspect(key), nonce, token, claimMs, this.#timeMs()))
   }
 
   async guard(key: string, token: string, guardMs: number, renewal: boolean): Promise<GuardReply> {
     this.#tell(listener => listener.invalidated(key))
-    const standing = this.#guardOf(key)
-    const others = standing?.holders.filter(holder => holder.token !== token) ?? []
-    const found = standing !== undefined && others.length < standing.holders.length
-    const joins = standing !== undefined && !found
-    const dirty = standing?.dirty === true || joins || (renewal && !found)
-    this.#putGuard(key, dirty, [...others, { token, deadlineMs: this.#timeMs() + guardMs }])
-    if (found) return 'renewed'
-    return renewal ? 'rejoined' : 'new'
+    return this.#take(key, guarded(this.inspect(key), token, guardMs, renewal, this.#timeMs()))
   }
 
   async release(key: string, token: string, through?: Fill): Promise<ReleaseReply> {
     this.#tell(listener => listener.invalidated(key))
-    const guard = this.#guardOf(key)
-    const held = guard?.holders.some(holder => holder.token === token) === true
-    const left = guard?.holders.filter(holder => holder.token !== token && holder.deadlineMs > this.#timeMs())
-    if (left !== undefined && left.length > 0) {
-      this.#putGuard(key, true, left)
-      return { held, stored: false }
-    }
-    this.#registers.delete(key)
-    const stored = through !== undefined && held && guard?.dirty === false && this.#store(key, through)
-    return { held, stored }
+    const value = through === undefined ? undefined : this.#newValue(through)
+    return this.#take(key, released(this.inspect(key), token, value, this.#timeMs()))
   }
 
   async invalidate(key: string): Promise<void> {
     this.#tell(listener => listener.invalidated(key))
-    const guard = this.#guardOf(key)
-    if (guard === undefined) this.#registers.delete(key)
-    else this.#putGuard(key, true, guard.holders)
+    this.#apply(key, invalidated(this.inspect(key)))
   }
 
   async generation(keyspace: string, candidate: string): Promise<string> {
@@ -154,7 +130,7 @@ export class MapStore implements SharedStore {
     return register !== undefined && register.untilMs > this.#clock.nowMs() ? register.text : undefined
   }
 
-  /** Puts a text into a register, past the rules; for the contract suite, and for the rules themselves. */
+  /** Puts a text into a register; for the contract suite also past the rules. */
   plant(key: string, text: string, lifeMs: number): void {
     this.#registers.set(key, { text, untilMs: this.#clock.nowMs() + lifeMs })
   }
@@ -164,26 +140,21 @@ export class MapStore implements SharedStore {
     return Math.round(EPOCH_MS + this.#clock.nowMs())
   }
 
-  #holds(key: string, expected: Expected): boolean {
-    const text = this.inspect(key)
-    if (text === undefined) return false
-    return 'prefix' in expected ? text.startsWith(expected.prefix) : text === expected.exactly
+  #newValue(fill: Fill): NewValue {
+    return { fill, nonce: () => this.#clock.token() }
   }
 
-  #guardOf(key: string) {
-    const register = parseRegister(this.inspect(key) ?? '')
-    return register.state === 'guard' ? register : undefined
+  /** There is always room here: what a step is without room is never needed. */
+  #take<Reply>(key: string, { reply, change }: Step<Reply>): Reply {
+    this.#apply(key, change)
+    return reply
   }
 
-  #putGuard(key: string, dirty: boolean, holders: readonly Holder[]): void {
-    const latestMs = Math.max(...holders.map(holder => holder.deadlineMs))
-    this.plant(key, guardText(dirty, holders), latestMs - this.#timeMs())
-  }
-
-  #store(key: string, value: Fill): true {
-    const text = valueText(this.#clock.token(), value, this.#timeMs())
-    this.plant(key, text, value.freshMs + value.staleMs)
-    return true
+  #apply(key: string, change: Change): void {
+    if (change.to === 'absent') this.#registers.delete(key)
+    else if (change.to === 'changed')
+      this.#registers.set(key, { text: change.text, untilMs: this.#registers.get(key)!.untilMs })
+    else if (change.to !== 'same') this.plant(key, change.text, change.untilMs - this.#timeMs())
   }
 
   #tell(message: (listener: StreamListener) => void): void {

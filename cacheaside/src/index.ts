@@ -29,35 +29,6 @@ export { type EmbeddedShared, type EmbeddedSharedOptions, embeddedShared } from 
 export type { CacheOptions, KeyspaceOptions, Load, LoadContext, LoadMany, LocalOptions } from './options.ts'
 export { DEFAULT_CACHE_OPTIONS, DEFAULT_KEYSPACE_OPTIONS } from './options.ts'
 export { type Codec, jsonCodec, type SchemaResult, type StandardSchema } from './shared/codec.ts'
-export {
-  claimPrefix,
-  type GuardRegister,
-  guardText,
-  type Holder,
-  type LeaseRegister,
-  leaseText,
-  MAX_SHAPE,
-  parseRegister,
-  type Register,
-  type UnreadableRegister,
-  type ValueRegister,
-  valueAroundTimes,
-  valuePrefix,
-  valueText,
-  withClaim,
-} from './shared/register.ts'
-export {
-  type Expected,
-  type Fill,
-  type GuardReply,
-  type HeartbeatReply,
-  type LeaseReply,
-  type LookReply,
-  REFUSED,
-  type ReleaseReply,
-  type SharedStore,
-  type StoreView,
-  type StreamListener,
-} from './shared/shared-store.ts'
+export type { SharedStore } from './shared/shared-store.ts'
 export type { FeedStats, KeyspaceStats, Stats } from './stats.ts'
 export type { CommittedEntry, WriteContext, WriteOptions, WriteResult } from './write.ts'

@@ -2,15 +2,18 @@ import { type Clock, systemClock } from '../base/clock.ts'
 import { knownNames } from '../base/invalid-option.ts'
 import type { EvictionPolicyName } from '../eviction/bounded-map.ts'
 import {
-  claimPrefix,
-  type GuardRegister,
-  guardText,
-  type Holder,
-  leaseText,
-  parseRegister,
-  valueText,
-  withClaim,
-} from '../shared/register.ts'
+  type Change,
+  claimed,
+  dropped,
+  filled,
+  guarded,
+  invalidated,
+  leased,
+  type NewValue,
+  released,
+  type Step,
+  swapped,
+} from '../shared/register-rules.ts'
 import {
   type Expected,
   type Fill,
@@ -107,7 +110,7 @@ const OPTION_NAMES: readonly string[] = [
 ] satisfies (keyof EmbeddedSharedOptions)[]
 
 /**
- * The rules of {@link SharedStore} over {@link Registers}. Every method does its work in one go, before it
+ * The rules of {@link SharedStore} (`register-rules.ts`) over {@link Registers}. Every method does its work in one go, before it
  * returns its promise: that is what the scripts of Redis are atomic by.
  */
 export class EmbeddedStore implements EmbeddedShared {
@@ -143,78 +146,39 @@ export class EmbeddedStore implements EmbeddedShared {
     const timeMs = this.#registers.timeMs()
     const found = this.#registers.get(key, timeMs)
     if (found !== undefined) return found
-    return this.#registers.put(key, leaseText(token), timeMs + leaseMs) ? null : REFUSED
+    return this.#apply(key, leased(token, leaseMs, timeMs)) ? null : REFUSED
   }
 
   async fill(key: string, prefix: string, value: Fill): Promise<boolean> {
-    const timeMs = this.#registers.timeMs()
-    return this.#holds(key, { prefix }, timeMs) && this.#store(key, value, timeMs)
+    return this.#take(key, (text, timeMs) => filled(text, prefix, this.#valueOf(value), timeMs))
   }
 
   async swap(key: string, seen: Expected, token: string, leaseMs: number): Promise<boolean> {
-    const timeMs = this.#registers.timeMs()
-    return this.#holds(key, seen, timeMs) && this.#registers.put(key, leaseText(token), timeMs + leaseMs)
+    return this.#take(key, (text, timeMs) => swapped(text, seen, token, leaseMs, timeMs))
   }
 
   async drop(key: string, seen: Expected): Promise<boolean> {
-    return this.#holds(key, seen, this.#registers.timeMs()) && this.#registers.delete(key)
+    return this.#take(key, text => dropped(text, seen))
   }
 
   async claim(key: string, nonce: string, token: string, claimMs: number): Promise<boolean> {
-    const timeMs = this.#registers.timeMs()
-    const text = this.#registers.peek(key, timeMs)
-    const register = text === undefined ? undefined : parseRegister(text)
-    if (text === undefined || register?.state !== 'value' || register.nonce !== nonce) return false
-    const own = text.startsWith(claimPrefix(nonce, token))
-    if (claimMs === 0) {
-      if (own) this.#registers.change(key, withClaim(text, undefined))
-      return own
-    }
-    if (!own && register.claimUntilMs > timeMs) return false
-    this.#registers.change(key, withClaim(text, { token, untilMs: timeMs + claimMs }))
-    return true
+    return this.#take(key, (text, timeMs) => claimed(text, nonce, token, claimMs, timeMs))
   }
 
   async guard(key: string, token: string, guardMs: number, renewal: boolean): Promise<GuardReply> {
     this.#broadcast(listener => listener.invalidated(key))
-    const timeMs = this.#registers.timeMs()
-    const standing = this.#guardOf(key, timeMs)
-    const others = standing?.holders.filter(holder => holder.token !== token) ?? []
-    const found = standing !== undefined && others.length < standing.holders.length
-    const joins = standing !== undefined && !found
-    // A renewal that is not found was evicted, released or expired while its writer worked: somebody may have
-    // read and filled in between, so this guard has not seen everything either.
-    const dirty = standing?.dirty === true || joins || (renewal && !found)
-    this.#putGuard(key, dirty, [...others, { token, deadlineMs: timeMs + guardMs }])
-    if (found) return 'renewed'
-    return renewal ? 'rejoined' : 'new'
+    return this.#take(key, (text, timeMs) => guarded(text, token, guardMs, renewal, timeMs))
   }
 
   async release(key: string, token: string, through?: Fill): Promise<ReleaseReply> {
     this.#broadcast(listener => listener.invalidated(key))
-    const timeMs = this.#registers.timeMs()
-    const guard = this.#guardOf(key, timeMs)
-    if (guard === undefined) {
-      this.#registers.delete(key)
-      return { held: false, stored: false }
-    }
-    // Being in the guard is what counts, not the deadline: as long as the register stood, nobody could fill.
-    const held = guard.holders.some(holder => holder.token === token)
-    const left = guard.holders.filter(holder => holder.token !== token && holder.deadlineMs > timeMs)
-    if (left.length > 0) {
-      this.#putGuard(key, true, left)
-      return { held, stored: false }
-    }
-    const stored = through !== undefined && held && !guard.dirty && this.#store(key, through, timeMs)
-    if (!stored) this.#registers.delete(key)
-    return { held, stored }
+    const value = through === undefined ? undefined : this.#valueOf(through)
+    return this.#take(key, (text, timeMs) => released(text, token, value, timeMs))
   }
 
   async invalidate(key: string): Promise<void> {
     this.#broadcast(listener => listener.invalidated(key))
-    const guard = this.#guardOf(key, this.#registers.timeMs())
-    if (guard === undefined) this.#registers.delete(key)
-    else this.#registers.change(key, guardText(true, guard.holders))
+    this.#apply(key, invalidated(this.inspect(key)))
   }
 
   async generation(keyspace: string, candidate: string): Promise<string> {
@@ -296,26 +260,35 @@ export class EmbeddedStore implements EmbeddedShared {
     return this.#registers.stats()
   }
 
-  #holds(key: string, expected: Expected, timeMs: number): boolean {
-    const text = this.#registers.peek(key, timeMs)
-    if (text === undefined) return false
-    return 'prefix' in expected ? text.startsWith(expected.prefix) : text === expected.exactly
+  #valueOf(fill: Fill): NewValue {
+    return { fill, nonce: () => this.#registers.clock.token() }
   }
 
-  #guardOf(key: string, timeMs: number): GuardRegister | undefined {
-    const text = this.#registers.peek(key, timeMs)
-    const register = text === undefined ? undefined : parseRegister(text)
-    return register?.state === 'guard' ? register : undefined
+  /** Takes one step from what is under the key. */
+  #take<Reply>(key: string, rule: (text: string | undefined, timeMs: number) => Step<Reply>): Reply {
+    const timeMs = this.#registers.timeMs()
+    let step = rule(this.#registers.peek(key, timeMs), timeMs)
+    while (!this.#apply(key, step.change) && step.withoutRoom !== undefined) step = step.withoutRoom
+    return step.reply
   }
 
-  #putGuard(key: string, dirty: boolean, holders: readonly Holder[]): void {
-    const latestMs = Math.max(...holders.map(holder => holder.deadlineMs))
-    this.#registers.pin(key, guardText(dirty, holders), latestMs)
-  }
-
-  #store(key: string, value: Fill, timeMs: number): boolean {
-    const text = valueText(this.#registers.clock.token(), value, timeMs)
-    return this.#registers.put(key, text, timeMs + value.freshMs + value.staleMs)
+  /** @returns `false` if there is no room: then nothing has changed. */
+  #apply(key: string, change: Change): boolean {
+    switch (change.to) {
+      case 'same':
+        return true
+      case 'absent':
+        this.#registers.delete(key)
+        return true
+      case 'stored':
+        return this.#registers.put(key, change.text, change.untilMs)
+      case 'guarded':
+        this.#registers.pin(key, change.text, change.untilMs)
+        return true
+      case 'changed':
+        this.#registers.change(key, change.text)
+        return true
+    }
   }
 
   #broadcast(tell: (listener: StreamListener) => void): void {

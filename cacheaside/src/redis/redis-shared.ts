@@ -40,7 +40,14 @@ import {
   UnexpectedReply,
 } from './replies.ts'
 import { generationKey, type Primary, type Route, singleRoute } from './route.ts'
-import { channelOf, loadableScripts, NOT_A_STRING, type Script, type Scripts } from './scripts.ts'
+import {
+  beginsAsRegister,
+  channelOf,
+  loadableScripts,
+  NOT_A_STRING,
+  type Script,
+  type Scripts,
+} from './scripts.ts'
 import { openView } from './view.ts'
 
 /** How the servers behind a store are arranged, what each says of itself, and what is not as it should be. */
@@ -564,6 +571,6 @@ function comparison(seen: Expected): string[] {
   if ('prefix' in seen) return ['prefix', seen.prefix]
   // Bytes that are no UTF-8 were seen as replacement characters, and can only be compared by what they are not.
   const lossy =
-    seen.exactly === NOT_A_STRING || (seen.exactly.includes('\ufffd') && !/^[VLW]/.test(seen.exactly))
+    seen.exactly === NOT_A_STRING || (seen.exactly.includes('\ufffd') && !beginsAsRegister(seen.exactly))
   return lossy ? ['unreadable', ''] : ['exactly', seen.exactly]
 }

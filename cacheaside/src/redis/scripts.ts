@@ -13,6 +13,8 @@
  * @see https://redis.io/docs/latest/develop/programmability/eval-intro/ script flags, since Redis 7.0
  */
 
+import { type Field, HOLDER_LENGTH, HOLDERS_AT, LAYOUT, NO_CLAIM } from '../shared/register.ts'
+
 /** One script, and what the servers call it once it has been loaded. */
 export interface Script {
   readonly source: string
@@ -23,12 +25,23 @@ export interface Script {
 const ANYWAY = '#!lua flags=allow-oom\n'
 const WITH_ROOM = '#!lua\n'
 
+const { letters, value, holder } = LAYOUT
+
+/** A Lua expression for a field of a text. Lua counts from 1. */
+const part = (text: string, { at, length }: Field): string => `string.sub(${text}, ${at + 1}, ${at + length})`
+/** The same in a text of which `from` is the first character. */
+const partFrom = (text: string, from: string, { at, length }: Field): string =>
+  `string.sub(${text}, ${from} + ${at}, ${from} + ${at + length - 1})`
+
+/** Begins as a register does, as a pattern of Lua. */
+const OURS = `^[${letters.value}${letters.lease}${letters.guard}]`
+
 const TIME = `
 local function nowMs()
   local time = redis.call('TIME')
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
-local function stamp(ms) return string.format('%013.0f', ms) end
+local function stamp(ms) return string.format('%0${LAYOUT.timeLength}.0f', ms) end
 `
 
 /**
@@ -38,17 +51,22 @@ local function stamp(ms) return string.format('%013.0f', ms) end
 const GUARD = `
 local function guardOf(key)
   local text = redis.pcall('GET', key)
-  if type(text) ~= 'string' or not string.find(text, '^W[01]') then return nil end
-  if #text < 31 or (#text - 2) % 29 ~= 0 then return nil end
+  if type(text) ~= 'string' or not string.find(text, '^${letters.guard}[01]') then return nil end
+  local first, size = ${HOLDERS_AT + 1}, ${HOLDER_LENGTH}
+  if #text < first or (#text - first + 1) % size ~= 0 then return nil end
   local writers = {}
-  for at = 3, #text, 29 do
-    local deadline = string.sub(text, at + 16, at + 28)
+  for at = first, #text, size do
+    local deadline = ${partFrom('text', 'at', holder.deadline)}
     if string.find(deadline, '%D') then return nil end
-    writers[#writers + 1] = { token = string.sub(text, at, at + 15), deadline = tonumber(deadline) }
+    writers[#writers + 1] = { token = ${partFrom('text', 'at', holder.token)}, deadline = tonumber(deadline) }
   end
-  return writers, string.sub(text, 2, 2) == '1'
+  return writers, ${part('text', LAYOUT.guard.dirty)} == '1'
 end
 `
+
+/** What a guard begins with. */
+const CLEAN = `'${letters.guard}0'`
+const DIRTY = `'${letters.guard}1'`
 
 const PUBLISH = `redis.call('PUBLISH', ARGV[1], ARGV[2])\n`
 const PUBLISH_BY_NODE = `redis.call('PUBLISH', ARGV[1] .. ':' .. redis.call('CLUSTER', 'MYID'), ARGV[2])\n`
@@ -78,7 +96,7 @@ end
 local renewal = ARGV[5] == '1'
 -- Anybody else there, now or while this writer's token was missing: nothing may be written through any more.
 dirty = dirty or (writers and not found) or (renewal and not found)
-redis.call('SET', KEYS[1], (dirty and 'W1' or 'W0') .. text .. ARGV[3] .. stamp(own), 'PXAT', stamp(latest))
+redis.call('SET', KEYS[1], (dirty and ${DIRTY} or ${CLEAN}) .. text .. ARGV[3] .. stamp(own), 'PXAT', stamp(latest))
 return found and 'renewed' or (renewal and 'rejoined' or 'new')
 `,
 )
@@ -100,7 +118,7 @@ for _, writer in ipairs(writers) do
   end
 end
 if left ~= '' then
-  redis.call('SET', KEYS[1], 'W1' .. left, 'PXAT', stamp(latest))
+  redis.call('SET', KEYS[1], ${DIRTY} .. left, 'PXAT', stamp(latest))
   return { held, 0 }
 end
 if ARGV[4] and held == 1 and not dirty then
@@ -123,12 +141,15 @@ const invalidate = source(
   GUARD,
   PUBLISH,
   `
-if guardOf(KEYS[1]) then redis.call('SETRANGE', KEYS[1], 1, '1') else redis.call('DEL', KEYS[1]) end
+if guardOf(KEYS[1]) then redis.call('SETRANGE', KEYS[1], ${LAYOUT.guard.dirty.at}, '1') else redis.call('DEL', KEYS[1]) end
 `,
 )
 
 /** What a register of another type than a string is read as: something that no version has written. */
 export const NOT_A_STRING = '?not a string'
+
+/** Whether a text begins as a register does. */
+export const beginsAsRegister = (text: string): boolean => new RegExp(OURS).test(text)
 
 /**
  * KEYS: register. What is there, asked of a primary whose memory is full. A plain GET would also be answered by one that
@@ -184,7 +205,7 @@ local function stands(key, how, seen)
   if how == 'prefix' then return redis.pcall('GETRANGE', key, 0, #seen - 1) == seen end
   local text = redis.pcall('GET', key)
   if how == 'exactly' then return text == seen end
-  return type(text) == 'table' or (text and not string.find(text, '^[VLW]'))
+  return type(text) == 'table' or (text and not string.find(text, '${OURS}'))
 end
 if not stands(KEYS[1], ARGV[1], ARGV[2]) then return 0 end
 if ARGV[3] then redis.call('SET', KEYS[1], ARGV[3], 'PX', ARGV[4]) else redis.call('DEL', KEYS[1]) end
@@ -197,16 +218,16 @@ const claim = source(
   ANYWAY,
   TIME,
   `
-local head = redis.pcall('GETRANGE', KEYS[1], 0, 45)
-if type(head) ~= 'string' or string.sub(head, 1, 17) ~= 'V' .. ARGV[1] then return 0 end
-local own = string.sub(head, 18, 33) == ARGV[2]
+local head = redis.pcall('GETRANGE', KEYS[1], 0, ${value.generation.at - 1})
+if type(head) ~= 'string' or string.sub(head, 1, ${value.claimToken.at}) ~= '${letters.value}' .. ARGV[1] then return 0 end
+local own = ${part('head', value.claimToken)} == ARGV[2]
 if ARGV[3] == '0' then
-  if own then redis.call('SETRANGE', KEYS[1], 17, string.rep('-', 29)) end
+  if own then redis.call('SETRANGE', KEYS[1], ${value.claimToken.at}, '${NO_CLAIM}') end
   return own and 1 or 0
 end
 local now = nowMs()
-if not own and (tonumber(string.sub(head, 34, 46)) or 0) > now then return 0 end
-redis.call('SETRANGE', KEYS[1], 17, ARGV[2] .. stamp(now + ARGV[3]))
+if not own and (tonumber(${part('head', value.claimUntil)}) or 0) > now then return 0 end
+redis.call('SETRANGE', KEYS[1], ${value.claimToken.at}, ARGV[2] .. stamp(now + ARGV[3]))
 return 1
 `,
 )

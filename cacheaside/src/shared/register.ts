@@ -54,24 +54,72 @@ export interface UnreadableRegister {
   readonly state: 'unreadable'
 }
 
+/** A field of fixed width: where it begins and how long it is, in characters. */
+export interface Field {
+  readonly at: number
+  readonly length: number
+}
+
+/** Fields of these lengths, one after the other. */
+function fields<Name extends string>(first: number, lengths: Record<Name, number>): Record<Name, Field> {
+  const placed: Partial<Record<Name, Field>> = {}
+  let at = first
+  for (const name in lengths) {
+    placed[name] = { at, length: lengths[name] }
+    at += lengths[name]
+  }
+  return placed as Record<Name, Field>
+}
+
 const TIME_LENGTH = 13
-const SHAPE_LENGTH = 6
-const COST_LENGTH = 8
 
-const CLAIM_AT = 1 + TOKEN_LENGTH
-const CLAIM_UNTIL_AT = CLAIM_AT + TOKEN_LENGTH
-const GENERATION_AT = CLAIM_UNTIL_AT + TIME_LENGTH
-const SHAPE_AT = GENERATION_AT + TOKEN_LENGTH
-const FILLED_AT = SHAPE_AT + SHAPE_LENGTH
-const SOFT_EXPIRY_AT = FILLED_AT + TIME_LENGTH
-const COST_AT = SOFT_EXPIRY_AT + TIME_LENGTH
-const KIND_AT = COST_AT + COST_LENGTH
-const TEXT_AT = KIND_AT + 2
+/**
+ * Where everything stands in a register: the one place that says so. `parseRegister` and the functions that make
+ * registers read it, and the scripts of a store on a server are built from it.
+ */
+export const LAYOUT = {
+  /** The first characters. */
+  letters: { value: 'V', lease: 'L', guard: 'W' },
+  timeLength: TIME_LENGTH,
+  value: fields(1, {
+    nonce: TOKEN_LENGTH,
+    claimToken: TOKEN_LENGTH,
+    claimUntil: TIME_LENGTH,
+    generation: TOKEN_LENGTH,
+    shape: 6,
+    filledAt: TIME_LENGTH,
+    softExpiry: TIME_LENGTH,
+    cost: 8,
+    kind: 1,
+    space: 1,
+  }),
+  lease: fields(1, { token: TOKEN_LENGTH }),
+  guard: fields(1, { dirty: 1 }),
+  /** One writer in a guard, counted from where it begins. The first begins after the guard's own fields. */
+  holder: fields(0, { token: TOKEN_LENGTH, deadline: TIME_LENGTH }),
+} as const
 
-const HOLDERS_AT = 2
-const HOLDER_LENGTH = TOKEN_LENGTH + TIME_LENGTH
+const end = ({ at, length }: Field): number => at + length
 
-const NO_CLAIM = '-'.repeat(TOKEN_LENGTH + TIME_LENGTH)
+/** Where the first writer of a guard begins. */
+export const HOLDERS_AT = end(LAYOUT.guard.dirty)
+/** How many characters a writer takes. */
+export const HOLDER_LENGTH = end(LAYOUT.holder.deadline)
+
+const SHAPE_LENGTH = LAYOUT.value.shape.length
+const COST_LENGTH = LAYOUT.value.cost.length
+const CLAIM_AT = LAYOUT.value.claimToken.at
+const CLAIM_UNTIL_AT = LAYOUT.value.claimUntil.at
+const GENERATION_AT = LAYOUT.value.generation.at
+const SHAPE_AT = LAYOUT.value.shape.at
+const FILLED_AT = LAYOUT.value.filledAt.at
+const SOFT_EXPIRY_AT = LAYOUT.value.softExpiry.at
+const COST_AT = LAYOUT.value.cost.at
+const KIND_AT = LAYOUT.value.kind.at
+const TEXT_AT = end(LAYOUT.value.space)
+
+/** What stands in the fields of a claim where there is none. */
+export const NO_CLAIM = '-'.repeat(TOKEN_LENGTH + TIME_LENGTH)
 const NO_TIME = '-'.repeat(TIME_LENGTH)
 const KIND_VALUE = '='
 const KIND_ABSENT = '0'

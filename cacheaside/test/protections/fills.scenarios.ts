@@ -4,10 +4,7 @@
  */
 import { all, got, L1, type Protection, STRONG, Stage, unless } from './stage.ts'
 
-const LEASE_CHECK = [
-  'return this.#holds(key, { prefix }, timeMs) && this.#store(key, value, timeMs)',
-  'return this.#store(key, value, timeMs)',
-] as const
+const LEASE_CHECK = ['if (!stands(text, { prefix })) return REJECTED', 'void [stands, text, prefix]'] as const
 
 const REFRESHING = { ttlMs: 1_000, staleMs: 60_000 } as const
 const FALLING_BACK = { ttlMs: 1_000, staleIfErrorMs: 60_000 } as const
@@ -85,8 +82,8 @@ export const fills: readonly Protection[] = [
         without: 'the removal of leases by invalidations',
         patches: [
           [
-            'if (guard === undefined) this.#registers.delete(key)\n    else',
-            "if (guard === undefined && !this.inspect(key)?.startsWith('L')) this.#registers.delete(key)\n    else if (guard)",
+            'if (standing === undefined) return ABSENT\n',
+            "if (standing === undefined) return text?.startsWith('L') ? SAME : ABSENT\n",
           ],
         ],
         reports: 'a strong read after invalidate got v1, not v2',
@@ -250,7 +247,7 @@ export const fills: readonly Protection[] = [
     controls: [
       {
         without: "the refusal of a claim while another's stands",
-        patches: [['if (!own && register.claimUntilMs > timeMs) return false', 'void own']],
+        patches: [['if (!own && register.claimUntilMs > nowMs) return REJECTED', 'void own']],
         reports: '2 processes refreshed one value',
       },
     ],

@@ -285,12 +285,7 @@ export const generations: readonly Protection[] = [
     controls: [
       {
         without: 'comparing before swapping',
-        patches: [
-          [
-            'return this.#holds(key, seen, timeMs) && this.#registers.put(',
-            'void seen\n    return this.#registers.put(',
-          ],
-        ],
+        patches: [['if (!stands(text, seen)) return REJECTED', 'void [text, seen]']],
         reports: 'a read after the guard of the dead writer got v1, not v2',
       },
     ],

@@ -145,8 +145,8 @@ export const guards: readonly Protection[] = [
         without: 'a deadline per writer: a renewal moves them all',
         patches: [
           [
-            '[...others, { token, deadlineMs: timeMs + guardMs }]',
-            '[...others, { token, deadlineMs: 0 }].map(holder => ({ ...holder, deadlineMs: timeMs + guardMs }))',
+            '[...others, { token, deadlineMs: nowMs + guardMs }]',
+            '[...others, { token, deadlineMs: 0 }].map(holder => ({ ...holder, deadlineMs: nowMs + guardMs }))',
           ],
         ],
         reports: 'the guard of a dead writer outlived its deadline',
@@ -180,7 +180,7 @@ export const guards: readonly Protection[] = [
     controls: [
       {
         without: 'a life as long as the latest deadline',
-        patches: [['Math.max(...holders.map(holder => holder.deadlineMs))', 'holders.at(-1)!.deadlineMs']],
+        patches: [['Math.max(...holders.map(({ deadlineMs }) => deadlineMs))', 'holders.at(-1)!.deadlineMs']],
         reports: 'a strong read in the end got v1, not v2',
       },
     ],
@@ -200,8 +200,8 @@ export const guards: readonly Protection[] = [
         without: 'the write-through',
         patches: [
           [
-            'const stored = through !== undefined &&',
-            'const stored = (false as boolean) && through !== undefined &&',
+            'if (through === undefined || !held ||',
+            'if ((true as boolean) || through === undefined || !held ||',
           ],
         ],
         reports: 'the committed row had to be loaded',
@@ -283,7 +283,7 @@ export const guards: readonly Protection[] = [
         patches: [
           [
             'const joins = standing !== undefined && !found',
-            'const joins = !found && others.some(holder => holder.deadlineMs > timeMs)',
+            'const joins = !found && others.some(holder => holder.deadlineMs > nowMs)',
           ],
         ],
         reports: 'a strong read in the end got v2, not v3',
@@ -367,15 +367,15 @@ export const guards: readonly Protection[] = [
     controls: [
       {
         without: 'dirty: an invalidation',
-        patches: [['guardText(true, guard.holders)', 'guardText(guard.dirty, guard.holders)']],
+        patches: [['guardText(true, standing.holders)', 'guardText(standing.dirty, standing.holders)']],
         reports: 'a strong read in the end got v2, not v3',
       },
       {
         without: 'the plain release after a refused write-through',
         patches: [
           [
-            'if (!stored) this.#registers.delete(key)',
-            'if (through === undefined) this.#registers.delete(key)',
+            '!held || standing.dirty) return gone',
+            '!held || standing.dirty)\n    return through === undefined ? gone : { ...gone, change: SAME }',
           ],
         ],
         reports: 'a refused write-through left its guard standing',
@@ -415,7 +415,7 @@ export const guards: readonly Protection[] = [
     controls: [
       {
         without: 'dirty: a release that leaves others',
-        patches: [['this.#putGuard(key, true, left)', 'this.#putGuard(key, guard.dirty, left)']],
+        patches: [['guard(true, left)', 'guard(standing.dirty, left)']],
         reports: 'a strong read in the end got v2, not v3',
       },
     ],

@@ -242,8 +242,8 @@ export const queue: readonly Protection[] = [
         without: 'removing whatever is there',
         patches: [
           [
-            'this.#registers.delete(key)\n      return { held: false, stored: false }',
-            'return { held: false, stored: false }',
+            '{ reply: { held: false, stored: false }, change: ABSENT }',
+            '{ reply: { held: false, stored: false }, change: SAME }',
           ],
         ],
         reports: 'a strong read after the write got v1, not v2',

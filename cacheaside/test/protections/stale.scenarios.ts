@@ -24,7 +24,7 @@ export const stale: readonly Protection[] = [
       {
         without: 'removing what has expired already',
         patches: [
-          ['if (guard === undefined) this.#registers.delete(key)\n    else', 'if (guard !== undefined)'],
+          ['if (standing === undefined) return ABSENT\n', 'if (standing === undefined) return SAME\n'],
         ],
         reports: 'a read after invalidate got v1, not v2',
       },

@@ -1,4 +1,4 @@
-import type { SharedStore, StoreView } from '../../src/index.ts'
+import type { SharedStore, StoreView } from '../../src/shared/index.ts'
 import { valueText } from '../../src/shared/register.ts'
 import { auditedKeyspace, type VerifyOptions, type VerifyReport, verify } from '../../src/verify/index.ts'
 import { openWorld, type Spell, spellTable, within } from '../world.ts'

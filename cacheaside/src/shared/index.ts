@@ -1,0 +1,54 @@
+/**
+ * For anyone who writes a shared store: what one must promise, how registers look, and what each operation makes of
+ * them. `cacheaside/testing` has the contract suite that goes with it.
+ *
+ * @packageDocumentation
+ */
+export {
+  claimPrefix,
+  type Field,
+  type GuardRegister,
+  guardText,
+  HOLDER_LENGTH,
+  HOLDERS_AT,
+  type Holder,
+  LAYOUT,
+  type LeaseRegister,
+  leaseText,
+  NO_CLAIM,
+  parseRegister,
+  type Register,
+  type UnreadableRegister,
+  type ValueRegister,
+  valueAroundTimes,
+  valuePrefix,
+  valueText,
+  withClaim,
+} from './register.ts'
+export {
+  type Change,
+  claimed,
+  dropped,
+  filled,
+  guarded,
+  invalidated,
+  leased,
+  type NewValue,
+  type RegisterText,
+  released,
+  type Step,
+  swapped,
+} from './register-rules.ts'
+export {
+  type Expected,
+  type Fill,
+  type GuardReply,
+  type HeartbeatReply,
+  type LeaseReply,
+  type LookReply,
+  REFUSED,
+  type ReleaseReply,
+  type SharedStore,
+  type StoreView,
+  type StreamListener,
+} from './shared-store.ts'

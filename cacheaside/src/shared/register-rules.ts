@@ -1,0 +1,166 @@
+/**
+ * What each operation makes of a register: the rules of {@link SharedStore} as pure functions, from what is there to
+ * what is answered and what is there afterwards. The embedded store is these rules over a map; the scripts of the store
+ * on Redis do the same on the server, and a property test holds them against these.
+ *
+ * Each rule is given the register's text, `undefined` for an absent one, and the store's own time.
+ */
+import {
+  claimPrefix,
+  type GuardRegister,
+  guardText,
+  type Holder,
+  leaseText,
+  parseRegister,
+  valueText,
+  withClaim,
+} from './register.ts'
+import type { Expected, Fill, GuardReply, ReleaseReply } from './shared-store.ts'
+
+/** What there is under a key. */
+export type RegisterText = string | undefined
+
+/** What becomes of a register. */
+export type Change =
+  /** It stays as it is. */
+  | { readonly to: 'same' }
+  | { readonly to: 'absent' }
+  /** A value or a lease, until then. It needs room, which a store may not have. */
+  | { readonly to: 'stored'; readonly text: string; readonly untilMs: number }
+  /** A guard, until then. It is taken beyond every bound. */
+  | { readonly to: 'guarded'; readonly text: string; readonly untilMs: number }
+  /** A text of the same length, in place: its life stays as it is. */
+  | { readonly to: 'changed'; readonly text: string }
+
+/** What an operation answers, and what it makes of the register. */
+export interface Step<Reply> {
+  readonly reply: Reply
+  readonly change: Change
+  /** What takes the place of both where the store has no room for what is to be stored. */
+  readonly withoutRoom?: Step<Reply>
+}
+
+/** A value to be stored, and the nonce it is given. */
+export interface NewValue {
+  readonly fill: Fill
+  /** Called once, and only if the value is stored. */
+  readonly nonce: () => string
+}
+
+const SAME: Change = { to: 'same' }
+const ABSENT: Change = { to: 'absent' }
+const REJECTED: Step<boolean> = { reply: false, change: SAME }
+
+/** The lease of {@link SharedStore.lease}, where the register is absent. Anything else is answered, and stays. */
+export const leased = (token: string, leaseMs: number, nowMs: number): Change => ({
+  to: 'stored',
+  text: leaseText(token),
+  untilMs: nowMs + leaseMs,
+})
+
+/** {@link SharedStore.fill}. */
+export function filled(text: RegisterText, prefix: string, value: NewValue, nowMs: number): Step<boolean> {
+  if (!stands(text, { prefix })) return REJECTED
+  return { reply: true, change: stored(value, nowMs), withoutRoom: REJECTED }
+}
+
+/** {@link SharedStore.swap}. */
+export function swapped(
+  text: RegisterText,
+  seen: Expected,
+  token: string,
+  leaseMs: number,
+  nowMs: number,
+): Step<boolean> {
+  if (!stands(text, seen)) return REJECTED
+  return { reply: true, change: leased(token, leaseMs, nowMs), withoutRoom: REJECTED }
+}
+
+/** {@link SharedStore.drop}. */
+export const dropped = (text: RegisterText, seen: Expected): Step<boolean> =>
+  stands(text, seen) ? { reply: true, change: ABSENT } : REJECTED
+
+/** {@link SharedStore.claim}. */
+export function claimed(
+  text: RegisterText,
+  nonce: string,
+  token: string,
+  claimMs: number,
+  nowMs: number,
+): Step<boolean> {
+  const register = text === undefined ? undefined : parseRegister(text)
+  if (text === undefined || register?.state !== 'value' || register.nonce !== nonce) return REJECTED
+  const own = text.startsWith(claimPrefix(nonce, token))
+  if (claimMs === 0)
+    return own ? { reply: true, change: { to: 'changed', text: withClaim(text, undefined) } } : REJECTED
+  if (!own && register.claimUntilMs > nowMs) return REJECTED
+  const claim = { token, untilMs: nowMs + claimMs }
+  return { reply: true, change: { to: 'changed', text: withClaim(text, claim) } }
+}
+
+/** {@link SharedStore.guard}. */
+export function guarded(
+  text: RegisterText,
+  token: string,
+  guardMs: number,
+  renewal: boolean,
+  nowMs: number,
+): Step<GuardReply> {
+  const standing = guardOf(text)
+  const others = standing?.holders.filter(holder => holder.token !== token) ?? []
+  const found = standing !== undefined && others.length < standing.holders.length
+  const joins = standing !== undefined && !found
+  // A renewal that is not found was evicted, released or expired while its writer worked: somebody may have
+  // read and filled in between, so this guard has not seen everything either.
+  const dirty = standing?.dirty === true || joins || (renewal && !found)
+  const change = guard(dirty, [...others, { token, deadlineMs: nowMs + guardMs }])
+  if (found) return { reply: 'renewed', change }
+  return { reply: renewal ? 'rejoined' : 'new', change }
+}
+
+/** {@link SharedStore.release}. */
+export function released(
+  text: RegisterText,
+  token: string,
+  through: NewValue | undefined,
+  nowMs: number,
+): Step<ReleaseReply> {
+  const standing = guardOf(text)
+  if (standing === undefined) return { reply: { held: false, stored: false }, change: ABSENT }
+  // Being in the guard is what counts, not the deadline: as long as the register stood, nobody could fill.
+  const held = standing.holders.some(holder => holder.token === token)
+  const left = standing.holders.filter(holder => holder.token !== token && holder.deadlineMs > nowMs)
+  if (left.length > 0) return { reply: { held, stored: false }, change: guard(true, left) }
+  const gone: Step<ReleaseReply> = { reply: { held, stored: false }, change: ABSENT }
+  if (through === undefined || !held || standing.dirty) return gone
+  return { reply: { held, stored: true }, change: stored(through, nowMs), withoutRoom: gone }
+}
+
+/** {@link SharedStore.invalidate}. */
+export function invalidated(text: RegisterText): Change {
+  const standing = guardOf(text)
+  if (standing === undefined) return ABSENT
+  return { to: 'changed', text: guardText(true, standing.holders) }
+}
+
+function stands(text: RegisterText, seen: Expected): boolean {
+  if (text === undefined) return false
+  return 'prefix' in seen ? text.startsWith(seen.prefix) : text === seen.exactly
+}
+
+function guardOf(text: RegisterText): GuardRegister | undefined {
+  const register = text === undefined ? undefined : parseRegister(text)
+  return register?.state === 'guard' ? register : undefined
+}
+
+const guard = (dirty: boolean, holders: readonly Holder[]): Change => ({
+  to: 'guarded',
+  text: guardText(dirty, holders),
+  untilMs: Math.max(...holders.map(({ deadlineMs }) => deadlineMs)),
+})
+
+const stored = ({ fill, nonce }: NewValue, nowMs: number): Change => ({
+  to: 'stored',
+  text: valueText(nonce(), fill, nowMs),
+  untilMs: nowMs + fill.freshMs + fill.staleMs,
+})
