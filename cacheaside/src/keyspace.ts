@@ -1,7 +1,7 @@
 import { CacheError } from './base/errors.ts'
 import type { From, Why } from './base/events.ts'
 import { invalidOption } from './base/invalid-option.ts'
-import { type Key, noArray, rememberingByKey } from './base/key.ts'
+import { type Key, noArray, rememberingByKey, type WholeKeyspace, wholeKeyspace } from './base/key.ts'
 import { fillOf, timeToLive } from './fill.ts'
 import { type LocalEntry, Place } from './local/local-store.ts'
 import {
@@ -73,6 +73,11 @@ export interface KeyspaceWriteOptions<T, V> extends Omit<WriteOptions<T>, 'write
 export class Keyspace<Id, V> {
   /** What its keys begin with. */
   readonly name: string
+  /**
+   * Every key of this keyspace, for the map of a change feed: a row on which all of its values depend, as the row of a
+   * role on which every set of permissions depends.
+   */
+  readonly all: WholeKeyspace
   readonly #space: Space<Id, V>
   readonly #forget: Forget
   readonly #counts: ReturnType<Parts['stats']['of']>
@@ -86,6 +91,7 @@ export class Keyspace<Id, V> {
     const toParts = resolved.key
     const toPlace = rememberingByKey(name, key => new Place<LocalEntry, Key>(key))
     this.name = name
+    this.all = wholeKeyspace(name)
     this.#forget = forget
     this.#counts = parts.stats.of(name)
     this.#placeOf = toParts === undefined ? toPlace : id => toPlace(toParts(id))

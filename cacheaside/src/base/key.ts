@@ -13,6 +13,33 @@ export type IdParts = IdPart | readonly [IdPart, IdPart, ...IdPart[]]
 export type Key = string & { readonly [keyBrand]: never }
 declare const keyBrand: unique symbol
 
+/**
+ * All keys of a keyspace, for the map of a change feed: where one key may be named, this names every one. A keyspace's
+ * `all`, and made by nothing else.
+ */
+export interface WholeKeyspace {
+  /** The name of the keyspace. */
+  readonly wholeKeyspace: string
+  readonly [wholeBrand]: never
+}
+declare const wholeBrand: unique symbol
+
+/** Every key of the keyspace of this name. @internal */
+export const wholeKeyspace = (name: string): WholeKeyspace =>
+  Object.freeze({ wholeKeyspace: name }) as WholeKeyspace
+
+/**
+ * The name of the keyspace that a map has named as a whole; `undefined` if it has named a key, or something else. Told by
+ * its form and not by its class: a bundler may have made two copies of this module.
+ *
+ * @internal
+ */
+export function wholeNameOf(target: unknown): string | undefined {
+  if (typeof target !== 'object' || target === null) return undefined
+  const { wholeKeyspace: name } = target as Partial<WholeKeyspace>
+  return isKeyspaceName(name) ? name : undefined
+}
+
 /** The longest key, in characters. */
 export const MAX_KEY_LENGTH = 512
 

@@ -1,5 +1,5 @@
 import type { Clock } from '../base/clock.ts'
-import type { Key } from '../base/key.ts'
+import type { Key, WholeKeyspace } from '../base/key.ts'
 
 /**
  * What any change feed must promise: every row change that was committed to the origin, by anyone, is handed out until
@@ -36,18 +36,23 @@ export interface ChangeFeed {
  * A row as the feed recorded it: the table's key and the columns that were asked for. Values are texts in the form in
  * which the database writes them, so that a bigint is exact, or null. They are typed `any` because a text does for an
  * id of any type: `key(4)` and `key('4')` are the same key.
+ *
+ * @typeParam Column - The names of the columns, where they are known: then no other one compiles.
  */
 // biome-ignore lint/suspicious/noExplicitAny: see above; a map would have to convert every column for the sake of types.
-export type FeedRow = Readonly<Record<string, any>>
+export type FeedRow<Column extends string = string> = Readonly<Record<Column, any>>
+
+/** What the map of a table answers with: keys, and keyspaces as a whole (`keyspace.all`). */
+export type FeedTargets = Iterable<Key | WholeKeyspace>
 
 /** What depends on the rows of one table. */
-export interface FeedTable {
+export interface FeedTable<Column extends string = string> {
   /**
-   * The keys of all values that this row is, or was, part of. Called with the row as it was and as it is; where only
-   * one of the two exists, or the recorded columns did not change, once. If it throws, the table's keyspaces are
-   * invalidated.
+   * The keys of all values that this row is, or was, part of; `all` of a keyspace names every key of it. Called with the
+   * row as it was and as it is; where only one of the two exists, or the recorded columns did not change, once. If it
+   * throws, the table's keyspaces are invalidated.
    */
-  readonly keys: (row: FeedRow) => Iterable<Key>
+  readonly keys: (row: FeedRow<Column>) => FeedTargets
   /**
    * What is invalidated when the rows are not known: after TRUNCATE, or when the outbox has collapsed. Left out: every
    * keyspace of the store.

@@ -1,4 +1,4 @@
-import { type Key, keyspaceOf } from '../base/key.ts'
+import { type Key, keyspaceOf, wholeNameOf } from '../base/key.ts'
 import type { Change, FeedTable } from './change-feed.ts'
 
 /** What a batch of changes comes down to. Many changes may need the same invalidation, and one change several. */
@@ -27,34 +27,39 @@ export function planOf(
   for (const change of changes) {
     const table = tables.get(change.table)
     const mapped =
-      table === undefined ? undefined : keysOf(change, table, error => report(change.table, error))
+      table === undefined ? undefined : targetsOf(change, table, error => report(change.table, error))
     if (table === undefined) report(change.table, new Error('no map for this table'))
-    if (mapped !== undefined) for (const key of mapped) add(keys, key, change)
-    else for (const name of table?.keyspaces ?? everyKeyspace()) add(keyspaces, name, change)
+    for (const key of mapped?.keys ?? []) add(keys, key, change)
+    for (const name of mapped?.keyspaces ?? table?.keyspaces ?? everyKeyspace()) add(keyspaces, name, change)
   }
   return { keys, keyspaces }
 }
 
-/** The keys of a change, or `undefined` if they cannot be told. */
-function keysOf(
+/** What a change invalidates, or `undefined` if it cannot be told. */
+function targetsOf(
   change: Change,
   table: FeedTable,
   report: (error: unknown) => void,
-): ReadonlySet<Key> | undefined {
+): { readonly keys: ReadonlySet<Key>; readonly keyspaces: ReadonlySet<string> } | undefined {
   if (change.rows === undefined) return undefined
   const keys = new Set<Key>()
+  const keyspaces = new Set<string>()
   try {
     for (const row of change.rows) {
-      for (const key of table.keys(row)) {
-        keyspaceOf(key)
-        keys.add(key)
+      for (const target of table.keys(row)) {
+        const name = wholeNameOf(target)
+        if (name !== undefined) keyspaces.add(name)
+        else {
+          keyspaceOf(target as Key)
+          keys.add(target as Key)
+        }
       }
     }
   } catch (error) {
     report(error)
     return undefined
   }
-  return keys
+  return { keys, keyspaces }
 }
 
 function add<Target>(all: Map<Target, Change[]>, target: Target, change: Change): void {

@@ -13,4 +13,11 @@ export {
   type ScriptRunner,
   type WatchedTable,
 } from './migration.ts'
-export { type PostgresFeedOptions, type PostgresFeedTable, postgresFeed } from './postgres-feed.ts'
+export {
+  feedTables,
+  type PostgresFeedMap,
+  type PostgresFeedOptions,
+  type PostgresFeedTable,
+  type PostgresFeedTables,
+  postgresFeed,
+} from './postgres-feed.ts'

@@ -2,8 +2,17 @@ import { invalidOption, knownNames, wholeNumber } from '../base/invalid-option.t
 import { feedSchemaSql, relayRoleSql, schemaCheckSql } from './feed-schema.ts'
 import { identifier, literal, literals } from './sql.ts'
 
-/** What a migration has to know of a table: the columns that the feed records. Left out: the primary key. */
-export type WatchedTable = { readonly columns?: readonly string[] } | ((row: never) => unknown)
+/**
+ * What a migration has to know of a table: the columns that the feed records. Left out: the primary key. The rest is for
+ * `postgresFeed`, and is not looked at.
+ */
+export type WatchedTable =
+  | {
+      readonly columns?: readonly string[]
+      readonly keys?: (row: never) => unknown
+      readonly keyspaces?: readonly string[] | undefined
+    }
+  | ((row: never) => unknown)
 
 /** What {@link feedMigrationSql} and {@link installFeed} are told. */
 export interface FeedMigrationOptions {

@@ -1,29 +1,86 @@
 import { invalidOption, knownNames, wholeNumber } from '../base/invalid-option.ts'
-import { isKeyspaceName, type Key } from '../base/key.ts'
-import type { Change, ChangeFeed, FeedOpening, FeedRow, FeedSession, FeedTable } from '../feed/change-feed.ts'
+import { isKeyspaceName } from '../base/key.ts'
+import type {
+  Change,
+  ChangeFeed,
+  FeedOpening,
+  FeedRow,
+  FeedSession,
+  FeedTable,
+  FeedTargets,
+} from '../feed/change-feed.ts'
 import { type Connect, type PGliteDatabase, type PgPool, pgliteConnect, poolConnect } from './connection.ts'
 import { checkedColumns, checkedSchema } from './migration.ts'
 import { ObservingSession } from './observing-session.ts'
 import { changeOf, openOutbox, pendingSql, type Scope } from './outbox.ts'
 import { SharingSession } from './sharing-session.ts'
 
+/**
+ * The function from a row to what it invalidates. Where the columns are named, the row has these and no others. Where they
+ * are not, it may have any, or those that the function says it has.
+ */
+export type PostgresFeedMap<Column = string> = unknown extends Column
+  ? AnyRowMap
+  : string extends Column
+    ? AnyRowMap
+    : [Column] extends [string]
+      ? (row: FeedRow<Column>) => FeedTargets
+      : never
+
+/** As a method, so that a function which names the type of its row is accepted too. */
+type AnyRowMap = { keys(row: FeedRow): FeedTargets }['keys']
+
 /** What depends on the rows of a table, and what of them the map needs to know. */
-export interface PostgresFeedTable extends FeedTable {
+export interface PostgresFeedTable<Column = string> {
   /** The columns that the feed records, if not the primary key. `installFeed` has to be told the same. */
-  readonly columns?: readonly string[]
+  readonly columns?: readonly (Column & string)[]
+  /** What a row invalidates: see {@link FeedTable.keys}. */
+  readonly keys: PostgresFeedMap<NoInfer<Column>>
+  /** What is invalidated when the rows are not known: see {@link FeedTable.keyspaces}. Left out: every keyspace of the store. */
+  readonly keyspaces?: readonly string[] | undefined
+}
+
+/** Of each table the names of its columns, as a type; `unknown` where it names none. */
+type ColumnsByTable = Readonly<Record<string, unknown>>
+
+/** What depends on the rows of each table, by the name under which it is watched. */
+export type PostgresFeedTables<Columns = Readonly<Record<string, string>>> = {
+  readonly [Table in keyof Columns]:
+    | PostgresFeedTable<Columns[Table]>
+    | PostgresFeedMap<NoInfer<Columns[Table]>>
+}
+
+/**
+ * One object for both calls: the tables that `installFeed` is to watch, and that `postgresFeed` maps to keys. Returns what
+ * it is given; it is there for the types. A row has the columns that its table names, and any where it names none.
+ *
+ * @example
+ * ```ts
+ * const tables = feedTables({
+ *   spell: { columns: ['id', 'wizard_id'], keys: row => [spells.key(row.id), spellsOfWizard.key(row.wizard_id)] },
+ *   role: () => [permissions.all],
+ * })
+ * await installFeed(pool, { tables })
+ * const feed = postgresFeed({ pool, tables })
+ * ```
+ */
+export function feedTables<const Columns extends ColumnsByTable = ColumnsByTable>(
+  tables: PostgresFeedTables<Columns>,
+): PostgresFeedTables<Columns> {
+  return tables
 }
 
 /** What {@link postgresFeed} is made with. */
-export interface PostgresFeedOptions {
+export interface PostgresFeedOptions<Columns = Readonly<Record<string, string>>> {
   /** A `pg` pool, of which the feed keeps one client. It needs a second one for everybody else. Left out: `pglite` is given. */
   readonly pool?: PgPool
   /** Or a PGlite. Left out: `pool` is given. */
   readonly pglite?: PGliteDatabase
   /**
    * For each table, by the name under which it is watched, what depends on its rows: a function from a row to keys, or
-   * that function with more about it. Rows hold texts: see {@link FeedRow}.
+   * that function with more about it. Rows hold texts: see {@link FeedRow}. {@link feedTables} makes it for `installFeed` too.
    */
-  readonly tables: Readonly<Record<string, PostgresFeedTable | ((row: FeedRow) => Iterable<Key>)>>
+  readonly tables: PostgresFeedTables<Columns>
   /** The schema that the feed was installed in. @defaultValue `'cacheaside'` */
   readonly schema?: string
   /** How often the outbox is looked at, in milliseconds; after a write of this cache it is looked at at once. @defaultValue 250 */
@@ -56,9 +113,11 @@ const OPTION_NAMES = ['pool', 'pglite', 'tables', 'schema', 'pollMs', 'timeoutMs
  * const spells = cache.keyspace('spell', { load: (id: number) => table.find(id) })
  * ```
  */
-export function postgresFeed(options: PostgresFeedOptions): ChangeFeed {
+export function postgresFeed<const Columns extends ColumnsByTable = ColumnsByTable>(
+  options: PostgresFeedOptions<Columns>,
+): ChangeFeed {
   const connect = checkedDriver(options)
-  const tables = checkedTables(options.tables)
+  const tables = checkedTables(options.tables as PostgresFeedTables)
   const { pollMs = DEFAULT_POLL_MS, timeoutMs = DEFAULT_TIMEOUT_MS } = options
   wholeNumber('pollMs', pollMs, 10, 60_000)
   wholeNumber('timeoutMs', timeoutMs, 100, 60_000)
@@ -96,7 +155,7 @@ async function pending(connect: Connect, scope: Scope): Promise<Change[]> {
   }
 }
 
-function checkedDriver(options: PostgresFeedOptions): Connect {
+function checkedDriver(options: Pick<PostgresFeedOptions, 'pool' | 'pglite'>): Connect {
   if (typeof options !== 'object' || options === null) throw invalidOption('options', 'an object', options)
   knownNames('options', options, OPTION_NAMES)
   const { pool, pglite } = options
@@ -113,7 +172,7 @@ function checkedDriver(options: PostgresFeedOptions): Connect {
   return poolConnect(pool)
 }
 
-function checkedTables(given: PostgresFeedOptions['tables']): ReadonlyMap<string, FeedTable> {
+function checkedTables(given: PostgresFeedTables): ReadonlyMap<string, FeedTable> {
   if (typeof given !== 'object' || given === null) throw invalidOption('tables', 'an object', given)
   const tables = new Map<string, FeedTable>()
   for (const [name, table] of Object.entries(given)) {

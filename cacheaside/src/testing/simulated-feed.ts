@@ -1,5 +1,4 @@
 import type { Clock } from '../base/clock.ts'
-import type { Key } from '../base/key.ts'
 import type {
   Batch,
   Change,
@@ -8,6 +7,7 @@ import type {
   FeedRow,
   FeedSession,
   FeedTable,
+  FeedTargets,
 } from '../feed/change-feed.ts'
 
 /** What a {@link SimulatedFeed} is made with. */
@@ -15,7 +15,7 @@ export interface SimulatedFeedOptions {
   /** What the age of a change is counted by, in milliseconds. Give it the cache's clock. */
   readonly clock: Clock
   /** What depends on the rows of each table: a function from a row to keys, or that function with more about it. */
-  readonly tables: Readonly<Record<string, FeedTable | ((row: FeedRow) => Iterable<Key>)>>
+  readonly tables: Readonly<Record<string, FeedTable | ((row: FeedRow) => FeedTargets)>>
   /** How often a relay looks for changes, in milliseconds. @defaultValue 250 */
   readonly pollMs?: number
   /** After how long without an answer a relay gives a session up, in milliseconds. @defaultValue 5000 */

@@ -73,6 +73,37 @@ describe('a cache with a change feed', () => {
     feed.commit('spell', [{ id: String(id) }])
   }
 
+  it.each([true, false])(
+    'finds every value of a keyspace anew when its map names the keyspace for a row (shared: %s)',
+    async isShared => {
+      let rights = 'read'
+      feed = new SimulatedFeed({ clock, tables: { role: () => [permissions.all] } })
+      const cache = createCache({
+        clock,
+        feed,
+        local: { maxEntries: 100 },
+        shared: isShared ? link : embeddedShared({ clock }),
+      })
+      caches.push(cache)
+      const permissions = cache.keyspace<string, string>('permissions', {
+        load: user => `${user} may ${rights}`,
+      })
+      const spells = cache.keyspace<number, string>('spell', { load: id => table.get(id) })
+      await clock.advance(1_000)
+      const found = async () => [
+        await permissions.get('ada'),
+        await permissions.get('bob'),
+        await spells.get(1),
+      ]
+      expect(await found()).toEqual(['ada may read', 'bob may read', 'Fireball'])
+      rights = 'write'
+      table.set(1, 'Meteor')
+      feed.commit('role', [{ id: 'wizard' }])
+      await clock.advance(feed.pollMs)
+      expect(await found(), 'and no other keyspace').toEqual(['ada may write', 'bob may write', 'Fireball'])
+    },
+  )
+
   it('invalidates in every level what a stranger has changed', async () => {
     const { spells } = await start()
     expect(await spells.get(1)).toBe('Fireball')

@@ -1,6 +1,6 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { CacheEvent } from '../../src/base/events.ts'
-import type { Key } from '../../src/base/key.ts'
+import { type Key, wholeKeyspace } from '../../src/base/key.ts'
 import { Relay, type RelayTarget } from '../../src/feed/relay.ts'
 import { gate, SimulatedClock } from '../../src/testing/index.ts'
 import { FakeFeed } from './fake-feed.ts'
@@ -111,6 +111,49 @@ describe('a batch', () => {
     feed.commit('note')
     await clock.advance(250)
     expect(deeds()).toEqual(['all elsewhere', 'all spell', 'all list', 'settle 2'])
+  })
+
+  it('of rows for which the map names a whole keyspace invalidates it, once for all of them', async () => {
+    feed = new FakeFeed(clock, {
+      role: { keys: row => [key(`role:${row.id}`), wholeKeyspace('permissions')], keyspaces: ['role'] },
+    })
+    target = new FakeTarget(feed.log)
+    await idleRelay()
+    feed.commit('role', [{ id: '1' }])
+    feed.commit('role', [{ id: '1' }, { id: '2' }])
+    await clock.advance(250)
+    expect(deeds()).toEqual(['all permissions', 'role:1', 'role:2', 'settle 1,2'])
+    feed.log.length = 0
+    target.refuses = what => what === 'all permissions'
+    feed.commit('role', [{ id: '3' }])
+    await clock.advance(250)
+    expect(feed.outbox, 'kept until the keyspace is confirmed').toHaveLength(1)
+    target.refuses = () => false
+    await clock.advance(1_000)
+    expect(feed.outbox).toEqual([])
+  })
+
+  it('with a map that names what is neither a key nor a whole keyspace counts as one of the whole table', async () => {
+    const made = [
+      { wholeKeyspace: 'a b' },
+      { wholeKeyspace: 4 },
+      {},
+      null,
+      undefined,
+      4,
+      'spell',
+    ] as unknown as Key[]
+    feed = new FakeFeed(clock, {
+      spell: { keys: row => [key('spell:1'), made[row.at]!], keyspaces: ['spell'] },
+    })
+    target = new FakeTarget(feed.log)
+    await idleRelay()
+    for (const at of made.keys()) {
+      feed.log.length = 0
+      feed.commit('spell', [{ at }])
+      await clock.advance(250)
+      expect(deeds()).toEqual(['all spell', `settle ${at + 1}`])
+    }
   })
 
   it('that is full is followed by the next one at once', async () => {
