@@ -8,7 +8,7 @@ import { accessSync, constants, existsSync, mkdirSync, mkdtempSync, rmSync, syml
 import { tmpdir } from 'node:os'
 import { delimiter, join } from 'node:path'
 
-/** What {@link ensureRedisServer} looks at; all of it the process's own unless a test says otherwise. */
+/** What is looked at before a program is installed; all of it the process's own unless a test says otherwise. */
 export interface Surroundings {
   readonly env: NodeJS.ProcessEnv
   /** Whether `--no-install` was given. */
@@ -67,7 +67,7 @@ function install(surroundings: Surroundings): string {
   const manager = PACKAGE_MANAGERS.find(({ name }) => which(name) !== undefined)
   if (manager === undefined)
     throw new Error(`there is no redis-server, nor a known package manager; ${manual}`)
-  const prefix = privileges(surroundings, manager)
+  const prefix = privileges(surroundings, manager.name)
   if (prefix === undefined)
     throw new Error(`there is no redis-server, nor the right to install it; ${manual}`)
   for (const step of manager.steps) {
@@ -82,8 +82,8 @@ function install(surroundings: Surroundings): string {
   return usable
 }
 
-/** What has to come before the package manager's name; `undefined` without the right to install. */
-function privileges({ isRoot, which, run }: Surroundings, { name }: PackageManager): string[] | undefined {
+/** What has to come before a package manager's name; `undefined` without the right to install. */
+export function privileges({ isRoot, which, run }: Surroundings, name: string): string[] | undefined {
   if (isRoot || name === 'brew') return []
   if (which('sudo') !== undefined && run('sudo', ['-n', 'true'])) return ['sudo', '-n']
   return undefined
@@ -112,12 +112,14 @@ function checked(path: string): string {
   return path
 }
 
-function here(): Surroundings {
+/** This machine, and the process's own environment and arguments. */
+export function here(): Surroundings {
   return {
     env: process.env,
     // npm keeps the flag for itself, and tells of it as its config `install` being false.
     noInstall: process.argv.includes('--no-install') || process.env.npm_config_install === '',
-    which: name => whichIn(process.env.PATH ?? '', name),
+    // Servers lie in folders that the PATH of an ordinary user may lack.
+    which: name => whichIn([process.env.PATH ?? '', '/usr/sbin', '/usr/local/sbin'].join(delimiter), name),
     run: (command, args, env) =>
       spawnSync(command, args, {
         stdio: ['ignore', 'ignore', 'inherit'],

@@ -1,16 +1,22 @@
 import type { TestProject } from 'vitest/node'
+import { ensurePgBouncer } from './ensure-pgbouncer.ts'
 import { ensureRedisServer } from './ensure-redis-server.ts'
 import { startPostgres } from './services.ts'
 
 /**
- * Starts the PostgreSQL server that all tests of a run share, finds the program of the Redis servers that tests
- * start for themselves, and returns what stops it all. What cannot be had fails only the tests that ask for it.
+ * Starts the PostgreSQL server that all tests of a run share, finds the programs of the Redis servers and the PgBouncer
+ * that tests start for themselves, and returns what stops it all. What cannot be had fails only the tests that ask for it.
  */
 export async function setup(project: TestProject): Promise<(() => Promise<void>) | undefined> {
   try {
     project.provide('redis', { path: ensureRedisServer() })
   } catch (error) {
     project.provide('redis', { problem: (error as Error).message })
+  }
+  try {
+    project.provide('pgbouncer', { path: ensurePgBouncer() })
+  } catch (error) {
+    project.provide('pgbouncer', { problem: (error as Error).message })
   }
   try {
     const server = await startPostgres()

@@ -269,7 +269,7 @@ async function startFleet(): Promise<Fleet> {
  * run in the folder, and removes it. The only way in which servers are ended for good, so that the way of a killed
  * test run is the one that every test takes.
  */
-async function startCleaner(folder: string): Promise<ChildProcess> {
+export async function startCleaner(folder: string): Promise<ChildProcess> {
   const script = `
     trap '' HUP INT TERM
     cat >/dev/null
@@ -372,7 +372,8 @@ async function sendCommand(port: number, args: readonly (string | number)[]): Pr
 
 const hasExited = (child: ChildProcess): boolean => child.exitCode !== null || child.signalCode !== null
 
-async function exited(child: ChildProcess): Promise<void> {
+/** Waits until a process has gone. */
+export async function exited(child: ChildProcess): Promise<void> {
   if (!hasExited(child)) await once(child, 'exit')
 }
 

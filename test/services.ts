@@ -67,7 +67,7 @@ export async function createDatabase(url: string): Promise<string> {
 }
 
 /** The user a server runs as; empty for the one who runs the tests. */
-interface ServerUser {
+export interface ServerUser {
   readonly uid?: number
   readonly gid?: number
 }
@@ -84,7 +84,7 @@ const PORT_ATTEMPTS = 5
 export async function startPostgres(): Promise<PostgresServer> {
   if (process.platform === 'win32') throw new Error('PostgreSQL for the tests needs a POSIX shell; use WSL')
   const user = serverUser()
-  const folder = await serverFolder(user)
+  const folder = await serverFolder(user, 'cacheaside-postgres-')
   const cleaner = await startCleaner(folder)
   const clean = async () => {
     cleaner.stdin?.end()
@@ -132,28 +132,30 @@ async function exited(child: ChildProcess): Promise<void> {
   if (!hasExited(child)) await once(child, 'exit')
 }
 
-function serverUser(): ServerUser {
+/** Who a server that refuses to run as root runs as. */
+export function serverUser(): ServerUser {
   if (process.getuid?.() !== 0) return {}
   for (const name of SERVER_USERS) {
     const [uid, gid] = ['-u', '-g'].map(flag => spawnSync('id', [flag, name], { encoding: 'utf8' }))
     if (uid?.status === 0 && gid?.status === 0) return { uid: Number(uid.stdout), gid: Number(gid.stdout) }
   }
   throw new Error(
-    `PostgreSQL cannot run as root, and there is no user ${SERVER_USERS.join(' or ')} to run it as`,
+    `this server cannot run as root, and there is no user ${SERVER_USERS.join(' or ')} to run it as`,
   )
 }
 
 /** A new folder that belongs to the server's user, in a place where that user can reach it. */
-async function serverFolder(user: ServerUser): Promise<string> {
+export async function serverFolder(user: ServerUser, prefix: string): Promise<string> {
   const places = [tmpdir(), '/tmp', '/var/tmp']
   const place = places.find(path => spawnSync('test', ['-x', path], { ...user, cwd: '/' }).status === 0)
   if (place === undefined) throw new Error(`uid ${user.uid} may enter none of ${places.join(', ')}`)
-  const folder = await mkdtemp(join(place, 'cacheaside-postgres-'))
+  const folder = await mkdtemp(join(place, prefix))
   await give(folder, user)
   return folder
 }
 
-async function give(path: string, { uid, gid }: ServerUser): Promise<void> {
+/** Makes a file or a folder the server's user's own. */
+export async function give(path: string, { uid, gid }: ServerUser): Promise<void> {
   if (uid !== undefined && gid !== undefined) await chown(path, uid, gid)
 }
 
@@ -262,7 +264,8 @@ async function launchOnFreePort(native: string, dataDir: string, user: ServerUse
   }
 }
 
-async function freePort(): Promise<number> {
+/** A port of 127.0.0.1 that nobody listened at a moment ago. */
+export async function freePort(): Promise<number> {
   const server = createServer().listen(0, '127.0.0.1')
   await once(server, 'listening')
   const address = server.address()
@@ -306,7 +309,7 @@ function launch(native: string, dataDir: string, port: number, user: ServerUser)
 }
 
 /** Without the `PG*` variables of whoever runs the tests, and in the language that is waited for in the log. */
-function serverEnvironment(): NodeJS.ProcessEnv {
+export function serverEnvironment(): NodeJS.ProcessEnv {
   const others = Object.entries(process.env).filter(([name]) => !name.startsWith('PG'))
   return { ...Object.fromEntries(others), LC_ALL: 'C' }
 }

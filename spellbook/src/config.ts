@@ -94,6 +94,13 @@ function whole(least: number, most: number, remark = '') {
 const isPostgresUrl = (text: string): boolean =>
   URL.canParse(text) && /^postgres(ql)?:$/.test(new URL(text).protocol)
 
+/** Poolers refuse these, or take them and do nothing; and a long one would outlast the guards of a dead writer. */
+const LIMITS = /(?:statement|transaction|idle_in_transaction_session|lock|query)_timeout/
+
+/** The limit that a URL names, in a parameter of its own or among the `options`. */
+const limitIn = (text: string): string | undefined =>
+  LIMITS.exec([...new URL(text).searchParams].flat().join(' '))?.[0]
+
 const redisUrl = z.string().transform((text, context): RedisServers => {
   const parsed = parseRedisUrl(text)
   if (typeof parsed !== 'string') return parsed
@@ -120,7 +127,13 @@ const VARIABLES = z.object({
     .regex(/^[^\s/]+$/, { error: 'a host name or an IP address' })
     .default('localhost'),
   LOG_LEVEL: oneOf(...LOG_LEVELS).default('info'),
-  DATABASE_URL: z.string().refine(isPostgresUrl, { error: POSTGRES_URL }).optional(),
+  DATABASE_URL: z
+    .string()
+    .refine(isPostgresUrl, { error: POSTGRES_URL, abort: true })
+    .refine(text => limitIn(text) === undefined, {
+      error: ({ input }) => `a URL without ${limitIn(String(input))}: DATABASE_TIMEOUT_MS is for that`,
+    })
+    .optional(),
   DATABASE_POOL_MAX: whole(1, 1_000).default(10),
   DATABASE_TIMEOUT_MS: whole(100, MAX_DATABASE_TIMEOUT_MS).default(5_000),
   DATA_DIR: z.string().default('data/pglite'),

@@ -26,7 +26,7 @@ export interface Database extends Queryable {
   /** For people, without secrets: `PostgreSQL at localhost:5432/spells`. */
   readonly name: string
   /** What a change feed of this database is made with. */
-  readonly feedSource: Pick<PostgresFeedOptions, 'pool' | 'pglite'>
+  readonly feedSource: Pick<PostgresFeedOptions, 'pool' | 'pglite' | 'writersEndMs'>
   /**
    * Runs `work` in a transaction, at the isolation level "read committed", and commits. If `work` throws, the
    * transaction is rolled back and the error is thrown on. It is also rolled back, and this rejects, if a statement
@@ -45,7 +45,10 @@ export class DatabaseAwayError extends Error {
   override readonly name = 'DatabaseAwayError'
   /** The SQLSTATE, where the database itself said so. */
   readonly code: string | undefined
-  /** Whether a statement may have reached the database. If so and there is no `code`, a COMMIT may have been done. */
+  /**
+   * Whether a statement may have reached the database. If so and there is no `code`, or one of a connection (08), which a
+   * pooler reports that has lost the server, a COMMIT may have been done.
+   */
   readonly sent: boolean
 
   constructor(cause: unknown, sent: boolean) {

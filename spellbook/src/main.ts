@@ -68,7 +68,14 @@ const openDatabase = async (
 ): Promise<Database> =>
   config.kind === 'pglite'
     ? openPGlite(config, signal)
-    : openPostgres(config, error => log.warn({ err: error }, 'an idle connection to the database broke'))
+    : openPostgres(
+        config,
+        error => log.warn({ err: error }, 'an idle connection to the database broke'),
+        () =>
+          log.info(
+            'a pooler stands before the database: time limits are set in each transaction, and no statement is prepared by name',
+          ),
+      )
 
 async function openCache(
   database: Database,

@@ -10,6 +10,7 @@ import {
   parseInt8,
   type Transaction,
 } from './database.ts'
+import { BEGIN, SessionLimits } from './session-limits.ts'
 
 /** How much longer than the server we wait for a statement: beyond it the server is not there any more. */
 const PATIENCE_MS = 1_000
@@ -22,27 +23,40 @@ const types = {
 }
 
 /**
- * A pool of connections to a PostgreSQL server. Nothing is sent before the first statement.
+ * A pool of connections to a PostgreSQL server, or to a pooler in front of one. Nothing is sent before the first
+ * statement.
  *
  * The server ends every statement, and every transaction that sits idle, after `timeoutMs`, and from PostgreSQL 17 on
- * every transaction a little later: a process that dies with a
- * transaction open must not commit it when its guards in the cache are long gone.
+ * every transaction a little later: a process that dies with a transaction open must not commit it when its guards in
+ * the cache are long gone. Where a session is ours alone these limits are set in it once. Behind a pooler every
+ * statement runs in a transaction that begins with them, and none is prepared by a name: the next transaction may run in
+ * another session of the server. See {@link SessionLimits}.
  *
  * @param onError - Told when an idle connection breaks. The pool replaces it; somebody may want to know.
+ * @param onPooler - Told once, when it is found that a pooler answers.
  */
-export function openPostgres(config: PostgresConfig, onError: (error: Error) => void): Database {
+export function openPostgres(
+  config: PostgresConfig,
+  onError: (error: Error) => void,
+  onPooler: () => void = () => {},
+): Database {
   const { timeoutMs } = config
+  const limits = new SessionLimits(timeoutMs, onPooler)
   const settings: pg.PoolConfig = {
     connectionString: config.url,
     types,
     keepAlive: true,
     connectionTimeoutMillis: timeoutMs,
-    statement_timeout: timeoutMs,
-    idle_in_transaction_session_timeout: timeoutMs,
     query_timeout: timeoutMs + PATIENCE_MS,
-    onConnect: client => limitTransactions(client, timeoutMs),
+    onConnect: client => limits.impose(client),
   }
-  const pool = new pg.Pool({ ...settings, application_name: 'spellbook', max: config.poolMax })
+  // Behind a pooler the statements around a statement are sent together with it.
+  const pool = new pg.Pool({
+    ...settings,
+    application_name: 'spellbook',
+    max: config.poolMax,
+    pipeline: true,
+  })
   // The change feed keeps one connection for as long as it runs, and must not have to wait until a request gives one
   // back. The second is only there because the feed, for the sake of others, takes no pool that it would use up.
   const feedPool = new pg.Pool({ ...settings, application_name: 'spellbook feed', max: 2 })
@@ -50,29 +64,20 @@ export function openPostgres(config: PostgresConfig, onError: (error: Error) => 
   let closed: Promise<void> | undefined
   return {
     name: nameOf(config.url),
-    feedSource: { pool: feedPool },
-    query: (text, values, signal) => withClient(pool, signal, client => send(client, text, values)),
+    feedSource: { pool: feedPool, writersEndMs: limits.longestMs },
+    query: (text, values, signal) =>
+      withClient(pool, signal, client =>
+        limits.stand(client)
+          ? send(client, { name: nameOfStatement(text), text, values: values ?? [] })
+          : sendWithin(client, limits, text, values),
+      ),
     transaction: work =>
-      withClient(pool, undefined, (client, discard) => inTransaction(client, discard, work)),
+      withClient(pool, undefined, (client, discard) => inTransaction(client, limits, discard, work)),
     close() {
       closed ??= Promise.all([pool.end(), feedPool.end()]).then(() => {})
       return closed
     },
   }
-}
-
-/**
- * How much longer a transaction may take than a statement. Not as long: then it would be the transaction's timeout that
- * ends a slow statement, and the whole session with it.
- */
-const TRANSACTION_FACTOR = 1.1
-
-/** `transaction_timeout` exists from PostgreSQL 17 on, and a server refuses a setting that it does not know. */
-async function limitTransactions(client: pg.ClientBase, timeoutMs: number): Promise<void> {
-  await client.query(
-    `select set_config(name, $1, false) from pg_settings where name = 'transaction_timeout'`,
-    [String(Math.ceil(timeoutMs * TRANSACTION_FACTOR))],
-  )
 }
 
 async function connect(pool: pg.Pool): Promise<pg.PoolClient> {
@@ -113,7 +118,7 @@ async function withClient<T>(
   }
 }
 
-/** Prepared statements are named by their text, so that one name means the same in every process behind a pooler. */
+/** Prepared statements are named by their text, so that one name means the same in every process. */
 const names = new Map<string, string>()
 
 function nameOfStatement(text: string): string {
@@ -125,22 +130,53 @@ function nameOfStatement(text: string): string {
   return name
 }
 
+/** A statement, prepared under its name if it has one. */
+interface Statement {
+  readonly name?: string
+  readonly text: string
+  readonly values: readonly Parameter[]
+}
+
 async function send<Row extends object>(
   client: pg.PoolClient,
-  text: string,
-  values: readonly Parameter[] = [],
+  { values, ...statement }: Statement,
 ): Promise<Row[]> {
   try {
-    const result = await client.query<Row & pg.QueryResultRow>({
-      name: nameOfStatement(text),
-      text,
-      values: [...values],
-    })
+    const result = await client.query<Row & pg.QueryResultRow>({ ...statement, values: [...values] })
     return result.rows
   } catch (error) {
     throw fromDriver(error)
   }
 }
+
+/**
+ * Sends a statement in a transaction of its own that begins with the limits, all in one round trip. A writer that dies
+ * may have sent its COMMIT already, and the pooler delivers it: the limits also end what stands before it.
+ */
+async function sendWithin<Row extends object>(
+  client: pg.PoolClient,
+  limits: SessionLimits,
+  text: string,
+  values: readonly Parameter[] = [],
+): Promise<Row[]> {
+  const begun = sendScript(client, limits.begin)
+  const answered = send<Row>(client, { text, values })
+  const ended = sendScript(client, 'commit')
+  // All of them are waited for: a failed statement leaves a transaction that COMMIT ends.
+  const [, answer, end] = await Promise.allSettled([begun, answered, ended])
+  // What the server said of the statement comes first: behind it, COMMIT only rolls back.
+  if (answer.status === 'rejected') throw await firstOf(begun, answer.reason)
+  if (end.status === 'rejected') throw end.reason
+  if (end.value !== 'COMMIT') throw new Error(NOT_COMMITTED)
+  return answer.value
+}
+
+/** What the beginning failed with, or else what came after it did. */
+const firstOf = (begun: Promise<unknown>, reason: unknown): Promise<unknown> =>
+  begun.then(
+    () => reason,
+    error => error,
+  )
 
 /** Sends statements by the simple protocol: several in one text, no values. Answers with the last one's command. */
 async function sendScript(client: pg.PoolClient, text: string): Promise<string> {
@@ -154,15 +190,16 @@ async function sendScript(client: pg.PoolClient, text: string): Promise<string> 
 
 async function inTransaction<T>(
   client: pg.PoolClient,
+  limits: SessionLimits,
   discard: Discard,
   work: (transaction: Transaction) => Promise<T>,
 ): Promise<T> {
   const transaction: Transaction = {
-    query: (text, values) => send(client, text, values),
+    query: (text, values = []) =>
+      send(client, limits.stand(client) ? { name: nameOfStatement(text), text, values } : { text, values }),
     script: async text => void (await sendScript(client, text)),
   }
-  // Named, because a default of "repeatable read" would take its snapshot before an advisory lock is waited for.
-  await sendScript(client, 'begin isolation level read committed')
+  await sendScript(client, limits.stand(client) ? BEGIN : limits.begin)
   let value: T
   try {
     value = await work(transaction)

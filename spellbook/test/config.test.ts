@@ -149,6 +149,22 @@ describe('readConfig', () => {
     })
   })
 
+  test.each([
+    ['statement_timeout', 'postgres://m:hunter2@db/x?statement_timeout=60000'],
+    ['lock_timeout', 'postgres://m:hunter2@db/x?sslmode=require&options=-c%20lock_timeout%3D5s'],
+  ])('refuses a DATABASE_URL with %s, which a pooler may refuse and a guard may not outlast', (name, url) => {
+    const message = messageOf({ DATABASE_URL: url })
+    expect(message).toMatch(
+      `DATABASE_URL must be a URL without ${name}: DATABASE_TIMEOUT_MS is for that; it is something else`,
+    )
+    expect(message).not.toContain('hunter2')
+  })
+
+  test('takes a DATABASE_URL with options of another kind', () => {
+    const url = 'postgres://m:hunter2@db/x?options=endpoint%3Dspells&application_name=%zz'
+    expect(readConfig({ DATABASE_URL: url }).database).toMatchObject({ url })
+  })
+
   test.each(['s3-fifo', 'volatile-ttl'])('refuses CACHE_POLICY=%s on Redis', policy => {
     expect(messageOf({ REDIS_URL: 'redis://localhost', CACHE_POLICY: policy })).toBe(
       `CACHE_POLICY must be one of noeviction, allkeys-lru, allkeys-lfu, allkeys-random, volatile-lru, volatile-lfu, volatile-random, on Redis; it is "${policy}"`,

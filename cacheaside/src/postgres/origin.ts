@@ -84,20 +84,28 @@ SELECT json_build_object(
 /**
  * What is wrong with the server's settings. A guard outlives a writer that died by at most `guardMs`, and is renewed
  * every third of that; if the dead writer's work can go on for longer, it may commit when no guard stands any more.
- * They are read in the relay's own session: from the same pool as the writers', one hopes.
+ * They are read in the relay's own session: from the same pool as the writers', one hopes. Behind a pooler they are
+ * not the writers' own, which then have to say what they set.
  */
-export function settingsWarnings(settings: Origin['settings'], guardMs: number): string[] {
+export function settingsWarnings(
+  settings: Origin['settings'],
+  guardMs: number,
+  writersEndMs: number | undefined,
+): string[] {
   const leastMs = Math.ceil((guardMs * 2) / 3)
   const effects: Record<string, string> = {
     statement_timeout: 'a statement of a writer that died may go on, and commit,',
     transaction_timeout: 'a transaction of several statements of a writer that died may go on, and commit,',
     idle_in_transaction_session_timeout:
       'a transaction that a writer left open when it died may hold its locks',
+    writersEndMs: 'the work of a writer that died may go on, and commit,',
   }
   const warnings: string[] = []
+  const found: Origin['settings'] =
+    writersEndMs === undefined ? settings : { writersEndMs: String(writersEndMs) }
   for (const [name, effect] of Object.entries(effects)) {
-    const ms = Number(settings[name])
-    if (settings[name] === undefined || (ms > 0 && ms < leastMs)) continue
+    const ms = Number(found[name])
+    if (found[name] === undefined || (ms > 0 && ms < leastMs)) continue
     warnings.push(
       `${name} is ${ms === 0 ? 'off' : `${ms} ms`}: ${effect} longer than its guard stands. ` +
         `Set it to less than ${leastMs} ms: guardMs (${guardMs}) less one renewal, a third of it`,

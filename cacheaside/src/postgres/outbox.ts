@@ -10,6 +10,8 @@ export interface Scope {
   /** The tables of which this process knows what depends on them. */
   readonly tables: readonly string[]
   readonly timeoutMs: number
+  /** Within how long the work of a dead writer ends, if writers see to it themselves. */
+  readonly writersEndMs: number | undefined
 }
 
 /** How an outbox is read: by relays that share it and take rows out, or by observers that leave them for others. */
@@ -122,8 +124,11 @@ export async function openOutbox(
   const outbox = new Outbox(connection, opening, scope, reader, origin)
   await outbox.upkeep()
   // With PGlite a writer that dies takes its transaction with it.
-  if (connection.isShared)
-    for (const message of settingsWarnings(origin.settings, opening.guardMs)) outbox.warn(message)
+  if (connection.isShared) {
+    const { settings } = origin
+    for (const message of settingsWarnings(settings, opening.guardMs, scope.writersEndMs))
+      outbox.warn(message)
+  }
   for (const table of scope.tables) {
     if (origin.watched[table] === undefined)
       outbox.warn(

@@ -90,11 +90,17 @@ export interface PostgresFeedOptions<Columns = Readonly<Record<string, string>>>
    * changes it has taken for at most twice as long. @defaultValue 5000
    */
   readonly timeoutMs?: number
+  /**
+   * Within how many milliseconds the database ends the work of a writer that died, where every writer sees to that in each
+   * of its transactions (`SET LOCAL statement_timeout`), as it has to behind a pooler. Left out: the settings of the
+   * feed's own session are taken for those of the writers.
+   */
+  readonly writersEndMs?: number
 }
 
 const DEFAULT_POLL_MS = 250
 const DEFAULT_TIMEOUT_MS = 5_000
-const OPTION_NAMES = ['pool', 'pglite', 'tables', 'schema', 'pollMs', 'timeoutMs']
+const OPTION_NAMES = ['pool', 'pglite', 'tables', 'schema', 'pollMs', 'timeoutMs', 'writersEndMs']
 
 /**
  * The change feed on PostgreSQL 13 or later, or on PGlite: triggers write every row change into an outbox in the same
@@ -118,10 +124,12 @@ export function postgresFeed<const Columns extends ColumnsByTable = ColumnsByTab
 ): ChangeFeed {
   const connect = checkedDriver(options)
   const tables = checkedTables(options.tables as PostgresFeedTables)
-  const { pollMs = DEFAULT_POLL_MS, timeoutMs = DEFAULT_TIMEOUT_MS } = options
+  const { pollMs = DEFAULT_POLL_MS, timeoutMs = DEFAULT_TIMEOUT_MS, writersEndMs } = options
   wholeNumber('pollMs', pollMs, 10, 60_000)
   wholeNumber('timeoutMs', timeoutMs, 100, 60_000)
-  const scope: Scope = { schema: checkedSchema(options.schema), tables: [...tables.keys()], timeoutMs }
+  if (writersEndMs !== undefined) wholeNumber('writersEndMs', writersEndMs, 1, 2 ** 31 - 1)
+  const schema = checkedSchema(options.schema)
+  const scope: Scope = { schema, tables: [...tables.keys()], timeoutMs, writersEndMs }
   return {
     name: 'postgres',
     tables,

@@ -2,7 +2,7 @@ import pg from 'pg'
 import { afterAll, beforeAll, describe, it } from 'vitest'
 import { installFeed, postgresFeed } from '../../src/postgres/index.ts'
 import { changeFeedContract, type OpenedChangeFeed, SimulatedClock } from '../../src/testing/index.ts'
-import { connected, openPGlite, openPostgres, type TestDatabase } from './databases.ts'
+import { connected, openPGlite, openPooledPostgres, openPostgres, type TestDatabase } from './databases.ts'
 
 const changed = (ids: readonly string[]) =>
   `INSERT INTO spell (id) VALUES ${ids.map(id => `(${pg.escapeLiteral(id)})`).join(', ')}
@@ -46,6 +46,7 @@ async function openOutbox(database: TestDatabase & { readonly url?: string }): P
 
 describe.each([
   { name: 'PostgreSQL', open: openPostgres, transactions: true },
+  { name: 'PostgreSQL behind PgBouncer', open: openPooledPostgres, transactions: true },
   { name: 'PGlite, which has one session', open: openPGlite, transactions: false },
 ])('postgresFeed keeps the contract of a change feed on $name', ({ open, transactions }) => {
   let database: TestDatabase

@@ -1,7 +1,7 @@
 import pg from 'pg'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { FeedSession } from '../../src/feed/change-feed.ts'
-import { installFeed } from '../../src/postgres/index.ts'
+import { installFeed, type PostgresFeedOptions } from '../../src/postgres/index.ts'
 import { until } from './conditions.ts'
 import { connected, openPostgres } from './databases.ts'
 import { essence, FeedScene } from './feed-contract.ts'
@@ -277,10 +277,10 @@ describe('the change feed on PostgreSQL, with several sessions,', () => {
   })
 
   describe('and settings:', () => {
-    const warningsWith = async (options: string) => {
+    const warningsWith = async (options: string, feed: Partial<PostgresFeedOptions> = {}) => {
       const pool = new pg.Pool({ connectionString: database.url, options })
       try {
-        const session = await scene.open(['spell'], { pool })
+        const session = await scene.open(['spell'], { pool, ...feed })
         const { mayTakeBack } = session
         return { warnings: scene.warnings, mayTakeBack }
       } finally {
@@ -305,6 +305,12 @@ describe('the change feed on PostgreSQL, with several sessions,', () => {
         '-c statement_timeout=6667 -c transaction_timeout=6666 -c idle_in_transaction_session_timeout=5s',
       )
       expect(warnings.map(text => text.split(':')[0])).toEqual(['statement_timeout is 6667 ms'])
+    })
+
+    it('judges the limit that writers set themselves in its place, where that is told', async () => {
+      expect((await warningsWith('', { writersEndMs: 6666 })).warnings).toEqual([])
+      const { warnings } = await warningsWith('-c statement_timeout=5s', { writersEndMs: 6667 })
+      expect(warnings.map(text => text.split(':')[0])).toEqual(['writersEndMs is 6667 ms'])
     })
 
     it('warns of commits that may be taken back', async () => {

@@ -1,5 +1,6 @@
 import { PGlite } from '@electric-sql/pglite'
 import pg from 'pg'
+import { startPgBouncer } from '../../../test/pgbouncer.ts'
 import { createDatabase, sharedPostgresUrl } from '../../../test/services.ts'
 import type { PostgresFeedOptions } from '../../src/postgres/index.ts'
 
@@ -18,10 +19,17 @@ const RESET =
   'DROP SCHEMA IF EXISTS cacheaside, other CASCADE; DROP SCHEMA public CASCADE; CREATE SCHEMA public'
 
 /** A new database on the server that all tests of the run share. */
-export async function openPostgres(): Promise<
-  TestDatabase & { readonly url: string; readonly pool: pg.Pool }
-> {
-  const url = await createDatabase(sharedPostgresUrl())
+export async function openPostgres(): Promise<ServerDatabase> {
+  return openServer(await createDatabase(sharedPostgresUrl()))
+}
+
+/** A database on a server, which other programs reach as well. */
+export interface ServerDatabase extends TestDatabase {
+  readonly url: string
+  readonly pool: pg.Pool
+}
+
+async function openServer(url: string): Promise<ServerDatabase> {
   const pool = new pg.Pool({ connectionString: url, max: 10 })
   // Sessions are ended in these tests, and the pool tells of those that nobody held.
   pool.on('error', () => {})
@@ -44,6 +52,16 @@ export async function openPostgres(): Promise<
       await pool.end()
     },
   }
+}
+
+/**
+ * The same by way of a PgBouncer in transaction mode, which has three connections to the server and takes another one for
+ * each transaction.
+ */
+export async function openPooledPostgres(): Promise<ServerDatabase> {
+  const pooler = await startPgBouncer(sharedPostgresUrl())
+  const database = await openServer(pooler.through(await createDatabase(sharedPostgresUrl())))
+  return { ...database, close: () => database.close().then(() => pooler.stop()) }
 }
 
 /** A session of its own: another program, for instance. What ends it is the test's business. */

@@ -67,6 +67,11 @@ describe('postgresFeed', () => {
       'expected timeoutMs to be a whole number from 100 to 60000, got 1',
     ],
     [
+      'writers that never end',
+      { pool, tables, writersEndMs: 0 },
+      'expected writersEndMs to be a whole number from 1 to 2147483647, got 0',
+    ],
+    [
       'a schema of others',
       { pool, tables, schema: 'public' },
       "expected schema to be a schema of the feed's own",
