@@ -1,4 +1,5 @@
 import type { Cache, CacheEvent, CacheOptions, Key, Keyspace, ReadOptions } from '../src/index.ts'
+import { quiet } from '../test/heard-warnings.ts'
 import type { Checker, ReadMark, Row } from './checker.ts'
 import { type Database, DatabaseError } from './database.ts'
 import { Debts } from './debts.ts'
@@ -116,6 +117,7 @@ export class Application {
     return {
       shared: this.link,
       clock: this.clock,
+      logger: quiet,
       ...(this.#world.weather.givesBack ? { onEvent } : {}),
       ...feed,
     }

@@ -44,6 +44,7 @@ export class ProcessClock implements Clock {
   #dead = false
   readonly #overdue: (() => void)[] = []
   readonly #arrived: (() => void)[] = []
+  readonly #timers = new Set<Timer>()
 
   constructor(
     world: SimulatedClock,
@@ -81,10 +82,15 @@ export class ProcessClock implements Clock {
   after(delayMs: number, run: () => void): Timer {
     // A timer that has fallen due in a pause waits, and may still be cancelled meanwhile.
     const due: Due = { isCancelled: false, run }
-    const timer = this.#world.after(delayMs / this.#rate, () => this.#fallDue(due))
+    const timer = this.#world.after(delayMs / this.#rate, () => {
+      this.#timers.delete(timer)
+      this.#fallDue(due)
+    })
+    this.#timers.add(timer)
     return {
-      cancel() {
+      cancel: () => {
         due.isCancelled = true
+        this.#timers.delete(timer)
         timer.cancel()
       },
     }
@@ -140,6 +146,7 @@ export class ProcessClock implements Clock {
   /** Nothing of it runs any more. */
   kill(): void {
     this.#dead = true
+    for (const timer of this.#timers) timer.cancel()
     this.#overdue.length = 0
     this.#arrived.length = 0
   }

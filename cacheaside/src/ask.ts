@@ -221,7 +221,11 @@ function judgeReply<Id, V>(
   if (reply === null && token !== undefined)
     return { kind: 'leased', why: 'missing', generation: asking.generation, prefix: leaseText(token) }
   if (reply === null) return 'again'
-  if (reply === REFUSED) return { kind: 'bypass', why: 'full' }
+  if (reply === REFUSED) {
+    const message = 'the shared store has no room: what it does not hold is loaded by every read'
+    space.parts.warnings.begin('SHARED_FULL', '', { message })
+    return { kind: 'bypass', why: 'full' }
+  }
   return judge(space, asking, reply, nowMs)
 }
 

@@ -3,6 +3,7 @@ import { CacheError } from './base/errors.ts'
 import type { CacheEvent } from './base/events.ts'
 import { invalidOption } from './base/invalid-option.ts'
 import { type Key, keyspaceOf, noArray } from './base/key.ts'
+import { messageOf, Warnings } from './base/warnings.ts'
 import { Relay, type RelayTarget } from './feed/relay.ts'
 import { Keyspace } from './keyspace.ts'
 import { FoundKeys } from './local/found-keys.ts'
@@ -16,6 +17,7 @@ import { SharedAccess, UNCONFIRMED } from './shared/shared-access.ts'
 import type { SharedStore } from './shared/shared-store.ts'
 import type { Answer, Parts } from './space.ts'
 import { type Stats, StatsFold } from './stats.ts'
+import { warnOf } from './warn-of.ts'
 import { invalidate, type WriteContext, type WriteOptions, type WriteResult, write } from './write.ts'
 
 /**
@@ -40,8 +42,11 @@ export class Cache {
     const options = resolveCacheOptions(given)
     const { clock } = options
     const stats = new StatsFold()
+    const warnings = new Warnings(clock, options.logger)
+    const isQueueEmpty = () => this.#parts.queue.size === 0
     const emit = (event: CacheEvent) => {
       stats.fold(event)
+      warnOf(warnings, event, isQueueEmpty)
       for (const listener of this.#listeners) this.#tell(listener, event)
     }
     if (options.onEvent !== undefined) this.#listeners.add(options.onEvent)
@@ -80,6 +85,7 @@ export class Cache {
       limit: new LoadLimit(options.maxLoads, options.maxQueuedLoads),
       emit,
       stats,
+      warnings,
       isHeard: () => this.#listeners.size > 0,
       closed: () => this.#closed,
       committed: () => this.#relay?.poke(),
@@ -190,6 +196,7 @@ export class Cache {
     this.#parts.stream.close()
     this.#parts.access.close()
     this.#parts.local.clear()
+    this.#parts.warnings.close()
   }
 
   /** What the relay does to the shared store. This process hears of it as all others do, by the broadcast. */
@@ -247,6 +254,11 @@ export class Cache {
     return result
   }
 
+  readonly #listenerThrew = (error: unknown): void => {
+    const message = `a listener of the cache's events has thrown, which is dropped: ${messageOf(error)}`
+    this.#parts.warnings.once('LISTENER_THREW', '', { message, error })
+  }
+
   #assertOpen(): void {
     if (this.#closed) throw new CacheError('CLOSED', 'the cache has been closed')
   }
@@ -255,9 +267,10 @@ export class Cache {
     try {
       const returned: unknown = listener(event)
       // An async function may be given as a listener, and what it rejects with is as good as thrown.
-      if (returned instanceof Promise) returned.catch(() => {})
-    } catch {
-      // A listener is not part of the read; there is nobody here to tell.
+      if (returned instanceof Promise) returned.catch(this.#listenerThrew)
+    } catch (error) {
+      // A listener is not part of the read.
+      this.#listenerThrew(error)
     }
   }
 }

@@ -9,6 +9,7 @@ import type { LoadLimit } from './local/load-limit.ts'
 import type { Flight } from './local/single-flight.ts'
 import type { LoadContext } from './options.ts'
 import { type Answer, foundAnswer, type Space } from './space.ts'
+import { warnOfLoads } from './warn-of.ts'
 
 /** What one call of a loader needs around it. */
 export interface LoadFrame {
@@ -151,7 +152,7 @@ export async function fromOrigin<Id, V>(
   } catch (error) {
     giveBack(space, flight.key, asked)
     if (!answerStale(space, flight, asked, sharedMs, clock.nowMs() - beganMs)) throw error
-    return
+    return warnOfLoads(space.parts.warnings, space.name, error)
   } finally {
     stopSoftLimit()
   }

@@ -2,6 +2,7 @@ import { type Clock, systemClock } from './base/clock.ts'
 import type { CacheEvent } from './base/events.ts'
 import { invalidOption, knownNames, wholeNumber } from './base/invalid-option.ts'
 import { type IdParts, isKeyspaceName } from './base/key.ts'
+import { checkLogger, type Logger } from './base/warnings.ts'
 import { commitInDoubt } from './commit-in-doubt.ts'
 import type { ChangeFeed } from './feed/change-feed.ts'
 import { EVICTION_POLICIES, type EvictionPolicyName } from './local/local-store.ts'
@@ -42,6 +43,13 @@ export interface CacheOptions {
   readonly feed?: ChangeFeed
   /** Called with every event; it must not throw (what it throws is dropped) and should be quick. Left out: nobody is told. */
   readonly onEvent?: (event: CacheEvent) => void
+  /**
+   * Told of what a person who runs the program has to know, once for each cause and again when it ends: a store or a feed
+   * that is away, values that cannot be read, and the rest of {@link WARNINGS}. Never once per read.
+   *
+   * @defaultValue `process.emitWarning`, which writes to stderr
+   */
+  readonly logger?: Logger
   /** Time, timers and randomness. @defaultValue `systemClock` */
   readonly clock?: Clock
   /** How long all work on the shared store may take in one read, and each step of a write. @defaultValue 100 */
@@ -146,7 +154,7 @@ type Complete<T, Optional extends keyof T> = Required<Omit<T, Optional>> & Pick<
 export type WiredOptions = CacheOptions & Required<Pick<CacheOptions, 'shared'>>
 
 /** Options with nothing left open. */
-export type ResolvedCacheOptions = Complete<CacheOptions, 'local' | 'onEvent' | 'feed'>
+export type ResolvedCacheOptions = Complete<CacheOptions, 'local' | 'onEvent' | 'logger' | 'feed'>
 
 /** Options with nothing left open. */
 export interface ResolvedKeyspaceOptions<Id, V>
@@ -216,6 +224,7 @@ const CACHE_OPTION_NAMES = [
   'local',
   'feed',
   'onEvent',
+  'logger',
   'clock',
   'commitInDoubt',
 ]
@@ -305,6 +314,7 @@ export function resolveCacheOptions(given: WiredOptions): ResolvedCacheOptions {
   oneOf('unguarded', options.unguarded, UNGUARDED)
   oneOf('fill', options.fill, ['background', 'blocking'])
   aFunction('onEvent', options.onEvent)
+  checkLogger(options.logger)
   aFunction('commitInDoubt', options.commitInDoubt)
   if (typeof options.shared?.lease !== 'function')
     throw invalidOption('shared', 'a shared store', options.shared)

@@ -8,6 +8,7 @@ import { Flight } from './local/single-flight.ts'
 import { answerFound, answerOf, fly, type Joining, joinOrLead, type Lead } from './read.ts'
 import { UNCONFIRMED } from './shared/shared-access.ts'
 import { type Answer, type ReadRequest, type Space, takeOff } from './space.ts'
+import { warnOfLoads } from './warn-of.ts'
 
 /**
  * Many keys at once: the same six steps for each, with its own flight, lease and fence, but one round trip to the
@@ -273,8 +274,9 @@ async function loadTogether<Id, V>(
   } catch (error) {
     for (const { leg, asked } of missing) {
       giveBack(space, leg.flight.key, asked)
-      if (!answerStale(space, leg.flight, asked, sharedMs, clock.nowMs() - loadingMs))
-        leg.flight.reject(error)
+      if (answerStale(space, leg.flight, asked, sharedMs, clock.nowMs() - loadingMs))
+        warnOfLoads(space.parts.warnings, space.name, error)
+      else leg.flight.reject(error)
     }
   } finally {
     for (const { leg } of missing) flights.end(leg.flight)

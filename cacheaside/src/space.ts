@@ -1,6 +1,7 @@
 import type { Clock } from './base/clock.ts'
 import type { CacheEvent, From, Why } from './base/events.ts'
 import type { Key } from './base/key.ts'
+import type { Warnings } from './base/warnings.ts'
 import type { FoundKeys } from './local/found-keys.ts'
 import type { LoadLimit } from './local/load-limit.ts'
 import type { LocalStore } from './local/local-store.ts'
@@ -29,6 +30,8 @@ export interface Parts {
   readonly limit: LoadLimit
   readonly emit: (event: CacheEvent) => void
   readonly stats: StatsFold
+  /** What a person has to know of without asking. */
+  readonly warnings: Warnings
   /** Whether anybody listens to events: if not, a read is counted without making one. */
   readonly isHeard: () => boolean
   readonly closed: () => boolean

@@ -3,6 +3,7 @@ import type { Cache, CacheEvent, CacheOptions, SharedStore } from '../src/index.
 import { createCache, embeddedShared } from '../src/index.ts'
 import { StatsFold } from '../src/stats.ts'
 import { faultySharedStore, SimulatedClock } from '../src/testing/index.ts'
+import { quiet } from './heard-warnings.ts'
 import { fireball, openWorld, type Spell, spellTable } from './world.ts'
 
 /** Something of everything: hits at every level, joins, misses, errors, writes, outages. */
@@ -52,7 +53,7 @@ function open(options: Omit<CacheOptions, 'clock' | 'shared'> = {}) {
   const clock = new SimulatedClock()
   const inner: SharedStore = embeddedShared({ clock, maxEntries: 40 })
   const link = faultySharedStore(inner, { clock })
-  const cache = createCache({ local: { maxEntries: 3 }, ...options, clock, shared: link })
+  const cache = createCache({ local: { maxEntries: 3 }, logger: quiet, ...options, clock, shared: link })
   return { clock, link, cache }
 }
 

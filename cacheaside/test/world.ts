@@ -12,6 +12,7 @@ import {
   plantableShared,
   SimulatedClock,
 } from '../src/testing/index.ts'
+import { type Heard, notingLogger } from './heard-warnings.ts'
 import { watch } from './leftovers.ts'
 
 /** A row of the origin. */
@@ -27,6 +28,8 @@ export const fireball: Spell = { id: 4, name: 'Fireball', damage: 30 }
 export interface Process {
   readonly cache: Cache
   readonly events: readonly CacheEvent[]
+  /** What it has warned of. */
+  readonly warnings: readonly Heard[]
   /** Those events of one type. */
   eventsOf<Type extends CacheEvent['type']>(type: Type): readonly (CacheEvent & { readonly type: Type })[]
 }
@@ -57,10 +60,16 @@ export function openWorld(storeOptions: Omit<EmbeddedSharedOptions, 'clock'> = {
     plant,
     process(options = {}, shared = store) {
       const events: CacheEvent[] = []
-      const cache = createCache({ ...options, clock, shared })
+      const logger = notingLogger()
+      const cache = createCache({ logger, ...options, clock, shared })
       cache.listen(event => void events.push(event))
       caches.push(cache)
-      return { cache, events, eventsOf: type => events.filter(event => event.type === type) as never }
+      return {
+        cache,
+        events,
+        warnings: logger.heard,
+        eventsOf: type => events.filter(event => event.type === type) as never,
+      }
     },
     network: () => faultySharedStore(store, { clock }),
   }

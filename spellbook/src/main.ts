@@ -3,7 +3,6 @@ import type { SharedStore } from 'cacheaside'
 import type { FastifyInstance } from 'fastify'
 import { type Logger, pino } from 'pino'
 import { createApp, type Service } from './app.ts'
-import { logCache } from './cache-log.ts'
 import { type CacheConfig, type Config, ConfigError, loadEnvFile, readConfig } from './config.ts'
 import { addressesOf } from './connections.ts'
 import type { Database } from './database.ts'
@@ -86,7 +85,7 @@ async function openCache(
   if (config.feed) await installChangeFeed(database)
   const shared = await openSharedStore(config.shared, log)
   opened.shared = shared
-  return cachedSpells(database, shared, config, logCache(log))
+  return cachedSpells(database, shared, config, undefined, log)
 }
 
 /** The cache's configuration without what may be a secret. */

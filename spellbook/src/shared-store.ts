@@ -16,14 +16,9 @@ import type { RedisConfig, SharedConfig } from './config.ts'
  */
 export async function openSharedStore(config: SharedConfig, log: FastifyBaseLogger): Promise<SharedStore> {
   if (config.kind === 'embedded') return embeddedShared({ maxBytes: config.maxBytes, policy: config.policy })
-  let starting = true
   const store = redisShared({
     client: clientOf(config),
-    onWarning({ severity, code, message }) {
-      if (severity === 'warned') log.warn({ code }, message)
-      // While this starts, it is what the start ends with.
-      else if (!starting) log.error({ code }, `the cache is not used: ${message}`)
-    },
+    logger: log,
     ...(config.policy === undefined ? {} : { policy: config.policy }),
   })
   try {
@@ -33,9 +28,8 @@ export async function openSharedStore(config: SharedConfig, log: FastifyBaseLogg
       await store.close()
       throw error
     }
-    // It is away, which the cache says by an event as soon as it wants something of it.
+    // It is away, which the cache says as soon as it wants something of it.
   }
-  starting = false
   return store
 }
 

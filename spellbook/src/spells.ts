@@ -7,6 +7,7 @@ import {
   type FeedRow,
   type Key,
   type LoadContext,
+  type Logger,
   type ReadResult,
   type SharedStore,
 } from 'cacheaside'
@@ -132,12 +133,14 @@ async function loadPage(
  *
  * @param shared - Where what is cached is kept: in this process, or on Redis for many. It is not closed here.
  * @param onEvent - Told of everything that the cache does.
+ * @param logger - Told of what somebody should know. Left out: it goes to stderr.
  */
 export async function cachedSpells(
   database: Database,
   shared: SharedStore,
   config: CacheConfig,
   onEvent: (event: CacheEvent) => void = () => {},
+  logger?: Logger,
 ): Promise<Spells> {
   const table = spellTable(database)
   const feed = postgresFeed({ ...database.feedSource, tables: feedTables(() => keyspaces) })
@@ -147,6 +150,7 @@ export async function cachedSpells(
     ...(config.feed ? { feed } : {}),
     fill: config.fill,
     onEvent,
+    ...(logger === undefined ? {} : { logger }),
     // Without a connection nothing was sent, so nothing was committed: the guards can go at once.
     commitInDoubt: error =>
       error instanceof DatabaseAwayError && !error.sent ? false : commitInDoubt(error),

@@ -161,10 +161,10 @@ export interface SharedStateEvent {
   readonly error?: unknown
 }
 
-/** The broadcast stream is proven alive, or is not any more. */
+/** The broadcast stream is proven alive, or is not any more; or it is not although the store answers, for a while by now. */
 export interface StreamEvent {
   readonly type: 'stream'
-  readonly state: 'proven' | 'unproven'
+  readonly state: 'proven' | 'unproven' | 'unheard'
   readonly reason: string
 }
 

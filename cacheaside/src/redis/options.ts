@@ -1,5 +1,6 @@
 import { type Clock, systemClock } from '../base/clock.ts'
 import { invalidOption, knownNames } from '../base/invalid-option.ts'
+import { checkLogger, type Logger } from '../base/warnings.ts'
 import type { Driver } from './driver.ts'
 import { REDIS_POLICIES, type RedisFinding, type RedisPolicy } from './examine.ts'
 import { type IoredisLike, ioredisDriver, isIoredis } from './ioredis.ts'
@@ -31,11 +32,13 @@ export interface RedisSharedOptions {
   /** Whether `volatile-ttl` is put up with, which evicts the guards of writers at work. @defaultValue false */
   readonly allowUnsafePolicy?: boolean
   /**
-   * Called once for every new finding about the servers: what is worth a warning, and what one is refused for, be it at
-   * the start or when it comes back as something else.
+   * Told once of every finding about the servers, and again when it ends: what is worth a warning, and what one is refused
+   * for, be it at the start or when it comes back as something else. Mostly the same as the cache's `logger`.
    *
-   * @defaultValue `process.emitWarning`
+   * @defaultValue `process.emitWarning`, which writes to stderr
    */
+  readonly logger?: Logger
+  /** Called with every new finding, in the place of the logger. Left out: the logger is told. */
   readonly onWarning?: (warning: RedisFinding) => void
   /** Time, timers and randomness. @defaultValue `systemClock` */
   readonly clock?: Clock
@@ -48,11 +51,12 @@ export interface ResolvedRedisOptions {
   readonly prefix: string
   readonly policy: RedisPolicy | undefined
   readonly allowUnsafePolicy: boolean
-  readonly onWarning: (warning: RedisFinding) => void
+  readonly onWarning: ((warning: RedisFinding) => void) | undefined
+  readonly logger: Logger | undefined
   readonly clock: Clock
 }
 
-const OPTION_NAMES = ['client', 'prefix', 'policy', 'allowUnsafePolicy', 'onWarning', 'clock']
+const OPTION_NAMES = ['client', 'prefix', 'policy', 'allowUnsafePolicy', 'logger', 'onWarning', 'clock']
 const LONGEST_PREFIX = 256
 
 /**
@@ -62,7 +66,7 @@ const LONGEST_PREFIX = 256
  */
 export function resolveRedisOptions(given: RedisSharedOptions): ResolvedRedisOptions {
   knownNames('options', given, OPTION_NAMES)
-  const { client, prefix = '', policy, allowUnsafePolicy = false, onWarning = emitWarning } = given
+  const { client, prefix = '', policy, allowUnsafePolicy = false, onWarning, logger } = given
   const driver = driverOf(client)
   if (policy !== undefined && !REDIS_POLICIES.includes(policy))
     throw invalidOption('policy', `one of ${REDIS_POLICIES.join(', ')}`, policy)
@@ -70,13 +74,16 @@ export function resolveRedisOptions(given: RedisSharedOptions): ResolvedRedisOpt
     throw invalidOption('allowUnsafePolicy', 'true or false', allowUnsafePolicy)
   if (policy === 'volatile-ttl' && !allowUnsafePolicy)
     throw invalidOption('policy', 'one that does not evict guards first, or allowUnsafePolicy true', policy)
-  if (typeof onWarning !== 'function') throw invalidOption('onWarning', 'a function', onWarning)
+  if (onWarning !== undefined && typeof onWarning !== 'function')
+    throw invalidOption('onWarning', 'a function', onWarning)
+  checkLogger(logger)
   return {
     driver,
     prefix: checkedPrefix(prefix, driver),
     policy,
     allowUnsafePolicy,
     onWarning,
+    logger,
     clock: given.clock ?? systemClock,
   }
 }
@@ -96,8 +103,4 @@ function checkedPrefix(prefix: string, driver: Driver): string {
   if (driver.deployment === 'cluster' && /[{}]/.test(whole))
     throw invalidOption('prefix', 'free of { and } on a Cluster', whole)
   return whole
-}
-
-function emitWarning({ code, message }: RedisFinding): void {
-  process.emitWarning(message, { type: 'CacheasideWarning', code: `CACHEASIDE_REDIS_${code}` })
 }

@@ -26,6 +26,7 @@ import {
   type RedisNode,
   readInfo,
 } from './examine.ts'
+import { Findings } from './findings.ts'
 import { Link } from './link.ts'
 import { type RedisSharedOptions, type ResolvedRedisOptions, resolveRedisOptions } from './options.ts'
 import {
@@ -125,7 +126,7 @@ class RedisStore implements RedisShared {
   readonly #broadcast: Broadcast
   /** The last examination of each server, also of those that were refused. */
   readonly #examined = new Map<string, Examination>()
-  readonly #warned = new Set<string>()
+  readonly #findings: Findings
   /** When the oldest exchange was sent that a primary has not answered yet. */
   readonly #unanswered = new Map<Primary, number>()
   /** Whether a SET was refused for want of memory, and none has succeeded since: then GET comes first. */
@@ -133,6 +134,7 @@ class RedisStore implements RedisShared {
 
   constructor(options: ResolvedRedisOptions) {
     this.#options = options
+    this.#findings = new Findings(options)
     this.#prefix = options.prefix
     this.#clock = options.clock
     this.#channel = `${this.#prefix}@broadcast`
@@ -182,23 +184,12 @@ class RedisStore implements RedisShared {
     const { policy } = this.#options
     const examination = await this.#examine(connection, address, policy)
     // What it is refused for too: a server that only comes later has nobody waiting who would be told by a rejection.
-    for (const finding of examination.findings) this.#warn(finding)
+    this.#findings.found(address, examination.findings)
     const refusals = examination.findings.filter(({ severity }) => severity === 'refused')
     if (refusals.length > 0)
       throw new CacheError('INVALID_OPTIONS', refusals.map(({ message }) => message).join('; '))
     await Promise.all(Object.values(this.#scripts).map(script => load(connection, script)))
     return examination
-  }
-
-  /** Tells of a finding once. */
-  #warn(finding: RedisFinding): void {
-    if (this.#warned.has(finding.message)) return
-    this.#warned.add(finding.message)
-    try {
-      this.#options.onWarning(finding)
-    } catch {
-      // What is told is not part of the connection; there is nobody here to tell.
-    }
   }
 
   async #examine(way: Way, address: string, policy: ResolvedRedisOptions['policy']): Promise<Examination> {
@@ -233,12 +224,15 @@ class RedisStore implements RedisShared {
       onLost: hooks.onLost,
       welcome: async connection => {
         const identity = identityOf(await readInfo(connection, ['server', 'replication']))
+        const source = `listening to ${primary.address}`
         try {
           await connection.subscribe([channel, this.#ownChannel], hooks.onMessage)
         } catch (error) {
-          if (errorCode(error) === 'NOPERM') this.#warn(mayNotListen(primary.address, error as Error))
+          if (errorCode(error) === 'NOPERM')
+            this.#findings.found(source, [mayNotListen(primary.address, error as Error)])
           throw error
         }
+        this.#findings.found(source, [])
         return identity
       },
     })
@@ -519,6 +513,7 @@ class RedisStore implements RedisShared {
   async close(): Promise<void> {
     this.#broadcast.close()
     this.#route.close()
+    this.#findings.close()
   }
 
   /** Runs a script on the primary of a key. */

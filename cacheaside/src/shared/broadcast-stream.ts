@@ -13,6 +13,8 @@ export interface StreamOwner {
 }
 
 const HEARTBEATS_PER_BOUND = 4
+/** So many heartbeats in a row that the store has answered and nobody has heard are told of. */
+const UNHEARD_BEATS = 20
 
 /**
  * The broadcast stream as one process hears it, and the proof that it is alive.
@@ -45,6 +47,8 @@ export class BroadcastStream {
   /** Store's time less ours, as last learned. */
   #offsetMs: number | undefined
   #lastNumber = 0
+  /** Heartbeats that were answered since the last one that proved something. */
+  #unheard = 0
   readonly #sent = new Map<
     string,
     { sentMs: number; heard: boolean; reply: HeartbeatReply | undefined; epochs: number[]; names: string[] }
@@ -174,6 +178,8 @@ export class BroadcastStream {
         this.#learnTime(reply, beat.sentMs)
         beat.reply = reply
         this.#prove(text)
+        if (this.#proven) this.#unheard = 0
+        else if (++this.#unheard === UNHEARD_BEATS) this.#tellUnheard()
       })
     for (const [old, { sentMs }] of this.#sent)
       if (beat.sentMs - sentMs > this.#maxStaleMs) this.#sent.delete(old)
@@ -181,6 +187,12 @@ export class BroadcastStream {
       this.proven(this.#clock.nowMs())
       this.#beat()
     })
+  }
+
+  /** Broadcasts are blocked for good, by rights or by a proxy, and nothing else would tell. */
+  #tellUnheard(): void {
+    const reason = `${UNHEARD_BEATS} heartbeats in a row were answered and not heard`
+    this.#emit({ type: 'stream', state: 'unheard', reason })
   }
 
   #heard(text: string): void {

@@ -13,6 +13,7 @@ import {
   type PlantableShared,
   SimulatedClock,
 } from '../../src/testing/index.ts'
+import { quiet } from '../heard-warnings.ts'
 import type { Library, Patch } from './library.ts'
 
 /** What a scenario found: that everything was right, or else what was wrong. */
@@ -112,14 +113,14 @@ export class Stage {
   async process({ cache = {}, spells = {}, network }: ProcessOptions = {}): Promise<Process> {
     const link = faultySharedStore(this.store, { clock: this.clock })
     network?.(link)
-    const own = this.#library.createCache({ ...cache, clock: this.clock, shared: link })
+    const own = this.#library.createCache({ logger: quiet, ...cache, clock: this.clock, shared: link })
     await this.clock.drain()
     return { link, cache: own, spells: this.#spells(own, spells) }
   }
 
   /** A process on the store itself, as when it is embedded: no network, messages are heard at once. */
   embedded({ cache = {}, spells = {} }: ProcessOptions = {}): Omit<Process, 'link'> {
-    const own = this.#library.createCache({ ...cache, clock: this.clock, shared: this.store })
+    const own = this.#library.createCache({ logger: quiet, ...cache, clock: this.clock, shared: this.store })
     return { cache: own, spells: this.#spells(own, spells) }
   }
 

@@ -1,0 +1,247 @@
+import type { Clock, Timer } from './clock.ts'
+import { invalidOption } from './invalid-option.ts'
+
+/**
+ * Where warnings go: `console`, a logger of Pino, Bunyan, Winston or NestJS, a request's `log` of Fastify, or an object
+ * of yours with these methods.
+ *
+ * Each is called with a sentence and with its details, an object with a `code` and mostly an `err`. Loggers of Pino's kind,
+ * told by a method `child` and none named `log`, take the details first; all others take the sentence first.
+ */
+export interface Logger {
+  /** Told that something has ended, and of what is good to know. Left out: `log` is called in its place. */
+  info?(...args: never[]): unknown
+  log?(...args: never[]): unknown
+  warn(...args: never[]): unknown
+  error(...args: never[]): unknown
+}
+
+/** How much a warning matters: `info` goes only to a logger, the others also to `process.emitWarning`. */
+export type WarningLevel = 'info' | 'warn' | 'error'
+
+/**
+ * Everything that the library warns of: a closed list. `docs/warnings.md` says of each when it is said and what to do. The
+ * codes bear the prefix `CACHEASIDE_` where they are said.
+ */
+export const WARNINGS = {
+  SHARED_UNAVAILABLE: 'warn',
+  SHARED_FULL: 'warn',
+  STREAM_UNPROVEN: 'warn',
+  INVALIDATIONS_QUEUED: 'warn',
+  LOADS_FAIL: 'warn',
+  UNREADABLE: 'warn',
+  STALE_FOUND: 'error',
+  FEED_LOST: 'warn',
+  FEED_WARNING: 'warn',
+  FEED_OPEN: 'info',
+  FEED_DISTRUST: 'info',
+  FAULT: 'warn',
+  LISTENER_THREW: 'warn',
+  MORE: 'warn',
+  REDIS_VERSION: 'error',
+  REDIS_REPLICA: 'error',
+  REDIS_CLUSTER_NODE: 'error',
+  REDIS_PERMISSION: 'error',
+  REDIS_EVICTS_GUARDS: 'error',
+  REDIS_MAY_EVICT_GUARDS: 'warn',
+  REDIS_UNBOUNDED: 'warn',
+  REDIS_SPLIT_BRAIN: 'warn',
+  REDIS_UNKNOWN: 'warn',
+} as const satisfies Record<string, WarningLevel>
+
+/** What a warning is about, without the prefix. */
+export type WarningCode = keyof typeof WARNINGS
+
+/** The logger's methods, as they are called here. */
+type Say = (first: unknown, second: unknown) => unknown
+
+/** What is given with a sentence. */
+interface Telling {
+  readonly message: string
+  /** The error behind it, if there is one. */
+  readonly error?: unknown
+  /** Where it is not the code's own. */
+  readonly level?: WarningLevel
+}
+
+/** One cause of a warning: a code, and what it is about. */
+interface Cause {
+  telling: Telling
+  /** Since when it lasts, by the clock's `nowMs`; `undefined`: it does not. */
+  sinceMs: number | undefined
+  isSaid: boolean
+  /** How often it was said since then, at most {@link MOST_IN_WINDOW} times. */
+  windowMs: number
+  saidInWindow: number
+  /** How often it began without being said. */
+  unsaid: number
+  timer: Timer | undefined
+}
+
+const WINDOW_MS = 60_000
+const MOST_IN_WINDOW = 3
+const MOST_CAUSES = 100
+
+/**
+ * What a person who runs a program has to know, although nobody asked for it: said once for each cause, and again when it
+ * ends. A cause that comes and goes is said three times a minute at most, and of each code no more than a hundred causes
+ * are told apart, so nothing here grows with the number of reads.
+ */
+export class Warnings {
+  readonly #clock: Clock
+  readonly #logger: Logger | undefined
+  readonly #causes = new Map<WarningCode, Map<string, Cause>>()
+  #closed = false
+
+  /** @param logger - Checked by {@link checkLogger}. Left out: `process.emitWarning`. */
+  constructor(clock: Clock, logger: Logger | undefined) {
+    this.#clock = clock
+    this.#logger = logger
+  }
+
+  /**
+   * Something that lasts has begun. It is said if it was not known.
+   *
+   * @param subject - What of this code it is about: a keyspace, a server; `''` where there is only one.
+   */
+  begin(code: WarningCode, subject: string, telling: Telling): void {
+    if (this.#closed) return
+    const nowMs = this.#clock.nowMs()
+    const cause = this.#cause(code, subject, telling, nowMs)
+    if (cause === undefined || cause.sinceMs !== undefined) return
+    cause.telling = telling
+    cause.sinceMs = nowMs
+    const leftMs = cause.windowMs + WINDOW_MS - nowMs
+    if (leftMs > 0 && cause.saidInWindow >= MOST_IN_WINDOW) {
+      cause.unsaid++
+      // One that then lasts is said when the minute is over.
+      cause.timer = this.#clock.after(leftMs, () => this.#sayBeginning(code, cause))
+    } else this.#sayBeginning(code, cause)
+  }
+
+  /** Something happened that has no end: it is said the first time. */
+  once(code: WarningCode, subject: string, telling: Telling): void {
+    this.begin(code, subject, telling)
+  }
+
+  /** Something happened that is worth telling each time. As often as anything else at most. */
+  each(code: WarningCode, telling: Telling): void {
+    this.begin(code, '', telling)
+    const cause = this.#causes.get(code)?.get('')
+    if (cause !== undefined) forget(cause)
+  }
+
+  /**
+   * What had begun is over. It is said if its beginning was.
+   *
+   * @returns whether it had begun.
+   */
+  end(code: WarningCode, subject: string, message: string): boolean {
+    const cause = this.#causes.get(code)?.get(subject)
+    if (cause?.sinceMs === undefined || this.#closed) return false
+    const { sinceMs, isSaid } = cause
+    forget(cause)
+    if (!isSaid) return true
+    const seconds = ((this.#clock.nowMs() - sinceMs) / 1000).toFixed(1)
+    this.#say(code, { message: `${message} (it took ${seconds} s)`, level: 'info' }, true)
+    return true
+  }
+
+  /** Says nothing any more. */
+  close(): void {
+    this.#closed = true
+    for (const causes of this.#causes.values()) for (const cause of causes.values()) cause.timer?.cancel()
+    this.#causes.clear()
+  }
+
+  #cause(code: WarningCode, subject: string, telling: Telling, nowMs: number): Cause | undefined {
+    let causes = this.#causes.get(code)
+    if (causes === undefined) {
+      causes = new Map()
+      this.#causes.set(code, causes)
+    }
+    const known = causes.get(subject)
+    if (known !== undefined) return known
+    if (causes.size >= MOST_CAUSES) {
+      const message = `${PREFIX}${code} has ${MOST_CAUSES} causes by now; further ones are not told of`
+      if (code !== 'MORE') this.once('MORE', code, { message })
+      return undefined
+    }
+    const cause: Cause = {
+      telling,
+      sinceMs: undefined,
+      isSaid: false,
+      windowMs: nowMs,
+      saidInWindow: 0,
+      unsaid: 0,
+      timer: undefined,
+    }
+    causes.set(subject, cause)
+    return cause
+  }
+
+  #sayBeginning(code: WarningCode, cause: Cause): void {
+    const nowMs = this.#clock.nowMs()
+    if (nowMs - cause.windowMs >= WINDOW_MS) {
+      cause.windowMs = nowMs
+      cause.saidInWindow = 0
+    }
+    const { unsaid, telling } = cause
+    cause.saidInWindow++
+    cause.unsaid = 0
+    cause.isSaid = true
+    cause.timer = undefined
+    const times = unsaid === 0 ? '' : ` (it has come and gone, ${unsaid} times since it was last said)`
+    this.#say(code, { ...telling, message: telling.message + times })
+  }
+
+  #say(code: WarningCode, { message, error, level = WARNINGS[code] }: Telling, isEnd = false): void {
+    const details = { code: PREFIX + code, ...(error === undefined ? {} : { err: error }) }
+    const logger = this.#logger
+    if (logger !== undefined) {
+      try {
+        const say = (level === 'info' ? (logger.info ?? logger.log) : logger[level]) as Say
+        const returned = takesDetailsFirst(logger)
+          ? say.call(logger, details, message)
+          : say.call(logger, message, details)
+        if (returned instanceof Promise) returned.catch(() => {})
+        return
+      } catch {
+        // A logger that throws must not make a warning vanish.
+      }
+    }
+    if (level !== 'info' || isEnd)
+      process.emitWarning(message, { type: 'CacheasideWarning', code: details.code })
+  }
+}
+
+const PREFIX = 'CACHEASIDE_'
+
+/** It lasts no longer. */
+function forget(cause: Cause): void {
+  cause.sinceMs = undefined
+  cause.isSaid = false
+  cause.timer?.cancel()
+  cause.timer = undefined
+}
+
+/** Pino, Bunyan and what Fastify hands out have `child`, and none has `log`, which console, Winston and NestJS have. */
+const takesDetailsFirst = (logger: Logger): boolean =>
+  typeof (logger as { child?: unknown }).child === 'function' && typeof logger.log !== 'function'
+
+/**
+ * Refuses what is no logger.
+ *
+ * @throws CacheError `INVALID_OPTIONS`.
+ * @internal
+ */
+export function checkLogger(logger: unknown): void {
+  if (logger === undefined) return
+  const given = logger as Partial<Record<keyof Logger, unknown>> | null
+  const has = (name: keyof Logger) => typeof given?.[name] === 'function'
+  if (!(has('warn') && has('error') && (has('info') || has('log'))))
+    throw invalidOption('logger', 'an object with info, warn and error', logger)
+}
+
+/** An error in a sentence. */
+export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))

@@ -1,0 +1,119 @@
+import type { CacheEvent } from './base/events.ts'
+import { messageOf, type Warnings } from './base/warnings.ts'
+
+type Tell<Type extends CacheEvent['type']> = (
+  warnings: Warnings,
+  event: CacheEvent & { readonly type: Type },
+  isQueueEmpty: () => boolean,
+) => void
+
+/**
+ * Which events a person has to know of, and in which words. A read or a fill is never one of them; what goes wrong in many
+ * is one cause.
+ */
+const TELL: { readonly [Type in CacheEvent['type']]?: Tell<Type> } = {
+  shared(warnings, { state, error }) {
+    if (state === 'available') warnings.end('SHARED_UNAVAILABLE', '', `the shared store is available again`)
+    else
+      warnings.begin('SHARED_UNAVAILABLE', '', {
+        message: `the shared store is unavailable, reads go to the origin${because(error)}`,
+        error,
+      })
+  },
+
+  stream(warnings, { state, reason }) {
+    if (state === 'proven')
+      warnings.end('STREAM_UNPROVEN', '', `the broadcasts of the shared store arrive again`)
+    if (state === 'unheard')
+      warnings.begin('STREAM_UNPROVEN', '', {
+        message: `no broadcast of the shared store arrives, and without them L1 is not used: ${reason}`,
+      })
+  },
+
+  fill(warnings, { outcome }) {
+    if (outcome === 'accepted') warnings.end('SHARED_FULL', '', `the shared store has room again`)
+  },
+
+  load(warnings, { outcome, keyspace }) {
+    if (outcome === 'loaded') warnings.end('LOADS_FAIL', keyspace, `loads of ${keyspace} succeed again`)
+  },
+
+  refresh(warnings, { outcome, keyspace, error }) {
+    if (outcome === 'failed') warnOfLoads(warnings, keyspace, error)
+  },
+
+  invalidation: warnOfQueue,
+  'keyspace-invalidation': warnOfQueue,
+
+  unreadable(warnings, { keyspace, reason, key, error }) {
+    warnings.once('UNREADABLE', `${keyspace} ${reason}`, {
+      message: `what is stored of ${keyspace} cannot be read (${reason}) and is loaded again, for example ${key}${because(error)}`,
+      error,
+    })
+  },
+
+  verified(warnings, { outcome, keyspace, key, staleMs }) {
+    if (outcome === 'stale')
+      warnings.once('STALE_FOUND', keyspace, {
+        message: `a stale value of ${keyspace} was found: ${key}, for ${Math.round(staleMs)} ms at least`,
+      })
+  },
+
+  fault(warnings, { during, error }) {
+    const message = `the cache had trouble during ${during}${because(error)}`
+    warnings.once('FAULT', during, { message, error })
+  },
+
+  feed(warnings, { state, error }) {
+    if (state === 'open') {
+      if (!warnings.end('FEED_LOST', '', 'the change feed is open again'))
+        warnings.each('FEED_OPEN', { message: 'the change feed is open' })
+    } else
+      warnings.begin('FEED_LOST', '', {
+        message: `the change feed is lost, and changes by others are not heard of${because(error)}`,
+        error,
+      })
+  },
+
+  'feed-warning'(warnings, { message }) {
+    warnings.once('FEED_WARNING', message, { message })
+  },
+
+  'feed-distrust'(warnings, { keyspaces, reason }) {
+    const message = `nothing that is cached counts any more in ${keyspaces.join(', ')}: ${reason}`
+    warnings.each('FEED_DISTRUST', { message })
+  },
+}
+
+function warnOfQueue(
+  warnings: Warnings,
+  { outcome, keyspace }: CacheEvent & { readonly type: 'invalidation' | 'keyspace-invalidation' },
+  isQueueEmpty: () => boolean,
+): void {
+  if (outcome === 'queued' || outcome === 'collapsed')
+    warnings.begin('INVALIDATIONS_QUEUED', '', {
+      message: `an invalidation of ${keyspace} is not applied yet and is tried again; until it is, other processes may find old values`,
+    })
+  else if (outcome === 'late' && isQueueEmpty())
+    warnings.end('INVALIDATIONS_QUEUED', '', 'all invalidations are applied')
+}
+
+/**
+ * Says what an event comes to, if a person has to know of it.
+ *
+ * @param isQueueEmpty - Whether every invalidation has been applied.
+ */
+export function warnOf(warnings: Warnings, event: CacheEvent, isQueueEmpty: () => boolean): void {
+  const tell = TELL[event.type] as Tell<CacheEvent['type']> | undefined
+  tell?.(warnings, event, isQueueEmpty)
+}
+
+/** Loads fail, and nobody is told by an error, because an old value is served in their place. */
+export function warnOfLoads(warnings: Warnings, keyspace: string, error: unknown): void {
+  warnings.begin('LOADS_FAIL', keyspace, {
+    message: `loads of ${keyspace} fail, and old values are served meanwhile${because(error)}`,
+    error,
+  })
+}
+
+const because = (error: unknown): string => (error === undefined ? '' : `: ${messageOf(error)}`)

@@ -1,0 +1,346 @@
+import { Writable } from 'node:stream'
+import pg from 'pg'
+import { pino } from 'pino'
+import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
+import { createDatabase, sharedPostgresUrl } from '../../test/services.ts'
+import { Warnings } from '../src/base/warnings.ts'
+import { createCache, type Logger, WARNINGS } from '../src/index.ts'
+import { postgresFeed } from '../src/postgres/index.ts'
+import { type RedisClient, redisShared } from '../src/redis/index.ts'
+import { SimulatedClock } from '../src/testing/index.ts'
+import { notingLogger } from './heard-warnings.ts'
+import { fireball, openWorld, spellTable } from './world.ts'
+
+/** What was said by `process.emitWarning` in this test. */
+let emitted: string[]
+const note = (warning: Error & { code?: string }) =>
+  void emitted.push(`${warning.name} ${warning.code}: ${warning.message}`)
+beforeEach(() => {
+  emitted = []
+  process.on('warning', note)
+})
+afterEach(() => {
+  process.off('warning', note)
+})
+
+const eventually = (condition: () => void) => vi.waitFor(condition, { timeout: 20_000, interval: 20 })
+
+describe('a cache without options warns on stderr', () => {
+  test('of a Redis that cannot be reached, once and not per read', async () => {
+    const { Redis } = await import('ioredis')
+    const client = new Redis({ port: 1, lazyConnect: true }) as RedisClient
+    const shared = redisShared({ client })
+    const cache = createCache({ shared })
+    const spells = cache.keyspace('spell', { load: spellTable(fireball).find })
+    for (let i = 0; i < 200; i++) await spells.get(i)
+    await eventually(() => expect(emitted).not.toEqual([]))
+    expect(emitted).toEqual([
+      expect.stringMatching(
+        /^CacheasideWarning CACHEASIDE_SHARED_UNAVAILABLE: the shared store is unavailable, reads go to the origin: no connection to .*ECONNREFUSED/,
+      ),
+    ])
+    await cache.close()
+    await shared.close()
+  })
+
+  test('of a change feed that was never installed, once', async () => {
+    const pool = new pg.Pool({ connectionString: await createDatabase(sharedPostgresUrl()), max: 2 })
+    const cache = createCache({ feed: postgresFeed({ pool, tables: { spell: () => [] } }) })
+    await eventually(() => expect(emitted).not.toEqual([]))
+    await new Promise(resolve => setImmediate(resolve))
+    expect(emitted).toEqual([
+      expect.stringMatching(
+        /^CacheasideWarning CACHEASIDE_FEED_LOST: the change feed is lost.*run installFeed/,
+      ),
+    ])
+    await cache.close()
+    await pool.end()
+  })
+})
+
+describe('a cache warns its logger', () => {
+  test('when the store goes and when it is back, once each, however many reads there are between', async () => {
+    const { clock, process, network } = openWorld()
+    const link = network()
+    const { cache, warnings } = process({}, link)
+    const spells = cache.keyspace('spell', { load: spellTable(fireball).find })
+    await clock.advance(1_000)
+    expect(warnings).toEqual([])
+    link.fail(undefined, new Error('NOAUTH'))
+    for (let i = 0; i < 300; i++) await spells.get(i)
+    await clock.advance(4_000)
+    expect(warnings).toEqual([
+      ['warn', 'SHARED_UNAVAILABLE', 'the shared store is unavailable, reads go to the origin: NOAUTH'],
+    ])
+    link.restore()
+    await clock.advance(2_000)
+    expect(warnings.slice(1)).toEqual([
+      [
+        'info',
+        'SHARED_UNAVAILABLE',
+        expect.stringMatching(/^the shared store is available again \(it took \d+\.\d s\)$/),
+      ],
+    ])
+  })
+
+  test('three times a minute at most of what comes and goes, and in the end of what stays', async () => {
+    const { clock, process, network } = openWorld()
+    const link = network()
+    const { cache, warnings } = process({}, link)
+    const spells = cache.keyspace('spell', { load: spellTable(fireball).find })
+    await clock.advance(1_000)
+    for (let i = 0; i < 20; i++) {
+      link.fail()
+      await spells.get(i)
+      link.restore()
+      await clock.advance(1_500)
+    }
+    const began = () => warnings.filter(([level]) => level === 'warn')
+    expect(began()).toHaveLength(3)
+    expect(warnings).toHaveLength(6)
+    link.fail()
+    await spells.get(99)
+    await clock.advance(60_000)
+    expect(began()).toHaveLength(4)
+    expect(began().at(-1)?.[2]).toMatch(/\(it has come and gone, 18 times since it was last said\)$/)
+    link.restore()
+    await clock.advance(2_000)
+    expect(warnings.at(-1)?.[0]).toBe('info')
+  })
+
+  test('of invalidations that are not applied, until they all are', async () => {
+    const { clock, process, network } = openWorld()
+    const link = network()
+    const { cache, warnings } = process({}, link)
+    const spells = cache.keyspace('spell', { load: spellTable(fireball).find })
+    await clock.advance(1_000)
+    link.fail('invalidate')
+    await spells.invalidate(4)
+    await spells.invalidate(5)
+    link.restore()
+    await clock.advance(5_000)
+    const queued = warnings.filter(([, code]) => code === 'INVALIDATIONS_QUEUED')
+    expect(queued.map(([level]) => level)).toEqual(['warn', 'info'])
+  })
+
+  test('of loads that fail where old values hide it, until one succeeds', async () => {
+    const { clock, process } = openWorld()
+    const { cache, warnings } = process()
+    let isDown = false
+    const load = async () => {
+      if (isDown) throw new Error('the database is down')
+      return fireball
+    }
+    const spells = cache.keyspace('spell', { load, ttlMs: 1_000, staleIfErrorMs: 60_000 })
+    await spells.get(4)
+    await clock.advance(2_000)
+    isDown = true
+    for (let i = 0; i < 10; i++) expect(await spells.get(4)).toEqual(fireball)
+    isDown = false
+    await spells.get(4)
+    await clock.drain()
+    expect(warnings).toEqual([
+      [
+        'warn',
+        'LOADS_FAIL',
+        'loads of spell fail, and old values are served meanwhile: the database is down',
+      ],
+      ['info', 'LOADS_FAIL', expect.stringMatching(/^loads of spell succeed again/)],
+    ])
+  })
+
+  test('the same of a batch and of a refresh', async () => {
+    const { clock, process } = openWorld()
+    const { cache, warnings } = process()
+    let isDown = false
+    const loadMany = async (ids: readonly number[]) => {
+      if (isDown) throw new Error('the database is down')
+      return ids.map(id => [id, fireball] as const)
+    }
+    const batched = cache.keyspace('batched', { loadMany, ttlMs: 1_000, staleIfErrorMs: 60_000 })
+    const refreshed = cache.keyspace('refreshed', { loadMany, ttlMs: 1_000, staleMs: 60_000 })
+    await batched.getMany([4, 5])
+    await refreshed.get(4)
+    await clock.advance(2_000)
+    isDown = true
+    await batched.getMany([4, 5])
+    await refreshed.get(4)
+    await clock.drain()
+    expect(warnings.map(([, code, message]) => `${code} ${message.split(' ')[2]}`)).toEqual([
+      'LOADS_FAIL batched',
+      'LOADS_FAIL refreshed',
+    ])
+  })
+
+  test('of stored bytes that cannot be read, once per keyspace', async () => {
+    const { process, plant } = openWorld()
+    const { cache, warnings } = process()
+    const spells = cache.keyspace('spell', { load: spellTable(fireball).find })
+    for (const id of [1, 2, 3]) {
+      plant(`spell:${id}`, 'Xgarbage')
+      await spells.get(id)
+    }
+    expect(warnings).toEqual([
+      ['warn', 'UNREADABLE', expect.stringMatching(/of spell cannot be read.*spell:1/)],
+    ])
+  })
+
+  test('of broadcasts that never arrive although the store answers, and when they do', async () => {
+    const { clock, process, network } = openWorld()
+    const link = network()
+    link.muteStream()
+    const { warnings } = process({ local: { maxEntries: 9 } }, link)
+    await clock.advance(60_000)
+    link.restore()
+    await clock.advance(5_000)
+    expect(warnings.map(([level, code]) => `${level} ${code}`)).toEqual([
+      'warn STREAM_UNPROVEN',
+      'info STREAM_UNPROVEN',
+    ])
+  })
+
+  test('of a store without room, until it has some', async () => {
+    const { process } = openWorld({ maxEntries: 1, policy: 'noeviction' })
+    const { cache, warnings } = process()
+    const spells = cache.keyspace('spell', { load: spellTable(fireball).find })
+    await spells.get(4)
+    await spells.get(5)
+    await spells.get(6)
+    expect(warnings.map(([level, code]) => `${level} ${code}`)).toEqual(['warn SHARED_FULL'])
+    await spells.invalidate(4)
+    await spells.get(5)
+    expect(warnings.map(([level, code]) => `${level} ${code}`)).toEqual([
+      'warn SHARED_FULL',
+      'info SHARED_FULL',
+    ])
+  })
+
+  test('of a listener that throws or rejects, once', async () => {
+    const { process } = openWorld()
+    const thrown = () => {
+      throw new Error('a bug in the metrics')
+    }
+    const { cache, warnings } = process({ onEvent: thrown })
+    cache.listen(async () => thrown())
+    const spells = cache.keyspace('spell', { load: spellTable(fireball).find })
+    await spells.get(4)
+    await spells.get(5)
+    expect(warnings).toEqual([['warn', 'LISTENER_THREW', expect.stringContaining('a bug in the metrics')]])
+  })
+
+  test('nothing any more once the cache is closed', async () => {
+    const { clock, process, network } = openWorld()
+    const link = network()
+    const { cache, warnings } = process({}, link)
+    await clock.drain()
+    await cache.close()
+    link.fail()
+    await clock.advance(10_000)
+    expect(warnings).toEqual([])
+    link.restore()
+  })
+})
+
+describe('a logger', () => {
+  const clock = new SimulatedClock()
+  const sayTo = (logger: Logger) => {
+    const warnings = new Warnings(clock, logger)
+    const error = new Error('ECONNREFUSED')
+    warnings.begin('SHARED_UNAVAILABLE', '', { message: 'it is away', error })
+    warnings.end('SHARED_UNAVAILABLE', '', 'it is back')
+    return error
+  }
+
+  test('of Pino gets the details before the sentence, the error as err', () => {
+    const lines: Record<string, unknown>[] = []
+    const stream = new Writable({
+      write: (line, _, done) => {
+        lines.push(JSON.parse(line))
+        done()
+      },
+    })
+    sayTo(pino(stream))
+    expect(lines).toMatchObject([
+      {
+        level: 40,
+        code: 'CACHEASIDE_SHARED_UNAVAILABLE',
+        msg: 'it is away',
+        err: { message: 'ECONNREFUSED' },
+      },
+      { level: 30, code: 'CACHEASIDE_SHARED_UNAVAILABLE', msg: 'it is back (it took 0.0 s)' },
+    ])
+  })
+
+  test('console gets the sentence before the details', () => {
+    const warn = vi.spyOn(console, 'warn').mockImplementation(() => {})
+    const info = vi.spyOn(console, 'info').mockImplementation(() => {})
+    const err = sayTo(console)
+    expect(warn.mock.calls).toEqual([['it is away', { code: 'CACHEASIDE_SHARED_UNAVAILABLE', err }]])
+    expect(info.mock.calls).toEqual([
+      ['it is back (it took 0.0 s)', { code: 'CACHEASIDE_SHARED_UNAVAILABLE' }],
+    ])
+    vi.restoreAllMocks()
+  })
+
+  test('of the kind of Winston, with child and log, gets the sentence first', () => {
+    const noted = notingLogger()
+    sayTo(Object.assign(noted, { child: () => noted, log: () => {} }))
+    expect(noted.heard.map(([, , message]) => message)).toEqual(['it is away', 'it is back (it took 0.0 s)'])
+  })
+
+  test('of the kind of NestJS, without info, is told of an end by log', () => {
+    const said: unknown[] = []
+    sayTo({
+      log: (message: string) => said.push(['log', message]),
+      warn: (message: string) => said.push(['warn', message]),
+      error: (message: string) => said.push(['error', message]),
+    })
+    expect(said).toEqual([
+      ['warn', 'it is away'],
+      ['log', 'it is back (it took 0.0 s)'],
+    ])
+  })
+
+  test('that throws or rejects loses no warning and harms nobody', async () => {
+    const warn = () => {
+      throw new Error('the disk is full')
+    }
+    sayTo({ info: async () => warn(), warn, error: warn })
+    await eventually(() =>
+      expect(emitted).toEqual(['CacheasideWarning CACHEASIDE_SHARED_UNAVAILABLE: it is away']),
+    )
+  })
+
+  test.each([null, true, 'console', {}, { warn() {} }, { warn() {}, error: 1, info() {} }])(
+    'is refused if it is %j',
+    logger => {
+      const refusal = expect.objectContaining({
+        code: 'INVALID_OPTIONS',
+        message: expect.stringContaining('logger'),
+      })
+      expect(() => createCache({ logger: logger as unknown as Logger })).toThrow(refusal)
+    },
+  )
+})
+
+test('warnings hold a hundred causes of each code, and say once that there are more', () => {
+  const { heard, ...logger } = notingLogger()
+  const warnings = new Warnings(new SimulatedClock(), logger)
+  for (let i = 0; i < 1_000; i++) warnings.once('UNREADABLE', `keyspace ${i}`, { message: `${i}` })
+  for (let i = 0; i < 1_000; i++) warnings.once('UNREADABLE', `keyspace ${i}`, { message: `${i}` })
+  expect(heard).toHaveLength(101)
+  expect(heard.at(-1)?.slice(0, 2)).toEqual(['warn', 'MORE'])
+})
+
+test('info goes to a logger only, the end of what was said goes wherever its beginning went', async () => {
+  const warnings = new Warnings(new SimulatedClock(), undefined)
+  warnings.each('FEED_OPEN', { message: 'the change feed is open' })
+  warnings.begin('FEED_LOST', '', { message: 'lost' })
+  warnings.end('FEED_LOST', '', 'found')
+  await eventually(() => expect(emitted).toHaveLength(2))
+  expect(emitted).toEqual([
+    'CacheasideWarning CACHEASIDE_FEED_LOST: lost',
+    'CacheasideWarning CACHEASIDE_FEED_LOST: found (it took 0.0 s)',
+  ])
+  expect(WARNINGS.FEED_OPEN).toBe('info')
+})
