@@ -166,6 +166,30 @@ export const LEFT_OUT: readonly { readonly name: string; readonly why: string }[
     name: 'write through stores the committed row — the write-through',
     why: 'costs a load, and no answer is wrong',
   },
+  {
+    name: 'get stores nothing under a lease that an older state of the store has brought back — looking whether the flight is doomed before the fill',
+    why: 'a store that comes back with an older state is promised nothing until its next generation',
+  },
+  {
+    name: 'get by a strong reader looks at nothing that a store of the past may answer — asking for the lease wherever the generation has to be read',
+    why: 'a Cluster is one server here, so the node of the key also refuses to tell the generation',
+  },
+  {
+    name: 'getMany by a strong reader looks at nothing that a store of the past may answer — asking for leases wherever the generation has to be read',
+    why: 'as above',
+  },
+  {
+    name: 'get by a strong reader does not wait for a flight that all its callers have left — counting a doomed flight as over',
+    why: 'costs time, and no answer is wrong',
+  },
+  {
+    name: 'get bypasses the store while a commit of its process is in doubt — asking for commits in doubt',
+    why: 'a write that has failed promises nothing to its own process',
+  },
+  {
+    name: 'get bypasses the store while a commit is in doubt for whose key there was no room — asking for commits in doubt of the keyspace',
+    why: 'as above',
+  },
 ]
 
 /** Every protection that is taken out: those of the scenarios, by the same patches, and some more. */

@@ -106,9 +106,9 @@ async function fill<Id, V>(
   freshMs: number,
   costMs: number,
 ): Promise<boolean> {
-  const { access, queue, emit } = space.parts
+  const { access, emit } = space.parts
   let outcome: 'accepted' | 'refused' | 'unconfirmed' = 'refused'
-  if (!flight.doomed && !queue.holds(flight.key)) {
+  if (!flight.doomed) {
     const value = fillOf(space, asked.generation, sealed.text, freshMs, costMs)
     const reply = await access.run(() => access.store.fill(flight.key, asked.prefix, value))
     outcome = reply === true ? 'accepted' : reply === false ? 'refused' : 'unconfirmed'
@@ -133,8 +133,8 @@ export function keep<Id, V>(
   answer: Answer<V>,
   made: { costMs: number; text: string | undefined },
 ): void {
-  const { local, found, queue, clock } = space.parts
-  if (flight.doomed || queue.holds(flight.key)) return
+  const { local, found, clock } = space.parts
+  if (flight.doomed) return
   const expiresAtMs = answer.freshUntilMs!
   found?.note(flight.key, expiresAtMs)
   if (!local.enabled) return

@@ -176,7 +176,7 @@ export function answerStale<Id, V>(
   sharedMs: number,
   loadMs: number,
 ): boolean {
-  if (asked.fallback === undefined || flight.doomed || space.parts.queue.holds(flight.key)) return false
+  if (asked.fallback === undefined || flight.doomed) return false
   const { register, opened } = asked.fallback
   flight.resolve(foundAnswer(space, register, opened, 'stale-error', sharedMs, loadMs))
   return true

@@ -134,7 +134,7 @@ export class Flight<T> {
       const stopFollowing = follow(signal, () => {
         reject(signal.reason)
         this.#waiting--
-        if (this.#waiting === 0 && this.#outcome === undefined) {
+        if (this.#waiting === 0) {
           // Whoever comes now would be handed the abort: doomed, it is not joined.
           this.doom()
           this.abort.abort(signal.reason)

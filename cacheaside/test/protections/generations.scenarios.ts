@@ -1,6 +1,7 @@
 /**
  * Generations of keyspaces, shapes of two deploys over one store, and bytes that nobody can read.
  */
+import type { Library } from './library.ts'
 import { all, got, L1, type Protection, STRONG, Stage, unless } from './stage.ts'
 
 const OLD = { spells: { shape: 1 } } as const
@@ -290,4 +291,57 @@ export const generations: readonly Protection[] = [
       },
     ],
   },
+  {
+    name: 'get by a strong reader looks at nothing that a store of the past may answer',
+    async scenario(library) {
+      const { stage, reader } = await beforeADemotion(library)
+      return got('a strong read', await stage.now(reader.spells.get(4, STRONG)), 2)
+    },
+    controls: [
+      {
+        without: 'asking for the lease wherever the generation has to be read',
+        patches: [
+          ["if (typeof reading !== 'string' || !found?.has", 'if (!found?.has'],
+          [
+            'const reply = seen === UNCONFIRMED ? seen : seen[0]!\n      return waitIfBusy(goOn(space, flight, strong, { reply, token: undefined }, reading, clock.nowMs()))',
+            'const reply = seen === UNCONFIRMED ? seen : seen[0]!\n      return Promise.resolve(reading).then(generation => waitIfBusy(goOn(space, flight, strong, { reply, token: undefined }, generation, clock.nowMs())))',
+          ],
+        ],
+        reports: 'a strong read got v1, not v2',
+      },
+    ],
+  },
+  {
+    name: 'getMany by a strong reader looks at nothing that a store of the past may answer',
+    async scenario(library) {
+      const { stage, reader } = await beforeADemotion(library)
+      const values = await stage.now(reader.spells.getMany([4, 5], STRONG))
+      return got('a strong batch', values instanceof Map ? values.get(4) : values, 2)
+    },
+    controls: [
+      {
+        without: 'asking for leases wherever the generation has to be read',
+        patches: [['isCopy && space.batchesAreFound', 'space.batchesAreFound']],
+        reports: 'a strong batch got v1, not v2',
+      },
+    ],
+  },
 ]
+
+/**
+ * A reader that has found both keys before. The node that holds them has become a replica which lags behind: it answers
+ * plain reads, and refuses whatever could change something. The generation is on another node.
+ */
+async function beforeADemotion(library: Library) {
+  const stage = new Stage(library)
+  const [reader, writer] = [await stage.process(), await stage.process()]
+  await stage.now(writer.spells.getMany([4, 5]))
+  await stage.now(reader.spells.getMany([4, 5]))
+  const old = stage.store.inspect('spell:4')!
+  reader.link.muteStream()
+  await stage.now(writer.spells.write(4, () => stage.origin.commit(2)))
+  stage.plant('spell:4', old)
+  reader.link.fail('lease')
+  reader.link.fail('leaseMany')
+  return { stage, reader }
+}

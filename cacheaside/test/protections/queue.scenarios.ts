@@ -378,4 +378,67 @@ export const queue: readonly Protection[] = [
       },
     ],
   },
+  {
+    name: 'get bypasses the store while a commit of its process is in doubt',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const { origin } = stage
+      const { spells, link } = await stage.process()
+      await stage.now(spells.get(4))
+      link.fail('guard')
+      const lost = new Error('the connection was lost during the commit')
+      await stage.now(
+        failure(
+          spells.write(4, () => {
+            origin.commit(2)
+            throw lost
+          }),
+        ),
+      )
+      await stage.clock.advance(200) // the store is used again
+      return got('a read of the process that wrote', await stage.now(spells.get(4)), 2)
+    },
+    controls: [
+      {
+        without: 'asking for commits in doubt',
+        patches: [
+          [
+            'this.#keyspaces.has(keyspace) ||\n      this.#doubts.has(key) ||',
+            'this.#keyspaces.has(keyspace) ||',
+          ],
+        ],
+        reports: 'a read of the process that wrote got v1, not v2',
+      },
+    ],
+  },
+  {
+    name: 'get bypasses the store while a commit is in doubt for whose key there was no room',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const { origin } = stage
+      const { spells, link } = await stage.process({ cache: { maxQueuedInvalidations: 1 } })
+      link.fail('guard')
+      const inDoubt = (id: number) =>
+        stage.now(
+          failure(
+            spells.write(id, () => {
+              throw new Error('the connection was lost during the commit')
+            }),
+          ),
+        )
+      await inDoubt(4)
+      await inDoubt(5)
+      await stage.clock.advance(500) // the store is used again, and the keyspace is invalidated
+      await stage.now(spells.get(5))
+      origin.commit(2) // the commit of 5 happens after all
+      return got('a read of the process that wrote', await stage.now(spells.get(5)), 2)
+    },
+    controls: [
+      {
+        without: 'asking for commits in doubt of the keyspace',
+        patches: [['this.#doubts.has(key) ||\n      this.#doubts.has(keyspace)', 'this.#doubts.has(key)']],
+        reports: 'a read of the process that wrote got v1, not v2',
+      },
+    ],
+  },
 ]

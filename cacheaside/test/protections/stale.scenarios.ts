@@ -4,8 +4,8 @@ import { all, failure, got, type Protection, STRONG, Stage, shown, unless } from
 const REFRESHING = { ttlMs: 1_000, staleMs: 60_000 } as const
 const FALLING_BACK = { ttlMs: 1_000, staleIfErrorMs: 60_000 } as const
 const DOOMED_FALLBACK = [
-  'asked.fallback === undefined || flight.doomed ||',
-  'asked.fallback === undefined ||',
+  'asked.fallback === undefined || flight.doomed)',
+  'asked.fallback === undefined)',
 ] as const
 
 export const stale: readonly Protection[] = [
