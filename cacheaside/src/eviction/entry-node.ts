@@ -1,7 +1,11 @@
-import type { FifoQueue } from './fifo-queue.ts'
-
 /** Where a node stands in a list that it is not in. */
 export const NOWHERE = -1
+
+/** What a node knows of the queue it is in. */
+export interface NodeQueue<T> {
+  bytes: number
+  remove(node: EntryNode<T>): void
+}
 
 /**
  * One entry of a bounded map, and the few fields in which policies keep what they know about it. One class for all
@@ -31,7 +35,7 @@ export class EntryNode<T> {
   /** S3-FIFO: number of its insertion. LRU: number of its last access. LFU: minute of its last access. */
   stamp = 0
   /** S3-FIFO: the queue it is in, and its neighbours there. */
-  queue: FifoQueue<T> | undefined = undefined
+  queue: NodeQueue<T> | undefined = undefined
   older: EntryNode<T> | undefined = undefined
   newer: EntryNode<T> | undefined = undefined
 

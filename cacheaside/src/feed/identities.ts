@@ -1,7 +1,7 @@
 import type { Clock } from '../base/clock.ts'
 import type { CacheEvent } from '../base/events.ts'
 import type { FeedSession } from './change-feed.ts'
-import type { RelayTarget } from './relay.ts'
+import type { RelayTarget } from './relay-target.ts'
 
 /** What is remembered of a keyspace while it is given a new generation, with a token: no store's identity. */
 const DOUBTED = 'doubted '

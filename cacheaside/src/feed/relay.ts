@@ -1,21 +1,10 @@
 import type { Clock, Timer } from '../base/clock.ts'
 import type { CacheEvent } from '../base/events.ts'
-import { type Key, keyspaceOf } from '../base/key.ts'
+import { keyspaceOf } from '../base/key.ts'
 import type { Batch, Change, ChangeFeed, FeedSession } from './change-feed.ts'
 import { Identities } from './identities.ts'
 import { type Plan, planOf } from './plan.ts'
-
-/** What a relay does to the cache it belongs to. Nothing here rejects; `false` and `undefined`: not confirmed. */
-export interface RelayTarget {
-  /** Whether only this process uses the shared store. */
-  readonly isPrivate: boolean
-  /** The names of this cache's keyspaces. */
-  keyspaces(): Iterable<string>
-  /** What the shared store says of itself. */
-  identity(): Promise<string | undefined>
-  invalidate(key: Key): Promise<boolean>
-  invalidateKeyspace(keyspace: string): Promise<boolean>
-}
+import type { RelayTarget } from './relay-target.ts'
 
 /** Own writes poke the relay; however many there are, it does not ask the origin more often than this. */
 const MIN_GAP_MS = 20

@@ -1,7 +1,8 @@
 import { afterEach, beforeEach, describe, expect, it } from 'vitest'
 import type { CacheEvent } from '../../src/base/events.ts'
 import { type Key, wholeKeyspace } from '../../src/base/key.ts'
-import { Relay, type RelayTarget } from '../../src/feed/relay.ts'
+import { Relay } from '../../src/feed/relay.ts'
+import type { RelayTarget } from '../../src/feed/relay-target.ts'
 import { gate, SimulatedClock } from '../../src/testing/index.ts'
 import { FakeFeed } from './fake-feed.ts'
 

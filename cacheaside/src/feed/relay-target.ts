@@ -1,0 +1,13 @@
+import type { Key } from '../base/key.ts'
+
+/** What a relay does to the cache it belongs to. Nothing here rejects; `false` and `undefined`: not confirmed. */
+export interface RelayTarget {
+  /** Whether only this process uses the shared store. */
+  readonly isPrivate: boolean
+  /** The names of this cache's keyspaces. */
+  keyspaces(): Iterable<string>
+  /** What the shared store says of itself. */
+  identity(): Promise<string | undefined>
+  invalidate(key: Key): Promise<boolean>
+  invalidateKeyspace(keyspace: string): Promise<boolean>
+}
