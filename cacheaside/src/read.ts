@@ -1,3 +1,18 @@
+/**
+ * The read path.
+ *
+ * 1. **Local.** Return a fresh entry of this process (`keyspace.ts`). Nothing else happens.
+ * 2. **Join.** If this process already reads the key, wait for that flight, unless an invalidation has doomed it or it
+ *    began too long ago. A strong reader joins no flight that began before it.
+ * 3. **Shared.** Ask the shared store in one round trip (`ask.ts`). It answers *found*; *leased*: the right to load and
+ *    to fill is ours; *busy*: another reader loads, so ask again after a pause; or *guarded*: a writer is at work.
+ * 4. **Load.** Call the loader once, within the load limit and the time limit (`load.ts`).
+ * 5. **Fill.** Offer the value to the shared store with the lease's token (`fill.ts`). The store refuses it if the key
+ *    was invalidated meanwhile: the readers still get the value, and nobody keeps it.
+ * 6. **Keep.** Keep a found or accepted value in L1 until it expires or an invalidation is heard (`fill.ts`).
+ *
+ * A reader that was guarded, busy for too long, or could not reach the store, loads and keeps nothing anywhere.
+ */
 import { type Asked, ask } from './ask.ts'
 import type { Key } from './base/key.ts'
 import { keep } from './fill.ts'
@@ -5,23 +20,6 @@ import { fromOrigin } from './load.ts'
 import type { Flight, QueuedFlight } from './local/single-flight.ts'
 import { refresh } from './refresh.ts'
 import { type Answer, foundAnswer, type ReadRequest, type Space, takeOff } from './space.ts'
-
-/**
- * The read path.
- *
- * 1. **Local.** A fresh entry in this process is returned. Nothing else happens.
- * 2. **Join.** If this key is already being read in this process, wait for that flight; not if it was doomed by an
- *    invalidation or began too long ago, and a strong reader joins none that began before it.
- * 3. **Shared.** Ask the shared store, in one round trip (`ask.ts`): *found* a value; or *leased*, the right to load
- *    and fill is ours; or *busy*, somebody else is loading: wait a little and ask again; or *guarded*, a writer is
- *    at work.
- * 4. **Load.** Call the loader once, within the load limit and the time limit (`load.ts`).
- * 5. **Fill.** Offer the value to the shared store with the lease's token. If the key was invalidated meanwhile the
- *    lease is gone and the fill is refused: the readers still get the value, and nobody keeps it.
- * 6. **Keep.** An accepted or found value is kept in L1 until it expires or an invalidation is heard.
- *
- * Whoever was guarded, busy for too long, or could not reach the store, loads and keeps nothing anywhere.
- */
 
 /** Steps 2 to 6 for one caller, and what the caller makes of the answer. */
 export function read<Id, V, R>(
