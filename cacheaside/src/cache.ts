@@ -21,6 +21,8 @@ import { type Stats, StatsFold } from './stats.ts'
 import { warnOf } from './warn-of.ts'
 import { invalidate, type WriteContext, type WriteOptions, type WriteResult, write } from './write.ts'
 
+const LONGEST_MS = 2 ** 30
+
 /**
  * One process's view of the cache: its L1, its way to the shared store, the broadcast it listens to, and the
  * keyspaces defined on it. Made by `createCache()`; one per process and shared store is what you want.
@@ -35,6 +37,8 @@ export class Cache {
   /** Work under way that `close` waits for. */
   #working = 0
   #idle: (() => void) | undefined
+  /** Tells the shared store that this cache uses it no longer. */
+  readonly #letGo: (() => void) | undefined
   #closed = false
   #closing: Promise<void> | undefined
 
@@ -51,6 +55,7 @@ export class Cache {
       for (const listener of this.#listeners) this.#tell(listener, event)
     }
     if (options.onEvent !== undefined) this.#listeners.add(options.onEvent)
+    this.#letGo = options.shared.retain?.()
     const access = new SharedAccess(options.shared, options.sharedTimeoutMs, clock, emit)
     const local =
       options.local === undefined
@@ -160,7 +165,8 @@ export class Cache {
 
   /**
    * Ends the cache: reads and writes that are under way finish, new ones are refused with `CLOSED`, what is queued
-   * is tried once more. The shared store, which was handed in, stays open. Idempotent.
+   * is tried once more. The last cache on a shared store also ends the store's connections, and the feed's session goes
+   * back to where it came from; your own clients and pools are yours to end. Idempotent.
    */
   close(): Promise<void> {
     this.#closing ??= this.#close()
@@ -185,6 +191,16 @@ export class Cache {
 
   async #close(): Promise<void> {
     this.#closed = true
+    // Who awaits the end must see it, although nothing else may keep the process alive.
+    const hold = this.#parts.clock.after(LONGEST_MS, () => {}, true)
+    try {
+      await this.#end()
+    } finally {
+      hold.cancel()
+    }
+  }
+
+  async #end(): Promise<void> {
     await Promise.all([...this.#stops].map(stop => stop()))
     if (this.#working > 0) {
       await new Promise<void>(resolve => {
@@ -198,6 +214,7 @@ export class Cache {
     this.#parts.access.close()
     this.#parts.local.clear()
     this.#parts.warnings.close()
+    this.#letGo?.()
   }
 
   /** What the relay does to the shared store. This process hears of it as all others do, by the broadcast. */

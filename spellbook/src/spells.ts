@@ -131,7 +131,7 @@ async function loadPage(
 /**
  * The spells behind a cache of their own.
  *
- * @param shared - Where what is cached is kept: in this process, or on Redis for many. It is not closed here.
+ * @param shared - Where what is cached is kept: in this process, or on Redis for many. Its connections end with the last cache on it.
  * @param onEvent - Told of everything that the cache does.
  * @param logger - Told of what somebody should know. Left out: it goes to stderr.
  */

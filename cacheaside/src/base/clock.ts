@@ -25,9 +25,12 @@ export interface Clock {
   epochMs(): number
   /**
    * Calls `run` once, not before `delayMs` milliseconds have passed by the monotonic clock, whatever the wall clock
-   * does meanwhile. Does not keep the process alive.
+   * does meanwhile.
+   *
+   * @param holds - Whether it keeps the process alive until then: because somebody waits for what it does. Left out: it
+   *   does not.
    */
-  after(delayMs: number, run: () => void): Timer
+  after(delayMs: number, run: () => void, holds?: boolean): Timer
   /** A number in [0, 1). */
   random(): number
   /** A fresh random token of 96 bits, as {@link TOKEN_LENGTH} URL-safe characters. */
@@ -107,8 +110,9 @@ export function clockOver(sources: { monotonicMs: () => number; wallMs: () => nu
       return coarse
     },
     epochMs: sources.wallMs,
-    after(delayMs, run) {
-      const handle = setTimeout(run, delayMs).unref()
+    after(delayMs, run, holds = false) {
+      const handle = setTimeout(run, delayMs)
+      if (!holds) handle.unref()
       return { cancel: () => clearTimeout(handle) }
     },
     random: Math.random,

@@ -15,11 +15,14 @@ export type RedisClient = IoredisLike | NodeRedisLike
 /** What `redisShared` is made with. */
 export interface RedisSharedOptions {
   /**
-   * Your client. It is only read for how it connects (address, TLS, user, database, key prefix, Sentinel or Cluster)
-   * and need not be connected: the store opens connections of its own that neither resend, queue nor give up, and
-   * closes them itself.
+   * A function that makes a client, which is then the store's own: closing the last cache leaves nothing open. Or a client
+   * that you have, and end yourself.
+   *
+   * It is only read for how it connects (address, TLS, user, database, key prefix, Sentinel or Cluster) and need not be
+   * connected: the store opens connections of its own that neither resend, queue nor give up. One that the function has
+   * made is disconnected at once.
    */
-  readonly client: RedisClient
+  readonly client: RedisClient | (() => RedisClient)
   /**
    * Comes before every key and channel, after the client's own key prefix. Applications on one server each need
    * another, also those on different databases of it: channels know no databases.
@@ -67,7 +70,7 @@ const LONGEST_PREFIX = 256
 export function resolveRedisOptions(given: RedisSharedOptions): ResolvedRedisOptions {
   knownNames('options', given, OPTION_NAMES)
   const { client, prefix = '', policy, allowUnsafePolicy = false, onWarning, logger } = given
-  const driver = driverOf(client)
+  const driver = typeof client === 'function' ? driverOfOwn(client()) : driverOf(client)
   if (policy !== undefined && !REDIS_POLICIES.includes(policy))
     throw invalidOption('policy', `one of ${REDIS_POLICIES.join(', ')}`, policy)
   if (typeof allowUnsafePolicy !== 'boolean')
@@ -86,6 +89,24 @@ export function resolveRedisOptions(given: RedisSharedOptions): ResolvedRedisOpt
     logger,
     clock: given.clock ?? systemClock,
   }
+}
+
+/** What ends a client: the one of ioredis, or that of node-redis. */
+interface Endable {
+  on(event: 'error', listener: () => void): void
+  disconnect(): void
+  readonly isOpen: boolean
+  destroy(): void
+}
+
+/** Of a client that nobody else has. Some connect by themselves, and would keep the process alive. */
+function driverOfOwn(client: RedisClient): Driver {
+  const driver = driverOf(client)
+  const own = client as unknown as Endable
+  own.on('error', () => {})
+  if (isIoredis(client)) own.disconnect()
+  else if (own.isOpen) own.destroy()
+  return driver
 }
 
 function driverOf(client: RedisClient): Driver {

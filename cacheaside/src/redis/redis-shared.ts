@@ -58,7 +58,10 @@ export interface RedisReport {
   readonly findings: readonly RedisFinding[]
 }
 
-/** The shared store on Redis or Valkey. */
+/**
+ * The shared store on Redis or Valkey. Its connections are open from the beginning until the last cache on it is closed, and
+ * again while there is another one; `close()` ends it for good.
+ */
 export interface RedisShared extends SharedStore {
   /**
    * Waits for the first connection to every primary. To be called where a program starts, or not at all: the store
@@ -122,8 +125,12 @@ class RedisStore implements RedisShared {
   readonly #channel: string
   readonly #ownChannel: string
   readonly #scripts: Scripts
-  readonly #route: Route
-  readonly #broadcast: Broadcast
+  #route: Route
+  #broadcast: Broadcast
+  /** Caches that use the store. */
+  #users = 0
+  /** `idle`: the last cache has gone, and the connections with it. */
+  #state: 'open' | 'idle' | 'closed' = 'open'
   /** The last examination of each server, also of those that were refused. */
   readonly #examined = new Map<string, Examination>()
   readonly #findings: Findings
@@ -140,12 +147,41 @@ class RedisStore implements RedisShared {
     this.#channel = `${this.#prefix}@broadcast`
     this.#ownChannel = `${this.#prefix}@heartbeat:${options.clock.token()}`
     this.#scripts = loadableScripts(options.driver.deployment === 'cluster')
-    this.#broadcast = new Broadcast({
-      clock: options.clock,
+    this.#broadcast = this.#newBroadcast()
+    this.#route = this.#routeOver(options)
+  }
+
+  retain(): () => void {
+    this.#users++
+    this.#wake()
+    let isHeld = true
+    return () => {
+      if (isHeld && --this.#users === 0) this.#rest()
+      isHeld = false
+    }
+  }
+
+  /** Opens connections again that were ended with the last cache. */
+  #wake(): void {
+    if (this.#state !== 'idle') return
+    this.#state = 'open'
+    this.#broadcast = this.#newBroadcast()
+    this.#route = this.#routeOver(this.#options)
+  }
+
+  #rest(): void {
+    if (this.#state !== 'open') return
+    this.#state = 'idle'
+    this.#broadcast.close()
+    this.#route.close()
+  }
+
+  #newBroadcast(): Broadcast {
+    return new Broadcast({
+      clock: this.#clock,
       ownChannel: this.#ownChannel,
       listen: (primary, hooks) => this.#listen(primary, hooks),
     })
-    this.#route = this.#routeOver(options)
   }
 
   #routeOver({ driver, clock, prefix }: ResolvedRedisOptions): Route {
@@ -482,6 +518,7 @@ class RedisStore implements RedisShared {
   }
 
   async ready(): Promise<RedisReport> {
+    this.#wake()
     const primaries = await this.#route.primaries()
     await Promise.all(primaries.map(({ link }) => link.started))
     for (const { link } of primaries) if (link.problem !== undefined) throw link.problem
@@ -489,6 +526,16 @@ class RedisStore implements RedisShared {
   }
 
   async inspect(): Promise<RedisReport> {
+    const wasIdle = this.#state === 'idle'
+    this.#wake()
+    try {
+      return await this.#inspect()
+    } finally {
+      if (wasIdle && this.#users === 0) this.#rest()
+    }
+  }
+
+  async #inspect(): Promise<RedisReport> {
     const primaries = await this.#route.primaries()
     const examinations = await Promise.all(
       primaries.map(async ({ link, address }) => {
@@ -511,8 +558,8 @@ class RedisStore implements RedisShared {
   }
 
   async close(): Promise<void> {
-    this.#broadcast.close()
-    this.#route.close()
+    this.#rest()
+    this.#state = 'closed'
     this.#findings.close()
   }
 

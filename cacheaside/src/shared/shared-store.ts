@@ -176,6 +176,13 @@ export interface SharedStore {
   subscribe(listener: StreamListener): () => void
   /** Sends `text` through the stream and, in the same exchange, reads the time and the generations. */
   heartbeat(text: string, keyspaces: readonly { name: string; candidate: string }[]): Promise<HeartbeatReply>
-  /** Ends what the store itself opened. Idempotent. */
+  /**
+   * Tells the store that a cache uses it. A store that opens connections keeps them for as long as any cache does, and
+   * opens them again for the next one. A store may do without: then only {@link SharedStore.close} ends it.
+   *
+   * @returns to be called when the cache is closed; idempotent.
+   */
+  retain?(): () => void
+  /** Ends what the store itself opened, whoever uses it. Idempotent. */
   close(): Promise<void>
 }

@@ -1,0 +1,166 @@
+/**
+ * Scripts as people write them, each in a process of its own. What is asked of all of them is that they end by themselves
+ * once their cache is closed, with the code that they should end with.
+ */
+import { spawn } from 'node:child_process'
+import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { type RedisServer, startRedis } from '../../test/redis-servers.ts'
+import { createDatabase, sharedPostgresUrl } from '../../test/services.ts'
+
+const DEADLINE_MS = 60_000
+const HERE = import.meta.dirname
+
+/** Runs a script, and answers with how it ended and what it said; with `still running` where it did not end. */
+function run(
+  script: string,
+  whileRunning?: (said: () => string) => Promise<void>,
+): Promise<{ code: number | null | 'still running'; out: string; err: string }> {
+  const args = ['--conditions=source', '--import', import.meta.resolve('tsx')]
+  const child = spawn(process.execPath, [...args, '--input-type=module', '--eval', script], { cwd: HERE })
+  let [out, err] = ['', '']
+  child.stdout.on('data', text => {
+    out += text
+  })
+  child.stderr.on('data', text => {
+    err += text
+  })
+  let isLate = false
+  const limit = setTimeout(() => {
+    isLate = true
+    child.kill('SIGKILL')
+  }, DEADLINE_MS)
+  const ended = new Promise<{ code: number | null | 'still running'; out: string; err: string }>(resolve => {
+    child.on('close', code => {
+      clearTimeout(limit)
+      resolve({ code: isLate ? 'still running' : code, out, err })
+    })
+  })
+  return Promise.all([ended, whileRunning?.(() => out)]).then(([end]) => end)
+}
+
+const IMPORTS = `
+import { createCache } from 'cacheaside'
+import { redisShared } from 'cacheaside/redis'
+const spellTable = { find: async id => ({ id, name: 'Earthquake' }) }
+`
+const USE = `
+const spells = cache.keyspace('spell', { load: spellTable.find })
+await spells.get(4)
+await spells.write(4, async () => {})
+await spells.get(4)
+`
+const SAID = { code: 0, out: 'done\n' }
+
+describe('a script with an embedded cache ends by itself', () => {
+  test('although nothing is closed', async () => {
+    expect(await run(`${IMPORTS}; const cache = createCache(); ${USE}; console.log('done')`)).toMatchObject(
+      SAID,
+    )
+  })
+
+  test('after close(), called twice, with an L1', async () => {
+    const script = `${IMPORTS}; const cache = createCache({ local: { maxEntries: 9 } }); ${USE}
+      await Promise.all([cache.close(), cache.close()]); await cache.close(); console.log('done')`
+    expect(await run(script)).toMatchObject({ ...SAID, err: '' })
+  })
+})
+
+describe('a script with a cache on Redis ends by itself', () => {
+  let redis: RedisServer
+  beforeAll(async () => {
+    redis = await startRedis()
+  })
+  afterAll(() => redis.stop())
+
+  test.each([
+    ['ioredis', `import { Redis } from 'ioredis'`, 'new Redis(URL)'],
+    ['iovalkey', `import { Redis } from 'iovalkey'`, 'new Redis(URL)'],
+    ['node-redis', `import { createClient } from 'redis'`, 'createClient({ url: URL })'],
+  ])('after close(), where a function makes the client (%s)', async (_, imports, client) => {
+    const script = `${IMPORTS}; ${imports}
+      const URL = '${redis.url}'
+      const cache = createCache({ shared: redisShared({ client: () => ${client}, logger: console }) })
+      ${USE}; await cache.close(); console.log('done')`
+    expect(await run(script)).toMatchObject({ code: 0, out: expect.stringMatching(/^done$/m) })
+  })
+
+  test('after close() and the end of the client, where the client is its own', async () => {
+    const script = `${IMPORTS}; import { Redis } from 'ioredis'
+      const client = new Redis('${redis.url}')
+      const cache = createCache({ shared: redisShared({ client }) })
+      ${USE}; await cache.close()
+      console.log(await client.ping()) // it is the script's, and was left alone
+      await client.quit(); console.log('done')`
+    expect(await run(script)).toMatchObject({ code: 0, out: 'PONG\ndone\n' })
+  })
+
+  test('after the last of several caches on one store was closed, one of them made after another was closed', async () => {
+    const script = `${IMPORTS}; import { createClient } from 'redis'
+      const shared = redisShared({ client: createClient({ url: '${redis.url}' }) })
+      await shared.ready()
+      const caches = [createCache({ shared }), createCache({ shared })]
+      await caches[0].close()
+      let count = 0
+      for (const cache of [caches[1], createCache({ shared })]) {
+        const spells = cache.keyspace('spell-' + ++count, { load: spellTable.find })
+        while ((await spells.read(1)).from !== 'shared');
+        await cache.close()
+      }
+      console.log((await shared.inspect()).nodes.length); console.log('done')`
+    expect(await run(script)).toMatchObject({ code: 0, out: '1\ndone\n' })
+  })
+
+  test('after close() during an outage: nothing there, and a server that hangs', async () => {
+    const script = (url: string) => `${IMPORTS}; import { Redis } from 'ioredis'
+      const cache = createCache({ shared: redisShared({ client: () => new Redis('${url}') }) })
+      ${USE}; await cache.close(); console.log('done')`
+    expect(await run(script('redis://127.0.0.1:1'))).toMatchObject(SAID)
+    redis.suspend()
+    try {
+      expect(await run(script(redis.url))).toMatchObject(SAID)
+    } finally {
+      redis.resume()
+    }
+  })
+
+  test('after an error, with the code and the words of the error', async () => {
+    const script = `${IMPORTS}; import { Redis } from 'ioredis'
+      const cache = createCache({ shared: redisShared({ client: () => new Redis('${redis.url}') }) })
+      const spells = cache.keyspace('spell', { load: async () => { throw new Error('no such table') } })
+      try { await spells.get(4) } finally { await cache.close() }`
+    expect(await run(script)).toMatchObject({ code: 1, err: expect.stringContaining('no such table') })
+  })
+})
+
+describe('a script with a change feed ends by itself', () => {
+  test('after close() and the end of its pool', async () => {
+    const url = await createDatabase(sharedPostgresUrl())
+    const script = `${IMPORTS}; import pg from 'pg'
+      import { installFeed, postgresFeed } from 'cacheaside/postgres'
+      const pool = new pg.Pool({ connectionString: '${url}' })
+      await pool.query('create table spell (id int primary key)')
+      const tables = { spell: { columns: ['id'], keys: row => [spells.key(row.id)] } }
+      await installFeed(pool, { tables })
+      const cache = createCache({ feed: postgresFeed({ pool, tables }) })
+      let isOpen = false
+      cache.listen(({ type }) => { isOpen ||= type === 'feed' })
+      const spells = cache.keyspace('spell', { load: spellTable.find })
+      await spells.get(4)
+      while (!isOpen) await pool.query('select 1')
+      await cache.close(); await pool.end(); console.log('done')`
+    expect(await run(script)).toMatchObject(SAID)
+  })
+
+  test('after close(), and that of its PGlite', async () => {
+    const script = `${IMPORTS}; import { PGlite } from '@electric-sql/pglite'
+      import { installFeed, postgresFeed } from 'cacheaside/postgres'
+      const pglite = await PGlite.create()
+      await pglite.exec('create table spell (id int primary key)')
+      const tables = { spell: { columns: ['id'], keys: row => [spells.key(row.id)] } }
+      await installFeed(pglite, { tables })
+      const cache = createCache({ feed: postgresFeed({ pglite, tables }) })
+      const spells = cache.keyspace('spell', { load: spellTable.find })
+      await spells.get(4); await cache.close(); await pglite.close(); console.log('done')`
+    expect(await run(script)).toMatchObject(SAID)
+  })
+})
