@@ -237,6 +237,104 @@ await startSampling(cache, { keyspaces: [audited] }).stop()
 await cache.close()
 `
 
+/** What readers get of what a loader returns: the same type by the same name, unless a class says what it becomes. */
+const VALUES_PROGRAM = `
+import { type Codec, createCache, type Keyspace, type Kept, type StandardSchema } from 'cacheaside'
+import { auditedKeyspace } from 'cacheaside/verify'
+
+type Same<A, B> = (<T>() => T extends A ? 1 : 2) extends <T>() => T extends B ? 1 : 2 ? true : false
+const same = <A, B>(yes: Same<A, B>) => yes
+
+declare class Decimal { private readonly digits: string; plus(other: Decimal): Decimal; toJSON(): string }
+declare class Money { readonly cents: number; add(other: Money): Money; toJSON(): { cents: number } }
+declare class Entity { private readonly secret: number; id: number; greet(): string }
+interface Spell { readonly id: number; name: string; at?: Date; tags: readonly string[] }
+interface Comment { at: Date; parent: Comment | null; replies: Comment[]; byName: Map<string, Comment>; all: ReadonlySet<Comment> }
+interface Part { readonly parts: readonly Part[]; price: Decimal; old?: Decimal | null }
+interface Chain<T> { value: T; next: Chain<T> | undefined }
+type Json = string | number | boolean | null | Json[] | { [name: string]: Json }
+type SpellId = string & { readonly brand: 'SpellId' }
+type Sum = Decimal | Sum[]
+
+same<Kept<Spell>, Spell>(true)
+same<Kept<Comment>, Comment>(true)
+same<Kept<Chain<Date>>, Chain<Date>>(true)
+same<Kept<Json>, Json>(true)
+same<Kept<SpellId>, SpellId>(true)
+same<Kept<'a' | 1 | 2n | null | undefined | boolean>, 'a' | 1 | 2n | null | undefined | boolean>(true)
+same<Kept<readonly [number, Date, ...string[]]>, readonly [number, Date, ...string[]]>(true)
+same<Kept<any>, any>(true)
+same<Kept<unknown>, unknown>(true)
+same<Kept<never>, never>(true)
+same<Kept<object>, object>(true)
+same<Kept<Record<string, unknown>>, Record<string, unknown>>(true)
+same<Kept<Error>, Error>(true)
+same<Kept<Map<string, Set<RegExp>>>, Map<string, Set<RegExp>>>(true)
+same<Kept<Uint8Array>, Uint8Array>(true)
+same<Kept<Entity>, Entity>(true)
+same<Kept<() => void>, () => void>(true)
+same<Kept<Decimal>, string>(true)
+same<Kept<Money>, { cents: number }>(true)
+same<Kept<{ sum: Money }>['sum'], { cents: number }>(true)
+same<Kept<Part>['old'], string | null | undefined>(true)
+same<Kept<Part>['parts'][number]['parts'][number]['price'], string>(true)
+same<Kept<Chain<Decimal>>['value'], string>(true)
+same<Kept<[number, Decimal]>, [number, string]>(true)
+same<Kept<readonly Decimal[]>, readonly string[]>(true)
+same<Kept<Map<Decimal, number>>, Map<string, number>>(true)
+same<Kept<Set<Money>>, Set<{ cents: number }>>(true)
+same<Kept<{ a: Decimal } | Spell | undefined>, { a: string } | Spell | undefined>(true)
+export const sums: Kept<Sum> = ['1', ['2']]
+
+const cache = createCache()
+const rows = cache.keyspace('row', { load: async (id: number) => ({ id, at: new Date(), price: {} as Decimal }) })
+export const at: Date = (await rows.get(4))!.at
+export const price: string = (await rows.get(4))!.price
+export const peeked: string = rows.peek(4)!.value!.price
+export const batched: string = (await rows.getMany([4])).get(4)!.price
+export const read: string = (await rows.read(4)).value!.price
+await rows.write(4, async () => ({ id: 4, at: new Date(), price: {} as Decimal }), { writeThrough: true })
+rows.entry(4, { id: 4, at: new Date(), price: {} as Decimal })
+
+export const spells: Keyspace<number, Spell> = cache.keyspace<number, Spell>('spell', { load: async () => undefined })
+export const inferred: Keyspace<number, Spell> = cache.keyspace('inferred', {
+  load: async (_: number): Promise<Spell | undefined> => undefined,
+})
+export const mapped: string | undefined = await cache
+  .keyspace('mapped', { loadMany: async (ids: readonly number[]) => new Map(ids.map(id => [id, String(id)])) })
+  .get(4)
+
+declare const toNumbers: Codec<{ at: Date }, { at: number }>
+const coded = cache.keyspace('coded', { load: async (_: number) => ({ at: new Date() }), codec: toNumbers })
+export const ms: number = (await coded.get(4))!.at
+declare const schema: StandardSchema<{ year: number }>
+const checked = cache.keyspace('checked', { load: async (_: number) => ({ year: '1970' }), schema })
+export const year: number = (await checked.get(4))!.year
+const both = cache.keyspace('both', { load: async (_: number) => ({ at: new Date() }), codec: toNumbers, schema })
+export const third: number = (await both.get(4))!.year
+
+/** A keyspace for rows of any type: what it answers with is not known to be another type, nor the same. */
+function rowsOf<V>(name: string, load: (id: number) => Promise<V | undefined>): Keyspace<number, Kept<V>, V> {
+  return cache.keyspace(name, { load })
+}
+export const generic: Spell | undefined = await rowsOf<Spell>('generic', async () => undefined).get(4)
+auditedKeyspace('row', {
+  load: async (id: number) => ({ id, price: {} as Decimal, at: new Date() }),
+  idOf: ([id]) => Number(id),
+  versionOf: row => (row.price.startsWith('1') ? row.at : undefined),
+})
+`
+
+const WRONG_VALUES = {
+  'an instance of a class that comes back as text': `export const mistake: Decimal = (await rows.get(4))!.price`,
+  'a text in place of the instance that is written through': `rows.entry(4, { id: 4, at: new Date(), price: '1' })`,
+  'a keyspace of what is loaded, where it answers with something else': `export const mistake: Keyspace<number, { price: Decimal }> = cache.keyspace('x', { load: async (_: number) => ({ price: {} as Decimal }) })`,
+  'a keyspace of anything else than what is loaded': `export const mistake: Keyspace<number, { name: string }> = cache.keyspace('x', { load: async (_: number) => ({ price: 4 }) })`,
+  'what is loaded in place of what the codec makes of it': `export const mistake: Date = (await coded.get(4))!.at`,
+  'what is loaded in place of what the schema makes of it': `export const mistake: string = (await checked.get(4))!.year`,
+  'a codec for other values than those that are loaded': `cache.keyspace('x', { load: async (_: number) => ({ at: 'now' }), codec: toNumbers })`,
+}
+
 const MISTAKES = {
   'an id of another type': `await spells.get('four')`,
   'an id of another type among several': `await spells.getMany([4, 'four'])`,
@@ -276,14 +374,16 @@ test.each([
   ['a bundler, with the types of a browser', { module: 'esnext', moduleResolution: 'bundler', types: [] }],
 ])('the published types compile for %s', async (_name, compilerOptions) => {
   expect(await compile(TYPED_PROGRAM, compilerOptions)).toBe('')
+  expect(await compile(VALUES_PROGRAM, compilerOptions)).toBe('')
 })
 
-test('the published types reject mistakes', async () => {
-  const mistakes = Object.values(MISTAKES).map(
-    line => `// @ts-expect-error\n{ ${line.replace('export ', '')} }`,
-  )
-  const output = await compile(TYPED_PROGRAM + mistakes.join('\n'), { module: 'nodenext', ...NODE_TYPES })
+test.each([
+  ['', TYPED_PROGRAM, MISTAKES],
+  [' about values', VALUES_PROGRAM, WRONG_VALUES],
+])('the published types reject mistakes%s', async (_, program, mistakes: Record<string, string>) => {
+  const lines = Object.values(mistakes).map(line => `// @ts-expect-error\n{ ${line.replace('export ', '')} }`)
+  const output = await compile(program + lines.join('\n'), { module: 'nodenext', ...NODE_TYPES })
   const accepted = [...output.matchAll(/program\.ts\((\d+),/g)].map(match => Number(match[1]))
-  const firstMistake = TYPED_PROGRAM.split('\n').length
-  expect(accepted.map(line => Object.keys(MISTAKES)[(line - firstMistake) / 2] ?? output)).toEqual([])
+  const firstMistake = program.split('\n').length
+  expect(accepted.map(line => Object.keys(mistakes)[(line - firstMistake) / 2] ?? output)).toEqual([])
 })

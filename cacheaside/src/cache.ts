@@ -14,6 +14,7 @@ import { SingleFlight } from './local/single-flight.ts'
 import { type KeyspaceOptions, resolveCacheOptions, type WiredOptions } from './options.ts'
 import { BroadcastStream } from './shared/broadcast-stream.ts'
 import { InvalidationQueue } from './shared/invalidation-queue.ts'
+import type { Kept } from './shared/kept.ts'
 import { SharedAccess, UNCONFIRMED } from './shared/shared-access.ts'
 import type { SharedStore } from './shared/shared-store.ts'
 import type { Answer, Parts } from './space.ts'
@@ -102,15 +103,24 @@ export class Cache {
   }
 
   /**
-   * Defines a keyspace: keys of one kind, with one loader.
+   * Defines a keyspace: keys of one kind, with one loader. Readers get what the loader returns, of the same type, but for
+   * instances of classes with `toJSON`; see {@link Kept}.
    *
    * @param name - What its keys begin with, the same in every process: 1 to 64 letters, digits, `_`, `.` or `-`.
    * @throws CacheError `INVALID_OPTIONS`, also if the name is taken; `CLOSED`.
    */
-  keyspace<Id, V>(name: string, options: KeyspaceOptions<Id, V>): Keyspace<Id, V> {
+  keyspace<Id, V, D = Kept<V>, W = D>(
+    name: string,
+    options: KeyspaceOptions<Id, V, D, W>,
+  ): Keyspace<Id, NoInfer<W>, V> {
     this.#assertOpen()
     if (this.#keyspaces.has(name)) throw invalidOption("a keyspace's name", 'defined once', name)
-    const keyspace = new Keyspace<Id, V>(this.#parts, this.#forget, name, options)
+    const keyspace = new Keyspace<Id, W, V>(
+      this.#parts,
+      this.#forget,
+      name,
+      options as unknown as KeyspaceOptions<Id, V, never, W>,
+    )
     this.#keyspaces.set(name, keyspace as unknown as Keyspace<never, never>)
     this.#relay?.verify()
     return keyspace

@@ -69,8 +69,11 @@ export interface KeyspaceWriteOptions<T, V> extends Omit<WriteOptions<T>, 'write
  *
  * Values enter the cache only through the loader, under a lease, or as the committed value of a write; there is no
  * `set`, which is what makes the promises possible. What readers get is frozen, or a copy of their own.
+ *
+ * `V` is what readers get, and `Loaded` what the loader and the writers hand in: the same, unless the values hold instances of
+ * classes with `toJSON`, or a codec or a schema makes something else of them.
  */
-export class Keyspace<Id, V> {
+export class Keyspace<Id, V, Loaded = V> {
   /** What its keys begin with. */
   readonly name: string
   /**
@@ -86,8 +89,13 @@ export class Keyspace<Id, V> {
   readonly #needsProof: boolean
 
   /** @internal */
-  constructor(parts: Parts, forget: Forget, name: string, options: KeyspaceOptions<Id, V>) {
-    const resolved = resolveKeyspaceOptions(name, options, parts.options)
+  constructor(parts: Parts, forget: Forget, name: string, options: KeyspaceOptions<Id, Loaded, never, V>) {
+    // The steps of a read do not tell what was loaded from what the codec made of it: the envelope lies between the two.
+    const resolved = resolveKeyspaceOptions(
+      name,
+      options as unknown as KeyspaceOptions<Id, V, V>,
+      parts.options,
+    )
     const toParts = resolved.key
     const toPlace = rememberingByKey(name, key => new Place<LocalEntry, Key>(key))
     this.name = name
@@ -213,14 +221,14 @@ export class Keyspace<Id, V> {
   write<T>(
     id: Id,
     commit: (context: WriteContext) => Promise<T> | T,
-    options: KeyspaceWriteOptions<T, V> = {},
+    options: KeyspaceWriteOptions<T, Loaded> = {},
   ): Promise<WriteResult<T>> {
     return this.#whileOpen(async () => {
       checkWriteOptions(options)
       const { writeThrough = false, ...own } = options
       if (typeof writeThrough !== 'boolean')
         throw invalidOption('writeThrough', 'true or false', writeThrough)
-      const through = (value: T) => [this.entry(id, value as unknown as V | undefined)]
+      const through = (value: T) => [this.entry(id, value as unknown as Loaded | undefined)]
       return write(
         this.#space.parts,
         this.#forget,
@@ -269,10 +277,11 @@ export class Keyspace<Id, V> {
   /**
    * A committed value for `writeThrough` of a write over several keys.
    *
-   * @param value - The committed row; `undefined` if it was deleted.
+   * @param loaded - The committed row, as the loader would return it; `undefined` if it was deleted.
    * @throws CacheError `INVALID_KEY`.
    */
-  entry(id: Id, value: V | undefined): CommittedEntry {
+  entry(id: Id, loaded: Loaded | undefined): CommittedEntry {
+    const value = loaded as V | undefined
     const key = this.key(id)
     return {
       key,

@@ -6,9 +6,11 @@ import { checkLogger, type Logger } from './base/warnings.ts'
 import { commitInDoubt } from './commit-in-doubt.ts'
 import type { ChangeFeed } from './feed/change-feed.ts'
 import { EVICTION_POLICIES, type EvictionPolicyName } from './local/local-store.ts'
-import { type Codec, jsonCodec, type StandardSchema } from './shared/codec.ts'
+import type { Codec, StandardSchema } from './shared/codec.ts'
+import type { Kept } from './shared/kept.ts'
 import { MAX_SHAPE } from './shared/register.ts'
 import type { SharedStore } from './shared/shared-store.ts'
+import { valueCodec } from './shared/value-codec.ts'
 
 /** L1: the copies that this process keeps. */
 export interface LocalOptions {
@@ -106,8 +108,10 @@ export type LoadMany<Id, V> = (
  *
  * The loader must take a *new* snapshot of the origin's primary after it was called: one statement, or a transaction
  * begun inside. Never the caller's transaction, a replica, or a memoised read; otherwise nothing is promised.
+ *
+ * `V` is what the loader returns, `D` what the codec makes of it, and `W` what readers get: the schema's output, or else `D`.
  */
-export interface KeyspaceOptions<Id, V> {
+export interface KeyspaceOptions<Id, V, D = Kept<V>, W = D> {
   /**
    * Reads one value. May be left out if `loadMany` is given. It must not read its own key through the cache, nor another
    * whose loader reads this one: it would wait for itself, and all get `LOAD_TIMEOUT` after `loadTimeoutMs`.
@@ -139,13 +143,13 @@ export interface KeyspaceOptions<Id, V> {
   readonly refreshAhead?: number
   /** Version of the values' shape, to be raised with every incompatible change of it. @defaultValue 1 */
   readonly shape?: number
-  /** How values become text. @defaultValue `jsonCodec` */
-  readonly codec?: Codec<V>
+  /** How values become text. @defaultValue `valueCodec` */
+  readonly codec?: Codec<V, D>
   /**
    * Checks, and may transform, what comes out of the shared store. Must answer synchronously. Left out: what the codec
    * decodes is believed, whoever stored it.
    */
-  readonly schema?: StandardSchema<V>
+  readonly schema?: StandardSchema<W>
 }
 
 type Complete<T, Optional extends keyof T> = Required<Omit<T, Optional>> & Pick<T, Optional>
@@ -156,10 +160,10 @@ export type WiredOptions = CacheOptions & Required<Pick<CacheOptions, 'shared'>>
 /** Options with nothing left open. */
 export type ResolvedCacheOptions = Complete<CacheOptions, 'local' | 'onEvent' | 'logger' | 'feed'>
 
-/** Options with nothing left open. */
+/** Options with nothing left open. Behind the handles nothing depends on what a codec makes of a value's type. */
 export interface ResolvedKeyspaceOptions<Id, V>
   extends Complete<
-    KeyspaceOptions<Id, V>,
+    KeyspaceOptions<Id, V, V>,
     'load' | 'loadMany' | 'key' | 'refreshAhead' | 'loadSoftTimeoutMs' | 'schema'
   > {}
 
@@ -339,7 +343,7 @@ export function resolveCacheOptions(given: WiredOptions): ResolvedCacheOptions {
  */
 export function resolveKeyspaceOptions<Id, V>(
   name: string,
-  given: KeyspaceOptions<Id, V>,
+  given: KeyspaceOptions<Id, V, V>,
   cache: ResolvedCacheOptions,
 ): ResolvedKeyspaceOptions<Id, V> {
   if (!isKeyspaceName(name)) {
@@ -350,7 +354,7 @@ export function resolveKeyspaceOptions<Id, V>(
     -readonly [Name in keyof ResolvedKeyspaceOptions<Id, V>]: ResolvedKeyspaceOptions<Id, V>[Name]
   }>(
     Object.assign(
-      { codec: jsonCodec, staleMs: 0, staleIfErrorMs: 0, loadTimeoutMs: cache.loadTimeoutMs },
+      { codec: valueCodec, staleMs: 0, staleIfErrorMs: 0, loadTimeoutMs: cache.loadTimeoutMs },
       DEFAULT_KEYSPACE_OPTIONS,
     ),
     given,

@@ -30,7 +30,12 @@ const TELL: { readonly [Type in CacheEvent['type']]?: Tell<Type> } = {
       })
   },
 
-  fill(warnings, { outcome }) {
+  fill(warnings, { outcome, keyspace, key, error }) {
+    if (outcome === 'unencodable')
+      warnings.once('UNKEPT', keyspace, {
+        message: `a value of ${keyspace} cannot be kept, and every read of it goes to the origin, for example ${key}${because(error)}`,
+        error,
+      })
     if (outcome === 'accepted') warnings.end('SHARED_FULL', '', `the shared store has room again`)
   },
 

@@ -20,7 +20,7 @@ async function live(clock: SimulatedClock, cache: Cache, link: ReturnType<typeof
       return table.find(id)
     },
   })
-  const raw = cache.keyspace<number, bigint>('raw', { load: async () => 4n })
+  const raw = cache.keyspace<number, () => number>('raw', { load: async () => () => 4 })
   await clock.drain()
   await Promise.all([spells.get(4), spells.get(4), spells.getMany([4, 5, 6]), raw.get(1)])
   await clock.drain()

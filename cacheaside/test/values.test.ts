@@ -20,7 +20,7 @@ async function handedOut<V>(value: V, options: { codec?: Codec<V>; schema?: Stan
   return { loaded, local, shared, here, there, clock, text: inspect('value:1')?.replace(/^[^ ]* /, '') }
 }
 
-describe('JSON, the default codec', () => {
+describe('the default codec', () => {
   test('gives the first reader what it gives all others', async () => {
     const { loaded, local, shared, text } = await handedOut<unknown>({
       at: new Date(0),
@@ -28,11 +28,58 @@ describe('JSON, the default codec', () => {
       none: Number.NaN,
       list: [undefined, Number.POSITIVE_INFINITY],
     })
-    const expected = { at: '1970-01-01T00:00:00.000Z', none: null, list: [null, null] }
+    const expected = {
+      at: new Date(0),
+      nothing: undefined,
+      none: Number.NaN,
+      list: [undefined, Number.POSITIVE_INFINITY],
+    }
     expect(loaded).toStrictEqual(expected)
     expect(local).toStrictEqual(expected)
     expect(shared).toStrictEqual(expected)
-    expect(text).toBe(JSON.stringify(expected))
+    expect(text).toMatch(/^~\{"at":\{"\$Date":"1970-01-01T00:00:00.000Z"\},/)
+  })
+
+  test('leaves plain JSON as it is written without it', async () => {
+    const plain = { id: 4, name: 'Fireball', $Date: [1.5, null, true, { $: 'NaN' }] }
+    const { loaded, local, text } = await handedOut(plain)
+    expect(text).toBe(JSON.stringify(plain))
+    expect(local).toBe(loaded)
+  })
+
+  test('gives what freezing does not protect as a copy to each reader', async () => {
+    const { loaded, local, shared, here } = await handedOut({ at: new Date(0), tags: new Set(['fire']) })
+    for (const copy of [loaded, local, shared, here.keyspace.peek(1)!.value]) {
+      expect(copy).toStrictEqual({ at: new Date(0), tags: new Set(['fire']) })
+      copy!.at.setTime(1)
+      copy!.tags.clear()
+    }
+    expect((await here.keyspace.getMany([1])).get(1)).toStrictEqual({
+      at: new Date(0),
+      tags: new Set(['fire']),
+    })
+  })
+
+  test('shares what only has no JSON, and is frozen', async () => {
+    const { loaded, local } = await handedOut({ id: 4n, note: undefined, list: [Number.NaN, -0] })
+    expect(local).toBe(loaded)
+    expect(Object.isFrozen(loaded!.list)).toBe(true)
+    expect(loaded).toStrictEqual({ id: 4n, note: undefined, list: [Number.NaN, -0] })
+  })
+
+  test('gives an instance of a class as what its toJSON answers with, and that is its type', async () => {
+    class Decimal {
+      readonly #text = '1.50'
+      toJSON = (): string => this.#text
+    }
+    const { process } = openWorld()
+    const prices = process({ local: L1 }).cache.keyspace('price', {
+      load: async (id: number) => ({ id, price: new Decimal(), at: new Date(0) }),
+    })
+    const loaded: { readonly id: number; readonly price: string; readonly at: Date } | undefined =
+      await prices.get(1)
+    expect(loaded).toStrictEqual({ id: 1, price: '1.50', at: new Date(0) })
+    expect(await prices.get(1)).toStrictEqual(loaded)
   })
 
   test('keeps a property called __proto__, which stays a property', async () => {
@@ -52,7 +99,7 @@ describe('JSON, the default codec', () => {
   })
 
   test.each<[string, () => unknown]>([
-    ['a bigint', () => ({ id: 9007199254740993n })],
+    ['an instance of a class', () => new (class Spell {})()],
     [
       'a cyclic object',
       () => {
@@ -82,7 +129,7 @@ describe('JSON, the default codec', () => {
     ['a function', () => () => 4],
     ['a symbol', () => Symbol('spell')],
     ['an object whose toJSON answers undefined', () => ({ toJSON: () => undefined })],
-  ])('answers with %s, which has no JSON, and does not keep it', async (_, make) => {
+  ])('answers with %s, which cannot be kept, and does not keep it', async (_, make) => {
     const { clock, inspect, process } = openWorld()
     const { cache, eventsOf } = process({ local: L1 })
     const value = make()
@@ -96,17 +143,59 @@ describe('JSON, the default codec', () => {
     expect(eventsOf('fill')).toMatchObject([{ outcome: 'unencodable', error: expect.any(Error) }])
   })
 
-  test('gives each reader of a value that has no JSON a clone of its own', async () => {
+  test('gives each reader of a value that cannot be kept a clone of its own, if the clone is the same', async () => {
     const { process } = openWorld()
-    const own = { id: 9007199254740993n, tags: ['fire'] }
+    const own: { id: bigint; tags: string[]; self?: unknown } = { id: 9007199254740993n, tags: ['fire'] }
+    own.self = own
     const values = process().cache.keyspace('value', { load: async (_: number) => own })
     const [one, other] = await Promise.all([values.get(1), values.get(1)])
     expect(one).toEqual(own)
     expect(one).not.toBe(own)
     expect(one).not.toBe(other)
     one!.tags.push('changed')
-    expect(other).toEqual({ id: 9007199254740993n, tags: ['fire'] })
+    expect(other!.tags).toEqual(['fire'])
+    expect(other!.self).toBe(other)
     expect(own.tags).toEqual(['fire'])
+  })
+
+  test('gives the readers of an instance of a class the instance, because a clone would have no class', async () => {
+    const { process } = openWorld()
+    class Spell {
+      readonly #damage = 30
+      damage = () => this.#damage
+    }
+    const spells = process().cache.keyspace('spell', { load: async (_: number) => ({ spell: new Spell() }) })
+    const answer: { spell: Spell } | undefined = await spells.get(1)
+    expect(answer!.spell.damage()).toBe(30)
+  })
+
+  test('says once for a keyspace what cannot be kept and where it is, and reports each by an event', async () => {
+    const { clock, process } = openWorld()
+    const { cache, eventsOf, warnings } = process()
+    const load = (id: number) => ({ id, spells: [{ cast: () => id }] })
+    const values = cache.keyspace('value', { load })
+    const others = cache.keyspace('other', { load: async (_: number): Promise<unknown> => undefined })
+    await values.get(1)
+    await clock.drain()
+    await values.get(1)
+    await values.getMany([2, 3])
+    await others.write(4, () => Symbol('x'), { writeThrough: true })
+    const warning = (keyspace: string, key: string, why: string) => [
+      'warn',
+      'UNKEPT',
+      `a value of ${keyspace} cannot be kept, and every read of it goes to the origin, for example ${key}: ${why}`,
+    ]
+    expect(warnings).toEqual([
+      warning('value', 'value:1', 'it has a function at .spells[0].cast'),
+      warning('other', 'other:4', 'it is a symbol'),
+    ])
+    expect(eventsOf('fill').map(({ key, outcome }) => `${key} ${outcome}`)).toEqual([
+      'value:1 unencodable',
+      'value:1 unencodable',
+      'value:2 unencodable',
+      'value:3 unencodable',
+      'other:4 unencodable',
+    ])
   })
 
   test('survives values nested more deeply than the stack', async () => {
@@ -171,7 +260,7 @@ describe('what readers get', () => {
     expect(written.value).toBe(own)
     await clock.drain()
     own.at = 'changed'
-    expect(await values.read(1)).toMatchObject({ from: 'shared', value: { at: '1970-01-01T00:00:00.000Z' } })
+    expect(await values.read(1)).toMatchObject({ from: 'shared', value: { at: new Date(0) } })
   })
 })
 
@@ -320,7 +409,7 @@ describe('a schema', () => {
   test('may transform what comes out of the store, to dates for instance, of which each reader gets its own', async () => {
     const schema = z.object({ at: z.coerce.date() })
     const { loaded, local, shared, text } = await handedOut({ at: new Date(0) }, { schema })
-    expect(text).toBe('{"at":"1970-01-01T00:00:00.000Z"}')
+    expect(text).toBe('~{"at":{"$Date":"1970-01-01T00:00:00.000Z"}}')
     for (const copy of [loaded, local, shared]) expect(copy).toEqual({ at: new Date(0) })
     loaded!.at.setTime(5)
     expect(local).toEqual({ at: new Date(0) })

@@ -581,12 +581,13 @@ describe('write-through', () => {
     expect(cache.stats().faults).toBe(1)
   })
 
-  test('of a value that has no JSON is reported, and the key released', async () => {
+  test('of a value that cannot be kept is reported, and the key released', async () => {
     const { inspect, process } = openWorld()
     const { cache, eventsOf } = process()
-    const values = cache.keyspace<number, bigint>('value', { load: async () => 4n })
-    const written = await values.write(1, () => 5n, { writeThrough: true })
-    expect(written).toEqual({ value: 5n, invalidation: 'applied', fenced: true })
+    const cast = () => 5
+    const values = cache.keyspace<number, () => number>('value', { load: async () => cast })
+    const written = await values.write(1, () => cast, { writeThrough: true })
+    expect(written).toEqual({ value: cast, invalidation: 'applied', fenced: true })
     expect(eventsOf('fill')).toMatchObject([{ key: 'value:1', outcome: 'unencodable' }])
     expect(inspect('value:1')).toBeUndefined()
   })

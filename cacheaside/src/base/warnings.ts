@@ -30,6 +30,7 @@ export const WARNINGS = {
   INVALIDATIONS_QUEUED: 'warn',
   LOADS_FAIL: 'warn',
   UNREADABLE: 'warn',
+  UNKEPT: 'warn',
   STALE_FOUND: 'error',
   FEED_LOST: 'warn',
   FEED_WARNING: 'warn',

@@ -3,35 +3,23 @@
  *
  * Every value that is handed out has been through the codec, also on the read that loaded it: a hit and a miss
  * return the same thing, and never the loader's own object. Plain objects and arrays are frozen, all the way down,
- * and shared by all readers of this process. A value that holds anything else (a `Date`, a `Map`: only a codec or
- * a schema of the user's can make one) cannot be frozen, so each reader gets a copy of its own, decoded for it.
- * See docs/decisions/0005-values-are-frozen.md.
+ * and shared by all readers of this process. A value that holds anything else (a `Date`, a `Map`, bytes) cannot be
+ * frozen, so each reader gets a copy of its own, decoded for it.
+ * See docs/decisions/0005-values-are-frozen.md and 0012-what-json-has-no-words-for.md.
  */
 
 /**
- * Turns values into text and back. Must be a pure pair: `decode(encode(value))` is what readers get.
+ * Turns values into text and back. Must be a pure pair: `decode(encode(value))` is what readers get, of the type `W`
+ * if it is another than the one that was loaded.
  *
  * `undefined` never reaches a codec: the absence of a row has its own mark. The text must be well-formed Unicode,
  * because Redis holds it as UTF-8; a binary format encodes to base64.
  */
-export interface Codec<V> {
-  /** May throw: the value then reaches the readers of this load as it is, and is not kept. */
+export interface Codec<V, W = V> {
+  /** May throw: the value then reaches the readers of this load as it is, and is not kept, and a warning says so once. */
   encode(value: V): string
   /** May throw: the stored bytes then count as unreadable, and are overwritten by a load. */
-  decode(text: string): V
-}
-
-/**
- * JSON, the default. Dates come back as ISO strings, `undefined` properties vanish, `NaN` and infinities become
- * `null`: on the first read as on every other, so that it is noticed at once.
- */
-export const jsonCodec: Codec<unknown> = {
-  encode(value) {
-    const text = JSON.stringify(value)
-    if (text === undefined) throw new TypeError(`${typeof value} has no JSON`)
-    return text
-  },
-  decode: text => JSON.parse(text),
+  decode(text: string): W
 }
 
 /**
@@ -101,7 +89,10 @@ class CopiedValue<V> implements Opened<V> {
   }
 }
 
-/** A value that could not be encoded: nobody keeps it, and each reader of its load gets a clone where one can be made. */
+/**
+ * A value that could not be encoded: nobody keeps it. Each reader of its load gets a clone where a clone is the same, as of
+ * an object that holds itself; or else the value itself, because a clone of an instance has lost its class.
+ */
 export class UnsealedValue<V> implements Opened<V> {
   readonly #value: V
   constructor(value: V) {
@@ -109,8 +100,9 @@ export class UnsealedValue<V> implements Opened<V> {
   }
   take(): V {
     try {
-      return structuredClone(this.#value)
+      return isPlainThroughout(this.#value) ? structuredClone(this.#value) : this.#value
     } catch {
+      // A getter or a trap that throws, or what is nested more deeply than the stack allows.
       return this.#value
     }
   }
@@ -225,6 +217,19 @@ function freezeAll(found: Set<object>): boolean {
     }
   }
   for (const object of found) Object.freeze(object)
+  return true
+}
+
+/** Whether there is nothing in a value but primitives, plain objects and arrays. */
+function isPlainThroughout(value: unknown): boolean {
+  const found = new Set([value])
+  for (const one of found) {
+    if (typeof one === 'function' || typeof one === 'symbol') return false
+    if (typeof one !== 'object' || one === null) continue
+    if (!isPlain(one) || Object.getPrototypeOf(one) === null) return false
+    if (Object.getOwnPropertySymbols(one).length > 0) return false
+    for (const inner of Object.values(one)) found.add(inner)
+  }
   return true
 }
 

@@ -11,6 +11,7 @@ import {
   resolveKeyspaceOptions,
 } from '../options.ts'
 import { Envelope, type Opened, Unopened } from '../shared/codec.ts'
+import type { Kept } from '../shared/kept.ts'
 import type { ValueRegister } from '../shared/register.ts'
 
 /** What tells an older value of a row from a newer one: a number that grows, or the time of its last change. */
@@ -35,19 +36,19 @@ export type IdOf<Id> = (parts: readonly string[]) => Id | undefined
  * The loader must read the primary. It is called as a reader would call it, but takes no place under any load limit:
  * what an audit asks of the origin is bounded by its own `rate`.
  */
-export interface AuditedKeyspaceOptions<Id, V> extends KeyspaceOptions<Id, V> {
+export interface AuditedKeyspaceOptions<Id, V, D = Kept<V>, W = D> extends KeyspaceOptions<Id, V, D, W> {
   /**
    * The way back from a key's parts, which are texts, to the id: `([id]) => Number(id)`. Left out, the id is the one
    * part, as text.
    */
   readonly idOf?: IdOf<Id>
   /** Where a value says how new it is. Left out: how far behind a stale value is, is not told. Not used to compare. */
-  readonly versionOf?: (value: V) => Version | undefined
+  readonly versionOf?: (value: W) => Version | undefined
   /**
    * Whether a cached value is as good as what the origin holds now; `undefined` is an absent row. Left out: if they have
    * the same text, or are the same all the way down.
    */
-  readonly equal?: (cached: V | undefined, origin: V | undefined) => boolean
+  readonly equal?: (cached: W | undefined, origin: W | undefined) => boolean
   /**
    * Whether anybody still asks for this id. For values that are kept under a version which is part of the id: those of
    * an old version are never found again, so that they are orphaned and not stale. Left out: always.
@@ -56,7 +57,7 @@ export interface AuditedKeyspaceOptions<Id, V> extends KeyspaceOptions<Id, V> {
 }
 
 /** {@link AuditedKeyspaceOptions}, in which `idOf` may be left out only where ids are texts. */
-export type AuditedKeyspaceInput<Id, V> = AuditedKeyspaceOptions<Id, V> &
+export type AuditedKeyspaceInput<Id, V, D = Kept<V>, W = D> = AuditedKeyspaceOptions<Id, V, D, W> &
   (string extends Id ? object : { readonly idOf: IdOf<Id> })
 
 /** What a row of the origin says now: a value as readers would get it, or why it could not be had. */
@@ -93,8 +94,11 @@ const WITHOUT_LEASES = {
  * })
  * ```
  */
-export function auditedKeyspace<Id, V>(name: string, options: AuditedKeyspaceInput<Id, V>): AuditedKeyspace {
-  return new AuditedKeyspace(name, options as AuditedKeyspaceOptions<unknown, unknown>)
+export function auditedKeyspace<Id, V, D = Kept<V>, W = D>(
+  name: string,
+  options: AuditedKeyspaceInput<Id, V, D, W>,
+): AuditedKeyspace {
+  return new AuditedKeyspace(name, options as unknown as AuditedKeyspaceOptions<unknown, unknown>)
 }
 
 /** Made by {@link auditedKeyspace}. */

@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { type AddressInfo, connect } from 'node:net'
 import { createServer, rootCertificates } from 'node:tls'
+import fc from 'fast-check'
 import { Redis } from 'ioredis'
 import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { LOCALHOST_CERTIFICATE, LOCALHOST_KEY } from '../../../test/localhost-certificate.ts'
@@ -9,6 +10,7 @@ import { createCache } from '../../src/index.ts'
 import type { RedisShared } from '../../src/redis/index.ts'
 import { guardText, parseRegister } from '../../src/shared/register.ts'
 import { REFUSED } from '../../src/shared/shared-store.ts'
+import { isSame, keptValues } from '../kept-values.ts'
 import { CLIENT_LIBRARIES, IOREDIS } from './clients.ts'
 import { hearing, LONG_MS, openStore, put, spell, token } from './harness.ts'
 
@@ -46,6 +48,33 @@ async function sent(work: () => Promise<unknown>): Promise<string[]> {
 
 describe.each(CLIENT_LIBRARIES)('redisShared by $name', library => {
   const open = (prefix = '') => openStore({ client: library.single(server.port), prefix })
+
+  it('get answers with what load returned, which the server has held as text', async () => {
+    const shared = open()
+    const cache = createCache({ shared, sharedTimeoutMs: 1500 })
+    onTestFinished(() => cache.close())
+    const rows = fc.sample(keptValues, 100).map(value => ({ value }))
+    const ids = rows.map((_, id) => id)
+    const values = cache.keyspace('value', { load: async (id: number) => rows[id] })
+    const stored = async () =>
+      (await raw.mget(ids.map(id => `value:${id}`))).every(text => text?.startsWith('V'))
+    await eventually(async () => {
+      // What is loaded while the connection for broadcasts is being made is not kept.
+      await values.getMany(ids)
+      return stored()
+    }, 'the fills')
+    const plainly = cache.keyspace('plain', { load: async (id: number) => ({ id, name: 'Fireball' }) })
+    await plainly.get(4)
+    await eventually(
+      async () => (await raw.get('plain:4'))?.endsWith('{"id":4,"name":"Fireball"}') === true,
+      'a fill',
+    )
+    for (const id of ids) {
+      const { from, value } = await values.read(id)
+      expect(from).toBe('shared')
+      if (!isSame(value, rows[id])) expect.unreachable(fc.stringify(rows[id]))
+    }
+  })
 
   it('get costs one command for a hit, and one and a fill for a miss', async () => {
     const shared = open()

@@ -29,6 +29,28 @@ describe('verify counts as equal', () => {
     expect((await world.verify()).total).toMatchObject({ equal: 1, stale: 0 })
   })
 
+  test('dates, bytes, maps and errors by what they hold, and tells those that hold something else', async () => {
+    const world = await auditWorld()
+    const failed = new TypeError('no')
+    const values = auditedKeyspace('value', {
+      load: (at: string) => ({
+        at: new Date(Number(at)),
+        bytes: Buffer.from(at),
+        tags: new Map([['a', 4n]]),
+        failed,
+      }),
+      versionOf: ({ at }) => at,
+    })
+    await world.network.generation('value', GENERATION)
+    const text = (at: number, bytes: string) =>
+      `~{"tags":{"$Map":[["a",{"$bigint":"4"}]]},"bytes":{"$Buffer":"${bytes}"},"at":{"$Date":"${new Date(at).toISOString()}"},` +
+      `"failed":{"$Error":["TypeError",{"message":"no"},{}]}}`
+    world.plantText('value:4', text(4, 'NA=='))
+    world.plantText('value:5', text(4, 'NQ=='))
+    world.plantText('value:6', text(6, 'NQ=='))
+    expect(found(await world.verify({ keyspaces: [values] }))).toEqual(['stale value:5', 'stale value:6'])
+  })
+
   test('what the keyspace itself calls equal', async () => {
     const world = await auditWorld()
     world.plantSpell(4, { id: 4, name: 'SPELL 4', damage: 4 })

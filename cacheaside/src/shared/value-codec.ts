@@ -1,0 +1,47 @@
+import type { Codec } from './codec.ts'
+import { isPlainJson } from './plain-json.ts'
+import { readMarked } from './read-marked.ts'
+import { MarkedWriting } from './write-marked.ts'
+
+/** What a text with marks begins with. No JSON begins so. */
+const MARKED = '~'
+const MARKED_CODE = MARKED.charCodeAt(0)
+
+/**
+ * The default codec: JSON, and what JSON has no words for.
+ *
+ * A value that is plain JSON is stored as `JSON.stringify` writes it, byte for byte. Any other is stored as `~` and JSON
+ * in which `{"$Date":"2026-11-23T00:02:09.966Z"}` stands for a `Date`, and so on: `docs/values.md` has the table. Kept
+ * are `Date`, `Map`, `Set`, `URL`, `RegExp`, the errors of the language, `Buffer`, typed arrays, `ArrayBuffer`,
+ * `DataView`, `bigint`, `undefined`, `NaN`, the infinities, `-0`, holes of arrays and objects without a prototype. An instance of
+ * a class is kept as what its `toJSON` answers with, and `Kept` is the type of that.
+ *
+ * `encode` throws for what cannot be kept, and says where in the value it is: functions, symbols, instances of a class
+ * without `toJSON`, an object that holds itself, more than 500 levels. `decode` throws for a text that is neither; of
+ * a text it makes nothing but the values named here.
+ */
+export const valueCodec: Codec<unknown> = {
+  encode(value) {
+    // A getter or a trap that throws is met again below, where its place is known.
+    if (isPlainSafely(value)) {
+      try {
+        return JSON.stringify(value)
+      } catch {
+        // It holds itself, or is too deep or too large: what and where is found out below.
+      }
+    }
+    const { json, marked } = new MarkedWriting().write(value)
+    const text = JSON.stringify(json)
+    return marked ? MARKED + text : text
+  },
+  decode: text =>
+    text.charCodeAt(0) === MARKED_CODE ? readMarked(JSON.parse(text.slice(1))) : JSON.parse(text),
+}
+
+function isPlainSafely(value: unknown): boolean {
+  try {
+    return isPlainJson(value)
+  } catch {
+    return false
+  }
+}
