@@ -6,8 +6,6 @@ import { createApp, type Service } from './app.ts'
 import { type CacheConfig, type Config, ConfigError, loadEnvFile, readConfig } from './config.ts'
 import { addressesOf } from './connections.ts'
 import type { Database } from './database.ts'
-import { connectionsFor } from './descriptors.ts'
-import { servedHosts } from './hosts.ts'
 import { installChangeFeed, migrate } from './migrations.ts'
 import { openPGlite } from './pglite.ts'
 import { openPostgres } from './postgres.ts'
@@ -41,15 +39,7 @@ async function open(config: Config, log: Logger, opened: Opened, signal: AbortSi
   const began = performance.now()
   let service: Service | undefined
   const [host, ...alsoAt] = await addressesOf(config.host)
-  const hosts = await servedHosts(config)
-  const limits = { maxConnections: connectionsFor(config) }
-  const app = await createApp({
-    log,
-    service: () => service,
-    alsoAt,
-    limits,
-    ...(hosts === undefined ? {} : { hosts }),
-  })
+  const app = await createApp({ log, service: () => service, alsoAt })
   opened.app = app
   await app.listen({ port: config.port, host, listenTextResolver: () => 'the port is ours' })
   signal.throwIfAborted()
@@ -76,9 +66,7 @@ const openDatabase = async (
   signal: AbortSignal,
 ): Promise<Database> =>
   config.kind === 'pglite'
-    ? openPGlite(config, signal, undefined, error =>
-        log.warn({ err: error }, 'the embedded database has broken, and is opened again'),
-      )
+    ? openPGlite(config, signal)
     : openPostgres(
         config,
         error => log.warn({ err: error }, 'an idle connection to the database broke'),

@@ -7,6 +7,30 @@ const FOLDER = fileURLToPath(new URL('../migrations', import.meta.url))
 
 /** The advisory lock of whoever migrates, chosen at random once: it must differ from other programs' locks. */
 const LOCK = '6483214470552837121'
+const LOCK_WAIT_MS = 10_000
+
+/**
+ * Any role of the database can hold an advisory lock, and for ever. So it is waited for a limited time, less than a
+ * statement may take, and the error names the session that has it.
+ */
+const takeLock = `do $lock$
+declare
+  statement_ms bigint := (select setting from pg_settings where name = 'statement_timeout');
+  before text := current_setting('lock_timeout');
+  holder text;
+begin
+  perform set_config('lock_timeout', least(${LOCK_WAIT_MS}, nullif(statement_ms * 3 / 4, 0))::text, true);
+  begin
+    perform pg_advisory_xact_lock(${LOCK});
+  exception when lock_not_available then
+    select format('process %s of role %s', pg_locks.pid, usename) into holder
+      from pg_locks left join pg_stat_activity using (pid)
+      where locktype = 'advisory' and granted and (classid::bigint << 32) | objid::bigint = ${LOCK} limit 1;
+    raise exception 'another session holds the lock of the migrations: %', coalesce(holder, 'it cannot be seen which')
+      using errcode = 'lock_not_available';
+  end;
+  perform set_config('lock_timeout', before, true);
+end $lock$`
 
 /**
  * Brings the schema up to date: runs every script of the folder that has not run yet, in the order of their names, all
@@ -14,11 +38,12 @@ const LOCK = '6483214470552837121'
  * transaction gives up, and find nothing left to do.
  *
  * @returns the names of the scripts that were run.
+ * @throws DatabaseAwayError that names the session which has held the lock for too long.
  */
 export async function migrate(database: Database, folder: string = FOLDER): Promise<string[]> {
   const names = (await readdir(folder)).filter(name => name.endsWith('.sql')).sort()
   return database.transaction(async transaction => {
-    await transaction.query('select pg_advisory_xact_lock($1)', [LOCK])
+    await transaction.script(takeLock)
     const done = await namesDone(transaction)
     const missing = names.filter(name => !done.has(name))
     for (const name of missing) {

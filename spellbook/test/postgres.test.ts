@@ -2,6 +2,7 @@ import { gate } from 'cacheaside/testing'
 import { describe, expect, test } from 'vitest'
 import { createDatabase, sharedPostgresUrl, startPostgres } from '../../test/services.ts'
 import { DatabaseAwayError } from '../src/database.ts'
+import { migrate } from '../src/migrations.ts'
 import { openPostgres } from '../src/postgres.ts'
 import { databaseSuite } from './database-suite.ts'
 
@@ -41,6 +42,20 @@ describe('openPostgres', () => {
       { name: 'statement_timeout', setting: '4321' },
       { name: 'transaction_timeout', setting: '4754' },
     ])
+  })
+
+  test('migrate waits a limited time for the lock that any role can hold, and says who has it', async () => {
+    const url = await createDatabase(sharedPostgresUrl())
+    const [holder, database] = [open(url), open(url, { timeoutMs: 1_000 })]
+    const [row] = await holder.query<{ pid: number }>(
+      `select pg_backend_pid() as pid from pg_advisory_lock(6483214470552837121)`,
+    )
+    const error = await awayFrom(migrate(database))
+    expect(error.code).toBe('55P03')
+    expect(error.message).toContain(`the lock of the migrations: process ${row!.pid} of role postgres`)
+    await holder.close()
+    expect(await migrate(database)).not.toEqual([])
+    await database.close()
   })
 
   test('query rejects as away when a statement was cut off, and the next one is served', async () => {
