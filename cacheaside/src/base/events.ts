@@ -202,9 +202,34 @@ export interface FeedDistrustEvent {
   readonly reason: string
 }
 
+/**
+ * What a {@link FeedWarningEvent} is about.
+ *
+ * | code | |
+ * |---|---|
+ * | `NOT_WATCHED` | a table, or a part of it, is not watched: what is changed there may stay unseen |
+ * | `TABLE_REPLACED` | another table has the name of a watched one, and is watched from now on |
+ * | `TABLE_RENAMED` | a watched table has another name, and is still recorded under the old one |
+ * | `COLUMN_GONE` | a recorded column is not there any more: each change counts as one of the whole table |
+ * | `NOT_COMPARED` | a table could not be compared with what is watched |
+ * | `OUTDATED` | an earlier version of the library has installed the feed: run `installFeed` again |
+ * | `SETTING` | a setting of the origin is not as the guarantees need it |
+ * | `OTHER` | a feed of your own has given no code |
+ */
+export type FeedWarningCode =
+  | 'NOT_WATCHED'
+  | 'TABLE_REPLACED'
+  | 'TABLE_RENAMED'
+  | 'COLUMN_GONE'
+  | 'NOT_COMPARED'
+  | 'OUTDATED'
+  | 'SETTING'
+  | 'OTHER'
+
 /** The feed, or the origin's settings, are not as the guarantees need them. Said once per session. */
 export interface FeedWarningEvent {
   readonly type: 'feed-warning'
+  readonly code: FeedWarningCode
   readonly message: string
 }
 

@@ -1,4 +1,5 @@
 import type { Clock } from '../base/clock.ts'
+import type { FeedWarningCode } from '../base/events.ts'
 import type { Key, WholeKeyspace } from '../base/key.ts'
 
 /**
@@ -92,8 +93,8 @@ export interface FeedOpening {
   readonly isPrivate: boolean
   /** To be called when the session is lost, unless {@link FeedSession.close} or `abandon` was called. */
   readonly lost: (error: unknown) => void
-  /** To be called when something is found that a person should mend. */
-  readonly warn: (message: string) => void
+  /** To be called when something is found that a person should mend. Without a code it counts as `OTHER`. */
+  readonly warn: (message: string, code?: FeedWarningCode) => void
 }
 
 /** A relay's session with the origin. Whatever rejects ends it. Its methods are called one after the other. */

@@ -137,7 +137,7 @@ export class Relay {
         this.#loss ??= { error }
         this.#sleeping?.wake()
       },
-      warn: message => this.#emit({ type: 'feed-warning', message }),
+      warn: (message, code = 'OTHER') => this.#emit({ type: 'feed-warning', code, message }),
     })
     const closed = new Promise<never>((_, reject) => {
       this.#cancelOpening = () => reject(new Error('the relay was closed'))

@@ -1,12 +1,41 @@
+import { COVER } from './feed-cover.ts'
+import { RECORDER, WATCH } from './feed-recorder.ts'
 import { identifier, literal } from './sql.ts'
 
 /** The comment on the schema, by which it is known to be ours; the number grows with incompatible changes. */
 export const SCHEMA_MARK = 'cacheaside change feed, version 1'
 
-/** Takes turns with other migrations, and refuses a schema that is somebody else's. */
+/** For how long a migration waits for another one. Any role can hold an advisory lock, and for ever. */
+const LOCK_WAIT_MS = 30_000
+
+const LOCK_KEY = `hashtextextended('cacheaside change feed', 0)`
+
+/** Takes turns with other migrations, for a limited time, and refuses a schema that is not a feed's. */
 export function schemaCheckSql(schema: string): string {
   return `
-SELECT pg_advisory_xact_lock(hashtextextended('cacheaside change feed', 0));
+DO $lock$
+DECLARE
+  before text := current_setting('lock_timeout');
+  -- Before the statement itself has to end, which would say less.
+  wait_ms bigint := (SELECT min(CASE name WHEN 'lock_timeout' THEN setting::bigint ELSE setting::bigint * 3 / 4 END)
+    FROM pg_settings WHERE name IN ('lock_timeout', 'statement_timeout') AND setting <> '0');
+  holder text;
+BEGIN
+  PERFORM set_config('lock_timeout', least(wait_ms, ${LOCK_WAIT_MS})::text, true);
+  BEGIN
+    PERFORM pg_advisory_xact_lock(${LOCK_KEY});
+  EXCEPTION WHEN lock_not_available THEN
+    SELECT format('process %s of role %s', pg_locks.pid, usename) INTO holder
+      FROM pg_locks LEFT JOIN pg_stat_activity ON pg_stat_activity.pid = pg_locks.pid
+      WHERE locktype = 'advisory' AND granted AND objsubid = 1
+        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
+        AND (classid::bigint << 32) | objid::bigint = ${LOCK_KEY} LIMIT 1;
+    RAISE EXCEPTION 'the lock of the migrations of change feeds was not free in time: % has it',
+      coalesce(holder, 'another session')
+      USING ERRCODE = 'lock_not_available', HINT = 'Nothing was changed. Wait for that session, or end it.';
+  END;
+  PERFORM set_config('lock_timeout', before, true);
+END $lock$;
 DO $check$
 DECLARE
   found oid := to_regnamespace(${literal(identifier(schema))});
@@ -18,6 +47,57 @@ END $check$;`
 }
 
 /**
+ * Refuses a schema in which somebody else could have the role that installs the feed run something: 1. a role that may
+ * create schemas makes one of this name, with this comment, and tables in it with triggers of its own; 2. a superuser
+ * installs the feed, finds what is there already, writes into those tables, and runs the triggers. Asked after the schema
+ * was created: until then somebody could have been faster.
+ */
+function ownershipCheckSql(schema: string): string {
+  return `
+DO $check$
+DECLARE
+  inside oid := to_regnamespace(${literal(identifier(schema))});
+  stranger record;
+BEGIN
+  SELECT what, pg_get_userbyid(owner) AS name INTO stranger FROM (
+    SELECT format('the schema %s', nspname) AS what, nspowner AS owner FROM pg_namespace WHERE oid = inside
+    UNION ALL
+    SELECT format('the right to create something in the schema %s', nspname), grantee
+      FROM pg_namespace CROSS JOIN aclexplode(nspacl)
+      WHERE oid = inside AND privilege_type = 'CREATE' AND grantee <> nspowner
+    UNION ALL SELECT format('the relation %s', oid::regclass), relowner FROM pg_class WHERE relnamespace = inside
+    UNION ALL SELECT format('the function %s', oid::regprocedure), proowner FROM pg_proc WHERE pronamespace = inside
+    UNION ALL SELECT format('the type %s', oid::regtype), typowner FROM pg_type WHERE typnamespace = inside
+  ) AS found
+  WHERE owner <> (SELECT oid FROM pg_roles WHERE rolname = current_user)
+    AND owner NOT IN (SELECT oid FROM pg_roles WHERE rolsuper)
+  LIMIT 1;
+  IF FOUND THEN
+    RAISE EXCEPTION '% belongs to %, who could have it run anything with the rights of %',
+      stranger.what, stranger.name, current_user
+      USING ERRCODE = 'insufficient_privilege',
+        HINT = 'Nothing was changed. Install the feed as the role that owns it (SET ROLE), or in another schema.';
+  END IF;
+END $check$;`
+}
+
+/** Takes the right to call the functions in a schema from everybody else, where they have it. */
+function revokeSql(schema: string): string {
+  return `
+DO $revoke$
+DECLARE
+  open_to_all regprocedure;
+BEGIN
+  FOR open_to_all IN
+    SELECT DISTINCT oid::regprocedure FROM pg_proc, aclexplode(coalesce(proacl, acldefault('f', proowner))) AS acl
+    WHERE pronamespace = to_regnamespace(${literal(identifier(schema))}) AND acl.grantee = 0
+  LOOP
+    EXECUTE format('REVOKE ALL ON FUNCTION %s FROM PUBLIC', open_to_all);
+  END LOOP;
+END $revoke$;`
+}
+
+/**
  * The schema of a feed with everything in it but the tables' own triggers, which `watch` makes. Written for a schema
  * called `cacheaside`, and read with that name replaced: the functions must not depend on anybody's search path.
  */
@@ -25,14 +105,15 @@ export function feedSchemaSql(schema: string, maxRows: number): string {
   return [
     schemaCheckSql(schema),
     `CREATE SCHEMA IF NOT EXISTS ${identifier(schema)};`,
+    ownershipCheckSql(schema),
     `COMMENT ON SCHEMA ${identifier(schema)} IS ${literal(SCHEMA_MARK)};`,
-    [TABLES, COLLAPSE, GAPS, COVER, WATCH, UNWATCH]
+    [TABLES, COLLAPSE, RECORDER, COVER, WATCH]
       .join('')
       .replaceAll('cacheaside.', `${identifier(schema)}.`)
       .replaceAll('cacheaside_', `${schema}_`),
     `INSERT INTO ${identifier(schema)}.feed (max_rows) VALUES (${maxRows})
   ON CONFLICT (one) DO UPDATE SET max_rows = EXCLUDED.max_rows WHERE feed.max_rows <> EXCLUDED.max_rows;`,
-    `REVOKE ALL ON ALL FUNCTIONS IN SCHEMA ${identifier(schema)} FROM PUBLIC;`,
+    revokeSql(schema),
   ].join('\n')
 }
 
@@ -65,10 +146,19 @@ CREATE TABLE IF NOT EXISTS cacheaside.outbox (
 );
 CREATE TABLE IF NOT EXISTS cacheaside.watched (
   source text PRIMARY KEY,
-  relation regclass NOT NULL UNIQUE,
+  relation regclass NOT NULL,
   columns text[] NOT NULL,
   recorder text NOT NULL
 );
+-- The name under which the table was found, and what it looked like when it was last looked at. A table that was renamed
+-- may be watched under both names, for as long as programs of two versions run.
+DO $upgrade$
+BEGIN
+  IF NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = 'cacheaside.watched'::regclass AND attname = 'shape') THEN
+    ALTER TABLE cacheaside.watched ADD COLUMN named text, ADD COLUMN shape text,
+      DROP CONSTRAINT IF EXISTS watched_relation_key;
+  END IF;
+END $upgrade$;
 -- Under which life of the store and of this server each keyspace was last given a generation.
 CREATE TABLE IF NOT EXISTS cacheaside.keyspace (
   name text PRIMARY KEY,
@@ -90,190 +180,56 @@ CREATE UNLOGGED TABLE IF NOT EXISTS cacheaside.life (
 `
 
 const COLLAPSE = `
--- Keeps the outbox bounded, also while no relay runs: takes its oldest rows out and puts one per table in their place,
--- in the transaction of whoever wrote the row that was looked at. Both or neither: nothing is lost in between. Rows
--- that a relay holds are left to it. A transaction that sees an old snapshot cannot delete what others have written
--- since, and takes only what is its own.
-CREATE OR REPLACE FUNCTION cacheaside.collapse() RETURNS void
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
+CREATE OR REPLACE FUNCTION cacheaside.is_full() RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
   most bigint := (SELECT max_rows FROM cacheaside.feed);
 BEGIN
-  IF (SELECT max(id) - min(id) FROM cacheaside.outbox) < most
-    OR (SELECT count(*) FROM (SELECT FROM cacheaside.outbox LIMIT most + 1) AS counted) <= most
-  THEN
+  RETURN (SELECT max(id) - min(id) FROM cacheaside.outbox) >= most
+    AND (SELECT count(*) FROM (SELECT FROM cacheaside.outbox LIMIT most + 1) AS counted) > most;
+END $function$;
+
+-- Takes 4,096 rows out, and puts one per table in their place: the oldest, the newest, or those of this transaction.
+CREATE OR REPLACE FUNCTION cacheaside.collapse_some(which text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
+BEGIN
+  EXECUTE format($query$
+    WITH taken AS MATERIALIZED (
+      SELECT id FROM cacheaside.outbox WHERE %s ORDER BY id %s LIMIT 4096 FOR UPDATE SKIP LOCKED
+    ), gone AS (
+      DELETE FROM cacheaside.outbox AS row USING taken WHERE row.id = taken.id RETURNING row.source
+    )
+    INSERT INTO cacheaside.outbox (source) SELECT DISTINCT source FROM gone$query$,
+    CASE which WHEN 'own' THEN 'xid = pg_current_xact_id()' ELSE 'true' END,
+    CASE which WHEN 'newest' THEN 'DESC' ELSE 'ASC' END);
+END $function$;
+
+-- Keeps the outbox bounded, also while no relay runs, in the transaction of the writer whose row was the one in 1,024.
+-- Both or neither: nothing is lost in between. Rows that a relay holds are left to it.
+--
+-- A transaction that sees an old snapshot cannot delete what others have deleted since, which are the oldest rows as a
+-- rule; then it takes the newest that it sees, or those that are its own. One that is serializable does not even look:
+-- two that both look, and both write, would fail one another.
+CREATE OR REPLACE FUNCTION cacheaside.collapse() RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp AS $function$
+BEGIN
+  IF current_setting('transaction_isolation') = 'serializable' OR NOT cacheaside.is_full() THEN
     RETURN;
   END IF;
-  WITH oldest AS MATERIALIZED (
-    SELECT id FROM cacheaside.outbox
-    WHERE current_setting('transaction_isolation') = 'read committed' OR xid = pg_current_xact_id()
-    ORDER BY id LIMIT 4096 FOR UPDATE SKIP LOCKED
-  ), gone AS (
-    DELETE FROM cacheaside.outbox AS row USING oldest WHERE row.id = oldest.id RETURNING row.source
-  )
-  INSERT INTO cacheaside.outbox (source) SELECT DISTINCT source FROM gone;
-END $function$;
-`
-
-const GAPS = `
--- Which triggers are missing, or do not fire always, on watched tables, their partitions and heirs. A partition is
--- given a row trigger by PostgreSQL itself when it is attached, but no trigger for TRUNCATE.
-CREATE OR REPLACE FUNCTION cacheaside.gaps(
-  OUT source text, OUT recorder text, OUT member regclass, OUT name text, OUT event text, OUT is_there boolean
-) RETURNS SETOF record LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
-  WITH RECURSIVE family AS (
-    SELECT watched.source, watched.recorder, pg_class.oid AS member, 0 AS depth
-    FROM cacheaside.watched JOIN pg_class ON pg_class.oid = relation
-    UNION ALL
-    SELECT family.source, family.recorder, inhrelid, depth + 1
-    FROM family JOIN pg_inherits ON inhparent = family.member
-  )
-  SELECT family.source, family.recorder, family.member::regclass, kind.name, kind.event, tgname IS NOT NULL
-  FROM family CROSS JOIN (VALUES
-    ('cacheaside_row', 'INSERT OR UPDATE OR DELETE'), ('cacheaside_truncate', 'TRUNCATE')
-  ) AS kind (name, event)
-  LEFT JOIN pg_trigger ON tgrelid = family.member AND tgname = kind.name
-    AND tgfoid = to_regprocedure(family.recorder || '()')
-  WHERE tgenabled IS DISTINCT FROM 'A'
-  ORDER BY depth, family.member, kind.name
-$function$;
-
-CREATE OR REPLACE FUNCTION cacheaside.mend(
-  source text, recorder text, member regclass, name text, event text, is_there boolean
-) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
-#variable_conflict use_variable
-BEGIN
-  IF NOT is_there THEN
-    EXECUTE format('CREATE TRIGGER %I AFTER %s ON %s FOR EACH %s EXECUTE FUNCTION %s()', name, event, member,
-      CASE event WHEN 'TRUNCATE' THEN 'STATEMENT' ELSE 'ROW' END, recorder);
+  IF current_setting('transaction_isolation') = 'read committed' THEN
+    PERFORM cacheaside.collapse_some('oldest');
+    RETURN;
   END IF;
-  -- What happened before was not recorded, or not all of it: somebody may have disabled the trigger for a while.
-  INSERT INTO cacheaside.outbox (source) VALUES (source);
-  -- Always: also in sessions that apply what was replicated from elsewhere.
-  EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I', member, name);
-END $function$;
-`
-
-const COVER = `
--- Closes the gaps that new partitions have left, with the rights of whoever installed the feed. Waits only briefly,
--- because writers would wait behind it. Returns what is left to be done by hand.
-CREATE OR REPLACE FUNCTION cacheaside.cover() RETURNS text[]
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '100ms' AS $function$
-DECLARE
-  gap record;
-  left_open text[] := '{}';
-  problems text[] := ARRAY(
-    SELECT format('%s is watched, but was dropped', source)
-    FROM cacheaside.watched WHERE NOT EXISTS (SELECT FROM pg_class WHERE pg_class.oid = relation)
-  );
-BEGIN
-  LOOP
-    -- Looked up anew each time: a trigger on a partitioned table brings those of its partitions with it.
-    SELECT * INTO gap FROM cacheaside.gaps() AS g WHERE g.member || g.name <> ALL (left_open) LIMIT 1;
-    EXIT WHEN NOT FOUND;
-    BEGIN
-      PERFORM cacheaside.mend(gap.source, gap.recorder, gap.member, gap.name, gap.event, gap.is_there);
-    EXCEPTION WHEN OTHERS THEN
-      left_open := left_open || (gap.member || gap.name);
-      problems := problems || format('%s cannot be given the trigger %s: %s', gap.member, gap.name, SQLERRM);
-    END;
-  END LOOP;
-  RETURN problems;
-END $function$;
-`
-
-const WATCH = `
--- Watches a table from now on. The function behind its triggers is written for its columns, which costs writers less
--- than looking them up by name would.
-CREATE OR REPLACE FUNCTION cacheaside.watch(source text, relation regclass, columns text[] DEFAULT NULL) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
-#variable_conflict use_variable
-DECLARE
-  recorder text := format('cacheaside.%I',
-    'record_' || CASE WHEN octet_length(source) <= 56 THEN source ELSE md5(source) END);
-  missing text;
-  settings text := '';
-  body text;
-  gap record;
-BEGIN
-  IF (SELECT relkind FROM pg_class WHERE oid = relation) NOT IN ('r', 'p') THEN
-    RAISE EXCEPTION '% is not a table', relation;
-  END IF;
-  columns := coalesce(columns, (
-    SELECT array_agg(attname::text ORDER BY place)
-    FROM pg_index CROSS JOIN unnest(indkey) WITH ORDINALITY AS part (number, place)
-    JOIN pg_attribute ON attrelid = indrelid AND attnum = part.number
-    WHERE indrelid = relation AND indisprimary
-  ));
-  IF columns IS NULL THEN
-    RAISE EXCEPTION 'the table % has no primary key: name the columns that its feed is to record', relation;
-  END IF;
-  SELECT name INTO missing FROM unnest(columns) AS name WHERE NOT EXISTS (
-    SELECT FROM pg_attribute
-    WHERE attrelid = relation AND attname = name AND attnum > 0 AND NOT attisdropped AND attgenerated <> 'v'
-  );
-  IF missing IS NOT NULL THEN
-    RAISE EXCEPTION 'the table % has no stored column %', relation, missing;
-  END IF;
-  -- How a writer's session likes to see dates, numbers or bytes must not matter. Most keys have only one form.
-  IF EXISTS (
-    SELECT FROM pg_attribute WHERE attrelid = relation AND attname = ANY (columns)
-      AND atttypid <> ALL ('{int2,int4,int8,numeric,text,varchar,bpchar,name,uuid,bool,oid}'::regtype[])
-  ) THEN
-    settings := 'SET DateStyle = ISO SET TimeZone = UTC SET IntervalStyle = postgres SET extra_float_digits = 1 '
-      'SET bytea_output = hex';
-  END IF;
-  body := format($body$
-DECLARE
-  before jsonb;
-  after jsonb;
-  number bigint;
-BEGIN
   BEGIN
-    IF TG_OP IN ('UPDATE', 'DELETE') THEN before := jsonb_build_object(%2$s); END IF;
-    IF TG_OP IN ('UPDATE', 'INSERT') THEN after := jsonb_build_object(%3$s); END IF;
-  EXCEPTION WHEN undefined_column THEN
-    -- A column was renamed or dropped. That is not the writer's fault, and the whole table is always right.
-    before := NULL;
-    after := NULL;
+    PERFORM cacheaside.collapse_some('oldest');
+    RETURN;
+  EXCEPTION WHEN serialization_failure THEN NULL;
   END;
-  IF before = after THEN before := NULL; END IF;
-  INSERT INTO cacheaside.outbox (source, old, new) VALUES (%1$L, before, after) RETURNING id INTO number;
-  IF number %% 1024 = 0 THEN PERFORM cacheaside.collapse(); END IF;
-  RETURN NULL;
-END $body$, source,
-    (SELECT string_agg(format('%1$L, OLD.%1$I::text', name), ', ') FROM unnest(columns) AS name),
-    (SELECT string_agg(format('%1$L, NEW.%1$I::text', name), ', ') FROM unnest(columns) AS name));
-  IF NOT EXISTS (SELECT FROM pg_proc WHERE oid = to_regprocedure(recorder || '()') AND prosrc = body) THEN
-    EXECUTE format('CREATE OR REPLACE FUNCTION %s() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER '
-      'SET search_path = pg_catalog, pg_temp %s AS %L', recorder, settings, body);
-    -- What was recorded before has another form.
-    INSERT INTO cacheaside.outbox (source) VALUES (source);
-  END IF;
-  INSERT INTO cacheaside.watched AS known VALUES (source, relation, columns, recorder)
-    ON CONFLICT ON CONSTRAINT watched_pkey DO UPDATE
-    SET relation = EXCLUDED.relation, columns = EXCLUDED.columns, recorder = EXCLUDED.recorder
-    WHERE (known.relation, known.columns, known.recorder)
-      IS DISTINCT FROM (EXCLUDED.relation, EXCLUDED.columns, EXCLUDED.recorder);
-  LOOP
-    SELECT * INTO gap FROM cacheaside.gaps() AS g WHERE g.source = source LIMIT 1;
-    EXIT WHEN NOT FOUND;
-    PERFORM cacheaside.mend(gap.source, gap.recorder, gap.member, gap.name, gap.event, gap.is_there);
-  END LOOP;
-END $function$;
-`
-
-const UNWATCH = `
-CREATE OR REPLACE FUNCTION cacheaside.unwatch(source text) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
-#variable_conflict use_variable
-DECLARE
-  recorder text;
-BEGIN
-  DELETE FROM cacheaside.watched AS w WHERE w.source = source RETURNING w.recorder INTO recorder;
-  IF FOUND THEN
-    EXECUTE format('DROP FUNCTION IF EXISTS %s() CASCADE', recorder);
-  END IF;
-  DELETE FROM cacheaside.outbox AS o WHERE o.source = source;
+  BEGIN
+    PERFORM cacheaside.collapse_some('newest');
+    RETURN;
+  EXCEPTION WHEN serialization_failure THEN NULL;
+  END;
+  PERFORM cacheaside.collapse_some('own');
 END $function$;
 `

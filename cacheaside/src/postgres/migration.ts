@@ -28,7 +28,9 @@ export interface FeedMigrationOptions {
   readonly schema?: string
   /**
    * How many rows the outbox may hold. Beyond it, which is looked at once in 1,024 changes, the oldest 4,096 collapse
-   * into one per table, which invalidates all its keyspaces. @defaultValue 100,000
+   * into one per table, which invalidates all its keyspaces. Writers in REPEATABLE READ pass it by a few thousand rows at
+   * most. Writers in SERIALIZABLE do not look: where there are no others, only relays bring the outbox within it, every ten
+   * seconds. @defaultValue 100,000
    */
   readonly maxRows?: number
   /** Roles, besides the one that runs this, under which relays run. @defaultValue none */
@@ -82,7 +84,8 @@ export function checkedSchema(schema: string = DEFAULT_SCHEMA): string {
  * there is left alone, without a lock on the tables, and tables that were added are watched from then on. A table that
  * was left out is still watched; `SELECT cacheaside.unwatch('spell')` ends that.
  *
- * Run it as the owner of the tables, because only the owner may make a trigger fire always, in one transaction. To
+ * Run it as the owner of the tables, because only the owner may make a trigger fire always, in one transaction. It refuses
+ * a schema of which something belongs to another role, and waits for other migrations for 30 seconds at most. To
  * create a trigger PostgreSQL waits for every transaction that has written to the table, and later writers wait
  * meanwhile: on a busy server set `lock_timeout` before it, and try again. Needs PostgreSQL 13 or later.
  *
@@ -97,14 +100,28 @@ export function feedMigrationSql(options: FeedMigrationOptions): string {
     throw invalidOption('tables', 'the tables to watch', options.tables)
   }
   return [
+    pinnedPathSql(schema),
     feedSchemaSql(schema, maxRows),
+    // The names of the tables, and nothing else, are looked up along the path of the session.
+    formerPathSql(schema),
     ...columnsByTable(options.tables).map(
       ([table, columns]) =>
-        `SELECT ${identifier(schema)}.watch(${literal(table)}, ${literal(table)}::regclass, ${columns});`,
+        `SELECT ${identifier(schema)}.watch(${literal(table)}, ${literal(table)}::pg_catalog.regclass, ${columns});`,
     ),
     ...relayRoles.map(role => relayRoleSql(schema, role)),
   ].join('\n')
 }
+
+/**
+ * From here on no name is looked up in a schema of others, in which a role may have put a function that fits better than
+ * the one that is meant. Until the end of the transaction, or until the former path is back.
+ */
+const pinnedPathSql = (schema: string): string => `
+SELECT pg_catalog.set_config(${literal(`${schema}.search_path`)}, pg_catalog.current_setting('search_path'), true);
+SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);`
+
+const formerPathSql = (schema: string): string =>
+  `SELECT pg_catalog.set_config('search_path', pg_catalog.current_setting(${literal(`${schema}.search_path`)}), true);`
 
 /** The tables, each with its columns as an SQL expression. */
 function columnsByTable(tables: FeedMigrationOptions['tables']): [string, string][] {
@@ -140,7 +157,12 @@ export async function removeFeed(
   options: { readonly schema?: string } = {},
 ): Promise<void> {
   const schema = checkedSchema(options.schema)
-  await run(sql, `${schemaCheckSql(schema)}\nDROP SCHEMA IF EXISTS ${identifier(schema)} CASCADE;`)
+  await run(
+    sql,
+    `${pinnedPathSql(schema)}${schemaCheckSql(schema)}
+DROP SCHEMA IF EXISTS ${identifier(schema)} CASCADE;
+${formerPathSql(schema)}`,
+  )
 }
 
 /** Both drivers send a text without parameters as one message, which PostgreSQL runs as one transaction. */

@@ -1,4 +1,5 @@
 import type { Connection } from './connection.ts'
+import { RECORDER_MARK } from './feed-recorder.ts'
 import { SCHEMA_MARK } from './feed-schema.ts'
 import { identifier, literal } from './sql.ts'
 
@@ -12,6 +13,8 @@ export interface Origin {
   readonly settings: Readonly<Record<string, string>>
   /** The columns that are recorded, by the names of the tables that are watched. */
   readonly watched: Readonly<Record<string, readonly string[]>>
+  /** The tables whose recorder an earlier version of the library has made. */
+  readonly outdated: readonly string[]
 }
 
 /**
@@ -37,6 +40,7 @@ export async function readJson(connection: Connection, script: string): Promise<
 interface Found extends Pick<Origin, 'life' | 'settings'> {
   readonly database: string
   readonly watched: Origin['watched'] | null
+  readonly outdated: Origin['outdated'] | null
   readonly mayReadControl: boolean
 }
 
@@ -66,6 +70,9 @@ SELECT json_build_object(
   'settings', (SELECT json_object_agg(name, setting) FROM pg_settings
     WHERE name IN (${SETTINGS.map(literal).join(', ')})),
   'watched', (SELECT json_object_agg(source, columns) FROM ${identifier(schema)}.watched),
+  'outdated', (SELECT json_agg(source ORDER BY source)
+    FROM ${identifier(schema)}.watched JOIN pg_proc ON pg_proc.oid = to_regprocedure(recorder || '()')
+    WHERE prosrc NOT LIKE ${literal(`%${RECORDER_MARK}%`)}),
   'mayReadControl', has_function_privilege('pg_control_system()', 'execute')
     AND has_function_privilege('pg_control_checkpoint()', 'execute')
 )::text AS value`,
@@ -78,7 +85,9 @@ SELECT json_build_object(
       )
     : 'unknown'
   const { life, database, settings } = found
-  return { life, identity: `${control} ${database} ${life}`, settings, watched: found.watched ?? {} }
+  const { watched, outdated } = found
+  const identity = `${control} ${database} ${life}`
+  return { life, identity, settings, watched: watched ?? {}, outdated: outdated ?? [] }
 }
 
 /**

@@ -1,3 +1,4 @@
+import type { FeedWarningCode } from '../base/events.ts'
 import type { Change, FeedOpening, FeedRow } from '../feed/change-feed.ts'
 import type { Connection, Texts } from './connection.ts'
 import { Horizon } from './horizon.ts'
@@ -93,7 +94,11 @@ SELECT reader, to_json(${this.schema}.cover())::text AS problems, pg_current_xac
     )
     const { drawn, reader: holder, problems, xid } = Object.assign({}, ...rows) as Record<string, string>
     this.horizon.mark(drawn!, xid!)
-    for (const problem of JSON.parse(problems!)) this.warn(problem)
+    for (const problem of JSON.parse(problems!) as string[]) {
+      // A feed that an earlier version has installed knows no codes.
+      const [, code = 'NOT_WATCHED', message = problem] = /^([A-Z_]+) (.*)$/s.exec(problem) ?? []
+      this.warn(message, code as FeedWarningCode)
+    }
     if (holder === this.#reader) return true
     throw new Error(
       `the change feed in the schema ${this.scope.schema} is read by ${holder}, less than ${CLAIM_MS / 1000} s ago. ` +
@@ -102,10 +107,10 @@ SELECT reader, to_json(${this.schema}.cover())::text AS problems, pg_current_xac
   }
 
   /** Says it once per session. */
-  warn(message: string): void {
+  warn(message: string, code: FeedWarningCode): void {
     if (this.#warned.has(message)) return
     this.#warned.add(message)
-    this.opening.warn(message)
+    this.opening.warn(message, code)
   }
 }
 
@@ -127,14 +132,21 @@ export async function openOutbox(
   if (connection.isShared) {
     const { settings } = origin
     for (const message of settingsWarnings(settings, opening.guardMs, scope.writersEndMs))
-      outbox.warn(message)
+      outbox.warn(message, 'SETTING')
   }
   for (const table of scope.tables) {
     if (origin.watched[table] === undefined)
       outbox.warn(
         `the table ${table} is not watched: run installFeed, or the script of feedMigrationSql, again`,
+        'NOT_WATCHED',
       )
   }
+  if (origin.outdated.length > 0)
+    outbox.warn(
+      `what records the table ${origin.outdated.join(', ')} was installed by an earlier version, with faults that ` +
+        'are mended: run installFeed, or the script of feedMigrationSql, again',
+      'OUTDATED',
+    )
   return outbox
 }
 

@@ -3,7 +3,7 @@ export const literal = (text: string): string => `E'${text.replaceAll('\\', '\\\
 
 /** Texts as an SQL array of `text`. */
 export const literals = (texts: Iterable<string>): string =>
-  `ARRAY[${Array.from(texts, literal).join(', ')}]::text[]`
+  `ARRAY[${Array.from(texts, literal).join(', ')}]::pg_catalog.text[]`
 
 /** A name as a quoted SQL identifier. */
 export const identifier = (name: string): string => `"${name.replaceAll('"', '""')}"`

@@ -162,6 +162,50 @@ describe('the change feed on PostgreSQL, with several sessions,', () => {
     expect(await scene.waiting()).toBeLessThanOrEqual(100 + 1_024)
   })
 
+  it('keeps within its limit under writers at once that all see old snapshots', async () => {
+    await installFeed(database.sql, { tables: ['spell'], maxRows: 500 })
+    const writers = await Promise.all([1, 2, 3, 4].map(() => client()))
+    await Promise.all(
+      writers.map(async (writer, i) => {
+        for (let n = 0; n < 20; n++) {
+          const first = (i * 20 + n) * 200
+          await writer.query(`BEGIN ISOLATION LEVEL REPEATABLE READ;
+            INSERT INTO spell SELECT generate_series(${first}, ${first + 199}); COMMIT`)
+        }
+      }),
+    )
+    // Of 16,000. Each of the four may have looked while another one was faster, and look again 1,024 rows later.
+    expect(await scene.waiting()).toBeLessThanOrEqual(500 + 4 * 1_024)
+  })
+
+  it('fails no serializable writer beside another, though both find the outbox full', async () => {
+    await installFeed(database.sql, { tables: ['spell'], maxRows: 100 })
+    await database.sql('INSERT INTO spell SELECT generate_series(1, 1000)')
+    const [one, other] = await Promise.all([client(), client()])
+    for (const each of [one, other]) await each.query('BEGIN ISOLATION LEVEL SERIALIZABLE')
+    await one.query('INSERT INTO spell SELECT generate_series(10001, 13000)')
+    await other.query('INSERT INTO spell SELECT generate_series(20001, 23000)')
+    await one.query('COMMIT')
+    await other.query('COMMIT')
+    expect((await database.sql('SELECT count(*)::int AS n FROM spell'))[0]!.n).toBe(7_000)
+  })
+
+  it('records a row of a partition that was attached after the writer’s snapshot was taken', async () => {
+    await database.sql(
+      'CREATE TABLE log (day int PRIMARY KEY) PARTITION BY RANGE (day); CREATE TABLE heir () INHERITS (spell)',
+    )
+    await scene.install({ tables: ['log', 'spell'] })
+    const writer = await client()
+    await writer.query('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM spell')
+    await database.sql(`CREATE TABLE log_1 PARTITION OF log FOR VALUES FROM (1) TO (2); CREATE TABLE late () INHERITS (spell);
+      SELECT cacheaside.cover(); DELETE FROM cacheaside.outbox`)
+    await writer.query('INSERT INTO log VALUES (1); INSERT INTO late VALUES (7); COMMIT')
+    expect(await scene.changesOf('', ['log', 'spell'])).toEqual([
+      ['log', { day: '1' }],
+      ['spell', { id: '7' }],
+    ])
+  })
+
   it('collapses under concurrent writers and relays without losing anything', async () => {
     await installFeed(database.sql, { tables: ['spell'], maxRows: 500 })
     const writers = await Promise.all([1, 2, 3].map(() => client()))

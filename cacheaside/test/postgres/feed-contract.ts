@@ -1,4 +1,5 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
+import type { FeedWarningCode } from '../../src/base/events.ts'
 import type { Change, FeedSession } from '../../src/feed/change-feed.ts'
 import {
   type FeedMigrationOptions,
@@ -18,6 +19,8 @@ export class FeedScene {
   readonly database: TestDatabase
   readonly clock = new SimulatedClock()
   readonly warnings: string[] = []
+  /** The codes of the warnings. */
+  readonly warned: (FeedWarningCode | undefined)[] = []
   readonly losses: unknown[] = []
   readonly #sessions: FeedSession[] = []
 
@@ -46,7 +49,10 @@ export class FeedScene {
       guardMs: 10_000,
       isPrivate,
       lost: error => this.losses.push(error),
-      warn: message => this.warnings.push(message),
+      warn: (message, code) => {
+        this.warnings.push(message)
+        this.warned.push(code)
+      },
     })
     this.#sessions.push(session)
     return session
@@ -190,7 +196,25 @@ export function feedContract(open: () => Promise<TestDatabase>): void {
       expect(
         await scene.changesOf(`ALTER TABLE spell RENAME COLUMN id TO number;
           INSERT INTO spell VALUES (1, 'Fireball', 30);`),
+        // The second is the relay's, which has noticed the change of the columns.
+      ).toEqual([
+        ['spell', 'all'],
+        ['spell', 'all'],
+      ])
+      expect(scene.warned).toContain('COLUMN_GONE')
+      expect(await scene.changesOf(`INSERT INTO spell VALUES (2, 'Ice Shard', 25)`)).toEqual([
+        ['spell', 'all'],
+      ])
+    })
+
+    it('the whole table, once, when its values were changed by DDL alone', async () => {
+      await database.sql(`INSERT INTO spell VALUES (1, 'Fireball', 30)`)
+      expect(
+        await scene.changesOf(
+          'DELETE FROM cacheaside.outbox; ALTER TABLE spell ALTER name TYPE text USING upper(name)',
+        ),
       ).toEqual([['spell', 'all']])
+      expect(await scene.changesOf('VACUUM FULL spell')).toEqual([])
     })
   })
 
@@ -310,7 +334,8 @@ export function feedContract(open: () => Promise<TestDatabase>): void {
       expect(await scene.changesOf('INSERT INTO log VALUES (2, 1), (3, 1)', ['log'])).toEqual([
         ['log', { day: '2', number: '1' }],
         ['log', { day: '3', number: '1' }],
-        // The relay found two partitions that could have been truncated unseen.
+        // The relay found two partitions that were not there before, and could have been truncated unseen.
+        ['log', 'all'],
         ['log', 'all'],
         ['log', 'all'],
       ])
@@ -359,11 +384,37 @@ export function feedContract(open: () => Promise<TestDatabase>): void {
 
     it('watches a table again that was dropped and made anew', async () => {
       await scene.install({ tables: ['spell'] })
-      await database.sql(`DROP TABLE spell; ${SPELL}`)
-      await scene.changesOf('')
+      await database.sql('DROP TABLE spell')
+      expect(await scene.changesOf('')).toEqual([['spell', 'all']])
       expect(scene.warnings).toContain('spell is watched, but was dropped')
+      expect(await scene.changesOf('')).toEqual([])
+      await database.sql(SPELL)
       await scene.install({ tables: ['spell'] })
       expect(await scene.changesOf(`INSERT INTO spell VALUES (1)`)).toEqual([['spell', { id: '1' }]])
+    })
+
+    it('is not needed where another table has taken the name of one that is watched: the relay watches that', async () => {
+      await scene.install({ tables: ['spell'] })
+      await database.sql(`DROP TABLE spell; ${SPELL}`)
+      expect(new Set((await scene.changesOf('INSERT INTO spell VALUES (1)')).map(String))).toEqual(
+        new Set(['spell,all']),
+      )
+      expect(scene.warned).toContain('TABLE_REPLACED')
+      expect(await scene.changesOf(`INSERT INTO spell VALUES (2)`)).toEqual([['spell', { id: '2' }]])
+    })
+
+    it('watches a table that was renamed under both of its names, for programs of two versions', async () => {
+      await scene.install({ tables: ['spell'] })
+      await database.sql('ALTER TABLE spell RENAME TO spells')
+      await scene.install({ tables: ['spells'] })
+      const changes = await scene.changesOf('INSERT INTO spells VALUES (1)', ['spell', 'spells'])
+      expect(changes).toHaveLength(2)
+      expect(changes).toContainEqual(['spell', { id: '1' }])
+      expect(changes).toContainEqual(['spells', { id: '1' }])
+      expect(scene.warned).toContain('TABLE_RENAMED')
+      expect(
+        await scene.changesOf(`SELECT cacheaside.unwatch('spell'); DELETE FROM spells`, ['spell', 'spells']),
+      ).toEqual([['spells', { id: '1' }]])
     })
 
     it('takes the tables of postgresFeed', async () => {
@@ -534,6 +585,20 @@ export function feedContract(open: () => Promise<TestDatabase>): void {
       expect((await scene.open(['spell'])).origin).not.toBe(session.origin)
     })
 
+    it('works on a feed that an earlier version has installed, and says that it should be installed again', async () => {
+      await database.sql(`CREATE OR REPLACE FUNCTION cacheaside.record_spell() RETURNS trigger LANGUAGE plpgsql AS $$
+        BEGIN INSERT INTO cacheaside.outbox (source, new) VALUES ('spell', jsonb_build_object('id', NEW.id::text)); RETURN NULL; END $$;
+        CREATE OR REPLACE FUNCTION cacheaside.cover() RETURNS text[] LANGUAGE sql AS $$ SELECT ARRAY['log cannot be mended'] $$;
+        ALTER TABLE cacheaside.watched DROP COLUMN named, DROP COLUMN shape`)
+      expect(await scene.changesOf('INSERT INTO spell VALUES (1)')).toEqual([['spell', { id: '1' }]])
+      expect(scene.warned.filter(code => code !== 'SETTING')).toEqual(['NOT_WATCHED', 'OUTDATED'])
+      expect(scene.warnings.at(-1)).toContain('spell was installed by an earlier version')
+      await scene.install({ tables: ['spell'] })
+      scene.warned.length = 0
+      expect(await scene.changesOf('INSERT INTO spell VALUES (2)')).toEqual([['spell', { id: '2' }]])
+      expect(scene.warned.filter(code => code !== 'SETTING')).toEqual([])
+    })
+
     it('warns of a table that is not watched', async () => {
       await scene.open(['spell', 'wizard'])
       expect(scene.warnings.filter(text => text.includes('watched'))).toEqual([
@@ -651,6 +716,24 @@ export function feedContract(open: () => Promise<TestDatabase>): void {
       await database.sql(`BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT 1;
         INSERT INTO spell SELECT generate_series(1, 20000); COMMIT`)
       expect(await scene.waiting()).toBeLessThanOrEqual(2_000 + 1_024)
+    })
+
+    it('keeps within its limit however many transactions see an old snapshot, while nobody reads it', async () => {
+      await scene.install({ tables: ['spell'], maxRows: 500 })
+      for (let i = 0; i < 30; i++)
+        await database.sql(`BEGIN ISOLATION LEVEL REPEATABLE READ;
+          INSERT INTO spell SELECT generate_series(${i * 300}, ${i * 300 + 299}); COMMIT`)
+      expect(await scene.waiting()).toBeLessThanOrEqual(500 + 1_024)
+    })
+
+    it('is brought within its limit by a relay where its writers, all serializable, leave that to others', async () => {
+      await scene.install({ tables: ['spell'], maxRows: 500 })
+      await database.sql(`BEGIN ISOLATION LEVEL SERIALIZABLE;
+        INSERT INTO spell SELECT generate_series(1, 20000); COMMIT`)
+      expect(await scene.waiting()).toBe(20_000)
+      const session = await scene.open(['spell'])
+      expect(await scene.waiting()).toBeLessThanOrEqual(500)
+      expect((await scene.all(session)).map(essence)).toContainEqual(['spell', 'all'])
     })
 
     it('below its limit keeps every row', async () => {

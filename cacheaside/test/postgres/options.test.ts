@@ -126,7 +126,9 @@ describe('feedMigrationSql', () => {
 
   it('quotes names and columns', () => {
     const script = feedMigrationSql({ tables: { "it's": { columns: [`o'clock`] } }, relayRoles: ['a"b'] })
-    expect(script).toContain(`.watch(E'it''s', E'it''s'::regclass, ARRAY[E'o''clock']::text[]);`)
+    expect(script).toContain(
+      `.watch(E'it''s', E'it''s'::pg_catalog.regclass, ARRAY[E'o''clock']::pg_catalog.text[]);`,
+    )
     expect(script).toContain('TO "a""b";')
   })
 

@@ -1,0 +1,180 @@
+/**
+ * What was done to a watched table besides changing its rows: found and mended by relays, every ten seconds, with the
+ * rights of the role that installed the feed.
+ */
+export const COVER = `
+-- Which triggers are missing, or do not fire always, on watched tables, their partitions and heirs. A partition is
+-- given a row trigger by PostgreSQL itself when it is attached, but no trigger for TRUNCATE. They are known by their
+-- function and not by their name, which differs from one version to another.
+CREATE OR REPLACE FUNCTION cacheaside.gaps(
+  OUT source text, OUT recorder text, OUT member regclass, OUT name text, OUT event text, OUT is_there boolean
+) RETURNS SETOF record LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+  WITH RECURSIVE family AS (
+    SELECT watched.source, watched.recorder, watched.relation AS root, pg_class.oid AS member, 0 AS depth
+    FROM cacheaside.watched JOIN pg_class ON pg_class.oid = relation
+    UNION
+    SELECT family.source, family.recorder, family.root, inhrelid, depth + 1
+    FROM family JOIN pg_inherits ON inhparent = family.member
+  )
+  SELECT family.source, family.recorder, family.member::regclass,
+    -- A table may be watched twice, and be attached to one that is watched: no two triggers of it have one name.
+    coalesce(there.tgname, kind.name || '_' || left(md5(family.source || ' ' || family.root::oid), 8)),
+    kind.event, there.tgname IS NOT NULL
+  FROM family CROSS JOIN (VALUES
+    ('cacheaside_row', 'INSERT OR UPDATE OR DELETE', 29), ('cacheaside_truncate', 'TRUNCATE', 32)
+  ) AS kind (name, event, type)
+  LEFT JOIN LATERAL (
+    SELECT tgname, tgenabled FROM pg_trigger
+    WHERE tgrelid = family.member AND tgfoid = to_regprocedure(family.recorder || '()')
+      AND tgtype & 63 = kind.type AND tgqual IS NULL AND tgattr::text = ''
+    ORDER BY tgenabled = 'A' DESC, tgname LIMIT 1
+  ) AS there ON true
+  WHERE there.tgenabled IS DISTINCT FROM 'A'
+  ORDER BY depth, family.member, kind.name
+$function$;
+
+CREATE OR REPLACE FUNCTION cacheaside.mend(
+  source text, recorder text, member regclass, name text, event text, is_there boolean
+) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
+#variable_conflict use_variable
+BEGIN
+  IF NOT is_there THEN
+    EXECUTE format('CREATE TRIGGER %I AFTER %s ON %s FOR EACH %s EXECUTE FUNCTION %s()', name, event, member,
+      CASE event WHEN 'TRUNCATE' THEN 'STATEMENT' ELSE 'ROW' END, recorder);
+  END IF;
+  -- What happened before was not recorded, or not all of it: somebody may have disabled the trigger for a while.
+  INSERT INTO cacheaside.outbox (source) VALUES (source);
+  -- Always: also in sessions that apply what was replicated from elsewhere.
+  EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I', member, name);
+END $function$;
+
+-- What of a table can change without a trigger: which tables it is made of, its columns, the expressions of those that
+-- are generated, the labels of its enums, the parts of its composite types. A row of the catalog has another xmin after
+-- each change, also after ALTER COLUMN ... TYPE ... USING, which leaves the type as it was and changes the values.
+CREATE OR REPLACE FUNCTION cacheaside.shape(relation regclass) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+  WITH RECURSIVE family AS (
+    SELECT relation::oid AS member UNION SELECT inhrelid FROM family JOIN pg_inherits ON inhparent = member
+  )
+  SELECT md5(concat_ws(';',
+    (SELECT string_agg(concat_ws(' ', member, (
+      SELECT string_agg(xmin::text, ' ' ORDER BY inhseqno) FROM pg_inherits WHERE inhrelid = member AND member <> relation
+    )), ',' ORDER BY member) FROM family),
+    (SELECT string_agg(concat_ws(' ', attnum, pg_attribute.xmin, pg_attrdef.xmin), ',' ORDER BY attnum)
+      FROM pg_attribute LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum AND attgenerated <> ''
+      WHERE attrelid = relation AND attnum > 0),
+    (SELECT string_agg(concat_ws(' ', pg_enum.oid, enumlabel), ',' ORDER BY pg_enum.oid)
+      FROM pg_attribute JOIN pg_type ON pg_type.oid = atttypid
+      JOIN pg_enum ON enumtypid IN (pg_type.oid, typelem, typbasetype)
+      WHERE attrelid = relation AND attnum > 0),
+    (SELECT string_agg(concat_ws(' ', part.attrelid, part.attnum, part.xmin), ',' ORDER BY part.attrelid, part.attnum)
+      FROM pg_attribute AS whole JOIN pg_type ON pg_type.oid = whole.atttypid AND typtype = 'c'
+      JOIN pg_attribute AS part ON part.attrelid = typrelid
+      WHERE whole.attrelid = relation AND whole.attnum > 0)
+  ))
+$function$;
+
+-- Records a change of the whole table if its shape is not the one that was seen last.
+CREATE OR REPLACE FUNCTION cacheaside.compare_shape(source text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
+#variable_conflict use_variable
+DECLARE
+  known record;
+BEGIN
+  -- Another relay that is just doing it need not be waited for.
+  SELECT w.shape AS seen, cacheaside.shape(w.relation) AS now INTO known
+    FROM cacheaside.watched AS w WHERE w.source = source AND w.shape IS DISTINCT FROM cacheaside.shape(w.relation)
+    FOR UPDATE SKIP LOCKED;
+  IF NOT FOUND THEN
+    RETURN;
+  END IF;
+  UPDATE cacheaside.watched AS w SET shape = known.now WHERE w.source = source;
+  IF known.seen IS NOT NULL THEN
+    INSERT INTO cacheaside.outbox (source) VALUES (source);
+  END IF;
+END $function$;
+
+-- Whether the name of a watched table leads to the table still. The name counts: where another table has taken it, that
+-- one is watched from then on. Returns what should be mended by hand; a code stands before each.
+CREATE OR REPLACE FUNCTION cacheaside.follow(source text) RETURNS text[]
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
+#variable_conflict use_variable
+DECLARE
+  known cacheaside.watched := (SELECT w FROM cacheaside.watched AS w WHERE w.source = source);
+  is_there boolean := EXISTS (SELECT FROM pg_class WHERE oid = known.relation);
+  namesake oid := to_regclass(known.named);
+BEGIN
+  IF is_there AND (known.named IS NULL OR namesake = known.relation) THEN
+    RETURN '{}';
+  END IF;
+  IF namesake IS NOT NULL AND (SELECT relkind FROM pg_class WHERE oid = namesake) IN ('r', 'p') THEN
+    BEGIN
+      PERFORM cacheaside.watch(source, namesake, known.columns);
+      RETURN ARRAY[format('TABLE_REPLACED %s is another table than before, and is watched from now on', source)];
+    EXCEPTION WHEN OTHERS THEN
+      -- Nobody records what is changed there. As long as it is so, every look counts as a change.
+      INSERT INTO cacheaside.outbox (source) VALUES (source);
+      RETURN ARRAY[format('NOT_WATCHED %s is another table than the one that is watched: %s', source, SQLERRM)];
+    END;
+  END IF;
+  IF is_there THEN
+    RETURN ARRAY[format('TABLE_RENAMED %s is called %s now, and is still recorded under its old name: '
+      'run installFeed for the new one', source, known.relation)];
+  END IF;
+  UPDATE cacheaside.watched AS w SET shape = 'dropped' WHERE w.source = source AND w.shape IS DISTINCT FROM 'dropped';
+  IF FOUND THEN
+    INSERT INTO cacheaside.outbox (source) VALUES (source);
+  END IF;
+  RETURN ARRAY[format('NOT_WATCHED %s is watched, but was dropped', source)];
+END $function$;
+
+-- The columns that are recorded and cannot be read any more.
+CREATE OR REPLACE FUNCTION cacheaside.columns_gone() RETURNS text[]
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+  SELECT coalesce(array_agg(format('COLUMN_GONE %s has no stored column %s any more: each change counts as one of the '
+    'whole table until installFeed has run again', source, name)), '{}')
+  FROM cacheaside.watched JOIN pg_class ON pg_class.oid = relation CROSS JOIN unnest(columns) AS name
+  WHERE NOT EXISTS (SELECT FROM pg_attribute
+    WHERE attrelid = relation AND attname = name AND NOT attisdropped AND attgenerated <> 'v')
+$function$;
+
+-- Closes what gaps there are. Waits only briefly, because writers would wait behind it. Returns what is left to be done
+-- by hand.
+CREATE OR REPLACE FUNCTION cacheaside.cover() RETURNS text[]
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '100ms' AS $function$
+DECLARE
+  known record;
+  gap record;
+  left_open text[] := '{}';
+  problems text[] := '{}';
+BEGIN
+  FOR known IN SELECT source, relation, recorder FROM cacheaside.watched ORDER BY source LOOP
+    BEGIN
+      problems := problems || cacheaside.follow(known.source);
+      IF EXISTS (SELECT FROM pg_class WHERE oid = known.relation) THEN
+        PERFORM cacheaside.compare_shape(known.source);
+        PERFORM cacheaside.allow(known.recorder, known.relation);
+      END IF;
+    EXCEPTION WHEN OTHERS THEN
+      problems := problems || format('NOT_COMPARED %s cannot be compared with what is watched: %s', known.source, SQLERRM);
+    END;
+  END LOOP;
+  LOOP
+    -- Looked up again each time: a trigger on a partitioned table brings those of its partitions with it.
+    SELECT * INTO gap FROM cacheaside.gaps() AS g WHERE g.source || g.member || g.name <> ALL (left_open) LIMIT 1;
+    EXIT WHEN NOT FOUND;
+    BEGIN
+      PERFORM cacheaside.mend(gap.source, gap.recorder, gap.member, gap.name, gap.event, gap.is_there);
+    EXCEPTION WHEN OTHERS THEN
+      left_open := left_open || (gap.source || gap.member || gap.name);
+      problems := problems ||
+        format('NOT_WATCHED %s cannot be given the trigger %s: %s', gap.member, gap.name, SQLERRM);
+    END;
+  END LOOP;
+  FOR turn IN 1..16 LOOP
+    EXIT WHEN NOT cacheaside.is_full();
+    PERFORM cacheaside.collapse();
+  END LOOP;
+  RETURN problems || cacheaside.columns_gone();
+END $function$;
+`

@@ -1,0 +1,206 @@
+/**
+ * What stands in the recorder of every table: by it a relay knows whether an earlier version of the library has made it.
+ */
+export const RECORDER_MARK = '-- recorder, version 2'
+
+/**
+ * The functions that run in the transaction of a writer. Three rules hold for them.
+ *
+ * **No writer fails because of the feed.** What cannot be recorded as a row is recorded as a change of the whole table.
+ *
+ * **Nothing whose meaning a lesser role can choose is evaluated.** The recorder has the rights of the role that installed
+ * the feed, and the types of the columns belong to others: 1. the owner of a watched table makes a type, and a cast from
+ * it to `text`; 2. the owner changes the key's type to it; 3. a recorder that said `NEW.id::text` would run the owner's
+ * function with the installer's rights. So a value becomes a text by the output function of its type, through `format`:
+ * only a superuser can make one. `to_jsonb` and `row_to_json` would look for casts as well.
+ *
+ * **A session may be older than the table's columns.** plpgsql keeps the plan of an expression, with the types that it
+ * found. Without a remedy: 1. a session writes; 2. somebody changes the type of the key; 3. every further write of that
+ * session fails. The plan of an expression that holds a constant of the type `regclass` depends on that table, and is made
+ * again when the table was altered; so each expression begins with one. It costs nothing when the plan runs.
+ */
+export const RECORDER = `
+-- The text of a value by its type's output function. How a session likes to see dates, numbers or bytes must not matter.
+-- Two types are written as their casts to text write them, because keys have always been written so.
+CREATE OR REPLACE FUNCTION cacheaside.said(value anyelement) RETURNS text
+LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
+SET DateStyle = ISO SET TimeZone = UTC SET IntervalStyle = postgres SET extra_float_digits = 1 SET bytea_output = hex
+SET lc_monetary = 'C' AS $function$
+BEGIN
+  RETURN CASE pg_typeof(value)
+    WHEN 'bool'::regtype THEN CASE format('%s', value) WHEN 't' THEN 'true' ELSE 'false' END
+    WHEN 'bpchar'::regtype THEN rtrim(format('%s', value), ' ')
+    ELSE format('%s', value)
+  END;
+END $function$;
+
+-- Null, unless it is null only for triggers: the value of a generated column that is not stored is made when it is read.
+CREATE OR REPLACE FUNCTION cacheaside.blank(member oid, name text) RETURNS text
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
+BEGIN
+  IF EXISTS (SELECT FROM pg_attribute WHERE attrelid = member AND attname = name AND attgenerated = 'v') THEN
+    RAISE EXCEPTION 'the column % is not stored', name USING ERRCODE = 'undefined_column';
+  END IF;
+  RETURN NULL;
+END $function$;
+
+-- Whether a table belongs to a watched one, at this moment. A transaction with an old snapshot cannot know, and then it
+-- does: one change too many is better than one too few.
+CREATE OR REPLACE FUNCTION cacheaside.belongs(member oid, root oid) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
+BEGIN
+  RETURN current_setting('transaction_isolation') <> 'read committed'
+    OR root IN (SELECT relid FROM pg_partition_ancestors(member))
+    OR root IN (
+      WITH RECURSIVE above AS (
+        SELECT member AS relation UNION SELECT inhparent FROM above JOIN pg_inherits ON inhrelid = above.relation
+      )
+      SELECT relation FROM above
+    );
+END $function$;
+
+-- The text of a column of OLD or NEW, as an expression. Most keys have a type that has only one form.
+CREATE OR REPLACE FUNCTION cacheaside.text_of(record text, name text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+  SELECT format($expression$
+      %3$L, CASE WHEN %1$s.%2$I IS NOT DISTINCT FROM NULL THEN %4$s
+        WHEN pg_typeof(%1$s.%2$I) = ANY ('{int2,int4,int8,numeric,text,varchar,name,uuid,oid}'::regtype[])
+          THEN format('%%s', %1$s.%2$I)
+        ELSE cacheaside.said(%1$s.%2$I) END$expression$, record, name, name,
+    CASE WHEN current_setting('server_version_num')::int < 180000 THEN 'NULL'
+      ELSE format('cacheaside.blank(TG_RELID, %L)', name) END)
+$function$;
+
+-- The body of the recorder of a table. Whoever could attach it to another table would record nothing.
+CREATE OR REPLACE FUNCTION cacheaside.body_of(source text, relation regclass, columns text[]) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+  SELECT format($body$
+${RECORDER_MARK}
+DECLARE
+  before jsonb;
+  after jsonb;
+  number bigint;
+BEGIN
+  IF TG_RELID <> %2$L::oid AND pg_partition_root(TG_RELID) IS DISTINCT FROM %2$L::regclass
+    AND NOT cacheaside.belongs(TG_RELID, %2$L::oid)
+  THEN
+    RETURN NULL;
+  END IF;
+  BEGIN
+    IF TG_OP IN ('UPDATE', 'DELETE') THEN
+      before := CASE WHEN %2$L::regclass IS NOT NULL THEN jsonb_build_object(%3$s) END;
+    END IF;
+    IF TG_OP IN ('UPDATE', 'INSERT') THEN
+      after := CASE WHEN %2$L::regclass IS NOT NULL THEN jsonb_build_object(%4$s) END;
+    END IF;
+  EXCEPTION WHEN OTHERS THEN
+    -- A transaction that has to be repeated, or a server that shuts down, is none of our business.
+    IF left(SQLSTATE, 2) IN ('40', '57') THEN
+      RAISE;
+    END IF;
+    -- A column was renamed or dropped, or cannot be written as a text. That is not the writer's fault, and the whole
+    -- table is always right.
+    before := NULL;
+    after := NULL;
+  END;
+  IF before = after THEN before := NULL; END IF;
+  INSERT INTO cacheaside.outbox (source, old, new) VALUES (%1$L, before, after) RETURNING id INTO number;
+  IF number %% 1024 = 0 THEN PERFORM cacheaside.collapse(); END IF;
+  RETURN NULL;
+END $body$, source, relation::oid,
+    (SELECT string_agg(cacheaside.text_of('OLD', name), ',') FROM unnest(columns) AS name),
+    (SELECT string_agg(cacheaside.text_of('NEW', name), ',') FROM unnest(columns) AS name))
+$function$;
+`
+
+/**
+ * Watching a table, and ending it. They run with the rights of the role that calls them.
+ */
+export const WATCH = `
+-- Who may attach a recorder: nobody but the owner of its table, who needs it where a partition is made or attached.
+CREATE OR REPLACE FUNCTION cacheaside.allow(recorder text, relation regclass) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
+#variable_conflict use_variable
+DECLARE
+  owner oid := (SELECT relowner FROM pg_class WHERE oid = relation);
+  made oid := to_regprocedure(recorder || '()');
+BEGIN
+  -- Only where it is needed: each time, every session would have to compile the function again.
+  IF EXISTS (SELECT FROM pg_proc, aclexplode(coalesce(proacl, acldefault('f', proowner))) AS acl
+    WHERE pg_proc.oid = made AND acl.grantee = 0)
+  THEN
+    EXECUTE format('REVOKE ALL ON FUNCTION %s() FROM PUBLIC', recorder);
+  END IF;
+  IF NOT has_function_privilege(owner, made, 'EXECUTE') THEN
+    EXECUTE format('GRANT EXECUTE ON FUNCTION %s() TO %I', recorder, pg_get_userbyid(owner));
+  END IF;
+END $function$;
+
+-- Watches a table from now on. The function behind its triggers is written for its columns, which costs writers less
+-- than looking them up by name would.
+CREATE OR REPLACE FUNCTION cacheaside.watch(source text, relation regclass, columns text[] DEFAULT NULL) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
+#variable_conflict use_variable
+DECLARE
+  recorder text := format('cacheaside.%I',
+    'record_' || CASE WHEN octet_length(source) <= 56 THEN source ELSE md5(source) END);
+  named text := (SELECT format('%I.%I', nspname, relname)
+    FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace WHERE pg_class.oid = relation);
+  missing text;
+  body text;
+  gap record;
+BEGIN
+  IF (SELECT relkind FROM pg_class WHERE oid = relation) NOT IN ('r', 'p') THEN
+    RAISE EXCEPTION '% is not a table', relation;
+  END IF;
+  columns := coalesce(columns, (
+    SELECT array_agg(attname::text ORDER BY place)
+    FROM pg_index CROSS JOIN unnest(indkey) WITH ORDINALITY AS part (number, place)
+    JOIN pg_attribute ON attrelid = indrelid AND attnum = part.number
+    WHERE indrelid = relation AND indisprimary
+  ));
+  IF columns IS NULL THEN
+    RAISE EXCEPTION 'the table % has no primary key: name the columns that its feed is to record', relation;
+  END IF;
+  SELECT name INTO missing FROM unnest(columns) AS name WHERE NOT EXISTS (
+    SELECT FROM pg_attribute
+    WHERE attrelid = relation AND attname = name AND attnum > 0 AND NOT attisdropped AND attgenerated <> 'v'
+  );
+  IF missing IS NOT NULL THEN
+    RAISE EXCEPTION 'the table % has no stored column %', relation, missing;
+  END IF;
+  body := cacheaside.body_of(source, relation, columns);
+  IF NOT EXISTS (SELECT FROM pg_proc WHERE oid = to_regprocedure(recorder || '()') AND prosrc = body) THEN
+    EXECUTE format('CREATE OR REPLACE FUNCTION %s() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER '
+      'SET search_path = pg_catalog, pg_temp AS %L', recorder, body);
+    -- What was recorded before has another form.
+    INSERT INTO cacheaside.outbox (source) VALUES (source);
+  END IF;
+  PERFORM cacheaside.allow(recorder, relation);
+  INSERT INTO cacheaside.watched AS known (source, relation, columns, recorder, named)
+    VALUES (source, relation, columns, recorder, named)
+    ON CONFLICT ON CONSTRAINT watched_pkey DO UPDATE
+    SET relation = EXCLUDED.relation, columns = EXCLUDED.columns, recorder = EXCLUDED.recorder, named = EXCLUDED.named
+    WHERE (known.relation, known.columns, known.recorder, known.named)
+      IS DISTINCT FROM (EXCLUDED.relation, EXCLUDED.columns, EXCLUDED.recorder, EXCLUDED.named);
+  LOOP
+    SELECT * INTO gap FROM cacheaside.gaps() AS g WHERE g.source = source LIMIT 1;
+    EXIT WHEN NOT FOUND;
+    PERFORM cacheaside.mend(gap.source, gap.recorder, gap.member, gap.name, gap.event, gap.is_there);
+  END LOOP;
+  PERFORM cacheaside.compare_shape(source);
+END $function$;
+
+CREATE OR REPLACE FUNCTION cacheaside.unwatch(source text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
+#variable_conflict use_variable
+DECLARE
+  recorder text;
+BEGIN
+  DELETE FROM cacheaside.watched AS w WHERE w.source = source RETURNING w.recorder INTO recorder;
+  IF FOUND THEN
+    EXECUTE format('DROP FUNCTION IF EXISTS %s() CASCADE', recorder);
+  END IF;
+  DELETE FROM cacheaside.outbox AS o WHERE o.source = source;
+END $function$;
+`
