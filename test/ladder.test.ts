@@ -47,6 +47,10 @@ const CLOCK_WORDS = [
 ]
 const CLOCK_USERS = ['cacheaside/src/base/clock.ts', 'cacheaside/src/testing/']
 
+/** Where the core asks the runtime for modules at run time: a bundle for another runtime would else need them. */
+const BUILTIN_WORD = 'getBuiltinModule'
+const BUILTIN_USER = 'cacheaside/src/base/runtime.ts'
+
 const VAGUE_FOLDERS = ['utils', 'common', 'helpers', 'types']
 
 /** The text with its comments blanked out: an example in a comment is no import, and a word there no use. */
@@ -103,6 +107,8 @@ function breaches(modules: ReadonlyMap<string, string>): string[] {
       const allowed = (inLibrary ? mayClimb : mayImport)(path, specifier, target)
       if (!allowed) found.push(`${path} imports ${specifier}`)
     }
+    if (inLibrary && path !== BUILTIN_USER && code(text).includes(BUILTIN_WORD))
+      found.push(`${path} uses ${BUILTIN_WORD}`)
     if (!inLibrary || CLOCK_USERS.some(user => path.startsWith(user))) continue
     const words = CLOCK_WORDS.filter(word => code(text).includes(word))
     found.push(...words.map(word => `${path} uses ${word}`))
@@ -168,6 +174,7 @@ test.each([
   ['cacheaside/src/base/utils/a.ts', 'lies in a folder called utils', ``],
   ['cacheaside/src/read.ts', 'uses Date.now', `const atMs = Date.now()`],
   ['cacheaside/src/read.ts', 'uses new Date()', `const at = new Date()`],
+  ['cacheaside/src/read.ts', 'uses getBuiltinModule', `const fs = process.getBuiltinModule('node:fs')`],
   ['cacheaside/src/local/a.ts', 'uses setTimeout', `const url = 'https://a/' // b\nsetTimeout(a, 1)`],
   [
     'spellbook/src/spells.ts',

@@ -1,7 +1,10 @@
 import type { Timer } from './base/clock.ts'
+import { CacheError } from './base/errors.ts'
 import type { Why } from './base/events.ts'
 import { claimRefresh, dropLease, type Fallback, type Leased } from './lease.ts'
+import { standBehind, stepOut } from './local/load-run.ts'
 import type { Flight } from './local/single-flight.ts'
+import { recursion } from './nested.ts'
 import { type Opened, Unopened } from './shared/codec.ts'
 import { leaseText, parseRegister, type ValueRegister, valuePrefix } from './shared/register.ts'
 import { UNCONFIRMED } from './shared/shared-access.ts'
@@ -80,7 +83,10 @@ export function generationFor<Id, V>(
   return copy ?? stream.readGeneration(space.name)
 }
 
-/** Asks until there is an answer that the read can go on with. Rejects only if the flight is aborted. */
+/**
+ * Asks until there is an answer that the read can go on with. Rejects only if the flight is aborted, or would wait for a
+ * load that waits for it.
+ */
 export function ask<Id, V>(
   space: Space<Id, V>,
   flight: Flight<Answer>,
@@ -169,13 +175,25 @@ async function askAgain<Id, V>(
 const busy = <Id, V>(space: Space<Id, V>, asking: Asking<V>): Busy<V> => ({
   kind: 'busy',
   async wait() {
-    while (await pause(space, asking)) {
+    while (await pauseUnlessDeadlocked(space, asking)) {
       const going = await askAgain(space, asking, 'again')
       if (going.kind !== 'busy') return going
     }
     return { kind: 'bypass', why: 'busy', fallback: asking.fallback }
   },
 })
+
+/** As {@link pause}. The lease may be that of another flight of this process, whose load loaders are known to wait for. */
+function pauseUnlessDeadlocked<Id, V>(space: Space<Id, V>, asking: Asking<V>): Promise<boolean> | boolean {
+  const { flight } = asking
+  const deadlock = recursion(space, flight)
+  if (deadlock instanceof CacheError) throw deadlock
+  if (deadlock !== undefined) return false
+  const others = space.parts.flights.others(flight)
+  if (others.length === 0) return pause(space, asking)
+  standBehind(flight, others)
+  return pause(space, asking).finally(() => stepOut(flight))
+}
 
 /** The store has not answered in time. The lease may have been granted all the same. */
 function unavailable<Id, V>(

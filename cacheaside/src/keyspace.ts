@@ -130,7 +130,7 @@ export class Keyspace<Id, V, Loaded = V> {
    *
    * @returns the value, or `undefined` if there is no such row.
    * @throws what the loader throws, unwrapped; CacheError `INVALID_KEY` and `INVALID_OPTIONS` before any I/O,
-   *   `OVERLOADED`, `LOAD_TIMEOUT`, `CLOSED`; the reason of the caller's signal. Trouble with the shared store never fails a read.
+   *   `OVERLOADED`, `LOAD_TIMEOUT`, `LOAD_CYCLE`, `CLOSED`; the reason of the caller's signal. Trouble with the shared store never fails a read.
    */
   get(id: Id, options?: ReadOptions): Promise<V | undefined> {
     try {
@@ -162,7 +162,7 @@ export class Keyspace<Id, V, Loaded = V> {
    * Each key is fenced for itself; the answer is not an atomic view of them all.
    *
    * @returns the values by the ids as they were given; ids without a row are left out.
-   * @throws as {@link Keyspace.get}, if any of the keys does.
+   * @throws as {@link Keyspace.get}, if any of the keys does: with the first error. The others are still loaded and kept.
    */
   async getMany(ids: readonly Id[], options?: ReadOptions): Promise<Map<Id, V>> {
     if (!Array.isArray(ids)) throw noArray('ids', ids)

@@ -6,10 +6,20 @@ import type { CacheEvent, LoadEvent } from './base/events.ts'
 import { fillAndKeep } from './fill.ts'
 import { giveBack } from './lease.ts'
 import type { LoadLimit } from './local/load-limit.ts'
+import { type Awaited, LoadRun } from './local/load-run.ts'
 import type { Flight } from './local/single-flight.ts'
 import type { LoadContext } from './options.ts'
 import { type Answer, foundAnswer, type Space } from './space.ts'
 import { warnOfLoads } from './warn-of.ts'
+
+function valueOrThrow<V>(value: V | NotLoaded | undefined): V | undefined {
+  if (value instanceof NotLoaded) throw value.error
+  return value
+}
+
+/** Also an error of another realm: a sandbox has an `Error` of its own. */
+const isError = (value: unknown): value is Error =>
+  value instanceof Error || Object.prototype.toString.call(value) === '[object Error]'
 
 /** What one call of a loader needs around it. */
 export interface LoadFrame {
@@ -17,7 +27,8 @@ export interface LoadFrame {
   readonly limit: LoadLimit
   readonly emit: (event: CacheEvent) => void
   readonly keyspace: string
-  readonly keys: readonly string[]
+  /** What it answers, all with the same parent. */
+  readonly flights: readonly Awaited[]
   readonly timeoutMs: number
   /** Aborting it ends the load for those who wait, and tells the loader. */
   readonly abort: Abort
@@ -42,7 +53,10 @@ export function load<T>(
   frame: LoadFrame,
   call: (context: LoadContext) => Promise<T> | T,
 ): Promise<Loaded<T>> {
-  const { clock, limit, abort } = frame
+  const { clock, limit, flights, abort } = frame
+  const keys = flights.map(({ key }) => key)
+  const run = new LoadRun(limit, flights, abort, flights[0]!.parent)
+  for (const flight of flights) flight.run = run
   return new Promise((resolve, reject) => {
     let beganMs: number | undefined
     let ended = false
@@ -52,13 +66,13 @@ export function load<T>(
       ended = true
       timer.cancel()
       stopListening()
-      const event = { type: 'load', keyspace: frame.keyspace, keys: frame.keys, outcome, costMs } as const
+      const event = { type: 'load', keyspace: frame.keyspace, keys, outcome, costMs } as const
       frame.emit(outcome === 'loaded' ? event : { ...event, error })
       return costMs
     }
     const giveUp = () => {
       const where = beganMs === undefined ? 'its turn did not come' : 'the loader did not answer'
-      abort.abort(new CacheError('LOAD_TIMEOUT', `${frame.keys[0]}: ${where} within ${frame.timeoutMs} ms`))
+      abort.abort(new CacheError('LOAD_TIMEOUT', `${keys[0]}: ${where} within ${frame.timeoutMs} ms`))
     }
     // After the process stood still, timers run before the sockets are read: the last millisecond is a turn of the event
     // loop by itself, in which an answer that has arrived already is seen.
@@ -72,23 +86,24 @@ export function load<T>(
     })
 
     const begin = async () => {
-      if (ended) return limit.leave()
+      if (ended) return limit.leave(run)
       beganMs = clock.nowMs()
       try {
-        const result = await call(abort)
+        const result = await run.within(call)
         resolve({ result, costMs: end('loaded') })
       } catch (error) {
+        run.hasFailed = true
         end('failed', error)
         reject(error)
       } finally {
-        limit.leave()
+        limit.leave(run)
       }
     }
     const refused = (error: unknown) => {
       end(error instanceof CacheError && error.code === 'OVERLOADED' ? 'overloaded' : 'aborted', error)
       reject(error)
     }
-    const turn = limit.enter(abort)
+    const turn = limit.enter(run)
     if (turn === undefined) begin()
     else turn.then(begin, refused)
   })
@@ -106,33 +121,52 @@ function loadOne<Id, V>(
 ): Promise<V | undefined> | V | undefined {
   const { load } = space.options
   return load === undefined
-    ? loadByKey(space, [id], context).then(values => values.get(key))
+    ? loadByKey(space, [id], context).then(values => valueOrThrow(values.get(key)))
     : load(id, context)
 }
 
-/** One call of `loadMany`. Its answer is sorted by key: it may hold other ids than those asked for, or equal ones. */
+/** An id for which `loadMany` has answered with an error. The others are none the worse for it. */
+export class NotLoaded {
+  readonly error: Error
+
+  constructor(error: Error) {
+    this.error = error
+  }
+}
+
+/**
+ * One call of `loadMany`. Its answer is sorted by key: it may hold other ids than those asked for, or equal ones, of which
+ * the last counts; but where there is an error, nothing is taken for the value.
+ */
 export async function loadByKey<Id, V>(
   space: Space<Id, V>,
   ids: readonly Id[],
   context: LoadContext,
-): Promise<ReadonlyMap<string, V | undefined>> {
-  const values = new Map<string, V | undefined>()
+): Promise<ReadonlyMap<string, V | NotLoaded | undefined>> {
+  const values = new Map<string, V | NotLoaded | undefined>()
   const answer: unknown = await space.options.loadMany!(ids, context)
   if (typeof answer !== 'object' || answer === null || !(Symbol.iterator in answer))
     throw noPairs(space, answer)
   for (const pair of answer as Iterable<readonly [Id, V | undefined]>) {
     // A text of two characters can be taken apart, too.
     if (!Array.isArray(pair)) throw noPairs(space, pair)
-    values.set(space.keyOf(pair[0]), pair[1])
+    const key = space.keyOf(pair[0])
+    if (isError(pair[1])) values.set(key, new NotLoaded(pair[1]))
+    else if (!(values.get(key) instanceof NotLoaded)) values.set(key, pair[1])
   }
   return values
 }
 
 /** Rows alone are what a query answers with, and easily handed on as they are. */
 const noPairs = ({ name }: { readonly name: string }, got: unknown): TypeError =>
-  new TypeError(
-    `expected ${name}.loadMany to answer with pairs of id and value, got ${got === null ? 'null' : typeof got}`,
-  )
+  new TypeError(`expected ${name}.loadMany to answer with pairs of id and value, got ${kindOf(got)}`)
+
+function kindOf(value: unknown): string {
+  if (value === null) return 'null'
+  return typeof value === 'object' && Symbol.asyncIterator in value
+    ? 'an asynchronous iterable'
+    : typeof value
+}
 
 /** Steps 4 to 6 for one flight. */
 export async function fromOrigin<Id, V>(
@@ -147,7 +181,7 @@ export async function fromOrigin<Id, V>(
   const beganMs = clock.nowMs()
   let loaded: Loaded<V | undefined>
   try {
-    const frame = loadFrame(space, [flight.key], flight.abort)
+    const frame = loadFrame(space, [flight], flight.abort)
     loaded = await load(frame, context => loadOne(space, id, flight.key, context))
   } catch (error) {
     giveBack(space, flight.key, asked)
@@ -159,10 +193,10 @@ export async function fromOrigin<Id, V>(
   await fillAndKeep(space, flight, asked, loaded.result, loaded.costMs, sharedMs)
 }
 
-/** The frame of a load for these keys. */
-export function loadFrame<Id, V>(space: Space<Id, V>, keys: readonly string[], abort: Abort) {
+/** The frame of a load for these flights. */
+export function loadFrame<Id, V>(space: Space<Id, V>, flights: readonly Awaited[], abort: Abort) {
   const { clock, limit, emit } = space.parts
-  return { clock, limit, emit, keyspace: space.name, keys, timeoutMs: space.options.loadTimeoutMs, abort }
+  return { clock, limit, emit, keyspace: space.name, flights, timeoutMs: space.options.loadTimeoutMs, abort }
 }
 
 /**

@@ -72,9 +72,9 @@ export interface CacheOptions {
   readonly unguarded?: 'proceed' | 'refuse'
   /** Whether filling the shared store delays the answer. `'blocking'` is there to measure the difference. @defaultValue `'background'` */
   readonly fill?: 'background' | 'blocking'
-  /** How many loads may run at once in this process. @defaultValue 64 */
+  /** How many loads may run at once in this process, beside those that wait for a load that their loader has asked for. @defaultValue 64 */
   readonly maxLoads?: number
-  /** How many may wait for their turn; beyond it reads fail with `OVERLOADED`. @defaultValue 1024 */
+  /** How many may wait for their turn; beyond it reads fail with `OVERLOADED`, but not those that a loader asks for. @defaultValue 1024 */
   readonly maxQueuedLoads?: number
   /** How many unconfirmed invalidations are kept for retrying; beyond it they collapse into keyspace invalidations. @defaultValue 10,000 */
   readonly maxQueuedInvalidations?: number
@@ -87,21 +87,32 @@ export interface CacheOptions {
 
 /** What a loader is given besides the id. */
 export interface LoadContext {
-  /** Aborted when nobody waits for the load any more, or after `loadTimeoutMs`. Its place under the load limit is free only when the loader settles. */
+  /**
+   * Aborted when nobody waits for the load any more, or after `loadTimeoutMs`. Its place under the load limit is free only
+   * when the loader settles. May be given to any number of queries and reads. A read that is given it is known to be asked
+   * for by this loader, also where the asynchronous context is lost, as in callbacks that a queue or an emitter calls.
+   */
   readonly signal: AbortSignal
 }
 
-/** Reads the origin for one id: its value, or `undefined` if there is no such row. */
+/**
+ * Reads the origin for one id: its value, or `undefined` if there is no such row. What it throws is what its readers get,
+ * and is not cached; an `Error` that it returns is a value like any other.
+ */
 export type Load<Id, V> = (id: Id, context: LoadContext) => Promise<V | undefined> | V | undefined
 
 /**
  * Reads the origin for several ids at once. Answers with pairs of id and value, such as a `Map`; an id that it
- * leaves out is absent. The ids of the answer may be of another type with the same text (`'4'` for `4`).
+ * leaves out is absent. The ids of the answer may be of another type with the same text (`'4'` for `4`). Of two pairs for
+ * one id the last counts; ids that were not asked for are passed over.
+ *
+ * Where the value of a pair is an `Error`, that id could not be read: its readers get this very error, and it is not
+ * cached; the other ids are. What `loadMany` throws, or throws while its answer is gone through, fails all of them.
  */
 export type LoadMany<Id, V> = (
   ids: readonly Id[],
   context: LoadContext,
-) => Promise<Iterable<readonly [Id, V | undefined]>>
+) => Promise<Iterable<readonly [Id, V | Error | undefined]>>
 
 /**
  * What a keyspace is made with: keys of one kind, with one loader.
@@ -113,8 +124,9 @@ export type LoadMany<Id, V> = (
  */
 export interface KeyspaceOptions<Id, V, D = Kept<V>, W = D> {
   /**
-   * Reads one value. May be left out if `loadMany` is given. It must not read its own key through the cache, nor another
-   * whose loader reads this one: it would wait for itself, and all get `LOAD_TIMEOUT` after `loadTimeoutMs`.
+   * Reads one value. May be left out if `loadMany` is given. It may read other keys through the cache, and so may their
+   * loaders: while it waits for them its place under the load limit is lent to theirs. A key that waits for itself, through
+   * whatever others, rejects with `LOAD_CYCLE`.
    */
   readonly load?: Load<Id, V>
   /** Reads several at once, for `getMany`. Left out: `load` is called for each. */

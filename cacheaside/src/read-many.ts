@@ -1,10 +1,13 @@
 import { type Asked, type Busy, type FirstReply, type Going, generationFor, goOn, mustBypass } from './ask.ts'
 import { Abort } from './base/abort.ts'
+import { CacheError } from './base/errors.ts'
 import type { Why } from './base/events.ts'
 import { fillAndKeep } from './fill.ts'
 import { dropLease, giveBack } from './lease.ts'
-import { answerStale, answerStaleIfSlow, fromOrigin, load, loadByKey, loadFrame } from './load.ts'
+import { answerStale, answerStaleIfSlow, fromOrigin, load, loadByKey, loadFrame, NotLoaded } from './load.ts'
+import { isAwaited, type LoadRun, runAround } from './local/load-run.ts'
 import { Flight } from './local/single-flight.ts'
+import { recursion, unlessDeadlocked, waitInside } from './nested.ts'
 import { answerFound, answerOf, fly, type Joining, joinOrLead, type Lead } from './read.ts'
 import { UNCONFIRMED } from './shared/shared-access.ts'
 import { type Answer, type ReadRequest, type Space, takeOff } from './space.ts'
@@ -22,19 +25,48 @@ export function readMany<Id, V>(
 ): Promise<Read<V>[]> {
   const own: Leg<Id>[] = []
   let gathering = true
-  const lead: Lead = (led, id, key, strong, nowMs) => {
-    const flight = takeOff(led, key, nowMs)
+  const lead: Lead = (led, id, key, strong, nowMs, parent) => {
+    const flight = takeOff(led, key, nowMs, false, parent)
     // A strong reader's flight may have to wait for the one before it; by then the others have left.
     if (gathering) own.push({ flight, id: id as unknown as Id, strong })
     else led.parts.background(fly(led, flight, id, strong))
     return flight
   }
   const nowMs = space.parts.clock.nowMs()
-  const joining = requests.map(request => joinOrLead(space, request, nowMs, lead))
+  const parent = runAround(signal)
+  const joining = requests.map(request => joinOrLead(space, request, nowMs, lead, parent))
   gathering = false
-  const answers = allAnswers<V>(joining, signal)
+  const waitsFor = parent === undefined ? joining : allUnlessDeadlocked(space, requests, parent, joining)
+  if (waitsFor instanceof CacheError) {
+    for (const { flight } of own) land(space, flight, waitsFor)
+    return Promise.reject(waitsFor)
+  }
+  const answers = allAnswers<V>(waitsFor, signal)
   if (own.length > 0) space.parts.background(allFly(space, own))
-  return answers
+  const flights = waitsFor.map(({ flight }) => flight)
+  return parent === undefined ? answers : waitInside(parent, flights, answers)
+}
+
+/** What a loader may wait for, if it may for all. */
+function allUnlessDeadlocked<Id, V>(
+  space: Space<Id, V>,
+  requests: readonly ReadRequest<Id>[],
+  parent: LoadRun,
+  joining: readonly Joining[],
+): Joining[] | CacheError {
+  const waitsFor: Joining[] = []
+  for (const [i, one] of joining.entries()) {
+    const may = unlessDeadlocked(space, requests[i]!, parent, one)
+    if (may instanceof CacheError) return may
+    waitsFor.push(may)
+  }
+  return waitsFor
+}
+
+/** Ends a flight with an error. */
+function land<Id, V>({ parts }: Space<Id, V>, flight: Flight<Answer>, error: unknown): void {
+  flight.reject(error)
+  parts.flights.end(flight)
 }
 
 /** A request's answer, and whether it came from a flight that somebody else leads. */
@@ -75,10 +107,7 @@ async function allFly<Id, V>(space: Space<Id, V>, legs: readonly Leg<Id>[]): Pro
     await flyTogether(space, legs)
   } catch (error) {
     // A store that breaks its contract must not keep its readers waiting.
-    for (const { flight } of legs) {
-      flight.reject(error)
-      space.parts.flights.end(flight)
-    }
+    for (const { flight } of legs) land(space, flight, error)
   }
 }
 
@@ -100,7 +129,7 @@ async function flyTogether<Id, V>(space: Space<Id, V>, legs: readonly Leg<Id>[])
     const asked = goOnUnlessBypassed(space, leg, i, together, bypasses[i], nowMs)
     if (asked instanceof Promise) asking.push({ leg, asked })
     else if (asked.kind === 'busy') waiting.push({ leg, busy: asked })
-    else takeUp(space, leg, asked, toLoad)
+    else takeUp(space, leg, asked, toLoad, beganAtMs)
   })
   await Promise.all([settle(space, asking, toLoad, beganAtMs), settleBusy(space, waiting, beganAtMs)])
 }
@@ -182,10 +211,27 @@ function goOnUnlessBypassed<Id, V>(
 }
 
 /** Answers a leg that was found, and notes one that has to be loaded. */
-function takeUp<Id, V>(space: Space<Id, V>, leg: Leg<Id>, asked: Asked<V>, toLoad: Missing<Id, V>[]): void {
-  if (asked.kind !== 'found') return void toLoad.push({ leg, asked })
-  answerFound(space, leg.flight, leg.id, asked)
-  space.parts.flights.end(leg.flight)
+function takeUp<Id, V>(
+  space: Space<Id, V>,
+  leg: Leg<Id>,
+  asked: Asked<V>,
+  toLoad: Missing<Id, V>[],
+  beganMs: number,
+): void {
+  const { flight } = leg
+  if (asked.kind === 'found') {
+    answerFound(space, flight, leg.id, asked)
+    space.parts.flights.end(flight)
+    return
+  }
+  const deadlock = recursion(space, flight)
+  if (deadlock === undefined) toLoad.push({ leg, asked })
+  else if (deadlock === 'together')
+    space.parts.background(loadOneOf(space, { leg, asked }, space.parts.clock.nowMs() - beganMs))
+  else {
+    giveBack(space, flight.key, asked)
+    land(space, flight, deadlock)
+  }
 }
 
 /** A leg that has more to ask before it is known what becomes of it. */
@@ -204,25 +250,49 @@ async function settle<Id, V>(
   asking: readonly Asking<Id, V>[],
   toLoad: Missing<Id, V>[],
   beganMs: number,
+  areBusy = false,
 ): Promise<void> {
-  const { flights } = space.parts
   const waiting: Waiting<Id, V>[] = []
   await Promise.all(
     asking.map(async ({ leg, asked }) => {
       try {
         const going = await asked
         if (going.kind === 'busy') waiting.push({ leg, busy: going })
-        else takeUp(space, leg, going, toLoad)
+        else takeUp(space, leg, going, toLoad, beganMs)
       } catch (error) {
-        leg.flight.reject(error)
-        flights.end(leg.flight)
+        land(space, leg.flight, error)
       }
+      if (areBusy) startWhenNeeded(space, leg, toLoad, beganMs)
     }),
   )
+  for (const { leg } of toLoad) leg.flight.start = undefined
   const others = settleBusy(space, waiting, beganMs)
   if (toLoad.length > 0 && space.options.loadMany !== undefined) await loadTogether(space, toLoad, beganMs)
   else await loadEach(space, toLoad, beganMs)
   await others
+}
+
+/**
+ * A leg that another load needs does not wait for the others of its group:
+ *
+ * 1. a batch has waited for the lease of A and has it, and waits for that of B; 2. the load that holds the lease of B asks
+ * for A, joins that flight and waits for it; 3. neither goes on until the time is up.
+ */
+function startWhenNeeded<Id, V>(
+  space: Space<Id, V>,
+  { flight }: Leg<Id>,
+  toLoad: Missing<Id, V>[],
+  beganMs: number,
+): void {
+  const at = toLoad.findIndex(({ leg }) => leg.flight === flight)
+  if (at < 0) return
+  const missing = toLoad[at]!
+  flight.start = () => {
+    flight.start = undefined
+    toLoad.splice(toLoad.indexOf(missing), 1)
+    space.parts.background(loadOneOf(space, missing, space.parts.clock.nowMs() - beganMs))
+  }
+  if (isAwaited(flight)) flight.start()
 }
 
 /** A leg that has to wait until somebody else has loaded. */
@@ -239,7 +309,7 @@ async function settleBusy<Id, V>(
 ): Promise<void> {
   if (waiting.length === 0) return
   const asking = waiting.map(({ leg, busy }) => ({ leg, asked: busy.wait() }))
-  await settle(space, asking, [], beganMs)
+  await settle(space, asking, [], beganMs, true)
 }
 
 /** A leg that has to go to the origin. */
@@ -254,33 +324,48 @@ async function loadTogether<Id, V>(
   missing: readonly Missing<Id, V>[],
   beganMs: number,
 ): Promise<void> {
-  const { clock, flights } = space.parts
+  const { clock, flights, emit } = space.parts
   const sharedMs = clock.nowMs() - beganMs
   const ids = missing.map(({ leg }) => leg.id)
   const stops = missing.map(({ leg, asked }) => answerStaleIfSlow(space, leg.flight, asked, sharedMs))
   const loadingMs = clock.nowMs()
   try {
-    const keys = missing.map(({ leg }) => leg.flight.key)
-    const frame = loadFrame(space, keys, abortedWithAll(missing.map(({ leg }) => leg.flight)))
+    const legs = missing.map(({ leg }) => leg.flight)
+    const frame = loadFrame(space, legs, abortedWithAll(legs))
     const loading = load(frame, context => loadByKey(space, ids, context))
     const { result, costMs } = await loading.finally(() => {
       for (const stop of stops) stop()
     })
     await Promise.all(
-      missing.map(({ leg, asked }) =>
-        fillAndKeep(space, leg.flight, asked, result.get(leg.flight.key), costMs, sharedMs),
-      ),
+      missing.map(async one => {
+        const { flight } = one.leg
+        const value = result.get(flight.key)
+        if (!(value instanceof NotLoaded))
+          return fillAndKeep(space, flight, one.asked, value, costMs, sharedMs)
+        const { error } = value
+        emit({ type: 'load', keyspace: space.name, keys: [flight.key], outcome: 'failed', costMs, error })
+        hasFailed(space, one, error, sharedMs, costMs)
+      }),
     )
   } catch (error) {
-    for (const { leg, asked } of missing) {
-      giveBack(space, leg.flight.key, asked)
-      if (answerStale(space, leg.flight, asked, sharedMs, clock.nowMs() - loadingMs))
-        warnOfLoads(space.parts.warnings, space.name, error)
-      else leg.flight.reject(error)
-    }
+    for (const one of missing) hasFailed(space, one, error, sharedMs, clock.nowMs() - loadingMs)
   } finally {
     for (const { leg } of missing) flights.end(leg.flight)
   }
+}
+
+/** A leg could not be loaded: its lease goes back, and its readers are told, or served what was there before. */
+function hasFailed<Id, V>(
+  space: Space<Id, V>,
+  { leg, asked }: Missing<Id, V>,
+  error: unknown,
+  sharedMs: number,
+  loadMs: number,
+): void {
+  giveBack(space, leg.flight.key, asked)
+  if (answerStale(space, leg.flight, asked, sharedMs, loadMs))
+    warnOfLoads(space.parts.warnings, space.name, error)
+  else leg.flight.reject(error)
 }
 
 /** Aborted when the last of the flights is: one caller who gives up must not fail those who joined. */
@@ -297,25 +382,43 @@ function abortedWithAll(flights: readonly Flight<Answer>[]): Abort {
 
 const LOADS_AT_ONCE = 16
 
-/** Without a `loadMany`: one load per key, some at a time, so that one batch does not fill the load limit's queue. */
+/**
+ * Without a `loadMany`: one load per key, some at a time, so that one batch does not fill the load limit's queue. One that
+ * another load needs does not wait for its turn: 1. the first keys are loaded; 2. the loader of one asks for a key of the
+ * same batch whose turn is later; 3. that turn comes when the first have been loaded.
+ */
 async function loadEach<Id, V>(
   space: Space<Id, V>,
   missing: readonly Missing<Id, V>[],
   beganMs: number,
 ): Promise<void> {
-  const { clock, flights } = space.parts
-  const sharedMs = clock.nowMs() - beganMs
-  for (let at = 0; at < missing.length; at += LOADS_AT_ONCE) {
-    await Promise.all(
-      missing.slice(at, at + LOADS_AT_ONCE).map(async ({ leg, asked }) => {
-        try {
-          await fromOrigin(space, leg.flight, asked, sharedMs, leg.id)
-        } catch (error) {
-          leg.flight.reject(error)
-        } finally {
-          flights.end(leg.flight)
-        }
-      }),
-    )
+  const sharedMs = space.parts.clock.nowMs() - beganMs
+  const loads = missing.map(one => {
+    let loading: Promise<void> | undefined
+    return () => {
+      loading ??= loadOneOf(space, one, sharedMs)
+      return loading
+    }
+  })
+  for (const [i, { leg }] of missing.entries()) {
+    if (i < LOADS_AT_ONCE) continue
+    leg.flight.start = loads[i]!
+    if (isAwaited(leg.flight)) loads[i]!()
+  }
+  for (let at = 0; at < missing.length; at += LOADS_AT_ONCE)
+    await Promise.all(loads.slice(at, at + LOADS_AT_ONCE).map(load => load()))
+}
+
+async function loadOneOf<Id, V>(
+  space: Space<Id, V>,
+  { leg, asked }: Missing<Id, V>,
+  sharedMs: number,
+): Promise<void> {
+  try {
+    await fromOrigin(space, leg.flight, asked, sharedMs, leg.id)
+  } catch (error) {
+    leg.flight.reject(error)
+  } finally {
+    space.parts.flights.end(leg.flight)
   }
 }

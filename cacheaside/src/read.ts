@@ -14,10 +14,14 @@
  * A reader that was guarded, busy for too long, or could not reach the store, loads and keeps nothing anywhere.
  */
 import { type Asked, ask } from './ask.ts'
+import { CacheError } from './base/errors.ts'
 import type { Key } from './base/key.ts'
 import { keep } from './fill.ts'
+import { giveBack } from './lease.ts'
 import { fromOrigin } from './load.ts'
+import { type LoadRun, runAround } from './local/load-run.ts'
 import type { Flight, QueuedFlight } from './local/single-flight.ts'
+import { recursion, unlessDeadlocked, waitInside } from './nested.ts'
 import { refresh } from './refresh.ts'
 import { type Answer, foundAnswer, type ReadRequest, type Space, takeOff } from './space.ts'
 
@@ -28,8 +32,26 @@ export function read<Id, V, R>(
   signal: AbortSignal | undefined,
   make: (answer: Answer<V>, joined: boolean) => R,
 ): Promise<R> {
-  const { flight, joined } = joinOrLead(space, request, space.parts.clock.nowMs(), lead)
+  const parent = runAround(signal)
+  const joining = joinOrLead(space, request, space.parts.clock.nowMs(), lead, parent)
+  if (parent !== undefined) return readInside(space, request, signal, make, parent, joining)
+  const { flight, joined } = joining
   return answerOf<V>(flight, signal).then(answer => make(answer, joined))
+}
+
+/** Step 2, for a read inside a loader. */
+function readInside<Id, V, R>(
+  space: Space<Id, V>,
+  request: ReadRequest<Id>,
+  signal: AbortSignal | undefined,
+  make: (answer: Answer<V>, joined: boolean) => R,
+  parent: LoadRun,
+  joining: Joining,
+): Promise<R> {
+  const waitsFor = unlessDeadlocked(space, request, parent, joining)
+  if (waitsFor instanceof CacheError) return Promise.reject(waitsFor)
+  const { flight, joined } = waitsFor
+  return waitInside(parent, [flight], answerOf<V>(flight, signal)).then(answer => make(answer, joined))
 }
 
 /** Waits for a flight, also for one that has yet to begin, on behalf of a caller who may give up. */
@@ -44,6 +66,7 @@ export type Lead = <Id, V>(
   key: Key,
   strong: boolean,
   nowMs: number,
+  parent: LoadRun | undefined,
 ) => Flight<Answer>
 
 /** A flight to wait for, or one that has yet to begin, and whether somebody else leads it. */
@@ -58,20 +81,21 @@ export function joinOrLead<Id, V>(
   { id, key, strong }: ReadRequest<Id>,
   nowMs: number,
   lead: Lead,
+  parent: LoadRun | undefined,
 ): Joining {
   const { flights, clock, options, stream } = space.parts
-  if (strong) return flights.next(key, () => lead(space, id, key, true, clock.nowMs()))
+  if (strong) return flights.next(key, () => lead(space, id, key, true, clock.nowMs(), parent))
   // Asked for what it does: when the proof has run out, the flights that relied on it are doomed. The generation that
   // one of them began with may be older than this reader may be shown.
   stream.proven(nowMs)
   const flight = flights.joinable(key, nowMs - options.localMaxStaleMs)
   return flight === undefined
-    ? { flight: lead(space, id, key, false, nowMs), joined: false }
+    ? { flight: lead(space, id, key, false, nowMs, parent), joined: false }
     : { flight, joined: true }
 }
 
-const lead: Lead = (space, id, key, strong, nowMs) => {
-  const flight = takeOff(space, key, nowMs)
+const lead: Lead = (space, id, key, strong, nowMs, parent) => {
+  const flight = takeOff(space, key, nowMs, false, parent)
   space.parts.background(fly(space, flight, id, strong))
   return flight
 }
@@ -86,8 +110,13 @@ export async function fly<Id, V>(
   const { flights, clock } = space.parts
   try {
     const asked = await ask(space, flight, strong)
-    if (asked.kind === 'found') answerFound(space, flight, id, asked)
-    else await fromOrigin(space, flight, asked, clock.nowMs() - flight.beganAtMs, id)
+    if (asked.kind === 'found') return answerFound(space, flight, id, asked)
+    const deadlock = recursion(space, flight)
+    if (deadlock instanceof CacheError) {
+      giveBack(space, flight.key, asked)
+      throw deadlock
+    }
+    await fromOrigin(space, flight, asked, clock.nowMs() - flight.beganAtMs, id)
   } catch (error) {
     flight.reject(error)
   } finally {

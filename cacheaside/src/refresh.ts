@@ -17,7 +17,8 @@ import { type Answer, foundAnswer, type Space, takeOff } from './space.ts'
 export function refresh<Id, V>(space: Space<Id, V>, id: Id, key: Key, seen?: ValueRegister): void {
   const { parts } = space
   if (parts.flights.refreshing(key)) return
-  const flight = takeOff(space, key, parts.clock.nowMs(), true)
+  // Nobody waits for it, also not the loader inside which it may have been begun: it has a turn of its own.
+  const flight = takeOff(space, key, parts.clock.nowMs(), true, undefined)
   parts.background(flyRefresh(space, flight, id, seen))
 }
 

@@ -4,6 +4,7 @@ import type { Key } from './base/key.ts'
 import type { Warnings } from './base/warnings.ts'
 import type { FoundKeys } from './local/found-keys.ts'
 import type { LoadLimit } from './local/load-limit.ts'
+import type { LoadRun } from './local/load-run.ts'
 import type { LocalStore } from './local/local-store.ts'
 import { Flight, type SingleFlight } from './local/single-flight.ts'
 import type { ResolvedCacheOptions, ResolvedKeyspaceOptions } from './options.ts'
@@ -63,14 +64,19 @@ export interface ReadRequest<Id> {
   readonly strong: boolean
 }
 
-/** Begins to track a flight. It is doomed by invalidations from here on, before its first command is sent. */
+/**
+ * Begins to track a flight. It is doomed by invalidations from here on, before its first command is sent.
+ *
+ * @param parent - The load whose loader leads it.
+ */
 export function takeOff<Id, V>(
   space: Space<Id, V>,
   key: Key,
   nowMs: number,
-  background = false,
+  background: boolean,
+  parent: LoadRun | undefined,
 ): Flight<Answer> {
-  const flight = new Flight<Answer>(key, space.name, nowMs, background)
+  const flight = new Flight<Answer>(key, space.name, nowMs, background, parent)
   space.parts.flights.begin(flight)
   return flight
 }

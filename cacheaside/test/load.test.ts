@@ -3,6 +3,8 @@ import { Abort } from '../src/base/abort.ts'
 import type { CacheEvent } from '../src/index.ts'
 import { load } from '../src/load.ts'
 import { LoadLimit } from '../src/local/load-limit.ts'
+import { LoadRun } from '../src/local/load-run.ts'
+import { Flight } from '../src/local/single-flight.ts'
 import { gate, SimulatedClock } from '../src/testing/index.ts'
 import { passing, within } from './world.ts'
 
@@ -16,13 +18,15 @@ function framed(maxLoads = 1) {
     limit,
     emit: (event: CacheEvent) => void events.push(event),
     keyspace: 'spell',
-    keys: ['spell:4'],
+    flights: [new Flight('spell:4', 'spell', 0, false)],
     timeoutMs: 1_000,
     abort,
   }
   const nothingLeft = () =>
     expect([limit.running, limit.queued, clock.describeTimers()]).toEqual([0, 0, 'no timers'])
-  return { clock, limit, events, abort, frame, nothingLeft }
+  /** A load that is not looked at. */
+  const another = () => new LoadRun(limit, [], new Abort(), undefined)
+  return { clock, limit, events, abort, frame, another, nothingLeft }
 }
 
 describe('load', () => {
@@ -82,10 +86,11 @@ describe('load', () => {
   })
 
   test('passes its turn on if it was aborted in the very moment in which it came', async () => {
-    const { clock, limit, frame, abort, nothingLeft } = framed()
-    limit.enter(new Abort())
+    const { clock, limit, frame, abort, another, nothingLeft } = framed()
+    const first = another()
+    limit.enter(first)
     const loading = expect(load(frame, () => expect.unreachable())).rejects.toBe('gone')
-    limit.leave()
+    limit.leave(first)
     abort.abort('gone')
     await loading
     await clock.drain()
@@ -93,15 +98,16 @@ describe('load', () => {
   })
 
   test('counts its time limit from before its turn, and reports a cost of nothing if it never came', async () => {
-    const { clock, limit, frame, events, nothingLeft } = framed()
-    limit.enter(new Abort())
+    const { clock, limit, frame, events, another, nothingLeft } = framed()
+    const first = another()
+    limit.enter(first)
     const loading = expect(load(frame, () => expect.unreachable())).rejects.toMatchObject({
       code: 'LOAD_TIMEOUT',
     })
     await clock.advance(1_000)
     await loading
     expect(events).toMatchObject([{ outcome: 'timed-out', costMs: 0 }])
-    limit.leave()
+    limit.leave(first)
     nothingLeft()
   })
 

@@ -1,6 +1,6 @@
 import { getEventListeners } from 'node:events'
 import { describe, expect, test } from 'vitest'
-import type { Keyspace, LoadContext } from '../src/index.ts'
+import type { Keyspace } from '../src/index.ts'
 import { gate } from '../src/testing/index.ts'
 import { fireball, openWorld, passing, type Spell, spellTable, within } from './world.ts'
 
@@ -400,11 +400,44 @@ describe('the callers signal', () => {
     globalThis.process.on('warning', note)
     const values = process().cache.keyspace('value', { load: async (id: number) => id })
     const { signal } = new AbortController()
-    const ids = Array.from({ length: 100 }, (_, id) => id)
+    const ids = Array.from({ length: 1_000 }, (_, id) => id)
     const reading = Promise.all(ids.map(id => values.get(id, { signal })))
+    const batch = values.getMany(ids, { signal, consistency: 'strong' })
     expect(getEventListeners(signal, 'abort')).toHaveLength(1)
     expect(await reading).toEqual(ids)
+    expect((await batch).size).toBe(1_000)
     expect(getEventListeners(signal, 'abort')).toHaveLength(0)
+    await clock.drain()
+    globalThis.process.off('warning', note)
+    expect(warnings).toEqual([])
+  })
+
+  test('given to the loader may be handed to any number of queries without a warning', async () => {
+    const { clock, process } = openWorld()
+    const warnings: Error[] = []
+    const note = (warning: Error) => void warnings.push(warning)
+    globalThis.process.on('warning', note)
+    const query = (signal: AbortSignal) =>
+      new Promise<number>(resolve => {
+        signal.addEventListener('abort', () => {})
+        clock.after(5, () => resolve(1))
+      })
+    const { cache } = process()
+    const others = cache.keyspace('other', { load: async (id: number) => id })
+    const values = cache.keyspace<number, number>('value', {
+      load: async (id, { signal }) => {
+        const ids = Array.from({ length: 50 }, (_, i) => i)
+        await Promise.all(ids.map(() => query(signal)))
+        await Promise.all(ids.map(other => others.get(other, { signal })))
+        return id
+      },
+      loadMany: async (ids, { signal }) => {
+        await Promise.all(Array.from({ length: 50 }, () => query(signal)))
+        return ids.map(id => [id, id] as const)
+      },
+    })
+    const reading = Promise.all([values.get(1), values.getMany([2, 3])])
+    await within(clock, 20, reading)
     await clock.drain()
     globalThis.process.off('warning', note)
     expect(warnings).toEqual([])
@@ -453,44 +486,6 @@ describe('a loader', () => {
     await clock.drain()
     expect(inspect('value:1')).toBeUndefined()
     expect(eventsOf('fill')).toMatchObject([{ outcome: 'refused' }])
-  })
-
-  type Ask = (values: Keyspace<number, number>, id: number, context: LoadContext) => Promise<unknown>
-  test.each<[string, Ask]>([
-    ['own key', (values, id) => values.get(id)],
-    [
-      'own key, strongly and with its signal',
-      (values, id, { signal }) => values.get(id, { consistency: 'strong', signal }),
-    ],
-    ['own key among others', (values, id) => values.getMany([id, 7])],
-    ["key through another key's loader", (values, id) => values.get(3 - id)],
-  ])('that asks for its %s waits for itself until the load times out, and no longer', async (_, ask) => {
-    const { clock, process } = openWorld()
-    const { cache } = process({ loadTimeoutMs: 3_000 })
-    const values: Keyspace<number, number> = cache.keyspace('value', {
-      load: async (id: number, context): Promise<number> => {
-        if (id !== 7) await ask(values, id, context)
-        return id
-      },
-    })
-    const reading = expect(values.get(1)).rejects.toMatchObject({ code: 'LOAD_TIMEOUT' })
-    await clock.advance(3_000)
-    await reading
-    await clock.drain()
-    expect(cache.stats().now).toMatchObject({ flights: 0, loads: 0 })
-  })
-
-  test('that takes the last place and asks for another key times out, and all places are free again', async () => {
-    const { clock, process } = openWorld()
-    const { cache } = process({ maxLoads: 1, loadTimeoutMs: 3_000 })
-    const inner = cache.keyspace('inner', { load: async (id: number) => id })
-    const outer = cache.keyspace('outer', { load: async (id: number) => inner.get(id) })
-    const reading = expect(outer.get(1)).rejects.toMatchObject({ code: 'LOAD_TIMEOUT' })
-    await clock.advance(3_000)
-    await reading
-    await clock.drain()
-    expect(cache.stats().now).toMatchObject({ flights: 0, loads: 0, queuedLoads: 0 })
-    expect(await inner.get(1)).toBe(1)
   })
 
   test('that never settles costs its callers loadTimeoutMs, and only its own key', async () => {

@@ -1,4 +1,5 @@
 import { getEventListeners } from 'node:events'
+import { runInNewContext } from 'node:vm'
 import { describe, expect, test } from 'vitest'
 import type { Keyspace, LoadMany, SharedStore } from '../src/index.ts'
 import { gate, type SimulatedClock } from '../src/testing/index.ts'
@@ -256,6 +257,13 @@ describe('getMany', () => {
     ['rows without their ids', (async () => [{ id: 4 }, { id: 5 }]) as never],
     ['ids alone', (async () => [4, 5]) as never],
     ['texts of two characters', (async () => ['4x', '5y']) as never],
+    [
+      'an asynchronous iterable',
+      async () =>
+        (async function* () {
+          yield [4, fireball] as const
+        })() as never,
+    ],
   ])('rejects if loadMany answers with %s, and says what is wanted', async (_, loadMany) => {
     const { process } = openWorld()
     const spells = process().cache.keyspace('spell', { loadMany })
@@ -283,6 +291,107 @@ describe('getMany', () => {
     await clock.drain()
     expect([inspect('spell:4'), inspect('spell:5')]).toEqual([undefined, undefined])
     expect(spells.peek(4)).toBeUndefined()
+  })
+
+  describe('of a loadMany that answers with an Error for an id', () => {
+    const broken = new TypeError('this row cannot be read')
+    /** Spell 4 can be read, 5 cannot, 6 does not exist. */
+    function openBroken(options: { staleIfErrorMs?: number; ttlMs?: number } = {}) {
+      const world = openWorld()
+      const { clock, process } = world
+      const { cache, eventsOf } = process()
+      let isBroken = true
+      const asked: (readonly number[])[] = []
+      const spells = cache.keyspace<number, Spell>('spell', {
+        ...options,
+        loadMany: async ids => {
+          asked.push(ids)
+          await passing(clock, 5)
+          return ids.flatMap((id): (readonly [number, Spell | Error])[] => {
+            if (id === 5 && isBroken) return [[5, broken]]
+            return id === 6 ? [] : [[id, { ...fireball, id }]]
+          })
+        },
+      })
+      const mend = (mended: boolean) => {
+        isBroken = !mended
+      }
+      return { ...world, eventsOf, spells, asked, mend }
+    }
+
+    test('rejects with that very error, and keeps the others', async () => {
+      const { clock, inspect, spells, asked, eventsOf } = openBroken()
+      const together = expect(spells.getMany([4, 5, 6])).rejects.toBe(broken)
+      await clock.advance(1)
+      const joining = Promise.allSettled([4, 5, 6].map(id => spells.get(id)))
+      await clock.advance(20)
+      await together
+      expect(await joining).toMatchObject([
+        { value: { ...fireball, id: 4 } },
+        { reason: broken },
+        { value: undefined },
+      ])
+      expect(inspect('spell:5')).toBeUndefined()
+      expect(await spells.get(4)).toEqual({ ...fireball, id: 4 })
+      expect(await spells.get(6)).toBeUndefined()
+      expect(asked).toEqual([[4, 5, 6]])
+      expect(eventsOf('load')).toMatchObject([
+        { outcome: 'loaded', keys: ['spell:4', 'spell:5', 'spell:6'] },
+        { outcome: 'failed', keys: ['spell:5'], error: broken },
+      ])
+    })
+
+    test('asks again the next time, and a get by itself rejects as well', async () => {
+      const { clock, spells, asked, mend } = openBroken()
+      await within(clock, 20, expect(spells.get(5)).rejects.toBe(broken))
+      mend(true)
+      expect(await within(clock, 20, spells.get(5))).toEqual({ ...fireball, id: 5 })
+      expect(asked).toEqual([[5], [5]])
+    })
+
+    test('serves the old value where staleIfErrorMs allows it', async () => {
+      const { clock, spells, mend } = openBroken({ ttlMs: 1_000, staleIfErrorMs: 60_000 })
+      mend(true)
+      await within(clock, 20, spells.getMany([4, 5]))
+      mend(false)
+      await clock.advance(2_000)
+      const found = await within(clock, 20, spells.getMany([4, 5]))
+      expect([...found.keys()]).toEqual([4, 5])
+      expect(await spells.read(4)).toMatchObject({ from: 'shared', why: 'fresh' })
+      const again = await within(clock, 20, spells.read(5))
+      expect(again).toMatchObject({ why: 'stale-error', value: { id: 5 } })
+    })
+
+    test('takes an error of another realm for one, and a value beside it for nothing', async () => {
+      const { process } = openWorld()
+      const foreign: Error = runInNewContext('new Error("from elsewhere")')
+      expect(foreign).not.toBeInstanceOf(Error)
+      const spells = process().cache.keyspace<number, Spell>('spell', {
+        loadMany: async () => [
+          [4, fireball],
+          [4, foreign],
+          [4, fireball],
+          [9, broken],
+        ],
+      })
+      await expect(spells.getMany([4, 5])).rejects.toBe(foreign)
+      expect(await spells.get(5)).toBeUndefined()
+    })
+  })
+
+  test('rejects for all of a batch whose answer throws half way, and keeps none', async () => {
+    const { clock, inspect, process } = openWorld()
+    const broken = new Error('the cursor is gone')
+    const spells = process().cache.keyspace<number, Spell>('spell', {
+      loadMany: async () =>
+        (function* (): Generator<readonly [number, Spell]> {
+          yield [4, fireball]
+          throw broken
+        })(),
+    })
+    await expect(spells.getMany([4, 5])).rejects.toBe(broken)
+    await clock.drain()
+    expect([inspect('spell:4'), inspect('spell:5')]).toEqual([undefined, undefined])
   })
 
   test('calls load for each key where there is no loadMany, some at a time', async () => {

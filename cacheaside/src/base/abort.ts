@@ -1,3 +1,5 @@
+import { expectManyListeners } from './runtime.ts'
+
 /**
  * Tells work to end. Like an `AbortController`, whose signal it makes only when somebody asks for it: making one
  * costs several times as much as all else that a read from a cache does.
@@ -21,6 +23,8 @@ export class Abort {
   get signal(): AbortSignal {
     if (this.#controller === undefined) {
       this.#controller = new AbortController()
+      // A loader hands it to fifty queries, and that is no leak.
+      expectManyListeners(this.#controller.signal)
       if (this.#aborted) this.#controller.abort(this.#reason)
     }
     return this.#controller.signal

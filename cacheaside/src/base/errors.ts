@@ -7,6 +7,7 @@
  * | `INVALID_KEY` | an id or key is malformed or too long | refuse the request; thrown before any I/O |
  * | `OVERLOADED` | the load limit is reached and its queue is full | answer 503 with `Retry-After` |
  * | `LOAD_TIMEOUT` | the loader did not answer within `loadTimeoutMs` | answer 503 or 504; nothing was kept |
+ * | `LOAD_CYCLE` | a loader asked for a key whose load waits for this very load; the message names the keys | mend the loaders: no time helps |
  * | `UNGUARDED` | a write could not be guarded, and `unguarded` is `'refuse'` | the function was not called, or must not commit |
  * | `CLOSED` | the cache has been closed | – |
  */
@@ -15,6 +16,7 @@ export type CacheErrorCode =
   | 'INVALID_KEY'
   | 'OVERLOADED'
   | 'LOAD_TIMEOUT'
+  | 'LOAD_CYCLE'
   | 'UNGUARDED'
   | 'CLOSED'
 

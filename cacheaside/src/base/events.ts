@@ -39,7 +39,7 @@ export type From = 'local' | 'shared' | 'origin'
  * | origin | `generation` | the keyspace was invalidated since the value was stored |
  * | origin | `shape` | stored by a process with another shape version |
  * | origin | `unreadable` | the stored bytes could not be read, or violate the schema |
- * | origin | `busy` | another reader kept the lease or the claim for longer than the wait; nothing is kept |
+ * | origin | `busy` | another reader kept the lease or the claim for longer than the wait, or waits for this very read; nothing is kept |
  * | origin | `guarded` | a writer is at work; nothing is kept |
  * | origin | `queued` | an invalidation of ours is not applied yet; nothing is kept |
  * | origin | `full` | the shared store has no room for a lease; nothing is kept |
@@ -73,7 +73,10 @@ export interface ReadEvent {
   readonly absent: boolean
 }
 
-/** A loader ended. One per call of the loader, however many keys it was asked for. */
+/**
+ * A loader ended. One per call of the loader, however many keys it was asked for; and one more, `failed`, for each key for
+ * which `loadMany` has answered with an `Error`.
+ */
 export interface LoadEvent {
   readonly type: 'load'
   readonly keyspace: string

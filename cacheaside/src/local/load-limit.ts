@@ -1,21 +1,38 @@
-import type { Abort } from '../base/abort.ts'
 import { CacheError } from '../base/errors.ts'
+import { type LoadRun, queuedBelow, runWithoutFlights, waitingFor } from './load-run.ts'
 
 /**
  * How many loads run at once in this process. A bounded queue stands before it: whoever finds it full is refused
  * at once, instead of making everybody wait longer for an origin that cannot keep up.
+ *
+ * A load may wait for other loads, which its loader has asked for. Without more than a limit they starve each other:
+ * 1. 64 loads take all places; 2. each asks for another key, whose load waits for a place; 3. nobody ever leaves. So a
+ * load that waits **lends** its place, to one load at a time that it waits for, directly or through others. What is
+ * bounded is how many loads run that have not lent their place: never more than there are places.
+ *
+ * Somebody can always go on: follow from a load that waits what it waits for. There are no cycles, so that the way ends: at a
+ * load that is at work, or at one that has no place. The second is lent one by the load at which the way began, or by one on
+ * the way.
  */
 export class LoadLimit {
   readonly #maxLoads: number
   readonly #maxQueued: number
+  /** Places that are taken. */
   #running = 0
+  #loads = 0
   #queued = 0
+  /** Those of them for whom the queue is bounded: no load waits for them. */
+  #queuedForReaders = 0
+  /** Loads that run and wait for no other. */
+  #atWork = 0
   /** Stands before the first who waits and behind the last: the queue is a ring. */
-  readonly #ends = new Turn(() => {})
+  readonly #ends = new Turn(undefined, () => {})
+  /** Queued loads that loads of another cache wait for. */
+  readonly #wantedElsewhere = new Set<LoadRun>()
 
   /**
-   * @param maxLoads - Loads that may run at once.
-   * @param maxQueued - Loads that may wait for their turn.
+   * @param maxLoads - Loads that may run at once, beside those that have lent their place.
+   * @param maxQueued - Loads that may wait for their turn, beside those that loads wait for.
    */
   constructor(maxLoads: number, maxQueued: number) {
     this.#maxLoads = maxLoads
@@ -24,7 +41,7 @@ export class LoadLimit {
 
   /** Loads whose loader has been called and has not settled, also those that everybody has given up. */
   get running(): number {
-    return this.#running
+    return this.#loads
   }
 
   /** Loads that wait for their turn. */
@@ -33,26 +50,35 @@ export class LoadLimit {
   }
 
   /** Takes a place if one is free, for work that nobody waits for; then {@link LoadLimit.leave} has to be called. */
-  enterIfFree(): boolean {
-    if (this.#running >= this.#maxLoads) return false
-    this.#running++
-    return true
+  enterIfFree(): LoadRun | undefined {
+    if (this.#running >= this.#maxLoads) return undefined
+    const run = runWithoutFlights(this)
+    this.#takePlace(run)
+    return run
   }
 
   /**
    * Resolves when it is this load's turn, in the order of asking. The caller must call {@link LoadLimit.leave}
-   * once its loader has settled; a loader that never settles keeps its place.
+   * once its loader has settled; a loader that never settles keeps its place. Not if it rejects.
    *
-   * @param abort - Ends the wait.
-   * @throws CacheError `OVERLOADED` if the queue is full; the reason it was aborted with, if it is aborted first.
+   * @throws CacheError `OVERLOADED` if the queue is full and no load waits for this one; the reason that it was aborted
+   *   with, if it is aborted first.
    */
-  enter(abort: Abort): Promise<void> | void {
-    if (abort.aborted) return Promise.reject(abort.reason)
+  enter(run: LoadRun): Promise<void> | void {
+    const { abort } = run
+    if (abort.aborted) {
+      run.end()
+      return Promise.reject(abort.reason)
+    }
+    const { lender, isWanted } = this.#lookUp(run)
+    if (lender !== undefined) return this.#borrow(run, lender)
     if (this.#running < this.#maxLoads) {
-      this.#running++
+      this.#takePlace(run)
       return
     }
-    if (this.#queued >= this.#maxQueued) {
+    // Whoever has let the first load of a chain in has let in all of it: no load that runs fails for want of room.
+    if (!isWanted && this.#queuedForReaders >= this.#maxQueued) {
+      run.end()
       return Promise.reject(
         new CacheError(
           'OVERLOADED',
@@ -60,47 +86,167 @@ export class LoadLimit {
         ),
       )
     }
-    return new Promise((resolve, reject) => {
-      const turn = new Turn(() => {
+    return this.#queue(run, isWanted)
+  }
+
+  #queue(run: LoadRun, isWanted: boolean): Promise<void> {
+    const begun = new Promise<void>((resolve, reject) => {
+      const turn = new Turn(run, () => {
         stopListening()
         resolve()
       })
-      const stopListening = abort.listen(reason => {
-        this.#takeOut(turn)
+      const takeOut = () => {
+        turn.stepOut()
+        run.beginQueued = undefined
+        this.#queued--
+        if (!isWanted) this.#queuedForReaders--
+        this.#wantedElsewhere.delete(run)
+      }
+      run.beginQueued = () => {
+        takeOut()
+        turn.begin()
+      }
+      const stopListening = run.abort.listen(reason => {
+        takeOut()
+        run.end()
         reject(reason)
       })
       turn.standBefore(this.#ends)
       this.#queued++
+      if (!isWanted) this.#queuedForReaders++
     })
+    if (isWanted) this.lend(run)
+    return begun
   }
 
-  /** Gives the place to the next in the queue. */
-  leave(): void {
-    const first = this.#ends.behind
-    if (first === this.#ends) {
-      this.#running--
+  /** Gives the place to the next: to a load that the lender of the place waits for, or back to it, or to the queue. */
+  leave(run: LoadRun): void {
+    const { below, above } = run
+    this.#loads--
+    if (run.isAtWork) this.#atWork--
+    run.end()
+    run.below = run.above = undefined
+    if (below !== undefined) below.above = above
+    if (above !== undefined) above.below = below
+    if (below === undefined && above === undefined) run.place!.#freePlace()
+    if (below !== undefined && above === undefined) LoadLimit.#lendAgain(below)
+    this.relieve()
+  }
+
+  /** Lends a place to a queued load, if one that waits for it has one to lend. */
+  lend(run: LoadRun): void {
+    if (run.beginQueued === undefined) return
+    const { lender, isWantedElsewhere } = this.#lookUp(run)
+    if (lender !== undefined) this.#borrow(run, lender)
+    else if (isWantedElsewhere) this.#wantedElsewhere.add(run)
+  }
+
+  /** Whether a load that runs may lend its place to one of this limit, if that is what it waits for. */
+  #mayBorrowFrom(lender: LoadRun): boolean {
+    if (!lender.isRunning || lender.above !== undefined) return false
+    return lender.limit === this || lender.place === this || this.#atWork === 0
+  }
+
+  /** A load that was at work waits for another. */
+  rests(): void {
+    this.#atWork--
+  }
+
+  /** It waits no longer. */
+  resumes(): void {
+    this.#atWork++
+  }
+
+  /**
+   * Two caches can starve each other, each with its own places:
+   *
+   * 1. a load of the first holds its only place, and waits for a load of the second;
+   * 2. a load of the second holds its only place, and waits for a load of the first.
+   *
+   * So where all loads of a cache wait, one of them may borrow a place of another cache, from a load that waits for it. No
+   * more loads are at work than all caches have places.
+   */
+  relieve(): void {
+    for (const run of this.#wantedElsewhere) {
+      if (this.#atWork > 0) return
+      const { lender, isWanted } = this.#lookUp(run)
+      if (lender !== undefined) this.#borrow(run, lender)
+      else if (!isWanted) this.#wantedElsewhere.delete(run)
+    }
+  }
+
+  /** Who could lend this load a place, and whether it is waited for at all. */
+  #lookUp(run: LoadRun): Wanted {
+    if (!run.flights.some(({ waits, behind }) => waits !== undefined || behind !== undefined)) return UNWANTED
+    let isWanted = false
+    let isWantedElsewhere = false
+    const path = waitingFor(run, one => {
+      if (one === run || !one.isRunning) return false
+      isWanted = true
+      if (one.limit !== this) isWantedElsewhere = true
+      return this.#mayBorrowFrom(one)
+    })
+    if (path === undefined) return { isWanted, isWantedElsewhere }
+    return { lender: path[0]!, isWanted, isWantedElsewhere }
+  }
+
+  #takePlace(run: LoadRun): void {
+    this.#running++
+    this.#begin(run, this)
+  }
+
+  #borrow(run: LoadRun, lender: LoadRun): void {
+    lender.above = run
+    run.below = lender
+    this.#begin(run, lender.place!)
+  }
+
+  #begin(run: LoadRun, place: LoadLimit): void {
+    run.beginQueued?.()
+    run.hasBegun(place)
+    this.#loads++
+    this.#atWork++
+  }
+
+  #freePlace(): void {
+    const first = this.#ends.behind.run
+    this.#running--
+    if (first !== undefined) this.#takePlace(first)
+  }
+
+  /** Lends a place that has come back, if its owner still waits for a load that has none. */
+  static #lendAgain(lender: LoadRun): void {
+    for (const { on } of lender.waits) {
+      const run = queuedBelow(on).find(({ limit }) => limit.#mayBorrowFrom(lender))
+      if (run === undefined) continue
+      run.limit.#borrow(run, lender)
       return
     }
-    this.#takeOut(first)
-    first.begin()
-  }
-
-  #takeOut(turn: Turn): void {
-    turn.stepOut()
-    this.#queued--
   }
 }
+
+/** Whether a load is waited for by loads that run, and which of them has a place to lend. */
+interface Wanted {
+  readonly lender?: LoadRun
+  readonly isWanted: boolean
+  /** Whether a load of another cache is one of them. */
+  readonly isWantedElsewhere: boolean
+}
+
+const UNWANTED: Wanted = { isWanted: false, isWantedElsewhere: false }
 
 /**
  * A turn that is waited for, linked to its neighbours in the queue, so that any can be taken out at once. The first of
  * a `Set` could not: to find it, all that have left since the `Set` last grew or shrank are stepped over.
  */
 class Turn {
+  readonly run: LoadRun | undefined
   readonly begin: () => void
   ahead: Turn = this
   behind: Turn = this
 
-  constructor(begin: () => void) {
+  constructor(run: LoadRun | undefined, begin: () => void) {
+    this.run = run
     this.begin = begin
   }
 

@@ -1,4 +1,5 @@
 import { Abort, follow } from '../base/abort.ts'
+import { type Awaited, type LoadRun, NOTHING_AHEAD, standBehind, stepOut, type Wait } from './load-run.ts'
 
 /**
  * One load per key in this process, for readers that may share it.
@@ -23,7 +24,7 @@ export interface Caller<T> {
 }
 
 /** One passage through the read path for one key. */
-export class Flight<T> {
+export class Flight<T> implements Awaited {
   readonly key: string
   readonly keyspace: string
   /** By the clock's `nowMs`: a default reader joins only a flight that began a short while ago. */
@@ -32,6 +33,14 @@ export class Flight<T> {
   readonly background: boolean
   /** The flight of the same key that was under way when this one began. */
   older: Flight<T> | undefined
+  /** Where it is among those that an invalidation has doomed, from then until it ends. */
+  doomedAt: number | undefined
+  readonly parent: LoadRun | undefined
+  run: LoadRun | undefined
+  ahead = NOTHING_AHEAD
+  behind: Set<Awaited> | undefined
+  waits: Set<Wait> | undefined
+  start: (() => void) | undefined
 
   #doomed = false
   #outcome: 'resolved' | 'rejected' | undefined
@@ -44,11 +53,12 @@ export class Flight<T> {
   #others: Caller<T>[] | undefined
   #onOver: (() => void)[] | undefined
 
-  constructor(key: string, keyspace: string, beganAtMs: number, background: boolean) {
+  constructor(key: string, keyspace: string, beganAtMs: number, background: boolean, parent?: LoadRun) {
     this.key = key
     this.keyspace = keyspace
     this.beganAtMs = beganAtMs
     this.background = background
+    this.parent = parent
   }
 
   /** Aborted when nobody waits for the flight any more, or its load takes too long. Made when it is first needed. */
@@ -155,12 +165,20 @@ export class Flight<T> {
 }
 
 /** A flight that has yet to begin, when the one before it is over. */
-export class QueuedFlight<T> {
+export class QueuedFlight<T> implements Awaited {
+  readonly key: string
+  readonly parent = undefined
+  readonly run = undefined
+  ahead = NOTHING_AHEAD
+  behind: Set<Awaited> | undefined
+  waits: Set<Wait> | undefined
+  readonly start = undefined
   readonly #begun: Promise<Flight<T>>
   #begin: (flight: Flight<T>) => void = () => {}
   #waiting = 0
 
-  constructor() {
+  constructor(key: string) {
+    this.key = key
     this.#begun = new Promise(resolve => {
       this.#begin = resolve
     })
@@ -172,6 +190,7 @@ export class QueuedFlight<T> {
   }
 
   begin(flight: Flight<T>): void {
+    standBehind(this, [flight])
     this.#begin(flight)
   }
 
@@ -208,6 +227,8 @@ export class SingleFlight<T> {
   #busy = 0
   /** Flights that strong readers wait in: each begins when the flight before it is over. */
   readonly #queued = new Map<string, QueuedFlight<T>>()
+  /** Flights that were doomed and have not ended: one of them may hold the lease of its key. */
+  readonly #doomed: Flight<T>[] = []
 
   /** How many keys have a flight under way. */
   get size(): number {
@@ -242,6 +263,7 @@ export class SingleFlight<T> {
 
   /** Its value has been kept or dropped. Removes this flight and no other, and nothing if it is gone already. */
   end(flight: Flight<T>): void {
+    if (flight.doomedAt !== undefined) this.#endDoomed(flight, flight.doomedAt)
     const youngest = this.#youngest.get(flight.key)
     if (youngest === flight) {
       if (flight.older === undefined) this.#busy--
@@ -254,6 +276,22 @@ export class SingleFlight<T> {
         return
       }
     }
+  }
+
+  #endDoomed(flight: Flight<T>, at: number): void {
+    const last = this.#doomed.pop()!
+    flight.doomedAt = undefined
+    if (last === flight) return
+    this.#doomed[at] = last
+    last.doomedAt = at
+  }
+
+  /** The other flights of a flight's key that have not ended, also doomed ones. */
+  others(flight: Flight<T>): Flight<T>[] {
+    const found = this.#doomed.filter(one => one.key === flight.key && one !== flight)
+    for (let one = this.#youngest.get(flight.key); one !== undefined; one = one.older)
+      if (one !== flight) found.push(one)
+    return found
   }
 
   /**
@@ -271,13 +309,15 @@ export class SingleFlight<T> {
     while (before?.background) before = before.older
     if (before === undefined) return { flight: lead(), joined: false }
     if (before.over) return { flight: lead(), joined: false }
-    const flight = new QueuedFlight<T>()
+    const flight = new QueuedFlight<T>(key)
+    standBehind(flight, [before])
     // 1. An invalidation of a store in this process tells its listeners, and dooms the flight before this one; 2. this one
     // begins in the midst of that, and finds the old value or generation, which goes only when all have been told;
     // 3. nobody tells it any more. (Seed 839 of the simulation.) So it begins when the store is done.
     before.whenOver(() =>
       queueMicrotask(() => {
         this.#queued.delete(key)
+        stepOut(flight)
         if (flight.isWanted) flight.begin(lead())
       }),
     )
@@ -291,7 +331,10 @@ export class SingleFlight<T> {
     if (flight === undefined) return
     this.#youngest.set(key, undefined)
     this.#busy--
-    for (; flight !== undefined; flight = flight.older) flight.doom()
+    for (; flight !== undefined; flight = flight.older) {
+      flight.doomedAt = this.#doomed.push(flight) - 1
+      flight.doom()
+    }
   }
 
   /** Dooms the flights of one keyspace, or of all. */

@@ -192,14 +192,15 @@ class Sampling {
    */
   async #withRoom(work: () => Promise<void>): Promise<void> {
     const { limit } = this.#parts
-    if (this.#hasPlace || !limit.enterIfFree()) return
+    const place = this.#hasPlace ? undefined : limit.enterIfFree()
+    if (place === undefined) return
     this.#hasPlace = true
     try {
-      await work()
+      await place.within(work)
     } finally {
       Promise.allSettled(this.#calls.splice(0)).then(() => {
         this.#hasPlace = false
-        limit.leave()
+        limit.leave(place)
       })
     }
   }

@@ -2,21 +2,25 @@ import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { Abort } from '../../src/base/abort.ts'
 import { LoadLimit } from '../../src/local/load-limit.ts'
+import { LoadRun } from '../../src/local/load-run.ts'
+
+/** A load that no other waits for. */
+const load = (limit: LoadLimit, abort = new Abort()) => new LoadRun(limit, [], abort, undefined)
 
 describe('enter', () => {
   test('returns at once while there is room, and a promise for whoever has to wait', () => {
     const limit = new LoadLimit(2, 1)
-    expect(limit.enter(new Abort())).toBeUndefined()
-    expect(limit.enter(new Abort())).toBeUndefined()
-    expect(limit.enter(new Abort())).toBeInstanceOf(Promise)
+    expect(limit.enter(load(limit))).toBeUndefined()
+    expect(limit.enter(load(limit))).toBeUndefined()
+    expect(limit.enter(load(limit))).toBeInstanceOf(Promise)
     expect([limit.running, limit.queued]).toEqual([2, 1])
   })
 
   test('refuses with OVERLOADED when the queue is full, and changes nothing', async () => {
     const limit = new LoadLimit(1, 1)
-    limit.enter(new Abort())
-    void limit.enter(new Abort())
-    await expect(limit.enter(new Abort())).rejects.toMatchObject({ code: 'OVERLOADED' })
+    limit.enter(load(limit))
+    void limit.enter(load(limit))
+    await expect(limit.enter(load(limit))).rejects.toMatchObject({ code: 'OVERLOADED' })
     expect([limit.running, limit.queued]).toEqual([1, 1])
   })
 
@@ -24,17 +28,18 @@ describe('enter', () => {
     const limit = new LoadLimit(1, 1)
     const abort = new Abort()
     abort.abort('gone')
-    await expect(limit.enter(abort)).rejects.toBe('gone')
+    await expect(limit.enter(load(limit, abort))).rejects.toBe('gone')
     expect([limit.running, limit.queued]).toEqual([0, 0])
   })
 
   test('lets a place go from hand to hand, without a moment in which a newcomer could take it', async () => {
     const limit = new LoadLimit(1, 2)
-    limit.enter(new Abort())
-    const waiting = limit.enter(new Abort())
-    limit.leave()
+    const first = load(limit)
+    limit.enter(first)
+    const waiting = limit.enter(load(limit))
+    limit.leave(first)
     expect([limit.running, limit.queued]).toEqual([1, 0])
-    expect(limit.enter(new Abort())).toBeInstanceOf(Promise)
+    expect(limit.enter(load(limit))).toBeInstanceOf(Promise)
     await waiting
   })
 })
@@ -42,11 +47,11 @@ describe('enter', () => {
 test('a turn takes no longer, however many wait and have waited', async () => {
   const limit = new LoadLimit(1, 1_000_000)
   const abort = new Abort()
-  limit.enter(abort)
+  const loads = Array.from({ length: 1_000_001 }, () => load(limit, abort))
   let last: unknown
-  for (let i = 0; i < 1_000_000; i++) last = limit.enter(abort)
+  for (const one of loads) last = limit.enter(one)
   // Minutes, if each of them had to step over those before it.
-  for (let i = 0; i < 1_000_000; i++) limit.leave()
+  for (let i = 0; i < 1_000_000; i++) limit.leave(loads[i]!)
   await last
   expect([limit.running, limit.queued]).toEqual([1, 0])
 })
@@ -61,27 +66,31 @@ test('the limit and the order hold for any sequence of coming, leaving and givin
       async (most, queue, steps) => {
         const limit = new LoadLimit(most, queue)
         let running = 0
-        const waiting: Abort[] = []
-        const admitted: Abort[] = []
+        const waiting: LoadRun[] = []
+        const admitted: LoadRun[] = []
+        const inside: LoadRun[] = []
         for (const what of steps) {
           if (what === 'enter') {
-            const abort = new Abort()
+            const one = load(limit)
             const full = running === most && waiting.length === queue
-            const turn = limit.enter(abort)
-            if (running < most) running++
-            else if (!full) waiting.push(abort)
+            const turn = limit.enter(one)
+            if (running < most) {
+              running++
+              inside.push(one)
+            } else if (!full) waiting.push(one)
             turn?.then(
-              () => admitted.push(abort),
+              () => admitted.push(one),
               () => {},
             )
           } else if (what === 'leave' && running > 0) {
             const next = waiting.shift()
-            limit.leave()
+            limit.leave(inside.shift()!)
+            if (next !== undefined) inside.push(next)
             await new Promise(resolve => setImmediate(resolve))
             if (next === undefined) running--
             else expect(admitted.at(-1)).toBe(next)
           } else if (what === 'give up') {
-            waiting.splice(waiting.length >> 1, 1)[0]?.abort('gone')
+            waiting.splice(waiting.length >> 1, 1)[0]?.abort.abort('gone')
           }
           expect([limit.running, limit.queued]).toEqual([running, waiting.length])
           expect(limit.running).toBeLessThanOrEqual(most)

@@ -545,7 +545,7 @@ export const flights: readonly Protection[] = [
         patches: [
           [
             "end(isTimeout(reason) ? 'timed-out' : 'aborted', reason)",
-            "end(isTimeout(reason) ? 'timed-out' : 'aborted', reason)\n      limit.leave()",
+            "end(isTimeout(reason) ? 'timed-out' : 'aborted', reason)\n      if (run.isRunning) limit.leave(run)",
           ],
         ],
         reports: 'a second load ran while the first was still at work, and the limit is 1',

@@ -1,0 +1,58 @@
+/**
+ * The only file of the library's core that asks for modules of Node. They are asked for when it runs and not imported:
+ * a bundler that has no such modules leaves it alone, and a runtime without them does without what is made of them.
+ */
+interface Builtin {
+  'node:async_hooks': { readonly AsyncLocalStorage: new () => AsyncStorage }
+  'node:events': { readonly setMaxListeners?: (most: number, ...targets: EventTarget[]) => void }
+}
+
+interface AsyncStorage {
+  run<R>(value: unknown, work: () => R): R
+  getStore(): unknown
+  disable?(): void
+}
+
+function builtin<Name extends keyof Builtin>(name: Name): Builtin[Name] | undefined {
+  const host: { process?: { getBuiltinModule?: (id: string) => unknown } } = globalThis
+  return host.process?.getBuiltinModule?.(name) as Builtin[Name] | undefined
+}
+
+/**
+ * A value that functions find again in everything that is called, awaited or scheduled inside a piece of work.
+ *
+ * Up to Node 22 the runtime watches every promise of the process as long as somebody uses this: a hit in L1 then takes
+ * twice the time. So it is switched off while nothing is inside.
+ */
+export class AsyncContext<T> {
+  readonly #storage: AsyncStorage | undefined
+  #inside = 0
+
+  constructor() {
+    const hooks = builtin('node:async_hooks')
+    this.#storage = hooks === undefined ? undefined : new hooks.AsyncLocalStorage()
+  }
+
+  /** Calls `work` with the value. {@link AsyncContext.leave} is to be called once when the work has ended. */
+  enter<R>(value: T, work: () => R): R {
+    this.#inside++
+    return this.#storage === undefined ? work() : this.#storage.run(value, work)
+  }
+
+  leave(): void {
+    this.#inside--
+    if (this.#inside === 0) this.#storage?.disable?.()
+  }
+
+  /** The value of the work that this is called in. It may be of work that has ended, and has left something behind. */
+  get current(): T | undefined {
+    return this.#inside === 0 ? undefined : (this.#storage?.getStore() as T | undefined)
+  }
+}
+
+const events = builtin('node:events')
+
+/** Says of a signal that many listeners are its normal case: Node takes more than ten for a leak, and warns. */
+export function expectManyListeners(signal: AbortSignal): void {
+  events?.setMaxListeners?.(0, signal)
+}

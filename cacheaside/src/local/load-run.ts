@@ -1,0 +1,356 @@
+import { Abort } from '../base/abort.ts'
+import { CacheError } from '../base/errors.ts'
+import { AsyncContext } from '../base/runtime.ts'
+import type { LoadLimit } from './load-limit.ts'
+
+/**
+ * Loads that read through the cache: who waits for whom.
+ *
+ * A loader may ask for other keys. Its **run** then waits for their flights, which wait for runs of their own, which may
+ * wait for a place under the load limit. All of this is kept as a graph of runs and flights, for two questions:
+ *
+ * - Would a run wait for itself, if it waited for this flight? Then it must not.
+ * - Which runs wait for one that has no place? Each of them does nothing meanwhile, and can lend its own.
+ *
+ * A reader who is no loader is not in the graph, and costs nothing here.
+ */
+
+/** What a run can wait for: a flight, or one that has yet to begin. */
+export interface Awaited {
+  readonly key: string
+  /** The run whose loader leads it. */
+  parent: LoadRun | undefined
+  /** The run that answers it. */
+  run: LoadRun | undefined
+  /** What it waits for itself, if not for a run: flights of the same key that are before it. */
+  ahead: readonly Awaited[]
+  /** Those for which it is ahead. */
+  behind: Set<Awaited> | undefined
+  /** Who waits for it. */
+  waits: Set<Wait> | undefined
+  /** Has its load begin, which would otherwise wait until others of its batch have ended. */
+  start: (() => void) | undefined
+}
+
+/** A run waits for a flight, from the moment in which its loader asked until it is answered. */
+export interface Wait {
+  readonly run: LoadRun
+  readonly on: Awaited
+}
+
+/** So many keys are gone through as quickly as they are looked up. */
+const FEW = 8
+
+/** So deep runs may nest. More is taken for a chain without an end. */
+const DEEPEST = 10_000
+
+/** Which run's loader is at work where this is asked. */
+const context = new AsyncContext<LoadRun>()
+const runOfSignal = new WeakMap<AbortSignal, LoadRun>()
+
+/**
+ * The run inside whose loader a read was asked for, if that loader has not ended. Known by the asynchronous context; where
+ * that was lost, as in the callbacks of some queues, by the signal that the loader was given.
+ */
+export function runAround(signal: AbortSignal | undefined): LoadRun | undefined {
+  const bySignal = signal === undefined ? undefined : runOfSignal.get(signal)
+  if (bySignal?.isRunning) return bySignal
+  const inside = context.current
+  return inside?.isRunning ? inside : undefined
+}
+
+/** What most runs wait for. Not to be added to. */
+const NONE = new Set<Wait>()
+
+/** One run of a loader, from the moment in which it asks for a place until the loader has settled. */
+export class LoadRun {
+  readonly limit: LoadLimit
+  /** What it answers. */
+  readonly flights: readonly Awaited[]
+  /** Ends its wait for a place, and tells its loader to end. */
+  readonly abort: Abort
+  /** The run whose loader asked for it. */
+  readonly parent: LoadRun | undefined
+  readonly depth: number
+  /** What its loader waits for. */
+  waits = NONE
+  #state: 'waiting' | 'running' | 'ended' = 'waiting'
+  /** Whose place it is in. */
+  place: LoadLimit | undefined
+  /** Runs that share one place stand on each other. Only the uppermost does not wait for another of them. */
+  below: LoadRun | undefined
+  above: LoadRun | undefined
+  /** Takes it out of the queue for a place, and has it begin. */
+  beginQueued: (() => void) | undefined
+  /** Whether its loader has thrown. */
+  hasFailed = false
+  #isInside = false
+  #keys: Set<string> | undefined
+
+  constructor(limit: LoadLimit, flights: readonly Awaited[], abort: Abort, parent: LoadRun | undefined) {
+    this.limit = limit
+    this.flights = flights
+    this.abort = abort
+    this.parent = parent
+    this.depth = parent === undefined ? 1 : parent.depth + 1
+  }
+
+  /** Whether it has a place, and its loader has not settled. */
+  get isRunning(): boolean {
+    return this.#state === 'running'
+  }
+
+  get hasEnded(): boolean {
+    return this.#state === 'ended'
+  }
+
+  /** Whether it has a place and waits for nobody. */
+  get isAtWork(): boolean {
+    return this.#state === 'running' && this.waits.size === 0
+  }
+
+  /** Whether it answers for a key. */
+  answers(key: string): boolean {
+    if (this.flights.length === 1) return this.flights[0]!.key === key
+    if (this.flights.length < FEW) return this.flights.some(flight => flight.key === key)
+    this.#keys ??= new Set(this.flights.map(flight => flight.key))
+    return this.#keys.has(key)
+  }
+
+  hasBegun(place: LoadLimit): void {
+    this.#state = 'running'
+    this.place = place
+  }
+
+  /** Its loader has settled, or will not be called. What it has asked for and not awaited goes on without it. */
+  end(): void {
+    this.#state = 'ended'
+    for (const wait of this.waits) wait.on.waits!.delete(wait)
+    this.waits = NONE
+    if (this.#isInside) context.leave()
+    this.#isInside = false
+  }
+
+  /** Calls its loader. To be called once, and ended by {@link LoadRun.end}. */
+  within<R>(call: (context: { readonly signal: AbortSignal }) => R): R {
+    this.#isInside = true
+    return context.enter(this, () => call(new GivenToLoader(this)))
+  }
+
+  /**
+   * Notes that its loader waits for a flight, until {@link LoadRun.received}. Its place is lent meanwhile, and if the flight
+   * waits for a place somewhere, it gets this one.
+   */
+  waitFor(on: Awaited): Wait {
+    const wait = { run: this, on }
+    on.waits ??= new Set()
+    on.waits.add(wait)
+    if (this.isAtWork) this.limit.rests()
+    if (this.waits === NONE) this.waits = new Set()
+    this.waits.add(wait)
+    hasToEnd(on, this)
+    this.limit.relieve()
+    return wait
+  }
+
+  received(wait: Wait): void {
+    if (!this.waits.delete(wait)) return
+    wait.on.waits!.delete(wait)
+    if (this.isAtWork) this.limit.resumes()
+  }
+}
+
+/** What a loader is told. Its signal is made only for those who want it. */
+class GivenToLoader {
+  readonly #run: LoadRun
+
+  constructor(run: LoadRun) {
+    this.#run = run
+  }
+
+  get signal(): AbortSignal {
+    const { signal } = this.#run.abort
+    runOfSignal.set(signal, this.#run)
+    return signal
+  }
+}
+
+/** What most flights wait for. */
+export const NOTHING_AHEAD: readonly Awaited[] = []
+
+/** Puts a flight behind others, of which one has to end first. */
+export function standBehind(one: Awaited, ahead: readonly Awaited[]): void {
+  one.ahead = ahead
+  for (const before of ahead) {
+    before.behind ??= new Set()
+    before.behind.add(one)
+    if (someWaiting(one, () => true)) hasToEnd(before, undefined)
+  }
+}
+
+export function stepOut(one: Awaited): void {
+  for (const before of one.ahead) before.behind?.delete(one)
+  one.ahead = NOTHING_AHEAD
+}
+
+/** A flight, and all that are before it. */
+function withAhead(one: Awaited): Set<Awaited> {
+  const all = new Set([one])
+  // The set grows while it is gone through.
+  for (const next of all) for (const before of next.ahead) all.add(before)
+  return all
+}
+
+/** Whether any run waits for it, directly or behind it; other than the one that leads it. */
+export function isAwaited(one: Awaited): boolean {
+  return someWaiting(one, run => run !== one.parent)
+}
+
+/** A run waits for it now: what stands in its way is started, or gets the place of one that waits. */
+function hasToEnd(one: Awaited, waiting: LoadRun | undefined): void {
+  for (const next of withAhead(one)) if (waiting === undefined || next.parent !== waiting) next.start?.()
+  for (const run of queuedBelow(one)) run.limit.lend(run)
+}
+
+function someWaiting(one: Awaited, is: (run: LoadRun) => boolean): boolean {
+  if (one.behind === undefined || one.behind.size === 0) return someWaits(one, is)
+  const all = new Set([one])
+  // The set grows while it is gone through.
+  for (const next of all) {
+    if (someWaits(next, is)) return true
+    for (const behind of next.behind ?? []) all.add(behind)
+  }
+  return false
+}
+
+function someWaits({ waits }: Awaited, is: (run: LoadRun) => boolean): boolean {
+  if (waits !== undefined) for (const { run } of waits) if (is(run)) return true
+  return false
+}
+
+/** The runs without a place that a flight waits for. */
+export function queuedBelow(one: Awaited): LoadRun[] {
+  const queued = new Set<LoadRun>()
+  const below = new Set([one])
+  // The set grows while it is gone through.
+  for (const { run, ahead } of below) {
+    for (const next of ahead) below.add(next)
+    if (run === undefined || run.hasEnded) continue
+    if (run.beginQueued !== undefined) queued.add(run)
+    else for (const { on } of run.waits) below.add(on)
+  }
+  return [...queued]
+}
+
+/**
+ * The first run, from one upwards, that fits and that waits for it, with the runs between them: each waits for the next.
+ */
+export function waitingFor(from: LoadRun, fits: (run: LoadRun) => boolean): LoadRun[] | undefined {
+  const reachedFrom = new Map<LoadRun, LoadRun | undefined>([[from, undefined]])
+  // The map grows while it is gone through.
+  for (const run of reachedFrom.keys()) {
+    if (fits(run)) return pathFrom(run, reachedFrom)
+    for (const flight of run.flights) {
+      someWaiting(flight, waiting => {
+        if (!reachedFrom.has(waiting)) reachedFrom.set(waiting, run)
+        return false
+      })
+    }
+  }
+  return undefined
+}
+
+function pathFrom(run: LoadRun, reachedFrom: ReadonlyMap<LoadRun, LoadRun | undefined>): LoadRun[] {
+  const path: LoadRun[] = []
+  for (let next: LoadRun | undefined = run; next !== undefined; next = reachedFrom.get(next)) path.push(next)
+  return path
+}
+
+/**
+ * What is wrong with a wait that would never end. A `CacheError` if each run on the way loads one key: then each of these
+ * keys needs the next. `'together'` if keys are loaded together that need each other: then the run can load what it needs
+ * apart.
+ */
+export type Deadlock = CacheError | 'together'
+
+/** Whether a run that waited for a flight would wait for itself. */
+export function deadlockOf(run: LoadRun, on: Awaited): Deadlock | undefined {
+  const answering = new Set<LoadRun>()
+  for (const { run: one } of withAhead(on)) if (one !== undefined && !one.hasEnded) answering.add(one)
+  if (answering.size === 0) return undefined
+  const path = waitingFor(run, one => answering.has(one))
+  return path === undefined ? undefined : judged(path, on.key)
+}
+
+/** How often a key may come up above its own load: where it was loaded together with others, it is loaded once more. */
+const MOST_ABOVE = 2
+
+/**
+ * Whether a flight that has to be loaded, or to wait for the lease of another load of its key, was begun by a load of its
+ * key, or is waited for by one.
+ *
+ * @param others - The other flights of the key that are under way.
+ */
+export function recursionOf(
+  flight: Awaited,
+  limit: LoadLimit,
+  others: readonly Awaited[],
+): Deadlock | undefined {
+  const { key, parent } = flight
+  if (parent !== undefined && parent.depth >= DEEPEST) return tooDeep(parent, key)
+  let found: Deadlock | undefined
+  let above = 0
+  for (let run = parent; run !== undefined; run = run.parent) {
+    // What one that failed has begun would otherwise begin it again, and fail, and leave the same behind, for ever.
+    if (run.limit !== limit || !run.answers(key) || (run.hasEnded && !run.hasFailed)) continue
+    const path = descent(run, parent!)
+    found = judged(path, key)
+    if (++above > MOST_ABOVE) return cycle(path, key)
+    if (found instanceof CacheError) return found
+  }
+  for (const { run } of others) {
+    if (run === undefined || run.hasEnded) continue
+    let way: LoadRun[] | undefined
+    someWaiting(flight, waiting => {
+      way ??= waitingFor(waiting, one => one === run)
+      return way !== undefined
+    })
+    if (way !== undefined) found ??= judged(way, key)
+  }
+  return found
+}
+
+const judged = (path: readonly LoadRun[], key: string): Deadlock =>
+  path.every(({ flights }) => flights.length === 1) ? cycle(path, key) : 'together'
+
+const cycle = (path: readonly LoadRun[], key: string): CacheError =>
+  new CacheError('LOAD_CYCLE', `${key} waits for itself: ${chainOf(path, key)}`)
+
+const tooDeep = (parent: LoadRun, key: string): CacheError =>
+  new CacheError(
+    'LOAD_CYCLE',
+    `loads nest deeper than ${DEEPEST}: ${chainOf(descent(undefined, parent), key)}`,
+  )
+
+/** From one run, or the first of all, to another inside it. */
+function descent(from: LoadRun | undefined, to: LoadRun): LoadRun[] {
+  const path: LoadRun[] = []
+  for (let run: LoadRun | undefined = to; run !== undefined; run = run.parent) {
+    path.push(run)
+    if (run === from) break
+  }
+  return path.reverse()
+}
+
+const SHOWN_KEYS = 12
+
+/** The keys of a chain, of which a long one is shown by its ends. */
+function chainOf(path: readonly LoadRun[], last: string): string {
+  const keys = [...path.map(({ flights }) => flights.map(({ key }) => key).join('+')), last]
+  const left = keys.length - SHOWN_KEYS
+  if (left > 1) keys.splice(SHOWN_KEYS / 2, left, `… (${left} more)`)
+  return keys.join(' → ')
+}
+
+/** A run that answers no flight: other work that takes a place, and may read through the cache. */
+export const runWithoutFlights = (limit: LoadLimit): LoadRun => new LoadRun(limit, [], new Abort(), undefined)

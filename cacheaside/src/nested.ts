@@ -1,0 +1,66 @@
+import { CacheError } from './base/errors.ts'
+import { fromOrigin } from './load.ts'
+import { type Awaited, type Deadlock, deadlockOf, type LoadRun, recursionOf } from './local/load-run.ts'
+import type { Flight } from './local/single-flight.ts'
+import type { Joining } from './read.ts'
+import { type Answer, type ReadRequest, type Space, takeOff } from './space.ts'
+
+/**
+ * Reads inside loaders. They go the same way as others. Beside it the load of the loader is known to wait for their
+ * flights, so that its place can be lent (`local/load-limit.ts`), and so that no load ever waits for itself.
+ */
+
+/**
+ * What a loader may wait for: the flight that its read has joined or leads, unless the loader's own load stands in the way
+ * of it.
+ *
+ * Keys that are loaded together may need each other: 1. `getMany` of a child and its parent calls `loadMany` for both;
+ * 2. it asks for the parent of the child, and so for what it has yet to answer itself. Such a key is loaded once more, by
+ * itself. Only where each load on the way has one key do the keys need each other in a circle.
+ */
+export function unlessDeadlocked<Id, V>(
+  space: Space<Id, V>,
+  request: ReadRequest<Id>,
+  parent: LoadRun,
+  joining: Joining,
+): Joining | CacheError {
+  const deadlock = deadlockOf(parent, joining.flight)
+  if (deadlock === undefined) return joining
+  if (deadlock instanceof CacheError) return deadlock
+  const flight = takeOff(space, request.key, space.parts.clock.nowMs(), false, parent)
+  space.parts.background(flyApart(space, flight, request.id))
+  return { flight, joined: false }
+}
+
+/** Steps 4 to 6 of a flight whose lease is held by a load that waits for it: it keeps nothing. */
+async function flyApart<Id, V>(space: Space<Id, V>, flight: Flight<Answer>, id: Id): Promise<void> {
+  const { flights } = space.parts
+  try {
+    // Not before the loader is known to wait for it.
+    await undefined
+    const deadlock = recursion(space, flight)
+    if (deadlock instanceof CacheError) throw deadlock
+    await fromOrigin(space, flight, { kind: 'bypass', why: 'busy' }, 0, id)
+  } catch (error) {
+    flight.reject(error)
+  } finally {
+    flights.end(flight)
+  }
+}
+
+/** Whether a flight that was not found in the store is waited for by another load of its key. */
+export function recursion<Id, V>(space: Space<Id, V>, flight: Flight<Answer>): Deadlock | undefined {
+  if (flight.parent === undefined && flight.waits === undefined && flight.behind === undefined)
+    return undefined
+  return recursionOf(flight, space.parts.limit, space.parts.flights.others(flight))
+}
+
+/** Notes that a loader waits for flights until there is an answer. */
+export function waitInside<R>(parent: LoadRun, on: readonly Awaited[], answer: Promise<R>): Promise<R> {
+  const waits = on.map(one => parent.waitFor(one))
+  const received = () => {
+    for (const wait of waits) parent.received(wait)
+  }
+  answer.then(received, received)
+  return answer
+}
