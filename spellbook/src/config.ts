@@ -12,6 +12,13 @@ export interface Config {
   /** 0: any free port. */
   readonly port: number
   readonly host: string
+  /**
+   * The names that it may be asked for by, besides those of the loopback; `undefined`: no others where only this machine
+   * reaches it, and any elsewhere.
+   */
+  readonly allowedHosts: readonly string[] | 'any' | undefined
+  /** How many connections of clients are open at most; `undefined`: a thousand, or fewer if descriptors are few. */
+  readonly maxConnections: number | undefined
   readonly logLevel: LogLevel
   readonly database: PostgresConfig | PGliteConfig
   /** `undefined`: every read goes to the database. */
@@ -108,6 +115,17 @@ const redisUrl = z.string().transform((text, context): RedisServers => {
   return z.NEVER
 })
 
+const HOSTS = 'names of hosts without a port, with commas between them, or * for any'
+
+const hostNames = z.string().transform((text, context): readonly string[] | 'any' => {
+  if (text.trim() === '*') return 'any'
+  const names = text.split(',').map(name => name.trim())
+  if (names.every(name => /^(\[[\da-f:.]+\]|[\w.-]+)$/i.test(name) && URL.canParse(`http://${name}`)))
+    return names
+  context.issues.push({ code: 'custom', message: HOSTS, input: text })
+  return z.NEVER
+})
+
 /** Those that can be asked of a Redis: `volatile-ttl` would evict first what ends soonest, the guards of writers. */
 const SETTABLE = REDIS_POLICIES.filter(policy => policy !== 'volatile-ttl')
 
@@ -126,6 +144,8 @@ const VARIABLES = z.object({
     .string()
     .regex(/^[^\s/]+$/, { error: 'a host name or an IP address' })
     .default('localhost'),
+  ALLOWED_HOSTS: hostNames.optional(),
+  MAX_CONNECTIONS: whole(1, 1_000_000).optional(),
   LOG_LEVEL: oneOf(...LOG_LEVELS).default('info'),
   DATABASE_URL: z
     .string()
@@ -187,6 +207,8 @@ export function readConfig(
   return {
     port: values.PORT,
     host: values.HOST,
+    allowedHosts: values.ALLOWED_HOSTS,
+    maxConnections: values.MAX_CONNECTIONS,
     logLevel: values.LOG_LEVEL,
     database:
       values.DATABASE_URL === undefined

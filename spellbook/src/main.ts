@@ -6,6 +6,8 @@ import { createApp, type Service } from './app.ts'
 import { type CacheConfig, type Config, ConfigError, loadEnvFile, readConfig } from './config.ts'
 import { addressesOf } from './connections.ts'
 import type { Database } from './database.ts'
+import { connectionsFor } from './descriptors.ts'
+import { servedHosts } from './hosts.ts'
 import { installChangeFeed, migrate } from './migrations.ts'
 import { openPGlite } from './pglite.ts'
 import { openPostgres } from './postgres.ts'
@@ -39,7 +41,15 @@ async function open(config: Config, log: Logger, opened: Opened, signal: AbortSi
   const began = performance.now()
   let service: Service | undefined
   const [host, ...alsoAt] = await addressesOf(config.host)
-  const app = await createApp({ log, service: () => service, alsoAt })
+  const hosts = await servedHosts(config)
+  const limits = { maxConnections: connectionsFor(config) }
+  const app = await createApp({
+    log,
+    service: () => service,
+    alsoAt,
+    limits,
+    ...(hosts === undefined ? {} : { hosts }),
+  })
   opened.app = app
   await app.listen({ port: config.port, host, listenTextResolver: () => 'the port is ours' })
   signal.throwIfAborted()
@@ -66,7 +76,9 @@ const openDatabase = async (
   signal: AbortSignal,
 ): Promise<Database> =>
   config.kind === 'pglite'
-    ? openPGlite(config, signal)
+    ? openPGlite(config, signal, undefined, error =>
+        log.warn({ err: error }, 'the embedded database has broken, and is opened again'),
+      )
     : openPostgres(
         config,
         error => log.warn({ err: error }, 'an idle connection to the database broke'),

@@ -1,15 +1,9 @@
-import { PGlite, type Transaction as PGliteTransaction, types } from '@electric-sql/pglite'
+import type { Transaction as PGliteTransaction } from '@electric-sql/pglite'
 import type { PGliteConfig } from './config.ts'
 import { type DataFolder, openDataFolder } from './data-folder.ts'
-import {
-  type Database,
-  fromDriver,
-  NOT_COMMITTED,
-  parseInt8,
-  type Queryable,
-  type Transaction,
-} from './database.ts'
+import { type Database, fromDriver, NOT_COMMITTED, type Queryable, type Transaction } from './database.ts'
 import { DiskRoom, type FreeBytes } from './disk-room.ts'
+import { create, EmbeddedEngine } from './embedded-engine.ts'
 
 /**
  * PostgreSQL in this process, compiled to WebAssembly: for trying things out, and for tests. It has one session, and a
@@ -19,6 +13,7 @@ import { DiskRoom, type FreeBytes } from './disk-room.ts'
  *   was begun cannot be called back, so the folder stays ours until this process ends, which should be soon. A
  *   database that was not complete by then is made anew by the next that opens the folder.
  * @param freeBytes - Left out: asks the system.
+ * @param onBroken - Told when the database could not go on, and is opened anew by the next who wants something of it.
  * @throws DataFolderError if another process has the folder, if it holds something else, or if its disk is full.
  * @see https://pglite.dev
  */
@@ -26,16 +21,22 @@ export async function openPGlite(
   config: PGliteConfig,
   signal?: AbortSignal,
   freeBytes?: FreeBytes,
+  onBroken?: (error: unknown) => void,
 ): Promise<Database> {
   if (config.folder === undefined)
-    return databaseOver(await unlessAborted(signal, () => create(undefined)), 'PGlite in memory')
+    return databaseOver(
+      new EmbeddedEngine(await unlessAborted(signal, () => create(undefined))),
+      'PGlite in memory',
+    )
   const folder = await openDataFolder(config.folder)
   try {
     const room = new DiskRoom(folder.path, freeBytes)
     await room.checkForDatabase(folder.isNew)
-    const db = await unlessAborted(signal, () => create(folder.path))
+    const open = () => create(folder.path)
+    const db = await unlessAborted(signal, open)
     if (folder.isNew) await folder.complete()
-    return databaseOver(db, `PGlite in ${folder.path}`, { folder, room })
+    const engine = new EmbeddedEngine(db, open, onBroken)
+    return databaseOver(engine, `PGlite in ${folder.path}`, { folder, room })
   } catch (error) {
     if (signal?.aborted !== true) folder.release()
     throw error
@@ -53,17 +54,13 @@ async function unlessAborted<T>(signal: AbortSignal | undefined, begin: () => Pr
   return Promise.race([begin(), aborted]).finally(() => signal.removeEventListener('abort', giveUp))
 }
 
-const create = (dataDir: string | undefined) =>
-  PGlite.create({ ...(dataDir === undefined ? {} : { dataDir }), parsers: { [types.INT8]: parseInt8 } })
-
 /** The part that a PGlite and a transaction of it have in common. */
 interface Session {
   query<Row>(text: string, values?: unknown[]): Promise<{ rows: Row[] }>
 }
 
 function queryOf(session: Session): Queryable['query'] {
-  return async (text, values = [], signal) => {
-    signal?.throwIfAborted()
+  return async (text, values = []) => {
     try {
       return (await session.query<never>(text, [...values])).rows
     } catch (error) {
@@ -80,22 +77,21 @@ interface Place {
 
 const READS = /^\s*select\b/i
 
-function databaseOver(db: PGlite, name: string, place?: Place): Database {
+function databaseOver(engine: EmbeddedEngine, name: string, place?: Place): Database {
   let closed: Promise<void> | undefined
-  const query = queryOf(db)
   return {
     name,
-    feedSource: { pglite: db },
+    feedSource: { pglite: { exec: script => engine.run(db => db.exec(script)) } },
     async query(text, values, signal) {
       if (!READS.test(text)) await place?.room.checkForWrite()
-      return query(text, values, signal)
+      return engine.run(db => queryOf(db)(text, values), signal)
     },
     async transaction(work) {
       await place?.room.checkForWrite()
-      return db.transaction(session => inTransaction(session, work))
+      return engine.run(db => db.transaction(session => inTransaction(session, work)))
     },
     close() {
-      closed ??= db.close().finally(() => place?.folder.release())
+      closed ??= engine.close().finally(() => place?.folder.release())
       return closed
     },
   }

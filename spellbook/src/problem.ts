@@ -11,7 +11,7 @@ import { DatabaseAwayError, sqlState } from './database.ts'
  */
 
 /** What is said of an error. */
-interface Telling {
+export interface Telling {
   readonly status: number
   readonly detail: string
   readonly errors?: Flaw[]
@@ -39,6 +39,8 @@ export function sendProblem(request: FastifyRequest, reply: FastifyReply, tellin
 
 /** Answers with the problem that an error is. What nobody foresaw is logged, and says nothing about itself. */
 export function sendError(error: FastifyError, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  // Nobody is there any more: what was done for the request was given up because of that.
+  if (error.name === 'AbortError' && request.raw.socket?.destroyed === true) return reply.hijack()
   const telling = tell(error)
   if (telling.status >= 500)
     request.log[telling.status === 503 ? 'warn' : 'error']({ err: error }, 'request failed')
@@ -60,6 +62,9 @@ function tell(error: FastifyError): Telling {
     return { status: 503, detail: 'The database does not answer just now.', retryAfterS: AWAY_RETRY_S }
   }
   if (error instanceof CacheError) return tellCacheError(error)
+  if (error.code === 'EMFILE' || error.code === 'ENFILE') {
+    return { status: 503, detail: 'Out of file descriptors just now.', retryAfterS: BUSY_RETRY_S }
+  }
   const state = sqlState(error)
   // A text that this database's encoding has no place for. (UTF-8 has one for everything that gets this far.)
   if (state === '22021' || state === '22P05') {

@@ -40,7 +40,7 @@ function readRoutes(app: FastifyInstance, spells: () => Spells): void {
     },
     async (request, reply): Promise<readonly Spell[]> => {
       const { after, limit } = request.query
-      const read = await spells().page(after, limit)
+      const read = await spells().page(after, limit, request.signal)
       tellSource(request, reply, read, 'spells')
       const { spells: found, more } = read.value
       if (more) reply.header('link', `</spells?after=${found.at(-1)!.id}&limit=${limit}>; rel="next"`)
@@ -61,7 +61,7 @@ function readRoutes(app: FastifyInstance, spells: () => Spells): void {
     },
     async (request, reply): Promise<Spell | FastifyReply> => {
       const { id } = request.params
-      const read = await spells().find(id)
+      const read = await spells().find(id, request.signal)
       tellSource(request, reply, read, `spell ${id}`)
       return read.value ?? noSpell(request, reply, id)
     },

@@ -46,9 +46,14 @@ export type Answer<T> = Pick<ReadResult<T>, 'from' | 'kept' | 'joined' | 'ttlMs'
 
 /** What can be done with spells, cached or not. */
 export interface Spells {
-  find(id: string): Promise<Answer<Spell | undefined>>
-  /** At most `limit` spells with an id greater than `after`. Shows every write that was done before it was called. */
-  page(after: string, limit: number): Promise<Answer<Page>>
+  /** @param signal - Aborts when nobody wants the answer any more: then it rejects, and no statement is sent for it. */
+  find(id: string, signal?: AbortSignal): Promise<Answer<Spell | undefined>>
+  /**
+   * At most `limit` spells with an id greater than `after`. Shows every write that was done before it was called.
+   *
+   * @param signal - See `find`.
+   */
+  page(after: string, limit: number, signal?: AbortSignal): Promise<Answer<Page>>
   create(fields: SpellFields): Promise<Spell>
   /** The changed spell, or `undefined` if there is none. */
   update(id: string, change: SpellChange): Promise<Spell | undefined>
@@ -160,18 +165,18 @@ export async function cachedSpells(
   if (config.flushOnStart) await Promise.all([spells, list, pages].map(keyspace => keyspace.invalidateAll()))
 
   return {
-    find: id => spells.read(id),
+    find: (id, signal) => spells.read(id, within(signal)),
 
-    async page(after, limit) {
+    async page(after, limit, signal) {
       // Strong, because the list is to show every write that was done before, and the writer may be another process: a
       // default read may be answered from L1, or join a flight of this process, and then be as old as `localMaxStaleMs`
       // if a broadcast was lost. It costs one round trip, L1 or not. The page itself needs no such care: whatever is
       // found under the version of this moment, in L1 too, is right.
-      const version = await list.read(VERSION, { consistency: 'strong' })
+      const version = await list.read(VERSION, { consistency: 'strong', ...within(signal) })
       // A version that was not kept is nobody else's: while a writer is at work, or the cache is away, a page kept
       // under it would never be found.
-      if (!version.kept) return measured(version.why, () => loadPage(table, after, limit))
-      const page = await pages.read([version.value!, after, limit])
+      if (!version.kept) return measured(version.why, () => loadPage(table, after, limit, signal))
+      const page = await pages.read([version.value!, after, limit], within(signal))
       return { ...page, value: page.value!, timings: together(version.timings, page.timings) }
     },
 
@@ -210,8 +215,8 @@ export async function cachedSpells(
 export function uncachedSpells(database: Database): Spells {
   const table = spellTable(database)
   return {
-    find: id => measured('off', () => table.find(id)),
-    page: (after, limit) => measured('off', () => loadPage(table, after, limit)),
+    find: (id, signal) => measured('off', () => table.find(id, signal)),
+    page: (after, limit, signal) => measured('off', () => loadPage(table, after, limit, signal)),
     create: fields =>
       database.transaction(async transaction => {
         const inside = spellTable(transaction)
@@ -222,6 +227,9 @@ export function uncachedSpells(database: Database): Spells {
     close: async () => {},
   }
 }
+
+/** An option that is left out is not given as `undefined`. */
+const within = (signal: AbortSignal | undefined) => (signal === undefined ? {} : { signal })
 
 type Timings = ReadResult<unknown>['timings']
 

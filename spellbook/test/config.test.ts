@@ -37,6 +37,8 @@ describe('readConfig', () => {
     const config = readConfig({
       PORT: '0',
       HOST: '::1',
+      ALLOWED_HOSTS: 'spells.example, [::2],10.0.0.7',
+      MAX_CONNECTIONS: '50',
       LOG_LEVEL: 'debug',
       DATABASE_URL: 'postgresql://merlin:secret@db/spells?sslmode=verify-full',
       DATABASE_POOL_MAX: '3',
@@ -53,6 +55,8 @@ describe('readConfig', () => {
     expect(config).toEqual({
       port: 0,
       host: '::1',
+      allowedHosts: ['spells.example', '[::2]', '10.0.0.7'],
+      maxConnections: 50,
       logLevel: 'debug',
       database: {
         kind: 'postgres',
@@ -93,6 +97,12 @@ describe('readConfig', () => {
     ['PORT', '65536', 'PORT must be a whole number from 0 to 65535 (0: any free port); it is "65536"'],
     ['PORT', '-1', 'PORT must be a whole number from 0 to 65535 (0: any free port); it is "-1"'],
     ['HOST', 'a b', 'HOST must be a host name or an IP address; it is "a b"'],
+    ...['spells.example:80', 'a,,b', 'http://a', '*.example', 'a b'].map(text => [
+      'ALLOWED_HOSTS',
+      text,
+      `ALLOWED_HOSTS must be names of hosts without a port, with commas between them, or * for any; it is "${text}"`,
+    ]),
+    ['MAX_CONNECTIONS', '0', 'MAX_CONNECTIONS must be a whole number from 1 to 1000000; it is "0"'],
     [
       'LOG_LEVEL',
       'loud',

@@ -4,18 +4,28 @@ import { networkInterfaces } from 'node:os'
 import type { FastifyInstance } from 'fastify'
 import { pino } from 'pino'
 import { afterEach, describe, expect, test } from 'vitest'
+import { PATIENCE } from '../../test/patience.ts'
 import { problem } from '../src/api.ts'
 import { createApp, type Service } from '../src/app.ts'
+import type { ConnectionLimits } from '../src/connections.ts'
 import type { Spells } from '../src/spells.ts'
 
 const GET = 'GET /health/live HTTP/1.1\r\nhost: x\r\n\r\n'
+const READY = 'GET /health/ready HTTP/1.1\r\nhost: x\r\n\r\n'
+const SPELL = { id: 1, name: 'Spark', damage: 1, created_at: '', updated_at: '' }
 
 let app: FastifyInstance
 afterEach(() => app.close())
 
 /** An application that listens at `127.0.0.1`, and at these addresses. */
-async function listening(alsoAt: readonly string[] = [], service?: Service): Promise<number> {
-  app = await createApp({ log: pino({ level: 'silent' }), service: () => service, alsoAt })
+async function listening(
+  alsoAt: readonly string[] = [],
+  service?: Service,
+  limits: Partial<ConnectionLimits> = {},
+  said: string[] = [],
+): Promise<number> {
+  const log = pino({ level: 'warn' }, { write: (line: string) => void said.push(line) })
+  app = await createApp({ log, service: () => service, alsoAt, limits })
   await app.listen({ port: 0, host: '127.0.0.1' })
   return (app.server.address() as AddressInfo).port
 }
@@ -37,6 +47,30 @@ async function dial(
   return { socket, heard }
 }
 
+/** A service whose `ping` waits until it is let go, and counts how often it was begun. */
+function held() {
+  let open = () => {}
+  const gate = new Promise<void>(resolve => {
+    open = resolve
+  })
+  let begun = 0
+  const ping = async () => {
+    begun++
+    await gate
+  }
+  const service: Service = { spells: {} as Spells, ping }
+  return { service, open: () => open(), begun: () => begun }
+}
+
+const statuses = (text: string) => [...text.matchAll(/HTTP\/1\.1 (\d+)/g)].map(([, status]) => Number(status))
+
+/** How many requests the server has taken from its connections so far. */
+function countRequests(): () => number {
+  let count = 0
+  app.server.on('request', () => count++)
+  return () => count
+}
+
 describe('a connection', () => {
   test('has its requests answered one after the other, however they are sent', async () => {
     const order: string[] = []
@@ -51,6 +85,170 @@ describe('a connection', () => {
     socket.write(`${ready}\r\n${ready}\r\n${ready}connection: close\r\n\r\n`)
     expect((await heard).match(/HTTP\/1\.1 200 OK/g)).toHaveLength(3)
     expect(order).toEqual(['begun', 'done', 'begun', 'done', 'begun', 'done'])
+  })
+})
+
+describe('a client that asks without waiting', () => {
+  test('has no more requests parsed than fit in a KiB while one is answered, and gets every answer', async () => {
+    const { service, open, begun } = held()
+    const port = await listening([], service)
+    const parsed = countRequests()
+    const { socket, heard } = await dial(port)
+    const least = 'GET /health/ready HTTP/1.1\r\nhost:\r\n\r\n'
+    const times = 600
+    socket.write(least.repeat(times) + READY.replace('\r\n\r\n', '\r\nconnection: close\r\n\r\n'))
+    await expect.poll(begun, PATIENCE).toBe(1)
+    // Another connection's answer comes after what had been read by then.
+    const other = await dial(port)
+    other.socket.end(GET)
+    await other.heard
+    expect(parsed() - 1).toBeLessThanOrEqual(1 + Math.ceil(1024 / least.length))
+    open()
+    expect(statuses(await heard)).toEqual(Array(times + 1).fill(200))
+  })
+
+  test('and never reads is not read from either, and is ended after a time', async () => {
+    const port = await listening([], held().service, { takingMs: 300 })
+    const parsed = countRequests()
+    const { socket } = await dial(port)
+    socket.pause()
+    const times = 4_000
+    // Its answer is some kilobytes long.
+    socket.write('GET /spellbook.js HTTP/1.1\r\nhost: x\r\nconnection: keep-alive\r\n\r\n'.repeat(times))
+    await once(app.server, 'request')
+    const open = () =>
+      new Promise<number>(resolve => app.server.getConnections((_error, count) => resolve(count)))
+    await expect.poll(open, PATIENCE).toBe(0)
+    expect(parsed()).toBeLessThan(times)
+    socket.destroy()
+  })
+
+  test('and leaves has no further request begun', async () => {
+    const { service, open, begun } = held()
+    const port = await listening([], service)
+    const { socket } = await dial(port)
+    socket.write(READY.repeat(5))
+    await expect.poll(begun, PATIENCE).toBe(1)
+    const [served] = [...(await socketsOf())]
+    socket.resetAndDestroy()
+    open()
+    await expect.poll(() => served!.destroyed, PATIENCE).toBe(true)
+    expect(begun()).toBe(1)
+  })
+
+  test('is told of what cannot be parsed behind the answers to what came before it', async () => {
+    const { service, open, begun } = held()
+    const port = await listening([], service)
+    const { socket, heard } = await dial(port)
+    socket.write(`${READY}${READY}SUMMON demon\r\n\r\n${READY}`)
+    await expect.poll(begun, PATIENCE).toBe(1)
+    open()
+    expect(statuses(await heard)).toEqual([200, 200, 400])
+  })
+
+  test('is told of a body that cannot be parsed instead of its request being answered', async () => {
+    const { service, open } = held()
+    const port = await listening([], service)
+    const { socket, heard } = await dial(port)
+    const post = 'POST /spells HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\n'
+    socket.write(`${GET.replace('live', 'ready')}${post}transfer-encoding: chunked\r\n\r\nnonsense\r\n`)
+    open()
+    expect(statuses(await heard)).toEqual([200, 400])
+  })
+})
+
+/** The server's ends of all connections. */
+async function socketsOf(): Promise<Set<Socket>> {
+  const sockets = new Set<Socket>()
+  app.server.on('request', ({ socket }) => sockets.add(socket))
+  const { socket, heard } = await dial((app.server.address() as AddressInfo).port)
+  socket.end(GET)
+  await heard
+  return sockets
+}
+
+describe('a client that has left', () => {
+  test('has its read given up, without a word in the log', async () => {
+    let given: AbortSignal | undefined
+    const find: Spells['find'] = (_id, signal) => {
+      given = signal
+      return new Promise((_, reject) => signal?.addEventListener('abort', () => reject(signal.reason)))
+    }
+    const said: string[] = []
+    const port = await listening([], { spells: { find } as Spells, ping: async () => {} }, {}, said)
+    const { socket } = await dial(port)
+    socket.write('GET /spells/1 HTTP/1.1\r\nhost: x\r\n\r\n')
+    await expect.poll(() => given?.aborted, PATIENCE).toBe(false)
+    socket.resetAndDestroy()
+    await expect.poll(() => given?.aborted, PATIENCE).toBe(true)
+    await app.close()
+    expect(said).toEqual([])
+  })
+
+  test('has its write made', async () => {
+    let done = false
+    let begun = false
+    let open = () => {}
+    const gate = new Promise<void>(resolve => {
+      open = resolve
+    })
+    const create: Spells['create'] = async () => {
+      begun = true
+      await gate
+      done = true
+      return SPELL
+    }
+    const port = await listening([], { spells: { create } as Spells, ping: async () => {} })
+    const { socket } = await dial(port)
+    const body = '{"name":"x","damage":1}'
+    socket.write(
+      `POST /spells HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: ${body.length}\r\n\r\n${body}`,
+    )
+    await expect.poll(() => begun, PATIENCE).toBe(true)
+    socket.resetAndDestroy()
+    await once(socket, 'close')
+    open()
+    await expect.poll(() => done, PATIENCE).toBe(true)
+  })
+})
+
+describe('a client that has closed its side', () => {
+  test('is answered all that it has asked, and then the connection ends', async () => {
+    const { service, open, begun } = held()
+    const port = await listening([], service)
+    const { socket, heard } = await dial(port)
+    socket.end(`${READY}${GET}${READY}`)
+    await expect.poll(begun, PATIENCE).toBe(1)
+    open()
+    expect(statuses(await heard)).toEqual([200, 200, 200])
+  })
+})
+
+describe('the number of connections', () => {
+  test('is bounded: one more takes the place of the one that was idle for longest', async () => {
+    const port = await listening([], undefined, { maxConnections: 3 })
+    const idle = [await dial(port), await dial(port), await dial(port)]
+    idle[0]!.socket.write(GET)
+    await once(idle[0]!.socket, 'data')
+    const fourth = await dial(port)
+    fourth.socket.write(GET)
+    await once(fourth.socket, 'data')
+    expect(await idle[1]!.heard).toBe('')
+    for (const { socket } of [idle[0]!, idle[2]!, fourth]) {
+      socket.write(GET)
+      await once(socket, 'data')
+    }
+  })
+
+  test('is bounded: where none is idle the new one is refused', async () => {
+    const { service, open, begun } = held()
+    const port = await listening([], service, { maxConnections: 2 })
+    const busy = [await dial(port), await dial(port)]
+    for (const { socket } of busy) socket.end(READY)
+    await expect.poll(begun, PATIENCE).toBe(2)
+    expect(await (await dial(port)).heard).toBe('')
+    open()
+    for (const { heard } of busy) expect(statuses(await heard)).toEqual([200])
   })
 })
 
@@ -136,5 +334,102 @@ describe('a second address', () => {
     const { socket, heard } = await dial(port)
     socket.end(GET)
     expect(await heard).toMatch(/^HTTP\/1\.1 200 OK\r\n/)
+  })
+})
+
+describe('what no route answers', () => {
+  /** Says something, and answers with the status, the headers and the body. */
+  async function say(port: number, said: string) {
+    const { socket, heard } = await dial(port)
+    socket.end(said)
+    const [head = '', body = ''] = (await heard).split('\r\n\r\n')
+    const [line = '', ...fields] = head.split('\r\n')
+    const headers = new Map(
+      fields.map(field => [field.split(': ')[0]!.toLowerCase(), field.slice(field.indexOf(': ') + 2)]),
+    )
+    return { status: Number(line.split(' ')[1]), headers, body }
+  }
+
+  test.each([
+    ['SUMMON demon\r\n\r\n', 400],
+    ['GET / HTTP/1.1\r\nhost: x\r\nbad header\r\n\r\n', 400],
+    [`GET / HTTP/1.1\r\nhost: x\r\nx: ${'x'.repeat(20_000)}\r\n\r\n`, 431],
+    [`GET /${'x'.repeat(20_000)} HTTP/1.1\r\nhost: x\r\n\r\n`, 431],
+    ['GET / HTTP/1.1\r\nhost: x\r\nexpect: wonders\r\n\r\n', 417],
+    ['CONNECT x:80 HTTP/1.1\r\nhost: x:80\r\n\r\n', 501],
+    ['POST /spells HTTP/1.1\r\nhost: x\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n', 501],
+    ['POST /spells HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked, gzip\r\n\r\n0\r\n\r\n', 400],
+    ['POST /spells HTTP/1.0\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n', 400],
+    [
+      'POST /spells HTTP/1.1\r\nhost: x\r\ncontent-length: 3\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n',
+      400,
+    ],
+    [
+      'POST /spells HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 99\r\n\r\n{"na',
+      400,
+    ],
+    ['GET /% HTTP/1.1\r\nhost: x\r\n\r\n', 400],
+    ['GET * HTTP/1.1\r\nhost: x\r\n\r\n', 400],
+    ['GET ftp://x/ HTTP/1.1\r\nhost: x\r\n\r\n', 400],
+  ])('is a problem with all the headers of an answer: %j', async (said, status) => {
+    const port = await listening([], held().service)
+    const usual = await say(port, 'GET /spellbook.js HTTP/1.1\r\nhost: x\r\n\r\n')
+    const answer = await say(port, said)
+    expect(answer.status).toBe(status)
+    expect(problem.parse(JSON.parse(answer.body)).status).toBe(status)
+    expect(answer.headers.get('content-type')).toMatch(/^application\/problem\+json/)
+    expect(answer.headers.get('cache-control')).toBe('no-store')
+    expect(answer.headers.has('date')).toBe(true)
+    const secure = [...usual.headers.keys()].filter(name => /policy|^x-|^origin/.test(name))
+    expect(secure.length).toBeGreaterThan(4)
+    for (const name of secure) expect(answer.headers.get(name)).toBe(usual.headers.get(name))
+  })
+
+  test('is a problem with all of them when a request was too slow to arrive', async () => {
+    const port = await listening([], held().service)
+    app.server.on('connection', socket =>
+      socket.once('data', () =>
+        app.server.emit(
+          'clientError',
+          Object.assign(new Error('too slow'), { code: 'ERR_HTTP_REQUEST_TIMEOUT' }),
+          socket,
+        ),
+      ),
+    )
+    const { socket, heard } = await dial(port)
+    socket.write('GET / HTTP')
+    const text = await heard
+    expect(text).toMatch(/^HTTP\/1\.1 408 /)
+    expect(text).toContain('content-security-policy: ')
+    expect(text).toContain('application/problem+json')
+  })
+
+  test('may ask what is possible at all', async () => {
+    const port = await listening([], held().service)
+    for (const target of ['*', 'http://x']) {
+      const { status, headers, body } = await say(port, `OPTIONS ${target} HTTP/1.1\r\nhost: x\r\n\r\n`)
+      expect([status, body]).toEqual([204, ''])
+      expect(headers.get('allow')?.split(', ').sort()).toEqual(['DELETE', 'GET', 'HEAD', 'POST', 'PUT'])
+    }
+  })
+
+  test('is a request with so many headers that a condition could be hidden among them', async () => {
+    const changed: unknown[] = []
+    const update: Spells['update'] = async (_id, change) => {
+      changed.push(change)
+      return SPELL
+    }
+    const port = await listening([], { spells: { update } as Spells, ping: async () => {} })
+    const put = (headers: number) =>
+      `PUT /spells/1 HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 12\r\n${'a:\r\n'.repeat(headers)}if-match: "1"\r\n\r\n{"damage":1}`
+    expect((await say(port, put(900))).status).toBe(412)
+    for (const headers of [996, 997, 998, 1_100, 2_000, 3_500])
+      expect((await say(port, put(headers))).status).toBe(headers === 996 ? 412 : 431)
+    expect(changed).toEqual([])
+  })
+
+  test('does not matter for what a client says that it takes: TE', async () => {
+    const port = await listening([], held().service)
+    expect((await say(port, GET.replace('host: x', 'host: x\r\nTE: gzip, chunked'))).status).toBe(200)
   })
 })

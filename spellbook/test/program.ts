@@ -35,6 +35,8 @@ export interface Start {
   readonly cwd?: string
   /** Started as the README says. */
   readonly npm?: boolean
+  /** How many file descriptors it may have. Left out: as many as this process. */
+  readonly descriptors?: number
   /** A file beside this one that is run first, in the same process, to put something in its way. */
   readonly after?: string
 }
@@ -42,12 +44,20 @@ export interface Start {
 const started = new Set<ChildProcess>()
 
 /** Starts Spellbook with these variables and none of the machine's own. */
-export function startProgram({ env = {}, cwd = REPOSITORY, npm = false, after }: Start): Program {
+export function startProgram({
+  env = {},
+  cwd = REPOSITORY,
+  npm = false,
+  after,
+  descriptors,
+}: Start): Program {
   const own = Object.entries(process.env).filter(([name]) => /^(PATH|HOME|TMPDIR|LANG)$/.test(name))
   const first = after === undefined ? [] : ['--import', new URL(after, import.meta.url).href]
-  const [command, args] = npm
+  const [program, options]: [string, string[]] = npm
     ? ['npm', ['start']]
     : [process.execPath, ['--conditions=source', '--import', import.meta.resolve('tsx'), ...first, MAIN]]
+  const limited = ['-c', `ulimit -n ${descriptors}; exec "$0" "$@"`, program, ...options]
+  const [command, args] = descriptors === undefined ? [program, options] : ['sh', limited]
   const child = spawn(command, args, {
     cwd,
     env: { ...Object.fromEntries(own), PORT: '0', ...env },

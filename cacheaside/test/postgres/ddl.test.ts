@@ -5,6 +5,7 @@ import {
   createDatabase,
   type PostgresServer,
   type PostgresVersion,
+  postgresVersions,
   startPostgres,
 } from '../../../test/services.ts'
 import { installFeed } from '../../src/postgres/index.ts'
@@ -50,7 +51,7 @@ async function onPGlite(): Promise<World> {
 }
 
 const worlds: [name: string, version: number, open: () => Promise<World>][] = [
-  ...([13, 15, 18] as const).map(
+  ...postgresVersions.map(
     version =>
       [`PostgreSQL ${version}`, version, () => onServer(version)] as [string, number, () => Promise<World>],
   ),

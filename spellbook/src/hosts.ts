@@ -1,0 +1,96 @@
+import { lookup } from 'node:dns/promises'
+import { BlockList, isIP } from 'node:net'
+import type { Config } from './config.ts'
+
+/**
+ * By which names Spellbook may be asked for.
+ *
+ * A browser lets a page ask the host that it came from. A page of another site can have its name point to this machine
+ * once it is loaded (DNS rebinding); then the browser takes Spellbook for that site. The request still carries the
+ * site's name, which is none of ours.
+ */
+
+const LOOPBACK = new BlockList()
+LOOPBACK.addSubnet('127.0.0.0', 8, 'ipv4')
+LOOPBACK.addAddress('::1', 'ipv6')
+
+/** Whether only this machine reaches an address. */
+export function isLoopback(address: string): boolean {
+  const family = isIP(address)
+  return family !== 0 && LOOPBACK.check(address, family === 4 ? 'ipv4' : 'ipv6')
+}
+
+/**
+ * The names that requests are held to, besides the loopback's; `undefined`: requests are not judged by names, because
+ * others are meant to reach this, by names that it does not know.
+ */
+export async function servedHosts({
+  host,
+  allowedHosts,
+}: Pick<Config, 'host' | 'allowedHosts'>): Promise<readonly string[] | undefined> {
+  if (allowedHosts === 'any') return undefined
+  if (allowedHosts !== undefined) return allowedHosts
+  // A name that leads nowhere ends the start, when it is listened at.
+  const addresses = await lookup(host, { all: true }).catch(() => [])
+  if (addresses.length === 0 || !addresses.every(({ address }) => isLoopback(address))) return undefined
+  return host === 'localhost' || isIP(host) !== 0 ? [] : [host]
+}
+
+/** A name or an address, and a port. It may be empty. https://www.rfc-editor.org/rfc/rfc3986#section-3.2.2 */
+const AUTHORITY = /^(\[[\da-f:.]+\]|[\w.~!$&'()*+,;=%-]*)(:\d*)?$/i
+
+/** Whether a text has the form of the header `Host`. */
+export const isAuthority = (text: string): boolean => AUTHORITY.test(text)
+
+/** A host and its port, in one form for all that mean the same. */
+interface Place {
+  /** In small letters, addresses as browsers write them, without a dot at the end. */
+  readonly name: string
+  /** Empty: the usual one of the scheme. */
+  readonly port: string
+}
+
+function placeOf(url: string): Place | undefined {
+  if (!URL.canParse(url)) return undefined
+  const { hostname, port } = new URL(url)
+  return { name: hostname.replace(/\.$/, ''), port }
+}
+
+/** Where a request says that it goes, and where the page is that sent it. */
+export interface Addressed {
+  readonly method: string
+  /** The authority of the target, or else the header `Host`; `undefined` or empty: none is named, as no browser does. */
+  readonly host: string | undefined
+  /** The header `Origin`. */
+  readonly origin: string | undefined
+}
+
+/** Methods that change nothing, which other sites' pages may use; they cannot read the answers. */
+const SAFE = new Set(['GET', 'HEAD', 'OPTIONS'])
+
+/**
+ * Judges requests by the names that they use.
+ *
+ * @param names - Those that Spellbook has besides the loopback's, without a port. A page that comes from one of them is
+ *   Spellbook's own.
+ * @returns what is wrong with a request: `host`, `origin`, or nothing.
+ */
+export function judgeHosts(
+  names: readonly string[],
+): (addressed: Addressed) => 'host' | 'origin' | undefined {
+  const own = new Set(names.map(name => placeOf(`http://${name}`)?.name))
+  const isOwn = (name: string) =>
+    own.has(name) || name === 'localhost' || isLoopback(name.replace(/^\[|\]$/g, ''))
+
+  return ({ method, host = '', origin }) => {
+    if (host !== '' && !isOwn(placeOf(`http://${host}`)?.name ?? '')) return 'host'
+    if (origin === undefined || SAFE.has(method)) return undefined
+    const page = /^https?:/.test(origin) ? placeOf(origin) : undefined
+    if (page === undefined) return 'origin'
+    // Behind a proxy that names this by another host, or has another port, the name it has for others counts.
+    if (own.has(page.name)) return undefined
+    const scheme = origin.slice(0, origin.indexOf(':'))
+    const here = placeOf(`${scheme}://${host}`)
+    return page.name === here?.name && page.port === here.port ? undefined : 'origin'
+  }
+}

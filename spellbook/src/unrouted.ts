@@ -1,0 +1,68 @@
+import { STATUS_CODES } from 'node:http'
+import type { Socket } from 'node:net'
+import type { FastifyInstance } from 'fastify'
+import type { Connections } from './connections.ts'
+import { problemBody, type Telling } from './problem.ts'
+import { SECURITY_HEADERS } from './security-headers.ts'
+
+/**
+ * Answers to what Node does not hand to Fastify: what cannot be parsed, what is no request for an answer. They look as
+ * all others do, and wait for those before them.
+ */
+
+/** What came in was no HTTP, or took too long to come, or its head is too large: there is no request to answer. */
+export function answerBadRequest(
+  connections: Connections,
+  error: Error & { code?: string },
+  socket: Socket,
+): void {
+  if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy()
+  endWithProblem(connections, socket, '', {
+    status: STATUSES.get(error.code ?? '') ?? 400,
+    detail: 'This could not be understood as an HTTP request.',
+  })
+}
+
+const STATUSES = new Map([
+  ['ERR_HTTP_REQUEST_TIMEOUT', 408],
+  ['HPE_CHUNK_EXTENSIONS_OVERFLOW', 413],
+  ['HPE_HEADER_OVERFLOW', 431],
+])
+
+/** Answers to `CONNECT`, and to `Expect` of anything but `100-continue`. */
+export function answerUnasked(app: FastifyInstance, connections: Connections): void {
+  app.server.on('connect', ({ url = '' }, socket: Socket) => {
+    // Node has nothing to do with the connection any more.
+    socket.on('error', () => {})
+    endWithProblem(connections, socket, url, { status: 501, detail: 'This is no proxy.' })
+    socket.resume()
+  })
+  app.server.on('checkExpectation', (request, response) => {
+    const { url = '' } = request
+    const [headers, body] = problem(url, {
+      status: 417,
+      detail: 'Nothing can be expected here but 100-continue.',
+    })
+    connections.inTurn(request, response, () => response.writeHead(417, headers).end(body))
+  })
+}
+
+/** Answers on a connection that nobody else answers on any more. */
+function endWithProblem(connections: Connections, socket: Socket, url: string, telling: Telling): void {
+  const [headers, body] = problem(url, telling)
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}`)
+  const head = [`HTTP/1.1 ${telling.status} ${STATUS_CODES[telling.status]}`, ...lines].join('\r\n')
+  connections.lastOf(socket, () => socket.end(`${head}\r\n\r\n${body}`))
+}
+
+function problem(url: string, telling: Telling): [headers: Record<string, string | number>, body: string] {
+  const body = JSON.stringify(problemBody(url, telling))
+  const headers = {
+    ...SECURITY_HEADERS,
+    date: new Date().toUTCString(),
+    'content-type': 'application/problem+json',
+    'content-length': Buffer.byteLength(body),
+    connection: 'close',
+  }
+  return [headers, body]
+}
