@@ -155,10 +155,9 @@ export function keep<Id, V>(
   )
 }
 
-/** A shared value is the same at every taking; a copied one has to be taken anew at every peek. */
+/** A shared value is wrapped once; a copied one has to be taken again at every peek. */
 function peekable<V>(opened: Opened<V>): { readonly value: V | undefined } | undefined {
-  const value = opened.take()
-  return value === opened.take() ? Object.freeze({ value }) : undefined
+  return opened.isShared ? Object.freeze({ value: opened.take() }) : undefined
 }
 
 /** When this process starts to refresh a value, drawn once; the distribution is that of the cited paper. */

@@ -271,6 +271,29 @@ const dateCodec: Codec<{ at: Date }> = {
 }
 
 describe('a codec of the users own', () => {
+  test('decodes once for each reader who gets a copy, and not more often', async () => {
+    const { clock, process } = openWorld()
+    let decoded = 0
+    const codec: Codec<{ at: Date }> = {
+      encode: dateCodec.encode,
+      decode(text) {
+        decoded++
+        return dateCodec.decode(text)
+      },
+    }
+    const open = () =>
+      process({ local: L1 }).cache.keyspace('value', { load: (_: number) => ({ at: new Date(0) }), codec })
+    const [here, there] = [open(), open()]
+    const readers = [() => here.get(1), () => here.get(1), () => there.get(1), () => there.get(1)]
+    for (const [before, read] of readers.entries()) {
+      const copy = await read()
+      expect(copy).toEqual({ at: new Date(0) })
+      copy!.at.setTime(1)
+      await clock.drain()
+      expect(decoded).toBe(before + 1)
+    }
+  })
+
   test('keeps what JSON does not, and gives each reader a copy', async () => {
     const { loaded, local, shared, here } = await handedOut(
       { at: new Date(86_400_000) },

@@ -44,6 +44,8 @@ export type SchemaResult<Output> =
 export interface Opened<V> {
   /** The value for one more reader: the shared frozen one, or a copy of its own. */
   take(): V | undefined
+  /** Whether each taking gives the same value. */
+  readonly isShared: boolean
 }
 
 /** A loaded value, ready to be stored and to be handed out. */
@@ -54,7 +56,7 @@ export interface Sealed<V> {
 }
 
 /** An absent row. */
-export const ABSENT: Opened<never> = { take: () => undefined }
+export const ABSENT: Opened<never> = { take: () => undefined, isShared: true }
 const SEALED_ABSENT: Sealed<never> = { text: undefined, opened: ABSENT }
 
 /** Why a text could not be opened. */
@@ -68,6 +70,7 @@ export class Unopened {
 }
 
 class SharedValue<V> implements Opened<V> {
+  readonly isShared = true
   readonly #value: V
   constructor(value: V) {
     this.#value = value
@@ -78,14 +81,21 @@ class SharedValue<V> implements Opened<V> {
 }
 
 class CopiedValue<V> implements Opened<V> {
+  readonly isShared = false
   readonly #text: string
   readonly #decode: (text: string) => V
-  constructor(text: string, decode: (text: string) => V) {
+  /** The copy that was made to see what it is: for the first who asks, and for nobody after them. */
+  #first: V | undefined
+  constructor(text: string, decode: (text: string) => V, first: V) {
     this.#text = text
     this.#decode = decode
+    this.#first = first
   }
   take(): V {
-    return this.#decode(this.#text)
+    const first = this.#first
+    if (first === undefined) return this.#decode(this.#text)
+    this.#first = undefined
+    return first
   }
 }
 
@@ -94,6 +104,7 @@ class CopiedValue<V> implements Opened<V> {
  * an object that holds itself; or else the value itself, because a clone of an instance has lost its class.
  */
 export class UnsealedValue<V> implements Opened<V> {
+  readonly isShared = false
   readonly #value: V
   constructor(value: V) {
     this.#value = value
@@ -134,7 +145,7 @@ export class Envelope<V> {
       if (checked instanceof Unopened) return checked
       value = checked.value
     }
-    return freeze(value) ? new SharedValue(value) : new CopiedValue(text, this.#decodeAgain)
+    return freeze(value) ? new SharedValue(value) : new CopiedValue(text, this.#decodeAgain, value)
   }
 
   /** The loaded value as it is stored and as readers have it; {@link Unopened} if it does not survive the codec. */
