@@ -24,18 +24,18 @@ export default async function config(): Promise<VerifyConfig> {
   const spells = auditedKeyspace('spell', {
     ...options.spells,
     // Anything else the database would refuse, and with it all that is asked of it in the same breath.
-    idOf: ([id]) => (/^\d{1,18}$/.test(id!) ? id : undefined),
+    idFromKey: ([id]) => (/^\d{1,18}$/.test(id!) ? id : undefined),
     versionOf: row => row.updated_at,
   })
   // Any version is as good as another: it is drawn, not read.
   const list = auditedKeyspace('spell-list', {
     ...options.list,
-    idOf: (): typeof VERSION => VERSION,
+    idFromKey: (): typeof VERSION => VERSION,
     equal: () => true,
   })
   const pages = auditedKeyspace('spell-page', {
     ...options.pages,
-    idOf: ([version, after, limit]): PageId => [version!, after!, Number(limit)],
+    idFromKey: ([version, after, limit]): PageId => [version!, after!, Number(limit)],
     isReachable: async ([version], lookup) => version === (await lookup('spell-list', VERSION)),
   })
   const feed = postgresFeed({ ...database.feedSource, tables: feedTables(() => ({ spells, list })) })

@@ -231,7 +231,7 @@ export const written: number = (await spells.write(4, async () => 1)).value
 export const code: string = new CacheError('CLOSED', 'closed').code
 export const nowMs: number = new SimulatedClock().nowMs()
 const load = async (id: number): Promise<Spell | undefined> => ({ id, name: 'Fireball' })
-const audited = auditedKeyspace('spell', { load, idOf: ([id]) => Number(id), versionOf: spell => spell.name })
+const audited = auditedKeyspace('spell', { load, idFromKey: ([id]) => Number(id), versionOf: spell => spell.name })
 export const stale: number = (await verify({ shared: embeddedShared(), keyspaces: [audited] })).total.stale
 await startSampling(cache, { keyspaces: [audited] }).stop()
 await cache.close()
@@ -320,7 +320,7 @@ function rowsOf<V>(name: string, load: (id: number) => Promise<V | undefined>): 
 export const generic: Spell | undefined = await rowsOf<Spell>('generic', async () => undefined).get(4)
 auditedKeyspace('row', {
   load: async (id: number) => ({ id, price: {} as Decimal, at: new Date() }),
-  idOf: ([id]) => Number(id),
+  idFromKey: ([id]) => Number(id),
   versionOf: row => (row.price.startsWith('1') ? row.at : undefined),
 })
 `
@@ -344,7 +344,7 @@ const MISTAKES = {
   'a written value taken for another type': `export const mistake: string = (await spells.write(4, async () => 1)).value`,
   'a misspelt option': `cache.keyspace('other', { load: async (id: number) => id, ttlms: 1 })`,
   'ids that are no texts, and no way back to them': `auditedKeyspace('spell', { load })`,
-  'a version of a field that does not exist': `auditedKeyspace('spell', { load, idOf: ([id]) => Number(id), versionOf: spell => spell.nmae })`,
+  'a version of a field that does not exist': `auditedKeyspace('spell', { load, idFromKey: ([id]) => Number(id), versionOf: spell => spell.nmae })`,
   'an error code that does not exist': `new CacheError('CLOSE', 'closed')`,
 }
 

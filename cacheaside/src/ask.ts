@@ -5,6 +5,7 @@ import { claimRefresh, dropLease, type Fallback, type Leased } from './lease.ts'
 import { standBehind, stepOut } from './local/load-run.ts'
 import type { Flight } from './local/single-flight.ts'
 import { recursion } from './nested.ts'
+import { aliasOf } from './own-key.ts'
 import { type Opened, Unopened } from './shared/codec.ts'
 import { leaseText, parseRegister, type ValueRegister, valuePrefix } from './shared/register.ts'
 import { UNCONFIRMED } from './shared/shared-access.ts'
@@ -295,6 +296,12 @@ function judgeValue<Id, V>(
       reason: opened.reason,
       error: opened.error,
     })
+    return swapForLease(space, asking, seen, 'unreadable')
+  }
+  // A process that does not know `idOf` yet may have stored it.
+  const alias = aliasOf(space, key, opened)
+  if (alias !== undefined) {
+    space.parts.emit({ type: 'unreadable', keyspace: space.name, key, reason: 'alias', error: alias.error })
     return swapForLease(space, asking, seen, 'unreadable')
   }
   const storeNowMs = space.parts.stream.storesFromOurs(nowMs)

@@ -1,8 +1,9 @@
 import type { Asked } from './ask.ts'
 import type { Clock } from './base/clock.ts'
 import type { Why } from './base/events.ts'
-import { giveBack } from './lease.ts'
+import { giveBack, type Leased } from './lease.ts'
 import type { Flight } from './local/single-flight.ts'
+import { type Alias, aliasOf } from './own-key.ts'
 import { ABSENT, type Opened, type Sealed, Unopened, UnsealedValue } from './shared/codec.ts'
 import type { Answer, Parts, Space } from './space.ts'
 
@@ -34,6 +35,11 @@ export async function fillAndKeep<Id, V>(
   }
   space.usualCostMs = Math.max(costMs, (space.usualCostMs ?? 0) * 0.9 + costMs * 0.1)
   if (asked.kind === 'bypass') return flight.resolve(originAnswer(asked.why, sealed.opened, sharedMs, costMs))
+  const alias = aliasOf(space, flight.key, sealed.opened)
+  if (alias !== undefined) {
+    keepNot(space, flight, asked, alias)
+    return flight.resolve(originAnswer(asked.why, sealed.opened, sharedMs, costMs))
+  }
   const nowMs = parts.clock.nowMs()
   const freshMs = timeToLive(space, sealed)
   const answer = originAnswer(asked.why, sealed.opened, sharedMs, costMs, nowMs, nowMs + freshMs)
@@ -42,6 +48,30 @@ export async function fillAndKeep<Id, V>(
   if (accepted) keep(space, flight, sealed.opened, asked.generation, answer, { costMs, text: sealed.text })
   // An answer that has waited for its fill also tells what became of it.
   flight.resolve(accepted ? answer : originAnswer(asked.why, sealed.opened, sharedMs, costMs))
+}
+
+/**
+ * What was loaded belongs under another key. The lease is given back. A value that is still there, because the load was a
+ * refresh of it, does not belong there any more: the row has another id by now.
+ */
+function keepNot<Id, V>(
+  space: Space<Id, V>,
+  { key }: Flight<Answer>,
+  asked: Leased<V>,
+  { belongsTo, error }: Alias,
+): void {
+  const { access, background, emit } = space.parts
+  emit({
+    type: 'fill',
+    keyspace: space.name,
+    key,
+    outcome: 'alias',
+    belongsTo,
+    ...(error === undefined ? {} : { error }),
+  })
+  if (error !== undefined) emit({ type: 'fault', during: `${space.name}.idOf`, error })
+  if (asked.claim === undefined) giveBack(space, key, asked)
+  else background(access.run(() => access.store.invalidate(key)).then(() => {}))
 }
 
 /** Whether the answer goes before the fill. In one process nothing is gained by it, and who asks again finds it kept. */

@@ -15,6 +15,7 @@ export function createCache(options: CacheOptions = {}): Cache {
   return new Cache(Object.assign({}, options, { shared }))
 }
 
+export { integerKey, uuidKey } from './base/canonical-ids.ts'
 export type { Clock, Timer } from './base/clock.ts'
 export { systemClock } from './base/clock.ts'
 export { CacheError, type CacheErrorCode } from './base/errors.ts'

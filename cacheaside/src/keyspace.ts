@@ -10,6 +10,7 @@ import {
   type KeyspaceOptions,
   resolveKeyspaceOptions,
 } from './options.ts'
+import { aliasOf } from './own-key.ts'
 import { read } from './read.ts'
 import { readMany } from './read-many.ts'
 import { refresh } from './refresh.ts'
@@ -287,15 +288,15 @@ export class Keyspace<Id, V, Loaded = V> {
       key,
       fill: generation => {
         const sealed = this.#space.envelope.seal(value)
-        if (!(sealed instanceof Unopened))
+        const about = { type: 'fill', keyspace: this.name, key } as const
+        if (sealed instanceof Unopened) {
+          this.#space.parts.emit({ ...about, outcome: 'unencodable', error: sealed.error })
+          return undefined
+        }
+        const alias = aliasOf(this.#space, key, sealed.opened)
+        if (alias === undefined)
           return fillOf(this.#space, generation, sealed.text, timeToLive(this.#space, sealed), 0)
-        this.#space.parts.emit({
-          type: 'fill',
-          keyspace: this.name,
-          key,
-          outcome: 'unencodable',
-          error: sealed.error,
-        })
+        this.#space.parts.emit({ ...about, outcome: 'alias', ...alias })
         return undefined
       },
     }

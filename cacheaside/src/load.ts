@@ -120,10 +120,33 @@ function loadOne<Id, V>(
   context: LoadContext,
 ): Promise<V | undefined> | V | undefined {
   const { load } = space.options
-  return load === undefined
-    ? loadByKey(space, [id], context).then(values => valueOrThrow(values.get(key)))
-    : load(id, context)
+  if (load !== undefined) return load(id, context)
+  return loadByKey(space, [id], context).then(values => {
+    if (!values.has(key) && hasStrangers(space, values, [key])) throw notTold(space, key)
+    return valueOrThrow(values.get(key))
+  })
 }
+
+/**
+ * Whether a `loadMany` answered with keys that it was not asked for, where a row may have been asked for under another text
+ * than that of its own id. That what it left out is absent is not known then.
+ */
+export function hasStrangers<Id, V>(
+  { options }: Space<Id, V>,
+  values: ReadonlyMap<string, unknown>,
+  asked: readonly string[],
+): boolean {
+  if (options.idOf === undefined) return false
+  const known = new Set(asked)
+  return [...values.keys()].some(key => !known.has(key))
+}
+
+/** Which of the rows is that of the key cannot be guessed: it might be somebody else's. */
+const notTold = ({ name }: { readonly name: string }, key: string): TypeError =>
+  new TypeError(
+    `${name}.loadMany answered with ids that it was not asked for, and not with that of ${key}: ` +
+      'answer with the ids as they were asked for, give load too, or make ids canonical by key',
+  )
 
 /** An id for which `loadMany` has answered with an error. The others are none the worse for it. */
 export class NotLoaded {

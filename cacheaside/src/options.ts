@@ -133,6 +133,17 @@ export interface KeyspaceOptions<Id, V, D = Kept<V>, W = D> {
   readonly loadMany?: LoadMany<Id, V>
   /** Turns an id into what its key is made of. Needed where ids are objects. @defaultValue the id itself */
   readonly key?: (id: Id) => IdParts
+  /**
+   * The id of a row, by the row itself, as readers get it. Needed where the origin takes several texts for one id, such
+   * as a uuid in capitals, and `key` does not make one of them: what was asked for under another text is then answered
+   * and not kept under it, because no write and no change of the row would reach it there. Told as a `fill` event with
+   * the outcome `alias`. The absence of a row has no id, and is kept under any text for `absentTtlMs`.
+   *
+   * With it, what `loadMany` leaves out while it answers with ids that it was not asked for is not taken for absent: it
+   * is loaded by `load`, and without one the read fails. Left out: a value belongs under whatever was asked for.
+   * @see docs/ids.md
+   */
+  readonly idOf?: (value: NoInfer<W>) => NoInfer<Id>
   /** How long a value is fresh, counted from the moment it was stored. Known elsewhere as time to live. @defaultValue 600,000 */
   readonly ttlMs?: number
   /** The same for an absent row. @defaultValue the smaller of `ttlMs` and 60,000 */
@@ -176,7 +187,7 @@ export type ResolvedCacheOptions = Complete<CacheOptions, 'local' | 'onEvent' | 
 export interface ResolvedKeyspaceOptions<Id, V>
   extends Complete<
     KeyspaceOptions<Id, V, V>,
-    'load' | 'loadMany' | 'key' | 'refreshAhead' | 'loadSoftTimeoutMs' | 'schema'
+    'load' | 'loadMany' | 'key' | 'idOf' | 'refreshAhead' | 'loadSoftTimeoutMs' | 'schema'
   > {}
 
 /** The defaults of a cache. */
@@ -250,6 +261,7 @@ const KEYSPACE_OPTION_NAMES = [
     'load',
     'loadMany',
     'key',
+    'idOf',
     'staleMs',
     'staleIfErrorMs',
     'loadSoftTimeoutMs',
@@ -399,7 +411,7 @@ export function resolveKeyspaceOptions<Id, V>(
   ) {
     throw invalidOption(at('refreshAhead'), 'a number greater than 0', options.refreshAhead)
   }
-  for (const option of ['load', 'loadMany', 'key'] as const) aFunction(at(option), options[option])
+  for (const option of ['load', 'loadMany', 'key', 'idOf'] as const) aFunction(at(option), options[option])
   if (options.load === undefined && options.loadMany === undefined)
     throw invalidOption(at('load'), 'a function', undefined)
   if (typeof options.codec?.encode !== 'function' || typeof options.codec.decode !== 'function') {

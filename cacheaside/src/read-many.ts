@@ -4,7 +4,16 @@ import { CacheError } from './base/errors.ts'
 import type { Why } from './base/events.ts'
 import { fillAndKeep } from './fill.ts'
 import { dropLease, giveBack } from './lease.ts'
-import { answerStale, answerStaleIfSlow, fromOrigin, load, loadByKey, loadFrame, NotLoaded } from './load.ts'
+import {
+  answerStale,
+  answerStaleIfSlow,
+  fromOrigin,
+  hasStrangers,
+  load,
+  loadByKey,
+  loadFrame,
+  NotLoaded,
+} from './load.ts'
 import { isAwaited, type LoadRun, runAround } from './local/load-run.ts'
 import { Flight } from './local/single-flight.ts'
 import { recursion, unlessDeadlocked, waitInside } from './nested.ts'
@@ -336,8 +345,11 @@ async function loadTogether<Id, V>(
     const { result, costMs } = await loading.finally(() => {
       for (const stop of stops) stop()
     })
+    const keys = legs.map(({ key }) => key)
+    const isClear = !hasStrangers(space, result, keys)
+    const isTold = ({ leg }: Missing<Id, V>) => isClear || result.has(leg.flight.key)
     await Promise.all(
-      missing.map(async one => {
+      missing.filter(isTold).map(async one => {
         const { flight } = one.leg
         const value = result.get(flight.key)
         if (!(value instanceof NotLoaded))
@@ -346,6 +358,11 @@ async function loadTogether<Id, V>(
         emit({ type: 'load', keyspace: space.name, keys: [flight.key], outcome: 'failed', costMs, error })
         hasFailed(space, one, error, sharedMs, costMs)
       }),
+    )
+    await loadEach(
+      space,
+      missing.filter(one => !isTold(one)),
+      beganMs,
     )
   } catch (error) {
     for (const one of missing) hasFailed(space, one, error, sharedMs, clock.nowMs() - loadingMs)

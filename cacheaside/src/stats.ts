@@ -57,6 +57,8 @@ export interface KeyspaceStats {
     readonly refused: number
     readonly unconfirmed: number
     readonly unencodable: number
+    /** Values that belong under another key than the one they were asked for by. */
+    readonly alias: number
   }
   /** Refreshes in the background. */
   readonly refreshes: { readonly began: number; readonly 'left-to-another': number; readonly failed: number }
@@ -111,7 +113,7 @@ function noCounts(): Mutable<KeyspaceStats> {
     absent: 0,
     loads: { loaded: 0, failed: 0, 'timed-out': 0, aborted: 0, overloaded: 0 },
     loadMs: 0,
-    fills: { accepted: 0, refused: 0, unconfirmed: 0, unencodable: 0 },
+    fills: { accepted: 0, refused: 0, unconfirmed: 0, unencodable: 0, alias: 0 },
     refreshes: { began: 0, 'left-to-another': 0, failed: 0 },
     guards: { confirmed: 0, renewed: 0, rejoined: 0, unconfirmed: 0 },
     invalidations: { applied: 0, queued: 0, late: 0, collapsed: 0 },

@@ -80,8 +80,8 @@ const TELL: { readonly [Type in CacheEvent['type']]?: Tell<Type> } = {
       })
   },
 
-  'feed-warning'(warnings, { message }) {
-    warnings.once('FEED_WARNING', message, { message })
+  'feed-warning'(warnings, { message, code }) {
+    warnings.once(code === 'KEY_TYPE' ? 'FEED_KEY_TYPE' : 'FEED_WARNING', message, { message })
   },
 
   'feed-distrust'(warnings, { keyspaces, reason }) {

@@ -313,7 +313,7 @@ describe('a load inside a load', () => {
     await clock.advance(10)
     await values.get(1)
     await clock.drain()
-    const audited = auditedKeyspace('value', { load, idOf: ([id]) => Number(id) })
+    const audited = auditedKeyspace('value', { load, idFromKey: ([id]) => Number(id) })
     const stopped = startSampling(cache, { keyspaces: [audited], everyMs: 50 })
     await others.invalidate(2)
     await clock.advance(5_000)

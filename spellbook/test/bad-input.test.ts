@@ -1,13 +1,15 @@
 import { type AddressInfo, connect } from 'node:net'
 import fc from 'fast-check'
 import type { InjectOptions } from 'fastify'
+import { pino } from 'pino'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createDatabase, sharedPostgresUrl } from '../../test/services.ts'
 import { type Problem, problem, type Spell } from '../src/api.ts'
+import { createApp } from '../src/app.ts'
 import type { Database } from '../src/database.ts'
 import { migrate } from '../src/migrations.ts'
 import { openPostgres } from '../src/postgres.ts'
-import { type Harness, serve } from './harness.ts'
+import { CACHE, type Harness, openSpells, serve } from './harness.ts'
 
 let database: Database
 let harness: Harness
@@ -172,6 +174,18 @@ describe('a path', () => {
     '0x1',
     'abc',
     '%201',
+    '1%20',
+    '%0a1',
+    '1_0',
+    '0b1',
+    '0o1',
+    '%EF%BC%91',
+    '%F0%9D%9F%8F',
+    '%2B1',
+    '%31.0',
+    '%2531',
+    '1;',
+    '1,2',
     '%00',
     '1%00',
     '%D9%A1',
@@ -187,6 +201,35 @@ describe('a path', () => {
       const told = await refused(400, { method, url: `/spells/${id}` })
       expect(where(told)).toEqual(['id'])
     }
+  })
+
+  test('reaches a row by one text only, however that is encoded, and it is cached under that', async () => {
+    const keys: string[] = []
+    const spells = await openSpells(database, CACHE, event => {
+      if (event.type === 'read' && event.keyspace === 'spell') keys.push(event.key)
+    })
+    const app = await createApp({
+      log: pino({ level: 'silent' }),
+      service: () => ({ spells, ping: async () => {} }),
+    })
+    for (const url of ['/spells/4', '/spells/%34']) expect((await app.inject(url)).json().id).toBe(4)
+    expect(keys).toEqual(['spell:4', 'spell:4'])
+    const near = fc.string({
+      unit: fc.constantFrom(...'4', '0', '+', '-', ' ', '.', 'e', 'x', '٤', '４', '\t', '_'),
+      maxLength: 4,
+    })
+    // `.` and `..` lead to another path before anybody sees an id.
+    const ids = near.filter(id => id !== '.' && id !== '..')
+    await fc.assert(
+      fc.asyncProperty(ids, async id => {
+        const { statusCode } = await app.inject(`/spells/${encodeURIComponent(id)}`)
+        expect(statusCode).toBe(id === '4' ? 200 : /^[1-9][0-9]*$/.test(id) ? 404 : 400)
+      }),
+      { numRuns: 200 },
+    )
+    expect(keys.filter(key => !/^spell:[1-9][0-9]*$/.test(key))).toEqual([])
+    await app.close()
+    await spells.close()
   })
 
   test('that is badly encoded is refused', async () => {

@@ -95,9 +95,12 @@ export interface FillEvent {
   /**
    * `refused`: the lease was gone, because of an invalidation, an expiry or an eviction; or there was no room.
    * `unconfirmed`: the store did not answer. `unencodable`: the codec threw, or its text does not decode to a value
-   * that the schema accepts.
+   * that the schema accepts. `alias`: by `idOf` the value belongs under another key; its callers got it, and nobody keeps
+   * it.
    */
-  readonly outcome: 'accepted' | 'refused' | 'unconfirmed' | 'unencodable'
+  readonly outcome: 'accepted' | 'refused' | 'unconfirmed' | 'unencodable' | 'alias'
+  /** The key that an `alias` belongs under; `undefined` if `idOf` threw, or did not answer with an id. */
+  readonly belongsTo?: string | undefined
   readonly error?: unknown
 }
 
@@ -142,7 +145,8 @@ export interface UnreadableEvent {
   readonly type: 'unreadable'
   readonly keyspace: string
   readonly key: string
-  readonly reason: 'register' | 'codec' | 'schema'
+  /** `alias`: by `idOf` the value belongs under another key. */
+  readonly reason: 'register' | 'codec' | 'schema' | 'alias'
   readonly error?: unknown
 }
 
@@ -216,6 +220,7 @@ export interface FeedDistrustEvent {
  * | `COLUMN_GONE` | a recorded column is not there any more: each change counts as one of the whole table |
  * | `NOT_COMPARED` | a table could not be compared with what is watched |
  * | `OUTDATED` | an earlier version of the library has installed the feed: run `installFeed` again |
+ * | `KEY_TYPE` | a recorded column is of a type that has several texts for one value |
  * | `SETTING` | a setting of the origin is not as the guarantees need it |
  * | `OTHER` | a feed of your own has given no code |
  */
@@ -226,6 +231,7 @@ export type FeedWarningCode =
   | 'COLUMN_GONE'
   | 'NOT_COMPARED'
   | 'OUTDATED'
+  | 'KEY_TYPE'
   | 'SETTING'
   | 'OTHER'
 

@@ -34,6 +34,7 @@ export const WARNINGS = {
   STALE_FOUND: 'error',
   FEED_LOST: 'warn',
   FEED_WARNING: 'warn',
+  FEED_KEY_TYPE: 'warn',
   FEED_OPEN: 'info',
   FEED_DISTRUST: 'info',
   FAULT: 'warn',

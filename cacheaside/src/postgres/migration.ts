@@ -1,5 +1,6 @@
 import { invalidOption, knownNames, wholeNumber } from '../base/invalid-option.ts'
 import { feedSchemaSql, relayRoleSql, schemaCheckSql } from './feed-schema.ts'
+import { warnOfLooseColumnsSql } from './key-types.ts'
 import { identifier, literal, literals } from './sql.ts'
 
 /**
@@ -11,6 +12,8 @@ export type WatchedTable =
       readonly columns?: readonly string[]
       readonly keys?: (row: never) => unknown
       readonly keyspaces?: readonly string[] | undefined
+      /** Ends the warning that a column's type has several texts for one value: see `PostgresFeedTable`. */
+      readonly canonicalIds?: boolean | undefined
     }
   | ((row: never) => unknown)
 
@@ -58,8 +61,10 @@ export function checkedColumns(table: string, watched: WatchedTable): readonly s
   if (typeof watched === 'function') return undefined
   if (typeof watched !== 'object' || watched === null)
     throw invalidOption(`tables.${table}`, 'a function or an object', watched)
-  knownNames(`tables.${table}`, watched, ['columns', 'keys', 'keyspaces'])
-  const { columns } = watched
+  knownNames(`tables.${table}`, watched, ['columns', 'keys', 'keyspaces', 'canonicalIds'])
+  const { columns, canonicalIds } = watched
+  if (canonicalIds !== undefined && typeof canonicalIds !== 'boolean')
+    throw invalidOption(`tables.${table}.canonicalIds`, 'true or false', canonicalIds)
   if (columns !== undefined && !(Array.isArray(columns) && columns.length > 0))
     throw invalidOption(`tables.${table}.columns`, 'the names of one column or more', columns)
   return columns
@@ -109,6 +114,7 @@ export function feedMigrationSql(options: FeedMigrationOptions): string {
         `SELECT ${identifier(schema)}.watch(${literal(table)}, ${literal(table)}::pg_catalog.regclass, ${columns});`,
     ),
     ...relayRoles.map(role => relayRoleSql(schema, role)),
+    warnOfLooseColumnsSql(schema, looseTables(options.tables)),
   ].join('\n')
 }
 
@@ -122,6 +128,19 @@ SELECT pg_catalog.set_config('search_path', 'pg_catalog, pg_temp', true);`
 
 const formerPathSql = (schema: string): string =>
   `SELECT pg_catalog.set_config('search_path', pg_catalog.current_setting(${literal(`${schema}.search_path`)}), true);`
+
+/**
+ * The tables of which it is not said that every row has one id.
+ *
+ * @internal
+ */
+export function looseTables(tables: FeedMigrationOptions['tables']): readonly string[] {
+  if (Array.isArray(tables)) return tables
+  const all = Object.entries(tables as Readonly<Record<string, WatchedTable>>)
+  return all
+    .filter(([, table]) => typeof table === 'function' || table.canonicalIds !== true)
+    .map(([name]) => name)
+}
 
 /** The tables, each with its columns as an SQL expression. */
 function columnsByTable(tables: FeedMigrationOptions['tables']): [string, string][] {

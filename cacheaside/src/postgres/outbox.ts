@@ -2,7 +2,8 @@ import type { FeedWarningCode } from '../base/events.ts'
 import type { Change, FeedOpening, FeedRow } from '../feed/change-feed.ts'
 import type { Connection, Texts } from './connection.ts'
 import { Horizon } from './horizon.ts'
-import { lifeSql, type Origin, readOrigin, settingsWarnings } from './origin.ts'
+import { type LooseColumn, looseColumnsSql, looseColumnWarning } from './key-types.ts'
+import { lifeSql, type Origin, readJson, readOrigin, settingsWarnings } from './origin.ts'
 import { identifier, literal } from './sql.ts'
 
 /** What a session is about. */
@@ -10,6 +11,8 @@ export interface Scope {
   readonly schema: string
   /** The tables of which this process knows what depends on them. */
   readonly tables: readonly string[]
+  /** Those of which it is not said that every row has one id. */
+  readonly looseTables: readonly string[]
   readonly timeoutMs: number
   /** Within how long the work of a dead writer ends, if writers see to it themselves. */
   readonly writersEndMs: number | undefined
@@ -134,6 +137,11 @@ export async function openOutbox(
     for (const message of settingsWarnings(settings, opening.guardMs, scope.writersEndMs))
       outbox.warn(message, 'SETTING')
   }
+  const loose = await readJson(
+    connection,
+    `SELECT ${looseColumnsSql(scope.schema, scope.looseTables)}::text AS value`,
+  )
+  for (const column of loose as LooseColumn[]) opening.warn(looseColumnWarning(column), 'KEY_TYPE')
   for (const table of scope.tables) {
     if (origin.watched[table] === undefined)
       outbox.warn(

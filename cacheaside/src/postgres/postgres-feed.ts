@@ -10,7 +10,7 @@ import type {
   FeedTargets,
 } from '../feed/change-feed.ts'
 import { type Connect, type PGliteDatabase, type PgPool, pgliteConnect, poolConnect } from './connection.ts'
-import { checkedColumns, checkedSchema } from './migration.ts'
+import { checkedColumns, checkedSchema, looseTables } from './migration.ts'
 import { ObservingSession } from './observing-session.ts'
 import { changeOf, openOutbox, pendingSql, type Scope } from './outbox.ts'
 import { SharingSession } from './sharing-session.ts'
@@ -38,6 +38,12 @@ export interface PostgresFeedTable<Column = string> {
   readonly keys: PostgresFeedMap<NoInfer<Column>>
   /** What is invalidated when the rows are not known: see {@link FeedTable.keyspaces}. Left out: every keyspace of the store. */
   readonly keyspaces?: readonly string[] | undefined
+  /**
+   * That the keyspaces of this table see to it that a row has one id, although the type of a recorded column has several
+   * texts for one value, as uuid has: by `key` or `idOf`. Without it `installFeed` and the feed warn of such columns.
+   * @defaultValue false
+   */
+  readonly canonicalIds?: boolean | undefined
 }
 
 /** Of each table the names of its columns, as a type; `unknown` where it names none. */
@@ -129,7 +135,13 @@ export function postgresFeed<const Columns extends ColumnsByTable = ColumnsByTab
   wholeNumber('timeoutMs', timeoutMs, 100, 60_000)
   if (writersEndMs !== undefined) wholeNumber('writersEndMs', writersEndMs, 1, 2 ** 31 - 1)
   const schema = checkedSchema(options.schema)
-  const scope: Scope = { schema, tables: [...tables.keys()], timeoutMs, writersEndMs }
+  const scope: Scope = {
+    schema,
+    tables: [...tables.keys()],
+    looseTables: looseTables(options.tables as PostgresFeedTables),
+    timeoutMs,
+    writersEndMs,
+  }
   return {
     name: 'postgres',
     tables,

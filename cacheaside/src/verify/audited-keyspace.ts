@@ -10,6 +10,7 @@ import {
   type ResolvedKeyspaceOptions,
   resolveKeyspaceOptions,
 } from '../options.ts'
+import { aliasOf } from '../own-key.ts'
 import { Envelope, type Opened, Unopened } from '../shared/codec.ts'
 import type { Kept } from '../shared/kept.ts'
 import type { ValueRegister } from '../shared/register.ts'
@@ -26,11 +27,11 @@ export type Version = number | bigint | string | Date
 export type Lookup = (keyspace: string, id: unknown) => Promise<unknown>
 
 /** Turns the parts of a key's id back into the id. What it throws or answers `undefined` for is no id of the keyspace. */
-export type IdOf<Id> = (parts: readonly string[]) => Id | undefined
+export type IdFromKey<Id> = (parts: readonly string[]) => Id | undefined
 
 /**
  * What an audited keyspace is made with: the very options that the cache's keyspace is made with, and what only an audit
- * needs to know. How values become text (`codec`, `schema`, `shape`, `key`) has to be the same; how long they live
+ * needs to know. How values become text (`codec`, `schema`, `shape`, `key`, `idOf`) has to be the same; how long they live
  * does not matter here.
  *
  * The loader must read the primary. It is called as a reader would call it, but takes no place under any load limit:
@@ -41,7 +42,7 @@ export interface AuditedKeyspaceOptions<Id, V, D = Kept<V>, W = D> extends Keysp
    * The way back from a key's parts, which are texts, to the id: `([id]) => Number(id)`. Left out, the id is the one
    * part, as text.
    */
-  readonly idOf?: IdOf<Id>
+  readonly idFromKey?: IdFromKey<Id>
   /** Where a value says how new it is. Left out: how far behind a stale value is, is not told. Not used to compare. */
   readonly versionOf?: (value: W) => Version | undefined
   /**
@@ -56,9 +57,9 @@ export interface AuditedKeyspaceOptions<Id, V, D = Kept<V>, W = D> extends Keysp
   readonly isReachable?: (id: Id, lookup: Lookup) => Promise<boolean> | boolean
 }
 
-/** {@link AuditedKeyspaceOptions}, in which `idOf` may be left out only where ids are texts. */
+/** {@link AuditedKeyspaceOptions}, in which `idFromKey` may be left out only where ids are texts. */
 export type AuditedKeyspaceInput<Id, V, D = Kept<V>, W = D> = AuditedKeyspaceOptions<Id, V, D, W> &
-  (string extends Id ? object : { readonly idOf: IdOf<Id> })
+  (string extends Id ? object : { readonly idFromKey: IdFromKey<Id> })
 
 /** What a row of the origin says now: a value as readers would get it, or why it could not be had. */
 export type FromOrigin =
@@ -71,7 +72,7 @@ export interface Asked {
   readonly id: unknown
 }
 
-const OWN_OPTIONS = ['idOf', 'versionOf', 'equal', 'isReachable'] as const
+const OWN_OPTIONS = ['idFromKey', 'versionOf', 'equal', 'isReachable'] as const
 /** An audit has no leases, so that the relations to them do not matter. */
 const WITHOUT_LEASES = {
   ...DEFAULT_CACHE_OPTIONS,
@@ -89,7 +90,7 @@ const WITHOUT_LEASES = {
  * ```ts
  * auditedKeyspace('spell', {
  *   load: (id: number) => table.find(id),
- *   idOf: ([id]) => Number(id),
+ *   idFromKey: ([id]) => Number(id),
  *   versionOf: spell => spell.updated_at,
  * })
  * ```
@@ -113,7 +114,7 @@ export class AuditedKeyspace {
   /** @internal */
   constructor(name: string, given: AuditedKeyspaceOptions<unknown, unknown>) {
     if (typeof given !== 'object' || given === null) throw invalidOption(name, 'an object', given)
-    const { idOf, versionOf, equal, isReachable, ...options } = given
+    const { idFromKey, versionOf, equal, isReachable, ...options } = given
     this.#options = resolveKeyspaceOptions(name, options, WITHOUT_LEASES)
     for (const option of OWN_OPTIONS) {
       if (given[option] !== undefined && typeof given[option] !== 'function')
@@ -135,11 +136,11 @@ export class AuditedKeyspace {
   }
 
   /** The id behind a key, or `undefined` if no id has this key. @internal */
-  idOf(key: string): unknown {
+  idFromKey(key: string): unknown {
     const parts = idPartsOf(key)
     try {
-      const { idOf } = this.#audited
-      const id = idOf !== undefined ? idOf(parts) : parts.length === 1 ? parts[0] : undefined
+      const { idFromKey } = this.#audited
+      const id = idFromKey !== undefined ? idFromKey(parts) : parts.length === 1 ? parts[0] : undefined
       return id !== undefined && this.key(id) === key ? id : undefined
     } catch {
       // Whatever the key was made of, it was no id.
@@ -150,6 +151,22 @@ export class AuditedKeyspace {
   /** What a reader would get for a stored text. @internal */
   open(text: string | undefined): Opened<unknown> | Unopened {
     return this.#envelope.open(text)
+  }
+
+  /**
+   * Whether a value is that of a row with another id, so that a reader does not take it.
+   *
+   * @throws CacheError `INVALID_OPTIONS` if `idOf` cannot tell.
+   * @internal
+   */
+  isAlias(key: string, opened: Opened<unknown>): boolean {
+    const alias = aliasOf({ keyOf: id => this.key(id), options: this.#options }, key, opened)
+    if (alias === undefined || alias.belongsTo !== undefined) return alias !== undefined
+    throw new CacheError(
+      'INVALID_OPTIONS',
+      `${this.name}.idOf: expected a function from a value to its id (idFromKey is the one from the parts of a key)`,
+      { cause: alias.error },
+    )
   }
 
   /** Whether readers still ask for an id. @internal */

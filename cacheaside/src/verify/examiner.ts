@@ -193,11 +193,12 @@ export class Examiner {
     if (register.generation !== look.generations.get(keyspace))
       return { kind: 'orphaned', ...name, reason: 'generation' }
     if (register.shape !== space.shape) return { kind: 'orphaned', ...name, reason: 'shape' }
-    const id = space.idOf(key)
+    const id = space.idFromKey(key)
     if (id === undefined) return { kind: 'orphaned', ...name, reason: 'id' }
     const opened = space.open(register.text)
     if (opened instanceof Unopened)
       return { kind: 'unreadable', ...name, reason: opened.reason, message: messageOf(opened.error) }
+    if (space.isAlias(key, opened)) return { kind: 'orphaned', ...name, reason: 'alias' }
     if (!(await space.isReachable(id, this.#lookupAfter(look))))
       return { kind: 'orphaned', ...name, reason: 'unreachable' }
     return { ...name, id, space, register, opened }

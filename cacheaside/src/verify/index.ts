@@ -9,7 +9,7 @@ export {
   type AuditedKeyspaceInput,
   type AuditedKeyspaceOptions,
   auditedKeyspace,
-  type IdOf,
+  type IdFromKey,
   type Lookup,
   type Version,
 } from './audited-keyspace.ts'

@@ -86,13 +86,14 @@ export interface UnreadableFinding {
  * | `generation` | it was stored before its keyspace was last invalidated as a whole |
  * | `shape` | it was stored by a process with another shape version |
  * | `id` | its key is not the key of any id |
+ * | `alias` | its value is that of a row with another id, by `idOf` |
  * | `unreachable` | `isReachable` says that nobody asks for its id any more |
  */
 export interface OrphanedFinding {
   readonly kind: 'orphaned'
   readonly keyspace: string
   readonly key: string
-  readonly reason: 'keyspace' | 'generation' | 'shape' | 'id' | 'unreachable'
+  readonly reason: 'keyspace' | 'generation' | 'shape' | 'id' | 'alias' | 'unreachable'
 }
 
 const ISO_TIME = /^\d{4}-\d\d-\d\d[T ]\d\d:\d\d/

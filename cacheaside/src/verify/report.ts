@@ -163,6 +163,7 @@ const ORPHANED = {
   generation: 'stored before its keyspace was last invalidated as a whole',
   shape: 'stored with another shape version',
   id: 'not the key of any id',
+  alias: 'the value of a row with another id',
   unreachable: 'nobody asks for its id any more',
 } as const
 

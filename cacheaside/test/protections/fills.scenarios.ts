@@ -432,4 +432,28 @@ export const fills: readonly Protection[] = [
       },
     ],
   },
+  {
+    name: 'get keeps nothing under an id that is not that of the row',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const { origin } = stage
+      // The origin takes `04` for 4, as it takes a uuid in capitals.
+      const options = { cache: { local: L1 }, spells: { idOf: () => 4 } }
+      const [reader, writer] = [await stage.process(options), await stage.process(options)]
+      const other = '04' as unknown as number
+      await stage.now(reader.spells.get(other))
+      await stage.now(writer.spells.write(4, () => origin.commit(2)))
+      return all(
+        got('a strong read under the other text', await stage.now(reader.spells.get(other, STRONG)), 2),
+        got('a read under the other text', await stage.now(reader.spells.get(other)), 2),
+      )
+    },
+    controls: [
+      {
+        without: "the comparison with the row's own id",
+        patches: [['if (idOf === undefined) return undefined', 'if (keyOf !== undefined) return undefined']],
+        reports: 'a strong read under the other text got v1, not v2',
+      },
+    ],
+  },
 ]

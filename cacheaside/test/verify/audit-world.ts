@@ -31,7 +31,7 @@ export async function auditWorld(
   const { clock } = world
   const spells = auditedKeyspace('spell', {
     load: (id: number) => table.find(id),
-    idOf: ([id]) => Number(id),
+    idFromKey: ([id]) => Number(id),
     versionOf: spell => spell.damage,
   })
   /** Puts a value into the store as if it had been filled; `undefined` for an absent row. */

@@ -41,7 +41,7 @@ export default async function config(): Promise<VerifyConfig> {
   return {
     shared,
     keyspaces: [
-      auditedKeyspace('spell', { load: find, idOf: ([id]) => Number(id), versionOf: damage => damage }),
+      auditedKeyspace('spell', { load: find, idFromKey: ([id]) => Number(id), versionOf: damage => damage }),
     ],
     graceMs: 50,
     close: () => {

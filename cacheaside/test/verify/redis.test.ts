@@ -28,7 +28,7 @@ function spellbook(client: RedisClient) {
   }
   const audited = auditedKeyspace('spell', {
     load: find,
-    idOf: ([id]) => Number(id),
+    idFromKey: ([id]) => Number(id),
     versionOf: damage => damage,
   })
   return {

@@ -67,7 +67,7 @@ describe('verify counts as equal', () => {
     const days = auditedKeyspace('day', {
       load: ({ place }: { place: string; at: number }) => new Date(place.length),
       key: ({ place, at }) => [place, at],
-      idOf: ([place, at]) => ({ place: place!, at: Number(at) }),
+      idFromKey: ([place, at]) => ({ place: place!, at: Number(at) }),
       codec: { encode: date => String(date.getTime()), decode: text => new Date(Number(text)) },
     })
     await world.network.generation('day', GENERATION)
@@ -303,6 +303,32 @@ describe('verify accuses nobody of', () => {
 })
 
 describe('verify tells apart', () => {
+  test('a value under a key that is not that of its row, which no reader takes, by the idOf of the keyspace', async () => {
+    const world = await auditWorld()
+    const options = {
+      load: (id: string) => world.table.find(Number(id)),
+      idOf: (row: Spell) => String(row.id),
+    }
+    const row = world.table.rows.get(4)
+    world.plantSpell(4)
+    world.plantText('spell:04', JSON.stringify(row))
+    world.plantText('spell:+4', JSON.stringify({ ...row, damage: 1 }))
+    world.plantText('spell:077', undefined)
+    const report = await world.verify({ keyspaces: [auditedKeyspace('spell', options)] })
+    expect(found(report)).toEqual(['orphaned spell:+4 alias', 'orphaned spell:04 alias'])
+    expect(report.total).toMatchObject({ equal: 2, orphaned: 2 })
+  })
+
+  test('and says so if idOf cannot tell, instead of accusing every value', async () => {
+    const world = await auditWorld()
+    world.plantSpell(4)
+    const idOf = ([id]: string[]) => id
+    const options = { load: (id: string) => world.table.find(Number(id)), idOf: idOf as never }
+    await expect(world.verify({ keyspaces: [auditedKeyspace('spell', options)] })).rejects.toThrow(
+      'spell.idOf: expected a function from a value to its id (idFromKey is the one from the parts of a key)',
+    )
+  })
+
   test('stale, unreadable, orphaned and foreign, and exactly what was planted', async () => {
     const world = await auditWorld()
     const schema = {
@@ -317,7 +343,7 @@ describe('verify tells apart', () => {
     }
     const spells = auditedKeyspace('spell', {
       load: (id: number) => world.table.find(id),
-      idOf: ([id]) => Number(id),
+      idFromKey: ([id]) => Number(id),
       schema,
     })
     await world.network.generation('wizard', GENERATION)
@@ -363,7 +389,7 @@ describe('verify tells apart', () => {
     const list = auditedKeyspace('list', { load: () => 'any', equal: () => true })
     const pages = auditedKeyspace('page', {
       load: () => 'new',
-      idOf: ([version, page]) => [version!, page!] as const,
+      idFromKey: ([version, page]) => [version!, page!] as const,
       isReachable: async ([version], lookup) => version === (await lookup('list', 'version')),
     })
     const pagesOf = async () => found(await world.verify({ keyspaces: [list, pages] }))
@@ -428,7 +454,7 @@ describe('verify leaves alone', () => {
     world.plantText('spell:5', '{}', { generation: token('old') })
     const spells = auditedKeyspace('spell', {
       loadMany: (ids: readonly number[]) => world.table.findMany(ids),
-      idOf: ([id]) => Number(id),
+      idFromKey: ([id]) => Number(id),
     })
     expect((await world.verify({ keyspaces: [spells] })).total.equal).toBe(5)
     expect(world.table.asked).toEqual([[1, 2, 3, 4, 77]])

@@ -1,0 +1,44 @@
+import type { Key } from './base/key.ts'
+import type { Opened } from './shared/codec.ts'
+
+/** Where a value does not belong: under the key it was asked for by. */
+export interface Alias {
+  /** Where it does; `undefined` if that could not be told. */
+  readonly belongsTo: Key | undefined
+  /** Why it could not. */
+  readonly error?: unknown
+}
+
+/** What of a keyspace tells under which key a value belongs. */
+interface Belonging<Id, V> {
+  readonly keyOf: (id: Id) => Key
+  readonly options: { readonly idOf?: ((value: V) => Id) | undefined }
+}
+
+/**
+ * Whether a value belongs under another key than this one, by the id of its row.
+ *
+ * 1. a reader asks for `ABC`, and the origin, to which that is another text for `abc`, answers with the row;
+ * 2. the row is stored under the key of `ABC`;
+ * 3. the row is changed: whoever changes it, and the feed, invalidate the key of `abc`.
+ *
+ * Nothing would reach the copy before it expires, so it is not kept. It cannot be kept under the other key either: the
+ * load had no lease of that one.
+ *
+ * @returns `undefined` if it belongs there, or nobody can tell: without `idOf`, and where there is no row.
+ */
+export function aliasOf<Id, V>(
+  { keyOf, options: { idOf } }: Belonging<Id, V>,
+  key: string,
+  opened: Opened<V>,
+): Alias | undefined {
+  if (idOf === undefined) return undefined
+  const value = opened.take()
+  if (value === undefined) return undefined
+  try {
+    const belongsTo = keyOf(idOf(value))
+    return belongsTo === key ? undefined : { belongsTo }
+  } catch (error) {
+    return { belongsTo: undefined, error }
+  }
+}
