@@ -95,7 +95,12 @@ const FURTHER: readonly Mutant[] = [
   },
   {
     name: 'relay: a change whose rows are not known invalidates the keyspaces',
-    patches: [['for (const name of table?.keyspaces ?? everyKeyspace())', 'for (const name of [])']],
+    patches: [
+      [
+        'for (const name of mapped?.keyspaces ?? table?.keyspaces ?? everyKeyspace())',
+        'for (const name of [])',
+      ],
+    ],
   },
   {
     name: 'clock: counts the time for which the machine slept',
