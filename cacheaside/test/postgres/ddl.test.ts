@@ -180,5 +180,30 @@ describe.each(worlds)(
         isUnseen ? ['all'] : [],
       )
     })
+
+    it('a writer does it itself, between its writes, and takes some of it back', async () => {
+      const { other, writers } = world!
+      await other('CREATE TABLE own (id int PRIMARY KEY, v int)')
+      await installFeed(other, { tables: ['own'] })
+      const session = Object.values(writers).at(-1)!
+      await session('INSERT INTO own VALUES (1, 1)')
+      await other(`DELETE FROM cacheaside.outbox WHERE source = 'own'`)
+      for (const script of [
+        'BEGIN',
+        'UPDATE own SET v = 2',
+        'ALTER TABLE own ALTER id TYPE bigint',
+        'UPDATE own SET v = 3',
+        'SAVEPOINT before',
+        'ALTER TABLE own RENAME id TO number',
+        'UPDATE own SET v = 4',
+        'ROLLBACK TO before',
+        'UPDATE own SET v = 5',
+        'COMMIT',
+        'UPDATE own SET v = 6',
+      ])
+        await session(script)
+      const rows = await other(`SELECT new FROM cacheaside.outbox WHERE source = 'own' ORDER BY id`)
+      expect(rows.map(row => row.new)).toEqual(Array.from({ length: 4 }, () => ({ id: '1' })))
+    })
   },
 )
