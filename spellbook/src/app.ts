@@ -141,7 +141,7 @@ function logDurations(app: FastifyInstance): void {
  *
  * @see https://www.rfc-editor.org/rfc/rfc9112#section-3.2.2
  */
-const ABSOLUTE = /^https?:\/\/([^/?#]*)([^#]*)/i
+const ABSOLUTE = /^https?:\/\/([^/?#]*)(.*)/i
 
 /** The target of a request as routes know it: a path and a query. */
 function pathOf({ url = '', method }: IncomingMessage): string {
@@ -179,7 +179,8 @@ function whatIsUnclear(request: FastifyRequest): Telling | undefined {
   if (rawHeaders.length > 2 * MAX_HEADERS)
     return { status: 431, detail: `A request has at most ${MAX_HEADERS} header fields.` }
   const isOfAll = request.url === '*' && request.method === 'OPTIONS'
-  if (!request.url.startsWith('/') && !isOfAll) return { status: 400, detail: 'A request names a path.' }
+  if ((!request.url.startsWith('/') && !isOfAll) || request.url.includes('#'))
+    return { status: 400, detail: 'A request names a path.' }
   const valuesOf = (wanted: string) =>
     rawHeaders.filter((_, i) => i % 2 === 1 && rawHeaders[i - 1]!.toLowerCase() === wanted)
   const hosts = valuesOf('host')

@@ -145,6 +145,8 @@ class Line {
   #beginNext(): void {
     const next = this.#exchanges[0]
     if (next === undefined) return
+    // An answer that ends the connection is the last, whatever was asked behind it.
+    if (this.#socket.writableEnded) return void this.#end()
     setImmediate(() => {
       if (next === this.#exchanges[0]) next.begin?.(true)
     })
@@ -163,7 +165,8 @@ class Line {
     for (const parse of parsers) socket.off('data', parse as () => void)
     socket.on('data', (chunk: Buffer) => {
       let rest = chunk
-      while (rest.length > 0 && !this.#isOver && !socket.destroyed) {
+      // Behind an answer that ends the connection, nothing is read.
+      while (rest.length > 0 && !this.#isOver && !socket.writableEnded && !socket.destroyed) {
         // Node pauses it, too, and must not be given anything then.
         if (this.#exchanges.length > 1 || socket.isPaused()) {
           socket.pause()

@@ -123,6 +123,21 @@ describe('a client that asks without waiting', () => {
     socket.destroy()
   })
 
+  test('has nothing begun behind an answer that ends the connection', async () => {
+    const { service, open, begun } = held()
+    const port = await listening([], service)
+    const { socket, heard } = await dial(port)
+    socket.write(`${READY.replace('host: x', 'host: x\r\nconnection: close')}${READY}`)
+    socket.write('GET /health/ready HTTP/1.1\r\nhost: x\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n')
+    open()
+    expect(statuses(await heard)).toEqual([200])
+    const second = await dial(port)
+    second.socket.write('GET / HTTP/1.1\r\nhost: x\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n')
+    second.socket.write(READY)
+    expect(statuses(await second.heard)).toEqual([501])
+    expect(begun()).toBe(1)
+  })
+
   test('and leaves has no further request begun', async () => {
     const { service, open, begun } = held()
     const port = await listening([], service)
@@ -371,6 +386,7 @@ describe('what no route answers', () => {
     ['GET /% HTTP/1.1\r\nhost: x\r\n\r\n', 400],
     ['GET * HTTP/1.1\r\nhost: x\r\n\r\n', 400],
     ['GET ftp://x/ HTTP/1.1\r\nhost: x\r\n\r\n', 400],
+    ['GET /health/live#x HTTP/1.1\r\nhost: x\r\n\r\n', 400],
   ])('is a problem with all the headers of an answer: %j', async (said, status) => {
     const port = await listening([], held().service)
     const usual = await say(port, 'GET /spellbook.js HTTP/1.1\r\nhost: x\r\n\r\n')
