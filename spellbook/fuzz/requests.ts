@@ -45,8 +45,15 @@ export interface Asking {
 
 const JSON_TYPE = 'content-type: application/json'
 
-/** Ids that the fuzz knows of come first: most requests are about them. */
-const KNOWN_IDS = 40
+/** A target names its spell by a rank, which becomes an id when it is known which there are. */
+const MAX_RANK = 40
+const RANK = /~(\d+)~/
+
+/** The request for a spell that `idOf` gives for the rank in it. */
+export const resolveId = (asking: Asking, idOf: (rank: number) => string): Asking => ({
+  ...asking,
+  target: asking.target.replace(RANK, (_, rank) => idOf(Number(rank))),
+})
 
 function madeOf(schema: Schema, { components }: Description): Arbitrary<unknown> {
   if (schema.$ref !== undefined)
@@ -81,7 +88,7 @@ function draftOf(path: string, method: string, operation: Operation, api: Descri
   )
   return fc
     .record({
-      id: fc.integer({ min: 1, max: KNOWN_IDS }),
+      id: fc.integer({ min: 0, max: MAX_RANK }),
       body: schema === undefined ? fc.constant(undefined) : madeOf(schema, api),
       query: fc.record(asked, { requiredKeys: [] }),
       isHead: fc.boolean(),
@@ -90,7 +97,7 @@ function draftOf(path: string, method: string, operation: Operation, api: Descri
       const text = new URLSearchParams(query as Record<string, string>).toString()
       return {
         method: method === 'get' && isHead ? 'HEAD' : method.toUpperCase(),
-        target: path.replace('{id}', String(id)) + (text === '' ? '' : `?${text}`),
+        target: path.replace('{id}', `~${id}~`) + (text === '' ? '' : `?${text}`),
         head: ['host: localhost', ...(body === undefined ? [] : [JSON_TYPE])],
         body: body === undefined ? undefined : Buffer.from(JSON.stringify(body)),
       }
