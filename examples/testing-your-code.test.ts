@@ -118,7 +118,7 @@ test('setDamage tells that the store could not be told, and makes up for it', as
   store.fail(undefined, new Error('NOAUTH Authentication required.'))
   const { invalidation, fenced } = await service.setDamage(4, 41)
   expect({ invalidation, fenced }).toEqual({ invalidation: 'queued', fenced: false })
-  expect((await service.find(4))?.damage).toBe(41) // this process goes round the cache meanwhile
+  expect((await service.find(4))?.damage).toBe(41) // this process bypasses the cache meanwhile
   store.restore()
   await clock.advance(2_000)
   expect(cache.stats().now.queuedInvalidations).toBe(0)
