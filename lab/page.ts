@@ -70,24 +70,22 @@ function days({ rows }: Results): string {
   return sorted.length > 1 ? `${sorted[0]} to ${sorted.at(-1)}` : (sorted[0] ?? 'never')
 }
 
-const LEGEND = `– is no such thing in the library; † is stale, and not promised without the change feed; *nothing cached*: the library, or the
-program by hand, does not remember that a row does not exist. A heading leads to what is done.`
+const LEGEND = `A dash: the library has no such thing. A † : stale, and not promised without the change feed. *Nothing cached*: the library, or the program
+by hand, does not remember that a row does not exist. Each heading links to its trial.`
 
-const FAIR = `- Every library is set up as the page linked below teaches, in the shortest way, with the defaults of the library and of its
-  client. Only the time to live is set: one hour, so that it heals nothing; for refreshes see there.
-- The program's own parts, the SELECT of the loader and the UPDATE of the write, are the same for all. The library is called
-  through two or three methods ([adapter.ts](../lab/adapter.ts)); nothing inside it is touched or held.
-- Interleavings are forced where the program has its own code: in the loader after its SELECT, and after a commit. So a count of 100
-  of 100 does not mean that this happens with every write. It means that nothing prevents it; how often it happens is a matter of
-  load.
-- Where nothing was cached, or the library did not come to the step, a row counts as *not forced*, not as 0.
-- The control must be 0 everywhere. What is not 0 there would have been made by the lab.
-- Some of it is by design, and documented: a library without a bus does not tell other processes' memories; none of the
-  others says that it notices changes made by another program. It is in the table because the reader is served an old row all
-  the same.
-- layered-loader asks for Node 22 or later; npm warns where it runs on an older one, and nothing was seen to fail of that.
-- Ours are default reads; \`{ consistency: 'strong' }\` is not used.
-- A mistake in how your library is used? Its file in [lab/adapters](../lab/adapters) is short: please correct it.`
+const FAIR = `- Every library is set up in the shortest way that the page linked below teaches, with its own defaults and those of its client. Only the time
+  to live is set: one hour, too long to heal anything. For refreshes see the trial.
+- The program's own parts, the SELECT of the loader and the UPDATE of the write, are the same for all. The library is called through two or
+  three methods ([adapter.ts](../lab/adapter.ts)); nothing inside it is touched or held.
+- Interleavings are forced only in the program's own code: in the loader after its SELECT, and after a commit. So 100 of 100 does not mean
+  that every write goes wrong. It means that nothing prevents it; load decides how often it happens.
+- If nothing was cached, or the library did not come to the step, a row counts as *not forced*, not as 0.
+- The control must be 0 everywhere. Any other number there would be an error of the lab.
+- Some of it is by design, and documented: a library without a bus does not tell other processes' memories, and no other library says that it
+  notices changes made by another program. It is in the table because the reader still gets an old row.
+- layered-loader asks for Node 22 or later. npm warns on an older one; nothing was seen to fail because of that.
+- Ours are default reads, never \`{ consistency: 'strong' }\`.
+- Is your library used wrongly? Its file in [lab/adapters](../lab/adapters) is short: please correct it.`
 
 /** The whole page. */
 export function page(results: Results, trials: readonly Trial[]): string {
@@ -97,9 +95,9 @@ export function page(results: Results, trials: readonly Trial[]): string {
 
 <!-- Written by \`npm run lab\`; changes here are lost with the next run. -->
 
-Popular libraries, cache-aside by hand, no cache at all, and ours, all through the same trials: several processes, a real Redis and a
-real PostgreSQL, connections that are cut, processes that are killed. A cell says how many rows were **stale, of how many tried**,
-after all had come to rest and ${REST_MS / 1000} s had passed, with a time to live of one hour.
+Popular libraries, cache-aside by hand, no cache at all and this library go through the same trials: several processes, a real Redis and a
+real PostgreSQL, connections that are cut, processes that are killed. A cell says how many rows were **stale, of how many tried**, ${REST_MS / 1000} s
+after everything had come to rest, with a time to live of one hour.
 
 ![The table as a picture](lab.svg)
 
@@ -109,22 +107,22 @@ ${counts(results, trials)}
 
 ${LEGEND}
 
-For information (in brackets what the library itself says of the invalidation, where it says anything):
+For information (in brackets: what the library itself says of the invalidation, if anything):
 
 ${facts(results, trials)}
 ${failed.length === 0 ? '' : `\nTrials that could not be done:\n\n${failed.join('\n')}\n`}
 ## Run it
 
-\`\`\`sh
+\`\`\`sh takes-minutes
 npm ci && npm run lab                       # all of it, about an hour; writes this page, the picture and lab.json
 npm run lab -- --trial stale-set            # one trial, printed only
 npm run lab -- --adapter bentocache-bus --count 10
 npm run lab -- --trial batch --write        # and put into this page
 \`\`\`
 
-The lab has an install of its own (\`lab/package-lock.json\`), made by this command; nothing of it reaches the library or the
-application. It needs a \`redis-server\`, as the tests do, and brings its PostgreSQL. \`--jobs\` says how many trials run
-side by side (2), each on a Redis, a database and processes of its own.
+The command makes the lab's own install (\`lab/package-lock.json\`), of which nothing reaches the library or the application. The lab needs a
+\`redis-server\`, as the tests do, and brings its PostgreSQL. \`--jobs\` says how many trials run side by side (2), each with its own Redis,
+database and processes.
 
 ## Fair
 
@@ -132,8 +130,8 @@ ${FAIR}
 
 ## The trials
 
-"After the rest": all calls are answered, and then ${REST_MS / 1000} s have passed. Rows are taken in rounds of up to 25, each with its own
-interleaving, sharing the waiting.
+"After the rest" means ${REST_MS / 1000} s after all calls are answered. Rows are tried in rounds of up to 25. Each has its own interleaving; they share
+the waiting.
 
 ${trials.map(({ id, heading, text }) => `### ${id}\n\n*${heading}.* ${text}`).join('\n\n')}
 

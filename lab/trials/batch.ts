@@ -7,7 +7,7 @@ const BATCH = 5
 export const batch: Trial = {
   id: 'batch',
   heading: 'batch',
-  text: 'The stale set with batch reads of five rows, for libraries whose own batch read calls a loader: the batch is held after its SELECT, all five rows are changed and invalidated by process B, the batch goes on. Counted: rows that either process answers with the old version after the rest.',
+  text: 'The stale set with batch reads of five rows, for libraries whose own batch read calls a loader: the batch is held after its SELECT, all five rows are changed and invalidated by process B, then the batch continues. Counted: rows that either process answers with the old version after the rest.',
   async run(stage, rows) {
     const [reader, writer] = await stage.start(2)
     if ((await reader!.getMany(stage.ids(2))) === null)

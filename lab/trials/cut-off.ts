@@ -53,7 +53,7 @@ function trial(id: string, heading: string, cutMs: number, more: Partial<Trial>)
   return {
     id,
     heading,
-    text: `A process is cut off from Redis: its connections are reset and new ones refused, for ${cutMs / 1000} s. Meanwhile it changes rows that it and another process have cached. When Redis is back, every write has been answered (or ${CALL_DEADLINE_MS / 1000} s are over) and all clients are connected again, comes the rest. Counted: rows that either process answers with the old version. Noted: what the writes said.`,
+    text: `A process is cut off from Redis: its connections are reset and new ones refused, for ${cutMs / 1000} s. Meanwhile it changes rows that it and another process have cached. The rest begins when Redis is back, every write has been answered (or ${CALL_DEADLINE_MS / 1000} s are over) and all clients are connected again. Counted: rows that either process answers with the old version. Noted: what the writes said.`,
     async run(stage, rows) {
       const ends: (Ended | undefined)[] = []
       const outcome = await inRounds(rows, count => cutOff(stage, count, cutMs, ends))

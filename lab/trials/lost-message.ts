@@ -8,7 +8,7 @@ const CUT_MS = 1_000
 export const lostMessage: Trial = {
   id: 'lost-message',
   heading: 'message lost',
-  text: `Two processes have the rows cached. The connections of one are reset, and refused for ${CUT_MS / 1000} s; meanwhile the other changes the rows and invalidates. When all clients are connected again comes the rest. Counted: rows that either process answers with the old version.`,
+  text: `Two processes have the rows cached. The connections of one are reset, and refused for ${CUT_MS / 1000} s; meanwhile the other changes the rows and invalidates. The rest begins when all clients are connected again. Counted: rows that either process answers with the old version.`,
   async run(stage, rows) {
     const network = await stage.network()
     const [reader] = await stage.start(1, { redisPort: network.port })

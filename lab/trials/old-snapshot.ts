@@ -5,7 +5,7 @@ import { inRounds, type Trial } from '../trial.ts'
 export const oldSnapshot: Trial = {
   id: 'old-snapshot',
   heading: 'old snapshot',
-  text: 'Two processes have the rows cached; Redis saves a snapshot; one process changes the rows and invalidates. Then Redis is killed and started again with the snapshot. When all clients are connected again comes the rest. Counted: rows that either process answers with the old version.',
+  text: 'Two processes have the rows cached; Redis saves a snapshot; one process changes the rows and invalidates. Then Redis is killed and started again with the snapshot. The rest begins when all clients are connected again. Counted: rows that either process answers with the old version.',
   async run(stage, rows) {
     const processes = await stage.start(2)
     const { redis } = stage

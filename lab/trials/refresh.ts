@@ -22,7 +22,7 @@ async function readUntilHeld(reader: LabProcess, held: ReadonlyMap<number, Hold>
 export const refresh: Trial = {
   id: 'refresh',
   heading: 'refresh',
-  text: `For libraries that refresh a value in the background: set up to live ${TTL_MS / 1000} s, and to be refreshed after that or (where the library does it before) in the last ${TIMES.leftMs / 1000} s. A refresh is held after its SELECT, process B changes the row and invalidates, the refresh goes on. Counted: rows that either process answers with the old version after the rest; it heals with the next refresh.`,
+  text: `For libraries that refresh a value in the background: set up to live ${TTL_MS / 1000} s, and to be refreshed after that or (where the library does it before) in the last ${TIMES.leftMs / 1000} s. A refresh is held after its SELECT, process B changes the row and invalidates, then the refresh continues. Counted: rows that either process answers with the old version after the rest; it heals with the next refresh.`,
   isOfRefreshes: true,
   async run(stage, rows) {
     const [reader, writer] = await stage.start(2, { ttlMs: TTL_MS, refresh: TIMES })

@@ -55,7 +55,7 @@ function trial(id: string, heading: string, text: string, isSame: boolean, isRea
 export const staleSet = trial(
   'stale-set',
   'stale set',
-  'A reader in process A has run its SELECT and is held before its loader returns. Process B changes the row, invalidates, and is answered. The reader goes on. Counted: rows that A, B or a third process answers with the old version after the rest.',
+  'A reader in process A has run its SELECT and is held before its loader returns. Process B changes the row, invalidates, and is answered. Then the reader continues. Counted: rows that A, B or a third process answers with the old version after the rest.',
   false,
   false,
 )
@@ -64,7 +64,7 @@ export const staleSet = trial(
 export const staleSetInProcess = trial(
   'stale-set-in-process',
   'stale set, one process',
-  'The same, but reader and writer are in one process, which could know.',
+  'The same, but reader and writer are in one process, which could know of the write.',
   true,
   false,
 )
@@ -73,7 +73,7 @@ export const staleSetInProcess = trial(
 export const lateRead = trial(
   'late-read',
   'late read',
-  'As the stale set in one process; after the write was acknowledged, and while the first reader is still held, a second read of the row begins in that process. Counted: second reads that are answered with the old version, though the process knew.',
+  'As the stale set in one process; after the write was acknowledged, and while the first reader is still held, a second read of the row begins in that process. Counted: second reads that are answered with the old version, though the process knew of the write.',
   true,
   true,
 )
