@@ -3,7 +3,7 @@ import { set } from './record.ts'
 import { invalidate, release } from './register.ts'
 import type { State } from './state.ts'
 import type { World } from './world.ts'
-import { isDue } from './writers.ts'
+import { holderOf, isDue } from './writers.ts'
 
 /** What a process does beside reading and writing: it hears messages, and works on its queue. */
 export function processSteps(world: World, state: State, step: Step<State>): void {
@@ -144,7 +144,8 @@ function attempt(world: World, state: State, process: number, key: number, isLas
   const register = state.keys[key]!
   if (isLast && parts.length > 0) {
     for (const part of parts) {
-      release(world, state, key, part)
+      if (part.sharesWith > 0 && !part.releaseQueued) invalidate(world, state, key)
+      else release(world, state, key, holderOf(state, key, part))
       register.resolved = Math.max(register.resolved, part.version)
     }
   } else invalidate(world, state, key)

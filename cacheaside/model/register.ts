@@ -16,7 +16,14 @@ export function* partsOf(state: State, key: number): Generator<Part> {
 
 /** Removes what is there, with every lease, nonce, claim and token in it. */
 export function clear(world: World, state: State, key: number): void {
-  set(state.keys[key]!, { register: 'absent', version: 0, generation: 0, expired: false, dirty: false })
+  set(state.keys[key]!, {
+    register: 'absent',
+    version: 0,
+    generation: 0,
+    expired: false,
+    dirty: false,
+    merged: false,
+  })
   for (const reader of readersOf(world, state, key)) {
     reader.lease = false
     reader.sees = false
@@ -56,7 +63,8 @@ export function guard(world: World, state: State, key: number, part: Part, renew
   overtake(world, state, key, part)
   const register = state.keys[key]!
   const stands = register.register === 'guard'
-  const found = stands && part.token !== 'none'
+  const found = stands && isListed(part)
+  const { merged } = register
   const tokens = stands ? [...partsOf(state, key)].map(({ token }) => token) : []
   const joins = stands && !found && setsDirty(world, 'dirty: joining')
   const anew = renewal && !found && setsDirty(world, 'dirty: joining anew')
@@ -64,8 +72,14 @@ export function guard(world: World, state: State, key: number, part: Part, renew
   clear(world, state, key)
   set(register, { register: 'guard', dirty })
   for (const other of partsOf(state, key)) other.token = tokens.shift() ?? 'none'
-  part.token = 'live'
+  const { holders = Number.POSITIVE_INFINITY } = world.setting
+  const isFull = !found && [...partsOf(state, key)].filter(isListed).length >= holders
+  part.token = !isFull ? 'live' : world.has('too many holders merge') ? 'merged' : 'none'
+  register.merged = (stands && merged) || part.token === 'merged'
 }
+
+/** Whether the guard has its token, and not only its deadline. */
+const isListed = ({ token }: Part): boolean => token === 'live' || token === 'passed'
 
 const setsDirty = (world: World, protection: 'dirty: joining' | 'dirty: joining anew'): boolean =>
   world.has('dirty') && world.has(protection)
@@ -86,10 +100,10 @@ export function release(
     if (world.has('release without a guard removes')) clear(world, state, key)
     return false
   }
-  const held = part.token !== 'none'
+  const held = isListed(part)
   part.token = 'none'
   for (const other of partsOf(state, key)) if (other.token === 'passed') other.gap = true
-  const isLeft = [...partsOf(state, key)].some(({ token }) => token === 'live')
+  const isLeft = register.merged || [...partsOf(state, key)].some(({ token }) => token === 'live')
   if (isLeft) {
     for (const other of partsOf(state, key)) if (other.token === 'passed') other.token = 'none'
     if (world.has('dirty') && world.has('dirty: release that leaves others')) register.dirty = true
@@ -118,8 +132,20 @@ export function invalidate(world: World, state: State, key: number): void {
 /** The deadline of a token passes; with the last one the guard is gone. */
 export function pass(world: World, state: State, key: number, part: Part): void {
   part.token = 'passed'
+  endUnheld(world, state, key)
+}
+
+/** The deadline passes that those have in common who came when there were too many. */
+export function passMerged(world: World, state: State, key: number): void {
+  state.keys[key]!.merged = false
+  for (const other of partsOf(state, key))
+    if (other.token === 'merged') set(other, { token: 'none', gap: true })
+  endUnheld(world, state, key)
+}
+
+function endUnheld(world: World, state: State, key: number): void {
   const parts = [...partsOf(state, key)]
-  if (parts.some(({ token }) => token === 'live')) return
+  if (state.keys[key]!.merged || parts.some(({ token }) => token === 'live')) return
   for (const other of parts) if (other.token === 'passed') other.gap = true
   clear(world, state, key)
 }

@@ -280,6 +280,151 @@ const through: readonly Row[] = [
   },
 ]
 
+const sharing: readonly Row[] = [
+  {
+    name: 'shared guard',
+    setting: { readers: 2, writers: 2, sharing: true, dying: true },
+    states: 11095,
+    larger: { setting: { readers: 1, writers: 3, sharing: true, dying: true }, states: 198378 },
+  },
+  {
+    name: 'shared guard, write-through',
+    setting: { readers: 1, writers: 2, sharing: true, writeThrough: true, dying: true },
+    states: 2587,
+    larger: { setting: { readers: 1, writers: 3, sharing: true, writeThrough: true }, states: 24282 },
+  },
+  {
+    name: 'shared guard in two processes, write-through',
+    setting: { readers: 1, writers: 3, processes: 2, sharing: true, writeThrough: true },
+    states: 10561,
+  },
+  {
+    name: 'shared guard that is lost, or whose renewals are not answered',
+    setting: {
+      readers: 1,
+      writers: 2,
+      sharing: true,
+      guardLost: true,
+      renewalStuck: true,
+      writeThrough: true,
+    },
+    states: 7405,
+  },
+  {
+    name: 'shared guard, its process sleeps past the deadline',
+    setting: { readers: 1, writers: 2, sharing: true, sleeping: true, writeThrough: true },
+    states: 15122,
+  },
+  {
+    name: 'shared guard that is not confirmed',
+    setting: { readers: 1, writers: 2, sharing: true, guardStuck: true, writeThrough: true },
+    states: 37741,
+  },
+  {
+    name: 'shared guard whose end is not confirmed',
+    setting: { readers: 1, writers: 2, sharing: true, releaseStuck: true },
+    states: 27287,
+  },
+  {
+    name: 'shared guard, commits in doubt, timed',
+    setting: { readers: 1, writers: 2, sharing: true, timed: true, doubts: true },
+    states: 50419,
+  },
+  {
+    name: 'shared guard, commits in doubt, statements that end',
+    setting: { readers: 1, writers: 2, processes: 2, sharing: true, doubts: true, statementsEnd: true },
+    states: 11445,
+    larger: {
+      setting: { readers: 2, writers: 2, processes: 2, sharing: true, doubts: true, statementsEnd: true },
+      states: 61857,
+    },
+  },
+  {
+    name: 'shared guard, killed writers, timed',
+    setting: { readers: 1, writers: 2, sharing: true, timed: true, orphans: true },
+    states: 14868,
+  },
+  {
+    name: 'shared guard, released by the first who ends',
+    breaks: 'G2',
+    setting: { readers: 3, writers: 2, sharing: true, without: 'shared token ends with the last' },
+    states: 6848,
+  },
+  {
+    name: 'shared guard, nobody asks for it at the end',
+    breaks: 'a write calls itself fenced',
+    setting: {
+      readers: 1,
+      writers: 2,
+      sharing: true,
+      guardLost: true,
+      without: 'shared token asked for at each end',
+    },
+    states: 324,
+  },
+  {
+    name: 'shared guard, the last writes through',
+    breaks: 'G',
+    setting: {
+      readers: 1,
+      writers: 2,
+      sharing: true,
+      writeThrough: true,
+      without: 'shared token writes nothing through',
+    },
+    states: 533,
+  },
+  {
+    name: 'shared guard, a loss is known to whom it was told',
+    breaks: 'a write calls itself fenced',
+    setting: {
+      readers: 1,
+      writers: 2,
+      sharing: true,
+      guardLost: true,
+      without: 'shared token known to be lost',
+    },
+    states: 888,
+  },
+  {
+    name: 'shared guard that is joined after its end',
+    breaks: 'G2',
+    setting: { readers: 3, writers: 2, sharing: true, without: 'shared token closed at its end' },
+    states: 5676,
+  },
+  {
+    name: 'shared guard, released though a commit is in doubt',
+    breaks: 'G2',
+    setting: {
+      readers: 3,
+      writers: 2,
+      processes: 2,
+      sharing: true,
+      doubts: true,
+      statementsEnd: true,
+      without: 'shared token left to a doubt',
+    },
+    states: 91569,
+  },
+  {
+    name: 'more writers than a guard lists',
+    setting: { readers: 1, writers: 3, holders: 1, dying: true },
+    states: 11075,
+    larger: { setting: { readers: 2, writers: 3, holders: 1, dying: true }, states: 50701 },
+  },
+  {
+    name: 'more writers than a guard lists, write-through',
+    setting: { readers: 1, writers: 3, holders: 1, guardLost: true, writeThrough: true },
+    states: 24742,
+  },
+  {
+    name: 'more writers than a guard lists, and the last one is left out',
+    breaks: 'G2',
+    setting: { readers: 3, writers: 2, holders: 1, without: 'too many holders merge' },
+    states: 2737,
+  },
+]
+
 const doubt: readonly Row[] = [
   {
     name: 'killed writers, timed',
@@ -922,6 +1067,7 @@ export const ROWS: readonly Row[] = [
   ...lease,
   ...guard,
   ...through,
+  ...sharing,
   ...doubt,
   ...queue,
   ...feed,

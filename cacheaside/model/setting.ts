@@ -18,6 +18,10 @@ export interface Setting {
   readonly writeThrough?: boolean
   readonly refresh?: boolean
   readonly generations?: boolean
+  /** Writers of one process share a token. Which of them began it makes a difference, so that none are exchanged. */
+  readonly sharing?: boolean
+  /** How many tokens a guard lists; those who come then have one deadline in common. Left out: as many as there are. */
+  readonly holders?: number
   /** At the beginning the first register holds something that no version has written. */
   readonly unreadable?: boolean
   /** Guards, statements and renewals have their times, in thirds of `guardMs`. */
@@ -87,6 +91,13 @@ export const PROTECTIONS = [
   'doubt invalidates',
   'statement ends in time',
   'renewal',
+  'shared token ends with the last',
+  'shared token asked for at each end',
+  'shared token writes nothing through',
+  'shared token known to be lost',
+  'shared token closed at its end',
+  'shared token left to a doubt',
+  'too many holders merge',
   'release queued',
   'queue bypass',
   'queue counts additions',

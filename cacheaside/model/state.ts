@@ -14,6 +14,8 @@ export const KEY = new Kind({
   generation: count,
   expired: flag,
   dirty: flag,
+  /** Writers who are listed together, because there were too many. */
+  merged: flag,
   /** What the snapshot has. */
   savedRegister: oneOf('absent', 'value', 'lease', 'guard', 'unreadable'),
   savedVersion: count,
@@ -110,14 +112,16 @@ export const WRITER = new Kind({
   /** In timed settings: since the last guard was sent, and since the statement began. */
   age: count,
   running: count,
+  /** How long its doubt has lasted. Only where tokens are shared: others may renew its guard. */
+  doubted: count,
 })
 
 /** One key of a writer. */
 export const PART = new Kind({
-  guard: oneOf('unsent', 'confirmed', 'never', 'late', 'arrived'),
+  guard: oneOf('unsent', 'confirmed', 'never', 'late', 'arrived', 'joined'),
   /** What the register holds of its token. */
-  token: oneOf('none', 'live', 'passed'),
-  savedToken: oneOf('none', 'live', 'passed'),
+  token: oneOf('none', 'live', 'passed', 'merged'),
+  savedToken: oneOf('none', 'live', 'passed', 'merged'),
   /** As far as its writer knows: confirmed, and never found missing. */
   intact: flag,
   /** In truth: the token was taken out by somebody else. */
@@ -131,6 +135,13 @@ export const PART = new Kind({
   guardCopy: flag,
   releaseCopy: flag,
   overtaken: flag,
+  /** Where tokens are shared: whose it has, counted from 1, and whether it has not ended its part in it. */
+  sharesWith: count,
+  sharing: flag,
+  /** Of the one who began it: others have joined; a commit under it is in doubt; its release is queued. */
+  shared: flag,
+  doubtful: flag,
+  releaseQueued: flag,
 })
 
 /** Somebody else's program. */

@@ -1,9 +1,10 @@
 import type { Step } from './checker.ts'
 import { cutOff } from './processes.ts'
 import { set } from './record.ts'
-import { clear, partsOf, pass, readersOf } from './register.ts'
+import { clear, partsOf, pass, passMerged, readersOf } from './register.ts'
 import type { State, Writer } from './state.ts'
 import type { World } from './world.ts'
+import { sharersOf } from './writers.ts'
 
 /** What happens to the store and the database by itself: time, want of room, and faults. */
 export function storeSteps(world: World, state: State, step: Step<State>): void {
@@ -72,7 +73,9 @@ function guardEnds(world: World, state: State, key: number, step: Step<State>): 
   const { timed, statementsEnd, guardLost, sleeping } = world.setting
   for (const [i, writer] of state.writers.entries()) {
     if (writer.parts[key]!.token !== 'live' || timed) continue
-    const isHeld = isAtWork(writer) || (statementsEnd === true && writer.at === 'orphan')
+    const isHeld = sharersOf(state, i, key).some(
+      sharer => isAtWork(sharer) || (statementsEnd === true && sharer.at === 'orphan'),
+    )
     if (isHeld && !sleeping) continue
     step(
       () => `the deadline of writer ${world.named(i, world.writerProcesses[i]!)} passes${world.of(key)}`,
@@ -80,6 +83,15 @@ function guardEnds(world: World, state: State, key: number, step: Step<State>): 
         if (isHeld) next.shared.extraordinary = true
         pass(world, next, key, next.writers[i]!.parts[key]!)
       },
+    )
+  }
+  const isMerged = (writer: Writer) =>
+    writer.parts[key]!.token === 'merged' &&
+    (isAtWork(writer) || (statementsEnd === true && writer.at === 'orphan'))
+  if (state.keys[key]!.merged && !state.writers.some(isMerged)) {
+    step(
+      () => `the deadline passes${world.of(key)} of those who came when there were too many`,
+      next => passMerged(world, next, key),
     )
   }
   if (!guardLost || !state.writers.some(writer => isAtWork(writer) && writer.parts[key]!.token !== 'none'))

@@ -32,9 +32,13 @@ export class World implements Machine<State> {
       for (let key = 0; key < this.keys; key++)
         for (let i = process; i < setting.readers; i += this.processes) places.push({ key, process })
     this.readerPlaces = places
-    this.writerProcesses = Array.from({ length: setting.writers ?? 0 }, (_, i) => i % this.processes).sort()
+    this.writerProcesses = Array.from({ length: setting.writers ?? 0 }, (_, i) =>
+      setting.sharing ? this.processes - 1 - ((i >> 1) % this.processes) : i % this.processes,
+    ).sort()
     this.#readerClasses = runs(places.map(({ key, process }) => `${key} ${process}`))
-    this.#writerClasses = runs(this.writerProcesses.map(String))
+    this.#writerClasses = runs(
+      this.writerProcesses.map((process, i) => (setting.sharing ? `${i}` : `${process}`)),
+    )
     this.size =
       SHARED.size +
       this.keys * KEY.size +

@@ -29,6 +29,8 @@ export function tick(world: World, state: State, step: Step<State>): void {
         if (!ages(writer)) continue
         writer.age++
         if (writer.at === 'runs' || writer.at === 'orphan') writer.running++
+        if (world.setting.sharing && writer.inDoubt)
+          writer.doubted = Math.min(GUARD_TICKS, writer.doubted + 1)
         if (writer.age < GUARD_TICKS) continue
         for (const [key, part] of writer.parts.entries())
           if (part.token === 'live') pass(world, next, key, part)
@@ -39,11 +41,24 @@ export function tick(world: World, state: State, step: Step<State>): void {
 
 const GUARD_TICKS = 3
 
+const CALLS_ITSELF_FENCED = 'a write calls itself fenced, and its guard was gone for a while'
+
 /** Whether the commit of a writer in doubt can no longer happen, as far as its process knows. */
-export function isDue(world: World, { at, age }: Writer): boolean {
+export function isDue(world: World, { at, age, doubted }: Writer): boolean {
   if (!world.has('doubt waits')) return true
-  if (world.setting.timed) return age >= GUARD_TICKS
+  if (world.setting.timed) return (world.setting.sharing ? doubted : age) >= GUARD_TICKS
   return at !== 'orphan' || !world.setting.statementsEnd
+}
+
+/** The part of the writer whose token it is. */
+export function holderOf(state: State, key: number, part: Part): Part {
+  return part.sharesWith === 0 ? part : state.writers[part.sharesWith - 1]!.parts[key]!
+}
+
+/** The writers for whom the token of this one stands. */
+export function sharersOf(state: State, i: number, key: number): readonly Writer[] {
+  const sharers = state.writers.filter(({ parts }) => parts[key]!.sharesWith === i + 1)
+  return sharers.length === 0 ? [state.writers[i]!] : sharers
 }
 
 /** One writer's next steps. */
@@ -114,6 +129,7 @@ class WriterSteps {
           () => `${name}${this.#world.of(key)}`,
           (next, me) => {
             forget(this.#world, next, this.#process, key)
+            if (this.#world.setting.sharing) set(me.parts[key]!, { sharesWith: this.#i + 1, sharing: true })
             change(next, me.parts[key]!)
             const isLast = me.parts.every(
               ({ guard }, other) =>
@@ -123,6 +139,7 @@ class WriterSteps {
             me.age = 0
           },
         )
+      if (this.#world.setting.sharing) this.#join(key)
       const confirm = (next: State, part: Part) => {
         guard(this.#world, next, key, part, false)
         set(part, { guard: 'confirmed', intact: true })
@@ -139,6 +156,39 @@ class WriterSteps {
     }
   }
 
+  /**
+   * Shares the token of another writer of its process, also one that has not been confirmed: it learns that then. In
+   * timed settings only a guard that has not been renewed yet.
+   */
+  #join(key: number): void {
+    for (const [i, writer] of this.#state.writers.entries()) {
+      const { sharesWith, guard: sent, doubtful } = writer.parts[key]!
+      if (i === this.#i || this.#world.writerProcesses[i] !== this.#process) continue
+      if (
+        sharesWith !== i + 1 ||
+        sent === 'unsent' ||
+        doubtful ||
+        (this.#world.setting.timed && writer.age > 0)
+      )
+        continue
+      // A process that dies takes all of its writers with it: nobody shares with the dead alone.
+      const isOpen = sharersOf(this.#state, i, key).some(
+        ({ at, parts }) => at !== 'done' && parts[key]!.sharing,
+      )
+      if (!isOpen && this.#world.has('shared token closed at its end')) continue
+      this.#take(
+        () => `shares the guard of writer ${i + 1}${this.#world.of(key)}`,
+        (next, me) => {
+          forget(this.#world, next, this.#process, key)
+          next.writers[i]!.parts[key]!.shared = true
+          set(me.parts[key]!, { guard: 'joined', intact: true, sharesWith: i + 1, sharing: true })
+          me.at = 'commit'
+          me.age = next.writers[i]!.age
+        },
+      )
+    }
+  }
+
   /** What was sent earlier arrives, whatever its writer is at. */
   #late(): void {
     for (const [key, { guard: sent, guardCopy, releaseCopy }] of this.#me.parts.entries()) {
@@ -149,7 +199,7 @@ class WriterSteps {
             const part = me.parts[key]!
             if (part.guardCopy) part.guardCopy = false
             else part.guard = 'arrived'
-            guard(this.#world, next, key, part, false)
+            guard(this.#world, next, key, part, this.#world.setting.sharing === true && sent !== 'late')
           },
         )
       }
@@ -159,7 +209,7 @@ class WriterSteps {
           (next, me) => {
             const part = me.parts[key]!
             part.releaseCopy = false
-            release(this.#world, next, key, part, this.#through(next, me, part))
+            release(this.#world, next, key, holderOf(next, key, part), this.#through(next, me, key))
             tidy(me)
           },
         )
@@ -169,8 +219,10 @@ class WriterSteps {
 
   #renew(): void {
     const { timed, renewalStuck } = this.#world.setting
-    for (const [key, { token, guard: sent, released }] of this.#me.parts.entries()) {
+    for (const [key, own] of this.#me.parts.entries()) {
+      const { guard: sent, released } = own
       if (released || sent === 'unsent') continue
+      const { token } = holderOf(this.#state, key, own)
       if (timed ? this.#me.age < 1 || !this.#world.has('renewal') : token === 'live' || this.#me.renewed)
         continue
       const renew = (name: string, isHeard: boolean) =>
@@ -178,17 +230,39 @@ class WriterSteps {
           () =>
             `renews its guard${this.#world.of(key)}, which ${token === 'none' ? 'is gone' : 'stands'}${name}`,
           (next, me) => {
-            const part = me.parts[key]!
-            const found = part.token !== 'none'
-            guard(this.#world, next, key, part, true)
-            if (isHeard ? !found : this.#world.has('unknown renewals count as lost')) part.intact = false
-            me.age = 0
+            const found = this.#renewed(next, me, key)
+            if (isHeard ? !found : this.#world.has('unknown renewals count as lost'))
+              this.#lost(next, me.parts[key]!, key)
             if (!timed) me.renewed = true
           },
         )
       renew('', true)
       if (renewalStuck) renew(', and does not hear of it', false)
     }
+  }
+
+  /** Sends a guard once more, for everybody who shares it, and says whether the token was there. */
+  #renewed(next: State, me: Writer, key: number): boolean {
+    const part = me.parts[key]!
+    const holder = holderOf(next, key, part)
+    const found = holder.token === 'live' || holder.token === 'passed'
+    guard(this.#world, next, key, holder, true)
+    me.age = 0
+    if (part.sharesWith > 0) {
+      next.writers[part.sharesWith - 1]!.age = 0
+      for (const sharer of sharersOf(next, part.sharesWith - 1, key)) sharer.age = 0
+    }
+    return found
+  }
+
+  /** The guard was found missing, or may have been. */
+  #lost(next: State, part: Part, key: number): void {
+    part.intact = false
+    holderOf(next, key, part).intact = false
+  }
+
+  #isIntact(state: State, part: Part, key: number): boolean {
+    return this.#world.has('shared token known to be lost') ? holderOf(state, key, part).intact : part.intact
   }
 
   #commit(): void {
@@ -241,8 +315,14 @@ class WriterSteps {
     part.version = ++register.logged
     part.overtaken = false
     if (this.#world.setting.feed) part.change = 'waits'
-    const isMeant = !this.#world.has('guard') || !this.#world.has('guard before the commit')
-    if (part.token === 'none' && !isMeant) next.shared.extraordinary = true
+    const isMeant =
+      !this.#world.has('guard') ||
+      !this.#world.has('guard before the commit') ||
+      !this.#world.has('shared token closed at its end') ||
+      !this.#world.has('shared token ends with the last') ||
+      !this.#world.has('shared token left to a doubt') ||
+      !this.#world.has('too many holders merge')
+    if (holderOf(next, key, part).token === 'none' && !isMeant) next.shared.extraordinary = true
   }
 
   #becomeVisible(at: 'logged' | 'logged orphan'): void {
@@ -275,6 +355,8 @@ class WriterSteps {
         me.inDoubt = true
         for (const [key, part] of me.parts.entries()) {
           part.queued = true
+          part.sharing = false
+          holderOf(next, key, part).doubtful = part.sharesWith > 0
           enqueue(this.#world, next, this.#process, key, 'later')
           forget(this.#world, next, this.#process, key)
         }
@@ -304,9 +386,13 @@ class WriterSteps {
     )
   }
 
-  #through(next: State, me: Writer, part: Part): { version: number; generation: number } | undefined {
+  #through(next: State, me: Writer, key: number): { version: number; generation: number } | undefined {
     if (!this.#world.setting.writeThrough) return undefined
-    if (!part.intact && this.#world.has('confirmed guards only write through')) return undefined
+    const part = me.parts[key]!
+    if (holderOf(next, key, part).shared && this.#world.has('shared token writes nothing through'))
+      return undefined
+    if (!this.#isIntact(next, part, key) && this.#world.has('confirmed guards only write through'))
+      return undefined
     const generation = this.#world.has('generation before the guard') ? me.generation : next.shared.generation
     return { version: part.version, generation }
   }
@@ -325,14 +411,19 @@ class WriterSteps {
         )
         continue
       }
+      if (this.#staysShared(part, key)) {
+        this.#endShared(key)
+        continue
+      }
       this.#take(
         () => `releases${this.#world.of(key)}`,
         (next, me) => {
           const part = me.parts[key]!
-          const { intact, gap } = part
-          const held = release(this.#world, next, key, part, this.#through(next, me, part))
-          if (held && intact && gap)
-            next.broken = 'a write calls itself fenced, and its guard was gone for a while'
+          const holder = holderOf(next, key, part)
+          const isIntact = this.#isIntact(next, part, key)
+          const { gap } = holder
+          const held = release(this.#world, next, key, holder, this.#through(next, me, key))
+          if (held && isIntact && gap) next.broken = CALLS_ITSELF_FENCED
           this.#resolve(next, me, key)
         },
       )
@@ -344,6 +435,7 @@ class WriterSteps {
           part.releaseCopy = true
           if (this.#world.has('release queued')) {
             part.queued = true
+            part.releaseQueued = part.sharesWith > 0
             enqueue(this.#world, next, this.#process, key, 'waits')
           }
           this.#resolve(next, me, key)
@@ -352,10 +444,51 @@ class WriterSteps {
     }
   }
 
+  /** Whether its token stays when its own part in it ends: for others, or for a commit in doubt. */
+  #staysShared(part: Part, key: number): boolean {
+    if (part.sharesWith === 0) return false
+    const others = sharersOf(this.#state, part.sharesWith - 1, key).filter(writer => writer !== this.#me)
+    if (holderOf(this.#state, key, part).doubtful && this.#world.has('shared token left to a doubt'))
+      return true
+    return (
+      others.some(({ parts }) => parts[key]!.sharing) && this.#world.has('shared token ends with the last')
+    )
+  }
+
+  /** Its own part in a token ends: it asks whether the token is still there, which renews it for the others. */
+  #endShared(key: number): void {
+    const end = (name: string, ask: (next: State, me: Writer) => boolean) =>
+      this.#take(
+        () => `${name}${this.#world.of(key)}`,
+        (next, me) => {
+          const held = ask(next, me)
+          const part = me.parts[key]!
+          if (!held && !part.queued) this.#lost(next, part, key)
+          if (held && this.#isIntact(next, part, key) && holderOf(next, key, part).gap)
+            next.broken = CALLS_ITSELF_FENCED
+          this.#resolve(next, me, key)
+        },
+      )
+    if (!this.#world.has('shared token asked for at each end')) {
+      end('ends', () => true)
+      return
+    }
+    end('asks for the guard that it shares', (next, me) => this.#renewed(next, me, key))
+    if (!this.#world.setting.releaseStuck) return
+    end('asks for the guard that it shares, which is not confirmed', (next, me) => {
+      const part = me.parts[key]!
+      set(part, { queued: true })
+      holderOf(next, key, part).guardCopy = true
+      this.#lost(next, part, key)
+      enqueue(this.#world, next, this.#process, key, 'waits')
+      return false
+    })
+  }
+
   /** With the last key the write resolves. */
   #resolve(next: State, me: Writer, released: number): void {
     forget(this.#world, next, this.#process, released)
-    me.parts[released]!.released = true
+    set(me.parts[released]!, { released: true, sharing: false })
     if (!me.parts.every(({ released }) => released)) return
     for (const [key, { version, queued }] of me.parts.entries()) {
       const register = next.keys[key]!
@@ -388,7 +521,7 @@ class WriterSteps {
 
 /** Forgets of a writer that has ended whatever can make no difference any more. */
 function tidy(me: Writer): void {
-  if (me.at !== 'done') return
+  if (me.at !== 'done' || me.parts.some(({ sharesWith }) => sharesWith > 0)) return
   set(me, { generation: me.parts.some(({ releaseCopy }) => releaseCopy) ? me.generation : 0, renewed: false })
   for (const part of me.parts) {
     set(part, { released: false, overtaken: part.releaseCopy && part.overtaken })

@@ -381,7 +381,7 @@ export class Application {
           const isCovered = this.#isGuarded(row)
           this.#debts.owe(row, versions.get(row)!, disturbances)
           if (isCovered || isAlone) covered.set(row, isCovered)
-          if (isCovered) this.#checker.applied(row)
+          if (isCovered || this.#isAnyStanding(row)) this.#checker.applied(row)
           else if (server.inspect(this.key(row)) === undefined) this.#checker.vanished(row)
           const token = sent.get(row)
           const isQuiet = losses === server.losses && disturbances === this.clock.disturbances
@@ -404,15 +404,25 @@ export class Application {
     return leftMs > this.#database.statementTimeoutMs ? token : undefined
   }
 
-  /** Whether all writes of this process that are at work on the row have their guards standing. */
+  /**
+   * Whether all guards of this process on the row stand. Writers share a token, so there may be fewer than writers; one
+   * that has none is guarded by those of the others for as long as they stand.
+   */
   #isGuarded(row: number): boolean {
     this.#forgetDoubts(row)
     const key = this.key(row)
     const tokens = this.link.tokens.get(key)
     const holders = this.#world.server.holders(key)
-    if (tokens === undefined || holders === undefined || tokens.size < this.#writersOf(row)) return false
+    if (tokens === undefined || holders === undefined) return false
     for (const token of tokens) if (!holders.has(token)) return false
     return tokens.size > 0
+  }
+
+  /** Whether a guard of this process stands. Then nothing is there to be found, whoever commits. */
+  #isAnyStanding(row: number): boolean {
+    const key = this.key(row)
+    const holders = this.#world.server.holders(key)
+    return [...(this.link.tokens.get(key) ?? [])].some(token => holders?.has(token) === true)
   }
 
   #writersOf(row: number): number {

@@ -69,7 +69,8 @@ interface Asking<V> {
 
 /** Why a read must go round the shared store from the start, if it must. */
 export function mustBypass<Id, V>(space: Space<Id, V>, key: string): Why | undefined {
-  if (space.parts.queue.holds(key)) return 'queued'
+  const why = space.parts.queue.whyHeld(key)
+  if (why !== undefined) return why
   return space.parts.access.available ? undefined : 'unavailable'
 }
 
@@ -165,7 +166,8 @@ async function askAgain<Id, V>(
   const { key } = asking.flight
   let judged = await last
   while (judged === 'again') {
-    if (parts.queue.holds(key)) return { kind: 'bypass', why: 'queued' }
+    const why = parts.queue.whyHeld(key)
+    if (why !== undefined) return { kind: 'bypass', why }
     const token = parts.clock.token()
     const reply = await lease(space, key, token, leftMs(parts, asking))
     judged = await judgeReply(space, asking, reply, token, parts.clock.nowMs())

@@ -6,6 +6,7 @@ import { type Key, keyspaceOf, noArray } from './base/key.ts'
 import { messageOf, Warnings } from './base/warnings.ts'
 import { Relay } from './feed/relay.ts'
 import type { RelayTarget } from './feed/relay-target.ts'
+import { GuardHolds } from './guard-holds.ts'
 import { Keyspace } from './keyspace.ts'
 import { FoundKeys } from './local/found-keys.ts'
 import { LoadLimit } from './local/load-limit.ts'
@@ -78,14 +79,16 @@ export class Cache {
       options.localMaxStaleMs,
       emit,
     )
+    const queue = new InvalidationQueue(access, clock, options.maxQueuedInvalidations, emit, keyspace =>
+      stream.keyspaceInvalidated(keyspace),
+    )
     this.#parts = {
       clock,
       options,
       access,
       stream,
-      queue: new InvalidationQueue(access, clock, options.maxQueuedInvalidations, emit, keyspace =>
-        stream.keyspaceInvalidated(keyspace),
-      ),
+      queue,
+      holds: new GuardHolds({ access, clock, emit, options, queue, stream }),
       local,
       flights,
       found: access.store.synchronous ? undefined : new FoundKeys(),
@@ -169,6 +172,7 @@ export class Cache {
       loads: limit.running,
       queuedLoads: limit.queued,
       queuedInvalidations: queue.size,
+      commitsInDoubt: queue.doubts,
     }
     return Object.assign(this.#parts.stats.snapshot(), { now })
   }
@@ -323,4 +327,6 @@ export interface Occupancy {
   readonly queuedLoads: number
   /** Keys and keyspaces whose invalidation is not applied yet, and those with a commit in doubt. */
   readonly queuedInvalidations: number
+  /** Those of them that have a commit in doubt. */
+  readonly commitsInDoubt: number
 }

@@ -1,23 +1,154 @@
+/**
+ * What an error says about a commit. The rule names PostgreSQL: SQLSTATE as its manual lists it, the errors of its drivers
+ * (`pg`, `postgres`), and those of what stands on them. For another database write a rule of your own.
+ */
+
 /** The classes of SQLSTATE, the first two characters of the code. */
 const SQLSTATE = /^(?:0[0-9A-Z]|2[0-9A-Z]|3[0-9A-Z]|4[0-9A-Z]|5[0-9A-Z]|72|F0|HV|P0|XX)[0-9A-Z]{3}$/
 
 /** Connection exceptions, statement completion unknown, and the server being shut down or crashing. */
 const UNDECIDED = /^(?:08|40003|57P0|XX)/
 
+/** Codes of Node, of drivers and of ORMs for what was lost, or given up by the client, while it was under way. */
+const LOST =
+  /^(?:E[A-Z][A-Z0-9_]+|ABORT_ERR|UND_ERR_.*|P1\d{3}|P20(?:24|27|28))$|CONNECT|CLOSED|DESTROYED|ENDED|TIMEOUT|TIMED_OUT|SOCKET|HANG_?UP/
+
+/**
+ * What Prisma tells in a code of its own when the database, or the engine before it, has refused a query.
+ *
+ * @see https://www.prisma.io/docs/orm/reference/error-reference
+ */
+const REFUSED_BY_PRISMA = /^P20(?:0\d|1[1-9]|2[0-356]|34)$/
+
+/** More nodes than any chain of causes has; beyond it everything is in doubt. */
+const MOST = 64
+
+const MARK = Symbol.for('cacheaside.rolledBack')
+/** Those that cannot be written on. */
+const marked = new WeakSet<object>()
+
+/**
+ * Says of an error that its transaction was rolled back, or never began: a write that it ends is released at once. To be
+ * used where you know it and the error does not say so: a rule of the application's own, a connection that was never had.
+ * The error is rethrown to the caller of `write` as it is.
+ *
+ * @param error - What you throw. Marked in place.
+ * @returns the same error.
+ */
+export function rolledBack<E extends object>(error: E): E {
+  try {
+    Object.defineProperty(error, MARK, { value: true })
+  } catch {
+    marked.add(error)
+  }
+  return error
+}
+
+/**
+ * Makes of the function that you give your driver's or ORM's `transaction` one whose errors say that it was rolled back: the
+ * COMMIT is sent when it has returned, so that whatever it throws comes before. A COMMIT that is lost is not its error, and
+ * stays in doubt.
+ *
+ * `db.transaction(rollsBack(async tx => { … }))`, and likewise with `prisma.$transaction`, `knex.transaction`,
+ * `kysely.transaction().execute`, `dataSource.transaction` and `sql.begin`.
+ *
+ * @param work - Runs *inside* one transaction and sends no COMMIT. Not for statements that each commit by themselves.
+ * @returns the function to give in its place. What it throws that is no object cannot be marked, and stays in doubt.
+ */
+export function rollsBack<Arguments extends unknown[], T>(
+  work: (...given: Arguments) => Promise<T> | T,
+): (...given: Arguments) => Promise<T> {
+  return async (...given) => {
+    try {
+      return await work(...given)
+    } catch (error) {
+      throw isObject(error) ? rolledBack(error) : error
+    }
+  }
+}
+
 /**
  * Whether an error thrown by a write's function leaves it open whether, or when, the transaction commits.
  *
- * Decided is only what the server itself said of a statement that failed, by an SQLSTATE in `code`. Everything else
- * is in doubt: a connection that was lost may have been lost after COMMIT was sent, a query that timed out in the
- * client may still be running, and an error of unknown origin may come from either. The price of a doubt is small:
- * the keys stay guarded for `guardMs`, and reads of them go to the origin. A function that knows better, because it
- * rolled back or never began, can say so through the option of this name.
+ * Decided is what the *server* said of a statement that failed, by an SQLSTATE in `code`; what an ORM says of that in its
+ * own way; and what is marked by {@link rolledBack} or {@link rollsBack}. It is looked for in the error and in all that it
+ * was made of: `cause`, the errors of an `AggregateError`, both of a `SuppressedError`, and the fields in which ORMs keep the
+ * driver's error. One among them that tells of something lost leaves all in doubt: after a statement that failed another
+ * may have been sent. So does an error of unknown origin: a connection that was lost may have been lost after COMMIT was
+ * sent, and a query that timed out in the client may still be running.
+ *
+ * The price of a doubt is small for one key and one moment: it stays guarded for `guardMs`, and reads of it go to the
+ * origin. Where errors are ordinary, as those of a rule of the application are, say what they are by {@link rollsBack}.
  *
  * @param error - What the function threw.
  * @see PostgreSQL documentation, appendix A: Error Codes
  */
 export function commitInDoubt(error: unknown): boolean {
-  const code = typeof error === 'object' && error !== null && 'code' in error ? error.code : undefined
-  if (typeof code !== 'string' || !SQLSTATE.test(code)) return true
-  return UNDECIDED.test(code)
+  const seen = new Set<unknown>()
+  const left: unknown[] = [error]
+  let isDecided = false
+  while (left.length > 0) {
+    const one = left.pop()
+    if (seen.has(one)) continue
+    seen.add(one)
+    if (!isObject(one) || seen.size > MOST) return true
+    if (isMarked(one) || isRefusedByPrisma(one)) {
+      isDecided = true
+      continue
+    }
+    const said = judge(one)
+    if (said === 'lost') return true
+    if (said === 'refused') isDecided = true
+    const parts = partsOf(one)
+    // What was made of nothing else and does not say what it is.
+    if (said === 'nothing' && parts.length === 0) return true
+    left.push(...parts)
+  }
+  return !isDecided
 }
+
+/** What one error says by itself. */
+function judge(error: object): 'refused' | 'lost' | 'nothing' {
+  const { code } = error as { code?: unknown }
+  // Of what it does not know as refused Prisma cannot say either.
+  if (isPrisma(error)) return 'lost'
+  if (isRollbackOfDrizzle(error)) return 'refused'
+  if (typeof code !== 'string') return 'nothing'
+  if (SQLSTATE.test(code)) return UNDECIDED.test(code) ? 'lost' : 'refused'
+  return LOST.test(code) ? 'lost' : 'nothing'
+}
+
+/** By a code of its own, or for a raw query by the SQLSTATE beside it. What it was made of has codes of yet another kind. */
+function isRefusedByPrisma(error: object): boolean {
+  const { code, meta } = error as { code?: unknown; meta?: { code?: unknown } }
+  if (!isPrisma(error) || typeof code !== 'string') return false
+  if (code !== 'P2010') return REFUSED_BY_PRISMA.test(code)
+  const told = meta?.code
+  return typeof told === 'string' && SQLSTATE.test(told) && !UNDECIDED.test(told)
+}
+
+/** Any of the classes `PrismaClient…Error`. */
+const isPrisma = (error: object): boolean =>
+  'clientVersion' in error && 'name' in error && /^PrismaClient\w*Error$/.test(String(error.name))
+
+/** What `tx.rollback()` throws. It arrives when the ROLLBACK has been done; otherwise that one's error does. */
+const isRollbackOfDrizzle = (error: object): boolean =>
+  (error.constructor as { [KIND]?: unknown } | undefined)?.[KIND] === 'TransactionRollbackError'
+const KIND = Symbol.for('drizzle:entityKind')
+
+/** `driverError`: TypeORM; `original`, `parent`: Sequelize; `originalError`: Objection, MSSQL's way. */
+const INNER = ['cause', 'driverError', 'original', 'originalError', 'parent'] as const
+
+/** The errors that an error was made of. */
+function partsOf(error: object): unknown[] {
+  const fields = error as Record<string, unknown>
+  const parts: unknown[] = INNER.map(name => fields[name]).filter(isObject)
+  if (Array.isArray(fields.errors)) parts.push(...fields.errors)
+  if ('suppressed' in fields) parts.push(fields.error, fields.suppressed)
+  return parts
+}
+
+const isMarked = (error: object): boolean =>
+  (error as { [MARK]?: unknown })[MARK] === true || marked.has(error)
+
+const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null

@@ -216,7 +216,7 @@ export class Keyspace<Id, V, Loaded = V> {
    * @param commit - Must not resolve before its transaction has committed.
    * @returns the function's value, and whether the cache was told.
    * @throws what `commit` throws, unwrapped. If the commit is in doubt the key stays guarded until `guardMs` have
-   *   passed. CacheError `INVALID_KEY`, `INVALID_OPTIONS` if `commit` is no function or an option cannot be, `CLOSED`;
+   *   passed; see `rollsBack` for errors of your own. CacheError `INVALID_KEY`, `INVALID_OPTIONS` if `commit` is no function or an option cannot be, `CLOSED`;
    *   `UNGUARDED` with `unguarded: 'refuse'`.
    */
   write<T>(

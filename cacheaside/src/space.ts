@@ -2,6 +2,7 @@ import type { Clock } from './base/clock.ts'
 import type { CacheEvent, From, Why } from './base/events.ts'
 import type { Key } from './base/key.ts'
 import type { Warnings } from './base/warnings.ts'
+import type { GuardHolds } from './guard-holds.ts'
 import type { FoundKeys } from './local/found-keys.ts'
 import type { LoadLimit } from './local/load-limit.ts'
 import type { LoadRun } from './local/load-run.ts'
@@ -24,6 +25,7 @@ export interface Parts {
   readonly access: SharedAccess
   readonly stream: BroadcastStream
   readonly queue: InvalidationQueue
+  readonly holds: GuardHolds
   readonly local: LocalStore
   readonly flights: SingleFlight<Answer>
   /** Which keys a look is likely to find. Not there where asking for a lease costs nothing more. */

@@ -73,6 +73,7 @@ export interface KeyspaceStats {
   readonly invalidations: {
     readonly applied: number
     readonly queued: number
+    readonly 'in-doubt': number
     readonly late: number
     readonly collapsed: number
   }
@@ -106,6 +107,7 @@ function noCounts(): Mutable<KeyspaceStats> {
       busy: 0,
       guarded: 0,
       queued: 0,
+      'in-doubt': 0,
       full: 0,
       unavailable: 0,
     },
@@ -116,7 +118,7 @@ function noCounts(): Mutable<KeyspaceStats> {
     fills: { accepted: 0, refused: 0, unconfirmed: 0, unencodable: 0, alias: 0 },
     refreshes: { began: 0, 'left-to-another': 0, failed: 0 },
     guards: { confirmed: 0, renewed: 0, rejoined: 0, unconfirmed: 0 },
-    invalidations: { applied: 0, queued: 0, late: 0, collapsed: 0 },
+    invalidations: { applied: 0, queued: 0, 'in-doubt': 0, late: 0, collapsed: 0 },
     keyspaceInvalidations: { applied: 0, queued: 0, late: 0 },
     writtenThrough: 0,
     unreadable: 0,

@@ -1,7 +1,7 @@
-import type { Timer } from './base/clock.ts'
 import { CacheError } from './base/errors.ts'
 import { invalidOption } from './base/invalid-option.ts'
 import { type Key, keyspaceOf } from './base/key.ts'
+import type { GuardShare } from './guard-holds.ts'
 import { aFunction, checkWriteOptions } from './options.ts'
 import { UNCONFIRMED } from './shared/shared-access.ts'
 import type { Fill } from './shared/shared-store.ts'
@@ -18,6 +18,9 @@ import type { Parts } from './space.ts'
  * 3. **Release** every key; or, written through, put the committed value in the guard's place, if nobody else was
  *    there meanwhile. What is not confirmed is queued and retried.
  * 4. **Answer** with the function's value, and with the truth about the rest.
+ *
+ * A function that throws releases at once where it is known that nothing was committed (`commit-in-doubt.ts`). Give what you
+ * pass to your `transaction(…)` to `rollsBack`, and every error of it says so.
  *
  * Why the guard, and not only an invalidation afterwards: 1. a writer commits version 2; 2. a reader finds version 1
  * in the cache, after another has seen version 2; 3. the writer dies before its invalidation, and version 1 stays.
@@ -66,18 +69,6 @@ export interface WriteOptions<T> {
   readonly unguarded?: 'proceed' | 'refuse'
   /** Overrides the cache's option. */
   readonly commitInDoubt?: (error: unknown) => boolean
-}
-
-/** One guarded key. */
-interface Guarded {
-  readonly key: Key
-  readonly token: string
-  /** Settles when the store has confirmed it, or its time is up; never rejects. */
-  confirming: Promise<void>
-  /** Confirmed in time, and never found missing. */
-  intact: boolean
-  /** The keyspace's generation, read before guarding; only for write-through. */
-  generation: string | undefined
 }
 
 /** Guards, calls the function, releases, answers. */
@@ -147,7 +138,7 @@ export async function invalidate(
     keys.map(async key => {
       const reply = await access.run(() => access.store.invalidate(key))
       if (reply === UNCONFIRMED) queue.add(key)
-      report(parts, key, reply !== UNCONFIRMED, false)
+      report(parts, key, reply !== UNCONFIRMED ? 'applied' : 'queued')
       forget(key)
       return reply !== UNCONFIRMED
     }),
@@ -158,14 +149,8 @@ export async function invalidate(
 /** Removes a key from L1 and dooms its flights, in this process and at once. */
 export type Forget = (key: string) => void
 
-function report(parts: Parts, key: string, applied: boolean, stored: boolean): void {
-  parts.emit({
-    type: 'invalidation',
-    keyspace: keyspaceOf(key),
-    key,
-    outcome: applied ? 'applied' : 'queued',
-    stored,
-  })
+function report(parts: Parts, key: string, outcome: 'applied' | 'queued' | 'in-doubt', stored = false): void {
+  parts.emit({ type: 'invalidation', keyspace: keyspaceOf(key), key, outcome, stored })
 }
 
 /** The guards of one write, from the first guard to the last release. */
@@ -174,10 +159,9 @@ class WriteSession {
   readonly #forget: Forget
   readonly #unguarded: 'proceed' | 'refuse'
   readonly #readsGenerations: boolean
-  readonly #guards = new Map<Key, Guarded>()
+  readonly #guards = new Map<Key, GuardShare>()
   readonly #pending = new Set<Promise<unknown>>()
   readonly #beganMs: number
-  #renewal: Timer | undefined
   #ended = false
   readonly #refusals = new Set<unknown>()
 
@@ -187,7 +171,6 @@ class WriteSession {
     this.#unguarded = unguarded
     this.#readsGenerations = readsGenerations
     this.#beganMs = parts.clock.nowMs()
-    this.#renewLater()
   }
 
   /** Whether this error is the refusal that the session itself threw. */
@@ -199,13 +182,13 @@ class WriteSession {
   guard(keys: readonly Key[]): Promise<void> {
     if (this.#ended) throw new Error('guard() was called after the write had ended: the key is not guarded')
     for (const key of keys) keyspaceOf(key)
-    const asked = [...new Set(keys)].map(key => this.#guards.get(key) ?? this.#open(key))
-    const work = Promise.all(asked.map(({ confirming }) => confirming)).then(() => {
-      if (this.#unguarded === 'proceed' || asked.every(({ intact }) => intact)) return
-      const names = asked.filter(({ intact }) => !intact).map(({ key }) => key)
+    const asked = [...new Set(keys)].map(key => [key, this.#guards.get(key) ?? this.#open(key)] as const)
+    const work = Promise.all(asked.map(([, share]) => share.confirming)).then(() => {
+      const lost = asked.filter(([, share]) => !share.intact).map(([key]) => key)
+      if (this.#unguarded === 'proceed' || lost.length === 0) return
       const refusal = new CacheError(
         'UNGUARDED',
-        `${names.join(', ')}: the guard was not confirmed within ${this.#parts.options.sharedTimeoutMs} ms`,
+        `${lost.join(', ')}: the guard was not confirmed within ${this.#parts.options.sharedTimeoutMs} ms`,
       )
       this.#refusals.add(refusal)
       throw refusal
@@ -220,94 +203,31 @@ class WriteSession {
     work.catch(() => {}).finally(() => this.#pending.delete(work))
   }
 
-  #open(key: Key): Guarded {
-    const guarded: Guarded = {
-      key,
-      token: this.#parts.clock.token(),
-      confirming: Promise.resolve(),
-      intact: false,
-      generation: undefined,
-    }
-    this.#guards.set(key, guarded)
-    guarded.confirming = this.#confirm(guarded)
-    return guarded
-  }
-
-  async #confirm(guarded: Guarded): Promise<void> {
-    const { access, stream, options, emit } = this.#parts
-    const { key, token } = guarded
+  #open(key: Key): GuardShare {
     this.#forget(key)
-    if (this.#readsGenerations && access.available) {
-      const generation = await stream.readGeneration(keyspaceOf(key))
-      guarded.generation = generation === UNCONFIRMED ? undefined : generation
-    }
-    const reply = access.available
-      ? await access.run(() => access.store.guard(key, token, options.guardMs, false))
-      : UNCONFIRMED
-    guarded.intact = reply !== UNCONFIRMED
-    emit({
-      type: 'guard',
-      keyspace: keyspaceOf(key),
-      key,
-      outcome: guarded.intact ? 'confirmed' : 'unconfirmed',
-    })
+    const share = this.#parts.holds.guard(key, this.#beganMs, this.#readsGenerations)
+    this.#guards.set(key, share)
+    return share
   }
 
-  #renewLater(): void {
-    const { clock, options } = this.#parts
-    this.#renewal = clock.after(options.guardMs / 3, () => {
-      if (this.#ended || clock.nowMs() - this.#beganMs >= options.writeTimeoutMs) return
-      for (const guarded of this.#guards.values()) this.#awaitAtEnd(this.#renew(guarded))
-      this.#renewLater()
-    })
-  }
-
-  async #renew(guarded: Guarded): Promise<void> {
-    const { access, options, emit } = this.#parts
-    const { key, token } = guarded
-    // Where commands overtake each other, a renewal ahead of its guard would find no token, and take that for a loss.
-    await guarded.confirming
-    if (this.#ended) return
-    const reply = await access.run(() => access.store.guard(key, token, options.guardMs, true))
-    // A renewal that nobody answered may have found the token missing, and the next one would not tell.
-    if (reply !== 'renewed') guarded.intact = false
-    const outcome = reply === UNCONFIRMED ? 'unconfirmed' : reply === 'rejoined' ? 'rejoined' : 'renewed'
-    emit({ type: 'guard', keyspace: keyspaceOf(key), key, outcome })
-  }
-
-  #end(): void {
-    this.#ended = true
-    this.#renewal?.cancel()
-  }
-
-  /** Releases every key; those that are not confirmed are queued. */
+  /** Ends every guard; those whose end is not confirmed are queued. */
   async release(
     through: ReadonlyMap<Key, CommittedEntry> = new Map(),
   ): Promise<{ invalidation: 'applied' | 'queued'; fenced: boolean }> {
-    this.#end()
+    this.#ended = true
     await Promise.allSettled(this.#pending)
-    const released = await Promise.all(
-      [...this.#guards.values()].map(guarded => this.#releaseOne(guarded, through.get(guarded.key))),
+    const ended = await Promise.all(
+      [...this.#guards].map(async ([key, share]) => {
+        const { applied, fenced, stored } = await share.end(through.get(key)?.fill)
+        this.#forget(key)
+        report(this.#parts, key, applied ? 'applied' : 'queued', stored)
+        return { applied, fenced }
+      }),
     )
     return {
-      invalidation: released.every(({ applied }) => applied) ? 'applied' : 'queued',
-      fenced: released.every(({ fenced }) => fenced),
+      invalidation: ended.every(({ applied }) => applied) ? 'applied' : 'queued',
+      fenced: ended.every(({ fenced }) => fenced),
     }
-  }
-
-  async #releaseOne(
-    { key, token, intact, generation }: Guarded,
-    entry: CommittedEntry | undefined,
-  ): Promise<{ applied: boolean; fenced: boolean }> {
-    const { access, queue } = this.#parts
-    const fill =
-      entry !== undefined && generation !== undefined && intact ? entry.fill(generation) : undefined
-    const reply = await access.run(() => access.store.release(key, token, fill))
-    if (reply === UNCONFIRMED) queue.add(key, token)
-    this.#forget(key)
-    const applied = reply !== UNCONFIRMED
-    report(this.#parts, key, applied, applied && reply.stored)
-    return { applied, fenced: applied && intact && reply.held }
   }
 
   /**
@@ -315,12 +235,13 @@ class WriteSession {
    * are left standing and run out by themselves, and once `guardMs` have passed the keys are invalidated once more.
    */
   abandon(): void {
-    this.#end()
+    this.#ended = true
     const { options, queue } = this.#parts
-    for (const key of this.#guards.keys()) {
+    for (const [key, share] of this.#guards) {
+      share.leave()
       queue.addLater(key, options.guardMs)
       this.#forget(key)
-      report(this.#parts, key, false, false)
+      report(this.#parts, key, 'in-doubt')
     }
   }
 }

@@ -172,7 +172,7 @@ describe('write', () => {
       async () => {
         const inner = await spells.write(4, () => table.update(4, 31), { writeThrough: true })
         expect(inner).toMatchObject({ invalidation: 'applied', fenced: true })
-        expect(inspect('spell:4')).toMatch(/^W1/)
+        expect(inspect('spell:4')).toMatch(/^W/)
         return table.update(4, 32)
       },
       { writeThrough: true },
@@ -222,14 +222,15 @@ describe('write', () => {
       const late = guard(spells.key(5))
       link.restore('guard')
       await late
-      await passing(clock, 100)
+      await passing(clock, 300)
     })
-    expect(await within(clock, 500, writing)).toMatchObject({ fenced: true })
+    expect(await within(clock, 700, writing)).toMatchObject({ fenced: true })
     expect(eventsOf('guard').map(({ key, outcome }) => [key, outcome])).toEqual([
       ['spell:4', 'confirmed'],
       ['spell:4', 'renewed'],
       ['spell:5', 'confirmed'],
       ['spell:5', 'renewed'],
+      ['spell:4', 'renewed'],
     ])
   })
 
@@ -244,6 +245,126 @@ describe('write', () => {
     expect(inspect('spell:4')).toMatch(/^W1/)
     expect(await within(clock, 500, writing)).toMatchObject({ invalidation: 'applied', fenced: false })
     expect(eventsOf('guard').map(({ outcome }) => outcome)).toEqual(['confirmed', 'rejoined'])
+  })
+})
+
+describe('write of one key by many at once', () => {
+  test('guards and releases once, and tells each of them the truth', async () => {
+    const { clock, inspect, process, network } = openWorld()
+    const link = network()
+    const table = spellTable(fireball)
+    const { cache, eventsOf } = process({}, link)
+    const spells = cache.keyspace('spell', { load: table.find })
+    await clock.drain()
+    const query = gate()
+    const writing = Array.from({ length: 1_000 }, () => spells.write(4, () => query.wait()))
+    await clock.drain()
+    expect(inspect('spell:4')).toHaveLength(2 + 29)
+    query.open()
+    await clock.drain()
+    for (const written of await Promise.all(writing))
+      expect(written).toMatchObject({ invalidation: 'applied', fenced: true })
+    expect(inspect('spell:4')).toBeUndefined()
+    expect(link.calls.guard).toBeLessThanOrEqual(2)
+    expect(link.calls.release).toBe(1)
+    expect(eventsOf('invalidation').filter(({ outcome }) => outcome === 'applied')).toHaveLength(1_000)
+    expect(cache.stats().now.queuedInvalidations).toBe(0)
+  })
+
+  test('asks once for all who end while one question is under way', async () => {
+    const { clock, process, network } = openWorld()
+    const link = network()
+    const { cache } = process({}, link)
+    const spells = cache.keyspace('spell', { load: spellTable(fireball).find })
+    await clock.drain()
+    const [first, others, last] = [gate(), gate(), gate()]
+    const writing = [
+      spells.write(4, () => first.wait()),
+      ...Array.from({ length: 20 }, () => spells.write(4, () => others.wait())),
+      spells.write(4, () => last.wait()),
+    ]
+    await clock.drain()
+    link.delay(20, 'guard')
+    first.open()
+    await clock.advance(5)
+    others.open()
+    await clock.advance(100)
+    expect(link.calls.guard).toBe(3)
+    expect(link.calls.release).toBe(0)
+    last.open()
+    await clock.drain()
+    for (const written of await Promise.all(writing))
+      expect(written).toEqual({ value: undefined, invalidation: 'applied', fenced: true })
+    expect(link.calls.release).toBe(1)
+  })
+
+  test('renews once for all of them', async () => {
+    const { clock, process, network } = openWorld()
+    const link = network()
+    const { cache } = process({ guardMs: 9_000 }, link)
+    const spells = cache.keyspace('spell', { load: spellTable(fireball).find })
+    await clock.drain()
+    const writing = Array.from({ length: 50 }, () => spells.write(4, () => passing(clock, 5_000)))
+    await clock.advance(4_000)
+    expect(link.calls.guard).toBe(2)
+    await clock.advance(1_100)
+    expect(await Promise.all(writing)).toEqual(
+      Array(50).fill({ value: undefined, invalidation: 'applied', fenced: true }),
+    )
+  })
+
+  test('has another token once the first has been renewed, so that who hangs holds up nobody else', async () => {
+    const { clock, inspect, process } = openWorld()
+    const { cache } = process({ guardMs: 9_000, writeTimeoutMs: 9_000 })
+    const spells = cache.keyspace('spell', { load: spellTable(fireball).find })
+    const hang = gate()
+    const hanging = spells.write(4, () => hang.wait())
+    await clock.advance(3_100)
+    const query = gate()
+    const writing = spells.write(4, () => query.wait())
+    await clock.drain()
+    expect(inspect('spell:4')).toHaveLength(2 + 2 * 29)
+    query.open()
+    expect(await within(clock, 50, writing)).toMatchObject({ fenced: true })
+    await clock.advance(20_000)
+    expect(inspect('spell:4')).toBeUndefined()
+    hang.open()
+    expect(await within(clock, 50, hanging)).toMatchObject({ invalidation: 'applied', fenced: false })
+  })
+
+  test('is unfenced and queued where the question is not answered, and leaves the token to the others', async () => {
+    const { clock, inspect, process, network } = openWorld()
+    const link = network()
+    const { cache } = process({}, link)
+    const spells = cache.keyspace('spell', { load: spellTable(fireball).find })
+    await clock.drain()
+    const [first, last] = [gate(), gate()]
+    const [writingA, writingB] = [spells.write(4, () => first.wait()), spells.write(4, () => last.wait())]
+    await clock.drain()
+    link.fail('guard')
+    first.open()
+    expect(await within(clock, 5, writingA)).toMatchObject({ invalidation: 'queued', fenced: false })
+    link.restore()
+    await clock.advance(2_000)
+    expect(inspect('spell:4')).toMatch(/^W/)
+    last.open()
+    expect(await within(clock, 5, writingB)).toMatchObject({ invalidation: 'applied', fenced: false })
+    expect(inspect('spell:4')).toBeUndefined()
+  })
+
+  test('asks each of them whether it goes on where the guard is not confirmed, and tells each by its own option', async () => {
+    const { clock, process, network } = openWorld()
+    const link = network()
+    const { cache } = process({}, link)
+    const spells = cache.keyspace('spell', { load: spellTable(fireball).find })
+    await clock.drain()
+    link.fail('guard')
+    const refused = spells.write(4, () => expect.unreachable(), { unguarded: 'refuse' })
+    const proceeds = spells.write(4, () => 'done')
+    await expect(refused).rejects.toMatchObject({ code: 'UNGUARDED' })
+    expect(await within(clock, 5, proceeds)).toMatchObject({ value: 'done', fenced: false })
+    link.restore()
+    await clock.advance(2_000)
   })
 })
 
@@ -282,10 +403,12 @@ describe('write whose function throws', () => {
     expect(cache.stats().now.queuedInvalidations).toBe(1)
     await clock.advance(8_900)
     expect(inspect('spell:4')).toMatch(/^W/)
-    expect(await spells.read(4)).toMatchObject({ why: 'queued', kept: false })
+    expect(await spells.read(4)).toMatchObject({ why: 'in-doubt', kept: false })
+    expect(cache.stats().now.commitsInDoubt).toBe(1)
     await clock.advance(200)
     expect(inspect('spell:4')).toBeUndefined()
-    expect(eventsOf('invalidation').map(({ outcome }) => outcome)).toEqual(['queued', 'late'])
+    expect(eventsOf('invalidation').map(({ outcome }) => outcome)).toEqual(['in-doubt', 'late'])
+    expect(cache.stats().now).toMatchObject({ commitsInDoubt: 0, queuedInvalidations: 0 })
     expect(await spells.read(4)).toMatchObject({ why: 'missing', kept: true })
   })
 

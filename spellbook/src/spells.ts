@@ -9,6 +9,7 @@ import {
   type LoadContext,
   type Logger,
   type ReadResult,
+  rollsBack,
   type SharedStore,
 } from 'cacheaside'
 import { postgresFeed } from 'cacheaside/postgres'
@@ -182,13 +183,16 @@ export async function cachedSpells(
 
     async create(fields) {
       const { value } = await cache.write([list.key(VERSION)], ({ guard }) =>
-        database.transaction(async transaction => {
-          const inside = spellTable(transaction)
-          const id = await inside.nextId()
-          // Somebody may have asked for this id already, and the cache remembers that there was no such spell.
-          await guard(spells.key(id))
-          return inside.insert(id, fields)
-        }),
+        // Whatever is thrown inside comes before the COMMIT: the guards go at once.
+        database.transaction(
+          rollsBack(async transaction => {
+            const inside = spellTable(transaction)
+            const id = await inside.nextId()
+            // Somebody may have asked for this id already, and the cache remembers that there was no such spell.
+            await guard(spells.key(id))
+            return inside.insert(id, fields)
+          }),
+        ),
       )
       return value
     },

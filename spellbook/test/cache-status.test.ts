@@ -33,6 +33,7 @@ const WHYS = [
   'busy',
   'guarded',
   'queued',
+  'in-doubt',
   'full',
   'unavailable',
   'off',

@@ -42,6 +42,7 @@ export type From = 'local' | 'shared' | 'origin'
  * | origin | `busy` | another reader kept the lease or the claim for longer than the wait, or waits for this very read; nothing is kept |
  * | origin | `guarded` | a writer is at work; nothing is kept |
  * | origin | `queued` | an invalidation of ours is not applied yet; nothing is kept |
+ * | origin | `in-doubt` | a commit of ours is in doubt: it may still happen; nothing is kept |
  * | origin | `full` | the shared store has no room for a lease; nothing is kept |
  * | origin | `unavailable` | the shared store did not answer in time, or is known not to; nothing is kept |
  */
@@ -57,6 +58,7 @@ export type Why =
   | 'busy'
   | 'guarded'
   | 'queued'
+  | 'in-doubt'
   | 'full'
   | 'unavailable'
 
@@ -127,8 +129,11 @@ export interface InvalidationEvent {
   readonly type: 'invalidation'
   readonly keyspace: string
   readonly key: string
-  /** `late`: it had been queued, and is applied now. `collapsed`: dropped from a full queue into a keyspace invalidation. */
-  readonly outcome: 'applied' | 'queued' | 'late' | 'collapsed'
+  /**
+   * `in-doubt`: the commit may still happen; it is done when `guardMs` have passed. `late`: it had been queued or in doubt,
+   * and is applied now. `collapsed`: dropped from a full queue into a keyspace invalidation.
+   */
+  readonly outcome: 'applied' | 'queued' | 'in-doubt' | 'late' | 'collapsed'
   /** Whether the release of a write stored the committed value. */
   readonly stored: boolean
 }

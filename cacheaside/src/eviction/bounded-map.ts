@@ -146,6 +146,12 @@ export class BoundedMap<T> {
     return this.#live(key, nowMs)?.value
   }
 
+  /** When the entry expires; `undefined` if there is none, or it never expires. Does not count as an access. */
+  expiresAtMs(key: string): number | undefined {
+    const expiresAtMs = this.#nodes.get(key)?.expiresAtMs
+    return expiresAtMs === Number.POSITIVE_INFINITY ? undefined : expiresAtMs
+  }
+
   /**
    * Puts an entry in, in the place of one under the same key, and makes room for it. How often an entry was accessed
    * survives its replacement.

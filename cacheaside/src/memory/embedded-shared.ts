@@ -167,7 +167,8 @@ export class EmbeddedStore implements EmbeddedShared {
 
   async guard(key: string, token: string, guardMs: number, renewal: boolean): Promise<GuardReply> {
     this.#broadcast(listener => listener.invalidated(key))
-    return this.#take(key, (text, timeMs) => guarded(text, token, guardMs, renewal, timeMs))
+    const lifeUntilMs = this.#registers.untilMs(key)
+    return this.#take(key, (text, timeMs) => guarded(text, token, guardMs, renewal, timeMs, lifeUntilMs))
   }
 
   async release(key: string, token: string, through?: Fill): Promise<ReleaseReply> {

@@ -63,6 +63,12 @@ export class Registers {
     return this.#map.peek(key, timeMs - this.#epochOffsetMs)
   }
 
+  /** When the life of what is under the key ends; `undefined` if there is nothing, or it never ends. */
+  untilMs(key: string): number | undefined {
+    const expiresAtMs = this.#map.expiresAtMs(key)
+    return expiresAtMs === undefined ? undefined : expiresAtMs + this.#epochOffsetMs
+  }
+
   /**
    * Puts `text` under the key until `untilMs`, in the place of whatever was there.
    *

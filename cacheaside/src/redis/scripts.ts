@@ -13,7 +13,16 @@
  * @see https://redis.io/docs/latest/develop/programmability/eval-intro/ script flags, since Redis 7.0
  */
 
-import { type Field, HOLDER_LENGTH, HOLDERS_AT, LAYOUT, NO_CLAIM } from '../shared/register.ts'
+import {
+  type Field,
+  HOLDER_LENGTH,
+  HOLDERS_AT,
+  LAYOUT,
+  MAX_GUARD_LENGTH,
+  MAX_HOLDERS,
+  MERGED,
+  NO_CLAIM,
+} from '../shared/register.ts'
 
 /** One script, and what the servers call it once it has been loaded. */
 export interface Script {
@@ -46,14 +55,22 @@ local function stamp(ms) return string.format('%0${LAYOUT.timeLength}.0f', ms) e
 
 /**
  * `guardOf`: the writers of the guard under a key and whether it is dirty; nothing for whatever else is there, be it
- * a malformed guard or another type. As strict as `parseRegister`.
+ * a malformed guard or another type. As strict as `parseRegister`. Of a guard that is longer than this version writes
+ * nothing is read but its first two characters and its life, so that no length holds up the server: it has no writers.
  */
 const GUARD = `
 local function guardOf(key)
-  local text = redis.pcall('GET', key)
-  if type(text) ~= 'string' or not string.find(text, '^${letters.guard}[01]') then return nil end
+  local length = redis.pcall('STRLEN', key)
+  if type(length) ~= 'number' or length < ${HOLDERS_AT + HOLDER_LENGTH} then return nil end
+  if length > ${MAX_GUARD_LENGTH} then
+    local isOurs = string.find(redis.call('GETRANGE', key, 0, 1), '^${letters.guard}[01]') and redis.call('PTTL', key) > 0
+    if isOurs then return {}, true end
+    return nil
+  end
+  local text = redis.call('GET', key)
+  if not string.find(text, '^${letters.guard}[01]') then return nil end
   local first, size = ${HOLDERS_AT + 1}, ${HOLDER_LENGTH}
-  if #text < first or (#text - first + 1) % size ~= 0 then return nil end
+  if (#text - first + 1) % size ~= 0 then return nil end
   local writers = {}
   for at = first, #text, size do
     local deadline = ${partFrom('text', 'at', holder.deadline)}
@@ -85,18 +102,26 @@ const guard = source(
   `
 local writers, dirty = guardOf(KEYS[1])
 local own = nowMs() + ARGV[4]
-local latest, text, found = own, '', false
+local latest, merged, found = own, 0, false
+local texts = {}
 for _, writer in ipairs(writers or {}) do
   if writer.token == ARGV[3] then found = true
+  elseif writer.token == '${MERGED}' then merged = writer.deadline
   else
-    text = text .. writer.token .. stamp(writer.deadline)
+    texts[#texts + 1] = writer.token .. stamp(writer.deadline)
     latest = math.max(latest, writer.deadline)
   end
 end
+if writers and #writers == 0 then merged = redis.call('PEXPIRETIME', KEYS[1]) end
+local token = ARGV[3]
+if #texts >= ${MAX_HOLDERS} then token, own = '${MERGED}', math.max(own, merged)
+elseif merged > 0 then texts[#texts + 1] = '${MERGED}' .. stamp(merged) end
+texts[#texts + 1] = token .. stamp(own)
+latest = math.max(latest, merged, own)
 local renewal = ARGV[5] == '1'
 -- Anybody else there, now or while this writer's token was missing: nothing may be written through any more.
 dirty = dirty or (writers and not found) or (renewal and not found)
-redis.call('SET', KEYS[1], (dirty and ${DIRTY} or ${CLEAN}) .. text .. ARGV[3] .. stamp(own), 'PXAT', stamp(latest))
+redis.call('SET', KEYS[1], (dirty and ${DIRTY} or ${CLEAN}) .. table.concat(texts), 'PXAT', stamp(latest))
 return found and 'renewed' or (renewal and 'rejoined' or 'new')
 `,
 )
@@ -107,18 +132,22 @@ if not writers then
   redis.call('DEL', KEYS[1])
   return { 0, 0 }
 end
+if #writers == 0 then
+  redis.call('SETRANGE', KEYS[1], ${LAYOUT.guard.dirty.at}, '1')
+  return { 0, 0 }
+end
 local now = nowMs()
-local held, latest, left = 0, 0, ''
+local held, latest, left = 0, 0, {}
 for _, writer in ipairs(writers) do
   -- Being in the guard is what counts, not the deadline: as long as the register stood, nobody could fill.
   if writer.token == ARGV[3] then held = 1
   elseif writer.deadline > now then
-    left = left .. writer.token .. stamp(writer.deadline)
+    left[#left + 1] = writer.token .. stamp(writer.deadline)
     latest = math.max(latest, writer.deadline)
   end
 end
-if left ~= '' then
-  redis.call('SET', KEYS[1], ${DIRTY} .. left, 'PXAT', stamp(latest))
+if #left > 0 then
+  redis.call('SET', KEYS[1], ${DIRTY} .. table.concat(left), 'PXAT', stamp(latest))
   return { held, 0 }
 end
 if ARGV[4] and held == 1 and not dirty then

@@ -68,14 +68,20 @@ export class InvalidationQueue {
 
   /** Whether this process must go round the cache for the key. */
   holds(key: string): boolean {
-    if (this.size === 0) return false
+    return this.whyHeld(key) !== undefined
+  }
+
+  /** Why this process must go round the cache for the key: something is not applied yet, or a commit is in doubt. */
+  whyHeld(key: string): 'queued' | 'in-doubt' | undefined {
+    if (this.size === 0) return undefined
     const keyspace = keyspaceOf(key)
-    return (
-      this.#keys.has(key) ||
-      this.#keyspaces.has(keyspace) ||
-      this.#doubts.has(key) ||
-      this.#doubts.has(keyspace)
-    )
+    if (this.#keys.has(key) || this.#keyspaces.has(keyspace)) return 'queued'
+    return this.#doubts.has(key) || this.#doubts.has(keyspace) ? 'in-doubt' : undefined
+  }
+
+  /** How many commits are in doubt, by their keys. */
+  get doubts(): number {
+    return this.#doubts.size
   }
 
   /**

@@ -9,8 +9,11 @@ import {
   claimPrefix,
   type GuardRegister,
   guardText,
+  HOLDERS_AT,
   type Holder,
   leaseText,
+  MAX_HOLDERS,
+  MERGED,
   parseRegister,
   valueText,
   withClaim,
@@ -98,24 +101,41 @@ export function claimed(
   return { reply: true, change: { to: 'changed', text: withClaim(text, claim) } }
 }
 
-/** {@link SharedStore.guard}. */
+/**
+ * {@link SharedStore.guard}.
+ *
+ * @param lifeUntilMs - When the register's life ends, which is asked of a guard that is longer than this version writes.
+ *   Left out: `guardMs` from now.
+ */
 export function guarded(
   text: RegisterText,
   token: string,
   guardMs: number,
   renewal: boolean,
   nowMs: number,
+  lifeUntilMs = nowMs + guardMs,
 ): Step<GuardReply> {
   const standing = guardOf(text)
-  const others = standing?.holders.filter(holder => holder.token !== token) ?? []
-  const found = standing !== undefined && others.length < standing.holders.length
+  const isTooLong = standing?.holders.length === 0
+  const holders = isTooLong ? [{ token: MERGED, deadlineMs: lifeUntilMs }] : (standing?.holders ?? [])
+  const others = holders.filter(holder => holder.token !== token)
+  const found = others.length < holders.length
   const joins = standing !== undefined && !found
   // A renewal that is not found was evicted, released or expired while its writer worked: somebody may have
   // read and filled in between, so this guard has not seen everything either.
   const dirty = standing?.dirty === true || joins || (renewal && !found)
-  const change = guard(dirty, [...others, { token, deadlineMs: nowMs + guardMs }])
+  const change = guard(dirty, withHolder(others, { token, deadlineMs: nowMs + guardMs }))
   if (found) return { reply: 'renewed', change }
   return { reply: renewal ? 'rejoined' : 'new', change }
+}
+
+/** A guard's holders with one more, or with the later deadline for those who are not listed. */
+function withHolder(others: readonly Holder[], own: Holder): readonly Holder[] {
+  const listed = others.filter(({ token }) => token !== MERGED)
+  const merged = others.filter(({ token }) => token === MERGED)
+  if (listed.length < MAX_HOLDERS) return [...listed, ...merged, own]
+  const deadlineMs = Math.max(own.deadlineMs, ...merged.map(holder => holder.deadlineMs))
+  return [...listed, { token: MERGED, deadlineMs }]
 }
 
 /** {@link SharedStore.release}. */
@@ -127,6 +147,9 @@ export function released(
 ): Step<ReleaseReply> {
   const standing = guardOf(text)
   if (standing === undefined) return { reply: { held: false, stored: false }, change: ABSENT }
+  // Who was in there is not known, and it stands for its life.
+  if (standing.holders.length === 0)
+    return { reply: { held: false, stored: false }, change: invalidated(text) }
   // Being in the guard is what counts, not the deadline: as long as the register stood, nobody could fill.
   const held = standing.holders.some(holder => holder.token === token)
   const left = standing.holders.filter(holder => holder.token !== token && holder.deadlineMs > nowMs)
@@ -140,7 +163,7 @@ export function released(
 export function invalidated(text: RegisterText): Change {
   const standing = guardOf(text)
   if (standing === undefined) return ABSENT
-  return { to: 'changed', text: guardText(true, standing.holders) }
+  return { to: 'changed', text: guardText(true, []) + text!.slice(HOLDERS_AT) }
 }
 
 function stands(text: RegisterText, seen: Expected): boolean {

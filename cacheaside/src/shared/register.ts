@@ -7,7 +7,7 @@ import type { Fill } from './shared-store.ts'
  * ```
  * V nonce(16) claim-token(16) claim-deadline(13) generation(16) shape(6) filled-at(13) soft-expiry(13) cost(8) kind(1) space, then the encoded value
  * L token(16)
- * W dirty(1) then per writer: token(16) deadline(13)
+ * W dirty(1) then per writer, at most 64: token(16) deadline(13); for all others together: *(16) deadline(13)
  * ```
  *
  * All fields have a fixed width, so that a script can compare a prefix and overwrite a field in place. Times are
@@ -42,6 +42,7 @@ export interface GuardRegister {
   readonly state: 'guard'
   /** Whether anybody but one writer was here: then nothing may be written through. Never cleared. */
   readonly dirty: boolean
+  /** Empty where there are more than this version writes: then they are not told apart, and it stands for its life. */
   readonly holders: readonly Holder[]
 }
 /** A writer in a guard. */
@@ -105,6 +106,16 @@ const end = ({ at, length }: Field): number => at + length
 export const HOLDERS_AT = end(LAYOUT.guard.dirty)
 /** How many characters a writer takes. */
 export const HOLDER_LENGTH = end(LAYOUT.holder.deadline)
+
+/**
+ * How many writers a guard lists. Whoever comes when there are so many is not listed, and shares one deadline with all
+ * others of its kind, under the token {@link MERGED}. So the work on a guard has a bound, whatever is done to a key.
+ */
+export const MAX_HOLDERS = 64
+/** What stands for writers that are not listed. No token has such characters. */
+export const MERGED = '*'.repeat(TOKEN_LENGTH)
+/** The longest guard that this version writes. A longer one is not read. */
+export const MAX_GUARD_LENGTH = HOLDERS_AT + (MAX_HOLDERS + 1) * HOLDER_LENGTH
 
 const SHAPE_LENGTH = LAYOUT.value.shape.length
 const COST_LENGTH = LAYOUT.value.cost.length
@@ -179,7 +190,10 @@ function parseValue(text: string): Register {
 
 function parseGuard(text: string): Register {
   const dirty = text[1]
-  if ((dirty !== '0' && dirty !== '1') || (text.length - HOLDERS_AT) % HOLDER_LENGTH !== 0) return UNREADABLE
+  if (dirty !== '0' && dirty !== '1') return UNREADABLE
+  // By an older version, which listed everybody, or by somebody else: not read, so that no length holds anybody up.
+  if (text.length > MAX_GUARD_LENGTH) return { state: 'guard', dirty: true, holders: [] }
+  if ((text.length - HOLDERS_AT) % HOLDER_LENGTH !== 0) return UNREADABLE
   const holders: Holder[] = []
   for (let at = HOLDERS_AT; at < text.length; at += HOLDER_LENGTH) {
     const deadlineMs = number(text, at + TOKEN_LENGTH, TIME_LENGTH)

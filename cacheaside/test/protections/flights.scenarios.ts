@@ -166,7 +166,7 @@ export const flights: readonly Protection[] = [
     controls: [
       {
         without: 'forgetting before the guard',
-        patches: [['this.#forget(key)\n    if (this.#readsGenerations', 'if (this.#readsGenerations']],
+        patches: [['this.#forget(key)\n    const share', 'const share']],
         reports: 'a read by the writer after its commit got v1, not v2',
       },
     ],
@@ -189,7 +189,7 @@ export const flights: readonly Protection[] = [
     controls: [
       {
         without: 'forgetting after the release',
-        patches: [['queue.add(key, token)\n    this.#forget(key)', 'queue.add(key, token)']],
+        patches: [['this.#forget(key)\n        report(', 'report(']],
         reports: 'a read by the same process after its write got v1, not v2',
       },
     ],
@@ -213,7 +213,7 @@ export const flights: readonly Protection[] = [
     controls: [
       {
         without: 'forgetting after it was applied',
-        patches: [['reply !== UNCONFIRMED, false)\n      forget(key)', 'reply !== UNCONFIRMED, false)']],
+        patches: [["'applied' : 'queued')\n      forget(key)", "'applied' : 'queued')"]],
         reports: 'a read by the same process after invalidate got v1, not v2',
       },
     ],

@@ -19,7 +19,7 @@ import {
 
 const THROUGH = { writeThrough: true } as const
 const NO_GUARD = [
-  'await access.run(() => access.store.guard(key, token, options.guardMs, false))',
+  'await access.run(() => access.store.guard(this.key, this.#token, options.guardMs, false))',
   "('new' as const)",
 ] as const
 
@@ -121,6 +121,28 @@ export const guards: readonly Protection[] = [
     ],
   },
   {
+    name: 'write ends no guard while a renewal of it is under way',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const writer = await stage.process()
+      const committed = gate()
+      const writing = writer.spells.write(4, () => committed.wait())
+      await stage.within(3_300, writing)
+      writer.link.delay(80, 'guard') // arrives after 40 ms
+      await stage.within(40, writing)
+      committed.open()
+      await stage.within(200, writing)
+      return unless(stage.guarded, 'a guard stands for nobody')
+    },
+    controls: [
+      {
+        without: 'one command at a time',
+        patches: [['if (this.#isTelling) return\n', '']],
+        reports: 'a guard stands for nobody',
+      },
+    ],
+  },
+  {
     name: 'write that dies gives way to one that lives, which moves only its own deadline',
     async scenario(library) {
       const stage = new Stage(library)
@@ -145,8 +167,8 @@ export const guards: readonly Protection[] = [
         without: 'a deadline per writer: a renewal moves them all',
         patches: [
           [
-            '[...others, { token, deadlineMs: nowMs + guardMs }]',
-            '[...others, { token, deadlineMs: 0 }].map(holder => ({ ...holder, deadlineMs: nowMs + guardMs }))',
+            'withHolder(others, { token, deadlineMs: nowMs + guardMs })',
+            'withHolder(others, { token, deadlineMs: 0 }).map(holder => ({ ...holder, deadlineMs: nowMs + guardMs }))',
           ],
         ],
         reports: 'the guard of a dead writer outlived its deadline',
@@ -327,13 +349,13 @@ export const guards: readonly Protection[] = [
         without: 'dirty: a token found missing joins anew; and without the writer knowing it',
         patches: [
           ['|| (renewal && !found)', ''],
-          ["if (reply !== 'renewed') guarded.intact = false", ''],
+          ["if (reply !== 'renewed') this.#lose()", ''],
         ],
         reports: 'a strong read in the end got v2, not v3',
       },
       {
         without: 'counting an unknown renewal as a lost one',
-        patches: [["if (reply !== 'renewed') guarded", "if (reply === 'rejoined') guarded"]],
+        patches: [["if (reply !== 'renewed') this", "if (reply === 'rejoined') this"]],
         reports: 'a write whose guard was lost was called fenced',
       },
     ],
@@ -367,7 +389,7 @@ export const guards: readonly Protection[] = [
     controls: [
       {
         without: 'dirty: an invalidation',
-        patches: [['guardText(true, standing.holders)', 'guardText(standing.dirty, standing.holders)']],
+        patches: [['text: guardText(true, []) + text!.slice(HOLDERS_AT)', 'text: text!']],
         reports: 'a strong read in the end got v2, not v3',
       },
       {
@@ -448,8 +470,8 @@ export const guards: readonly Protection[] = [
         without: 'reading the generation before the guard',
         patches: [
           [
-            'entry.fill(generation)',
-            'entry.fill(String(await this.#parts.stream.readGeneration(keyspaceOf(key))))',
+            '?.through?.(this.#generation) : undefined',
+            '?.through?.(String(await this.#parts.stream.readGeneration(keyspaceOf(this.key)))) : undefined',
           ],
         ],
         reports: 'a strong read in the end got v2, not v3',
@@ -482,15 +504,15 @@ export const guards: readonly Protection[] = [
         without: 'sending it at most once',
         patches: [
           [
-            'guarded.intact = reply !== UNCONFIRMED\n',
-            'guarded.intact = reply !== UNCONFIRMED || (await access.run(() => access.store.guard(key, token, options.guardMs, false))) !== UNCONFIRMED\n',
+            'this.#intact = reply !== UNCONFIRMED\n',
+            'this.#intact = reply !== UNCONFIRMED || (await access.run(() => access.store.guard(this.key, this.#token, options.guardMs, false))) !== UNCONFIRMED\n',
           ],
         ],
         reports: 'a strong read in the end got v2, not v3',
       },
       {
         without: 'the rule that only a confirmed guard writes through',
-        patches: [['generation !== undefined && intact ?', 'generation !== undefined ?']],
+        patches: [['const isCertain = !this.#isShared && this.#intact', 'const isCertain = !this.#isShared']],
         reports: 'a strong read in the end got v2, not v3',
       },
     ],
@@ -528,7 +550,7 @@ export const guards: readonly Protection[] = [
     controls: [
       {
         without: 'renewal',
-        patches: [['if (this.#ended || clock.nowMs()', 'if (!this.#ended || clock.nowMs()']],
+        patches: [['if (!isAtWork) return', 'if (isAtWork) return']],
         reports: 'a strong read after that got v1, not v2',
       },
     ],
@@ -551,7 +573,7 @@ export const guards: readonly Protection[] = [
     controls: [
       {
         without: 'an end of the renewal',
-        patches: [['>= options.writeTimeoutMs', '>= Number.POSITIVE_INFINITY']],
+        patches: [['< options.writeTimeoutMs)', '< Number.POSITIVE_INFINITY)']],
         reports: 'a writer that hangs keeps its key from being cached',
       },
     ],
@@ -589,7 +611,7 @@ export const guards: readonly Protection[] = [
       },
       {
         without: 'an end of the renewal',
-        patches: [['abandon(): void {\n    this.#end()', 'abandon(): void {']],
+        patches: [['this.#sharers.delete(share)\n', '']],
         reports: 'the key is still guarded, although nobody writes it',
       },
     ],
@@ -637,8 +659,265 @@ export const guards: readonly Protection[] = [
     controls: [
       {
         without: 'reading the SQLSTATE',
-        patches: [['return UNDECIDED.test(code)', 'return true']],
+        patches: [["return UNDECIDED.test(code) ? 'lost' : 'refused'", "return 'lost'"]],
         reports: 'the key is still guarded, although the server said no',
+      },
+    ],
+  },
+  {
+    name: 'write shares the guard of its process, which stands until the last writer ends',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const { origin } = stage
+      const [writer, reader, cutOff] = [await stage.process(), await stage.process(), await stage.process()]
+      const [endOfA, commitOfB, endOfB] = [gate(), gate(), gate()]
+      const writingA = writer.spells.write(4, () => endOfA.wait())
+      await stage.now(writingA)
+      const writingB = writer.spells.write(4, async () => {
+        await commitOfB.wait()
+        origin.commit(2)
+        await endOfB.wait()
+      })
+      await stage.now(writingB)
+      const guards = writer.link.calls.guard
+      endOfA.open()
+      await stage.now(writingA)
+      cutOff.link.cut() // reads the origin
+      await stage.now(reader.spells.get(4)) // v1 would be in the store
+      commitOfB.open()
+      await stage.now(writingB)
+      const seen = await stage.now(cutOff.spells.get(4))
+      const later = await stage.now(reader.spells.get(4, STRONG))
+      endOfB.open()
+      const result = await stage.now(writingB)
+      if (typeof result === 'symbol') return 'the write waited on'
+      return all(
+        unless(guards > 1, 'the second writer of a process has a token of its own'),
+        got('somebody', seen, 2),
+        got('a strong read after that', later, 2),
+        unless(!result.fenced, 'the write was not fenced'),
+        unless(stage.guarded, 'a guard stands for nobody'),
+      )
+    },
+    controls: [
+      {
+        without: 'sharing',
+        patches: [['if (standing?.isOpen === true)', 'if (standing?.isOpen === true && Number.NaN > 0)']],
+        reports: 'the second writer of a process has a token of its own',
+      },
+      {
+        without: 'the last writer: the first one who ends releases',
+        patches: [['this.#sharers.size > 0 || this.#isInDoubt ?', 'this.#isInDoubt ?']],
+        reports: 'a strong read after that got v1, not v2',
+      },
+    ],
+  },
+  {
+    name: 'write that ends before those it shares a guard with asks whether it is still there',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const { origin } = stage
+      const [writer, reader] = [await stage.process(), await stage.process()]
+      const [commitOfA, endOfB] = [gate(), gate()]
+      const writingA = writer.spells.write(4, async () => {
+        await commitOfA.wait()
+        origin.commit(2)
+      })
+      const writingB = writer.spells.write(4, () => endOfB.wait())
+      await stage.now(writingB)
+      stage.plant('spell:4', 'evicted', 1)
+      await stage.clock.advance(5)
+      await stage.now(reader.spells.get(4)) // v1 is in the store
+      commitOfA.open()
+      const result = await stage.now(writingA)
+      if (typeof result === 'symbol') return 'the write waited on'
+      const later = await stage.now(reader.spells.get(4, STRONG))
+      endOfB.open()
+      await stage.now(writingB)
+      return all(
+        got('a strong read after the write', later, 2),
+        unless(result.fenced, 'a write whose guard was lost was called fenced'),
+      )
+    },
+    controls: [
+      {
+        without: 'asking',
+        patches: [
+          [
+            'await access.run(() => access.store.guard(this.key, this.#token, options.guardMs, true))',
+            "await Promise.resolve('renewed' as 'renewed' | 'rejoined' | typeof UNCONFIRMED)",
+          ],
+        ],
+        reports: 'a strong read after the write got v1, not v2',
+      },
+    ],
+  },
+  {
+    name: 'write is told of the loss of a guard that another writer has noticed',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const { clock } = stage
+      const writer = await stage.process()
+      const [endOfA, endOfB] = [gate(), gate()]
+      const writingA = writer.spells.write(4, () => endOfA.wait())
+      const writingB = writer.spells.write(4, () => endOfB.wait())
+      await stage.now(writingB)
+      stage.plant('spell:4', 'evicted', 1)
+      await clock.advance(5)
+      endOfA.open()
+      await stage.now(writingA) // finds nothing, and puts it up again
+      endOfB.open()
+      const result = await stage.now(writingB)
+      if (typeof result === 'symbol') return 'the write waited on'
+      return unless(result.fenced, 'a write whose guard was lost was called fenced')
+    },
+    controls: [
+      {
+        without: 'the loss: what is found at the end counts',
+        patches: [['applied && this.#intact && reply.held', 'applied && reply.held']],
+        reports: 'a write whose guard was lost was called fenced',
+      },
+    ],
+  },
+  {
+    name: 'write through stores nothing where writers of one process have shared a guard',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const { origin } = stage
+      const writer = await stage.process()
+      const endOfA = gate()
+      const writingA = writer.spells.write(
+        4,
+        async () => {
+          const row = origin.commit(2)
+          await endOfA.wait()
+          return row
+        },
+        THROUGH,
+      )
+      await stage.now(writingA)
+      await stage.now(writer.spells.write(4, () => origin.commit(3), THROUGH))
+      endOfA.open()
+      await stage.now(writingA)
+      return inTheEnd(stage, writer, 3)
+    },
+    controls: [
+      {
+        without: 'the rule that only one who was alone writes through',
+        patches: [['const isCertain = !this.#isShared && this.#intact', 'const isCertain = this.#intact']],
+        reports: 'a strong read in the end got v2, not v3',
+      },
+    ],
+  },
+  {
+    name: 'write shares no guard whose release is under way',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const { clock } = stage
+      const writer = await stage.process()
+      const endOfA = gate()
+      const writingA = writer.spells.write(4, () => endOfA.wait())
+      await stage.now(writingA)
+      writer.link.delay(40, 'release') // applied after 20 ms
+      endOfA.open()
+      await clock.drain()
+      const endOfB = gate()
+      const writingB = writer.spells.write(4, () => endOfB.wait())
+      await clock.advance(50)
+      const during = stage.guarded
+      endOfB.open()
+      await stage.within(100, writingB)
+      return unless(!during, 'a writer at work was not guarded')
+    },
+    controls: [
+      {
+        without: 'closing what is released',
+        patches: [
+          ['if (this.#sharers.size > 0) return\n    this.#close()', 'if (this.#sharers.size > 0) return'],
+        ],
+        reports: 'a writer at work was not guarded',
+      },
+    ],
+  },
+  {
+    name: 'write whose commit is in doubt stays guarded, whoever shared its guard',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const { origin, clock } = stage
+      const [writer, reader, cutOff] = [await stage.process(), await stage.process(), await stage.process()]
+      const endOfB = gate()
+      const boom = gate()
+      const writingA = failure(
+        writer.spells.write(4, async () => {
+          await boom.wait()
+          throw new Error('the connection was lost')
+        }),
+      )
+      const writingB = writer.spells.write(4, () => endOfB.wait())
+      await stage.now(writingB)
+      boom.open()
+      await stage.now(writingA)
+      endOfB.open()
+      const result = await stage.now(writingB)
+      if (typeof result === 'symbol') return 'the write waited on'
+      cutOff.link.cut() // reads the origin
+      await stage.now(reader.spells.get(4)) // v1 would be in the store
+      origin.commit(2) // the server had received it
+      const seen = await stage.now(cutOff.spells.get(4))
+      const later = await stage.now(reader.spells.get(4, STRONG))
+      await clock.advance(13_500)
+      return all(
+        got('somebody', seen, 2),
+        got('a strong read after that', later, 2),
+        unless(!result.fenced, 'the other write was not fenced'),
+        unless(stage.guarded, 'the key is still guarded, although nobody writes it'),
+      )
+    },
+    controls: [
+      {
+        without: 'leaving the shared token to the doubt',
+        patches: [['this.#isInDoubt = true\n', '']],
+        reports: 'a strong read after that got v1, not v2',
+      },
+    ],
+  },
+  {
+    name: 'write stays guarded where there are more writers than a guard lists',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const { clock } = stage
+      const [writer, other] = [await stage.process(), await stage.process()]
+      const deadlineMs = clock.epochMs() + 1_000
+      const holders = Array.from({ length: 64 }, (_, i) => ({ token: `${i}`.padEnd(16, '_'), deadlineMs }))
+      stage.plant('spell:4', guardText(true, [...holders, { token: '*'.repeat(16), deadlineMs }]), 1_000)
+      const committed = gate()
+      const writing = writer.spells.write(4, () => committed.wait())
+      await stage.now(writing)
+      const length = stage.store.inspect('spell:4')?.length
+      await clock.advance(2_000)
+      await stage.now(other.spells.write(4, () => {})) // takes out whose deadlines have passed
+      const during = stage.guarded
+      committed.open()
+      await stage.now(writing)
+      await clock.advance(10_000)
+      return all(
+        unless(length !== 2 + 65 * 29, 'the guard does not list what it should'),
+        unless(!during, 'a writer at work was not guarded'),
+        unless(stage.guarded, 'a guard stands for nobody'),
+      )
+    },
+    controls: [
+      {
+        without: 'a deadline for those who are not listed',
+        patches: [
+          ['return [...listed, { token: MERGED, deadlineMs }]', 'return deadlineMs > 0 ? listed : []'],
+        ],
+        reports: 'the guard does not list what it should',
+      },
+      {
+        without: 'the bound',
+        patches: [['if (listed.length < MAX_HOLDERS) return', 'if (listed.length < 1_000) return']],
+        reports: 'the guard does not list what it should',
       },
     ],
   },

@@ -51,7 +51,7 @@ export const queue: readonly Protection[] = [
     controls: [
       {
         without: 'going round the store',
-        patches: [["if (space.parts.queue.holds(key)) return 'queued'", '']],
+        patches: [['if (why !== undefined) return why\n', '']],
         reports: 'a read after a queued invalidation got v1, not v2',
       },
       {
@@ -164,7 +164,7 @@ export const queue: readonly Protection[] = [
     controls: [
       {
         without: 'queueing the release',
-        patches: [['if (reply === UNCONFIRMED) queue.add(key, token)\n', '']],
+        patches: [['if (reply === UNCONFIRMED) queue.add(this.key, this.#token)\n', '']],
         reports: 'a strong read in the end got v1, not v2',
       },
       {
@@ -175,7 +175,7 @@ export const queue: readonly Protection[] = [
             "const applied = typeof reply === 'object' || reply === UNCONFIRMED",
           ],
           ['applied && reply.stored', 'false'],
-          ['applied && intact && reply.held', 'false'],
+          ['applied && this.#intact && reply.held', 'false'],
         ],
         reports: 'a release that was not applied was called applied',
       },
@@ -202,7 +202,7 @@ export const queue: readonly Protection[] = [
     controls: [
       {
         without: 'counting late as unconfirmed',
-        patches: [['guarded.intact = reply !== UNCONFIRMED', 'guarded.intact = true']],
+        patches: [['this.#intact = reply !== UNCONFIRMED', 'this.#intact = true']],
         reports: 'a write that committed before it was guarded was called fenced',
       },
     ],
@@ -235,7 +235,7 @@ export const queue: readonly Protection[] = [
     controls: [
       {
         without: 'looking for the token at the release',
-        patches: [['applied && intact && reply.held', 'applied && intact']],
+        patches: [['applied && this.#intact && reply.held', 'applied && this.#intact']],
         reports: 'a write that committed without a guard was called fenced',
       },
       {
@@ -321,8 +321,8 @@ export const queue: readonly Protection[] = [
       {
         without: 'waiting with the release until the commit can no longer happen',
         patches: [
-          ['key of this.#guards.keys()', '{ key, token } of this.#guards.values()'],
-          ['queue.addLater(key, options.guardMs)', 'void options, queue.add(key, token)'],
+          ['share.leave()\n', 'void share.end()\n'],
+          ['queue.addLater(key, options.guardMs)', 'void [queue, options]'],
         ],
         reports: 'a strong read after the commit got v1, not v2',
       },
@@ -401,12 +401,7 @@ export const queue: readonly Protection[] = [
     controls: [
       {
         without: 'asking for commits in doubt',
-        patches: [
-          [
-            'this.#keyspaces.has(keyspace) ||\n      this.#doubts.has(key) ||',
-            'this.#keyspaces.has(keyspace) ||',
-          ],
-        ],
+        patches: [['return this.#doubts.has(key) || this', 'return this']],
         reports: 'a read of the process that wrote got v1, not v2',
       },
     ],
@@ -436,7 +431,9 @@ export const queue: readonly Protection[] = [
     controls: [
       {
         without: 'asking for commits in doubt of the keyspace',
-        patches: [['this.#doubts.has(key) ||\n      this.#doubts.has(keyspace)', 'this.#doubts.has(key)']],
+        patches: [
+          ['return this.#doubts.has(key) || this.#doubts.has(keyspace)', 'return this.#doubts.has(key)'],
+        ],
         reports: 'a read of the process that wrote got v1, not v2',
       },
     ],

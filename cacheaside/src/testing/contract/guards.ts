@@ -1,5 +1,5 @@
 import assert from 'node:assert/strict'
-import { guardText } from '../../shared/register.ts'
+import { guardText, MAX_HOLDERS, MERGED } from '../../shared/register.ts'
 import { KEY, LONG_MS, SHORT_MS, type Stage, spell, token } from './stage.ts'
 
 const ANNA = token('Anna')
@@ -86,6 +86,51 @@ function deadlines(on: Stage): void {
     await scene.outlive()
     assert.equal(await scene.state('spell:1'), 'a dirty guard of Anna')
     assert.equal(await scene.state('spell:2'), 'absent')
+  })
+
+  on('guard lists no more writers than its bound, and stands for all of them', async scene => {
+    const writers = Array.from({ length: MAX_HOLDERS + 6 }, (_, i) => token(`writer${i}`))
+    for (const writer of writers) assert.equal(await scene.store.guard(KEY, writer, LONG_MS, false), 'new')
+    const guard = await scene.register()
+    assert.ok(guard?.state === 'guard' && guard.dirty)
+    assert.deepEqual(
+      guard.holders.map(holder => holder.token),
+      [...writers.slice(0, MAX_HOLDERS), MERGED],
+    )
+    for (const writer of writers) {
+      const held = writers.indexOf(writer) < MAX_HOLDERS
+      assert.deepEqual(await scene.store.release(KEY, writer), { held, stored: false })
+    }
+    assert.equal((await scene.register())?.state, 'guard')
+    assert.equal(await scene.store.guard(KEY, ANNA, LONG_MS, true), 'rejoined')
+    await scene.store.release(KEY, ANNA)
+    assert.equal((await scene.register())?.state, 'guard')
+  })
+
+  on('guard goes with the deadline of those that it does not list', async scene => {
+    const writers = Array.from({ length: MAX_HOLDERS + 1 }, (_, i) => token(`writer${i}`))
+    for (const writer of writers) await scene.store.guard(KEY, writer, SHORT_MS, false)
+    await scene.outlive()
+    assert.equal(await scene.state(), 'absent')
+  })
+
+  on('guard longer than it is ever written stands for its life, and nobody is in it', async scene => {
+    const deadlineMs = (await scene.timeMs()) + LONG_MS
+    const holders = Array.from({ length: 2_000 }, (_, i) => ({ token: token(`w${i}`), deadlineMs }))
+    const long = guardText(false, holders)
+    for (const text of [long, `W0${'x'.repeat(1_000_000)}`]) {
+      await scene.plant(KEY, text, LONG_MS)
+      assert.deepEqual(await scene.store.release(KEY, token('w3')), { held: false, stored: false })
+      await scene.store.invalidate(KEY)
+      assert.equal(await scene.store.guard(KEY, ANNA, SHORT_MS, false), 'new')
+      const guard = await scene.register()
+      assert.ok(guard?.state === 'guard' && guard.dirty)
+      assert.deepEqual(
+        guard.holders.map(holder => holder.token),
+        [MERGED, ANNA],
+      )
+      assert.ok(Math.abs(guard.holders[0]!.deadlineMs - deadlineMs) < LONG_MS / 2)
+    }
   })
 
   on('guard stamps deadlines by the time of the store', async scene => {

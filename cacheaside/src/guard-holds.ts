@@ -1,0 +1,263 @@
+import type { Timer } from './base/clock.ts'
+import type { GuardEvent } from './base/events.ts'
+import { type Key, keyspaceOf } from './base/key.ts'
+import { UNCONFIRMED } from './shared/shared-access.ts'
+import type { Fill } from './shared/shared-store.ts'
+import type { Parts } from './space.ts'
+
+/**
+ * The guards of this process: one token for each key, shared by all writers of the process who change the key at once.
+ *
+ * A thousand writers of one key would otherwise be a thousand tokens in one register, which every guard, renewal and
+ * release reads and writes as a whole, and each of them holds up everybody else's commands.
+ *
+ * 1. The first writer guards. Those who come while the guard is young share it, once it has been confirmed.
+ * 2. Whoever ends while others are at work asks whether the token is still there. Tokens are created once, so that one
+ *    that is there has been there all the time: the commit was guarded. Asking is renewing. Those who end while one
+ *    question is under way share the next.
+ * 3. The last one releases.
+ */
+export class GuardHolds {
+  readonly #parts: HoldParts
+  readonly #open = new Map<Key, GuardHold>()
+
+  constructor(parts: HoldParts) {
+    this.#parts = parts
+  }
+
+  /**
+   * Guards a key for one writer, with a token of its own or with the one that another writer has.
+   *
+   * @param beganMs - When its write began: `writeTimeoutMs` after that nothing is renewed for it any more.
+   * @param readsGeneration - Whether it wants to write through: then the generation is read before the guard is sent.
+   */
+  guard(key: Key, beganMs: number, readsGeneration: boolean): GuardShare {
+    const standing = this.#open.get(key)
+    if (standing?.isOpen === true) return standing.share(beganMs)
+    const hold = new GuardHold(this.#parts, key, readsGeneration, this.#closed)
+    if (hold.isOpen) this.#open.set(key, hold)
+    return hold.share(beganMs)
+  }
+
+  readonly #closed = (hold: GuardHold): void => {
+    if (this.#open.get(hold.key) === hold) this.#open.delete(hold.key)
+  }
+}
+
+/** The parts of a cache that guards work with. */
+export type HoldParts = Pick<Parts, 'access' | 'clock' | 'emit' | 'options' | 'queue' | 'stream'>
+
+/** What a writer is told when its part in a guard has ended. */
+export interface Ended {
+  /** Whether the store has been told. If not it is queued. */
+  readonly applied: boolean
+  /** Whether the key was guarded all the time. */
+  readonly fenced: boolean
+  /** Whether the committed value was stored. */
+  readonly stored: boolean
+}
+
+/** A writer's part in a guard. */
+export class GuardShare {
+  readonly beganMs: number
+  readonly #hold: GuardHold
+
+  constructor(hold: GuardHold, beganMs: number) {
+    this.#hold = hold
+    this.beganMs = beganMs
+  }
+
+  /** Settles when the store has confirmed the guard, or its time is up; never rejects. */
+  get confirming(): Promise<void> {
+    return this.#hold.confirming
+  }
+
+  /** Whether the guard was confirmed in time, and was never found missing. */
+  get intact(): boolean {
+    return this.#hold.intact
+  }
+
+  /**
+   * Ends it, when nothing of it is under way any more.
+   *
+   * @param through - The committed value, made with the generation of before the guard. Stored by one who was alone.
+   */
+  end(through?: (generation: string) => Fill | undefined): Promise<Ended> {
+    return this.#hold.end(this, through)
+  }
+
+  /** Leaves it: the commit is in doubt, and the guard is to run out by itself. */
+  leave(): void {
+    this.#hold.leave(this)
+  }
+}
+
+/** One who has ended, and waits to be told. */
+interface Ending {
+  readonly through: ((generation: string) => Fill | undefined) | undefined
+  readonly resolve: (ended: Ended) => void
+}
+
+/** One token in the guard of a key, and the writers who share it. */
+class GuardHold {
+  readonly key: Key
+  /** Settles when the store has confirmed it, or its time is up; never rejects. */
+  readonly confirming: Promise<void>
+  readonly #parts: HoldParts
+  readonly #onClosed: (hold: GuardHold) => void
+  readonly #token: string
+  /** The writers who are at work. */
+  readonly #sharers = new Set<GuardShare>()
+  #intact = false
+  #isClosed = false
+  #isShared = false
+  #isInDoubt = false
+  /** The keyspace's generation, read before the guard was sent; only for write-through. */
+  #generation: string | undefined
+  #sentMs: number
+  #renewal: Timer | undefined
+  #isRenewalDue = false
+  #ending: Ending[] = []
+  #isTelling = false
+
+  constructor(parts: HoldParts, key: Key, readsGeneration: boolean, onClosed: (hold: GuardHold) => void) {
+    this.key = key
+    this.#parts = parts
+    this.#onClosed = onClosed
+    this.#token = parts.clock.token()
+    this.#sentMs = parts.clock.nowMs()
+    this.confirming = this.#confirm(readsGeneration)
+  }
+
+  /** Confirmed in time, and never found missing. */
+  get intact(): boolean {
+    return this.#intact
+  }
+
+  /**
+   * Whether another writer may share it: for the third of `guardMs` until it is renewed. So a writer that hangs, or
+   * whose commit is in doubt, delays only the release of those who came soon after it, and a guard that its process has
+   * slept through is shared by nobody.
+   */
+  get isOpen(): boolean {
+    const { clock, options } = this.#parts
+    return !this.#isClosed && clock.nowMs() - this.#sentMs < options.guardMs / 3
+  }
+
+  share(beganMs: number): GuardShare {
+    if (this.#sharers.size > 0) this.#isShared = true
+    const share = new GuardShare(this, beganMs)
+    this.#sharers.add(share)
+    void this.confirming.then(() => this.#report(this.#intact ? 'confirmed' : 'unconfirmed'))
+    return share
+  }
+
+  /**
+   * The part of one writer ends, which waits for what is under way: a renewal that arrived after the release would put
+   * up a guard for nobody.
+   */
+  end(share: GuardShare, through: Ending['through']): Promise<Ended> {
+    this.#remove(share)
+    return new Promise(resolve => {
+      this.#ending.push({ through, resolve })
+      void this.#tell()
+    })
+  }
+
+  /** A commit under it is in doubt: from now on nobody releases it, and it runs out when nobody renews it any more. */
+  leave(share: GuardShare): void {
+    this.#isInDoubt = true
+    this.#remove(share)
+    this.#close()
+  }
+
+  /** 1. The last writer ends, and its release is sent; 2. another one shares the token, which is taken out; 3. it commits. */
+  #remove(share: GuardShare): void {
+    this.#sharers.delete(share)
+    if (this.#sharers.size > 0) return
+    this.#close()
+    this.#renewal?.cancel()
+  }
+
+  #close(): void {
+    this.#isClosed = true
+    this.#onClosed(this)
+  }
+
+  async #confirm(readsGeneration: boolean): Promise<void> {
+    const { access, clock, stream, options } = this.#parts
+    if (readsGeneration && access.available) {
+      const generation = await stream.readGeneration(keyspaceOf(this.key))
+      this.#generation = generation === UNCONFIRMED ? undefined : generation
+    }
+    this.#sentMs = clock.nowMs()
+    this.#renewLater()
+    const reply = access.available
+      ? await access.run(() => access.store.guard(this.key, this.#token, options.guardMs, false))
+      : UNCONFIRMED
+    this.#intact = reply !== UNCONFIRMED
+    if (!this.#intact) this.#close()
+  }
+
+  #renewLater(): void {
+    const { clock, options } = this.#parts
+    this.#renewal = clock.after(options.guardMs / 3, async () => {
+      this.#close()
+      const nowMs = clock.nowMs()
+      const isAtWork = [...this.#sharers].some(({ beganMs }) => nowMs - beganMs < options.writeTimeoutMs)
+      if (!isAtWork) return
+      this.#renewLater()
+      // Where commands overtake each other, a renewal ahead of its guard would find no token, and take that for a loss.
+      await this.confirming
+      this.#isRenewalDue = true
+      await this.#tell()
+    })
+  }
+
+  /** Sends one command at a time, each for all who have ended before it was sent. */
+  async #tell(): Promise<void> {
+    if (this.#isTelling) return
+    this.#isTelling = true
+    while (this.#ending.length > 0 || (this.#isRenewalDue && this.#sharers.size > 0)) {
+      this.#isRenewalDue = false
+      const ending = this.#ending.splice(0)
+      const ended =
+        this.#sharers.size > 0 || this.#isInDoubt ? await this.#ask(ending) : await this.#release(ending)
+      for (const { resolve } of ending) resolve(ended)
+    }
+    this.#isTelling = false
+  }
+
+  /** Renews the token, for those who are at work, and tells those who have ended whether it was there. */
+  async #ask(ending: readonly Ending[]): Promise<Ended> {
+    const { access, options, queue } = this.#parts
+    const reply = await access.run(() => access.store.guard(this.key, this.#token, options.guardMs, true))
+    // A renewal that nobody answered may have found the token missing, and the next one would not tell.
+    if (reply !== 'renewed') this.#lose()
+    this.#report(reply === UNCONFIRMED ? 'unconfirmed' : reply === 'rejoined' ? 'rejoined' : 'renewed')
+    // Without the token, which is not to be taken from the others.
+    if (reply === UNCONFIRMED && ending.length > 0) queue.add(this.key)
+    return { applied: reply !== UNCONFIRMED, fenced: this.#intact, stored: false }
+  }
+
+  #lose(): void {
+    this.#intact = false
+    this.#close()
+  }
+
+  async #release(ending: readonly Ending[]): Promise<Ended> {
+    const { access, queue } = this.#parts
+    // Of two who were here together nobody knows whose commit came last.
+    const isCertain = !this.#isShared && this.#intact
+    const fill =
+      isCertain && this.#generation !== undefined ? ending[0]?.through?.(this.#generation) : undefined
+    const reply = await access.run(() => access.store.release(this.key, this.#token, fill))
+    if (reply === UNCONFIRMED) queue.add(this.key, this.#token)
+    const applied = reply !== UNCONFIRMED
+    return { applied, fenced: applied && this.#intact && reply.held, stored: applied && reply.stored }
+  }
+
+  #report(outcome: GuardEvent['outcome']): void {
+    this.#parts.emit({ type: 'guard', keyspace: keyspaceOf(this.key), key: this.key, outcome })
+  }
+}
