@@ -393,10 +393,11 @@ async function pause<Id, V>(space: Space<Id, V>, asking: Asking<V>): Promise<boo
       timer?.cancel()
       reject(reason)
     })
-    timer = clock.after(pauseMs, () => {
+    const end = () => {
       stopListening()
       resolve()
-    })
+    }
+    timer = clock.after(pauseMs, end, !asking.flight.background)
   })
   // The store has just answered. The next question is part of the wait, and has all the time that a question has.
   asking.deadlineMs = clock.nowMs() + options.sharedTimeoutMs

@@ -239,16 +239,16 @@ export class Cache {
       isPrivate: store.synchronous,
       keyspaces: () => this.#keyspaces.keys(),
       async identity() {
-        const identity = await access.run(() => store.identity())
+        const identity = await access.runBehind(() => store.identity())
         return identity === UNCONFIRMED ? undefined : identity
       },
       async invalidate(key) {
-        if ((await access.run(() => store.invalidate(key))) === UNCONFIRMED) return false
+        if ((await access.runBehind(() => store.invalidate(key))) === UNCONFIRMED) return false
         emit({ type: 'invalidation', keyspace: keyspaceOf(key), key, outcome: 'applied', stored: false })
         return true
       },
       async invalidateKeyspace(keyspace) {
-        const reply = await access.run(() => store.invalidateKeyspace(keyspace, clock.token()))
+        const reply = await access.runBehind(() => store.invalidateKeyspace(keyspace, clock.token()))
         if (reply === UNCONFIRMED) return false
         emit({ type: 'keyspace-invalidation', keyspace, outcome: 'applied' })
         return true

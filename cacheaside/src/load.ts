@@ -30,6 +30,11 @@ export interface LoadFrame {
   /** What it answers, all with the same parent. */
   readonly flights: readonly Awaited[]
   readonly timeoutMs: number
+  /**
+   * Whether a caller waits for it, who must not be left without an answer because nothing else keeps the process alive.
+   * Left out: one does.
+   */
+  readonly isAwaited?: boolean
   /** Aborting it ends the load for those who wait, and tells the loader. */
   readonly abort: Abort
 }
@@ -53,7 +58,7 @@ export function load<T>(
   frame: LoadFrame,
   call: (context: LoadContext) => Promise<T> | T,
 ): Promise<Loaded<T>> {
-  const { clock, limit, flights, abort } = frame
+  const { clock, limit, flights, abort, isAwaited = true } = frame
   const keys = flights.map(({ key }) => key)
   const run = new LoadRun(limit, flights, abort, flights[0]!.parent)
   for (const flight of flights) flight.run = run
@@ -76,9 +81,10 @@ export function load<T>(
     }
     // After the process stood still, timers run before the sockets are read: the last millisecond is a turn of the event
     // loop by itself, in which an answer that has arrived already is seen.
-    let timer = clock.after(frame.timeoutMs - 1, () => {
-      timer = clock.after(0, giveUp)
-    })
+    const oneMoreTurn = () => {
+      timer = clock.after(0, giveUp, isAwaited)
+    }
+    let timer = clock.after(frame.timeoutMs - 1, oneMoreTurn, isAwaited)
     let stopListening = () => {}
     stopListening = abort.listen(reason => {
       end(isTimeout(reason) ? 'timed-out' : 'aborted', reason)
@@ -204,7 +210,7 @@ export async function fromOrigin<Id, V>(
   const beganMs = clock.nowMs()
   let loaded: Loaded<V | undefined>
   try {
-    const frame = loadFrame(space, [flight], flight.abort)
+    const frame = loadFrame(space, [flight], flight.abort, !flight.background)
     loaded = await load(frame, context => loadOne(space, id, flight.key, context))
   } catch (error) {
     giveBack(space, flight.key, asked)
@@ -217,9 +223,15 @@ export async function fromOrigin<Id, V>(
 }
 
 /** The frame of a load for these flights. */
-export function loadFrame<Id, V>(space: Space<Id, V>, flights: readonly Awaited[], abort: Abort) {
+export function loadFrame<Id, V>(
+  space: Space<Id, V>,
+  flights: readonly Awaited[],
+  abort: Abort,
+  isAwaited = true,
+): LoadFrame {
   const { clock, limit, emit } = space.parts
-  return { clock, limit, emit, keyspace: space.name, flights, timeoutMs: space.options.loadTimeoutMs, abort }
+  const timeoutMs = space.options.loadTimeoutMs
+  return { clock, limit, emit, keyspace: space.name, flights, timeoutMs, isAwaited, abort }
 }
 
 /**
@@ -248,8 +260,9 @@ export function answerStaleIfSlow<Id, V>(
 ): () => void {
   const { loadSoftTimeoutMs } = space.options
   if (loadSoftTimeoutMs === undefined || asked.fallback === undefined) return () => {}
-  const timer = space.parts.clock.after(loadSoftTimeoutMs, () => {
+  const answer = () => {
     answerStale(space, flight, asked, sharedMs, loadSoftTimeoutMs)
-  })
+  }
+  const timer = space.parts.clock.after(loadSoftTimeoutMs, answer, true)
   return () => timer.cancel()
 }

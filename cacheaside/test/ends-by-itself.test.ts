@@ -65,6 +65,35 @@ describe('a script with an embedded cache ends by itself', () => {
   })
 })
 
+describe('a script that awaits what never settles', () => {
+  const limits = 'busyWaitMs: 200, loadTimeoutMs: 300'
+
+  test.each([
+    ['get', 'await values.get(1)'],
+    ['getMany', 'await values.getMany([1, 2])'],
+    [
+      'a strong get behind another',
+      "await Promise.all([values.get(1), values.get(1, { consistency: 'strong' })])",
+    ],
+    ['a write that reads', 'await values.write(1, () => values.get(2))'],
+  ])('is told LOAD_TIMEOUT, and does not end in the middle (%s)', async (_, awaits) => {
+    const script = `${IMPORTS}; const cache = createCache({ ${limits} })
+      const values = cache.keyspace('value', { load: () => new Promise(() => {}) }); ${awaits}`
+    expect(await run(script)).toMatchObject({ code: 1, err: expect.stringContaining('LOAD_TIMEOUT') })
+  })
+
+  test('is not kept from ending by a refresh in the background', async () => {
+    const script = `${IMPORTS}; const cache = createCache({ busyWaitMs: 5_000 })
+      let isFirst = true
+      const load = () => { if (!isFirst) return new Promise(() => {}); isFirst = false; return 1 }
+      const values = cache.keyspace('value', { load, ttlMs: 1, staleMs: 60_000 })
+      await values.get(1); await new Promise(resolve => setTimeout(resolve, 20)); await values.get(1)
+      const began = performance.now()
+      process.on('exit', () => console.log(performance.now() - began < 4_000 ? 'done' : 'late'))`
+    expect(await run(script)).toMatchObject(SAID)
+  })
+})
+
 describe('a script with a cache on Redis ends by itself', () => {
   let redis: RedisServer
   beforeAll(async () => {

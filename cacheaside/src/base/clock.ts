@@ -1,3 +1,5 @@
+import { builtin } from './runtime.ts'
+
 /**
  * The only file of the library that reads the time, sets a timer or draws randomness. Everything else is handed
  * a {@link Clock}, so that a test can hold time still and a simulation can replay a run from its seed.
@@ -41,6 +43,8 @@ export interface Clock {
 export const TOKEN_LENGTH = 16
 
 const RE_ANCHOR_MS = 1000
+/** So far ahead of the monotonic clock the wall clock has been set forward, and is not just a little faster. */
+const STEP_MS = 20
 /** The wall clock comes in whole milliseconds: by so much it may seem to be ahead without being so. */
 const WALL_ROUNDING_MS = 1
 
@@ -51,7 +55,8 @@ const WALL_ROUNDING_MS = 1
  *
  * The larger of the two is taken from an anchor that moves on about once a second: with a fixed anchor, a wall
  * clock once set back an hour would hide the next hour of sleep; with an anchor at every reading, the rounding of
- * the wall clock to whole milliseconds would make time run at double speed.
+ * the wall clock to whole milliseconds would make time run at double speed. After a step forward it moves at once: if the
+ * step is taken back, time would stand still until the monotonic clock has caught up.
  */
 function elapsedReader(monotonicMs: () => number, wallMs: () => number): () => number {
   let monotonicAnchor = monotonicMs()
@@ -61,9 +66,13 @@ function elapsedReader(monotonicMs: () => number, wallMs: () => number): () => n
   return () => {
     const monotonic = monotonicMs()
     const wall = wallMs()
-    const elapsed = Math.max(monotonic - monotonicAnchor, wall - wallAnchor - WALL_ROUNDING_MS)
+    const byMonotonic = monotonic - monotonicAnchor
+    const byEither = Math.max(monotonic - monotonicAnchor, wall - wallAnchor - WALL_ROUNDING_MS)
+    // A wall clock that a test has put in the real one's place may show anything, also none or infinity.
+    const elapsed = Number.isFinite(byEither) ? byEither : byMonotonic
     last = Math.max(last, atAnchor + elapsed)
-    if (monotonic - monotonicAnchor >= RE_ANCHOR_MS || Math.abs(wall - wallAnchor) >= RE_ANCHOR_MS) {
+    const isStep = elapsed > byMonotonic + STEP_MS
+    if (isStep || byMonotonic >= RE_ANCHOR_MS || Math.abs(wall - wallAnchor) >= RE_ANCHOR_MS) {
       atAnchor = last
       monotonicAnchor = monotonic
       wallAnchor = wall
@@ -88,12 +97,31 @@ function tokenSource(): () => string {
   }
 }
 
+/** How timers are set. */
+export interface Timers {
+  /** Whether what is set now runs by itself. */
+  readonly areReal: boolean
+  set(run: () => void, delayMs: number): { unref?(): unknown }
+  clear(handle: unknown): void
+}
+
+/** Those of the moment: fake ones where a test has put them. */
+const globalTimers: Timers = {
+  areReal: true,
+  set: (run, delayMs) => setTimeout(run, delayMs),
+  clear: handle => clearTimeout(handle as NodeJS.Timeout),
+}
+
 /**
  * A clock over the given sources; {@link systemClock} is the one over the machine's own.
  *
  * @param sources - Readers of a monotonic and of the wall clock, both in milliseconds.
+ * @param timers - Left out: the globals, as they are when one is set.
  */
-export function clockOver(sources: { monotonicMs: () => number; wallMs: () => number }): Clock {
+export function clockOver(
+  sources: { monotonicMs: () => number; wallMs: () => number },
+  timers: Timers = globalTimers,
+): Clock {
   const nowMs = elapsedReader(sources.monotonicMs, sources.wallMs)
   let coarse = 0
   let coarseIsFresh = false
@@ -105,23 +133,98 @@ export function clockOver(sources: { monotonicMs: () => number; wallMs: () => nu
     coarseMs() {
       if (coarseIsFresh) return coarse
       coarse = nowMs()
+      // A fake timer may never run, and time would stand still.
+      if (!timers.areReal) return coarse
       coarseIsFresh = true
-      setTimeout(forget, 1).unref()
+      timers.set(forget, 1).unref?.()
       return coarse
     },
     epochMs: sources.wallMs,
     after(delayMs, run, holds = false) {
-      const handle = setTimeout(run, delayMs)
-      if (!holds) handle.unref()
-      return { cancel: () => clearTimeout(handle) }
+      const handle = timers.set(run, delayMs)
+      if (!holds) handle.unref?.()
+      return { cancel: () => timers.clear(handle) }
     },
     random: Math.random,
     token: tokenSource(),
   }
 }
 
-/** The machine's clock, timers and randomness. */
-export const systemClock: Clock = clockOver({
-  monotonicMs: () => performance.now(),
-  wallMs: () => Date.now(),
-})
+type SetTimeout = (run: () => void, delayMs: number) => NodeJS.Timeout
+type TimersModule = { readonly setTimeout: SetTimeout; readonly clearTimeout: (handle: never) => void }
+
+/**
+ * What tests replace are mostly the globals, and Node's modules keep their own. So these are the real timers also where
+ * this file is loaded while fake ones are in place. Where the modules have fake ones, too, real ones are looked for again at
+ * each timer.
+ */
+class RealTimers implements Timers {
+  #found = findTimers()
+
+  get areReal(): boolean {
+    this.#found ??= findTimers()
+    return this.#found !== undefined
+  }
+
+  set(run: () => void, delayMs: number): NodeJS.Timeout {
+    return this.areReal ? this.#found!.setTimeout(run, delayMs) : setTimeout(run, delayMs)
+  }
+
+  clear(handle: unknown): void {
+    if (this.#found === undefined) clearTimeout(handle as never)
+    else this.#found.clearTimeout(handle as never)
+  }
+}
+
+function findTimers(): TimersModule | undefined {
+  const { setTimeout, clearTimeout } = globalThis
+  const modules = [builtin('node:timers') as TimersModule | undefined, { setTimeout, clearTimeout }]
+  for (const found of modules) {
+    const handle: unknown = found?.setTimeout(() => {}, 1)
+    // A field of Node's own timers.
+    const isReal = typeof handle === 'object' && handle !== null && '_idleTimeout' in handle
+    found?.clearTimeout(handle as never)
+    if (isReal) return { setTimeout: found!.setTimeout, clearTimeout: found!.clearTimeout }
+  }
+  return undefined
+}
+
+const clockOfNode = (builtin('node:perf_hooks') as { performance: typeof performance } | undefined)
+  ?.performance
+const timeOrigin = clockOfNode ?? performance
+// From the prototype, which has it also while a spy stands before it.
+const realNow = (Object.getPrototypeOf(timeOrigin) as typeof performance).now ?? timeOrigin.now
+
+/**
+ * The global one of the moment, on purpose: it may be set forward by a test, as by a machine that wakes up, and then what was
+ * stored before is old. It may also be a mock that has no `now`.
+ */
+const wallNow = (): number => (typeof Date.now === 'function' ? Date.now() : Number.NaN)
+
+/**
+ * The machine's clock, timers and randomness. Fake timers do not stop it: time passes and timers fire as they really do,
+ * whatever is done to the globals, and whenever. A `Date` that is set forward counts as time that has passed.
+ */
+export const systemClock: Clock = clockOver(
+  { monotonicMs: () => realNow.call(timeOrigin), wallMs: wallNow },
+  new RealTimers(),
+)
+
+const resolved = Promise.resolve()
+
+type NextTick = (run: () => void) => void
+
+const realNextTick = (globalThis as { process?: { nextTick?: NextTick & { clock?: unknown } } }).process
+  ?.nextTick
+
+/** Runs it when all that this turn of the event loop has set off is done, but for what waits for the outside. */
+export function afterThisTurn(run: () => void): void {
+  // Fake timers bear their clock, and this one might never run.
+  if (realNextTick !== undefined && realNextTick.clock === undefined) realNextTick(run)
+  else queueMicrotask(run)
+}
+
+/** The global of this name, as it really is: fake timers replace that, too. */
+export function queueMicrotask(run: () => void): void {
+  resolved.then(run)
+}

@@ -4,6 +4,9 @@
  */
 interface Builtin {
   'node:async_hooks': { readonly AsyncLocalStorage: new () => AsyncStorage }
+  /** As the clock knows it. */
+  'node:perf_hooks': unknown
+  'node:timers': unknown
   'node:events': { readonly setMaxListeners?: (most: number, ...targets: EventTarget[]) => void }
 }
 
@@ -13,7 +16,8 @@ interface AsyncStorage {
   disable?(): void
 }
 
-function builtin<Name extends keyof Builtin>(name: Name): Builtin[Name] | undefined {
+/** A module of Node, or `undefined` in a runtime without it. */
+export function builtin<Name extends keyof Builtin>(name: Name): Builtin[Name] | undefined {
   const host: { process?: { getBuiltinModule?: (id: string) => unknown } } = globalThis
   return host.process?.getBuiltinModule?.(name) as Builtin[Name] | undefined
 }

@@ -1,4 +1,5 @@
 import { Abort, follow } from '../base/abort.ts'
+import { queueMicrotask } from '../base/clock.ts'
 import { type Awaited, type LoadRun, NOTHING_AHEAD, standBehind, stepOut, type Wait } from './load-run.ts'
 
 /**

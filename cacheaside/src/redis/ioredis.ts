@@ -1,3 +1,4 @@
+import { afterThisTurn, queueMicrotask } from '../base/clock.ts'
 import { invalidOption } from '../base/invalid-option.ts'
 import type { Address, Connection, Driver } from './driver.ts'
 
@@ -192,7 +193,7 @@ function clusterDriver(cluster: Cluster): Driver {
 
 /**
  * Clients for the servers that the Cluster starts from, unconnected, with all that its options say and their host
- * names looked up. Only a Cluster makes these, as soon as it begins to connect; so a duplicate begins to, and is
+ * names looked up. Only a Cluster makes these, as queueMicrotask as it begins to connect; so a duplicate begins to, and is
  * ended at once.
  */
 async function startupNodes(cluster: Cluster): Promise<Client[]> {
@@ -256,7 +257,7 @@ async function openConnection(
       if (!corked) {
         corked = true
         client.stream?.cork()
-        process.nextTick(uncork)
+        afterThisTurn(uncork)
       }
       return client.sendCommand(new Command(args))
     },

@@ -172,7 +172,7 @@ export class BroadcastStream {
     this.#sent.set(text, beat)
     const candidates = names.map(name => ({ name, candidate: this.#clock.token() }))
     this.#access
-      .run(() => this.#access.store.heartbeat(text, candidates), this.#maxStaleMs)
+      .runBehind(() => this.#access.store.heartbeat(text, candidates), this.#maxStaleMs)
       .then(reply => {
         if (reply === UNCONFIRMED) return
         this.#learnTime(reply, beat.sentMs)
@@ -261,7 +261,7 @@ export class BroadcastStream {
 
   async #askTime(): Promise<void> {
     const sentMs = this.#clock.nowMs()
-    const reply = await this.#access.run(() => this.#access.store.heartbeat('', []))
+    const reply = await this.#access.runBehind(() => this.#access.store.heartbeat('', []))
     if (reply !== UNCONFIRMED) this.#learnTime(reply, sentMs)
   }
 

@@ -204,7 +204,7 @@ export class InvalidationQueue {
     const tokens = [...pending.tokens]
     const { store } = this.#access
     const attempts: Promise<unknown>[] = tokens.map(token => this.#release(key, pending, token))
-    if (tokens.length === 0) attempts.push(this.#access.run(() => store.invalidate(key)))
+    if (tokens.length === 0) attempts.push(this.#access.runBehind(() => store.invalidate(key)))
     if ((await Promise.all(attempts)).includes(UNCONFIRMED)) return this.#putLast(key, pending)
     if (this.#settle(this.#keys, key, pending, additions)) {
       this.#emit({ type: 'invalidation', keyspace: keyspaceOf(key), key, outcome: 'late', stored: false })
@@ -219,7 +219,7 @@ export class InvalidationQueue {
    * key is still in the queue.
    */
   async #release(key: string, pending: Pending, token: string): Promise<unknown> {
-    const reply = await this.#access.run(() => this.#access.store.release(key, token))
+    const reply = await this.#access.runBehind(() => this.#access.store.release(key, token))
     if (reply !== UNCONFIRMED) pending.tokens.delete(token)
     return reply
   }
@@ -233,7 +233,7 @@ export class InvalidationQueue {
   async #applyToKeyspace(keyspace: string, pending: Pending): Promise<boolean> {
     const { additions } = pending
     const { store } = this.#access
-    const reply = await this.#access.run(() => store.invalidateKeyspace(keyspace, this.#clock.token()))
+    const reply = await this.#access.runBehind(() => store.invalidateKeyspace(keyspace, this.#clock.token()))
     if (reply === UNCONFIRMED) return false
     // 1. The invalidation is applied at last; 2. the message about it is still on its way; 3. this process, which has gone
     // round the cache until now, finds the old values by its copy of the old generation. (Seed 572 of the simulation.)

@@ -46,12 +46,14 @@ export class SharedAccess {
    * @param limitMs - How long it may take; by default `sharedTimeoutMs`.
    * @param call - Sends it. Called exactly once, at once.
    * @param onLate - Called with a reply that came after its limit: what it granted has to be given back.
+   * @param holds - Whether the process is kept alive meanwhile: because a caller waits for the reply.
    * @returns the reply, or {@link UNCONFIRMED} if it failed or came too late; never rejects.
    */
   run<T>(
     call: () => Promise<T>,
     limitMs = this.timeoutMs,
     onLate?: (reply: T) => void,
+    holds = true,
   ): Promise<T | typeof UNCONFIRMED> {
     const recoveries = this.#recoveries
     let sent: Promise<T>
@@ -66,14 +68,16 @@ export class SharedAccess {
       let late = false
       // After the event loop was held up, timers run before the sockets are read: one more turn lets a reply that
       // has arrived already be seen.
-      let timer = this.#clock.after(Math.max(0, limitMs), () => {
-        timer = this.#clock.after(0, () => {
-          late = true
-          // What had only the rest of another's time says nothing about the store.
-          if (limitMs < this.timeoutMs) return resolve(UNCONFIRMED)
-          resolve(this.#failed(new Error(`no answer within ${Math.round(limitMs)} ms`), recoveries))
-        })
-      })
+      const giveUp = () => {
+        late = true
+        // What had only the rest of another's time says nothing about the store.
+        if (limitMs < this.timeoutMs) return resolve(UNCONFIRMED)
+        resolve(this.#failed(new Error(`no answer within ${Math.round(limitMs)} ms`), recoveries))
+      }
+      const oneMoreTurn = () => {
+        timer = this.#clock.after(0, giveUp, holds)
+      }
+      let timer = this.#clock.after(Math.max(0, limitMs), oneMoreTurn, holds)
       sent.then(
         reply => {
           timer.cancel()
@@ -88,6 +92,11 @@ export class SharedAccess {
     })
   }
 
+  /** As {@link SharedAccess.run}, for what nobody waits for. */
+  runBehind<T>(call: () => Promise<T>, limitMs?: number): Promise<T | typeof UNCONFIRMED> {
+    return this.run(call, limitMs, undefined, false)
+  }
+
   #failed(error: unknown, recoveries: number): typeof UNCONFIRMED {
     // What was sent before the store answered again says nothing about now.
     if (!this.#suspect && !this.#closed && recoveries === this.#recoveries) {
@@ -100,7 +109,7 @@ export class SharedAccess {
 
   #probeAfter(delayMs: number, nextMs: number): void {
     this.#probe = this.#clock.after(delayMs, async () => {
-      const reply = await this.run(() => this.store.heartbeat('', []))
+      const reply = await this.runBehind(() => this.store.heartbeat('', []))
       if (this.#closed) return
       if (reply === UNCONFIRMED) {
         const jitter = 0.5 + this.#clock.random() / 2

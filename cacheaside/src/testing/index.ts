@@ -10,6 +10,7 @@ export {
   changeFeedContract,
   type OpenedChangeFeed,
 } from './change-feed-contract.ts'
+export { fakeableClock } from './fakeable-clock.ts'
 export {
   type FaultyChangeFeed,
   FEED_OPERATIONS,

@@ -1,3 +1,4 @@
+import { setImmediate } from 'node:timers'
 import { type Clock, type Timer, TOKEN_LENGTH } from '../base/clock.ts'
 
 /** What a {@link SimulatedClock} begins with. */

@@ -8,10 +8,11 @@ export function pause(clock: Clock, ms: number, signal?: AbortSignal): Promise<v
       timer.cancel()
       reject(signal?.reason)
     }
-    const timer = clock.after(ms, () => {
+    const end = () => {
       signal?.removeEventListener('abort', onAbort)
       resolve()
-    })
+    }
+    const timer = clock.after(ms, end, true)
     signal?.addEventListener('abort', onAbort, { once: true })
   })
 }
@@ -36,10 +37,11 @@ export function limited<T>(
       end()
       reject(signal?.reason)
     }
-    const timer = clock.after(ms, () => {
+    const giveUp = () => {
       end()
       reject(late())
-    })
+    }
+    const timer = clock.after(ms, giveUp, true)
     work.then(resolve, reject).finally(end)
     signal?.addEventListener('abort', onAbort, { once: true })
     if (signal?.aborted === true) onAbort()

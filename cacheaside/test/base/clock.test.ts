@@ -60,6 +60,27 @@ describe('clockOver', () => {
     expect(clock.nowMs()).toBeGreaterThanOrEqual(counted)
   })
 
+  it.each([30, 500, 990, 5_000])('does not stand still when a step of %i ms is taken back', ms => {
+    const { clock, pass, setWall } = scripted()
+    setWall(ms)
+    const counted = clock.nowMs()
+    setWall(-ms)
+    pass(100)
+    expect(clock.nowMs() - counted).toBeGreaterThanOrEqual(100 - 1e-6)
+  })
+
+  it('lets time pass by the monotonic clock where the wall clock shows no time', () => {
+    let monotonicMs = 0
+    let wallMs = Number.NaN
+    const clock = clockOver({ monotonicMs: () => monotonicMs, wallMs: () => wallMs })
+    for (const shown of [Number.NaN, Number.POSITIVE_INFINITY, 5, Number.NEGATIVE_INFINITY, Number.NaN, 7]) {
+      wallMs = shown
+      const before = clock.nowMs()
+      monotonicMs += 1_500
+      expect(clock.nowMs() - before).toBe(1_500)
+    }
+  })
+
   it('never lets less time pass than the monotonic clock does, even when the wall clock is set back', () => {
     const { clock, pass, setWall } = scripted()
     const before = clock.nowMs()
