@@ -13,6 +13,7 @@ import {
   type LeaseReply,
   type LookReply,
   leased,
+  markedToken,
   type NewValue,
   type ReleaseReply,
   released,
@@ -57,7 +58,7 @@ export class MapStore implements SharedStore {
   }
 
   async fill(key: string, prefix: string, value: Fill): Promise<boolean> {
-    return this.#take(key, filled(this.inspect(key), prefix, this.#newValue(value), this.#timeMs()))
+    return this.#take(key, filled(this.inspect(key), prefix, this.#newValue(key, value), this.#timeMs()))
   }
 
   async swap(key: string, seen: Expected, token: string, leaseMs: number): Promise<boolean> {
@@ -79,7 +80,7 @@ export class MapStore implements SharedStore {
 
   async release(key: string, token: string, through?: Fill): Promise<ReleaseReply> {
     this.#tell(listener => listener.invalidated(key))
-    const value = through === undefined ? undefined : this.#newValue(through)
+    const value = through === undefined ? undefined : this.#newValue(key, through)
     return this.#take(key, released(this.inspect(key), token, value, this.#timeMs()))
   }
 
@@ -140,8 +141,9 @@ export class MapStore implements SharedStore {
     return Math.round(EPOCH_MS + this.#clock.nowMs())
   }
 
-  #newValue(fill: Fill): NewValue {
-    return { fill, nonce: () => this.#clock.token() }
+  /** A value tells by its nonce which key it belongs to. */
+  #newValue(key: string, fill: Fill): NewValue {
+    return { fill, nonce: () => markedToken(key, this.#clock.token()) }
   }
 
   /** There is always room here: what a step is without room is never needed. */

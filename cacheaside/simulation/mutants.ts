@@ -5,6 +5,7 @@ import { guards } from '../test/protections/guards.scenarios.ts'
 import { leases } from '../test/protections/leases.scenarios.ts'
 import type { Patch } from '../test/protections/library.ts'
 import { queue } from '../test/protections/queue.scenarios.ts'
+import { registers } from '../test/protections/registers.scenarios.ts'
 import { stale } from '../test/protections/stale.scenarios.ts'
 import { stream } from '../test/protections/stream.scenarios.ts'
 
@@ -215,6 +216,38 @@ export const LEFT_OUT: readonly { readonly name: string; readonly why: string }[
     name: 'get bypasses the store while a commit is in doubt for whose key there was no room — asking for commits in doubt of the keyspace',
     why: 'as above',
   },
+  {
+    name: "get answers with no other key's value — the mark of the key",
+    why: 'no reply of the simulation is mixed up, and no register misplaced',
+  },
+  {
+    name: "get answers with no earlier version's value, which does not tell its key — replacing what does not tell its key",
+    why: 'all simulated processes are of this version',
+  },
+  {
+    name: 'get leaves a guard of a later version to its writer — going to the origin for what is of a later version, and without refusing to swap it',
+    why: 'all simulated processes are of this version',
+  },
+  {
+    name: 'write leaves a guard of a later version standing, and is not fenced — leaving it standing at the guard',
+    why: 'all simulated processes are of this version',
+  },
+  {
+    name: 'write leaves a guard of a later version standing, and is not fenced — leaving it standing at the release',
+    why: 'all simulated processes are of this version',
+  },
+  {
+    name: 'write leaves a guard of a later version standing, and is not fenced — dirty',
+    why: 'all simulated processes are of this version',
+  },
+  {
+    name: 'invalidate leaves a guard of a later version standing — leaving it standing',
+    why: 'all simulated processes are of this version',
+  },
+  {
+    name: 'write that may not go on without its guard does not where a later version has one — counting that as unguarded',
+    why: 'all simulated processes are of this version',
+  },
 ]
 
 /** Every protection that is taken out: those of the scenarios, by the same patches, and some more. */
@@ -223,7 +256,17 @@ export const MUTANTS: readonly Mutant[] = [...fromScenarios(), ...FURTHER]
 /** The patches of all scenarios, each once. */
 function fromScenarios(): Mutant[] {
   const found = new Map<string, Mutant>()
-  for (const protection of [fills, leases, generations, flights, guards, queue, stream, stale].flat())
+  for (const protection of [
+    fills,
+    leases,
+    generations,
+    registers,
+    flights,
+    guards,
+    queue,
+    stream,
+    stale,
+  ].flat())
     for (const { without, patches } of protection.controls) {
       const name = `${protection.name} — ${without}`
       const text = JSON.stringify(patches)

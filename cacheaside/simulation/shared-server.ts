@@ -508,6 +508,6 @@ function brief(text: string | undefined): string {
   if (register.state === 'value')
     return `V ${register.nonce.slice(0, 4)} ${register.claimUntilMs > 0 ? 'claimed ' : ''}${register.text ?? 'absence'}`
   if (register.state === 'lease') return `L ${register.token.slice(0, 4)}`
-  if (register.state === 'unreadable') return 'unreadable'
+  if (register.state === 'unreadable' || register.state === 'later') return register.state
   return `W${register.dirty ? '!' : ''} ${register.holders.map(({ token }) => token.slice(0, 4)).join(' ')}`
 }

@@ -7,7 +7,16 @@ import type { Flight } from './local/single-flight.ts'
 import { recursion } from './nested.ts'
 import { aliasOf } from './own-key.ts'
 import { type Opened, Unopened } from './shared/codec.ts'
-import { leaseText, parseRegister, type ValueRegister, valuePrefix } from './shared/register.ts'
+import { type Mark, markedToken } from './shared/key-mark.ts'
+import {
+  type LeaseRegister,
+  leaseText,
+  markOf,
+  parseRegister,
+  type Register,
+  type ValueRegister,
+  valuePrefix,
+} from './shared/register.ts'
 import { UNCONFIRMED } from './shared/shared-access.ts'
 import { type Expected, type LeaseReply, REFUSED } from './shared/shared-store.ts'
 import type { Answer, Parts, Space } from './space.ts'
@@ -118,7 +127,7 @@ async function askForLease<Id, V>(
   reading: string | Promise<string | typeof UNCONFIRMED>,
 ): Promise<Asked<V>> {
   const { clock, options } = space.parts
-  const token = clock.token()
+  const token = markedToken(flight.key, clock.token())
   const reply = await lease(space, flight.key, token, options.sharedTimeoutMs)
   const generation = reading instanceof Promise ? await reading : reading
   return waitIfBusy(goOn(space, flight, strong, { reply, token }, generation, clock.nowMs()))
@@ -168,7 +177,7 @@ async function askAgain<Id, V>(
   while (judged === 'again') {
     const why = parts.queue.whyHeld(key)
     if (why !== undefined) return { kind: 'bypass', why }
-    const token = parts.clock.token()
+    const token = markedToken(key, parts.clock.token())
     const reply = await lease(space, key, token, leftMs(parts, asking))
     judged = await judgeReply(space, asking, reply, token, parts.clock.nowMs())
   }
@@ -259,11 +268,16 @@ function judge<Id, V>(
 ): Judged<V> | Promise<Judged<V>> {
   const register = parseRegister(text)
   asking.fallback = undefined
+  const mark = markIn(space, asking, register)
+  if (mark === 'foreign') return mismatched(space, asking, register as ValueRegister | LeaseRegister)
   switch (register.state) {
     case 'lease':
       return 'busy'
     case 'guard':
       return { kind: 'bypass', why: 'guarded' }
+    // Its writer may count on a fence that this version does not see.
+    case 'later':
+      return { kind: 'bypass', why: 'version' }
     case 'unreadable':
       space.parts.emit({
         type: 'unreadable',
@@ -273,6 +287,9 @@ function judge<Id, V>(
       })
       return swapForLease(space, asking, { exactly: text }, 'unreadable')
     case 'value':
+      // An earlier version's value does not tell its key: nobody knows whether it is the one that was asked for.
+      if (mark === 'none')
+        return swapForLease(space, asking, { prefix: valuePrefix(register.nonce) }, 'version')
       return judgeValue(space, asking, register, nowMs)
   }
 }
@@ -325,6 +342,29 @@ function judgeValue<Id, V>(
   return claimStands ? 'busy' : claim(space, asking, register)
 }
 
+/** Whose register was answered. Inside one process there is nothing that could mix up replies. */
+const markIn = <Id, V>({ parts }: Space<Id, V>, { flight }: Asking<V>, register: Register): Mark =>
+  parts.access.store.synchronous || (register.state !== 'value' && register.state !== 'lease')
+    ? 'own'
+    : markOf(register, flight.key)
+
+/**
+ * The register of another key was answered: something on the way has lost or added a reply, and what follows over that
+ * connection is as wrong. Or the register itself was put there under this key; then it is replaced, if it is there.
+ */
+function mismatched<Id, V>(
+  space: Space<Id, V>,
+  asking: Asking<V>,
+  register: ValueRegister | LeaseRegister,
+): Judged<V> | Promise<Judged<V>> {
+  const { access, emit } = space.parts
+  const { key } = asking.flight
+  const prefix = register.state === 'value' ? valuePrefix(register.nonce) : leaseText(register.token)
+  emit({ type: 'mismatch', keyspace: space.name, key })
+  if (access.store.distrust?.(key, prefix) === true) return { kind: 'bypass', why: 'unavailable' }
+  return swapForLease(space, asking, { prefix }, 'unreadable')
+}
+
 function refreshesAhead<Id, V>(
   { options, parts }: Space<Id, V>,
   register: ValueRegister,
@@ -344,7 +384,7 @@ async function swapForLease<Id, V>(
   const { access, clock, options } = space.parts
   const { key } = asking.flight
   if (++asking.swaps > SWAP_ATTEMPTS) return { kind: 'bypass', why }
-  const token = clock.token()
+  const token = markedToken(key, clock.token())
   const swapped = await access.run(
     () => access.store.swap(key, seen, token, options.leaseMs),
     leftMs(space.parts, asking),

@@ -16,6 +16,7 @@ import { type KeyspaceOptions, resolveCacheOptions, type WiredOptions } from './
 import { BroadcastStream } from './shared/broadcast-stream.ts'
 import { InvalidationQueue } from './shared/invalidation-queue.ts'
 import type { Kept } from './shared/kept.ts'
+import { markedToken } from './shared/key-mark.ts'
 import { SharedAccess, UNCONFIRMED } from './shared/shared-access.ts'
 import type { SharedStore } from './shared/shared-store.ts'
 import type { Answer, Parts } from './space.ts'
@@ -248,7 +249,9 @@ export class Cache {
         return true
       },
       async invalidateKeyspace(keyspace) {
-        const reply = await access.runBehind(() => store.invalidateKeyspace(keyspace, clock.token()))
+        const reply = await access.runBehind(() =>
+          store.invalidateKeyspace(keyspace, markedToken(keyspace, clock.token())),
+        )
         if (reply === UNCONFIRMED) return false
         emit({ type: 'keyspace-invalidation', keyspace, outcome: 'applied' })
         return true

@@ -195,7 +195,7 @@ class GuardHold {
     const reply = access.available
       ? await access.run(() => access.store.guard(this.key, this.#token, options.guardMs, false))
       : UNCONFIRMED
-    this.#intact = reply !== UNCONFIRMED
+    this.#intact = reply !== UNCONFIRMED && reply !== 'barred'
     if (!this.#intact) this.#close()
   }
 
@@ -234,7 +234,7 @@ class GuardHold {
     const reply = await access.run(() => access.store.guard(this.key, this.#token, options.guardMs, true))
     // A renewal that nobody answered may have found the token missing, and the next one would not tell.
     if (reply !== 'renewed') this.#lose()
-    this.#report(reply === UNCONFIRMED ? 'unconfirmed' : reply === 'rejoined' ? 'rejoined' : 'renewed')
+    this.#report(reply === UNCONFIRMED ? 'unconfirmed' : reply === 'new' ? 'renewed' : reply)
     // Without the token, which is not to be taken from the others.
     if (reply === UNCONFIRMED && ending.length > 0) queue.add(this.key)
     return { applied: reply !== UNCONFIRMED, fenced: this.#intact, stored: false }

@@ -15,6 +15,7 @@ import { read } from './read.ts'
 import { readMany } from './read-many.ts'
 import { refresh } from './refresh.ts'
 import { Envelope, Unopened } from './shared/codec.ts'
+import { markedToken } from './shared/key-mark.ts'
 import { UNCONFIRMED } from './shared/shared-access.ts'
 import type { Answer, Parts, ReadRequest, Space } from './space.ts'
 import {
@@ -266,7 +267,9 @@ export class Keyspace<Id, V, Loaded = V> {
         flights.doomAll(this.name)
       }
       forgetAll()
-      const reply = await access.run(() => access.store.invalidateKeyspace(this.name, clock.token()))
+      const reply = await access.run(() =>
+        access.store.invalidateKeyspace(this.name, markedToken(this.name, clock.token())),
+      )
       if (reply === UNCONFIRMED) queue.addKeyspace(this.name)
       forgetAll()
       const outcome = reply === UNCONFIRMED ? 'queued' : 'applied'

@@ -18,6 +18,7 @@ import { isAwaited, type LoadRun, runAround } from './local/load-run.ts'
 import { Flight } from './local/single-flight.ts'
 import { recursion, unlessDeadlocked, waitInside } from './nested.ts'
 import { answerFound, answerOf, fly, type Joining, joinOrLead, type Lead } from './read.ts'
+import { markedToken } from './shared/key-mark.ts'
 import { UNCONFIRMED } from './shared/shared-access.ts'
 import { type Answer, type ReadRequest, type Space, takeOff } from './space.ts'
 import { warnOfLoads } from './warn-of.ts'
@@ -187,7 +188,10 @@ async function leaseAll<Id, V>(
   limitMs: number,
 ): Promise<FirstReply[]> {
   const { access, clock, options } = space.parts
-  const requests = legs.map(({ flight }) => ({ key: flight.key, token: clock.token() }))
+  const requests = legs.map(({ flight }) => ({
+    key: flight.key,
+    token: markedToken(flight.key, clock.token()),
+  }))
   const replies = await access.run(
     () => access.store.leaseMany(requests, options.leaseMs),
     limitMs,

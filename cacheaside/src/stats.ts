@@ -67,6 +67,7 @@ export interface KeyspaceStats {
     readonly confirmed: number
     readonly renewed: number
     readonly rejoined: number
+    readonly barred: number
     readonly unconfirmed: number
   }
   /** Releases and invalidations of single keys. */
@@ -83,6 +84,8 @@ export interface KeyspaceStats {
   readonly writtenThrough: number
   /** Stored bytes that could not be read. */
   readonly unreadable: number
+  /** Replies that held another key's register. */
+  readonly mismatches: number
   /** Stored values that a sampler has compared with the origin, by what came of it: staleness as it was measured. */
   readonly verified: Readonly<Record<VerifiedEvent['outcome'], number>> & {
     /** The longest time, in milliseconds, for which one of the stale ones had been stale at least. */
@@ -103,6 +106,7 @@ function noCounts(): Mutable<KeyspaceStats> {
       expired: 0,
       generation: 0,
       shape: 0,
+      version: 0,
       unreadable: 0,
       busy: 0,
       guarded: 0,
@@ -117,11 +121,12 @@ function noCounts(): Mutable<KeyspaceStats> {
     loadMs: 0,
     fills: { accepted: 0, refused: 0, unconfirmed: 0, unencodable: 0, alias: 0 },
     refreshes: { began: 0, 'left-to-another': 0, failed: 0 },
-    guards: { confirmed: 0, renewed: 0, rejoined: 0, unconfirmed: 0 },
+    guards: { confirmed: 0, renewed: 0, rejoined: 0, barred: 0, unconfirmed: 0 },
     invalidations: { applied: 0, queued: 0, 'in-doubt': 0, late: 0, collapsed: 0 },
     keyspaceInvalidations: { applied: 0, queued: 0, late: 0 },
     writtenThrough: 0,
     unreadable: 0,
+    mismatches: 0,
     verified: { equal: 0, stale: 0, unreadable: 0, orphaned: 0, skipped: 0, maxStaleMs: 0 },
   }
 }
@@ -198,6 +203,9 @@ export class StatsFold {
         return
       case 'unreadable':
         this.of(event.keyspace).unreadable++
+        return
+      case 'mismatch':
+        this.of(event.keyspace).mismatches++
         return
       case 'verified': {
         const { verified } = this.of(event.keyspace)

@@ -368,7 +368,7 @@ describe('read', () => {
     expect(await after.read(4)).toMatchObject({ from: 'shared', why: 'fresh' })
   })
 
-  test.each(['garbage', '', 'V', 'L', 'Wwhat', 'V'.repeat(200), '\u0000'])(
+  test.each(['garbage', '', 'v', 'l', 'what', 'v'.repeat(200), '\u0000'])(
     'tells that the register held %j, and overwrites it',
     async garbage => {
       const { clock, plant, process } = openWorld()
@@ -386,6 +386,25 @@ describe('read', () => {
       expect(eventsOf('unreadable')).toEqual([
         { type: 'unreadable', keyspace: 'spell', key: 'spell:4', reason: 'register' },
       ])
+    },
+  )
+
+  test.each(['V', 'L', 'W', 'W2 and more', 'V'.repeat(200), 'L~~~~~~~~~~~~~~~~'])(
+    'leaves %j to the later version that has written it: loaded, and not kept',
+    async text => {
+      const { clock, inspect, plant, process } = openWorld()
+      const { cache, eventsOf } = process()
+      const spells = cache.keyspace('spell', { load: spellTable(fireball).find })
+      plant('spell:4', text, 60_000)
+      const answer = { value: fireball, from: 'origin', why: 'version', kept: false }
+      expect(await spells.read(4)).toMatchObject(answer)
+      expect(await spells.getMany([4])).toEqual(new Map([[4, fireball]]))
+      expect(await spells.read(4, { consistency: 'strong' })).toMatchObject(answer)
+      await clock.drain()
+      expect(inspect('spell:4')).toBe(text)
+      expect([spells.peek(4), eventsOf('unreadable'), eventsOf('fill')]).toEqual([undefined, [], []])
+      await clock.advance(60_001)
+      expect(await spells.read(4)).toMatchObject({ why: 'missing', kept: true })
     },
   )
 

@@ -13,6 +13,7 @@ export type CacheEvent =
   | InvalidationEvent
   | KeyspaceInvalidationEvent
   | UnreadableEvent
+  | MismatchEvent
   | VerifiedEvent
   | SharedStateEvent
   | StreamEvent
@@ -38,6 +39,7 @@ export type From = 'local' | 'shared' | 'origin'
  * | origin | `expired` | past its soft expiry: loaded under a claim |
  * | origin | `generation` | the keyspace was invalidated since the value was stored |
  * | origin | `shape` | stored by a process with another shape version |
+ * | origin | `version` | stored by another version of this library: an earlier one's value is replaced, for a later one's nothing is kept |
  * | origin | `unreadable` | the stored bytes could not be read, or violate the schema |
  * | origin | `busy` | another reader kept the lease or the claim for longer than the wait, or waits for this very read; nothing is kept |
  * | origin | `guarded` | a writer is at work; nothing is kept |
@@ -54,6 +56,7 @@ export type Why =
   | 'expired'
   | 'generation'
   | 'shape'
+  | 'version'
   | 'unreadable'
   | 'busy'
   | 'guarded'
@@ -120,8 +123,11 @@ export interface GuardEvent {
   readonly type: 'guard'
   readonly keyspace: string
   readonly key: string
-  /** `rejoined`: the guard had been lost under a live writer, so the write is not fenced. */
-  readonly outcome: 'confirmed' | 'renewed' | 'rejoined' | 'unconfirmed'
+  /**
+   * `rejoined`: the guard had been lost under a live writer, so the write is not fenced. `barred`: a guard of a later
+   * version of this library stands, which this one cannot join, so the write is not fenced either.
+   */
+  readonly outcome: 'confirmed' | 'renewed' | 'rejoined' | 'barred' | 'unconfirmed'
 }
 
 /** A release or an invalidation of one key. */
@@ -153,6 +159,16 @@ export interface UnreadableEvent {
   /** `alias`: by `idOf` the value belongs under another key. */
   readonly reason: 'register' | 'codec' | 'schema' | 'alias'
   readonly error?: unknown
+}
+
+/**
+ * The register of another key was answered: a proxy or a broken server has lost or added a reply. The connection was
+ * ended, L1 emptied, and the reader was given what the origin holds.
+ */
+export interface MismatchEvent {
+  readonly type: 'mismatch'
+  readonly keyspace: string
+  readonly key: string
 }
 
 /** A sampler has compared a stored value with the origin. */

@@ -1,6 +1,7 @@
 import { type Clock, systemClock } from '../base/clock.ts'
 import { knownNames } from '../base/invalid-option.ts'
 import type { EvictionPolicyName } from '../eviction/bounded-map.ts'
+import { markedToken } from '../shared/key-mark.ts'
 import {
   type Change,
   claimed,
@@ -150,7 +151,7 @@ export class EmbeddedStore implements EmbeddedShared {
   }
 
   async fill(key: string, prefix: string, value: Fill): Promise<boolean> {
-    return this.#take(key, (text, timeMs) => filled(text, prefix, this.#valueOf(value), timeMs))
+    return this.#take(key, (text, timeMs) => filled(text, prefix, this.#valueOf(key, value), timeMs))
   }
 
   async swap(key: string, seen: Expected, token: string, leaseMs: number): Promise<boolean> {
@@ -173,7 +174,7 @@ export class EmbeddedStore implements EmbeddedShared {
 
   async release(key: string, token: string, through?: Fill): Promise<ReleaseReply> {
     this.#broadcast(listener => listener.invalidated(key))
-    const value = through === undefined ? undefined : this.#valueOf(through)
+    const value = through === undefined ? undefined : this.#valueOf(key, through)
     return this.#take(key, (text, timeMs) => released(text, token, value, timeMs))
   }
 
@@ -261,8 +262,8 @@ export class EmbeddedStore implements EmbeddedShared {
     return this.#registers.stats()
   }
 
-  #valueOf(fill: Fill): NewValue {
-    return { fill, nonce: () => this.#registers.clock.token() }
+  #valueOf(key: string, fill: Fill): NewValue {
+    return { fill, nonce: () => markedToken(key, this.#registers.clock.token()) }
   }
 
   /** Takes one step from what is under the key. */

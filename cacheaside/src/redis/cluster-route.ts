@@ -77,6 +77,12 @@ export class ClusterRoute<Facts = Examination> implements Route<Facts> {
     return Promise.reject(new Error(`no primary of the Cluster owns the slot of ${key}`))
   }
 
+  reset(key: string, reason: string): void {
+    this.#table?.bySlot[slotOf(key)]?.link.reset(reason)
+    // It may have been redirected.
+    for (const link of this.#strangers.values()) link.reset(reason)
+  }
+
   async primaries(): Promise<readonly Primary<Facts>[]> {
     if (this.#table === undefined) await this.#found()
     return this.#table!.primaries

@@ -12,14 +12,16 @@ export interface IoredisLike {
 /** What is used of a client for one server. The same in ioredis 5 and 6 and in iovalkey. */
 interface Client extends IoredisLike {
   readonly options: Options
-  readonly stream?: { cork(): void; uncork(): void }
+  readonly stream?: { cork(): void; uncork(): void; destroy(): void; readonly destroyed: boolean }
+  /** Commands that wait for their replies. */
+  readonly commandQueue?: { readonly length: number; shift(): unknown }
   sendCommand(command: Command): Promise<unknown>
   duplicate(override: Options): Client
   connect(): Promise<unknown>
   disconnect(): void
   subscribe(...channels: string[]): Promise<unknown>
   on(event: 'error', listener: (error: Error) => void): unknown
-  on(event: 'end', listener: () => void): unknown
+  on(event: 'connect' | 'end', listener: () => void): unknown
   on(event: 'message', listener: (channel: string, message: string) => void): unknown
 }
 
@@ -230,6 +232,15 @@ async function openConnection(
   client.on('end', () => {
     if (open) onLost(problem ?? new Error('the connection was closed'))
   })
+  // The queue of a connection is made with it.
+  client.on('connect', () =>
+    containStrays(client, error => {
+      // Whoever empties the queue of a connection that has ended is given one more command as well.
+      if (client.stream?.destroyed !== false) return
+      problem ??= error
+      client.stream.destroy()
+    }),
+  )
   const giveUp = () => client.disconnect()
   signal.throwIfAborted()
   signal.addEventListener('abort', giveUp, { once: true })
@@ -268,6 +279,29 @@ async function openConnection(
     close() {
       open = false
       client.disconnect()
+      // By itself it only says goodbye, and hands out what still arrives.
+      client.stream?.destroy()
     },
+  }
+}
+
+/**
+ * Ends the connection at a reply that no command waits for, which means that something on the way has added one. By
+ * itself the client goes on, or throws where nobody can catch it and so ends the process: if the reply is nothing, it
+ * fails in saying so.
+ */
+function containStrays({ commandQueue: queue }: Client, onStray: (error: Error) => void): void {
+  if (queue === undefined) return
+  const shift = queue.shift.bind(queue)
+  let isStray = false
+  queue.shift = () => {
+    if (queue.length > 0 || isStray) return shift()
+    // Those that empty the queue go on until they are given nothing.
+    isStray = true
+    const tell = () => onStray(new Error('a reply came that no command waits for'))
+    const command = new Command(['PING'])
+    command.resolve = tell
+    command.reject = tell
+    return { command }
   }
 }

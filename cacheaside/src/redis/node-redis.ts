@@ -207,17 +207,20 @@ async function openConnection(
   signal: AbortSignal,
 ): Promise<Connection> {
   let open = false
-  const lost = (error?: Error) => {
-    if (!open || client.isOpen) return
-    open = false
-    onLost(error ?? new Error('the connection was closed'))
-  }
-  client.on('error', lost)
-  client.on('end', lost)
   // Early versions of node-redis 5 throw where there is nothing left to be closed, which a lost connection is.
   const destroy = () => {
     if (client.isOpen) client.destroy()
   }
+  const lost = (error?: Error) => {
+    if (!open) return
+    // An error of a client that is open is about what it has read: a reply that no command waits for, or no reply at all.
+    if (client.isOpen && error === undefined) return
+    open = false
+    destroy()
+    onLost(error ?? new Error('the connection was closed'))
+  }
+  client.on('error', lost)
+  client.on('end', lost)
   signal.throwIfAborted()
   signal.addEventListener('abort', destroy, { once: true })
   try {

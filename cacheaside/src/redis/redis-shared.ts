@@ -1,5 +1,6 @@
 import type { Clock } from '../base/clock.ts'
 import { CacheError } from '../base/errors.ts'
+import { markedToken } from '../shared/key-mark.ts'
 import { leaseText, valueAroundTimes } from '../shared/register.ts'
 import {
   type Expected,
@@ -31,6 +32,7 @@ import { Link } from './link.ts'
 import { type RedisSharedOptions, type ResolvedRedisOptions, resolveRedisOptions } from './options.ts'
 import {
   doneOf,
+  echoed,
   generationOf,
   guardOf,
   nothingOf,
@@ -48,6 +50,7 @@ import {
   NOT_A_STRING,
   type Script,
   type Scripts,
+  WRONG_SCRIPT,
 } from './scripts.ts'
 import { openView } from './view.ts'
 
@@ -113,6 +116,8 @@ export async function inspectRedis(options: RedisSharedOptions): Promise<RedisRe
 
 const SILENCE_MS = 2_000
 const MOST_TOGETHER = 1_000
+const MOST_DISTRUSTED = 100
+const OWN_NUMBER_LENGTH = 6
 
 type Way = Pick<Connection, 'send'>
 
@@ -136,6 +141,10 @@ class RedisStore implements RedisShared {
   readonly #findings: Findings
   /** When the oldest exchange was sent that a primary has not answered yet. */
   readonly #unanswered = new Map<Primary, number>()
+  /** What registers began with that were answered for another key, by that key. */
+  readonly #distrusted = new Map<string, string>()
+  readonly #ownNumber: string
+  #calls = 0
   /** Whether a SET was refused for want of memory, and none has succeeded since: then GET comes first. */
   #full = false
 
@@ -146,6 +155,7 @@ class RedisStore implements RedisShared {
     this.#clock = options.clock
     this.#channel = `${this.#prefix}@broadcast`
     this.#ownChannel = `${this.#prefix}@heartbeat:${options.clock.token()}`
+    this.#ownNumber = options.clock.token().slice(0, OWN_NUMBER_LENGTH)
     this.#scripts = loadableScripts(options.driver.deployment === 'cluster')
     this.#broadcast = this.#newBroadcast()
     this.#route = this.#routeOver(options)
@@ -277,12 +287,15 @@ class RedisStore implements RedisShared {
   lease(key: string, token: string, leaseMs: number): Promise<LeaseReply> {
     const name = this.#prefix + key
     if (this.#full) return this.#leaseWhenFull(name, token, leaseMs)
-    return this.#takeLease(name, token, leaseMs).then(textOf, error => {
-      if (errorCode(error) === 'WRONGTYPE') return NOT_A_STRING
-      if (errorCode(error) !== 'OOM') throw error
-      this.#full = true
-      return this.#lookWhenFull(name)
-    })
+    return this.#takeLease(name, token, leaseMs).then(
+      reply => this.#read(name, textOf, reply),
+      error => {
+        if (errorCode(error) === 'WRONGTYPE') return NOT_A_STRING
+        if (errorCode(error) !== 'OOM') throw error
+        this.#full = true
+        return this.#lookWhenFull(name)
+      },
+    )
   }
 
   #takeLease(name: string, token: string, leaseMs: number): Promise<unknown> {
@@ -292,15 +305,14 @@ class RedisStore implements RedisShared {
 
   /** What is under the key, in a way that is not refused when memory is full, but wherever writes are. */
   async #lookWhenFull(name: string): Promise<string | typeof REFUSED> {
-    const way = { send: (command: readonly string[]) => this.#route.send(name, command) }
-    return textOf(await runOn(way, this.#scripts.lookWhenFull, [name], [])) ?? REFUSED
+    return (await this.#run(this.#scripts.lookWhenFull, [name], [], textOf)) ?? REFUSED
   }
 
   async #leaseWhenFull(name: string, token: string, leaseMs: number): Promise<LeaseReply> {
     const seen = await this.#lookWhenFull(name)
     if (seen !== REFUSED) return seen
     try {
-      const reply = textOf(await this.#takeLease(name, token, leaseMs))
+      const reply = this.#read(name, textOf, await this.#takeLease(name, token, leaseMs))
       this.#full = false
       return reply
     } catch (error) {
@@ -339,10 +351,7 @@ class RedisStore implements RedisShared {
       const batch = requests.slice(at, at + MOST_TOGETHER)
       const names = batch.map(({ key }) => this.#prefix + key)
       const args = [String(leaseMs), ...batch.map(({ token }) => leaseText(token))]
-      const way = { send: (command: readonly string[]) => this.#route.send(names[0]!, command) }
-      batches.push(
-        runOn(way, this.#scripts.leaseMany, names, args).then(reply => textsOf(reply, names.length)),
-      )
+      batches.push(this.#run(this.#scripts.leaseMany, names, args, reply => textsOf(reply, names.length)))
     }
     return Promise.all(batches)
   }
@@ -360,7 +369,7 @@ class RedisStore implements RedisShared {
 
   #get(name: string): Promise<LookReply[]> {
     return this.#route.send(name, ['GET', name]).then(
-      reply => [textOf(reply)],
+      reply => [this.#read(name, textOf, reply)],
       error => {
         if (errorCode(error) === 'WRONGTYPE') return [NOT_A_STRING]
         throw error
@@ -370,12 +379,15 @@ class RedisStore implements RedisShared {
 
   /** What is no string is told as absent. It is noticed by the lease that is then asked for. */
   #mget(names: readonly string[]): Promise<LookReply[]> {
-    return this.#route.send(names[0]!, ['MGET', ...names]).then(reply => textsOf(reply, names.length))
+    const first = names[0]!
+    return this.#route
+      .send(first, ['MGET', ...names])
+      .then(reply => this.#read(first, given => textsOf(given, names.length), reply))
   }
 
   async fill(key: string, prefix: string, value: Fill): Promise<boolean> {
     try {
-      return doneOf(await this.#run(this.#scripts.fill, key, [prefix, ...this.#valueArgs(value)]))
+      return await this.#runAt(this.#scripts.fill, key, [prefix, ...this.#valueArgs(key, value)], doneOf)
     } catch (error) {
       // There is no room for it: as refused as by a lease that is gone.
       if (errorCode(error) === 'OOM') return false
@@ -385,59 +397,57 @@ class RedisStore implements RedisShared {
 
   async swap(key: string, seen: Expected, token: string, leaseMs: number): Promise<boolean> {
     const args = [...comparison(seen), leaseText(token), String(leaseMs)]
-    return doneOf(await this.#run(this.#scripts.replace, key, args))
+    return this.#runAt(this.#scripts.replace, key, args, doneOf)
   }
 
   async drop(key: string, seen: Expected): Promise<boolean> {
-    return doneOf(await this.#run(this.#scripts.replace, key, comparison(seen)))
+    return this.#runAt(this.#scripts.replace, key, comparison(seen), doneOf)
   }
 
   async claim(key: string, nonce: string, token: string, claimMs: number): Promise<boolean> {
-    return doneOf(await this.#run(this.#scripts.claim, key, [nonce, token, String(claimMs)]))
+    return this.#runAt(this.#scripts.claim, key, [nonce, token, String(claimMs)], doneOf)
   }
 
   async guard(key: string, token: string, guardMs: number, renewal: boolean): Promise<GuardReply> {
     const args = [...this.#invalidation(key), token, String(guardMs), renewal ? '1' : '0']
-    return guardOf(await this.#run(this.#scripts.guard, key, args))
+    return this.#runAt(this.#scripts.guard, key, args, guardOf)
   }
 
   async release(key: string, token: string, through?: Fill): Promise<ReleaseReply> {
     const args = [...this.#invalidation(key), token]
     if (through !== undefined) {
       try {
-        return releaseOf(
-          await this.#run(this.#scripts.releaseThrough, key, [...args, ...this.#valueArgs(through)]),
-        )
+        const valueArgs = this.#valueArgs(key, through)
+        return await this.#runAt(this.#scripts.releaseThrough, key, [...args, ...valueArgs], releaseOf)
       } catch (error) {
         // There is no room for the value, and nothing was done: the guard has to go all the same.
         if (errorCode(error) !== 'OOM') throw error
       }
     }
-    return releaseOf(await this.#run(this.#scripts.release, key, args))
+    return this.#runAt(this.#scripts.release, key, args, releaseOf)
   }
 
   async invalidate(key: string): Promise<void> {
-    nothingOf(await this.#run(this.#scripts.invalidate, key, this.#invalidation(key)))
+    await this.#runAt(this.#scripts.invalidate, key, this.#invalidation(key), nothingOf)
   }
 
   async generation(keyspace: string, candidate: string): Promise<string> {
-    const name = this.#prefix + generationKey(keyspace)
+    const key = generationKey(keyspace)
+    const name = this.#prefix + key
     try {
       const standing = await this.#route.send(name, ['SET', name, candidate, 'NX', 'GET'])
-      if (standing === null) return candidate
-      if (typeof standing === 'string' && standing.length === candidate.length) return standing
+      if (typeof standing === 'string' && standing.length === candidate.length)
+        return this.#read(name, reply => generationOf(reply, keyspace), standing)
     } catch (error) {
       if (errorCode(error) !== 'OOM' && errorCode(error) !== 'WRONGTYPE') throw error
     }
-    return generationOf(
-      await this.#run(this.#scripts.generation, generationKey(keyspace), [candidate]),
-      candidate,
-    )
+    // A reply of nothing may be to another command. So a script is asked what stands there now: its reply is certain.
+    return this.#runAt(this.#scripts.generation, key, [candidate], reply => generationOf(reply, keyspace))
   }
 
   async invalidateKeyspace(keyspace: string, generation: string): Promise<void> {
     const args = [this.#channel, KEYSPACE + keyspace, generation]
-    nothingOf(await this.#run(this.#scripts.invalidateKeyspace, generationKey(keyspace), args))
+    await this.#runAt(this.#scripts.invalidateKeyspace, generationKey(keyspace), args, nothingOf)
   }
 
   view(): Promise<StoreView> {
@@ -486,7 +496,7 @@ class RedisStore implements RedisShared {
     try {
       const args = [this.#ownChannel, message]
       const [timeMs, info, disagreement] = await Promise.all([
-        runOn(link, this.#scripts.heartbeat, [probeKey], args),
+        runOn(link, this.#scripts.heartbeat, [probeKey], args, this.#echo()),
         readInfo(link, ['server', 'replication']),
         this.#route.disagreement(primary),
       ])
@@ -494,7 +504,10 @@ class RedisStore implements RedisShared {
       return { timeMs: timeOf(timeMs), disagreement }
     } catch (error) {
       if (errorCode(error) === 'READONLY') link.reset('it has become a replica')
-      if (error instanceof UnexpectedReply) link.reset(error.message)
+      if (error instanceof UnexpectedReply) {
+        link.reset(error.message)
+        this.#broadcast.interrupted(error.message)
+      }
       throw error
     } finally {
       this.#unanswered.delete(primary)
@@ -563,15 +576,62 @@ class RedisStore implements RedisShared {
     this.#findings.close()
   }
 
-  /** Runs a script on the primary of a key. */
-  #run(script: Script, key: string, args: readonly string[]): Promise<unknown> {
-    const name = this.#prefix + key
-    return runOn({ send: command => this.#route.send(name, command) }, script, [name], args)
+  distrust(key: string, prefix: string): boolean {
+    if (this.#distrusted.get(key) === prefix) return false
+    if (this.#distrusted.size >= MOST_DISTRUSTED)
+      this.#distrusted.delete(this.#distrusted.keys().next().value!)
+    this.#distrusted.set(key, prefix)
+    this.#lose(this.#prefix + key, "a reply held another key's register")
+    return true
+  }
+
+  /** Runs a script on the primary of its first key. */
+  #run<T>(
+    script: Script,
+    names: readonly string[],
+    args: readonly string[],
+    read: (reply: unknown) => T,
+  ): Promise<T> {
+    const [name] = names as [string]
+    const way = { send: (command: readonly string[]) => this.#route.send(name, command) }
+    return runOn(way, script, names, args, this.#echo())
+      .then(read)
+      .catch(error => this.#afterFailure(name, error))
+  }
+
+  #runAt<T>(script: Script, key: string, args: readonly string[], read: (reply: unknown) => T): Promise<T> {
+    return this.#run(script, [this.#prefix + key], args, read)
+  }
+
+  /** Reads a reply that came from the primary of this name. */
+  #read<T>(name: string, read: (reply: unknown) => T, reply: unknown): T {
+    try {
+      return read(reply)
+    } catch (error) {
+      return this.#afterFailure(name, error)
+    }
+  }
+
+  /** A reply that cannot be the one to its command ends the connection that it came over. */
+  #afterFailure(name: string, error: unknown): never {
+    if (error instanceof UnexpectedReply) this.#lose(name, error.message)
+    throw error
+  }
+
+  /** Ends the connection to the primary of this name, and lets nobody trust what else has come over it. */
+  #lose(name: string, reason: string): void {
+    this.#route.reset(name, reason)
+    this.#broadcast.interrupted(reason)
+  }
+
+  /** A number that no other call of a script has, here or in another process behind the same proxy. */
+  #echo(): string {
+    return `${this.#ownNumber}${(++this.#calls).toString(36)}`
   }
 
   /** The arguments of a script that stores a value. */
-  #valueArgs(value: Fill): string[] {
-    const [before, after] = valueAroundTimes(this.#clock.token(), value)
+  #valueArgs(key: string, value: Fill): string[] {
+    const [before, after] = valueAroundTimes(markedToken(key, this.#clock.token()), value)
     return [before, after, String(value.freshMs), String(value.freshMs + value.staleMs)]
   }
 
@@ -583,7 +643,9 @@ class RedisStore implements RedisShared {
 
 async function load(connection: Connection, script: Script): Promise<void> {
   try {
-    script.sha = String(await connection.send(['SCRIPT', 'LOAD', script.source]))
+    const reply = await connection.send(['SCRIPT', 'LOAD', script.source])
+    if (typeof reply !== 'string' || !/^[\da-f]{40}$/.test(reply)) throw new UnexpectedReply(reply)
+    script.sha = reply
   } catch (error) {
     // Without leave to load it is sent as a whole each time.
     if (errorCode(error) === '') throw error
@@ -596,16 +658,19 @@ async function runOn(
   script: Script,
   keys: readonly string[],
   args: readonly string[],
+  number: string,
 ): Promise<unknown> {
-  const count = String(keys.length)
+  const echo = `${script.name} ${number}`
+  const rest = [String(keys.length), ...keys, ...args, echo]
   if (script.sha !== undefined) {
     try {
-      return await way.send(['EVALSHA', script.sha, count, ...keys, ...args])
+      return echoed(await way.send(['EVALSHA', script.sha, ...rest]), echo)
     } catch (error) {
+      if (errorCode(error) === WRONG_SCRIPT) throw new UnexpectedReply((error as Error).message)
       if (errorCode(error) !== 'NOSCRIPT') throw error
     }
   }
-  return way.send(['EVAL', script.source, count, ...keys, ...args])
+  return echoed(await way.send(['EVAL', script.source, ...rest]), echo)
 }
 
 /** How a register is compared with what was seen of it. */

@@ -1,3 +1,5 @@
+import { TOKEN_LENGTH } from '../base/clock.ts'
+import { markAt } from '../shared/key-mark.ts'
 import type { GuardReply, ReleaseReply } from '../shared/shared-store.ts'
 
 /**
@@ -9,6 +11,12 @@ export class UnexpectedReply extends Error {
   constructor(reply: unknown) {
     super(`an unexpected reply: ${JSON.stringify(reply)?.slice(0, 80)}`)
   }
+}
+
+/** What a script has answered, after the echo that says which call of a script this is the reply to. */
+export function echoed(reply: unknown, echo: string): unknown {
+  if (!Array.isArray(reply) || reply.length > 2 || reply[0] !== echo) throw new UnexpectedReply(reply)
+  return reply.length === 2 ? reply[1] : null
 }
 
 /** A string, or nothing. */
@@ -37,7 +45,7 @@ export function nothingOf(reply: unknown): void {
 
 /** What a guard found. */
 export function guardOf(reply: unknown): GuardReply {
-  if (reply === 'new' || reply === 'renewed' || reply === 'rejoined') return reply
+  if (reply === 'new' || reply === 'renewed' || reply === 'rejoined' || reply === 'barred') return reply
   throw new UnexpectedReply(reply)
 }
 
@@ -47,9 +55,10 @@ export function releaseOf(reply: unknown): ReleaseReply {
   return { held: doneOf(reply[0]), stored: doneOf(reply[1]) }
 }
 
-/** A generation, as long as the one that was offered. */
-export function generationOf(reply: unknown, candidate: string): string {
-  if (typeof reply === 'string' && reply.length === candidate.length) return reply
+/** A generation, which is not that of another keyspace. */
+export function generationOf(reply: unknown, keyspace: string): string {
+  if (typeof reply === 'string' && reply.length === TOKEN_LENGTH && markAt(reply, 0, keyspace) !== 'foreign')
+    return reply
   throw new UnexpectedReply(reply)
 }
 

@@ -21,6 +21,8 @@ export interface Primary<Facts = Examination> {
 export interface Route<Facts = Examination> {
   /** Sends a command to the primary of its key. */
   send(key: string, args: readonly string[]): Promise<unknown>
+  /** Gives up the connection that the commands of this key go through, and opens another at once. */
+  reset(key: string, reason: string): void
   /** All primaries; rejects if they cannot be found out. */
   primaries(): Promise<readonly Primary<Facts>[]>
   /**
@@ -43,6 +45,7 @@ export function singleRoute<Facts>(primary: Primary<Facts>): Route<Facts> {
   const primaries = [primary]
   return {
     send: (_key, args) => link.send(args),
+    reset: (_key, reason) => link.reset(reason),
     primaries: async () => primaries,
     disagreement: async () => undefined,
     refresh() {},

@@ -24,15 +24,19 @@ import {
   NO_CLAIM,
 } from '../shared/register.ts'
 
+/** What the error of a script begins with that was called by the name of another. */
+export const WRONG_SCRIPT = 'WRONGSCRIPT'
+
 /** One script, and what the servers call it once it has been loaded. */
 export interface Script {
+  readonly name: string
   readonly source: string
   /** SHA-1 of the source in hexadecimal; `undefined` until a server has said it. */
   sha: string | undefined
 }
 
-const ANYWAY = '#!lua flags=allow-oom\n'
-const WITH_ROOM = '#!lua\n'
+const ANYWAY = '#!lua flags=allow-oom'
+const WITH_ROOM = '#!lua'
 
 const { letters, value, holder } = LAYOUT
 
@@ -45,6 +49,10 @@ const partFrom = (text: string, from: string, { at, length }: Field): string =>
 /** Begins as a register does, as a pattern of Lua. */
 const OURS = `^[${letters.value}${letters.lease}${letters.guard}]`
 
+/** Begins as a lease that can be read, as a pattern of Lua. */
+const LEASE = `^${letters.lease}[%w_.-]`
+const LEASE_LENGTH = LAYOUT.lease.token.at + LAYOUT.lease.token.length
+
 const TIME = `
 local function nowMs()
   local time = redis.call('TIME')
@@ -54,23 +62,15 @@ local function stamp(ms) return string.format('%0${LAYOUT.timeLength}.0f', ms) e
 `
 
 /**
- * `guardOf`: the writers of the guard under a key and whether it is dirty; nothing for whatever else is there, be it
- * a malformed guard or another type. As strict as `parseRegister`. Of a guard that is longer than this version writes
- * nothing is read but its first two characters and its life, so that no length holds up the server: it has no writers.
+ * `guardOf`: the writers of the guard under a key and whether it is dirty; nothing for whatever else is there. As strict
+ * as `parseRegister`. Of a guard that is longer than this version writes nothing is read but its first two characters
+ * and its life, so that no length holds up the server: it has no writers. A guard that cannot be read is of a later
+ * version: it is made dirty, and the third answer says that it is to be left alone.
  */
 const GUARD = `
-local function guardOf(key)
-  local length = redis.pcall('STRLEN', key)
-  if type(length) ~= 'number' or length < ${HOLDERS_AT + HOLDER_LENGTH} then return nil end
-  if length > ${MAX_GUARD_LENGTH} then
-    local isOurs = string.find(redis.call('GETRANGE', key, 0, 1), '^${letters.guard}[01]') and redis.call('PTTL', key) > 0
-    if isOurs then return {}, true end
-    return nil
-  end
-  local text = redis.call('GET', key)
-  if not string.find(text, '^${letters.guard}[01]') then return nil end
+local function parseGuard(text)
   local first, size = ${HOLDERS_AT + 1}, ${HOLDER_LENGTH}
-  if (#text - first + 1) % size ~= 0 then return nil end
+  if #text < ${HOLDERS_AT + HOLDER_LENGTH} or (#text - first + 1) % size ~= 0 then return nil end
   local writers = {}
   for at = first, #text, size do
     local deadline = ${partFrom('text', 'at', holder.deadline)}
@@ -78,6 +78,23 @@ local function guardOf(key)
     writers[#writers + 1] = { token = ${partFrom('text', 'at', holder.token)}, deadline = tonumber(deadline) }
   end
   return writers, ${part('text', LAYOUT.guard.dirty)} == '1'
+end
+local function guardOf(key)
+  local begin = redis.pcall('GETRANGE', key, 0, 1)
+  if type(begin) ~= 'string' or string.sub(begin, 1, 1) ~= '${letters.guard}' then return nil end
+  local isOurs = string.find(begin, '^.[01]')
+  local length = redis.call('STRLEN', key)
+  if isOurs and length > ${MAX_GUARD_LENGTH} then
+    if redis.call('PTTL', key) > 0 then return {}, true, false end
+    return nil
+  end
+  if isOurs then
+    local writers, dirty = parseGuard(redis.call('GET', key))
+    if writers then return writers, dirty, false end
+  end
+  local at = isOurs and ${LAYOUT.guard.dirty.at} or ${LAYOUT.guard.laterDirty.at}
+  if length > at then redis.call('SETRANGE', key, at, '1') end
+  return nil, true, true
 end
 `
 
@@ -91,7 +108,26 @@ const PUBLISH_BY_NODE = `redis.call('PUBLISH', ARGV[1] .. ':' .. redis.call('CLU
 /** The channel that a script run by a node of a Cluster publishes to. */
 export const channelOf = (channel: string, nodeId: string): string => `${channel}:${nodeId}`
 
-const source = (...parts: string[]): string => parts.join('')
+/** Flags, and what is to be done. */
+interface Source {
+  readonly flags: string
+  readonly body: string
+}
+const source = (flags: string, ...parts: string[]): Source => ({ flags, body: parts.join('') })
+
+/**
+ * The whole script. Its last argument is its name and a number, and comes back before all that it answers. So a reply
+ * that was lost or added on the way never passes for another, and a script that was given another's name, because the
+ * reply to its loading was another's, does nothing.
+ */
+const whole = (name: string, { flags, body }: Source): string => `${flags}
+local echo = table.remove(ARGV)
+if string.sub(echo, 1, ${name.length + 1}) ~= '${name} ' then return redis.error_reply('${WRONG_SCRIPT} this is ${name}') end
+local function answer()
+${body}
+end
+return { echo, answer() }
+`
 
 /** KEYS: register. ARGV: channel, message, token, guardMs, '1' for a renewal. Says what the guard found. */
 const guard = source(
@@ -100,7 +136,8 @@ const guard = source(
   GUARD,
   PUBLISH,
   `
-local writers, dirty = guardOf(KEYS[1])
+local writers, dirty, later = guardOf(KEYS[1])
+if later then return 'barred' end
 local own = nowMs() + ARGV[4]
 local latest, merged, found = own, 0, false
 local texts = {}
@@ -127,7 +164,8 @@ return found and 'renewed' or (renewal and 'rejoined' or 'new')
 )
 
 const RELEASE = `
-local writers, dirty = guardOf(KEYS[1])
+local writers, dirty, later = guardOf(KEYS[1])
+if later then return { 0, 0 } end
 if not writers then
   redis.call('DEL', KEYS[1])
   return { 0, 0 }
@@ -170,7 +208,9 @@ const invalidate = source(
   GUARD,
   PUBLISH,
   `
-if guardOf(KEYS[1]) then redis.call('SETRANGE', KEYS[1], ${LAYOUT.guard.dirty.at}, '1') else redis.call('DEL', KEYS[1]) end
+local writers, _, later = guardOf(KEYS[1])
+if later then return end
+if writers then redis.call('SETRANGE', KEYS[1], ${LAYOUT.guard.dirty.at}, '1') else redis.call('DEL', KEYS[1]) end
 `,
 )
 
@@ -233,7 +273,9 @@ const replace = source(
 local function stands(key, how, seen)
   if how == 'prefix' then return redis.pcall('GETRANGE', key, 0, #seen - 1) == seen end
   local text = redis.pcall('GET', key)
-  if how == 'exactly' then return text == seen end
+  if how == 'exactly' then
+    return text == seen and (not string.find(text, '${OURS}') or (#text == ${LEASE_LENGTH} and string.find(text, '${LEASE}')))
+  end
   return type(text) == 'table' or (text and not string.find(text, '${OURS}'))
 end
 if not stands(KEYS[1], ARGV[1], ARGV[2]) then return 0 end
@@ -287,23 +329,27 @@ return nowMs()
 
 /** The scripts of one store, not loaded yet: each store keeps the names that its own servers gave them. */
 export function loadableScripts(onCluster: boolean) {
-  const loadable = (text: string): Script => ({
-    source: onCluster ? text.replace(PUBLISH, PUBLISH_BY_NODE) : text,
-    sha: undefined,
-  })
+  const loadable = (name: string, text: Source): Script => {
+    const script = whole(name, text)
+    return {
+      name,
+      source: onCluster ? script.replace(PUBLISH, PUBLISH_BY_NODE) : script,
+      sha: undefined,
+    }
+  }
   return {
-    guard: loadable(guard),
-    release: loadable(release),
-    releaseThrough: loadable(releaseThrough),
-    invalidate: loadable(invalidate),
-    lookWhenFull: loadable(lookWhenFull),
-    leaseMany: loadable(leaseMany),
-    fill: loadable(fill),
-    replace: loadable(replace),
-    claim: loadable(claim),
-    generation: loadable(generation),
-    invalidateKeyspace: loadable(invalidateKeyspace),
-    heartbeat: loadable(heartbeat),
+    guard: loadable('guard', guard),
+    release: loadable('release', release),
+    releaseThrough: loadable('releaseThrough', releaseThrough),
+    invalidate: loadable('invalidate', invalidate),
+    lookWhenFull: loadable('lookWhenFull', lookWhenFull),
+    leaseMany: loadable('leaseMany', leaseMany),
+    fill: loadable('fill', fill),
+    replace: loadable('replace', replace),
+    claim: loadable('claim', claim),
+    generation: loadable('generation', generation),
+    invalidateKeyspace: loadable('invalidateKeyspace', invalidateKeyspace),
+    heartbeat: loadable('heartbeat', heartbeat),
   }
 }
 

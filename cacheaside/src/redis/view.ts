@@ -1,3 +1,5 @@
+import type { Clock } from '../base/clock.ts'
+import { markOf, parseRegister } from '../shared/register.ts'
 import type { StoreView } from '../shared/shared-store.ts'
 import { ClusterRoute } from './cluster-route.ts'
 import { type Address, addressText, type Connection, errorCode } from './driver.ts'
@@ -16,6 +18,8 @@ interface ViewFacts {
 type Way = Pick<Connection, 'send'>
 
 const COUNT = '500'
+const RECONNECTION_PAUSE_MS = 20
+const RECONNECTION_LOOKS = 50
 
 /**
  * A look at the registers behind a client, on connections of its own: GET and SCAN on the primaries, and nothing else.
@@ -34,7 +38,7 @@ export async function openView(options: ResolvedRedisOptions): Promise<StoreView
     await Promise.all(primaries.map(({ link }) => link.started))
     for (const { link } of primaries) if (link.problem !== undefined) throw link.problem
     const caveats = primaries.flatMap(({ link }) => link.facts?.caveat ?? [])
-    return new RedisView(options.prefix, route, [...new Set(caveats)])
+    return new RedisView(options.prefix, route, [...new Set(caveats)], options.clock)
   } catch (error) {
     route.close()
     throw error
@@ -76,9 +80,11 @@ class RedisView implements StoreView {
   readonly caveats: readonly string[]
   readonly #prefix: string
   readonly #route: Route<ViewFacts>
+  readonly #clock: Clock
 
-  constructor(prefix: string, route: Route<ViewFacts>, caveats: readonly string[]) {
+  constructor(prefix: string, route: Route<ViewFacts>, caveats: readonly string[], clock: Clock) {
     this.#prefix = prefix
+    this.#clock = clock
     this.#route = route
     this.caveats = caveats
   }
@@ -108,11 +114,31 @@ class RedisView implements StoreView {
   }
 
   peek(keys: readonly string[]): Promise<readonly (string | undefined)[]> {
-    return Promise.all(keys.map(key => this.#get(this.#prefix + key)))
+    return Promise.all(keys.map(key => this.#register(key)))
+  }
+
+  /**
+   * What the register of a key holds. If that is another key's, a reply was lost or added on the way: the connection is
+   * ended, and the register asked for once more over another one. What that brings is told as it is.
+   */
+  async #register(key: string): Promise<string | undefined> {
+    const name = this.#prefix + key
+    const text = await this.#get(name)
+    if (text === undefined || !isForeign(text, key)) return text
+    this.#route.reset(name, "a reply held another key's register")
+    await this.#reconnected()
+    return this.#get(name)
+  }
+
+  async #reconnected(): Promise<void> {
+    for (const { link } of await this.#route.primaries()) {
+      for (let attempt = 0; link.problem !== undefined && attempt < RECONNECTION_LOOKS; attempt++)
+        await new Promise<void>(resolve => void this.#clock.after(RECONNECTION_PAUSE_MS, resolve))
+    }
   }
 
   generations(keyspaces: readonly string[]): Promise<readonly (string | undefined)[]> {
-    return this.peek(keyspaces.map(generationKey))
+    return Promise.all(keyspaces.map(name => this.#get(this.#prefix + generationKey(name))))
   }
 
   async timeMs(): Promise<number> {
@@ -133,6 +159,12 @@ class RedisView implements StoreView {
       throw error
     }
   }
+}
+
+/** Whether a register's text says that it is another key's. */
+function isForeign(text: string, key: string): boolean {
+  const register = parseRegister(text)
+  return (register.state === 'value' || register.state === 'lease') && markOf(register, key) === 'foreign'
 }
 
 /** A pattern of SCAN that matches this text and nothing else. */

@@ -1,5 +1,6 @@
 import type { Clock, Timer } from '../base/clock.ts'
 import type { CacheEvent } from '../base/events.ts'
+import { markedToken } from './key-mark.ts'
 import { type SharedAccess, UNCONFIRMED } from './shared-access.ts'
 import type { HeartbeatReply } from './shared-store.ts'
 
@@ -124,7 +125,7 @@ export class BroadcastStream {
     const copy = this.#generations.get(keyspace)
     const epoch = copy?.epoch
     const generation = await this.#access.run(
-      () => this.#access.store.generation(keyspace, this.#clock.token()),
+      () => this.#access.store.generation(keyspace, markedToken(keyspace, this.#clock.token())),
       limitMs,
     )
     if (generation === UNCONFIRMED) return UNCONFIRMED
@@ -170,7 +171,7 @@ export class BroadcastStream {
       names,
     }
     this.#sent.set(text, beat)
-    const candidates = names.map(name => ({ name, candidate: this.#clock.token() }))
+    const candidates = names.map(name => ({ name, candidate: markedToken(name, this.#clock.token()) }))
     this.#access
       .runBehind(() => this.#access.store.heartbeat(text, candidates), this.#maxStaleMs)
       .then(reply => {

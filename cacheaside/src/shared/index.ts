@@ -4,6 +4,7 @@
  *
  * @packageDocumentation
  */
+export { type Mark, markedToken } from './key-mark.ts'
 export {
   claimPrefix,
   type Field,
@@ -13,8 +14,11 @@ export {
   HOLDERS_AT,
   type Holder,
   LAYOUT,
+  type LaterRegister,
   type LeaseRegister,
+  laterGuardText,
   leaseText,
+  markOf,
   NO_CLAIM,
   parseRegister,
   type Register,

@@ -1,6 +1,7 @@
 import type { Clock, Timer } from '../base/clock.ts'
 import type { CacheEvent } from '../base/events.ts'
 import { keyspaceOf } from '../base/key.ts'
+import { markedToken } from './key-mark.ts'
 import { type SharedAccess, UNCONFIRMED } from './shared-access.ts'
 
 const RETRY_FIRST_MS = 50
@@ -233,7 +234,9 @@ export class InvalidationQueue {
   async #applyToKeyspace(keyspace: string, pending: Pending): Promise<boolean> {
     const { additions } = pending
     const { store } = this.#access
-    const reply = await this.#access.runBehind(() => store.invalidateKeyspace(keyspace, this.#clock.token()))
+    const reply = await this.#access.runBehind(() =>
+      store.invalidateKeyspace(keyspace, markedToken(keyspace, this.#clock.token())),
+    )
     if (reply === UNCONFIRMED) return false
     // 1. The invalidation is applied at last; 2. the message about it is still on its way; 3. this process, which has gone
     // round the cache until now, finds the old values by its copy of the old generation. (Seed 572 of the simulation.)

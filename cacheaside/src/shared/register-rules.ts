@@ -11,6 +11,7 @@ import {
   guardText,
   HOLDERS_AT,
   type Holder,
+  laterGuardText,
   leaseText,
   MAX_HOLDERS,
   MERGED,
@@ -43,7 +44,7 @@ export interface Step<Reply> {
   readonly withoutRoom?: Step<Reply>
 }
 
-/** A value to be stored, and the nonce it is given. */
+/** A value to be stored, and the nonce it is given: a `markedToken` of its key. */
 export interface NewValue {
   readonly fill: Fill
   /** Called once, and only if the value is stored. */
@@ -115,6 +116,8 @@ export function guarded(
   nowMs: number,
   lifeUntilMs = nowMs + guardMs,
 ): Step<GuardReply> {
+  const later = ofLaterVersion(text)
+  if (later !== undefined) return { reply: 'barred', change: later }
   const standing = guardOf(text)
   const isTooLong = standing?.holders.length === 0
   const holders = isTooLong ? [{ token: MERGED, deadlineMs: lifeUntilMs }] : (standing?.holders ?? [])
@@ -145,6 +148,8 @@ export function released(
   through: NewValue | undefined,
   nowMs: number,
 ): Step<ReleaseReply> {
+  const later = ofLaterVersion(text)
+  if (later !== undefined) return { reply: { held: false, stored: false }, change: later }
   const standing = guardOf(text)
   if (standing === undefined) return { reply: { held: false, stored: false }, change: ABSENT }
   // Who was in there is not known, and it stands for its life.
@@ -161,6 +166,8 @@ export function released(
 
 /** {@link SharedStore.invalidate}. */
 export function invalidated(text: RegisterText): Change {
+  const later = ofLaterVersion(text)
+  if (later !== undefined) return later
   const standing = guardOf(text)
   if (standing === undefined) return ABSENT
   return { to: 'changed', text: guardText(true, []) + text!.slice(HOLDERS_AT) }
@@ -168,7 +175,21 @@ export function invalidated(text: RegisterText): Change {
 
 function stands(text: RegisterText, seen: Expected): boolean {
   if (text === undefined) return false
-  return 'prefix' in seen ? text.startsWith(seen.prefix) : text === seen.exactly
+  if ('prefix' in seen) return text.startsWith(seen.prefix)
+  if (text !== seen.exactly) return false
+  // A value is told by its nonce. What only looks like a register is one, of a later version.
+  const { state } = parseRegister(text)
+  return state === 'unreadable' || state === 'lease'
+}
+
+/**
+ * What becomes of a guard of a later version, whatever is to be done: it stays, for its writers' sake, and is dirty,
+ * because somebody else was there. `undefined` for anything else.
+ */
+function ofLaterVersion(text: RegisterText): Change | undefined {
+  const register = text === undefined ? undefined : parseRegister(text)
+  if (text === undefined || register?.state !== 'later' || register.of !== 'guard') return undefined
+  return { to: 'changed', text: laterGuardText(text) }
 }
 
 function guardOf(text: RegisterText): GuardRegister | undefined {

@@ -1,4 +1,5 @@
 import { TOKEN_LENGTH } from '../base/clock.ts'
+import { type Mark, markAt, versionAt } from './key-mark.ts'
 import type { Fill } from './shared-store.ts'
 
 /**
@@ -10,12 +11,20 @@ import type { Fill } from './shared-store.ts'
  * W dirty(1) then per writer, at most 64: token(16) deadline(13); for all others together: *(16) deadline(13)
  * ```
  *
+ * A nonce and the token of a lease begin with a version character and the mark of their key (`key-mark.ts`).
+ *
  * All fields have a fixed width, so that a script can compare a prefix and overwrite a field in place. Times are
  * whole milliseconds since 1970 by the store's clock. Blank fields are filled with `-`.
+ *
+ * **Versions.** The second character of every register is its version: `.` in values and leases, and `0` or `1`, the
+ * dirty flag, in guards. What begins with one of the three letters and cannot be read is of a later version. Such a
+ * register is never replaced by a reader, and a guard of a later version by nobody. A later layout of a guard keeps
+ * the third character for the older versions: they set it to `1` where they cannot join, and that means *dirty*. See
+ * docs/decisions/0009-registers-know-their-version-and-their-key.md.
  */
 
 /** What a register's string says. */
-export type Register = ValueRegister | LeaseRegister | GuardRegister | UnreadableRegister
+export type Register = ValueRegister | LeaseRegister | GuardRegister | LaterRegister | UnreadableRegister
 
 /** A stored value. */
 export interface ValueRegister {
@@ -50,7 +59,12 @@ export interface Holder {
   readonly token: string
   readonly deadlineMs: number
 }
-/** Not written by any version that this one understands. */
+/** Begins as a register does, and cannot be read: a later version of this library has written it. */
+export interface LaterRegister {
+  readonly state: 'later'
+  readonly of: 'value' | 'lease' | 'guard'
+}
+/** Nothing of ours. */
 export interface UnreadableRegister {
   readonly state: 'unreadable'
 }
@@ -95,7 +109,8 @@ export const LAYOUT = {
     space: 1,
   }),
   lease: fields(1, { token: TOKEN_LENGTH }),
-  guard: fields(1, { dirty: 1 }),
+  /** `laterDirty` lies in a guard of a later version, and stands for `dirty` there. */
+  guard: { dirty: { at: 1, length: 1 }, laterDirty: { at: 2, length: 1 } },
   /** One writer in a guard, counted from where it begins. The first begins after the guard's own fields. */
   holder: fields(0, { token: TOKEN_LENGTH, deadline: TIME_LENGTH }),
 } as const
@@ -152,14 +167,22 @@ function number(text: string, at: number, length: number): number {
 }
 
 const UNREADABLE: UnreadableRegister = { state: 'unreadable' }
+const LATER_VALUE: LaterRegister = { state: 'later', of: 'value' }
+const LATER_LEASE: LaterRegister = { state: 'later', of: 'lease' }
+const LATER_GUARD: LaterRegister = { state: 'later', of: 'guard' }
 
-/** Reads a register's string. Anything that is not exactly one of the three forms is unreadable, never an error. */
+/**
+ * Reads a register's string. What begins with another letter is unreadable; what begins with ours and has not exactly
+ * its form is of a later version. Never an error.
+ */
 export function parseRegister(text: string): Register {
   switch (text[0]) {
     case 'V':
       return parseValue(text)
     case 'L':
-      return text.length === 1 + TOKEN_LENGTH ? { state: 'lease', token: text.slice(1) } : UNREADABLE
+      return text.length === end(LAYOUT.lease.token) && versionAt(text, LAYOUT.lease.token.at) !== 'later'
+        ? { state: 'lease', token: text.slice(LAYOUT.lease.token.at) }
+        : LATER_LEASE
     case 'W':
       return parseGuard(text)
     default:
@@ -169,8 +192,9 @@ export function parseRegister(text: string): Register {
 
 function parseValue(text: string): Register {
   const kind = text[KIND_AT]
-  if (text.length < TEXT_AT || text[KIND_AT + 1] !== ' ') return UNREADABLE
-  if (kind !== KIND_VALUE && !(kind === KIND_ABSENT && text.length === TEXT_AT)) return UNREADABLE
+  if (text.length < TEXT_AT || text[KIND_AT + 1] !== ' ') return LATER_VALUE
+  if (versionAt(text, LAYOUT.value.nonce.at) === 'later') return LATER_VALUE
+  if (kind !== KIND_VALUE && !(kind === KIND_ABSENT && text.length === TEXT_AT)) return LATER_VALUE
   const unclaimed = text.startsWith(NO_TIME, CLAIM_UNTIL_AT)
   const register: ValueRegister = {
     state: 'value',
@@ -185,25 +209,34 @@ function parseValue(text: string): Register {
   }
   const sum =
     register.claimUntilMs + register.shape + register.filledAtMs + register.softExpiryMs + register.costMs
-  return Number.isNaN(sum) ? UNREADABLE : register
+  return Number.isNaN(sum) ? LATER_VALUE : register
 }
 
 function parseGuard(text: string): Register {
   const dirty = text[1]
-  if (dirty !== '0' && dirty !== '1') return UNREADABLE
+  if (dirty !== '0' && dirty !== '1') return LATER_GUARD
   // By an older version, which listed everybody, or by somebody else: not read, so that no length holds anybody up.
   if (text.length > MAX_GUARD_LENGTH) return { state: 'guard', dirty: true, holders: [] }
-  if ((text.length - HOLDERS_AT) % HOLDER_LENGTH !== 0) return UNREADABLE
+  if ((text.length - HOLDERS_AT) % HOLDER_LENGTH !== 0) return LATER_GUARD
   const holders: Holder[] = []
   for (let at = HOLDERS_AT; at < text.length; at += HOLDER_LENGTH) {
     const deadlineMs = number(text, at + TOKEN_LENGTH, TIME_LENGTH)
-    if (Number.isNaN(deadlineMs)) return UNREADABLE
+    if (Number.isNaN(deadlineMs)) return LATER_GUARD
     holders.push({ token: text.slice(at, at + TOKEN_LENGTH), deadlineMs })
   }
-  return holders.length === 0 ? UNREADABLE : { state: 'guard', dirty: dirty === '1', holders }
+  return holders.length === 0 ? LATER_GUARD : { state: 'guard', dirty: dirty === '1', holders }
 }
 
-/** The string of a value stored at `nowMs`. */
+/** Whose register this is, as its own text says: a value's or a lease's. Guards do not tell. */
+export function markOf(register: ValueRegister | LeaseRegister, key: string): Mark {
+  return markAt(register.state === 'value' ? register.nonce : register.token, 0, key)
+}
+
+/**
+ * The string of a value stored at `nowMs`.
+ *
+ * @param nonce - A `markedToken` of its key.
+ */
 export function valueText(nonce: string, value: Fill, nowMs: number): string {
   return (
     'V' +
@@ -237,6 +270,16 @@ export function guardText(dirty: boolean, holders: readonly Holder[]): string {
   let text = dirty ? 'W1' : 'W0'
   for (const { token, deadlineMs } of holders) text += token + digits(deadlineMs, TIME_LENGTH)
   return text
+}
+
+/**
+ * The string of a guard of a later version once an older one has been there: dirty, and otherwise as it was. One that
+ * is too short to have a place for it stays as it is.
+ */
+export function laterGuardText(text: string): string {
+  const isOurs = text[1] === '0' || text[1] === '1'
+  const { at } = isOurs ? LAYOUT.guard.dirty : LAYOUT.guard.laterDirty
+  return text.length > at ? `${text.slice(0, at)}1${text.slice(at + 1)}` : text
 }
 
 /** What a value's string begins with: enough to recognise this value and no other, claimed or not. */

@@ -8,6 +8,9 @@
  * - `L` a lease: one reader is loading, and only its token may fill;
  * - `W` a guard: writers are at work, each with a deadline of its own; nothing may be filled.
  *
+ * What begins with one of these letters and cannot be read is of a later version of this library. Fills, swaps, drops
+ * and claims leave it alone. A guard of a later version is left standing by everything, and made dirty by what writes.
+ *
  * Two rules carry everything: removing is always safe, storing never is, so only storing compares; and what
  * *creates* a token (lease, guard, claim) is sent at most once per token, while what *ends* one may run late and
  * repeatedly. All times in registers are the store's own.
@@ -41,8 +44,11 @@ export interface Fill {
 /** What {@link SharedStore.swap} and {@link SharedStore.drop} compare a register with. */
 export type Expected = { readonly prefix: string } | { readonly exactly: string }
 
-/** What a guard found: `new`, `renewed` (its token was there), or `rejoined` (it should have been there and was not). */
-export type GuardReply = 'new' | 'renewed' | 'rejoined'
+/**
+ * What a guard found: `new`, `renewed` (its token was there), `rejoined` (it should have been there and was not), or
+ * `barred` (a guard of a later version stands, which this one cannot join: it stays, and is dirty now).
+ */
+export type GuardReply = 'new' | 'renewed' | 'rejoined' | 'barred'
 
 /** What a release found and did. */
 export interface ReleaseReply {
@@ -183,6 +189,14 @@ export interface SharedStore {
    * @returns to be called when the cache is closed; idempotent.
    */
   retain?(): () => void
+  /**
+   * Told that the answer for `key` was the register of another key, as its mark says. A store that answers over
+   * connections ends the one it came over, and interrupts every listener: what else it has brought may be as wrong.
+   *
+   * @param prefix - What the register begins with.
+   * @returns `false` if the same was answered over an earlier connection: then it is the register itself that is wrong.
+   */
+  distrust?(key: string, prefix: string): boolean
   /** Ends what the store itself opened, whoever uses it. Idempotent. */
   close(): Promise<void>
 }

@@ -1,7 +1,7 @@
 import type { Clock } from '../base/clock.ts'
 import type { LoadContext } from '../options.ts'
 import { type Opened, Unopened } from '../shared/codec.ts'
-import { parseRegister, type ValueRegister } from '../shared/register.ts'
+import { markOf, parseRegister, type ValueRegister } from '../shared/register.ts'
 import type { StoreView } from '../shared/shared-store.ts'
 import type { Asked, AuditedKeyspace, FromOrigin, Lookup } from './audited-keyspace.ts'
 import { behindOf, type Outcome, type StaleFinding, timeOf } from './outcome.ts'
@@ -187,9 +187,13 @@ export class Examiner {
         return { kind: 'skipped', ...name, why: 'leased' }
       case 'guard':
         return { kind: 'skipped', ...name, why: 'guarded' }
+      case 'later':
+        return { kind: 'skipped', ...name, why: 'version' }
       case 'unreadable':
         return { kind: 'unreadable', ...name, reason: 'register', message: 'it has no known form' }
     }
+    if (markOf(register, key) === 'foreign')
+      return { kind: 'unreadable', ...name, reason: 'register', message: 'it belongs to another key' }
     if (register.generation !== look.generations.get(keyspace))
       return { kind: 'orphaned', ...name, reason: 'generation' }
     if (register.shape !== space.shape) return { kind: 'orphaned', ...name, reason: 'shape' }
@@ -221,6 +225,7 @@ export class Examiner {
     const text = texts.get(key)
     const register = text === undefined ? undefined : parseRegister(text)
     if (register?.state !== 'value' || register.generation !== generations.get(space.name)) return undefined
+    if (markOf(register, key) === 'foreign') return undefined
     const opened = space.open(register.text)
     return register.shape !== space.shape || opened instanceof Unopened ? undefined : opened.take()
   }

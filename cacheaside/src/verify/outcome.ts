@@ -21,6 +21,7 @@ export interface EqualOutcome {
  * | `gone` | it was told of by the walk, and is absent now |
  * | `leased` | a reader is loading |
  * | `guarded` | a writer is at work |
+ * | `version` | a later version of the library has written it |
  * | `changed` | it differed from the origin once, and was invalidated or filled anew before it could be accused |
  * | `failed` | its row could not be read |
  */
@@ -28,7 +29,7 @@ export interface SkippedOutcome {
   readonly kind: 'skipped'
   readonly keyspace: string
   readonly key: string
-  readonly why: 'gone' | 'leased' | 'guarded' | 'changed' | 'failed'
+  readonly why: 'gone' | 'leased' | 'guarded' | 'version' | 'changed' | 'failed'
   /** Why the row could not be read. */
   readonly error?: unknown
 }

@@ -504,7 +504,7 @@ export const guards: readonly Protection[] = [
         without: 'sending it at most once',
         patches: [
           [
-            'this.#intact = reply !== UNCONFIRMED\n',
+            "this.#intact = reply !== UNCONFIRMED && reply !== 'barred'\n",
             'this.#intact = reply !== UNCONFIRMED || (await access.run(() => access.store.guard(this.key, this.#token, options.guardMs, false))) !== UNCONFIRMED\n',
           ],
         ],

@@ -8,6 +8,7 @@ import { guards } from './guards.scenarios.ts'
 import { leases } from './leases.scenarios.ts'
 import { Nursery, shipped } from './library.ts'
 import { queue } from './queue.scenarios.ts'
+import { registers } from './registers.scenarios.ts'
 import type { Protection } from './stage.ts'
 import { stale } from './stale.scenarios.ts'
 import { stream } from './stream.scenarios.ts'
@@ -17,6 +18,7 @@ const themes: Readonly<Record<string, readonly Protection[]>> = {
   'What a load may store': fills,
   'What is given back': leases,
   'Generations, shapes and bytes': generations,
+  'Versions and keys': registers,
   Flights: flights,
   'The guard': guards,
   'What is not confirmed': queue,

@@ -8,7 +8,7 @@ import { LOCALHOST_CERTIFICATE, LOCALHOST_KEY } from '../../../test/localhost-ce
 import { eventually, type RedisServer, startRedis } from '../../../test/redis-servers.ts'
 import { createCache } from '../../src/index.ts'
 import type { RedisShared } from '../../src/redis/index.ts'
-import { guardText, parseRegister } from '../../src/shared/register.ts'
+import { guardText, laterGuardText, parseRegister } from '../../src/shared/register.ts'
 import { REFUSED } from '../../src/shared/shared-store.ts'
 import { isSame, keptValues } from '../kept-values.ts'
 import { CLIENT_LIBRARIES, IOREDIS } from './clients.ts'
@@ -130,7 +130,7 @@ describe.each(CLIENT_LIBRARIES)('redisShared by $name', library => {
   it('fill leaves a value that can be read in redis-cli', async () => {
     await put(open(), 'spell:4', '{"id":4,"name":"Blitz ⚡"}')
     const text = await raw.get('spell:4')
-    expect(text).toMatch(/^V[\w-]{101}= \{"id":4,"name":"Blitz ⚡"\}$/)
+    expect(text).toMatch(/^V\.[\w-]{100}= \{"id":4,"name":"Blitz ⚡"\}$/)
     expect(parseRegister(text as string).state).toBe('value')
   })
 
@@ -314,10 +314,26 @@ describe('redisShared that meets what it has not written', () => {
     ['with a deadline that is no number', `W0${token('Anna')}190000000000x`],
     ['without a writer', 'W1'],
     ['with another flag', `W2${token('Anna')}1900000000000`],
-  ])('guard takes a guard %s for none', async (_name, text) => {
-    await raw.set('spell:4', text)
-    expect(await open().guard('spell:4', token('Bert'), LONG_MS, false)).toBe('new')
-    expect(await raw.get('spell:4')).toMatch(new RegExp(`^W0${token('Bert')}\\d{13}$`))
+  ])('guard, release and invalidate leave a guard %s standing, and dirty', async (_name, text) => {
+    const shared = open()
+    const dirty = laterGuardText(text)
+    const operations = [
+      () => shared.guard('spell:4', token('Bert'), LONG_MS, false),
+      () => shared.guard('spell:4', token('Bert'), LONG_MS, true),
+      () => shared.release('spell:4', token('Bert'), spell('x')),
+      () => shared.invalidate('spell:4'),
+      () => shared.swap('spell:4', { exactly: dirty }, token('Bert'), LONG_MS),
+      () => shared.drop('spell:4', { exactly: dirty }),
+    ]
+    const replies: unknown[] = []
+    for (const operation of operations) {
+      await raw.set('spell:4', operations.indexOf(operation) < 4 ? text : dirty, 'PX', LONG_MS)
+      const untilMs = await raw.call('PEXPIRETIME', 'spell:4')
+      replies.push(await operation())
+      expect([await raw.get('spell:4'), await raw.call('PEXPIRETIME', 'spell:4')]).toEqual([dirty, untilMs])
+    }
+    const unheld = { held: false, stored: false }
+    expect(replies).toEqual(['barred', 'barred', unheld, undefined, false, false])
   })
 
   it.each([

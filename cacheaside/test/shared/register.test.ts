@@ -1,11 +1,17 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
+import { systemClock } from '../../src/base/clock.ts'
+import { markedToken } from '../../src/shared/key-mark.ts'
 import {
   claimPrefix,
   guardText,
+  type LeaseRegister,
+  laterGuardText,
   leaseText,
   MAX_SHAPE,
+  markOf,
   parseRegister,
+  type ValueRegister,
   valuePrefix,
   valueText,
   withClaim,
@@ -68,7 +74,7 @@ describe('parseRegister', () => {
   })
 
   it('reads any text without an error', () => {
-    const states = ['value', 'lease', 'guard', 'unreadable']
+    const states = ['value', 'lease', 'guard', 'later', 'unreadable']
     check(
       fc.property(fc.constantFrom('', 'V', 'L', 'W', 'W0', 'W1', 'X'), text, (first, rest) => {
         expect(states).toContain(parseRegister(first + rest).state)
@@ -85,39 +91,39 @@ describe('parseRegister', () => {
     )
   })
 
-  it('finds unreadable a lease of any other length', () => {
+  it('takes for a later version a lease of any other length', () => {
     check(
       fc.property(text, garbage => {
         fc.pre(garbage.length !== 16)
-        expect(parseRegister(`L${garbage}`)).toEqual({ state: 'unreadable' })
+        expect(parseRegister(`L${garbage}`)).toMatchObject({ state: 'later' })
       }),
     )
   })
 
-  it('finds unreadable a guard that is cut short or goes on', () => {
+  it('takes for a later version a guard that is cut short or goes on', () => {
     const whole = guardText(false, [
       { token: 'Anna____________', deadlineMs: NOW_MS },
       { token: 'Bert____________', deadlineMs: NOW_MS },
     ])
     for (let length = 1; length < whole.length; length++) {
       const isWhole = length === 2 + 16 + 13
-      expect(parseRegister(whole.slice(0, length)).state).toBe(isWhole ? 'guard' : 'unreadable')
+      expect(parseRegister(whole.slice(0, length)).state).toBe(isWhole ? 'guard' : 'later')
     }
-    expect(parseRegister(`${whole}x`).state).toBe('unreadable')
-    expect(parseRegister(`W2${whole.slice(2)}`).state).toBe('unreadable')
-    expect(parseRegister('W0').state).toBe('unreadable')
+    expect(parseRegister(`${whole}x`).state).toBe('later')
+    expect(parseRegister(`W2${whole.slice(2)}`).state).toBe('later')
+    expect(parseRegister('W0').state).toBe('later')
   })
 
-  it('finds unreadable a value that is cut short before its text', () => {
+  it('takes for a later version a value that is cut short before its text', () => {
     const value = { generation: 'generation______', shape: 1, freshMs: 5, staleMs: 0, costMs: 2, text: '' }
     const whole = valueText('nonce___________', value, NOW_MS)
     for (let length = 1; length < whole.length; length++) {
-      expect(parseRegister(whole.slice(0, length)).state).toBe('unreadable')
+      expect(parseRegister(whole.slice(0, length)).state).toBe('later')
     }
     expect(parseRegister(whole).state).toBe('value')
   })
 
-  it('finds unreadable a value of another kind, or without a space before its text', () => {
+  it('takes for a later version a value of another kind, or without a space before its text', () => {
     const value = {
       generation: 'generation______',
       shape: 1,
@@ -130,11 +136,11 @@ describe('parseRegister', () => {
     const head = whole.slice(0, -'= text'.length)
     expect(parseRegister(`${head}= text`)).toMatchObject({ state: 'value', text: 'text' })
     for (const tail of ['=text', '=_text', '? text', '  text', '== text']) {
-      expect(parseRegister(head + tail), tail).toEqual({ state: 'unreadable' })
+      expect(parseRegister(head + tail), tail).toMatchObject({ state: 'later' })
     }
   })
 
-  it('finds unreadable a value whose mark of absence is followed by anything', () => {
+  it('takes for a later version a value whose mark of absence is followed by anything', () => {
     const value = {
       generation: 'generation______',
       shape: 1,
@@ -145,10 +151,10 @@ describe('parseRegister', () => {
     }
     const whole = valueText('nonce___________', value, NOW_MS)
     expect(parseRegister(whole).state).toBe('value')
-    expect(parseRegister(`${whole}x`).state).toBe('unreadable')
+    expect(parseRegister(`${whole}x`).state).toBe('later')
   })
 
-  it('finds unreadable a number that holds anything but digits', () => {
+  it('takes for a later version a number that holds anything but digits', () => {
     const value = { generation: 'generation______', shape: 1, freshMs: 5, staleMs: 0, costMs: 2, text: 'x' }
     const whole = withClaim(valueText('nonce___________', value, NOW_MS), {
       token: 'claimer_________',
@@ -160,14 +166,63 @@ describe('parseRegister', () => {
       for (const wrong of [' ', '-', '+', '.', 'e', '/', ':', '²', '٣', '\u0000', '😀'.slice(0, 1)]) {
         const broken = whole.slice(0, at) + wrong + whole.slice(at + 1)
         expect(parseRegister(broken), `character ${at} is ${JSON.stringify(wrong)}`).toEqual({
-          state: 'unreadable',
+          state: 'later',
+          of: 'value',
         })
       }
     }
     const guard = guardText(false, [{ token: 'Anna____________', deadlineMs: NOW_MS }])
     for (const at of [18, 30]) {
-      expect(parseRegister(`${guard.slice(0, at)}x${guard.slice(at + 1)}`).state).toBe('unreadable')
+      expect(parseRegister(`${guard.slice(0, at)}x${guard.slice(at + 1)}`).state).toBe('later')
     }
+  })
+})
+
+describe('the version of a register', () => {
+  const value = { generation: 'generation______', shape: 1, freshMs: 5, staleMs: 0, costMs: 2, text: 'x' }
+  const drawn = 'abcdefghijklmnop'
+
+  it('is told by the second character, in values and in leases', () => {
+    fc.assert(
+      fc.property(fc.string({ unit: 'binary', minLength: 1, maxLength: 1 }), first => {
+        const nonce = (first + drawn).slice(0, 16)
+        const isKnown = /^[\w.-]$/.test(first)
+        expect(parseRegister(valueText(nonce, value, NOW_MS)).state).toBe(isKnown ? 'value' : 'later')
+        expect(parseRegister(leaseText(nonce)).state).toBe(isKnown ? 'lease' : 'later')
+      }),
+      { numRuns: 2000 },
+    )
+  })
+
+  it('and its key are told by a marked token, by no other, and not by an earlier one', () => {
+    check(
+      fc.property(text, text, token, (key, other, random) => {
+        fc.pre(key !== other)
+        const nonce = markedToken(key, random)
+        expect(nonce).toHaveLength(16)
+        for (const made of [valueText(nonce, value, NOW_MS), leaseText(nonce)]) {
+          const register = parseRegister(made) as ValueRegister | LeaseRegister
+          expect(markOf(register, key)).toBe('own')
+          expect(markOf(register, other)).toBe('foreign')
+        }
+        const earlier = parseRegister(leaseText(random)) as LeaseRegister
+        expect(markOf(earlier, key)).toBe('none')
+      }),
+    )
+  })
+
+  it('is not that of a marked token under a random part of its own', () => {
+    const marks = new Set<string>()
+    for (let i = 0; i < 200; i++) marks.add(markedToken('spell:4', systemClock.token()).slice(1, 6))
+    expect(marks.size).toBe(200)
+  })
+
+  it('is left in a guard that an older one has made dirty', () => {
+    expect(laterGuardText('W20 whatever')).toBe('W21 whatever')
+    expect(laterGuardText('W21 whatever')).toBe('W21 whatever')
+    expect(laterGuardText('W0Anna')).toBe('W1Anna')
+    expect(laterGuardText('W2')).toBe('W2')
+    expect(laterGuardText('W')).toBe('W')
   })
 })
 

@@ -351,7 +351,8 @@ describe('verify tells apart', () => {
     world.plantSpell(2, { ...world.table.rows.get(2)!, damage: 77 })
     world.plantText('spell:3', '{"damage"')
     world.plantText('spell:4', '{"damage":"much"}')
-    world.plant('spell:5', 'V but nothing like a value')
+    world.plant('spell:5', 'nothing like a value')
+    world.plant('spell:9', 'V but of a later version')
     world.plantSpell(6, undefined, { generation: token('old') })
     world.plantSpell(7, undefined, { shape: 2 })
     world.plantText('spell:08', '{}')
@@ -372,6 +373,7 @@ describe('verify tells apart', () => {
       'unreadable spell:5 register',
     ])
     expect(report.total).toMatchObject({ checked: 10, equal: 1, stale: 1, unreadable: 3, orphaned: 5 })
+    expect(report.total.skipped.version).toBe(1)
     expect(report.keyspaces.wizard).toMatchObject({ checked: 1, orphaned: 1 })
     expect(report.foreign).toBe(2)
   })

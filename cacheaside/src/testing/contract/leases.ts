@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict'
+import { markOf } from '../../shared/register.ts'
 import { KEY, LONG_MS, SHORT_MS, type Stage, spell, token } from './stage.ts'
 
 const FIRST = token('first')
@@ -138,7 +139,18 @@ function filling(on: Stage): void {
       (await scene.filled('spell:3')).nonce,
     ]
     assert.equal(new Set(nonces).size, 3)
-    for (const nonce of nonces) assert.match(nonce, /^[\w-]{16}$/)
+    for (const nonce of nonces) assert.match(nonce, /^\.[\w-]{15}$/)
+  })
+
+  on('fill and release mark a value with its key, and with no other', async scene => {
+    const keys = ['spell:1', 'spell:2', 'spell:\u00e9', 'spell:🔥', `spell:${'a'.repeat(300)}`]
+    for (const key of keys) {
+      const filled = await scene.filled(key)
+      await scene.store.guard(key, FIRST, LONG_MS, false)
+      await scene.store.release(key, FIRST, spell('x'))
+      for (const value of [filled, await scene.value(key)])
+        for (const other of keys) assert.equal(markOf(value, other), other === key ? 'own' : 'foreign')
+    }
   })
 
   on('fill sent twice fills once', async ({ store, raw }) => {

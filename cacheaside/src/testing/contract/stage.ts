@@ -202,6 +202,8 @@ export function inWords(raw: string | undefined): string {
       const names = register.holders.map(holder => holder.token.replace(/_+$/, '')).sort()
       return `a ${register.dirty ? 'dirty' : 'clean'} guard of ${names.join(', ')}`
     }
+    case 'later':
+      return `a ${register.of === 'guard' && raw[2] === '1' ? 'dirty guard' : register.of} of a later version`
     case 'unreadable':
       return 'something unreadable'
   }

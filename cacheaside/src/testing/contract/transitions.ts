@@ -2,7 +2,11 @@ import assert from 'node:assert/strict'
 import type { SharedStore } from '../../shared/shared-store.ts'
 import { inWords, KEY, LONG_MS, type Scene, type Stage, spell, token } from './stage.ts'
 
-const UNREADABLE = 'Very likely not a register'
+const UNREADABLE = 'Quite likely not a register'
+/** What a later version of the library may write: it begins as a register does, and this version cannot read it. */
+const LATER_VALUE = 'Very likely a value of a later version'
+const LATER_LEASE = 'L~ a lease of a later version'
+const LATER_GUARD = 'W20 a guard of a later version'
 const ANNA = token('Anna')
 const NEWCOMER = token('newcomer')
 const READER = token('reader')
@@ -29,6 +33,9 @@ const STATES = {
     assert.equal(await scene.store.guard(KEY, token('Bert'), LONG_MS, false), 'new')
   },
   'something unreadable': scene => scene.plant(KEY, UNREADABLE),
+  'a value of a later version': scene => scene.plant(KEY, LATER_VALUE),
+  'a lease of a later version': scene => scene.plant(KEY, LATER_LEASE),
+  'a guard of a later version': scene => scene.plant(KEY, LATER_GUARD),
 } satisfies Record<string, (scene: Scene) => Promise<void>>
 
 type StateName = keyof typeof STATES
@@ -38,8 +45,11 @@ type Outcome = readonly [reply: unknown, after: string]
 
 interface Operation {
   readonly name: string
-  /** @param nonce - that of the value, if there is one. */
-  run(store: SharedStore, nonce: string): Promise<unknown>
+  /**
+   * @param nonce - that of the value, if there is one.
+   * @param raw - what the register holds.
+   */
+  run(store: SharedStore, nonce: string, raw: string | undefined): Promise<unknown>
   /** What happens on the states that the operation is made for. */
   readonly on: Partial<Record<StateName, Outcome>>
   /** What happens on all others; a string is the answer of an operation that leaves the register untouched. */
@@ -52,6 +62,10 @@ const refused = { untouched: () => false }
 const nothing = { untouched: () => undefined }
 const INVALIDATED = [`invalidated ${KEY}`]
 const through = spell('{"name":"Firestorm"}')
+/** A guard of a later version stands on, whatever a writer does, and is dirty. */
+const leftDirty = (reply: unknown): Partial<Record<StateName, Outcome>> => ({
+  'a guard of a later version': [reply, 'a dirty guard of a later version'],
+})
 
 const BY_READERS: readonly Operation[] = [
   {
@@ -112,6 +126,21 @@ const BY_READERS: readonly Operation[] = [
     otherwise: refused,
   },
   {
+    name: 'swap of exactly what is there',
+    run: (store, _nonce, raw) => store.swap(KEY, { exactly: raw ?? '' }, NEWCOMER, LONG_MS),
+    on: {
+      'a lease': [true, 'a lease of newcomer'],
+      'something unreadable': [true, 'a lease of newcomer'],
+    },
+    otherwise: refused,
+  },
+  {
+    name: 'drop of exactly what is there',
+    run: (store, _nonce, raw) => store.drop(KEY, { exactly: raw ?? '' }),
+    on: { 'a lease': [true, 'absent'], 'something unreadable': [true, 'absent'] },
+    otherwise: refused,
+  },
+  {
     name: 'drop of the lease',
     run: store => store.drop(KEY, { exactly: `L${READER}` }),
     on: { 'a lease': [true, 'absent'] },
@@ -150,6 +179,7 @@ const BY_WRITERS: readonly Operation[] = [
     on: {
       'a clean guard': ['new', 'a dirty guard of Anna, newcomer'],
       'a dirty guard': ['new', 'a dirty guard of Anna, Bert, newcomer'],
+      ...leftDirty('barred'),
     },
     otherwise: ['new', 'a clean guard of newcomer'],
     broadcasts: INVALIDATED,
@@ -160,6 +190,7 @@ const BY_WRITERS: readonly Operation[] = [
     on: {
       'a clean guard': ['renewed', 'a clean guard of Anna'],
       'a dirty guard': ['renewed', 'a dirty guard of Anna, Bert'],
+      ...leftDirty('barred'),
     },
     otherwise: ['rejoined', 'a dirty guard of Anna'],
     broadcasts: INVALIDATED,
@@ -170,6 +201,7 @@ const BY_WRITERS: readonly Operation[] = [
     on: {
       'a clean guard': ['rejoined', 'a dirty guard of Anna, newcomer'],
       'a dirty guard': ['rejoined', 'a dirty guard of Anna, Bert, newcomer'],
+      ...leftDirty('barred'),
     },
     otherwise: ['rejoined', 'a dirty guard of newcomer'],
     broadcasts: INVALIDATED,
@@ -179,6 +211,7 @@ const BY_WRITERS: readonly Operation[] = [
     run: store => store.release(KEY, ANNA),
     on: {
       'a clean guard': [{ held: true, stored: false }, 'absent'],
+      ...leftDirty({ held: false, stored: false }),
       'a dirty guard': [{ held: true, stored: false }, 'a dirty guard of Bert'],
     },
     otherwise: [{ held: false, stored: false }, 'absent'],
@@ -189,6 +222,7 @@ const BY_WRITERS: readonly Operation[] = [
     run: store => store.release(KEY, ANNA, through),
     on: {
       'a clean guard': [{ held: true, stored: true }, 'a value'],
+      ...leftDirty({ held: false, stored: false }),
       'a dirty guard': [{ held: true, stored: false }, 'a dirty guard of Bert'],
     },
     otherwise: [{ held: false, stored: false }, 'absent'],
@@ -199,6 +233,7 @@ const BY_WRITERS: readonly Operation[] = [
     run: store => store.release(KEY, NEWCOMER, through),
     on: {
       'a clean guard': [{ held: false, stored: false }, 'a dirty guard of Anna'],
+      ...leftDirty({ held: false, stored: false }),
       'a dirty guard': [{ held: false, stored: false }, 'a dirty guard of Anna, Bert'],
     },
     otherwise: [{ held: false, stored: false }, 'absent'],
@@ -209,6 +244,7 @@ const BY_WRITERS: readonly Operation[] = [
     run: store => store.invalidate(KEY),
     on: {
       'a clean guard': [undefined, 'a dirty guard of Anna'],
+      ...leftDirty(undefined),
       'a dirty guard': [undefined, 'a dirty guard of Anna, Bert'],
     },
     otherwise: [undefined, 'absent'],
@@ -244,7 +280,7 @@ async function play(scene: Scene, operation: Operation, state: StateName): Promi
   const nonce = register?.state === 'value' ? register.nonce : token('no value')
   const { messages } = await scene.listen()
 
-  const reply = await operation.run(scene.store, nonce)
+  const reply = await operation.run(scene.store, nonce, before)
 
   const after = await scene.raw(KEY)
   const outcome = operation.on[state] ?? operation.otherwise
