@@ -75,7 +75,9 @@ export class MapStore implements SharedStore {
 
   async guard(key: string, token: string, guardMs: number, renewal: boolean): Promise<GuardReply> {
     this.#tell(listener => listener.invalidated(key))
-    return this.#take(key, guarded(this.inspect(key), token, guardMs, renewal, this.#timeMs()))
+    const timeMs = this.#timeMs()
+    const lifeMs = (this.#registers.get(key)?.untilMs ?? 0) - this.#clock.nowMs()
+    return this.#take(key, guarded(this.inspect(key), token, guardMs, renewal, timeMs, timeMs + lifeMs))
   }
 
   async release(key: string, token: string, through?: Fill): Promise<ReleaseReply> {

@@ -98,6 +98,8 @@ class ReaderSteps {
     const floor = this.#floor()
     if (this.#isQueued(this.#state)) this.#bypass('goes round what is queued', floor)
     else if (register === 'guard') this.#bypass('is told of a guard', floor)
+    else if (register === 'later' && this.#world.has('readers leave later versions alone'))
+      this.#bypass('sees what a later version has written', floor)
     else if (register === 'absent') this.#lease()
     else if (register === 'value') {
       this.#judge(version, generation, this.#state.readers[this.#i]!.generation, floor)

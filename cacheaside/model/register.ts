@@ -62,6 +62,7 @@ export function guard(world: World, state: State, key: number, part: Part, renew
   broadcast(world, state, key)
   overtake(world, state, key, part)
   const register = state.keys[key]!
+  if (isLater(world, register)) return
   const stands = register.register === 'guard'
   const found = stands && isListed(part)
   const { merged } = register
@@ -81,6 +82,10 @@ export function guard(world: World, state: State, key: number, part: Part, renew
 /** Whether the guard has its token, and not only its deadline. */
 const isListed = ({ token }: Part): boolean => token === 'live' || token === 'passed'
 
+/** Whether a guard of a later version stands there, which nobody joins or ends but its own writer. */
+const isLater = (world: World, { register }: KeyState): boolean =>
+  register === 'later' && world.has('writers leave guards of later versions')
+
 const setsDirty = (world: World, protection: 'dirty: joining' | 'dirty: joining anew'): boolean =>
   world.has('dirty') && world.has(protection)
 
@@ -96,6 +101,7 @@ export function release(
   const wasOvertaken = part.overtaken
   overtake(world, state, key, part)
   const register = state.keys[key]!
+  if (isLater(world, register)) return false
   if (register.register !== 'guard') {
     if (world.has('release without a guard removes')) clear(world, state, key)
     return false
@@ -123,6 +129,7 @@ export function invalidate(world: World, state: State, key: number): void {
   broadcast(world, state, key)
   overtake(world, state, key)
   const register = state.keys[key]!
+  if (isLater(world, register)) return
   if (register.register === 'guard') {
     if (world.has('dirty') && world.has('dirty: invalidation')) register.dirty = true
   } else if (register.register !== 'lease' || world.has('invalidation removes leases'))

@@ -89,6 +89,29 @@ const lease: readonly Row[] = [
     setting: { readers: 2, writers: 1, unreadable: true, dying: true, without: 'swap compares' },
     states: 737,
   },
+  {
+    name: 'guard of a later version',
+    setting: { readers: 2, writers: 2, foreign: 1, later: true, writeThrough: true },
+    states: 9118,
+  },
+  {
+    name: 'guard of a later version is replaced by a reader',
+    breaks: 'at rest',
+    setting: { readers: 1, foreign: 1, later: true, without: 'readers leave later versions alone' },
+    states: 21,
+  },
+  {
+    name: 'guard of a later version is replaced by a writer',
+    breaks: 'at rest',
+    setting: {
+      readers: 1,
+      writers: 1,
+      foreign: 1,
+      later: true,
+      without: 'writers leave guards of later versions',
+    },
+    states: 67,
+  },
 ]
 
 const guard: readonly Row[] = [

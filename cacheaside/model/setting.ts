@@ -24,6 +24,11 @@ export interface Setting {
   readonly holders?: number
   /** At the beginning the first register holds something that no version has written. */
   readonly unreadable?: boolean
+  /**
+   * At the beginning a writer of a later version guards the first register, in a way that nobody else can read. The first
+   * foreign program is that writer: it dies after its commit, and its guard ends by itself.
+   */
+  readonly later?: boolean
   /** Guards, statements and renewals have their times, in thirds of `guardMs`. */
   readonly timed?: boolean
 
@@ -117,6 +122,8 @@ export const PROTECTIONS = [
   'generation at random',
   'loader takes a new snapshot',
   'swap compares',
+  'readers leave later versions alone',
+  'writers leave guards of later versions',
   'refresh compares',
   'one claim',
   'one lease',

@@ -9,7 +9,7 @@ import { count, flag, Kind, oneOf } from './record.ts'
 
 /** One key: its register, and its row. */
 export const KEY = new Kind({
-  register: oneOf('absent', 'value', 'lease', 'guard', 'unreadable'),
+  register: oneOf('absent', 'value', 'lease', 'guard', 'unreadable', 'later'),
   version: count,
   generation: count,
   expired: flag,
@@ -17,7 +17,7 @@ export const KEY = new Kind({
   /** Writers who are listed together, because there were too many. */
   merged: flag,
   /** What the snapshot has. */
-  savedRegister: oneOf('absent', 'value', 'lease', 'guard', 'unreadable'),
+  savedRegister: oneOf('absent', 'value', 'lease', 'guard', 'unreadable', 'later'),
   savedVersion: count,
   savedGeneration: count,
   savedExpired: flag,

@@ -37,7 +37,7 @@ export function storeSteps(world: World, state: State, step: Step<State>): void 
 /** Values and leases may go at any time, and values expire. */
 function leave(world: World, state: State, key: number, step: Step<State>): void {
   const { register, expired } = state.keys[key]!
-  if (register === 'absent' || register === 'guard') return
+  if (register === 'absent' || register === 'guard' || register === 'later') return
   step(
     () => `the ${register}${world.of(key)} is evicted or outlived`,
     next => {
@@ -69,6 +69,13 @@ const isAtWork = ({ at }: Writer): boolean =>
   at === 'guard' || at === 'commit' || at === 'runs' || at === 'logged' || at === 'throws' || at === 'release'
 
 function guardEnds(world: World, state: State, key: number, step: Step<State>): void {
+  if (state.keys[key]!.register === 'later' && state.foreign[0]?.at === 'done')
+    step(
+      () => 'the guard of the later version ends',
+      next => {
+        clear(world, next, key)
+      },
+    )
   if (state.keys[key]!.register !== 'guard') return
   const { timed, statementsEnd, guardLost, sleeping } = world.setting
   for (const [i, writer] of state.writers.entries()) {

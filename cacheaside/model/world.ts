@@ -83,6 +83,7 @@ export class World implements Machine<State> {
       broken: undefined,
     }
     if (this.setting.unreadable) state.keys[0]!.register = 'unreadable'
+    if (this.setting.later) state.keys[0]!.register = 'later'
     // Most breaches need an old value: where nobody loads one first, it is there.
     if (this.setting.refresh || this.setting.guardStuck || this.setting.releaseStuck)
       for (const key of state.keys) key.register = 'value'

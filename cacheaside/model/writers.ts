@@ -142,7 +142,8 @@ class WriterSteps {
       if (this.#world.setting.sharing) this.#join(key)
       const confirm = (next: State, part: Part) => {
         guard(this.#world, next, key, part, false)
-        set(part, { guard: 'confirmed', intact: true })
+        // A guard of a later version keeps it out.
+        set(part, { guard: 'confirmed', intact: part.token !== 'none' })
       }
       send('guards', confirm)
       if (!this.#world.has('guard sent once'))
