@@ -120,12 +120,12 @@ writeFileSync(
   `# What a hit takes
 
 The libraries of [the lab](lab.md), each through its adapter there: one awaited read of a value that is warm at every level, 100
-keys, one after the other, best of ${ROUNDS} rounds in which all take turns. Times are of one machine; the ratios are what to look at.
+keys, one after the other. Best of ${ROUNDS} rounds in which all take turns. The times are of one machine: look at the ratios.
 
-What our hits are dearer by is what they check. One in L1 reads two clocks, because only the larger of what both say bounds its
-age when the process was suspended, the machine asleep or the wall clock set back. One in Redis has a time limit of its own, the
-header of its value is read and compared, and the value is frozen; on loopback, where a GET takes ten microseconds, that shows,
-and the less the longer the way to Redis is. What the copies of the others are worth is what the lab is about.
+Our hits cost more because they check more. A hit in L1 reads two clocks: only the larger of both bounds its age when the process was
+suspended, the machine asleep or the wall clock set back. A hit in Redis has its own time limit, the header of its value is compared,
+and the value is frozen. On loopback, where a GET takes ten microseconds, that shows; it shows less the farther away Redis is. The lab
+shows what the copies of the other libraries are worth.
 
 ${machine}, ${new Date().toISOString().slice(0, 10)}. \`npm run lab:speed\` measures again.
 
