@@ -8,6 +8,7 @@ import { Relay } from './feed/relay.ts'
 import type { RelayTarget } from './feed/relay-target.ts'
 import { GuardHolds } from './guard-holds.ts'
 import { Keyspace } from './keyspace.ts'
+import { KnownKeyspaces } from './known-keyspaces.ts'
 import { FoundKeys } from './local/found-keys.ts'
 import { LoadLimit } from './local/load-limit.ts'
 import { boundedLocal, noLocal } from './local/local-store.ts'
@@ -21,6 +22,7 @@ import { SharedAccess, UNCONFIRMED } from './shared/shared-access.ts'
 import type { SharedStore } from './shared/shared-store.ts'
 import type { Answer, Parts } from './space.ts'
 import { type Stats, StatsFold } from './stats.ts'
+import { hasTwin } from './twin-caches.ts'
 import { warnOf } from './warn-of.ts'
 import { invalidate, type WriteContext, type WriteOptions, type WriteResult, write } from './write.ts'
 
@@ -45,12 +47,18 @@ export class Cache {
   #closed = false
   #closing: Promise<void> | undefined
 
+  readonly #known: KnownKeyspaces
+  /** Whether its embedded store is its own, which no other cache can be given. */
+  readonly #isLone: boolean
+
   /** @internal */
-  constructor(given: WiredOptions) {
+  constructor(given: WiredOptions, isLone: boolean) {
+    this.#isLone = isLone
     const options = resolveCacheOptions(given)
     const { clock } = options
     const stats = new StatsFold()
     const warnings = new Warnings(clock, options.logger)
+    this.#known = new KnownKeyspaces(options.shared, warnings)
     const isQueueEmpty = () => this.#parts.queue.size === 0
     const emit = (event: CacheEvent) => {
       stats.fold(event)
@@ -97,6 +105,7 @@ export class Cache {
       emit,
       stats,
       warnings,
+      checkKeys: keys => this.#known.check(keys),
       isHeard: () => this.#listeners.size > 0,
       closed: () => this.#closed,
       committed: () => this.#relay?.poke(),
@@ -126,6 +135,9 @@ export class Cache {
       options as unknown as KeyspaceOptions<Id, V, never, W>,
     )
     this.#keyspaces.set(name, keyspace as unknown as Keyspace<never, never>)
+    this.#known.add(name)
+    if (this.#isLone && hasTwin(name, this))
+      this.#parts.warnings.once('TWIN_CACHE', name, { message: twinMessage(name) })
     this.#relay?.verify()
     return keyspace
   }
@@ -188,6 +200,11 @@ export class Cache {
     return this.#closing
   }
 
+  /** @internal */
+  get isClosed(): boolean {
+    return this.#closed
+  }
+
   /** What a sampler of `cacheaside/verify` works with. @internal */
   get auditable(): Auditable {
     const { access, clock, limit, emit } = this.#parts
@@ -239,6 +256,7 @@ export class Cache {
     return {
       isPrivate: store.synchronous,
       keyspaces: () => this.#keyspaces.keys(),
+      isKnown: keyspace => this.#known.has(keyspace),
       async identity() {
         const identity = await access.runBehind(() => store.identity())
         return identity === UNCONFIRMED ? undefined : identity
@@ -278,7 +296,7 @@ export class Cache {
   async #whileOpen<T>(keys: readonly Key[], work: () => Promise<T>): Promise<T> {
     this.#assertOpen()
     if (!Array.isArray(keys)) throw noArray('keys', keys)
-    for (const key of keys) keyspaceOf(key)
+    this.#parts.checkKeys(keys)
     const result = work()
     this.#track(
       result.then(
@@ -309,6 +327,9 @@ export class Cache {
     }
   }
 }
+
+const twinMessage = (name: string): string =>
+  `two caches of this process have the keyspace ${name}, each on an embedded store of its own: neither hears of what the other writes. Make one cache: keep it on globalThis where a bundler evaluates the module twice, or give both the same store`
 
 /** The parts of a cache that a sampler uses. @internal */
 export interface Auditable {

@@ -12,7 +12,7 @@ export function createCache(options: CacheOptions = {}): Cache {
   if (typeof options !== 'object' || options === null) throw invalidOption('options', 'an object', options)
   // Not `??`: who hands in `null` wanted a shared store, and is told that it is none.
   const shared = options.shared === undefined ? embeddedShared({ clock: clockOf(options) }) : options.shared
-  return new Cache(Object.assign({}, options, { shared }))
+  return new Cache(Object.assign({}, options, { shared }), options.shared === undefined)
 }
 
 export { integerKey, uuidKey } from './base/canonical-ids.ts'

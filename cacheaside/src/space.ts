@@ -35,6 +35,8 @@ export interface Parts {
   readonly stats: StatsFold
   /** What a person has to know of without asking. */
   readonly warnings: Warnings
+  /** Refuses what is no key, and tells of keys whose keyspace nobody has defined. Throws `INVALID_KEY`. */
+  readonly checkKeys: (keys: readonly string[]) => void
   /** Whether anybody listens to events: if not, a read is counted without making one. */
   readonly isHeard: () => boolean
   readonly closed: () => boolean

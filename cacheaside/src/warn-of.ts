@@ -1,11 +1,17 @@
-import type { CacheEvent } from './base/events.ts'
-import { messageOf, type Warnings } from './base/warnings.ts'
+import type { CacheEvent, FeedWarningCode } from './base/events.ts'
+import { messageOf, type WarningCode, type Warnings } from './base/warnings.ts'
 
 type Tell<Type extends CacheEvent['type']> = (
   warnings: Warnings,
   event: CacheEvent & { readonly type: Type },
   isQueueEmpty: () => boolean,
 ) => void
+
+/** Warnings of a feed that have a code of their own. */
+const FEED_CODES: { readonly [Code in FeedWarningCode]?: WarningCode } = {
+  KEY_TYPE: 'FEED_KEY_TYPE',
+  UNKNOWN_KEYSPACE: 'UNKNOWN_KEYSPACE',
+}
 
 /**
  * Which events a person has to know of, and in which words. A read or a fill is never one of them; what goes wrong in many
@@ -81,7 +87,7 @@ const TELL: { readonly [Type in CacheEvent['type']]?: Tell<Type> } = {
   },
 
   'feed-warning'(warnings, { message, code }) {
-    warnings.once(code === 'KEY_TYPE' ? 'FEED_KEY_TYPE' : 'FEED_WARNING', message, { message })
+    warnings.once(FEED_CODES[code] ?? 'FEED_WARNING', message, { message })
   },
 
   'feed-distrust'(warnings, { keyspaces, reason }) {

@@ -173,7 +173,7 @@ class WriteSession {
     this.#beganMs = parts.clock.nowMs()
   }
 
-  /** Whether this error is the refusal that the session itself threw. */
+  /** Whether this error is a refusal that the session itself threw, of a guard or of a key. */
   refused(error: unknown): boolean {
     return this.#refusals.has(error)
   }
@@ -181,7 +181,12 @@ class WriteSession {
   /** Guards those of the keys that are not guarded yet, and waits for all of them. */
   guard(keys: readonly Key[]): Promise<void> {
     if (this.#ended) throw new Error('guard() was called after the write had ended: the key is not guarded')
-    for (const key of keys) keyspaceOf(key)
+    try {
+      this.#parts.checkKeys(keys)
+    } catch (error) {
+      this.#refusals.add(error)
+      throw error
+    }
     const asked = [...new Set(keys)].map(key => [key, this.#guards.get(key) ?? this.#open(key)] as const)
     const work = Promise.all(asked.map(([, share]) => share.confirming)).then(() => {
       const lost = asked.filter(([, share]) => !share.intact).map(([key]) => key)

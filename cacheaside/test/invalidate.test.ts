@@ -102,6 +102,7 @@ describe('invalidate', () => {
     expect(cache.stats().keyspaces.spell!.invalidations).toEqual({
       applied: 0,
       queued: 10,
+      'in-doubt': 0,
       late: 1,
       collapsed: 0,
     })

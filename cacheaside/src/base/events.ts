@@ -242,6 +242,7 @@ export interface FeedDistrustEvent {
  * | `NOT_COMPARED` | a table could not be compared with what is watched |
  * | `OUTDATED` | an earlier version of the library has installed the feed: run `installFeed` again |
  * | `KEY_TYPE` | a recorded column is of a type that has several texts for one value |
+ * | `UNKNOWN_KEYSPACE` | the map names a keyspace that no cache of this process has |
  * | `SETTING` | a setting of the origin is not as the guarantees need it |
  * | `OTHER` | a feed of your own has given no code |
  */
@@ -253,6 +254,7 @@ export type FeedWarningCode =
   | 'NOT_COMPARED'
   | 'OUTDATED'
   | 'KEY_TYPE'
+  | 'UNKNOWN_KEYSPACE'
   | 'SETTING'
   | 'OTHER'
 

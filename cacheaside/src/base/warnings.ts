@@ -35,6 +35,8 @@ export const WARNINGS = {
   FEED_LOST: 'warn',
   FEED_WARNING: 'warn',
   FEED_KEY_TYPE: 'warn',
+  UNKNOWN_KEYSPACE: 'warn',
+  TWIN_CACHE: 'warn',
   FEED_OPEN: 'info',
   FEED_DISTRUST: 'info',
   FAULT: 'warn',

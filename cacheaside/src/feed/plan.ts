@@ -15,12 +15,14 @@ export interface Plan {
  *
  * @param everyKeyspace - The names of all keyspaces of the store.
  * @param report - Told of a map that throws, once per change, and of a table that has none.
+ * @param named - Told of each keyspace that a map names, as a whole or by a key.
  */
 export function planOf(
   changes: readonly Change[],
   tables: ReadonlyMap<string, FeedTable>,
   everyKeyspace: () => Iterable<string>,
   report: (table: string, error: unknown) => void,
+  named: (table: string, keyspace: string) => void = () => {},
 ): Plan {
   const keys = new Map<Key, Change[]>()
   const keyspaces = new Map<string, Change[]>()
@@ -29,7 +31,11 @@ export function planOf(
     const mapped =
       table === undefined ? undefined : targetsOf(change, table, error => report(change.table, error))
     if (table === undefined) report(change.table, new Error('no map for this table'))
-    for (const key of mapped?.keys ?? []) add(keys, key, change)
+    for (const key of mapped?.keys ?? []) {
+      named(change.table, keyspaceOf(key))
+      add(keys, key, change)
+    }
+    for (const name of mapped?.keyspaces ?? []) named(change.table, name)
     for (const name of mapped?.keyspaces ?? table?.keyspaces ?? everyKeyspace()) add(keyspaces, name, change)
   }
   return { keys, keyspaces }

@@ -6,6 +6,8 @@ export interface RelayTarget {
   readonly isPrivate: boolean
   /** The names of this cache's keyspaces. */
   keyspaces(): Iterable<string>
+  /** Whether a cache of this process has the keyspace on the same store. */
+  isKnown(keyspace: string): boolean
   /** What the shared store says of itself. */
   identity(): Promise<string | undefined>
   invalidate(key: Key): Promise<boolean>

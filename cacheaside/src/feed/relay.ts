@@ -13,6 +13,7 @@ const RETRY_MOST_MS = 5_000
 /** Identities are compared at every new connection; and in this interval, for what no connection told of. */
 const VERIFY_EVERY_MS = 15_000
 const AT_ONCE = 64
+const MOST_UNKNOWN = 100
 
 /**
  * Carries the changes of a feed to the shared store: takes a batch, maps it to keys, invalidates them, and only when
@@ -29,6 +30,8 @@ const AT_ONCE = 64
 export class Relay {
   readonly #feed: ChangeFeed
   readonly #target: RelayTarget
+  /** Keyspaces that a map has named and nobody here has defined, once each. */
+  readonly #unknown = new Set<string>()
   readonly #clock: Clock
   readonly #guardMs: number
   readonly #emit: (event: CacheEvent) => void
@@ -234,9 +237,22 @@ export class Relay {
         reported.add(table)
         this.#emit({ type: 'fault', during: `the feed's map of table ${table}`, error })
       },
+      this.#named,
     )
     const failed = await this.#invalidate(plan, doubted)
     return changes.filter(change => !failed.has(change))
+  }
+
+  /** Another process may have a keyspace that this one has not, and a map may be wrong. */
+  readonly #named = (table: string, keyspace: string): void => {
+    if (this.#target.isKnown(keyspace) || this.#unknown.has(keyspace)) return
+    if (this.#unknown.size >= MOST_UNKNOWN) return
+    this.#unknown.add(keyspace)
+    this.#emit({
+      type: 'feed-warning',
+      code: 'UNKNOWN_KEYSPACE',
+      message: `the feed's map of table ${table} names the keyspace ${keyspace}, which this process has not defined: is it another cache's, or another process's?`,
+    })
   }
 
   /** The changes of which something was not confirmed, or does not count. */

@@ -19,6 +19,9 @@ class FakeTarget implements RelayTarget {
   keyspaces() {
     return this.names
   }
+  isKnown(keyspace: string) {
+    return this.names.includes(keyspace)
+  }
   async identity() {
     return this.name
   }
