@@ -64,12 +64,12 @@ export class Place<T, K extends string = string> {
 const SWEPT_PER_SET = 2
 
 /**
- * A map that never grows over its bounds, in bytes, in entries or both: what has to go for a new entry is decided by
- * its policy. Holds the entries of a process's own level and the registers of the embedded shared store.
+ * A map that never grows over its bounds, in bytes, in entries or both: its policy decides what goes for a new entry.
+ * Holds the entries of a process's own level and the registers of the embedded shared store.
  *
- * Expired entries are never found. They are removed when they are met: by a look-up, by an eviction, and by a sweep
- * of which each `set` does a little. Among the entries that have an expiry, at most about as many are expired ones
- * waiting for the sweep as are alive. There are no timers.
+ * Expired entries are never found. A look-up or an eviction that meets one removes it, and so does a sweep, of which each
+ * `set` does a little. Of the entries that have an expiry, at most about as many wait expired for the sweep as are
+ * alive. There are no timers.
  */
 export class BoundedMap<T> {
   readonly #maxBytes: number
@@ -80,7 +80,7 @@ export class BoundedMap<T> {
   readonly #nodes = new Map<string, EntryNode<T>>()
   readonly #sweep = new ExpirySweep<T>()
   #bytes = 0
-  /** What the policy could evict, all in all: the difference to the whole is there to stay. */
+  /** What the policy could evict in all. The rest of the whole cannot be evicted. */
   #candidateBytes = 0
   #candidates = 0
 
@@ -120,10 +120,10 @@ export class BoundedMap<T> {
     return node === undefined ? undefined : this.#access(node, nowMs)
   }
 
-  /** As {@link BoundedMap.get}, for somebody who asks for the same key again and again. */
+  /** As {@link BoundedMap.get}, for a caller that asks for the same key again and again. */
   getAt(place: Place<T>, nowMs: number): T | undefined {
     let { node } = place
-    // A node that was found there may have been removed since, and may stand for another entry by now.
+    // A node that was found there may have been removed since, and may stand for another entry now.
     if (node === undefined || !node.isHeld || node.key !== place.key) {
       node = this.#nodes.get(place.key)
       place.node = node
@@ -153,11 +153,11 @@ export class BoundedMap<T> {
   }
 
   /**
-   * Puts an entry in, in the place of one under the same key, and makes room for it. How often an entry was accessed
+   * Puts an entry in, replaces one under the same key, and makes room for it. How often an entry was accessed
    * survives its replacement.
    *
    * @returns `false` when no room could be made: then nothing was evicted, and a previous entry stays as it was. An
-   *   entry that may not be evicted is always taken; so is one that takes the place of one at least as large.
+   *   entry that may not be evicted is always taken; so is one that replaces one at least as large.
    */
   set(key: string, value: T, placement: Placement): boolean {
     const nowMs = this.#clock.coarseMs()
@@ -166,7 +166,7 @@ export class BoundedMap<T> {
   }
 
   /**
-   * Puts another value in the place of one, which keeps the time at which it expires and whether it may be evicted.
+   * Replaces the value of an entry, which keeps its expiry and whether it may be evicted.
    *
    * @returns `false` when there is no entry under the key, or no room for the new value: then the old one stays.
    */
@@ -222,7 +222,7 @@ export class BoundedMap<T> {
     return true
   }
 
-  /** Whether there is room for so many bytes, in the place of `previous`, once all other candidates are gone. */
+  /** Whether there is room for so many bytes, instead of `previous`, once all other candidates are gone. */
   #canFit(bytes: number, previous: EntryNode<T> | undefined): boolean {
     let immovableBytes = this.#bytes - this.#candidateBytes
     let immovable = this.#nodes.size - this.#candidates
@@ -241,7 +241,7 @@ export class BoundedMap<T> {
   }
 
   /**
-   * Evicts until there is room, or nothing is left to evict: then it is for an entry that is taken all the same.
+   * Evicts until there is room, or nothing is left to evict: then the entry is taken without room.
    *
    * @returns the last node that went, to be used again. In a full map every new entry costs an old one, and a node
    *   that serves twice is a node that the garbage collector does not see.
@@ -280,7 +280,7 @@ export class BoundedMap<T> {
     const wasCandidate = node.isCandidate
     const willBeCandidate = this.#policy.accepts(evictable, expiresAtMs)
     const fits = byBytes <= 0 || this.#hasRoom(byBytes, 0)
-    // A node that stays a candidate keeps its place, unless others must go: it shall not be evicted to make room for
+    // A node that stays a candidate keeps its place, unless others must go: it must not be evicted to make room for
     // itself.
     const keepsPlace = wasCandidate && willBeCandidate && fits
     if (wasCandidate && !keepsPlace) this.#leave(node)
@@ -335,7 +335,7 @@ export class BoundedMap<T> {
     return value
   }
 
-  /** Has the sweep look at the node from now on, if it can expire; it stays there also if its expiry is lifted. */
+  /** Lets the sweep look at the node from now on, if it can expire. It stays there also if its expiry is lifted. */
   #sweepLater(node: EntryNode<T>): void {
     if (node.expiresAtMs < Number.POSITIVE_INFINITY && node.sweepSlot === NOWHERE) this.#sweep.add(node)
   }

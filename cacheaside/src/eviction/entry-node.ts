@@ -39,7 +39,7 @@ export class EntryNode<T> {
   older: EntryNode<T> | undefined = undefined
   newer: EntryNode<T> | undefined = undefined
 
-  /** Lets the node, new or left over from an evicted entry, stand for this entry. What policies know is up to them. */
+  /** Lets the node, new or left over from an evicted entry, stand for this entry. The policies reset what they know. */
   hold(key: string, value: T, bytes: number, expiresAtMs: number, evictable: boolean): this {
     this.key = key
     this.value = value

@@ -1,8 +1,8 @@
 import type { EntryNode } from './entry-node.ts'
 
 /**
- * What decides which entry of a {@link BoundedMap} goes when room is needed. The map tells it of every entry it may
- * evict (its candidates) and of every access; the policy keeps what it needs on the nodes.
+ * Decides which entry of a {@link BoundedMap} goes when room is needed. The map tells the policy of every entry that it
+ * may evict (its candidates) and of every access. The policy keeps what it needs on the nodes.
  */
 export interface EvictionPolicy<T> {
   /** Whether an entry placed like this may be evicted under the policy. */
@@ -11,7 +11,7 @@ export interface EvictionPolicy<T> {
   begin(node: EntryNode<T>, nowMs: number): void
   /** The node, begun earlier, is a candidate from now on. */
   enter(node: EntryNode<T>): void
-  /** The node is no candidate any more: deleted, expired, or placed differently. */
+  /** The node is not a candidate any more: deleted, expired, or placed differently. */
   leave(node: EntryNode<T>): void
   /** The value was asked for and found. */
   accessed(node: EntryNode<T>, nowMs: number): void
@@ -19,7 +19,7 @@ export interface EvictionPolicy<T> {
   overwritten(node: EntryNode<T>, nowMs: number): void
   /** The charge of a candidate, which stays one, has grown by so much (or shrunk, if negative). */
   resized(node: EntryNode<T>, byBytes: number): void
-  /** Chooses the candidate to go; it is none any more. `undefined` when there are none. */
+  /** Chooses the candidate to go, and removes it from the candidates. `undefined` when there are none. */
   take(nowMs: number): EntryNode<T> | undefined
   /** Forgets all candidates. */
   clear(): void

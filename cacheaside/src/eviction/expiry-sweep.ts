@@ -1,11 +1,11 @@
 import { type EntryNode, NOWHERE } from './entry-node.ts'
 
 /**
- * All nodes that have an expiry, examined one after the other and round and round, so that what has expired and is
- * never asked for again does not stay.
+ * All nodes that have an expiry, examined one after the other, in rounds. So entries that have expired and are never
+ * asked for again do not stay.
  *
  * The hand moves down. A removal closes its gap with the last node of the array, and that one has either been
- * examined in this round or moves to where it will be: no node is ever passed over.
+ * examined in this round or moves to where it will be: no node is ever skipped.
  */
 export class ExpirySweep<T> {
   readonly #nodes: EntryNode<T>[] = []

@@ -1,12 +1,12 @@
 /**
- * How often a key is used, in eight bits: a counter that rises ever more rarely the higher it is, and falls by one
+ * How often a key is used, in eight bits: a counter that rises more rarely the higher it is, and falls by one
  * for every so many minutes without an access. The one Redis uses for its LFU policies (`evict.c`), with the same
  * numbers: at a log factor of 10, about a hundred accesses bring it to 10, a million to 255.
  *
  * @see Morris, "Counting large numbers of events in small registers", CACM 21(10), 1978
  */
 
-/** Where a new key starts, so that it has the time to be accessed before it is the least used of all. */
+/** Where a new key starts: it gets time to be accessed before it is the least used of all. */
 export const INITIAL_COUNTER = 5
 
 const MAX_COUNTER = 255

@@ -22,8 +22,8 @@ const MAX_FREQUENCY = 3
  * ```
  *
  * Most keys are asked for once, or a few times in a row and then never again. They pass through the small queue and
- * are gone soon; only what is asked for later again gets into the main queue, where a second chance costs one of at
- * most three accesses. A hit writes one field and moves nothing. An eviction may have to pass many entries that were
+ * are gone soon. Only an entry that is asked for again later gets into the main queue, where a second chance costs one
+ * of at most three accesses. A hit writes one field and moves nothing. An eviction may have to pass many entries that were
  * accessed; each of them pays with an access for being passed, so it takes constant time on average.
  *
  * Two things differ from the paper, whose rules otherwise hold:
@@ -33,7 +33,7 @@ const MAX_FREQUENCY = 3
  *   is the correlation window of Clock2Q+. It was as good or better on everything we replayed (`docs/traces.md`).
  * - *Invalidated entries keep their merit.* Under cache-aside a popular entry is deleted by every write and expires
  *   now and then; it would start in the small queue again. If it was in the main queue or had been accessed, its key
- *   is remembered as that of an evicted one is, and it comes back into the main queue.
+ *   is remembered like that of an evicted one, and it comes back into the main queue.
  *
  * The ghost remembers as many keys as the map has candidates.
  *

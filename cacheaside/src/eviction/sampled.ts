@@ -20,7 +20,7 @@ export interface SampledOptions {
  * Redis's way to be nearly LRU, LFU or nearest-expiry without keeping the entries in order: draw a few candidates,
  * add them to a pool of the sixteen least worthy ones known, and evict the least worthy of the pool.
  *
- * One thing is better than in Redis: an entry that was used after it got into the pool is weighed anew instead of
+ * One thing is better than in Redis: an entry that was used after it got into the pool is weighed again instead of
  * being evicted for having been idle once. With at least as many samples as candidates, all of them are compared, and
  * the choice is exact.
  */

@@ -11,16 +11,15 @@ import type { Key, WholeKeyspace } from '../base/key.ts'
  *   another one, through crashes of either side. Twice does no harm: removing is always safe.
  * - **Committed.** A change is handed out when later reads of the origin see it, not before. An invalidation that
  *   comes too early can be followed by a load of the old row.
- * - **In any order.** So no feed has to wait for a long transaction before it hands out what was committed after it
- *   began.
- * - **Bounded.** A feed may put fewer, coarser changes in the place of many: a whole table for its rows.
+ * - **In any order.** So no feed has to wait for a long transaction before it hands out later commits.
+ * - **Bounded.** A feed may replace many changes by fewer, coarser ones: a whole table for its rows.
  */
 export interface ChangeFeed {
   /** For events and error messages: `'postgres'`. */
   readonly name: string
   /** What depends on the rows of each table, by the names that changes bear. */
   readonly tables: ReadonlyMap<string, FeedTable>
-  /** How often a relay looks for changes that nobody told it of, in milliseconds. */
+  /** How often a relay looks for changes without being told of any, in milliseconds. */
   readonly pollMs: number
   /** After how long without an answer a session counts as lost, in milliseconds. */
   readonly timeoutMs: number
@@ -35,22 +34,22 @@ export interface ChangeFeed {
 
 /**
  * A row as the feed recorded it: the table's key and the columns that were asked for. Values are texts in the form in
- * which the database writes them, so that a bigint is exact, or null. They are typed `any` because a text does for an
- * id of any type: `key(4)` and `key('4')` are the same key.
+ * which the database writes them, so a bigint is exact, or null. They are typed `any` because a text serves as an id of
+ * any type: `key(4)` and `key('4')` are the same key.
  *
- * @typeParam Column - The names of the columns, where they are known: then no other one compiles.
+ * @typeParam Column - The names of the columns, if they are known: then no other name compiles.
  */
 // biome-ignore lint/suspicious/noExplicitAny: see above; a map would have to convert every column for the sake of types.
 export type FeedRow<Column extends string = string> = Readonly<Record<Column, any>>
 
-/** What the map of a table answers with: keys, and keyspaces as a whole (`keyspace.all`). */
+/** What the map of a table returns: keys, and keyspaces as a whole (`keyspace.all`). */
 export type FeedTargets = Iterable<Key | WholeKeyspace>
 
 /** What depends on the rows of one table. */
 export interface FeedTable<Column extends string = string> {
   /**
    * The keys of all values that this row is, or was, part of; `all` of a keyspace names every key of it. Called with the
-   * row as it was and as it is; where only one of the two exists, or the recorded columns did not change, once. If it
+   * row as it was and as it is; only once if one of the two does not exist, or the recorded columns did not change. If it
    * throws, the table's keyspaces are invalidated.
    */
   readonly keys: (row: FeedRow<Column>) => FeedTargets
@@ -75,7 +74,7 @@ export interface Change {
 /** What {@link FeedSession.take} hands out. */
 export interface Batch {
   readonly changes: readonly Change[]
-  /** Whether it would be of use to take again at once. */
+  /** Whether taking again at once would be useful. */
   readonly more: boolean
   /** Whether, besides these, nothing was left to be applied of what had been committed when it was asked for. */
   readonly drained: boolean
@@ -84,7 +83,7 @@ export interface Batch {
 /** What a feed is told when a session is opened. */
 export interface FeedOpening {
   readonly clock: Clock
-  /** The cache's `guardMs`, which limits of the origin should be smaller than. */
+  /** The cache's `guardMs`. Limits of the origin should be smaller. */
   readonly guardMs: number
   /**
    * Whether only this process uses the shared store. Then every session is to be handed every change committed after
@@ -97,7 +96,7 @@ export interface FeedOpening {
   readonly warn: (message: string, code?: FeedWarningCode) => void
 }
 
-/** A relay's session with the origin. Whatever rejects ends it. Its methods are called one after the other. */
+/** A relay's session with the origin. Any rejection ends it. Its methods are called one after the other. */
 export interface FeedSession {
   /**
    * Which origin this is: another text if it may have taken back commits since, by a crash, a failover or a restored

@@ -22,7 +22,7 @@ export class Identities {
   readonly #target: RelayTarget
   readonly #clock: Clock
   readonly #emit: (event: CacheEvent) => void
-  /** What the store's own process remembers: all there is, where nobody else uses it or an identity is not known. */
+  /** What the store's own process remembers: all there is, if nobody else uses it or an identity is not known. */
   readonly #own = new Map<string, string>()
   #names: ReadonlySet<string> = new Set()
   /** What this process has last compared with what is remembered; `''` if it cannot be known. */
@@ -41,19 +41,19 @@ export class Identities {
     return new Set([...this.#names, ...this.#target.keyspaces()])
   }
 
-  /** A connection was made anew: what cannot be compared counts as changed. */
+  /** A new connection was made: what cannot be compared counts as changed. */
   reconnected(reason: string): void {
     this.#doubt = reason
   }
 
-  /** Something was lost for certain, or may have been without a trace: nothing that is remembered counts. */
+  /** Something was certainly lost, or may have been lost without a trace: nothing that is remembered counts. */
   distrust(reason: string): void {
     this.#distrust = reason
   }
 
   /**
-   * The keyspaces of which somebody has found another identity than this process. Its own connections may lead to a
-   * store that has been replaced, so that what it applies does not count. To be asked after changes were taken, and
+   * The keyspaces of which another process has found a different identity. This process's connections may lead to a store
+   * that has been replaced; then what it applies does not count. To be asked after changes were taken, and
    * before they are settled. Rejects only if the session does.
    *
    * Without it: 1. a replica is promoted; 2. a process that has followed gives new generations there, and loads v1;
@@ -78,7 +78,7 @@ export class Identities {
    * the old primary, and settles the change, as nobody seems to doubt; 4. the first one remembers the new identity: v1 stays
    * for ever.
    *
-   * @returns whether it came to an end; if not, it is to be done again.
+   * @returns whether it was completed; if not, it must be done again.
    */
   async verify(session: FeedSession): Promise<boolean> {
     const remembered = this.#target.isPrivate ? this.#own : await session.remembered()

@@ -1,10 +1,10 @@
-/** So many keys are remembered at most: about a megabyte. */
+/** At most so many keys are remembered: about a megabyte. */
 const MOST_KEYS = 10_000
 
 /**
  * Which keys the shared store was found to hold lately, and until when. It is a guess: keys are forgotten when an
- * invalidation is heard, and nobody hears of an eviction. Who guesses right asks by a plain read, which costs the store less
- * than taking a lease does, and changes nothing there; who guesses wrong asks once more.
+ * invalidation is heard, and no notice tells of an eviction. A right guess is a plain read, which costs the store less
+ * than a lease and changes nothing there. A wrong guess costs one more question.
  */
 export class FoundKeys {
   readonly #untilMs = new Map<string, number>()

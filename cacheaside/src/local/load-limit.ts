@@ -2,17 +2,16 @@ import { CacheError } from '../base/errors.ts'
 import { type LoadRun, queuedBelow, runWithoutFlights, waitingFor } from './load-run.ts'
 
 /**
- * How many loads run at once in this process. A bounded queue stands before it: whoever finds it full is refused
- * at once, instead of making everybody wait longer for an origin that cannot keep up.
+ * How many loads run at once in this process. A bounded queue stands before it. A load that finds it full is
+ * refused at once, instead of making all wait longer for an origin that cannot keep up.
  *
- * A load may wait for other loads, which its loader has asked for. Without more than a limit they starve each other:
+ * A load may wait for other loads, which its loader has asked for. Under a plain limit they starve each other:
  * 1. 64 loads take all places; 2. each asks for another key, whose load waits for a place; 3. nobody ever leaves. So a
- * load that waits **lends** its place, to one load at a time that it waits for, directly or through others. What is
- * bounded is how many loads run that have not lent their place: never more than there are places.
+ * load that waits **lends** its place, to one load at a time that it waits for, directly or through others. The
+ * bound is on loads that run and have not lent their place: never more than there are places.
  *
- * Somebody can always go on: follow from a load that waits what it waits for. There are no cycles, so that the way ends: at a
- * load that is at work, or at one that has no place. The second is lent one by the load at which the way began, or by one on
- * the way.
+ * Some load can always continue. Start at a load that waits, and follow what it waits for. There are no cycles, so the way
+ * ends: at a load that is at work, or at one that has no place. The first load, or one on the way, lends it a place.
  */
 export class LoadLimit {
   readonly #maxLoads: number
@@ -25,7 +24,7 @@ export class LoadLimit {
   #queuedForReaders = 0
   /** Loads that run and wait for no other. */
   #atWork = 0
-  /** Stands before the first who waits and behind the last: the queue is a ring. */
+  /** Stands before the first that waits and behind the last: the queue is a ring. */
   readonly #ends = new Turn(undefined, () => {})
   /** Queued loads that loads of another cache wait for. */
   readonly #wantedElsewhere = new Set<LoadRun>()
@@ -39,7 +38,7 @@ export class LoadLimit {
     this.#maxQueued = maxQueued
   }
 
-  /** Loads whose loader has been called and has not settled, also those that everybody has given up. */
+  /** Loads whose loader has been called and has not settled, also those that all callers have given up. */
   get running(): number {
     return this.#loads
   }
@@ -76,7 +75,7 @@ export class LoadLimit {
       this.#takePlace(run)
       return
     }
-    // Whoever has let the first load of a chain in has let in all of it: no load that runs fails for want of room.
+    // Letting in the first load of a chain lets in all of it: no load that runs fails for want of room.
     if (!isWanted && this.#queuedForReaders >= this.#maxQueued) {
       run.end()
       return Promise.reject(
@@ -163,8 +162,8 @@ export class LoadLimit {
    * 1. a load of the first holds its only place, and waits for a load of the second;
    * 2. a load of the second holds its only place, and waits for a load of the first.
    *
-   * So where all loads of a cache wait, one of them may borrow a place of another cache, from a load that waits for it. No
-   * more loads are at work than all caches have places.
+   * So if all loads of a cache wait, one of them may borrow a place of another cache, from a load that waits for it. Never
+   * are more loads at work than all caches have places.
    */
   relieve(): void {
     for (const run of this.#wantedElsewhere) {
@@ -175,7 +174,7 @@ export class LoadLimit {
     }
   }
 
-  /** Who could lend this load a place, and whether it is waited for at all. */
+  /** Which load could lend this one a place, and whether any load waits for it. */
   #lookUp(run: LoadRun): Wanted {
     if (!run.flights.some(({ waits, behind }) => waits !== undefined || behind !== undefined)) return UNWANTED
     let isWanted = false
@@ -236,8 +235,8 @@ interface Wanted {
 const UNWANTED: Wanted = { isWanted: false, isWantedElsewhere: false }
 
 /**
- * A turn that is waited for, linked to its neighbours in the queue, so that any can be taken out at once. The first of
- * a `Set` could not: to find it, all that have left since the `Set` last grew or shrank are stepped over.
+ * A turn that is waited for, linked to its neighbours in the queue: any of them can be taken out at once. The first of a
+ * `Set` could not: finding it steps over all that have left since the `Set` last grew or shrank.
  */
 class Turn {
   readonly run: LoadRun | undefined

@@ -28,7 +28,7 @@ export interface Awaited {
   behind: Set<Awaited> | undefined
   /** Who waits for it. */
   waits: Set<Wait> | undefined
-  /** Has its load begin, which would otherwise wait until others of its batch have ended. */
+  /** Begins its load, which would otherwise wait until others of its batch have ended. */
   start: (() => void) | undefined
 }
 
@@ -38,13 +38,13 @@ export interface Wait {
   readonly on: Awaited
 }
 
-/** So many keys are gone through as quickly as they are looked up. */
+/** So many keys are searched as quickly as they are looked up. */
 const FEW = 8
 
-/** So deep runs may nest. More is taken for a chain without an end. */
+/** How deep runs may nest. A deeper chain counts as endless. */
 const DEEPEST = 10_000
 
-/** Which run's loader is at work where this is asked. */
+/** The run whose loader is at work in the present context. */
 const context = new AsyncContext<LoadRun>()
 const runOfSignal = new WeakMap<AbortSignal, LoadRun>()
 
@@ -77,10 +77,10 @@ export class LoadRun {
   #state: 'waiting' | 'running' | 'ended' = 'waiting'
   /** Whose place it is in. */
   place: LoadLimit | undefined
-  /** Runs that share one place stand on each other. Only the uppermost does not wait for another of them. */
+  /** Runs that share one place form a stack. Only the uppermost does not wait for another of them. */
   below: LoadRun | undefined
   above: LoadRun | undefined
-  /** Takes it out of the queue for a place, and has it begin. */
+  /** Takes it out of the queue for a place, and lets it begin. */
   beginQueued: (() => void) | undefined
   /** Whether its loader has thrown. */
   hasFailed = false
@@ -122,7 +122,7 @@ export class LoadRun {
     this.place = place
   }
 
-  /** Its loader has settled, or will not be called. What it has asked for and not awaited goes on without it. */
+  /** Its loader has settled, or will not be called. What it has asked for and not awaited continues without it. */
   end(): void {
     this.#state = 'ended'
     for (const wait of this.waits) wait.on.waits!.delete(wait)
@@ -138,8 +138,8 @@ export class LoadRun {
   }
 
   /**
-   * Notes that its loader waits for a flight, until {@link LoadRun.received}. Its place is lent meanwhile, and if the flight
-   * waits for a place somewhere, it gets this one.
+   * Notes that its loader waits for a flight, until {@link LoadRun.received}. Its place is lent meanwhile: if the flight waits
+   * for a place somewhere, it gets this one.
    */
   waitFor(on: Awaited): Wait {
     const wait = { run: this, on }
@@ -206,7 +206,7 @@ export function isAwaited(one: Awaited): boolean {
   return someWaiting(one, run => run !== one.parent)
 }
 
-/** A run waits for it now: what stands in its way is started, or gets the place of one that waits. */
+/** A run waits for it now: what it depends on is started, or gets the place of a run that waits. */
 function hasToEnd(one: Awaited, waiting: LoadRun | undefined): void {
   for (const next of withAhead(one)) if (waiting === undefined || next.parent !== waiting) next.start?.()
   for (const run of queuedBelow(one)) run.limit.lend(run)
@@ -243,7 +243,7 @@ export function queuedBelow(one: Awaited): LoadRun[] {
 }
 
 /**
- * The first run, from one upwards, that fits and that waits for it, with the runs between them: each waits for the next.
+ * The first run, from this one upwards, that fits, with the runs between them: each waits for the next.
  */
 export function waitingFor(from: LoadRun, fits: (run: LoadRun) => boolean): LoadRun[] | undefined {
   const reachedFrom = new Map<LoadRun, LoadRun | undefined>([[from, undefined]])
@@ -301,7 +301,7 @@ export function recursionOf(
   let found: Deadlock | undefined
   let above = 0
   for (let run = parent; run !== undefined; run = run.parent) {
-    // What one that failed has begun would otherwise begin it again, and fail, and leave the same behind, for ever.
+    // Otherwise what a failed load has begun would begin that load again, fail, and leave the same behind, for ever.
     if (run.limit !== limit || !run.answers(key) || (run.hasEnded && !run.hasFailed)) continue
     const path = descent(run, parent!)
     found = judged(path, key)
@@ -352,5 +352,5 @@ function chainOf(path: readonly LoadRun[], last: string): string {
   return keys.join(' → ')
 }
 
-/** A run that answers no flight: other work that takes a place, and may read through the cache. */
+/** A run that answers no flight: other work that takes a place and may read through the cache. */
 export const runWithoutFlights = (limit: LoadLimit): LoadRun => new LoadRun(limit, [], new Abort(), undefined)

@@ -21,19 +21,19 @@ export interface LocalEntry {
 }
 
 /**
- * L1: what this process keeps. Coherence is not its business: whoever hears of an invalidation removes the key
- * here, and dooms the flights that could bring the old value back.
+ * L1: what this process keeps. It does not see to coherence: the code that hears of an invalidation removes the key here,
+ * and dooms the flights that could bring the old value back.
  */
 export interface LocalStore {
   /** Whether it keeps anything at all. */
   readonly enabled: boolean
   get(key: string, nowMs: number): LocalEntry | undefined
-  /** As {@link LocalStore.get}, for somebody who asks for the same key again and again. */
+  /** As {@link LocalStore.get}, for a caller that asks for the same key again and again. */
   getAt(place: Place<LocalEntry>, nowMs: number): LocalEntry | undefined
   /**
    * Keeps an entry until it expires, is removed, or has to make room.
    *
-   * @param textLength - Length of the encoded value, which its charge is reckoned from.
+   * @param textLength - Length of the encoded value, from which its charge is computed.
    */
   keep(key: string, entry: LocalEntry, textLength: number): void
   remove(key: string): void
@@ -63,14 +63,14 @@ const OBJECT_BYTES_PER_CHARACTER = 1.5
 /**
  * An L1 over a bounded map.
  *
- * @throws CacheError `INVALID_OPTIONS` for bounds that are no positive whole numbers.
+ * @throws CacheError `INVALID_OPTIONS` for bounds that are not positive whole numbers.
  */
 export function boundedLocal(
   options: { readonly maxBytes?: number; readonly maxEntries?: number; readonly policy?: EvictionPolicyName },
   clock: Clock,
   onDiscard: (key: string, reason: 'evicted' | 'expired') => void,
 ): LocalStore {
-  // Told when the map is whole again: whoever listens may call the cache, and with it this map.
+  // Told when the map is whole again: a listener may call the cache, and with it this map.
   const discarded: [key: string, reason: 'evicted' | 'expired'][] = []
   const tell = () => {
     for (const [key, reason] of discarded.splice(0)) onDiscard(key, reason)
@@ -102,7 +102,7 @@ export function boundedLocal(
     },
     keep(key, entry, textLength) {
       const bytes = Math.ceil(key.length + textLength * OBJECT_BYTES_PER_CHARACTER) + ENTRY_OVERHEAD_BYTES
-      // Where there is no room for the new value the old one must not stay either.
+      // If there is no room for the new value, the old one must not stay either.
       if (!entries.set(key, entry, { bytes, expiresAtMs: entry.expiresAtMs })) entries.delete(key)
       if (discarded.length > 0) tell()
     },

@@ -8,13 +8,13 @@ import { type Awaited, type LoadRun, NOTHING_AHEAD, standBehind, stepOut, type W
  * A **flight** is one passage through the read path for one key, from before its first command until its value has
  * been kept in L1 or dropped, the reply to its fill included. One caller **leads** it, others **join** while it is
  * under way. An invalidation **dooms** the flights of its key: they still answer their callers, who began before it,
- * but they keep nothing, and whoever comes later starts a new flight.
+ * but they keep nothing, and later callers start a new flight.
  *
  * Why a doomed flight must not be joined, nor keep anything:
  *
  * 1. a reader leads a flight, and its loader reads version 1;
  * 2. a writer commits version 2; the invalidation reaches this process;
- * 3. a second reader joins the flight and is handed version 1 after it may have seen version 2; or
+ * 3. a second reader joins the flight and gets version 1 after it may have seen version 2; or
  * 4. the flight puts version 1 into L1, where nothing will remove it.
  */
 
@@ -34,7 +34,7 @@ export class Flight<T> implements Awaited {
   readonly background: boolean
   /** The flight of the same key that was under way when this one began. */
   older: Flight<T> | undefined
-  /** Where it is among those that an invalidation has doomed, from then until it ends. */
+  /** Its place among the doomed flights, from then until it ends. */
   doomedAt: number | undefined
   readonly parent: LoadRun | undefined
   run: LoadRun | undefined
@@ -45,7 +45,7 @@ export class Flight<T> implements Awaited {
 
   #doomed = false
   #outcome: 'resolved' | 'rejected' | undefined
-  /** What it has answered with, once it has: the answer or the error. */
+  /** The answer or the error, once it has answered. */
   #answer: unknown
   #abort: Abort | undefined
   #waiting = 0
@@ -146,7 +146,7 @@ export class Flight<T> implements Awaited {
         reject(signal.reason)
         this.#waiting--
         if (this.#waiting === 0) {
-          // Whoever comes now would be handed the abort: doomed, it is not joined.
+          // A new caller would get the abort: doomed, the flight is not joined.
           this.doom()
           this.abort.abort(signal.reason)
         }
@@ -185,7 +185,7 @@ export class QueuedFlight<T> implements Awaited {
     })
   }
 
-  /** Whether anybody waits for it still: if not, it need not begin. */
+  /** Whether anybody still waits for it: if not, it need not begin. */
   get isWanted(): boolean {
     return this.#waiting > 0
   }
@@ -213,14 +213,14 @@ export class QueuedFlight<T> implements Awaited {
   }
 }
 
-/** So many keys are remembered at most beside those that have a flight. */
+/** At most so many keys are remembered beside those that have a flight. */
 const MOST_IDLE = 8_192
 
 /** The flights that are under way in this process, and not doomed. */
 export class SingleFlight<T> {
   /**
    * The youngest flight of each key; older ones hang from it. A key whose last flight has ended stays, with nothing, until
-   * there are many of them: a map from which keys go as fast as they come is rebuilt all the time, and in V8 each of its
+   * there are many of them. A map from which keys go as fast as they come is rebuilt all the time, and in V8 each of its
    * tables holds the next, with the flights in it, until a full collection.
    */
   readonly #youngest = new Map<string, Flight<T> | undefined>()
@@ -239,7 +239,7 @@ export class SingleFlight<T> {
   /** The flight that a default reader may join: under way, not doomed, begun at or after `notBeforeMs`. */
   joinable(key: string, notBeforeMs: number): Flight<T> | undefined {
     let flight = this.#youngest.get(key)
-    // One that all its callers have left is doomed, and yet here until its load has noticed.
+    // A flight that all its callers have left is doomed, but stays here until its load has noticed.
     while (flight?.background || flight?.doomed) flight = flight.older
     return flight !== undefined && flight.beganAtMs >= notBeforeMs ? flight : undefined
   }
@@ -296,9 +296,9 @@ export class SingleFlight<T> {
   }
 
   /**
-   * The flight that a strong reader may share: one that begins after the reader came. If none is under way it is
-   * led at once; else all strong readers that come before the next one begins share that one. It does not begin if all
-   * of them have given up by then.
+   * The flight that a strong reader may share: one that begins after the reader came. If none is under way, the reader leads
+   * one at once. Otherwise all strong readers that come before the next one begins share that one. It does not begin if
+   * all of them have given up by then.
    *
    * @param lead - Begins a flight and leads it.
    * @returns the flight, and whether another reader leads it.
@@ -313,8 +313,8 @@ export class SingleFlight<T> {
     const flight = new QueuedFlight<T>(key)
     standBehind(flight, [before])
     // 1. An invalidation of a store in this process tells its listeners, and dooms the flight before this one; 2. this one
-    // begins in the midst of that, and finds the old value or generation, which goes only when all have been told;
-    // 3. nobody tells it any more. (Seed 839 of the simulation.) So it begins when the store is done.
+    // begins in the middle of that, and finds the old value or generation, which goes only when all have been told;
+    // 3. no later message reaches it. (Seed 839 of the simulation.) So it begins when the store is done.
     before.whenOver(() =>
       queueMicrotask(() => {
         this.#queued.delete(key)
@@ -340,7 +340,7 @@ export class SingleFlight<T> {
 
   /** Dooms the flights of one keyspace, or of all. */
   doomAll(keyspace?: string): void {
-    // A copy: dooming a flight lets a queued one of the same key begin, which is not meant.
+    // A copy: dooming a flight lets a queued one of the same key begin, which must not be doomed.
     for (const [key, flight] of [...this.#youngest]) {
       if (flight !== undefined && (keyspace === undefined || flight.keyspace === keyspace)) this.doom(key)
     }

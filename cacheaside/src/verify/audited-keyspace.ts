@@ -26,7 +26,7 @@ export type Version = number | bigint | string | Date
  */
 export type Lookup = (keyspace: string, id: unknown) => Promise<unknown>
 
-/** Turns the parts of a key's id back into the id. What it throws or answers `undefined` for is no id of the keyspace. */
+/** Turns the parts of a key's id back into the id. If it throws or returns `undefined`, the parts are no id of the keyspace. */
 export type IdFromKey<Id> = (parts: readonly string[]) => Id | undefined
 
 /**
@@ -43,16 +43,16 @@ export interface AuditedKeyspaceOptions<Id, V, D = Kept<V>, W = D> extends Keysp
    * part, as text.
    */
   readonly idFromKey?: IdFromKey<Id>
-  /** Where a value says how new it is. Left out: how far behind a stale value is, is not told. Not used to compare. */
+  /** Where a value says how new it is. Left out: the report does not say how far behind a stale value is. Not used to compare. */
   readonly versionOf?: (value: W) => Version | undefined
   /**
    * Whether a cached value is as good as what the origin holds now; `undefined` is an absent row. Left out: if they have
-   * the same text, or are the same all the way down.
+   * the same text, or are deeply equal.
    */
   readonly equal?: (cached: W | undefined, origin: W | undefined) => boolean
   /**
-   * Whether anybody still asks for this id. For values that are kept under a version which is part of the id: those of
-   * an old version are never found again, so that they are orphaned and not stale. Left out: always.
+   * Whether any reader still asks for this id. For values that are kept under a version which is part of the id: those of an
+   * old version are never found again, so they are orphaned and not stale. Left out: always.
    */
   readonly isReachable?: (id: Id, lookup: Lookup) => Promise<boolean> | boolean
 }
@@ -73,7 +73,7 @@ export interface Asked {
 }
 
 const OWN_OPTIONS = ['idFromKey', 'versionOf', 'equal', 'isReachable'] as const
-/** An audit has no leases, so that the relations to them do not matter. */
+/** An audit has no leases, so the relations to them do not matter. */
 const WITHOUT_LEASES = {
   ...DEFAULT_CACHE_OPTIONS,
   busyWaitMs: 0,
@@ -143,7 +143,7 @@ export class AuditedKeyspace {
       const id = idFromKey !== undefined ? idFromKey(parts) : parts.length === 1 ? parts[0] : undefined
       return id !== undefined && this.key(id) === key ? id : undefined
     } catch {
-      // Whatever the key was made of, it was no id.
+      // The key was not made of an id.
       return undefined
     }
   }
@@ -217,7 +217,7 @@ export class AuditedKeyspace {
   isEqual(register: ValueRegister, cached: Opened<unknown>, origin: FromOrigin & { kind: 'value' }): boolean {
     const { equal } = this.#audited
     if (equal !== undefined) return equal(cached.take(), origin.opened.take())
-    // The order of an object's fields, as of a row's columns, is no difference.
+    // The order of an object's fields, as of a row's columns, makes no difference.
     return register.text === origin.text || isDeepStrictEqual(cached.take(), origin.opened.take())
   }
 

@@ -51,7 +51,7 @@ async function importFile(url: string, path: string): Promise<{ readonly default
   }
 }
 
-/** Node reads TypeScript by itself from 22.18 on; before that with `tsx`, if the file's own project has it. */
+/** Node reads TypeScript from 22.18 on; before that with `tsx`, if the file's own project has it. */
 async function registerTsx(url: string, path: string): Promise<void> {
   let found: string
   try {

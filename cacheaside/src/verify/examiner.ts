@@ -61,11 +61,11 @@ interface Look {
  *    invalidated; a register is read that was filled after that, and looks like one of an unknown generation.)
  * 2. The rows are read.
  * 3. The registers of what differs are read again, and the generations. A value has a nonce of its own, and nothing
- *    puts it back once it is gone; so a register that holds the same nonce twice has held it all the time in between,
- *    also when the row was read, without a guard or an invalidation.
- * 4. What differs then is suspect. The invalidation of a change that nobody guarded, such as one by `psql`, may be
- *    on its way; so it is left alone for `graceMs`, and then all of this is done once more. What is still the same
- *    value, and still differs, is stale.
+ *    puts it back once it is gone. So a register that holds the same nonce twice has held it all the time in between, also
+ *    when the row was read, without a guard or an invalidation.
+ * 4. A value that differs then is suspect. The invalidation of an unguarded change, such as one by `psql`, may be on its
+ *    way. So it is left alone for `graceMs`, and then all of this is done once more. If it is still the same value, and
+ *    still differs, it is stale.
  *
  * Nothing is written, and no decision is made by comparing the clock of one machine with that of another.
  */
@@ -113,7 +113,7 @@ export class Examiner {
     for (const difference of differences) {
       const { key, space, register } = difference.comparable
       const before = due.get(key)!
-      // Another value: it may have been filled while the first was being invalidated, and has to be given its own grace.
+      // Another value: it may have been filled while the first was being invalidated, and must get its own grace.
       if (before.comparable.register.nonce !== register.nonce)
         accused.push({ kind: 'skipped', keyspace: space.name, key, why: 'changed' })
       else accused.push(this.#accuse(difference, before.sinceMs, timeMs))
@@ -208,7 +208,7 @@ export class Examiner {
     return { ...name, id, space, register, opened }
   }
 
-  /** Looks up what a read would find, after a look, and so at no older a moment; each key once. */
+  /** Looks up what a read would find, after a look and so at no earlier moment; each key once. */
   #lookupAfter({ lookedUp }: Look): Lookup {
     return async (keyspace, id) => {
       const space = this.#options.keyspaces.get(keyspace)
@@ -262,7 +262,7 @@ export class Examiner {
     return loaded
   }
 
-  /** Runs one call of a loader. Who gives it up tells it so. */
+  /** Runs one call of a loader. A caller that gives it up aborts its signal. */
   async #call<T>(space: AuditedKeyspace, work: (context: LoadContext) => Promise<T>): Promise<T> {
     const { clock, timeoutMs, signal } = this.#options
     const abort = new AbortController()
@@ -282,7 +282,7 @@ export class Examiner {
     const ageMs = Math.max(0, timeMs - register.filledAtMs)
     const versions = [space.versionOf(opened), space.versionOf(origin.opened)] as const
     const [cached, current] = versions
-    // The time of the row's last change says since when; it is the database's, and believed only within what is sure.
+    // The time of the row's last change says since when. It is the database's, and used only within what is sure.
     const changedMs = current === undefined ? undefined : timeOf(current)
     const seenMs = this.#options.clock.nowMs() - sinceMs
     const sureMs = changedMs === undefined ? seenMs : Math.max(seenMs, timeMs - changedMs)
@@ -299,7 +299,7 @@ export class Examiner {
   }
 }
 
-/** A suspect that is not there any more, or not for readers, was on its way to be invalidated. */
+/** A suspect that is gone, or that readers no longer find, was being invalidated. */
 function settle(outcome: Outcome, suspect: Suspect): Outcome {
   const { key, space } = suspect.comparable
   if (outcome.kind === 'equal' || (outcome.kind === 'skipped' && outcome.why === 'failed')) return outcome

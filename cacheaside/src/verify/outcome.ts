@@ -22,7 +22,7 @@ export interface EqualOutcome {
  * | `leased` | a reader is loading |
  * | `guarded` | a writer is at work |
  * | `version` | a later version of the library has written it |
- * | `changed` | it differed from the origin once, and was invalidated or filled anew before it could be accused |
+ * | `changed` | it differed from the origin once, and was invalidated or filled again before it could be accused |
  * | `failed` | its row could not be read |
  */
 export interface SkippedOutcome {
@@ -34,7 +34,7 @@ export interface SkippedOutcome {
   readonly error?: unknown
 }
 
-/** A reader that looks in the cache now is given something else than the origin holds. */
+/** A reader that looks in the cache now gets something else than the origin holds. */
 export interface StaleFinding {
   readonly kind: 'stale'
   readonly keyspace: string
@@ -69,7 +69,7 @@ export interface PendingChange {
   readonly ageMs: number
 }
 
-/** A register that a reader counts as a miss and overwrites, because it cannot make out what it says. */
+/** A register that a reader counts as a miss and overwrites, because it cannot read it. */
 export interface UnreadableFinding {
   readonly kind: 'unreadable'
   readonly keyspace: string

@@ -49,8 +49,8 @@ export function limited<T>(
 }
 
 /**
- * So many per second and no more, over any stretch of time but for one batch: work is charged when it is known how
- * much it was, and the next has to wait until it is paid for.
+ * At most so many per second, over any stretch of time except for one batch. Work is charged when its amount is known, and
+ * the next must wait until it is paid for.
  */
 export class Pace {
   readonly #clock: Clock

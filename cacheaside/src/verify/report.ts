@@ -1,6 +1,6 @@
 import type { Finding, Outcome, SkippedOutcome } from './outcome.ts'
 
-/** How many registers came to what. */
+/** How many registers had which outcome. */
 export interface Counts {
   /** Those of which something can be said: equal, stale, unreadable and orphaned ones. */
   readonly checked: number
@@ -59,7 +59,7 @@ export class Tally {
 
   add(outcome: Outcome): void {
     const isFinding = outcome.kind !== 'equal' && outcome.kind !== 'skipped'
-    // A walk may tell of a key twice; nothing is to be found twice.
+    // A walk may meet a key twice; no finding counts twice.
     if (isFinding && this.#found.has(outcome.key)) return
     for (const counts of this.#countsOf(outcome.keyspace)) {
       if (outcome.kind === 'skipped') counts.skipped[outcome.why]++
@@ -103,7 +103,7 @@ export function reportText(report: VerifyReport): string {
   return [...lines, '', verdict(report)].join('\n')
 }
 
-/** A text that a terminal takes for nothing but a text. */
+/** A text without characters that control a terminal. */
 export const printable = (text: string): string =>
   JSON.stringify(text)
     .slice(1, -1)

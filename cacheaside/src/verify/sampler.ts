@@ -37,7 +37,7 @@ export interface Sampler {
 
 const DEFAULTS = { everyMs: 1_000, keys: 10, graceMs: 2_000, timeoutMs: 10_000 } as const
 const OPTION_NAMES = [...Object.keys(DEFAULTS), 'keyspaces', 'onFinding', 'signal']
-/** Pages of a walk that hold nothing to be looked at may follow each other: no round reads more than these. */
+/** Several pages of a walk in a row may hold nothing to look at: no round reads more than these. */
 const MOST_PAGES = 20
 
 type Resolved = SamplingOptions & typeof DEFAULTS
@@ -45,11 +45,11 @@ type Resolved = SamplingOptions & typeof DEFAULTS
 /**
  * Has a cache measure its own staleness: walks over the shared store without end, a few keys at a time, compares each
  * with the origin, and reports what comes of it as `verified` events, which `stats()` adds up. Every value is looked at
- * once per walk, so that the share of stale ones among those that were is that of the whole store.
+ * once per walk, so the share of stale ones is that of the whole store.
  *
- * It looks at the store on connections of its own, and takes places under the cache's load limit only while readers leave
- * some free. It ends when it is stopped, or when the cache is closed; trouble is reported as one `fault` event, until
- * things go well again. One process of many is enough.
+ * It looks at the store on its own connections, and takes places under the cache's load limit only while readers leave some
+ * free. It ends when it is stopped, or when the cache is closed. Trouble is reported as one `fault` event, until it is
+ * over. One process of many is enough.
  *
  * @throws CacheError `INVALID_OPTIONS`; `CLOSED`.
  */
@@ -124,7 +124,7 @@ class Sampling {
         this.#inTrouble = false
       })
     } catch (error) {
-      // The connections may be what is wrong. The next round begins anew, with the next keys of another walk.
+      // The connections may be what is wrong. The next round begins again, with the next keys of another walk.
       await this.#close()
       if (this.#stopped !== undefined) return
       if (!this.#inTrouble) this.#parts.emit({ type: 'fault', during: 'sampling', error })
@@ -187,7 +187,7 @@ class Sampling {
 
   /**
    * Runs `work` in a place under the load limit, if readers leave one free; otherwise the keys have to wait for the next
-   * walk. As with readers the place is free again when the loader has really settled, whoever has given it up: until
+   * walk. As with readers, the place is free again only when the loader has settled, even if it was given up: until
    * then the origin is still at work for it, and is not asked for more.
    */
   async #withRoom(work: () => Promise<void>): Promise<void> {
@@ -215,7 +215,7 @@ class Sampling {
       try {
         this.#options.onFinding?.(outcome)
       } catch {
-        // Like an event's listener it is not part of the work; there is nobody here to tell.
+        // Like a listener of events, it is not part of the work; there is nobody to tell.
       }
     }
   }

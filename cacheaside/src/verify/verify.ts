@@ -25,8 +25,8 @@ export interface VerifyOptions {
   /** How many values are read from the origin per second at most; a batch counts as many as it holds. @defaultValue 500 */
   readonly rate?: number
   /**
-   * How long a value that differs is left alone before it is looked at again, in milliseconds. To be longer than the
-   * feed's lag, so that what is being invalidated is not accused. @defaultValue 2000
+   * How long a value that differs is left alone before it is looked at again, in milliseconds. It must be longer than the
+   * feed's lag, or values that are being invalidated are accused. @defaultValue 2000
    */
   readonly graceMs?: number
   /** How long each answer of the store, and each call of a loader, may take, in milliseconds. @defaultValue 10,000 */
@@ -35,7 +35,7 @@ export interface VerifyOptions {
   readonly maxFindings?: number
   /** Called after each batch. If it is given and there is no `sample`, the keys are counted first. Left out: nobody is told. */
   readonly onProgress?: (progress: Progress) => void
-  /** Ends it; it then rejects with the signal's reason. Left out: it ends by itself. */
+  /** Ends it; it then rejects with the signal's reason. Left out: it ends when all keys are done. */
   readonly signal?: AbortSignal
   /** Time, timers and randomness. @defaultValue `systemClock` */
   readonly clock?: Clock
@@ -72,8 +72,8 @@ const FAILED_IN_A_ROW = 20
 const LOADS_AT_ONCE = 4
 
 /**
- * Compares what the shared store holds with the origin, and counts what is stale. It writes nothing, neither to the one
- * nor to the other; `Examiner` tells how it knows.
+ * Compares what the shared store holds with the origin, and counts what is stale. It writes to neither. `Examiner` tells
+ * how it knows.
  *
  * @throws CacheError `INVALID_OPTIONS`; an error that says why the store or the origin cannot be read; what a function
  *   of an audited keyspace throws; the signal's reason.
@@ -289,7 +289,7 @@ function resolve(given: VerifyOptions): Resolved {
  * @throws CacheError `INVALID_OPTIONS`.
  */
 export function assertKeyspaces(keyspaces: readonly AuditedKeyspace[]): void {
-  // By what it can do, not by its class: the file that names it may have another copy of the package.
+  // By its methods, not by its class: the file that names it may have another copy of the package.
   const isAudited = (space: AuditedKeyspace) =>
     typeof space?.name === 'string' && typeof space.load === 'function'
   if (!Array.isArray(keyspaces) || keyspaces.length === 0 || !keyspaces.every(isAudited))

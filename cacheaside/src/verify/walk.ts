@@ -3,12 +3,12 @@ import { isKeyspaceName } from '../base/key.ts'
 import type { StoreView } from '../shared/shared-store.ts'
 import type { AuditedKeyspace } from './audited-keyspace.ts'
 
-/** More names of keyspaces than this that are not audited are not told apart. */
+/** At most so many names of keyspaces that are not audited are told apart. */
 const MOST_NAMES = 1_000
 
 /**
- * What a walk over all keys has met: those of audited keyspaces are handed on, the others are kept by name until it is
- * known whose they are.
+ * What a walk over all keys has met. Keys of audited keyspaces are handed on. The others are kept by name until their owner
+ * is known.
  */
 export class Encounters {
   readonly #keyspaces: ReadonlyMap<string, AuditedKeyspace>
@@ -67,7 +67,7 @@ export class Encounters {
   }
 }
 
-/** Keeps a sample of what it is given, in which everything is as likely to be. */
+/** Keeps a sample of its input, in which every item is equally likely. */
 export class Reservoir {
   readonly #size: number
   readonly #clock: Clock
