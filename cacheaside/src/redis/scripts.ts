@@ -68,6 +68,11 @@ local function stamp(ms) return string.format('%0${LAYOUT.timeLength}.0f', ms) e
  * version: it is made dirty, and the third answer says that it is to be left alone.
  */
 const GUARD = `
+-- In milliseconds; -1: for ever; nothing for a user without the right to PTTL.
+local function lifeOf(key)
+  local life = redis.pcall('PTTL', key)
+  return type(life) == 'number' and life or nil
+end
 local function parseGuard(text)
   local first, size = ${HOLDERS_AT + 1}, ${HOLDER_LENGTH}
   if #text < ${HOLDERS_AT + HOLDER_LENGTH} or (#text - first + 1) % size ~= 0 then return nil end
@@ -80,20 +85,19 @@ local function parseGuard(text)
   return writers, ${part('text', LAYOUT.guard.dirty)} == '1'
 end
 local function guardOf(key)
-  local begin = redis.pcall('GETRANGE', key, 0, 1)
-  if type(begin) ~= 'string' or string.sub(begin, 1, 1) ~= '${letters.guard}' then return nil end
-  local isOurs = string.find(begin, '^.[01]')
-  local length = redis.call('STRLEN', key)
-  if isOurs and length > ${MAX_GUARD_LENGTH} then
-    if redis.call('PTTL', key) > 0 then return {}, true, false end
-    return nil
+  local text = redis.pcall('GETRANGE', key, 0, ${MAX_GUARD_LENGTH})
+  if type(text) ~= 'string' or string.sub(text, 1, 1) ~= '${letters.guard}' then return nil end
+  local isOurs = string.find(text, '^.[01]')
+  if isOurs and #text > ${MAX_GUARD_LENGTH} then
+    if lifeOf(key) == -1 then return nil end
+    return {}, true, false
   end
   if isOurs then
-    local writers, dirty = parseGuard(redis.call('GET', key))
+    local writers, dirty = parseGuard(text)
     if writers then return writers, dirty, false end
   end
   local at = isOurs and ${LAYOUT.guard.dirty.at} or ${LAYOUT.guard.laterDirty.at}
-  if length > at then redis.call('SETRANGE', key, at, '1') end
+  if #text > at then redis.call('SETRANGE', key, at, '1') end
   return nil, true, true
 end
 `
@@ -149,7 +153,7 @@ for _, writer in ipairs(writers or {}) do
     latest = math.max(latest, writer.deadline)
   end
 end
-if writers and #writers == 0 then merged = redis.call('PEXPIRETIME', KEYS[1]) end
+if writers and #writers == 0 then merged = nowMs() + (lifeOf(KEYS[1]) or ARGV[4]) end
 local token = ARGV[3]
 if #texts >= ${MAX_HOLDERS} then token, own = '${MERGED}', math.max(own, merged)
 elseif merged > 0 then texts[#texts + 1] = '${MERGED}' .. stamp(merged) end

@@ -196,7 +196,7 @@ describe('inspect', () => {
 describe.each(CLIENT_LIBRARIES)('a user with few rights, by $name,', library => {
   /** No more than `docs/redis.md` asks for. */
   const COMMANDS =
-    'hello auth select client|info info set get mget getrange setrange del time publish subscribe eval evalsha script|load'
+    'hello auth select client|info info set get mget getrange setrange del time pttl publish subscribe eval evalsha script|load'
   const RIGHTS = [
     'reset',
     'on',
@@ -233,6 +233,15 @@ describe.each(CLIENT_LIBRARIES)('a user with few rights, by $name,', library => 
     await shared.heartbeat('1', [{ name: 'spell', candidate: token('second') }])
     await eventually(() => heard.includes('heartbeat 1'), 'the heartbeat')
     expect(await shared.identity()).not.toBe('')
+  })
+
+  it('guards beside a guard of any length without the right to PTTL', async () => {
+    const shared = await openAs('-pttl')
+    const long = `W0${`${token('Bert')}${Date.now() + LONG_MS}`.repeat(500)}`
+    await raw.set('app:spell:4', long, 'PX', LONG_MS)
+    expect(await shared.guard('spell:4', token('Anna'), LONG_MS, false)).toBe('new')
+    expect(await shared.release('spell:4', token('Anna'))).toEqual({ held: true, stored: false })
+    expect(await raw.get('app:spell:4')).toMatch(/^W1/)
   })
 
   it.each<[what: string, rights: string[], message: RegExp]>([
