@@ -207,7 +207,7 @@ function pauseUnlessDeadlocked<Id, V>(space: Space<Id, V>, asking: Asking<V>): P
   return pause(space, asking).finally(() => stepOut(flight))
 }
 
-/** The store has not answered in time. The lease may have been granted all the same. */
+/** The store has not answered in time. The lease may still have been granted. */
 function unavailable<Id, V>(
   { parts }: Space<Id, V>,
   flight: Flight<Answer>,
@@ -374,7 +374,7 @@ function refreshesAhead<Id, V>(
   return register.costMs * options.refreshAhead * -Math.log(1 - parts.clock.random()) >= freshMs
 }
 
-/** Puts our lease in the place of a value that nobody should find any more, if it is still there. */
+/** Replaces a value that no reader should find any more by our lease, if it is still there. */
 async function swapForLease<Id, V>(
   space: Space<Id, V>,
   asking: Asking<V>,
@@ -410,8 +410,8 @@ async function claim<Id, V>(
 }
 
 /**
- * Waits a little for somebody else's load. Not longer than such loads usually take, with `busyWaitMs` as the limit:
- * whoever holds the lease may have died.
+ * Waits a little for another reader's load. Not longer than such loads usually take, with `busyWaitMs` as the limit:
+ * the holder of the lease may have died.
  *
  * @returns whether to ask once more.
  */

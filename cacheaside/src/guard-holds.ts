@@ -12,8 +12,8 @@ import type { Parts } from './space.ts'
  * release reads and writes as a whole, and each of them holds up everybody else's commands.
  *
  * 1. The first writer guards. Those who come while the guard is young share it, once it has been confirmed.
- * 2. Whoever ends while others are at work asks whether the token is still there. Tokens are created once, so that one
- *    that is there has been there all the time: the commit was guarded. Asking is renewing. Those who end while one
+ * 2. A writer that ends while others are at work asks whether the token is still there. Tokens are created once, so a
+ *    token that is there has been there all the time: the commit was guarded. Asking is renewing. Those who end while one
  *    question is under way share the next.
  * 3. The last one releases.
  */

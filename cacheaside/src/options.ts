@@ -170,7 +170,7 @@ export interface KeyspaceOptions<Id, V, D = Kept<V>, W = D> {
   readonly codec?: Codec<V, D>
   /**
    * Checks, and may transform, what comes out of the shared store. Must answer synchronously. Left out: what the codec
-   * decodes is believed, whoever stored it.
+   * decodes is trusted, also if another program stored it.
    */
   readonly schema?: StandardSchema<W>
 }

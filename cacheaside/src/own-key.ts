@@ -20,7 +20,7 @@ interface Belonging<Id, V> {
  *
  * 1. a reader asks for `ABC`, and the origin, to which that is another text for `abc`, answers with the row;
  * 2. the row is stored under the key of `ABC`;
- * 3. the row is changed: whoever changes it, and the feed, invalidate the key of `abc`.
+ * 3. the row is changed: its writer and the feed invalidate the key of `abc`.
  *
  * Nothing would reach the copy before it expires, so it is not kept. It cannot be kept under the other key either: the
  * load had no lease of that one.

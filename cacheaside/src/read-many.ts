@@ -126,8 +126,8 @@ async function flyTogether<Id, V>(space: Space<Id, V>, legs: readonly Leg<Id>[])
   const { parts } = space
   const { beganAtMs } = legs[0]!.flight
   // Before anything is asked: 1. an invalidation of a key is queued; 2. the batch asks for it beside others, and v1 is there;
-  // 3. the invalidation is applied, and lets the key go; 4. the replies are there, and v1 would be found by a process that has
-  // been told that it goes round it. (Seed 110553 of the simulation, refusals.)
+  // 3. the invalidation is applied, and the key leaves the queue; 4. the replies arrive, and a process that was told that it
+  // bypasses the key would find v1. (Seed 110553 of the simulation, refusals.)
   const bypasses = legs.map(({ flight }) => mustBypass(space, flight.key))
   const isAsked = bypasses.includes(undefined)
   const together = isAsked ? await askTogether(space, legs) : undefined

@@ -9,8 +9,8 @@ import { UNCONFIRMED } from './shared/shared-access.ts'
 import { type Answer, foundAnswer, type Space, takeOff } from './space.ts'
 
 /**
- * Loads a value anew in the background, while the old one is still served. It first claims the refresh, so that one
- * reader of all processes does it; its fill is compared with the value it claimed.
+ * Loads a value again in the background, while the old one is still served. It first claims the refresh: one reader of all
+ * processes does it. Its fill is compared with the value it claimed.
  *
  * @param seen - The value as it was found; left out: it is asked for.
  */

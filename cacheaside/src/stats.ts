@@ -1,8 +1,8 @@
 import type { CacheEvent, From, LoadEvent, VerifiedEvent, Why } from './base/events.ts'
 
 /**
- * What a cache has done since it was made: a fold over its events, so that every number can be explained by them.
- * Counts only grow; rates are for whoever reads them twice.
+ * What a cache has done since it was made: a fold over its events, which explain every number. Counts only grow; to get a
+ * rate, read them twice.
  */
 export interface Stats {
   readonly keyspaces: Readonly<Record<string, KeyspaceStats>>

@@ -42,7 +42,7 @@ export interface WriteContext {
 export interface WriteResult<T> {
   /** What the function returned. */
   readonly value: T
-  /** `'queued'`: the shared store could not be told yet; it is retried, and this process goes round the cache meanwhile. */
+  /** `'queued'`: the shared store could not be told yet; it is retried, and this process bypasses the cache meanwhile. */
   readonly invalidation: 'applied' | 'queued'
   /**
    * Whether every key was guarded from before the commit until its release, as confirmed by the store. Only then are
@@ -99,7 +99,7 @@ export async function write<T>(
     else await session.release()
     throw error
   } finally {
-    // Also after an error: the commit may have happened all the same.
+    // Also after an error: the commit may still have happened.
     parts.committed()
   }
   const through = new Map<Key, CommittedEntry>()

@@ -59,7 +59,7 @@ export const spellFields = z.strictObject({ name: spellName, damage }).meta({ id
 /** What can be changed. A name that is left out stays. */
 export const spellChange = z.strictObject({ damage, name: spellName.optional() }).meta({ id: 'SpellChange' })
 
-/** Which spell. An id that no spell can have, such as 9223372036854775807, is well-formed all the same. */
+/** Which spell. An id that no spell can have, such as 9223372036854775807, is still well-formed. */
 export const spellPath = z.strictObject({ id: digits(/^[1-9]\d{0,18}$/, ID) })
 
 /** Which part of the list: at most `limit` spells with an id greater than `after`. */

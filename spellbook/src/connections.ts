@@ -6,7 +6,7 @@ import type { FastifyInstance } from 'fastify'
 
 /** What is asked of connections. */
 export interface ConnectionLimits {
-  /** How many are open at most. One more takes the place of the one that has been idle for longest. */
+  /** How many are open at most. One more replaces the one that has been idle for longest. */
   readonly maxConnections: number
   /** How long a client may take to accept an answer that has been made, in milliseconds. */
   readonly takingMs: number
@@ -158,7 +158,7 @@ class Line {
     for (const { begin } of this.#exchanges.splice(0)) begin?.(false)
   }
 
-  /** Takes the place of Node's own listener, and hands it small pieces of what has arrived, while no request waits. */
+  /** Replaces Node's own listener, and hands it small pieces of what has arrived, while no request waits. */
   #feedInPieces(): void {
     const socket = this.#socket
     const parsers = socket.listeners('data')

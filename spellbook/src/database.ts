@@ -9,7 +9,7 @@ export interface Queryable {
    * Runs one statement and answers with its rows. An int8 is a number where it is a safe integer, otherwise its text.
    *
    * @param signal - A statement that has not been sent yet when this aborts is not sent. One that has been sent is
-   *   left to the database's own timeout: its connection is busy for that long, whoever waits for it.
+   *   left to the database's own timeout: its connection is busy for that long, even if no caller waits.
    * @throws DatabaseAwayError if the database cannot be reached, or cannot answer now.
    */
   query<Row extends object>(text: string, values?: readonly Parameter[], signal?: AbortSignal): Promise<Row[]>

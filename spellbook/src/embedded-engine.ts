@@ -3,12 +3,11 @@ import { PGlite, types } from '@electric-sql/pglite'
 import { DatabaseAwayError, fromDriver, parseInt8, sqlState } from './database.ts'
 
 /**
- * A running PGlite, which is put in the place of one that has broken.
+ * A running PGlite, which is replaced by a new one when it has broken.
  *
- * A PGlite that could not open a file once, for want of descriptors, does not come to itself when there are some again:
- * what it believes of its files is wrong from then on ("could not create file: File exists"), and it refuses every write,
- * though it goes on to answer reads. One that is opened anew on the same folder finds everything that was acknowledged,
- * as after a `kill -9`.
+ * A PGlite that once could not open a file, for want of descriptors, does not recover when there are some again. What it
+ * knows of its files is wrong from then on ("could not create file: File exists"). It refuses every write, but still
+ * answers reads. A new one on the same folder finds everything that was acknowledged, as after a `kill -9`.
  */
 
 /** Descriptors that must be free before one is opened: it holds about 75. */

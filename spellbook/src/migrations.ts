@@ -5,7 +5,7 @@ import type { Database, Transaction } from './database.ts'
 
 const FOLDER = fileURLToPath(new URL('../migrations', import.meta.url))
 
-/** The advisory lock of whoever migrates, chosen at random once: it must differ from other programs' locks. */
+/** The advisory lock of a migration, chosen at random once: it must differ from other programs' locks. */
 const LOCK = '6483214470552837121'
 const LOCK_WAIT_MS = 10_000
 
@@ -55,8 +55,8 @@ export async function migrate(database: Database, folder: string = FOLDER): Prom
 }
 
 /**
- * Has the database write every change of a spell into an outbox, whoever makes it. To be run after {@link migrate}, as
- * often as one likes: what is there already is left alone, and brought up to date by a newer version of the feed.
+ * Makes the database write every change of a spell, by anyone, into an outbox. To be run after {@link migrate}, any number of
+ * times: it leaves alone what is there, and a newer version of the feed brings it up to date.
  */
 export async function installChangeFeed(database: Database): Promise<void> {
   await database.transaction(transaction => transaction.script(feedMigrationSql({ tables: ['spell'] })))

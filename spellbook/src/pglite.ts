@@ -11,9 +11,9 @@ import { create, EmbeddedEngine } from './embedded-engine.ts'
  *
  * @param signal - Gives up waiting when it aborts: creating a database takes seconds, on a busy machine many. What
  *   was begun cannot be called back, so the folder stays ours until this process ends, which should be soon. A
- *   database that was not complete by then is made anew by the next that opens the folder.
+ *   database that was not complete by then is made again by the next process that opens the folder.
  * @param freeBytes - Left out: asks the system.
- * @param onBroken - Told when the database could not go on, and is opened anew by the next who wants something of it.
+ * @param onBroken - Told when the database could not go on. The next caller opens it again.
  * @throws DataFolderError if another process has the folder, if it holds something else, or if its disk is full.
  * @see https://pglite.dev
  */

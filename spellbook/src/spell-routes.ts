@@ -162,7 +162,7 @@ function refuseCondition(request: FastifyRequest, reply: FastifyReply, done: () 
 const noSpell = (request: FastifyRequest, reply: FastifyReply, id: string): FastifyReply =>
   sendProblem(request, reply, { status: 404, detail: `There is no spell ${id}.` })
 
-/** Says where an answer came from: to whoever asked in headers, to whoever runs this in the log. */
+/** Says where an answer came from: to the client in headers, to the operator in the log. */
 function tellSource(request: FastifyRequest, reply: FastifyReply, read: Answer<unknown>, what: string): void {
   reply.header('cache-status', cacheStatus(read)).header('server-timing', serverTiming(read))
   const { from, why, timings } = read

@@ -87,7 +87,7 @@ export function keyspaceOptions(table: SpellTable, ttlMs: number) {
   // ends the version. A page that is found is right, because
   // 1. the version that it is kept under was drawn before the page was loaded;
   // 2. the version is guarded, and so gone, before any transaction that changes the list commits;
-  // 3. so whoever asks for the version after that gets another one, and finds no page under it that is older;
+  // 3. so a reader that asks for the version after that gets another one, and finds no older page under it;
   // 4. and a page that was loaded from before the commit is kept, if at all, under a version that nobody gets again.
   // Old pages need not be removed: they expire, or make room.
   const list = { load: (_version: typeof VERSION): string => randomUUID(), ttlMs }
@@ -108,7 +108,7 @@ function keyspacesOf(cache: Cache, table: SpellTable, ttlMs: number) {
   }
 }
 
-/** What is cached of a row, whoever changed it: the spell, or that there was none, and through the version all pages. */
+/** What is cached of a row: the spell, or that there was none, and through the version all pages. */
 export function feedTables(
   keyspaces: () => {
     readonly spells: { key(id: string): Key }

@@ -265,7 +265,7 @@ export interface FeedWarningEvent {
   readonly message: string
 }
 
-/** Something that nobody waits for went wrong; the promises hold all the same. */
+/** Something that nobody waits for went wrong; the promises still hold. */
 export interface FaultEvent {
   readonly type: 'fault'
   readonly during: string

@@ -105,7 +105,7 @@ const ESCAPED = /%([0-9A-F]{2})/g
 
 /**
  * The parts of the id that a key was made of, as texts: the way back from {@link keyOf}. What a number was is not known
- * any more, and a key that nobody made may have any parts: whoever makes an id of them compares the id's key.
+ * any more, and a key that this program did not make may have any parts. A caller that makes an id of them compares the id's key.
  */
 export function idPartsOf(key: string): readonly string[] {
   const parts = key.split(':').slice(1)
@@ -114,7 +114,7 @@ export function idPartsOf(key: string): readonly string[] {
   )
 }
 
-/** For who hands in one key, or a Set, where several are asked for. */
+/** For a caller that hands in one key, or a Set, instead of an array. */
 export function noArray(what: 'ids' | 'keys', got: unknown): CacheError {
   const shown = typeof got === 'string' ? JSON.stringify(got.slice(0, 80)) : typeof got
   return new CacheError('INVALID_KEY', `expected an array of ${what}, got ${shown}`)
@@ -125,7 +125,7 @@ const MOST_REMEMBERED = 8_192
 /**
  * What is made of the key of an id, remembered for the ids it saw last: making the text of a key costs more than finding
  * a value by it, and a text that is the very same object is found faster than one that is only equal. Bounded; when it is
- * full it starts anew.
+ * full it starts again.
  */
 export function rememberingByKey<T>(keyspace: string, make: (key: Key) => T): (id: unknown) => T {
   const remembered = new Map<unknown, T>()

@@ -5,8 +5,8 @@ import { runCommand } from '../verify/command.ts'
 /**
  * The program `cacheaside`. Its only command is `verify`.
  *
- * The library's timers and connections do not keep a process alive, and must not end this one before it has come to a
- * result: an open port does. Should it end all the same, that is no clean bill: hence the exit code from the start.
+ * The library's timers and connections do not keep a process alive. This one must not end before it has a result, so an
+ * open port keeps it alive. If it still ends early, nothing was verified: hence the exit code from the start.
  */
 process.exitCode = 2
 const { port1: awake } = new MessageChannel()

@@ -17,12 +17,12 @@ const MOST_UNKNOWN = 100
 
 /**
  * Carries the changes of a feed to the shared store: takes a batch, maps it to keys, invalidates them, and only when
- * the store has acknowledged that, settles the changes. **Apply, then mark**: whoever dies in between has done some
- * work that is done again. The other way round: 1. the change is marked; 2. the relay dies; 3. the value stays.
+ * the store has acknowledged that, settles the changes. **Apply, then mark**: if the relay dies in between, some work
+ * is done again. The other way round: 1. the change is marked; 2. the relay dies; 3. the value stays.
  *
  * Nothing goes through the queue of unconfirmed invalidations, which dies with the process: what is not confirmed stays
  * in the outbox and is tried again, by this relay or another one. A change that cannot be applied (its part of the
- * store is away) holds up none behind it: the relay goes on to the end of the outbox, waits, and begins anew.
+ * store is away) holds up none behind it: the relay continues to the end of the outbox, waits, and begins again.
  *
  * A relay never ends by itself. Without a session it tries to open one, at growing intervals; it reports every
  * loss and every recovery once.

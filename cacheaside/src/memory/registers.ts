@@ -70,7 +70,7 @@ export class Registers {
   }
 
   /**
-   * Puts `text` under the key until `untilMs`, in the place of whatever was there.
+   * Puts `text` under the key until `untilMs`, and replaces what was there.
    *
    * @returns `false` if no room could be made: then nothing has changed, and what was there still is.
    */

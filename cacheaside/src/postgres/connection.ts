@@ -92,7 +92,7 @@ export function poolConnect(pool: PgPool): Connect {
 /**
  * A client with a listener, also for after it was destroyed: it may break at any time, and without one that ends the process.
  * A promise would be too late: 1. a server says that the session is ready, and ends it; 2. both arrive together, and the
- * client is handed out for the one and breaks for the other; 3. whoever awaits it comes after that.
+ * client is handed out for the one and breaks for the other; 3. the caller that awaits it comes after that.
  */
 function handedOut(pool: PgPool): Promise<PgPoolClient> {
   return new Promise((resolve, reject) => {

@@ -4,7 +4,7 @@
  * deletion, a dump's for instance, and every look would have to pass all of them.
  *
  * Ids are drawn before their transactions commit, so a large id says nothing of smaller ones. But:
- * 1. the last id that was drawn is read; whoever drew it, or one before it, has a transaction number by then;
+ * 1. the last id that was drawn is read; the writers that drew it, or one before it, have transaction numbers by then;
  * 2. after that a transaction of ours is given a number: all of theirs are smaller;
  * 3. when a snapshot says that no transaction before ours is running any more, all of them have ended.
  *
@@ -24,7 +24,7 @@ export class Horizon {
   /**
    * The last id that was drawn, and the number that a transaction of ours was given after it was read; it has ended.
    *
-   * @throws Error if somebody has made the ids begin anew: nothing that was learned counts.
+   * @throws Error if somebody has reset the ids: nothing that was learned counts.
    */
   mark(drawn: string, xid: string): void {
     const before = this.#drawn

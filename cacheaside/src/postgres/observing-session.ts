@@ -17,8 +17,8 @@ const BLIND_MS = 8_000
  * snapshot, and a snapshot tells exactly which transactions it saw; so a transaction that commits late is not missed,
  * whatever its number, and nobody waits for it.
  *
- * Rows are removed when they could be seen {@link KEPT_MS} ago: whoever has looked since has seen them, and whoever has
- * not counts its session as lost, and everything that it holds as stale. What was there before the first look is not
+ * Rows are removed when they could be seen {@link KEPT_MS} ago: an observer that has looked since has seen them. One
+ * that has not counts its session as lost, and everything that it holds as stale. What was there before the first look is not
  * asked for, because the relay gives all keyspaces new generations after it.
  */
 export class ObservingSession implements FeedSession {

@@ -109,8 +109,8 @@ const DEFAULT_TIMEOUT_MS = 5_000
 const OPTION_NAMES = ['pool', 'pglite', 'tables', 'schema', 'pollMs', 'timeoutMs', 'writersEndMs']
 
 /**
- * The change feed on PostgreSQL 13 or later, or on PGlite: triggers write every row change into an outbox in the same
- * transaction, whoever makes it, and the cache's relay takes it from there. `installFeed` makes the triggers.
+ * The change feed on PostgreSQL 13 or later, or on PGlite: triggers write every row change by anyone into an outbox, in
+ * the same transaction, and the cache's relay takes it from there. `installFeed` makes the triggers.
  *
  * Caches whose store is shared, as on Redis, also share the outbox. Where each process has a store of its own, as the
  * embedded one, each sees every change.

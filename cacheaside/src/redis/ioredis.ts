@@ -235,7 +235,7 @@ async function openConnection(
   // The queue of a connection is made with it.
   client.on('connect', () =>
     containStrays(client, error => {
-      // Whoever empties the queue of a connection that has ended is given one more command as well.
+      // A client that empties the queue of an ended connection gets one more command as well.
       if (client.stream?.destroyed !== false) return
       problem ??= error
       client.stream.destroy()

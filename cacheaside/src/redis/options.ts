@@ -41,7 +41,7 @@ export interface RedisSharedOptions {
    * @defaultValue `process.emitWarning`, which writes to stderr
    */
   readonly logger?: Logger
-  /** Called with every new finding, in the place of the logger. Left out: the logger is told. */
+  /** Called with every new finding, instead of the logger. Left out: the logger is told. */
   readonly onWarning?: (warning: RedisFinding) => void
   /** Time, timers and randomness. @defaultValue `systemClock` */
   readonly clock?: Clock

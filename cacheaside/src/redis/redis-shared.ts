@@ -420,7 +420,7 @@ class RedisStore implements RedisShared {
         const valueArgs = this.#valueArgs(key, through)
         return await this.#runAt(this.#scripts.releaseThrough, key, [...args, ...valueArgs], releaseOf)
       } catch (error) {
-        // There is no room for the value, and nothing was done: the guard has to go all the same.
+        // There is no room for the value, and nothing was done: the guard must still go.
         if (errorCode(error) !== 'OOM') throw error
       }
     }

@@ -3,8 +3,8 @@ import { markAt } from '../shared/key-mark.ts'
 import type { GuardReply, ReleaseReply } from '../shared/shared-store.ts'
 
 /**
- * What the commands answer with, checked. Whoever answers with anything else is no Redis, or answers something that was
- * asked before: 1. a client, or something between it and the server, has lost or added a reply; 2. from then on every
+ * What the commands answer with, checked. A server that answers with anything else is no Redis, or answers an earlier
+ * question: 1. a client, or something between it and the server, has lost or added a reply; 2. from then on every
  * question is given the answer to another one. Such a reply counts as none, and its connection as lost.
  */
 export class UnexpectedReply extends Error {

@@ -32,7 +32,7 @@ export interface Route<Facts = Examination> {
    * @returns what differs, or `undefined`.
    */
   disagreement(primary: Primary<Facts>): Promise<string | undefined>
-  /** Finds out the primaries anew, in the background. */
+  /** Finds out the primaries again, in the background. */
   refresh(): void
   /** Names everything that decides where a key is. */
   topology(): string

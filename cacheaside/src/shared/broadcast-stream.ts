@@ -153,7 +153,7 @@ export class BroadcastStream {
     if (copy.value === value) return
     const changed = copy.value !== undefined
     copy.value = value
-    // The register was lost and drawn anew, or the message about it was: what is kept here belongs to the old one.
+    // The register was lost and drawn again, or the message about it was lost: what is kept here belongs to the old one.
     if (changed) this.#owner.keyspaceInvalidated(keyspace)
   }
 

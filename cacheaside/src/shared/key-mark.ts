@@ -3,8 +3,8 @@
  * character and a short keyed hash of the key, and go on with random characters, which are the hash's own key.
  *
  * A reply that a broken server or proxy hands to the wrong question is recognised by it, without a round trip. The hash
- * is HalfSipHash-1-3: nobody who chooses ids can choose two that look alike, because the key of the hash is drawn anew
- * for every token.
+ * is HalfSipHash-1-3: nobody who chooses ids can choose two that look alike, because a new key of the hash is drawn for
+ * every token.
  *
  * @see https://www.aumasson.jp/siphash/siphash.pdf
  */

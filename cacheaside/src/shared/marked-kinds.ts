@@ -43,7 +43,7 @@ const ERRORS = {
   AggregateError,
 } as const
 
-/** `Float16Array` is not everywhere. Whoever does not have it cannot be asked to write or read one. */
+/** `Float16Array` is not everywhere. A runtime without it can neither write nor read one. */
 const { Float16Array } = globalThis as { Float16Array?: Float32ArrayConstructor }
 const VIEWS = {
   Int8Array,

@@ -40,7 +40,7 @@ export type Change =
 export interface Step<Reply> {
   readonly reply: Reply
   readonly change: Change
-  /** What takes the place of both where the store has no room for what is to be stored. */
+  /** What replaces both if the store has no room for what is to be stored. */
   readonly withoutRoom?: Step<Reply>
 }
 

@@ -123,8 +123,8 @@ export const HOLDERS_AT = end(LAYOUT.guard.dirty)
 export const HOLDER_LENGTH = end(LAYOUT.holder.deadline)
 
 /**
- * How many writers a guard lists. Whoever comes when there are so many is not listed, and shares one deadline with all
- * others of its kind, under the token {@link MERGED}. So the work on a guard has a bound, whatever is done to a key.
+ * How many writers a guard lists. A writer that comes when there are so many is not listed, and shares one deadline with
+ * all others of its kind, under the token {@link MERGED}. So the work on a guard has a bound, whatever is done to a key.
  */
 export const MAX_HOLDERS = 64
 /** What stands for writers that are not listed. No token has such characters. */

@@ -84,7 +84,7 @@ export interface HeartbeatReply {
  * commands. Every method may reject; one that does has changed nothing either.
  */
 export interface StoreView {
-  /** In what looking differs from not looking all the same, one sentence each, for people. Mostly empty. */
+  /** What a look changes in spite of all care, one sentence each, for people. Mostly empty. */
   readonly caveats: readonly string[]
   /**
    * Walks over the keys of all registers, page by page; pages may be empty. What is there from the first page to the
@@ -132,7 +132,7 @@ export interface SharedStore {
   look(keys: readonly string[]): Promise<LookReply[]>
   /** Stores a value if the register begins with `prefix`: a lease of ours, or `V`, nonce and claim token of a value being refreshed. */
   fill(key: string, prefix: string, value: Fill): Promise<boolean>
-  /** Puts a lease in the place of what was seen, if it is still there. */
+  /** Replaces what was seen by a lease, if it is still there. */
   swap(key: string, seen: Expected, token: string, leaseMs: number): Promise<boolean>
   /** Removes what was seen, if it is still there: gives a lease back. */
   drop(key: string, seen: Expected): Promise<boolean>
@@ -197,6 +197,6 @@ export interface SharedStore {
    * @returns `false` if the same was answered over an earlier connection: then it is the register itself that is wrong.
    */
   distrust?(key: string, prefix: string): boolean
-  /** Ends what the store itself opened, whoever uses it. Idempotent. */
+  /** Ends what the store itself opened, even if caches still use it. Idempotent. */
   close(): Promise<void>
 }

@@ -11,8 +11,8 @@ export interface SentOperation<Operation extends string = string> {
 /**
  * The faults that a test can give a network.
  *
- * A fault without an operation's name holds for all of them. A later fault of an operation takes the place of an
- * earlier one; all hold until {@link NetworkFaults.restore}.
+ * A fault without an operation's name holds for all of them. A later fault of an operation replaces an earlier
+ * one; all hold until {@link NetworkFaults.restore}.
  */
 export interface NetworkFaults<Operation extends string> {
   /** How often each operation was sent, whatever became of it. */
