@@ -155,7 +155,7 @@ describe('a script with a cache on Redis ends by itself', () => {
   test('after an error, with the code and the words of the error', async () => {
     const script = `${IMPORTS}; import { Redis } from 'ioredis'
       const cache = createCache({ shared: redisShared({ client: () => new Redis('${redis.url}') }) })
-      const spells = cache.keyspace('spell', { load: async () => { throw new Error('no such table') } })
+      const spells = cache.keyspace('broken', { load: async () => { throw new Error('no such table') } })
       try { await spells.get(4) } finally { await cache.close() }`
     expect(await run(script)).toMatchObject({ code: 1, err: expect.stringContaining('no such table') })
   })
