@@ -13,4 +13,5 @@ export {
 export type { IoredisLike } from './ioredis.ts'
 export type { NodeRedisLike } from './node-redis.ts'
 export type { RedisClient, RedisSharedOptions } from './options.ts'
-export { inspectRedis, type RedisReport, type RedisShared, redisShared } from './redis-shared.ts'
+export { inspectRedis, type RedisShared, redisShared } from './redis-shared.ts'
+export type { RedisReport } from './servers.ts'

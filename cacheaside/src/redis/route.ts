@@ -2,9 +2,6 @@ import type { Address } from './driver.ts'
 import type { Examination } from './examine.ts'
 import type { Link } from './link.ts'
 
-/** Where a keyspace's generation is kept. Cannot be a register's key: names of keyspaces have no `@`. */
-export const generationKey = (keyspace: string): string => `@generation:${keyspace}`
-
 /** A server that owns keys, and the way to it. */
 export interface Primary<Facts = Examination> {
   readonly address: string

@@ -5,8 +5,9 @@ import { ClusterRoute } from './cluster-route.ts'
 import { type Address, addressText, type Connection, errorCode } from './driver.ts'
 import { readInfo } from './examine.ts'
 import { Link } from './link.ts'
+import { generationKey, probeKeyUnder } from './names.ts'
 import type { ResolvedRedisOptions } from './options.ts'
-import { generationKey, type Primary, type Route, singleRoute } from './route.ts'
+import { type Primary, type Route, singleRoute } from './route.ts'
 import { NOT_A_STRING } from './scripts.ts'
 
 /** What a connection of a view has learned of its server. */
@@ -58,7 +59,7 @@ function routeOver({ driver, clock, prefix }: ResolvedRedisOptions): Route<ViewF
   if (driver.deployment === 'cluster')
     return new ClusterRoute<ViewFacts>({ driver, clock, prefix, link, onChange: () => {} })
   const address = driver.target
-  return singleRoute({ address, id: undefined, at: undefined, link: link(), probeKey: `${prefix}@probe` })
+  return singleRoute({ address, id: undefined, at: undefined, link: link(), probeKey: probeKeyUnder(prefix) })
 }
 
 async function askNotToTouch(connection: Way, address: string): Promise<ViewFacts> {

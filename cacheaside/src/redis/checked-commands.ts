@@ -1,0 +1,89 @@
+/**
+ * How commands about a key get to the primary that owns it, and how their replies are judged. A reply that cannot be
+ * the one to its command shows that the replies of its connection have shifted. Then the connection ends, and every
+ * listener is interrupted, because what else it brought may be as wrong.
+ */
+import type { Clock } from '../base/clock.ts'
+import { UnexpectedReply } from './replies.ts'
+import { runScript } from './run-script.ts'
+import type { Script } from './scripts.ts'
+import type { Servers } from './servers.ts'
+
+const MOST_DISTRUSTED = 100
+const OWN_NUMBER_LENGTH = 6
+
+/** The way of commands about keys, under a store's prefix, with checked replies. */
+export class CheckedCommands {
+  readonly #servers: Servers
+  readonly #prefix: string
+  readonly #ownNumber: string
+  #calls = 0
+  /** What registers began with that were answered for another key, by that key. */
+  readonly #distrusted = new Map<string, string>()
+
+  constructor(servers: Servers, prefix: string, clock: Clock) {
+    this.#servers = servers
+    this.#prefix = prefix
+    this.#ownNumber = clock.token().slice(0, OWN_NUMBER_LENGTH)
+  }
+
+  /** Sends a native command to the primary of a name. The reply is unread: see {@link CheckedCommands.read}. */
+  send(name: string, args: readonly string[]): Promise<unknown> {
+    return this.#servers.route.send(name, args)
+  }
+
+  /** Runs a script on the primary of its first key. */
+  run<T>(
+    script: Script,
+    names: readonly string[],
+    args: readonly string[],
+    read: (reply: unknown) => T,
+  ): Promise<T> {
+    const [name] = names as [string]
+    const way = { send: (command: readonly string[]) => this.#servers.route.send(name, command) }
+    return runScript(way, script, names, args, this.echo())
+      .then(read)
+      .catch(error => this.#afterFailure(name, error))
+  }
+
+  /** The same for the register of one key. */
+  runAt<T>(script: Script, key: string, args: readonly string[], read: (reply: unknown) => T): Promise<T> {
+    return this.run(script, [this.#prefix + key], args, read)
+  }
+
+  /** Reads a reply that came from the primary of this name. */
+  read<T>(name: string, read: (reply: unknown) => T, reply: unknown): T {
+    try {
+      return read(reply)
+    } catch (error) {
+      return this.#afterFailure(name, error)
+    }
+  }
+
+  /** A number that no other call of a script has, here or in another process behind the same proxy. */
+  echo(): string {
+    return `${this.#ownNumber}${(++this.#calls).toString(36)}`
+  }
+
+  /** As `SharedRegisters.distrust`. */
+  distrust(key: string, prefix: string): boolean {
+    if (this.#distrusted.get(key) === prefix) return false
+    if (this.#distrusted.size >= MOST_DISTRUSTED)
+      this.#distrusted.delete(this.#distrusted.keys().next().value!)
+    this.#distrusted.set(key, prefix)
+    this.#lose(this.#prefix + key, "a reply held another key's register")
+    return true
+  }
+
+  /** A reply that cannot be the one to its command ends the connection that it came over. */
+  #afterFailure(name: string, error: unknown): never {
+    if (error instanceof UnexpectedReply) this.#lose(name, error.message)
+    throw error
+  }
+
+  /** Ends the connection to the primary of this name, and lets nobody trust what else has come over it. */
+  #lose(name: string, reason: string): void {
+    this.#servers.route.reset(name, reason)
+    this.#servers.broadcast.interrupted(reason)
+  }
+}

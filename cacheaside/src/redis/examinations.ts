@@ -1,0 +1,69 @@
+/**
+ * What each server behind a store has said of itself. A server is examined before it is used (`examine.ts`): it is
+ * refused, or it gets the scripts; what is wrong with it is told to the logger (`findings.ts`).
+ */
+import { CacheError } from '../base/errors.ts'
+import type { Connection } from './driver.ts'
+import { type Examination, examine } from './examine.ts'
+import type { Findings } from './findings.ts'
+import type { Names } from './names.ts'
+import type { ResolvedRedisOptions } from './options.ts'
+import { loadScript, type Way } from './run-script.ts'
+import { channelOf, type Scripts } from './scripts.ts'
+
+/** What {@link Examinations} are made of. */
+export interface ExaminationsOptions {
+  readonly options: ResolvedRedisOptions
+  readonly names: Names
+  readonly scripts: Scripts
+  readonly findings: Findings
+}
+
+/** The examinations of a store's servers, the last one of each remembered. */
+export class Examinations {
+  readonly #given: ExaminationsOptions
+  /** By address, also of those that were refused. */
+  readonly #last = new Map<string, Examination>()
+
+  constructor(given: ExaminationsOptions) {
+    this.#given = given
+  }
+
+  /** The last examination of the server at this address. */
+  last(address: string): Examination | undefined {
+    return this.#last.get(address)
+  }
+
+  /** Examines the server at the other end, refuses it or warns, and loads the scripts. */
+  async welcome(connection: Connection, address: string): Promise<Examination> {
+    const { options, scripts, findings } = this.#given
+    const examination = await this.#examine(connection, address, options.policy)
+    // What it is refused for too: a server that only comes later has nobody waiting who would be told by a rejection.
+    findings.found(address, examination.findings)
+    const refusals = examination.findings.filter(({ severity }) => severity === 'refused')
+    if (refusals.length > 0)
+      throw new CacheError('INVALID_OPTIONS', refusals.map(({ message }) => message).join('; '))
+    await Promise.all(Object.values(scripts).map(script => loadScript(connection, script)))
+    return examination
+  }
+
+  /** Examines a server once more, and changes nothing of it. */
+  again(way: Way, address: string): Promise<Examination> {
+    return this.#examine(way, address, undefined)
+  }
+
+  async #examine(way: Way, address: string, policy: ResolvedRedisOptions['policy']): Promise<Examination> {
+    const { names } = this.#given
+    const { driver, allowUnsafePolicy } = this.#given.options
+    const examination = await examine(way, {
+      address,
+      deployment: driver.deployment,
+      allowUnsafePolicy,
+      policy,
+      channels: [channelOf(names.channel, 'probe'), names.ownChannel],
+      key: names.probeKey,
+    })
+    this.#last.set(address, examination)
+    return examination
+  }
+}

@@ -1,0 +1,254 @@
+/**
+ * The commands on registers and generations: each operation of the contract as one native command, or one script
+ * (`scripts.ts`). The primary of the key runs it. A server without room for more refuses what stores; the replies to
+ * that are made here.
+ */
+import type { Clock } from '../base/clock.ts'
+import { markedToken } from '../shared/key-mark.ts'
+import { leaseText, valueAroundTimes } from '../shared/register.ts'
+import {
+  type Expected,
+  type Fill,
+  type GuardReply,
+  type LeaseReply,
+  type LookReply,
+  REFUSED,
+  type ReleaseReply,
+} from '../shared/shared-store.ts'
+import { INVALIDATED, KEYSPACE } from './broadcast.ts'
+import type { CheckedCommands } from './checked-commands.ts'
+import { errorCode } from './driver.ts'
+import { generationKey, type Names } from './names.ts'
+import { doneOf, generationOf, guardOf, nothingOf, releaseOf, textOf, textsOf } from './replies.ts'
+import { beginsAsRegister, NOT_A_STRING, type Scripts } from './scripts.ts'
+
+const MOST_TOGETHER = 1_000
+
+/** What {@link RegisterCommands} are made of. */
+export interface RegisterCommandsOptions {
+  readonly commands: CheckedCommands
+  readonly scripts: Scripts
+  readonly names: Names
+  /** Whether keys lie on several servers: then one command is about one slot. */
+  readonly onCluster: boolean
+  readonly clock: Clock
+}
+
+/** The operations on registers and generations, as `SharedRegisters` documents them. */
+export class RegisterCommands {
+  readonly #commands: CheckedCommands
+  readonly #scripts: Scripts
+  readonly #names: Names
+  readonly #onCluster: boolean
+  readonly #clock: Clock
+  /** Whether a SET was refused for want of memory, and none has succeeded since: then GET comes first. */
+  #full = false
+
+  constructor({ commands, scripts, names, onCluster, clock }: RegisterCommandsOptions) {
+    this.#commands = commands
+    this.#scripts = scripts
+    this.#names = names
+    this.#onCluster = onCluster
+    this.#clock = clock
+  }
+
+  lease(key: string, token: string, leaseMs: number): Promise<LeaseReply> {
+    const name = this.#names.prefix + key
+    if (this.#full) return this.#leaseWhenFull(name, token, leaseMs)
+    return this.#takeLease(name, token, leaseMs).then(
+      reply => this.#commands.read(name, textOf, reply),
+      error => {
+        if (errorCode(error) === 'WRONGTYPE') return NOT_A_STRING
+        if (errorCode(error) !== 'OOM') throw error
+        this.#full = true
+        return this.#lookWhenFull(name)
+      },
+    )
+  }
+
+  #takeLease(name: string, token: string, leaseMs: number): Promise<unknown> {
+    const args = ['SET', name, leaseText(token), 'NX', 'GET', 'PX', String(leaseMs)]
+    return this.#commands.send(name, args)
+  }
+
+  /** What is under the key, in a way that is not refused when memory is full, but wherever writes are. */
+  async #lookWhenFull(name: string): Promise<string | typeof REFUSED> {
+    return (await this.#commands.run(this.#scripts.lookWhenFull, [name], [], textOf)) ?? REFUSED
+  }
+
+  async #leaseWhenFull(name: string, token: string, leaseMs: number): Promise<LeaseReply> {
+    const seen = await this.#lookWhenFull(name)
+    if (seen !== REFUSED) return seen
+    try {
+      const reply = this.#commands.read(name, textOf, await this.#takeLease(name, token, leaseMs))
+      this.#full = false
+      return reply
+    } catch (error) {
+      if (errorCode(error) === 'OOM') return REFUSED
+      throw error
+    }
+  }
+
+  async leaseMany(
+    requests: readonly { key: string; token: string }[],
+    leaseMs: number,
+  ): Promise<LeaseReply[]> {
+    // A script may touch one slot of a Cluster only, and is refused as a whole when memory is full.
+    if (this.#onCluster || this.#full) return this.#leaseEach(requests, leaseMs)
+    try {
+      return (await this.#leaseTogether(requests, leaseMs)).flat()
+    } catch (error) {
+      if (errorCode(error) !== 'OOM') throw error
+      this.#full = true
+      return this.#leaseEach(requests, leaseMs)
+    }
+  }
+
+  /** In one piece per primary. */
+  #leaseEach(requests: readonly { key: string; token: string }[], leaseMs: number): Promise<LeaseReply[]> {
+    return Promise.all(requests.map(({ key, token }) => this.lease(key, token, leaseMs)))
+  }
+
+  /** By few scripts, each of which is over soon. */
+  #leaseTogether(
+    requests: readonly { key: string; token: string }[],
+    leaseMs: number,
+  ): Promise<LeaseReply[][]> {
+    const batches: Promise<LeaseReply[]>[] = []
+    for (let at = 0; at < requests.length; at += MOST_TOGETHER) {
+      const batch = requests.slice(at, at + MOST_TOGETHER)
+      const names = batch.map(({ key }) => this.#names.prefix + key)
+      const args = [String(leaseMs), ...batch.map(({ token }) => leaseText(token))]
+      batches.push(
+        this.#commands.run(this.#scripts.leaseMany, names, args, reply => textsOf(reply, names.length)),
+      )
+    }
+    return Promise.all(batches)
+  }
+
+  look(keys: readonly string[]): Promise<LookReply[]> {
+    if (keys.length === 1) return this.#get(this.#names.prefix + keys[0]!)
+    const names = keys.map(key => this.#names.prefix + key)
+    if (this.#onCluster)
+      return Promise.all(names.map(name => this.#get(name))).then(replies => replies.flat())
+    const batches: Promise<LookReply[]>[] = []
+    for (let at = 0; at < names.length; at += MOST_TOGETHER)
+      batches.push(this.#mget(names.slice(at, at + MOST_TOGETHER)))
+    return batches.length === 1 ? batches[0]! : Promise.all(batches).then(replies => replies.flat())
+  }
+
+  #get(name: string): Promise<LookReply[]> {
+    return this.#commands.send(name, ['GET', name]).then(
+      reply => [this.#commands.read(name, textOf, reply)],
+      error => {
+        if (errorCode(error) === 'WRONGTYPE') return [NOT_A_STRING]
+        throw error
+      },
+    )
+  }
+
+  /** What is no string is told as absent. It is noticed by the lease that is then asked for. */
+  #mget(names: readonly string[]): Promise<LookReply[]> {
+    const first = names[0]!
+    return this.#commands
+      .send(first, ['MGET', ...names])
+      .then(reply => this.#commands.read(first, given => textsOf(given, names.length), reply))
+  }
+
+  async fill(key: string, prefix: string, value: Fill): Promise<boolean> {
+    try {
+      return await this.#commands.runAt(
+        this.#scripts.fill,
+        key,
+        [prefix, ...this.#valueArgs(key, value)],
+        doneOf,
+      )
+    } catch (error) {
+      // There is no room for it: as refused as by a lease that is gone.
+      if (errorCode(error) === 'OOM') return false
+      throw error
+    }
+  }
+
+  async swap(key: string, seen: Expected, token: string, leaseMs: number): Promise<boolean> {
+    const args = [...comparison(seen), leaseText(token), String(leaseMs)]
+    return this.#commands.runAt(this.#scripts.replace, key, args, doneOf)
+  }
+
+  async drop(key: string, seen: Expected): Promise<boolean> {
+    return this.#commands.runAt(this.#scripts.replace, key, comparison(seen), doneOf)
+  }
+
+  async claim(key: string, nonce: string, token: string, claimMs: number): Promise<boolean> {
+    return this.#commands.runAt(this.#scripts.claim, key, [nonce, token, String(claimMs)], doneOf)
+  }
+
+  async guard(key: string, token: string, guardMs: number, renewal: boolean): Promise<GuardReply> {
+    const args = [...this.#invalidation(key), token, String(guardMs), renewal ? '1' : '0']
+    return this.#commands.runAt(this.#scripts.guard, key, args, guardOf)
+  }
+
+  async release(key: string, token: string, through?: Fill): Promise<ReleaseReply> {
+    const args = [...this.#invalidation(key), token]
+    if (through !== undefined) {
+      try {
+        const valueArgs = this.#valueArgs(key, through)
+        return await this.#commands.runAt(
+          this.#scripts.releaseThrough,
+          key,
+          [...args, ...valueArgs],
+          releaseOf,
+        )
+      } catch (error) {
+        // There is no room for the value, and nothing was done: the guard must still go.
+        if (errorCode(error) !== 'OOM') throw error
+      }
+    }
+    return this.#commands.runAt(this.#scripts.release, key, args, releaseOf)
+  }
+
+  async invalidate(key: string): Promise<void> {
+    await this.#commands.runAt(this.#scripts.invalidate, key, this.#invalidation(key), nothingOf)
+  }
+
+  async generation(keyspace: string, candidate: string): Promise<string> {
+    const key = generationKey(keyspace)
+    const name = this.#names.prefix + key
+    try {
+      const standing = await this.#commands.send(name, ['SET', name, candidate, 'NX', 'GET'])
+      if (typeof standing === 'string' && standing.length === candidate.length)
+        return this.#commands.read(name, reply => generationOf(reply, keyspace), standing)
+    } catch (error) {
+      if (errorCode(error) !== 'OOM' && errorCode(error) !== 'WRONGTYPE') throw error
+    }
+    // A reply of nothing may be to another command. So a script is asked what stands there now: its reply is certain.
+    return this.#commands.runAt(this.#scripts.generation, key, [candidate], reply =>
+      generationOf(reply, keyspace),
+    )
+  }
+
+  async invalidateKeyspace(keyspace: string, generation: string): Promise<void> {
+    const args = [this.#names.channel, KEYSPACE + keyspace, generation]
+    await this.#commands.runAt(this.#scripts.invalidateKeyspace, generationKey(keyspace), args, nothingOf)
+  }
+
+  /** The arguments of a script that stores a value. */
+  #valueArgs(key: string, value: Fill): string[] {
+    const [before, after] = valueAroundTimes(markedToken(key, this.#clock.token()), value)
+    return [before, after, String(value.freshMs), String(value.freshMs + value.staleMs)]
+  }
+
+  /** The arguments by which a script broadcasts that a key was invalidated. */
+  #invalidation(key: string): string[] {
+    return [this.#names.channel, INVALIDATED + key]
+  }
+}
+
+/** How a register is compared with what was seen of it. */
+function comparison(seen: Expected): string[] {
+  if ('prefix' in seen) return ['prefix', seen.prefix]
+  // Bytes that are no UTF-8 were seen as replacement characters, and can only be compared by what they are not.
+  const lossy =
+    seen.exactly === NOT_A_STRING || (seen.exactly.includes('\ufffd') && !beginsAsRegister(seen.exactly))
+  return lossy ? ['unreadable', ''] : ['exactly', seen.exactly]
+}
