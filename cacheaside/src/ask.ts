@@ -1,3 +1,11 @@
+/**
+ * Step 3 of a read: what the shared store says of a key.
+ *
+ * Asking takes the lease at the same time: one command answers with what is there, or makes the absent register ours.
+ * Where a value was found before, a plain look comes first; mostly it finds the value again. The reply is judged here.
+ * It is *found*; or our lease takes its place, if it has not changed; or it is *busy*, and asked for again after a pause;
+ * or *guarded*, and the read bypasses the store.
+ */
 import type { Timer } from './base/clock.ts'
 import { CacheError } from './base/errors.ts'
 import type { Why } from './base/events.ts'
@@ -21,13 +29,7 @@ import { UNCONFIRMED } from './shared/shared-access.ts'
 import { type Expected, type LeaseReply, REFUSED } from './shared/shared-store.ts'
 import type { Answer, Parts, Space } from './space.ts'
 
-/**
- * Step 3 of a read: what the shared store says of a key.
- *
- * Asking takes the lease at the same time: one command answers with what is there or makes the absent register
- * ours. Where a value was found before, a look comes first, and mostly does. What is there is then judged here: found
- * and good; to be replaced by our lease, if it is still what we saw; busy, so asked again after a pause; or guarded.
- */
+/** What step 3 comes to. */
 export type Asked<V> =
   | {
       readonly kind: 'found'

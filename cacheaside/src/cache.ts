@@ -2,11 +2,12 @@ import type { Clock } from './base/clock.ts'
 import { CacheError } from './base/errors.ts'
 import type { CacheEvent } from './base/events.ts'
 import { invalidOption } from './base/invalid-option.ts'
-import { type Key, keyspaceOf, noArray } from './base/key.ts'
+import { type Key, noArray } from './base/key.ts'
 import { messageOf, Warnings } from './base/warnings.ts'
 import { Relay } from './feed/relay.ts'
 import type { RelayTarget } from './feed/relay-target.ts'
 import { GuardHolds } from './guard-holds.ts'
+import { invalidateKeys, relayKey, relayKeyspace } from './invalidate.ts'
 import { Keyspace } from './keyspace.ts'
 import { KnownKeyspaces } from './known-keyspaces.ts'
 import { FoundKeys } from './local/found-keys.ts'
@@ -17,14 +18,13 @@ import { type KeyspaceOptions, resolveCacheOptions, type WiredOptions } from './
 import { BroadcastStream } from './shared/broadcast-stream.ts'
 import { InvalidationQueue } from './shared/invalidation-queue.ts'
 import type { Kept } from './shared/kept.ts'
-import { markedToken } from './shared/key-mark.ts'
 import { SharedAccess, UNCONFIRMED } from './shared/shared-access.ts'
 import type { SharedStore } from './shared/shared-store.ts'
 import type { Answer, Parts } from './space.ts'
 import { type Stats, StatsFold } from './stats.ts'
 import { hasTwin } from './twin-caches.ts'
 import { warnOf } from './warn-of.ts'
-import { invalidate, type WriteContext, type WriteOptions, type WriteResult, write } from './write.ts'
+import { type WriteContext, type WriteOptions, type WriteResult, write } from './write.ts'
 
 const LONGEST_MS = 2 ** 30
 
@@ -105,6 +105,7 @@ export class Cache {
       emit,
       stats,
       warnings,
+      forget: this.#forget,
       checkKeys: keys => this.#known.check(keys),
       isHeard: () => this.#listeners.size > 0,
       closed: () => this.#closed,
@@ -130,7 +131,6 @@ export class Cache {
     if (this.#keyspaces.has(name)) throw invalidOption("a keyspace's name", 'defined once', name)
     const keyspace = new Keyspace<Id, W, V>(
       this.#parts,
-      this.#forget,
       name,
       options as unknown as KeyspaceOptions<Id, V, never, W>,
     )
@@ -154,7 +154,7 @@ export class Cache {
     commit: (context: WriteContext) => Promise<T> | T,
     options: WriteOptions<T> = {},
   ): Promise<WriteResult<T>> {
-    return this.#whileOpen(keys, () => write(this.#parts, this.#forget, keys, commit, options))
+    return this.#whileOpen(keys, () => write(this.#parts, keys, commit, options))
   }
 
   /**
@@ -164,7 +164,7 @@ export class Cache {
    * @throws CacheError `INVALID_KEY` before anything is done; `CLOSED`.
    */
   invalidate(keys: readonly Key[]): Promise<'applied' | 'queued'> {
-    return this.#whileOpen(keys, () => invalidate(this.#parts, this.#forget, keys))
+    return this.#whileOpen(keys, () => invalidateKeys(this.#parts, keys))
   }
 
   /**
@@ -251,7 +251,7 @@ export class Cache {
 
   /** What the relay does to the shared store. This process hears of it as all others do, by the broadcast. */
   #relayTarget(): RelayTarget {
-    const { access, clock, emit } = this.#parts
+    const { access } = this.#parts
     const { store } = access
     return {
       isPrivate: store.synchronous,
@@ -261,19 +261,8 @@ export class Cache {
         const identity = await access.runBehind(() => store.identity())
         return identity === UNCONFIRMED ? undefined : identity
       },
-      async invalidate(key) {
-        if ((await access.runBehind(() => store.invalidate(key))) === UNCONFIRMED) return false
-        emit({ type: 'invalidation', keyspace: keyspaceOf(key), key, outcome: 'applied', stored: false })
-        return true
-      },
-      async invalidateKeyspace(keyspace) {
-        const reply = await access.runBehind(() =>
-          store.invalidateKeyspace(keyspace, markedToken(keyspace, clock.token())),
-        )
-        if (reply === UNCONFIRMED) return false
-        emit({ type: 'keyspace-invalidation', keyspace, outcome: 'applied' })
-        return true
-      },
+      invalidate: key => relayKey(this.#parts, key),
+      invalidateKeyspace: keyspace => relayKeyspace(this.#parts, keyspace),
     }
   }
 

@@ -1,3 +1,6 @@
+/**
+ * Steps 5 and 6 of a read: the loaded value is offered to the shared store, and kept in L1 if it was accepted.
+ */
 import type { Asked } from './ask.ts'
 import type { Clock } from './base/clock.ts'
 import type { Why } from './base/events.ts'

@@ -1,8 +1,13 @@
+/**
+ * The handle that people hold: `get`, `getMany`, `read`, `peek`, `write` and `invalidate` of one keyspace. Step 1 of a
+ * read is here, because a hit in L1 must cost no more than a function call; all that comes after it is in `read.ts`.
+ */
 import { CacheError } from './base/errors.ts'
 import type { From, Why } from './base/events.ts'
 import { invalidOption } from './base/invalid-option.ts'
 import { type Key, noArray, rememberingByKey, type WholeKeyspace, wholeKeyspace } from './base/key.ts'
 import { fillOf, timeToLive } from './fill.ts'
+import { invalidateKeys, invalidateWhole } from './invalidate.ts'
 import { type LocalEntry, Place } from './local/local-store.ts'
 import {
   checkConsistency,
@@ -15,13 +20,9 @@ import { read } from './read.ts'
 import { readMany } from './read-many.ts'
 import { refresh } from './refresh.ts'
 import { Envelope, Unopened } from './shared/codec.ts'
-import { markedToken } from './shared/key-mark.ts'
-import { UNCONFIRMED } from './shared/shared-access.ts'
 import type { Answer, Parts, ReadRequest, Space } from './space.ts'
 import {
   type CommittedEntry,
-  type Forget,
-  invalidate,
   type WriteContext,
   type WriteOptions,
   type WriteResult,
@@ -84,14 +85,13 @@ export class Keyspace<Id, V, Loaded = V> {
    */
   readonly all: WholeKeyspace
   readonly #space: Space<Id, V>
-  readonly #forget: Forget
   readonly #counts: ReturnType<Parts['stats']['of']>
   readonly #placeOf: (id: Id) => Place<LocalEntry, Key>
   /** Whether L1 may be taken at its word only with a proof, and on a clock that was really read. */
   readonly #needsProof: boolean
 
   /** @internal */
-  constructor(parts: Parts, forget: Forget, name: string, options: KeyspaceOptions<Id, Loaded, never, V>) {
+  constructor(parts: Parts, name: string, options: KeyspaceOptions<Id, Loaded, never, V>) {
     // The steps of a read do not tell what was loaded from what the codec made of it: the envelope lies between the two.
     const resolved = resolveKeyspaceOptions(
       name,
@@ -102,7 +102,6 @@ export class Keyspace<Id, V, Loaded = V> {
     const toPlace = rememberingByKey(name, key => new Place<LocalEntry, Key>(key))
     this.name = name
     this.all = wholeKeyspace(name)
-    this.#forget = forget
     this.#counts = parts.stats.of(name)
     this.#placeOf = toParts === undefined ? toPlace : id => toPlace(toParts(id))
     this.#needsProof = parts.stream.needsProof
@@ -233,7 +232,6 @@ export class Keyspace<Id, V, Loaded = V> {
       const through = (value: T) => [this.entry(id, value as unknown as Loaded | undefined)]
       return write(
         this.#space.parts,
-        this.#forget,
         [this.key(id)],
         commit,
         writeThrough ? { ...own, writeThrough: through } : own,
@@ -248,7 +246,7 @@ export class Keyspace<Id, V, Loaded = V> {
    * @throws CacheError `INVALID_KEY`, `CLOSED`.
    */
   invalidate(id: Id): Promise<'applied' | 'queued'> {
-    return this.#whileOpen(async () => invalidate(this.#space.parts, this.#forget, [this.key(id)]))
+    return this.#whileOpen(async () => invalidateKeys(this.#space.parts, [this.key(id)]))
   }
 
   /**
@@ -259,23 +257,7 @@ export class Keyspace<Id, V, Loaded = V> {
    * @throws CacheError `CLOSED`.
    */
   invalidateAll(): Promise<'applied' | 'queued'> {
-    return this.#whileOpen(async () => {
-      const { access, clock, queue, emit, flights } = this.#space.parts
-      const forgetAll = () => {
-        this.#space.generation.value = undefined
-        this.#space.generation.epoch++
-        flights.doomAll(this.name)
-      }
-      forgetAll()
-      const reply = await access.run(() =>
-        access.store.invalidateKeyspace(this.name, markedToken(this.name, clock.token())),
-      )
-      if (reply === UNCONFIRMED) queue.addKeyspace(this.name)
-      forgetAll()
-      const outcome = reply === UNCONFIRMED ? 'queued' : 'applied'
-      emit({ type: 'keyspace-invalidation', keyspace: this.name, outcome })
-      return outcome
-    })
+    return this.#whileOpen(() => invalidateWhole(this.#space.parts, this.name, this.#space.generation))
   }
 
   /**

@@ -1,3 +1,7 @@
+/**
+ * Step 4 of a read: one call of the loader, within the load limit and the time limit; and the old value that is served
+ * where a load fails or is slow.
+ */
 import type { Asked } from './ask.ts'
 import type { Abort } from './base/abort.ts'
 import type { Clock } from './base/clock.ts'

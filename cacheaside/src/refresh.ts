@@ -1,3 +1,6 @@
+/**
+ * The refresh of a value in the background, while readers are still given the old one: steps 4 to 6 under a claim.
+ */
 import { type Asked, ask } from './ask.ts'
 import type { Key } from './base/key.ts'
 import { keep } from './fill.ts'

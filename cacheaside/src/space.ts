@@ -1,3 +1,4 @@
+/** What the read path and the write path are handed: the parts of a cache, and what is known of one keyspace. */
 import type { Clock } from './base/clock.ts'
 import type { CacheEvent, From, Why } from './base/events.ts'
 import type { Key } from './base/key.ts'
@@ -16,8 +17,6 @@ import type { ValueRegister } from './shared/register.ts'
 import type { SharedAccess } from './shared/shared-access.ts'
 import type { StatsFold } from './stats.ts'
 
-/** What the read path and the write path are handed: the parts of a cache, and what is known of one keyspace. */
-
 /** What all keyspaces of a cache share. */
 export interface Parts {
   readonly clock: Clock
@@ -35,6 +34,8 @@ export interface Parts {
   readonly stats: StatsFold
   /** What a person has to know of without asking. */
   readonly warnings: Warnings
+  /** Removes a key from L1 and dooms its flights, in this process and at once. */
+  readonly forget: (key: string) => void
   /** Refuses what is no key, and tells of keys whose keyspace nobody has defined. Throws `INVALID_KEY`. */
   readonly checkKeys: (keys: readonly string[]) => void
   /** Whether anybody listens to events: if not, a read is counted without making one. */

@@ -1,12 +1,3 @@
-import { CacheError } from './base/errors.ts'
-import { invalidOption } from './base/invalid-option.ts'
-import { type Key, keyspaceOf } from './base/key.ts'
-import type { GuardShare } from './guard-holds.ts'
-import { aFunction, checkWriteOptions } from './options.ts'
-import { UNCONFIRMED } from './shared/shared-access.ts'
-import type { Fill } from './shared/shared-store.ts'
-import type { Parts } from './space.ts'
-
 /**
  * The write path.
  *
@@ -25,6 +16,14 @@ import type { Parts } from './space.ts'
  * Why the guard, and not only an invalidation afterwards: 1. a writer commits version 2; 2. a reader finds version 1
  * in the cache, after another has seen version 2; 3. the writer dies before its invalidation, and version 1 stays.
  */
+import { CacheError } from './base/errors.ts'
+import { invalidOption } from './base/invalid-option.ts'
+import type { Key } from './base/key.ts'
+import type { GuardShare } from './guard-holds.ts'
+import { report } from './invalidate.ts'
+import { aFunction, checkWriteOptions } from './options.ts'
+import type { Fill } from './shared/shared-store.ts'
+import type { Parts } from './space.ts'
 
 /** What a write's function is given. */
 export interface WriteContext {
@@ -74,7 +73,6 @@ export interface WriteOptions<T> {
 /** Guards, calls the function, releases, answers. */
 export async function write<T>(
   parts: Parts,
-  forget: Forget,
   keys: readonly Key[],
   commit: (context: WriteContext) => Promise<T> | T,
   options: WriteOptions<T>,
@@ -84,7 +82,6 @@ export async function write<T>(
   aFunction('writeThrough', options.writeThrough)
   const session = new WriteSession(
     parts,
-    forget,
     options.unguarded ?? parts.options.unguarded,
     options.writeThrough !== undefined,
   )
@@ -122,41 +119,9 @@ function isInDoubt(parts: Parts, inDoubt: (error: unknown) => boolean, thrown: u
   }
 }
 
-/**
- * Invalidates keys, at once or, where the shared store cannot be told, later.
- *
- * @returns `'applied'`, or `'queued'` if any key could not be confirmed.
- */
-export async function invalidate(
-  parts: Parts,
-  forget: Forget,
-  keys: readonly Key[],
-): Promise<'applied' | 'queued'> {
-  const { access, queue } = parts
-  for (const key of keys) forget(key)
-  const applied = await Promise.all(
-    keys.map(async key => {
-      const reply = await access.run(() => access.store.invalidate(key))
-      if (reply === UNCONFIRMED) queue.add(key)
-      report(parts, key, reply !== UNCONFIRMED ? 'applied' : 'queued')
-      forget(key)
-      return reply !== UNCONFIRMED
-    }),
-  )
-  return applied.every(Boolean) ? 'applied' : 'queued'
-}
-
-/** Removes a key from L1 and dooms its flights, in this process and at once. */
-export type Forget = (key: string) => void
-
-function report(parts: Parts, key: string, outcome: 'applied' | 'queued' | 'in-doubt', stored = false): void {
-  parts.emit({ type: 'invalidation', keyspace: keyspaceOf(key), key, outcome, stored })
-}
-
 /** The guards of one write, from the first guard to the last release. */
 class WriteSession {
   readonly #parts: Parts
-  readonly #forget: Forget
   readonly #unguarded: 'proceed' | 'refuse'
   readonly #readsGenerations: boolean
   readonly #guards = new Map<Key, GuardShare>()
@@ -165,9 +130,8 @@ class WriteSession {
   #ended = false
   readonly #refusals = new Set<unknown>()
 
-  constructor(parts: Parts, forget: Forget, unguarded: 'proceed' | 'refuse', readsGenerations: boolean) {
+  constructor(parts: Parts, unguarded: 'proceed' | 'refuse', readsGenerations: boolean) {
     this.#parts = parts
-    this.#forget = forget
     this.#unguarded = unguarded
     this.#readsGenerations = readsGenerations
     this.#beganMs = parts.clock.nowMs()
@@ -209,7 +173,7 @@ class WriteSession {
   }
 
   #open(key: Key): GuardShare {
-    this.#forget(key)
+    this.#parts.forget(key)
     const share = this.#parts.holds.guard(key, this.#beganMs, this.#readsGenerations)
     this.#guards.set(key, share)
     return share
@@ -224,7 +188,7 @@ class WriteSession {
     const ended = await Promise.all(
       [...this.#guards].map(async ([key, share]) => {
         const { applied, fenced, stored } = await share.end(through.get(key)?.fill)
-        this.#forget(key)
+        this.#parts.forget(key)
         report(this.#parts, key, applied ? 'applied' : 'queued', stored)
         return { applied, fenced }
       }),
@@ -245,7 +209,7 @@ class WriteSession {
     for (const [key, share] of this.#guards) {
       share.leave()
       queue.addLater(key, options.guardMs)
-      this.#forget(key)
+      this.#parts.forget(key)
       report(this.#parts, key, 'in-doubt')
     }
   }

@@ -166,7 +166,7 @@ export const flights: readonly Protection[] = [
     controls: [
       {
         without: 'forgetting before the guard',
-        patches: [['this.#forget(key)\n    const share', 'const share']],
+        patches: [['this.#parts.forget(key)\n    const share', 'const share']],
         reports: 'a read by the writer after its commit got v1, not v2',
       },
     ],
@@ -189,7 +189,7 @@ export const flights: readonly Protection[] = [
     controls: [
       {
         without: 'forgetting after the release',
-        patches: [['this.#forget(key)\n        report(', 'report(']],
+        patches: [['this.#parts.forget(key)\n        report(', 'report(']],
         reports: 'a read by the same process after its write got v1, not v2',
       },
     ],

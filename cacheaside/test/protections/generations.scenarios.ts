@@ -96,7 +96,7 @@ export const generations: readonly Protection[] = [
     controls: [
       {
         without: "dooming the keyspace's flights",
-        patches: [['flights.doomAll(this.name)', 'void flights']],
+        patches: [['copy.epoch++\n    flights.doomAll(keyspace)', 'copy.epoch++']],
         reports: 'a default read after invalidateAll got v1, not v2',
       },
     ],

@@ -1,0 +1,98 @@
+/**
+ * How an invalidation reaches the shared store: of keys and of whole keyspaces, by callers of this process and by the
+ * relay of its change feed. (A write ends in a release, which is in `guard-holds.ts`.)
+ *
+ * A caller's invalidation takes three steps:
+ *
+ * 1. Forget: this process drops its copies and dooms its flights.
+ * 2. Tell the store, which tells all processes. What is not confirmed is queued, and this process bypasses the cache for
+ *    it until it is.
+ * 3. Forget once more, before the caller is answered: a reader may have found the old value between 1 and 2.
+ *
+ * A relay takes only step 2, and queues nothing: a change that was not applied stays in its outbox. This process hears
+ * of it by the broadcast, as all others do.
+ */
+import { type Key, keyspaceOf } from './base/key.ts'
+import type { GenerationCopy } from './shared/broadcast-stream.ts'
+import { markedToken } from './shared/key-mark.ts'
+import { UNCONFIRMED } from './shared/shared-access.ts'
+import type { Parts } from './space.ts'
+
+/**
+ * Invalidates keys for a caller.
+ *
+ * @returns `'applied'`, or `'queued'` if any key could not be confirmed.
+ */
+export async function invalidateKeys(parts: Parts, keys: readonly Key[]): Promise<'applied' | 'queued'> {
+  const { access, queue, forget } = parts
+  for (const key of keys) forget(key)
+  const applied = await Promise.all(
+    keys.map(async key => {
+      const reply = await access.run(() => access.store.invalidate(key))
+      if (reply === UNCONFIRMED) queue.add(key)
+      report(parts, key, reply !== UNCONFIRMED ? 'applied' : 'queued')
+      forget(key)
+      return reply !== UNCONFIRMED
+    }),
+  )
+  return applied.every(Boolean) ? 'applied' : 'queued'
+}
+
+/**
+ * Invalidates a whole keyspace for a caller, by a new generation.
+ *
+ * @param copy - This process's copy of the generation.
+ * @returns as {@link invalidateKeys}.
+ */
+export async function invalidateWhole(
+  { access, clock, queue, emit, flights }: Parts,
+  keyspace: string,
+  copy: GenerationCopy,
+): Promise<'applied' | 'queued'> {
+  const forgetAll = () => {
+    copy.value = undefined
+    copy.epoch++
+    flights.doomAll(keyspace)
+  }
+  forgetAll()
+  const reply = await access.run(() =>
+    access.store.invalidateKeyspace(keyspace, markedToken(keyspace, clock.token())),
+  )
+  if (reply === UNCONFIRMED) queue.addKeyspace(keyspace)
+  forgetAll()
+  const outcome = reply === UNCONFIRMED ? 'queued' : 'applied'
+  emit({ type: 'keyspace-invalidation', keyspace, outcome })
+  return outcome
+}
+
+/** Invalidates a key for a relay. Says whether it was confirmed. */
+export async function relayKey(parts: Parts, key: Key): Promise<boolean> {
+  const { access } = parts
+  if ((await access.runBehind(() => access.store.invalidate(key))) === UNCONFIRMED) return false
+  report(parts, key, 'applied')
+  return true
+}
+
+/** Invalidates a whole keyspace for a relay. Says whether it was confirmed. */
+export async function relayKeyspace({ access, clock, emit }: Parts, keyspace: string): Promise<boolean> {
+  const reply = await access.runBehind(() =>
+    access.store.invalidateKeyspace(keyspace, markedToken(keyspace, clock.token())),
+  )
+  if (reply === UNCONFIRMED) return false
+  emit({ type: 'keyspace-invalidation', keyspace, outcome: 'applied' })
+  return true
+}
+
+/**
+ * Reports what became of the invalidation of a key.
+ *
+ * @param stored - Whether the committed value took the place of what was invalidated.
+ */
+export function report(
+  { emit }: Parts,
+  key: string,
+  outcome: 'applied' | 'queued' | 'in-doubt',
+  stored = false,
+): void {
+  emit({ type: 'invalidation', keyspace: keyspaceOf(key), key, outcome, stored })
+}
