@@ -387,7 +387,7 @@ const sharing: readonly Row[] = [
   },
   {
     name: 'shared guard, the last writes through',
-    breaks: 'G',
+    breaks: 'at rest',
     setting: {
       readers: 1,
       writers: 2,
