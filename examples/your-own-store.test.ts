@@ -1,4 +1,4 @@
-import { SimulatedClock, sharedStoreContract } from 'cacheaside/testing'
+import { SimulatedClock, sharedRegistersContract, sharedStoreContract } from 'cacheaside/testing'
 import { describe, it } from 'vitest'
 import { MapStore } from './your-own-store.ts'
 
@@ -16,6 +16,27 @@ describe('MapStore keeps the contract of a shared store', () => {
           raw: async key => store.inspect(key),
           plant: async (key, text, lifeMs = 86_400_000) => store.plant(key, text, lifeMs),
           close: () => store.close(),
+        }
+      },
+    },
+  )
+})
+
+describe('MapStore keeps the contract of registers, before it has a stream', () => {
+  sharedRegistersContract(
+    { describe, it },
+    {
+      hasView: false,
+      async open() {
+        const clock = new SimulatedClock()
+        const registers = new MapStore(clock)
+        return {
+          registers,
+          timeMs: async () => registers.timeMs(), // what the registers are stamped with
+          advance: ms => clock.advance(ms),
+          raw: async key => registers.inspect(key),
+          plant: async (key, text, lifeMs = 86_400_000) => registers.plant(key, text, lifeMs),
+          close: () => registers.close(),
         }
       },
     },

@@ -42,10 +42,12 @@ export class MapStore implements SharedStore {
     this.#identity = clock.token()
   }
 
+  // The registers.
+
   async lease(key: string, token: string, leaseMs: number): Promise<LeaseReply> {
     const found = this.inspect(key)
     if (found !== undefined) return found
-    this.#apply(key, leased(token, leaseMs, this.#timeMs()))
+    this.#apply(key, leased(token, leaseMs, this.timeMs()))
     return null
   }
 
@@ -58,11 +60,11 @@ export class MapStore implements SharedStore {
   }
 
   async fill(key: string, prefix: string, value: Fill): Promise<boolean> {
-    return this.#take(key, filled(this.inspect(key), prefix, this.#newValue(key, value), this.#timeMs()))
+    return this.#take(key, filled(this.inspect(key), prefix, this.#newValue(key, value), this.timeMs()))
   }
 
   async swap(key: string, seen: Expected, token: string, leaseMs: number): Promise<boolean> {
-    return this.#take(key, swapped(this.inspect(key), seen, token, leaseMs, this.#timeMs()))
+    return this.#take(key, swapped(this.inspect(key), seen, token, leaseMs, this.timeMs()))
   }
 
   async drop(key: string, seen: Expected): Promise<boolean> {
@@ -70,12 +72,12 @@ export class MapStore implements SharedStore {
   }
 
   async claim(key: string, nonce: string, token: string, claimMs: number): Promise<boolean> {
-    return this.#take(key, claimed(this.inspect(key), nonce, token, claimMs, this.#timeMs()))
+    return this.#take(key, claimed(this.inspect(key), nonce, token, claimMs, this.timeMs()))
   }
 
   async guard(key: string, token: string, guardMs: number, renewal: boolean): Promise<GuardReply> {
     this.#tell(listener => listener.invalidated(key))
-    const timeMs = this.#timeMs()
+    const timeMs = this.timeMs()
     const lifeMs = (this.#registers.get(key)?.untilMs ?? 0) - this.#clock.nowMs()
     return this.#take(key, guarded(this.inspect(key), token, guardMs, renewal, timeMs, timeMs + lifeMs))
   }
@@ -83,7 +85,7 @@ export class MapStore implements SharedStore {
   async release(key: string, token: string, through?: Fill): Promise<ReleaseReply> {
     this.#tell(listener => listener.invalidated(key))
     const value = through === undefined ? undefined : this.#newValue(key, through)
-    return this.#take(key, released(this.inspect(key), token, value, this.#timeMs()))
+    return this.#take(key, released(this.inspect(key), token, value, this.timeMs()))
   }
 
   async invalidate(key: string): Promise<void> {
@@ -102,9 +104,7 @@ export class MapStore implements SharedStore {
     this.#generations.set(keyspace, generation)
   }
 
-  async identity(): Promise<string> {
-    return this.#identity
-  }
+  // The stream: whatever the registers broadcast, and heartbeats.
 
   subscribe(hear: StreamListener): () => void {
     const subscription = { hear }
@@ -120,8 +120,16 @@ export class MapStore implements SharedStore {
     const generations = await Promise.all(
       keyspaces.map(({ name, candidate }) => this.generation(name, candidate)),
     )
-    return { timeMs: this.#timeMs(), generations }
+    return { timeMs: this.timeMs(), generations }
   }
+
+  // The identity: nothing is lost while this process lives, and another one has other registers.
+
+  async identity(): Promise<string> {
+    return this.#identity
+  }
+
+  // The end, and what the tests need.
 
   async close(): Promise<void> {
     this.#listeners.clear()
@@ -139,7 +147,7 @@ export class MapStore implements SharedStore {
   }
 
   /** The time that is stamped on registers: this store's own, which never goes back. */
-  #timeMs(): number {
+  timeMs(): number {
     return Math.round(EPOCH_MS + this.#clock.nowMs())
   }
 
@@ -158,7 +166,7 @@ export class MapStore implements SharedStore {
     if (change.to === 'absent') this.#registers.delete(key)
     else if (change.to === 'changed')
       this.#registers.set(key, { text: change.text, untilMs: this.#registers.get(key)!.untilMs })
-    else if (change.to !== 'same') this.plant(key, change.text, change.untilMs - this.#timeMs())
+    else if (change.to !== 'same') this.plant(key, change.text, change.untilMs - this.timeMs())
   }
 
   #tell(message: (listener: StreamListener) => void): void {

@@ -52,7 +52,10 @@ export {
   type LookReply,
   REFUSED,
   type ReleaseReply,
+  type SharedIdentity,
+  type SharedRegisters,
   type SharedStore,
+  type SharedStream,
   type StoreView,
   type StreamListener,
 } from './shared-store.ts'

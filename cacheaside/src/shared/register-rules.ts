@@ -1,5 +1,5 @@
 /**
- * What each operation makes of a register: the rules of {@link SharedStore} as pure functions, from what is there to
+ * What each operation makes of a register: the rules of {@link SharedRegisters} as pure functions, from what is there to
  * what is answered and what is there afterwards. The embedded store is these rules over a map; the scripts of the store
  * on Redis do the same on the server, and a property test holds them against these.
  *
@@ -55,20 +55,20 @@ const SAME: Change = { to: 'same' }
 const ABSENT: Change = { to: 'absent' }
 const REJECTED: Step<boolean> = { reply: false, change: SAME }
 
-/** The lease of {@link SharedStore.lease}, where the register is absent. Anything else is answered, and stays. */
+/** The lease of {@link SharedRegisters.lease}, where the register is absent. Anything else is answered, and stays. */
 export const leased = (token: string, leaseMs: number, nowMs: number): Change => ({
   to: 'stored',
   text: leaseText(token),
   untilMs: nowMs + leaseMs,
 })
 
-/** {@link SharedStore.fill}. */
+/** {@link SharedRegisters.fill}. */
 export function filled(text: RegisterText, prefix: string, value: NewValue, nowMs: number): Step<boolean> {
   if (!stands(text, { prefix })) return REJECTED
   return { reply: true, change: stored(value, nowMs), withoutRoom: REJECTED }
 }
 
-/** {@link SharedStore.swap}. */
+/** {@link SharedRegisters.swap}. */
 export function swapped(
   text: RegisterText,
   seen: Expected,
@@ -80,11 +80,11 @@ export function swapped(
   return { reply: true, change: leased(token, leaseMs, nowMs), withoutRoom: REJECTED }
 }
 
-/** {@link SharedStore.drop}. */
+/** {@link SharedRegisters.drop}. */
 export const dropped = (text: RegisterText, seen: Expected): Step<boolean> =>
   stands(text, seen) ? { reply: true, change: ABSENT } : REJECTED
 
-/** {@link SharedStore.claim}. */
+/** {@link SharedRegisters.claim}. */
 export function claimed(
   text: RegisterText,
   nonce: string,
@@ -103,7 +103,7 @@ export function claimed(
 }
 
 /**
- * {@link SharedStore.guard}.
+ * {@link SharedRegisters.guard}.
  *
  * @param lifeUntilMs - When the register's life ends, which is asked of a guard that is longer than this version writes.
  *   Left out: `guardMs` from now.
@@ -141,7 +141,7 @@ function withHolder(others: readonly Holder[], own: Holder): readonly Holder[] {
   return [...listed, { token: MERGED, deadlineMs }]
 }
 
-/** {@link SharedStore.release}. */
+/** {@link SharedRegisters.release}. */
 export function released(
   text: RegisterText,
   token: string,
@@ -164,7 +164,7 @@ export function released(
   return { reply: { held, stored: true }, change: stored(through, nowMs), withoutRoom: gone }
 }
 
-/** {@link SharedStore.invalidate}. */
+/** {@link SharedRegisters.invalidate}. */
 export function invalidated(text: RegisterText): Change {
   const later = ofLaterVersion(text)
   if (later !== undefined) return later

@@ -1,6 +1,8 @@
 /**
- * What any shared store must promise: registers, one per key, and seven things that may be done to them. The
- * embedded store (`memory/`) and the store on Redis implement it, and one contract suite runs against both.
+ * What any shared store must promise, in three parts: registers, one per key, and what may be done to them
+ * ({@link SharedRegisters}); the stream in which every process hears of invalidations ({@link SharedStream}); and which
+ * registers these are ({@link SharedIdentity}). {@link SharedStore} is their sum. The embedded store (`memory/`) and the
+ * store on Redis implement it. One contract suite runs against both; each part has a suite of its own.
  *
  * A register is absent, or one string in one of three states (`register.ts` draws them):
  *
@@ -16,10 +18,10 @@
  * repeatedly. All times in registers are the store's own.
  */
 
-/** What a store answers to {@link SharedStore.look}: what the register holds; `null`: it is absent. */
+/** What a store answers to {@link SharedRegisters.look}: what the register holds; `null`: it is absent. */
 export type LookReply = string | null
 
-/** What a store answers to {@link SharedStore.lease}: see there. */
+/** What a store answers to {@link SharedRegisters.lease}: see there. */
 export type LeaseReply = string | null | typeof REFUSED
 
 /** The answer of a store that has no room for a lease and holds nothing under the key. */
@@ -41,7 +43,7 @@ export interface Fill {
   readonly text: string | undefined
 }
 
-/** What {@link SharedStore.swap} and {@link SharedStore.drop} compare a register with. */
+/** What {@link SharedRegisters.swap} and {@link SharedRegisters.drop} compare a register with. */
 export type Expected = { readonly prefix: string } | { readonly exactly: string }
 
 /**
@@ -104,18 +106,13 @@ export interface StoreView {
 }
 
 /**
- * A shared store. Every method may reject; the caller counts that as "not confirmed": the operation may have been
- * applied, may be applied later, or never. A store never resends what creates a token.
+ * The registers of a shared store: what is done to them, and to the generations of keyspaces. Every method may reject;
+ * the caller counts that as "not confirmed": the operation may have been applied, may be applied later, or never.
+ * Registers never resend what creates a token.
+ *
+ * What *broadcasts first* is heard in the store's {@link SharedStream}, before the register changes.
  */
-export interface SharedStore {
-  /** For events and error messages: `'embedded'`, `'redis'`. */
-  readonly name: string
-  /**
-   * Whether every listener has heard of an invalidation before the call that caused it resolves, without fail.
-   * True only inside one process; such a store needs no heartbeats.
-   */
-  readonly synchronous: boolean
-
+export interface SharedRegisters {
   /**
    * Takes the lease if the register is absent. One native command on Redis: `SET key L<token> NX GET PX leaseMs`.
    *
@@ -123,7 +120,7 @@ export interface SharedStore {
    *   and there is no room for a lease.
    */
   lease(key: string, token: string, leaseMs: number): Promise<LeaseReply>
-  /** As {@link SharedStore.lease} for many keys in one round trip (one per node); the replies in the order of the requests. */
+  /** As {@link SharedRegisters.lease} for many keys in one round trip (one per node); the replies in the order of the requests. */
   leaseMany(requests: readonly { key: string; token: string }[], leaseMs: number): Promise<LeaseReply[]>
   /**
    * Says what many registers hold, in one round trip (one per node), and changes nothing. A store that refuses writes
@@ -162,6 +159,49 @@ export interface SharedStore {
   invalidateKeyspace(keyspace: string, generation: string): Promise<void>
 
   /**
+   * Opens a look at the registers, for audits. A store may do without; then it cannot be audited.
+   *
+   * @throws an error that says why there is no connection.
+   */
+  view?(): Promise<StoreView>
+
+  /**
+   * Told that the answer for `key` was the register of another key, as its mark says. Registers that answer over
+   * connections end the one it came over, and interrupt every listener: what else it has brought may be as wrong.
+   *
+   * @param prefix - What the register begins with.
+   * @returns `false` if the same was answered over an earlier connection: then it is the register itself that is wrong.
+   */
+  distrust?(key: string, prefix: string): boolean
+}
+
+/**
+ * The broadcast stream of a shared store: every process hears of every invalidation, and proves by heartbeats that it
+ * does. What was broadcast before a heartbeat was sent is heard before that heartbeat; if it may have been lost,
+ * listeners are interrupted. A method that rejects is "not confirmed", as in {@link SharedRegisters}.
+ */
+export interface SharedStream {
+  /**
+   * Whether every listener has heard of an invalidation before the call that caused it resolves, without fail.
+   * True only inside one process; such a store needs no heartbeats.
+   */
+  readonly synchronous: boolean
+
+  /** Starts to listen. A listener is called until it is taken off again; one that throws harms nobody else. */
+  subscribe(listener: StreamListener): () => void
+  /**
+   * Sends `text` through the stream and, in the same exchange, reads the registers' time, and their generations as
+   * {@link SharedRegisters.generation} does.
+   */
+  heartbeat(text: string, keyspaces: readonly { name: string; candidate: string }[]): Promise<HeartbeatReply>
+}
+
+/**
+ * Whether the registers of a shared store are still those that they were. The relay of a change feed asks: it must not
+ * take a change for applied by registers that have lost it.
+ */
+export interface SharedIdentity {
+  /**
    * Says which registers these are: the same text for as long as they are certain to hold everything that was
    * acknowledged, and another one as soon as that may have changed, by a restart, a failover, another server or
    * another prefix. Read from the store at every call. Relays compare it with what they remember beside the change
@@ -170,18 +210,12 @@ export interface SharedStore {
    * @returns a text without control characters; `''` where it cannot be known, which counts as a change every time.
    */
   identity(): Promise<string>
+}
 
-  /**
-   * Opens a look at the registers, for audits. A store may do without; then it cannot be audited.
-   *
-   * @throws an error that says why there is no connection.
-   */
-  view?(): Promise<StoreView>
-
-  /** Starts to listen. A listener is called until it is taken off again; one that throws harms nobody else. */
-  subscribe(listener: StreamListener): () => void
-  /** Sends `text` through the stream and, in the same exchange, reads the time and the generations. */
-  heartbeat(text: string, keyspaces: readonly { name: string; candidate: string }[]): Promise<HeartbeatReply>
+/** A shared store: registers, their stream and their identity, with a name and an end. */
+export interface SharedStore extends SharedRegisters, SharedStream, SharedIdentity {
+  /** For events and error messages: `'embedded'`, `'redis'`. */
+  readonly name: string
   /**
    * Tells the store that a cache uses it. A store that opens connections keeps them for as long as any cache does, and
    * opens them again for the next one. A store may do without: then only {@link SharedStore.close} ends it.
@@ -189,14 +223,6 @@ export interface SharedStore {
    * @returns to be called when the cache is closed; idempotent.
    */
   retain?(): () => void
-  /**
-   * Told that the answer for `key` was the register of another key, as its mark says. A store that answers over
-   * connections ends the one it came over, and interrupts every listener: what else it has brought may be as wrong.
-   *
-   * @param prefix - What the register begins with.
-   * @returns `false` if the same was answered over an earlier connection: then it is the register itself that is wrong.
-   */
-  distrust?(key: string, prefix: string): boolean
   /** Ends what the store itself opened, even if caches still use it. Idempotent. */
   close(): Promise<void>
 }

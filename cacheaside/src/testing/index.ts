@@ -28,9 +28,18 @@ export { type Gate, gate } from './gate.ts'
 export { type PlantableShared, plantableShared } from './plantable-shared.ts'
 export {
   type ContractRunner,
+  type OpenedIdentity,
+  type OpenedRegisters,
   type OpenedStore,
+  type OpenedStream,
+  type SharedIdentityHarness,
+  type SharedRegistersHarness,
   type SharedStoreHarness,
+  type SharedStreamHarness,
+  sharedIdentityContract,
+  sharedRegistersContract,
   sharedStoreContract,
+  sharedStreamContract,
 } from './shared-store-contract.ts'
 export { SimulatedClock, type SimulatedClockOptions } from './simulated-clock.ts'
 export { type SimulatedCommit, SimulatedFeed, type SimulatedFeedOptions } from './simulated-feed.ts'

@@ -4,7 +4,7 @@ import { KEY, LONG_MS, type Stage, token } from './stage.ts'
 const FIRST = token('first')
 const SECOND = token('second')
 
-/** How a keyspace's generation is found, kept and changed, and which registers a store says it has. */
+/** How a keyspace's generation is found, kept and changed. */
 export function generationContract(on: Stage): void {
   on('generation is the first candidate for ever after', async ({ store }) => {
     assert.equal(await store.generation('spell', FIRST), FIRST)
@@ -49,43 +49,5 @@ export function generationContract(on: Stage): void {
     await scene.store.guard(KEY, token('Anna'), LONG_MS, false)
     await scene.store.invalidateKeyspace('spell', FIRST)
     assert.equal(await scene.state(), 'a clean guard of Anna')
-  })
-
-  on('heartbeat brings the generations in the order of the keyspaces asked for', async ({ store }) => {
-    await store.generation('spell', FIRST)
-    const keyspaces = [
-      { name: 'wizard', candidate: SECOND },
-      { name: 'spell', candidate: SECOND },
-    ]
-    assert.deepEqual((await store.heartbeat('1', keyspaces)).generations, [SECOND, FIRST])
-    await store.invalidateKeyspace('wizard', token('third'))
-    assert.deepEqual((await store.heartbeat('2', keyspaces)).generations, [token('third'), FIRST])
-  })
-
-  on('heartbeat tells a time that goes on as time does', async ({ store, advance }) => {
-    const before = await store.heartbeat('1', [])
-    await advance(100)
-    const after = await store.heartbeat('2', [])
-    assert.deepEqual(before.generations, [])
-    assert.ok(after.timeMs - before.timeMs >= 99, `only ${after.timeMs - before.timeMs} ms have passed`)
-    assert.ok(Number.isInteger(after.timeMs))
-  })
-
-  on('identity is one text, whatever is done to the registers', async ({ store }) => {
-    const identity = await store.identity()
-    const operations = [
-      () => store.lease(KEY, FIRST, LONG_MS),
-      () => store.guard(KEY, SECOND, LONG_MS, false),
-      () => store.release(KEY, SECOND),
-      () => store.invalidate(KEY),
-      () => store.generation('spell', FIRST),
-      () => store.invalidateKeyspace('spell', SECOND),
-      () => store.heartbeat('1', []),
-    ]
-    assert.doesNotMatch(identity, /\p{Cc}/u)
-    for (const run of operations) {
-      await run()
-      assert.equal(await store.identity(), identity)
-    }
   })
 }

@@ -1,7 +1,18 @@
+/**
+ * What the suites of the store's contract have in common: how a test gets a store, or a part of one, and what it has in
+ * its hands. {@link Scene} is for registers, {@link StreamScene} for the stream, {@link StoreScene} for both together.
+ */
 import assert from 'node:assert/strict'
 import { TOKEN_LENGTH } from '../../base/clock.ts'
 import { parseRegister, type Register, type ValueRegister } from '../../shared/register.ts'
-import type { Fill, SharedStore, StreamListener } from '../../shared/shared-store.ts'
+import type {
+  Fill,
+  SharedIdentity,
+  SharedRegisters,
+  SharedStore,
+  SharedStream,
+  StreamListener,
+} from '../../shared/shared-store.ts'
 
 /** The two functions of a test runner that a contract suite needs. */
 export interface ContractRunner {
@@ -30,16 +41,69 @@ export interface OpenedStore {
   close(): Promise<void>
 }
 
-/** Defines one test: `name` is a sentence, `play` gets a store that holds nothing. */
-export type Stage = (name: string, play: (scene: Scene) => Promise<void>) => void
+/** How the contract suite of registers gets at them. */
+export interface SharedRegistersHarness {
+  /** Whether the registers have the optional `view`. @defaultValue true */
+  readonly hasView?: boolean
+  /** Opens registers that hold nothing. Called once for every test. */
+  open(): Promise<OpenedRegisters>
+}
 
-/** Binds a runner and a harness to the way in which the suites define their tests. */
-export function stage(runner: ContractRunner, harness: SharedStoreHarness): Stage {
+/** Registers under test, without a stream: nobody hears what they broadcast. */
+export interface OpenedRegisters extends Omit<OpenedStore, 'store'> {
+  readonly registers: SharedRegisters
+  /** The registers' own time, in whole milliseconds since 1970. */
+  timeMs(): Promise<number>
+}
+
+/** How the contract suite of a stream gets at it. */
+export interface SharedStreamHarness {
+  /** Opens a stream that nobody listens to. Called once for every test. */
+  open(): Promise<OpenedStream>
+}
+
+/** A stream under test, without registers: the suite says what they would broadcast. */
+export interface OpenedStream {
+  readonly stream: SharedStream
+  /** Broadcasts as registers do that invalidate this key. */
+  invalidate(key: string): Promise<void>
+  /** Broadcasts as registers do that give this keyspace a new generation. */
+  invalidateKeyspace(keyspace: string, generation: string): Promise<void>
+  /** As {@link OpenedStore.advance}. */
+  advance(ms: number): Promise<void>
+  /** Closes the stream and whatever was opened for it. */
+  close(): Promise<void>
+}
+
+/** How the contract suite of an identity gets at it. */
+export interface SharedIdentityHarness {
+  /** Opens the registers whose identity is asked for. Called once for every test. */
+  open(): Promise<OpenedIdentity>
+}
+
+/** An identity under test. */
+export interface OpenedIdentity {
+  readonly identity: SharedIdentity
+  /** Makes the registers lose what they hold, as a crash does. */
+  lose(): Promise<void>
+  /** Closes whatever was opened for it. */
+  close(): Promise<void>
+}
+
+/** Defines one test: `name` is a sentence, `play` gets a store, or a part of one, that holds nothing. */
+export type Stage<Given = Scene> = (name: string, play: (given: Given) => Promise<void>) => void
+
+/** Binds a runner, and the way to open what is tested, to the way in which the suites define their tests. */
+export function stage<Opened extends { close(): Promise<void> }, Given>(
+  runner: ContractRunner,
+  open: () => Promise<Opened>,
+  given: (opened: Opened) => Given,
+): Stage<Given> {
   return (name, play) => {
     runner.it(name, async () => {
-      const opened = await harness.open()
+      const opened = await open()
       try {
-        await play(new Scene(opened))
+        await play(given(opened))
       } finally {
         await opened.close()
       }
@@ -93,19 +157,29 @@ const isFence = (message: string) => message.startsWith('heartbeat fence')
 export const withoutFences = (messages: readonly string[]): string[] =>
   messages.filter(message => !isFence(message))
 
-/** What one test has in its hands. */
-export class Scene {
-  readonly store: SharedStore
-  readonly advance: OpenedStore['advance']
-  readonly raw: OpenedStore['raw']
-  readonly plant: OpenedStore['plant']
-  #fences = 0
+/** Lets time pass until a condition is met, or until `ms` milliseconds are over. */
+async function waitFor(advance: OpenedStore['advance'], condition: () => boolean, ms: number): Promise<void> {
+  for (let waited = 0; waited < ms && !condition(); waited += 10) await advance(10)
+}
 
-  constructor(opened: OpenedStore) {
-    this.store = opened.store
+/** What one test of registers has in its hands. */
+export class Scene {
+  readonly store: SharedRegisters
+  readonly advance: OpenedRegisters['advance']
+  readonly raw: OpenedRegisters['raw']
+  readonly plant: OpenedRegisters['plant']
+  /** The registers' own time. */
+  readonly timeMs: OpenedRegisters['timeMs']
+  /** Where the broadcasts of the registers are heard; `undefined` if they are tested without a stream. */
+  readonly stream: StreamScene | undefined
+
+  constructor(opened: OpenedRegisters, stream?: StreamScene) {
+    this.store = opened.registers
     this.advance = ms => opened.advance(ms)
     this.raw = key => opened.raw(key)
     this.plant = (key, text, lifeMs) => opened.plant(key, text, lifeMs)
+    this.timeMs = () => opened.timeMs()
+    this.stream = stream
   }
 
   /** Waits until everything that lives {@link SHORT_MS} is gone. */
@@ -113,47 +187,12 @@ export class Scene {
     return this.advance(2 * SHORT_MS)
   }
 
-  /** Waits for a condition, at most for a few seconds. */
-  async until(condition: () => boolean, what: string): Promise<void> {
-    await this.waitFor(condition, 5000)
-    assert.ok(condition(), `waited in vain for ${what}`)
-  }
-
-  /** Waits for a condition, or until `ms` milliseconds have passed. */
-  async waitFor(condition: () => boolean, ms: number): Promise<void> {
-    for (let waited = 0; waited < ms && !condition(); waited += 10) await this.advance(10)
-  }
-
-  /**
-   * Subscribes, and waits until the stream is heard: a store may need a while to connect, and until then messages
-   * pass it by, so that the heartbeat is repeated.
-   */
-  async listen(heard = hearing()): Promise<{ messages: string[]; stop: () => void }> {
-    const { messages, listener } = heard
-    const stop = this.store.subscribe(listener)
-    messages.length = 0
-    for (let i = 0; i < 100 && !messages.some(isFence); i++) {
-      await this.store.heartbeat(this.#nextFence(), [])
-      await this.waitFor(() => messages.some(isFence), 100)
-    }
-    await this.fence(messages)
-    messages.length = 0
-    return { messages, stop }
-  }
-
-  /**
-   * Waits until everything sent so far has been heard, and returns it: a heartbeat comes after what was sent
-   * before it. The heartbeat itself is left out.
-   */
-  async fence(messages: string[]): Promise<string[]> {
-    const text = this.#nextFence()
-    await this.store.heartbeat(text, [])
-    await this.until(() => messages.includes(`heartbeat ${text}`), text)
-    return withoutFences(messages)
-  }
-
-  #nextFence(): string {
-    return `fence ${++this.#fences}`
+  /** Notes what is broadcast from now on, and asserts that it was this; without a stream it asserts nothing. */
+  async broadcasts(): Promise<(expected: readonly string[]) => Promise<void>> {
+    const { stream } = this
+    if (stream === undefined) return async () => {}
+    const { messages } = await stream.listen()
+    return async expected => assert.deepEqual(await stream.fence(messages), expected)
   }
 
   /** Puts a value under the key, by a lease. */
@@ -180,11 +219,93 @@ export class Scene {
   async state(key = KEY): Promise<string> {
     return inWords(await this.raw(key))
   }
+}
 
-  /** The store's own time. */
-  async timeMs(): Promise<number> {
-    return (await this.store.heartbeat('what time is it', [])).timeMs
+/** What one test of a stream has in its hands. */
+export class StreamScene {
+  readonly stream: SharedStream
+  readonly advance: OpenedStream['advance']
+  readonly invalidate: OpenedStream['invalidate']
+  readonly invalidateKeyspace: OpenedStream['invalidateKeyspace']
+  #fences = 0
+
+  constructor(opened: OpenedStream) {
+    this.stream = opened.stream
+    this.advance = ms => opened.advance(ms)
+    this.invalidate = key => opened.invalidate(key)
+    this.invalidateKeyspace = (keyspace, generation) => opened.invalidateKeyspace(keyspace, generation)
   }
+
+  /** Waits for a condition, at most for a few seconds. */
+  async until(condition: () => boolean, what: string): Promise<void> {
+    await waitFor(this.advance, condition, 5000)
+    assert.ok(condition(), `waited in vain for ${what}`)
+  }
+
+  /**
+   * Subscribes, and waits until the stream is heard: a store may need a while to connect, and until then messages
+   * pass it by, so that the heartbeat is repeated.
+   */
+  async listen(heard = hearing()): Promise<{ messages: string[]; stop: () => void }> {
+    const { messages, listener } = heard
+    const stop = this.stream.subscribe(listener)
+    messages.length = 0
+    for (let i = 0; i < 100 && !messages.some(isFence); i++) {
+      await this.stream.heartbeat(this.#nextFence(), [])
+      await waitFor(this.advance, () => messages.some(isFence), 100)
+    }
+    await this.fence(messages)
+    messages.length = 0
+    return { messages, stop }
+  }
+
+  /**
+   * Waits until everything sent so far has been heard, and returns it: a heartbeat comes after what was sent
+   * before it. The heartbeat itself is left out.
+   */
+  async fence(messages: string[]): Promise<string[]> {
+    const text = this.#nextFence()
+    await this.stream.heartbeat(text, [])
+    await this.until(() => messages.includes(`heartbeat ${text}`), text)
+    return withoutFences(messages)
+  }
+
+  #nextFence(): string {
+    return `fence ${++this.#fences}`
+  }
+}
+
+/** What one test of a whole store has in its hands. */
+export interface StoreScene {
+  readonly store: SharedStore
+  readonly registers: Scene
+  readonly stream: StreamScene
+}
+
+/** The scene of a whole store: its parts are one object. */
+export function storeScene(opened: OpenedStore): StoreScene {
+  const { store } = opened
+  const advance: OpenedStore['advance'] = ms => opened.advance(ms)
+  const close = () => opened.close()
+  const stream = new StreamScene({
+    stream: store,
+    invalidate: key => store.invalidate(key),
+    invalidateKeyspace: (keyspace, generation) => store.invalidateKeyspace(keyspace, generation),
+    advance,
+    close,
+  })
+  const registers = new Scene(
+    {
+      registers: store,
+      timeMs: async () => (await store.heartbeat('what time is it', [])).timeMs,
+      raw: key => opened.raw(key),
+      plant: (key, text, lifeMs) => opened.plant(key, text, lifeMs),
+      advance,
+      close,
+    },
+    stream,
+  )
+  return { store, registers, stream }
 }
 
 /** What a register says, in a few words that a test can compare. */
