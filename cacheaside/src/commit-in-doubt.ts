@@ -112,7 +112,7 @@ function judge(error: object): 'refused' | 'lost' | 'nothing' {
   const { code } = error as { code?: unknown }
   // Of what it does not know as refused Prisma cannot say either.
   if (isPrisma(error)) return 'lost'
-  if (isRollbackOfDrizzle(error)) return 'refused'
+  if (isRollbackOfDrizzle(error) || isAbortOfKysely(error)) return 'refused'
   if (typeof code !== 'string') return 'nothing'
   if (SQLSTATE.test(code)) return UNDECIDED.test(code) ? 'lost' : 'refused'
   return LOST.test(code) ? 'lost' : 'nothing'
@@ -135,6 +135,10 @@ const isPrisma = (error: object): boolean =>
 const isRollbackOfDrizzle = (error: object): boolean =>
   (error.constructor as { [KIND]?: unknown } | undefined)?.[KIND] === 'TransactionRollbackError'
 const KIND = Symbol.for('drizzle:entityKind')
+
+/** What Kysely throws where the server has answered COMMIT with a rollback, because a statement had failed before. */
+const isAbortOfKysely = (error: object): boolean => (error as { [ABORTED]?: unknown })[ABORTED] === true
+const ABORTED = Symbol.for('kysely.AbortedTransactionError')
 
 /** `driverError`: TypeORM; `original`, `parent`: Sequelize; `originalError`: Objection, MSSQL's way. */
 const INNER = ['cause', 'driverError', 'original', 'originalError', 'parent'] as const
