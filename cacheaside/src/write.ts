@@ -19,6 +19,7 @@
 import { CacheError } from './base/errors.ts'
 import { invalidOption } from './base/invalid-option.ts'
 import type { Key } from './base/key.ts'
+import { rolledBack } from './commit-in-doubt.ts'
 import type { GuardShare } from './guard-holds.ts'
 import { report } from './invalidate.ts'
 import { aFunction, checkWriteOptions } from './options.ts'
@@ -145,25 +146,34 @@ class WriteSession {
   /** Guards those of the keys that are not guarded yet, and waits for all of them. */
   guard(keys: readonly Key[]): Promise<void> {
     if (this.#ended) throw new Error('guard() was called after the write had ended: the key is not guarded')
-    try {
-      this.#parts.checkKeys(keys)
-    } catch (error) {
-      this.#refusals.add(error)
-      throw error
-    }
+    this.#check(keys)
     const asked = [...new Set(keys)].map(key => [key, this.#guards.get(key) ?? this.#open(key)] as const)
     const work = Promise.all(asked.map(([, share]) => share.confirming)).then(() => {
       const lost = asked.filter(([, share]) => !share.intact).map(([key]) => key)
       if (this.#unguarded === 'proceed' || lost.length === 0) return
-      const refusal = new CacheError(
-        'UNGUARDED',
-        `${lost.join(', ')}: the guard was not confirmed within ${this.#parts.options.sharedTimeoutMs} ms`,
+      throw this.#refusal(
+        new CacheError(
+          'UNGUARDED',
+          `${lost.join(', ')}: the guard was not confirmed within ${this.#parts.options.sharedTimeoutMs} ms`,
+        ),
       )
-      this.#refusals.add(refusal)
-      throw refusal
     })
     this.#awaitAtEnd(work)
     return work
+  }
+
+  #check(keys: readonly Key[]): void {
+    try {
+      this.#parts.checkKeys(keys)
+    } catch (error) {
+      throw this.#refusal(error as CacheError)
+    }
+  }
+
+  /** Known by itself, also to a rule of the user's; and by its mark in whatever it becomes the cause of. */
+  #refusal(error: CacheError): CacheError {
+    this.#refusals.add(error)
+    return rolledBack(error)
   }
 
   /** A guard that arrives after its release would stand until its deadline, for nobody. */

@@ -575,6 +575,34 @@ describe('write without a shared store that answers', () => {
     await clock.advance(2_000)
   })
 
+  test('releases at once what was refused inside the function, also where it is only the cause', async () => {
+    const { clock, inspect, process, network } = openWorld()
+    const link = network()
+    const { cache } = process({ unguarded: 'refuse' }, link)
+    const spells = cache.keyspace('spell', { load: spellTable(fireball).find })
+    await clock.drain()
+    const writing = spells.write(4, async ({ guard }) => {
+      link.fail('guard')
+      await guard(spells.key(5)).catch(cause => {
+        throw new Error('the transaction failed', { cause })
+      })
+    })
+    await expect(writing).rejects.toThrow('the transaction failed')
+    expect(inspect('spell:4')).toBeUndefined()
+    link.restore()
+    await clock.advance(2_000)
+  })
+
+  test('releases at once where the function asked for a guard of what is no key', async () => {
+    const { inspect, process } = openWorld()
+    const { cache, eventsOf } = process({ commitInDoubt: () => true })
+    const spells = cache.keyspace('spell', { load: spellTable(fireball).find })
+    const writing = cache.write([spells.key(4)], ({ guard }) => guard('no key' as Key))
+    await expect(writing).rejects.toMatchObject({ code: 'INVALID_KEY' })
+    expect(inspect('spell:4')).toBeUndefined()
+    expect(eventsOf('invalidation').map(({ outcome }) => outcome)).toEqual(['applied'])
+  })
+
   test('goes round the cache for its key until the store has been told', async () => {
     const { clock, process, network } = openWorld()
     const link = network()
