@@ -59,7 +59,8 @@ export class Cache {
     const stats = new StatsFold()
     const warnings = new Warnings(clock, options.logger)
     this.#known = new KnownKeyspaces(options.shared, warnings)
-    const isQueueEmpty = () => this.#parts.queue.size === 0
+    // A commit in doubt is no invalidation yet.
+    const isQueueEmpty = () => this.#parts.queue.size === this.#parts.queue.doubts
     const emit = (event: CacheEvent) => {
       stats.fold(event)
       warnOf(warnings, event, isQueueEmpty)

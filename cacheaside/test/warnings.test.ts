@@ -123,6 +123,48 @@ describe('a cache warns its logger', () => {
     expect(queued.map(([level]) => level)).toEqual(['warn', 'info'])
   })
 
+  test('of no commit in doubt, and none holds up the end of what was queued', async () => {
+    const { clock, process, network } = openWorld()
+    const link = network()
+    const { cache, eventsOf, warnings } = process({}, link)
+    const spells = cache.keyspace('spell', { load: spellTable(fireball).find })
+    await clock.advance(1_000)
+    const lost = () => spells.write(4, () => Promise.reject(new Error('lost'))).catch(() => {})
+    await lost()
+    await clock.advance(30_000)
+    expect(eventsOf('invalidation').map(({ outcome }) => outcome)).toEqual(['in-doubt', 'late'])
+    expect(warnings).toEqual([])
+    await lost()
+    link.fail('invalidate')
+    await spells.invalidate(5)
+    link.restore()
+    await clock.advance(5_000)
+    expect(cache.stats().now).toMatchObject({ commitsInDoubt: 1, queuedInvalidations: 1 })
+    const queued = () =>
+      warnings.filter(([, code]) => code === 'INVALIDATIONS_QUEUED').map(([level]) => level)
+    expect(queued()).toEqual(['warn', 'info'])
+    await clock.advance(30_000)
+    expect(queued()).toEqual(['warn', 'info'])
+  })
+
+  test('of a commit that was in doubt when its invalidation cannot be applied, until it is', async () => {
+    const { clock, process, network } = openWorld()
+    const link = network()
+    const { cache, eventsOf, warnings } = process({}, link)
+    const spells = cache.keyspace('spell', { load: spellTable(fireball).find })
+    await clock.advance(1_000)
+    await spells.write(4, () => Promise.reject(new Error('lost'))).catch(() => {})
+    link.fail('invalidate')
+    await clock.advance(15_000)
+    const queued = () =>
+      warnings.filter(([, code]) => code === 'INVALIDATIONS_QUEUED').map(([level]) => level)
+    expect(queued()).toEqual(['warn'])
+    link.restore()
+    await clock.advance(5_000)
+    expect(queued()).toEqual(['warn', 'info'])
+    expect(eventsOf('invalidation').map(({ outcome }) => outcome)).toEqual(['in-doubt', 'queued', 'late'])
+  })
+
   test('of loads that fail where old values hide it, until one succeeds', async () => {
     const { clock, process } = openWorld()
     const { cache, warnings } = process()

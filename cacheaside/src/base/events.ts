@@ -136,8 +136,9 @@ export interface InvalidationEvent {
   readonly keyspace: string
   readonly key: string
   /**
-   * `in-doubt`: the commit may still happen; it is done when `guardMs` have passed. `late`: it had been queued or in doubt,
-   * and is applied now. `collapsed`: dropped from a full queue into a keyspace invalidation.
+   * `queued`: it could not be applied, and is tried again. `in-doubt`: the commit may still happen; it is done when `guardMs`
+   * have passed, and is `queued` only if it cannot be applied then. `late`: it had been queued or in doubt, and is applied
+   * now. `collapsed`: dropped from a full queue into a keyspace invalidation.
    */
   readonly outcome: 'applied' | 'queued' | 'in-doubt' | 'late' | 'collapsed'
   /** Whether the release of a write stored the committed value. */

@@ -14,6 +14,8 @@ interface Pending {
   readonly tokens: Set<string>
   /** Grows with every addition, so that an attempt does not take out what came after it began. */
   additions: number
+  /** Whether it is the end of a doubt that was not tried yet, so that no event says that it is queued. */
+  isUntold: boolean
 }
 
 /** Commits that may still happen. */
@@ -135,6 +137,8 @@ export class InvalidationQueue {
     const end = () => {
       this.#doubts.delete(name)
       invalidate()
+      const pending = this.#keys.get(name) ?? this.#keyspaces.get(name)
+      if (pending?.additions === 1) pending.isUntold = true
       if (doubt.isRenewed) this.#doubt(name, delayMs, invalidate)
     }
     const doubt: Doubt = { timer: this.#clock.after(delayMs, end), isRenewed: false }
@@ -155,9 +159,10 @@ export class InvalidationQueue {
   }
 
   #join(all: Map<string, Pending>, name: string): Pending {
-    const pending = all.get(name) ?? { tokens: new Set(), additions: 0 }
+    const pending = all.get(name) ?? { tokens: new Set(), additions: 0, isUntold: false }
     all.set(name, pending)
     pending.additions++
+    pending.isUntold = false
     this.#schedule(0)
     return pending
   }
@@ -206,7 +211,16 @@ export class InvalidationQueue {
     const { store } = this.#access
     const attempts: Promise<unknown>[] = tokens.map(token => this.#release(key, pending, token))
     if (tokens.length === 0) attempts.push(this.#access.runBehind(() => store.invalidate(key)))
-    if ((await Promise.all(attempts)).includes(UNCONFIRMED)) return this.#putLast(key, pending)
+    if ((await Promise.all(attempts)).includes(UNCONFIRMED)) {
+      this.#tell(pending, {
+        type: 'invalidation',
+        keyspace: keyspaceOf(key),
+        key,
+        outcome: 'queued',
+        stored: false,
+      })
+      return this.#putLast(key, pending)
+    }
     if (this.#settle(this.#keys, key, pending, additions)) {
       this.#emit({ type: 'invalidation', keyspace: keyspaceOf(key), key, outcome: 'late', stored: false })
     }
@@ -225,6 +239,13 @@ export class InvalidationQueue {
     return reply
   }
 
+  /** Says of the end of a doubt that it could not be applied: from now on it is queued like any other invalidation. */
+  #tell(pending: Pending, event: CacheEvent): void {
+    if (!pending.isUntold) return
+    pending.isUntold = false
+    this.#emit(event)
+  }
+
   /** What was not applied goes to the end: the keys of a shard that is away must not hold up those of the others. */
   #putLast(key: string, pending: Pending): false {
     if (this.#keys.get(key) === pending && this.#keys.delete(key)) this.#keys.set(key, pending)
@@ -237,7 +258,10 @@ export class InvalidationQueue {
     const reply = await this.#access.runBehind(() =>
       store.invalidateKeyspace(keyspace, markedToken(keyspace, this.#clock.token())),
     )
-    if (reply === UNCONFIRMED) return false
+    if (reply === UNCONFIRMED) {
+      this.#tell(pending, { type: 'keyspace-invalidation', keyspace, outcome: 'queued' })
+      return false
+    }
     // 1. The invalidation is applied at last; 2. the message about it is still on its way; 3. this process, which has gone
     // round the cache until now, finds the old values by its copy of the old generation. (Seed 572 of the simulation.)
     this.#forgetKeyspace(keyspace)
