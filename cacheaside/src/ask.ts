@@ -9,12 +9,12 @@
 import type { Timer } from './base/clock.ts'
 import { CacheError } from './base/errors.ts'
 import type { Why } from './base/events.ts'
-import { claimRefresh, dropLease, type Fallback, type Leased } from './lease.ts'
+import { type Asked, claimRefresh, dropLease, type Fallback } from './lease.ts'
 import { standBehind, stepOut } from './local/load-run.ts'
 import type { Flight } from './local/single-flight.ts'
 import { recursion } from './nested.ts'
 import { aliasOf } from './own-key.ts'
-import { type Opened, Unopened } from './shared/codec.ts'
+import { Unopened } from './shared/codec.ts'
 import { type Mark, markedToken } from './shared/key-mark.ts'
 import {
   type LeaseRegister,
@@ -28,20 +28,6 @@ import {
 import { UNCONFIRMED } from './shared/shared-access.ts'
 import { type Expected, type LeaseReply, REFUSED } from './shared/shared-store.ts'
 import type { Answer, Parts, Space } from './space.ts'
-
-/** What step 3 comes to. */
-export type Asked<V> =
-  | {
-      readonly kind: 'found'
-      readonly register: ValueRegister
-      readonly opened: Opened<V>
-      readonly why: 'fresh' | 'stale'
-      readonly refresh: boolean
-      /** When the reply was judged, by the clock's `nowMs`. */
-      readonly atMs: number
-    }
-  | Leased<V>
-  | { readonly kind: 'bypass'; readonly why: Why; readonly fallback?: Fallback<V> | undefined }
 
 /** Somebody else is loading. To wait for that is a step of its own: a batch first loads what it leads itself. */
 export interface Busy<V> {

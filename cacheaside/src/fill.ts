@@ -1,10 +1,9 @@
 /**
  * Steps 5 and 6 of a read: the loaded value is offered to the shared store, and kept in L1 if it was accepted.
  */
-import type { Asked } from './ask.ts'
 import type { Clock } from './base/clock.ts'
 import type { Why } from './base/events.ts'
-import { giveBack, type Leased } from './lease.ts'
+import { type Asked, giveBack, type Leased } from './lease.ts'
 import type { Flight } from './local/single-flight.ts'
 import { type Alias, aliasOf } from './own-key.ts'
 import { ABSENT, type Opened, type Sealed, Unopened, UnsealedValue } from './shared/codec.ts'

@@ -1,9 +1,11 @@
-import type { Timer } from './base/clock.ts'
-import type { GuardEvent } from './base/events.ts'
+import type { Clock, Timer } from './base/clock.ts'
+import type { CacheEvent, GuardEvent } from './base/events.ts'
 import { type Key, keyspaceOf } from './base/key.ts'
-import { UNCONFIRMED } from './shared/shared-access.ts'
+import type { ResolvedCacheOptions } from './options.ts'
+import type { BroadcastStream } from './shared/broadcast-stream.ts'
+import type { InvalidationQueue } from './shared/invalidation-queue.ts'
+import { type SharedAccess, UNCONFIRMED } from './shared/shared-access.ts'
 import type { Fill } from './shared/shared-store.ts'
-import type { Parts } from './space.ts'
 
 /**
  * The guards of this process: one token for each key, shared by all writers of the process who change the key at once.
@@ -45,7 +47,14 @@ export class GuardHolds {
 }
 
 /** The parts of a cache that guards work with. */
-export type HoldParts = Pick<Parts, 'access' | 'clock' | 'emit' | 'options' | 'queue' | 'stream'>
+export interface HoldParts {
+  readonly access: SharedAccess
+  readonly clock: Clock
+  readonly emit: (event: CacheEvent) => void
+  readonly options: ResolvedCacheOptions
+  readonly queue: InvalidationQueue
+  readonly stream: BroadcastStream
+}
 
 /** What a writer is told when its part in a guard has ended. */
 export interface Ended {

@@ -27,6 +27,20 @@ export interface Fallback<V> {
   readonly opened: Opened<V>
 }
 
+/** What asking the shared store for a key comes to: step 3 of a read, in `ask.ts`. */
+export type Asked<V> =
+  | {
+      readonly kind: 'found'
+      readonly register: ValueRegister
+      readonly opened: Opened<V>
+      readonly why: 'fresh' | 'stale'
+      readonly refresh: boolean
+      /** When the reply was judged, by the clock's `nowMs`. */
+      readonly atMs: number
+    }
+  | Leased<V>
+  | { readonly kind: 'bypass'; readonly why: Why; readonly fallback?: Fallback<V> | undefined }
+
 /**
  * Claims the refresh of a value, which stays readable meanwhile. A claim whose grant is not heard of in time is given
  * back.

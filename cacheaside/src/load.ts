@@ -2,13 +2,12 @@
  * Step 4 of a read: one call of the loader, within the load limit and the time limit; and the old value that is served
  * where a load fails or is slow.
  */
-import type { Asked } from './ask.ts'
 import type { Abort } from './base/abort.ts'
 import type { Clock } from './base/clock.ts'
 import { CacheError } from './base/errors.ts'
 import type { CacheEvent, LoadEvent } from './base/events.ts'
 import { fillAndKeep } from './fill.ts'
-import { giveBack } from './lease.ts'
+import { type Asked, giveBack } from './lease.ts'
 import type { LoadLimit } from './local/load-limit.ts'
 import { type Awaited, LoadRun } from './local/load-run.ts'
 import type { Flight } from './local/single-flight.ts'

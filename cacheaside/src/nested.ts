@@ -2,8 +2,7 @@ import { CacheError } from './base/errors.ts'
 import { fromOrigin } from './load.ts'
 import { type Awaited, type Deadlock, deadlockOf, type LoadRun, recursionOf } from './local/load-run.ts'
 import type { Flight } from './local/single-flight.ts'
-import type { Joining } from './read.ts'
-import { type Answer, type ReadRequest, type Space, takeOff } from './space.ts'
+import { type Answer, type Joining, type ReadRequest, type Space, takeOff } from './space.ts'
 
 /**
  * Reads inside loaders. They go the same way as others. Beside it the load of the loader is known to wait for their

@@ -1,9 +1,9 @@
-import { type Asked, type Busy, type FirstReply, type Going, generationFor, goOn, mustBypass } from './ask.ts'
+import { type Busy, type FirstReply, type Going, generationFor, goOn, mustBypass } from './ask.ts'
 import { Abort } from './base/abort.ts'
 import { CacheError } from './base/errors.ts'
 import type { Why } from './base/events.ts'
 import { fillAndKeep } from './fill.ts'
-import { dropLease, giveBack } from './lease.ts'
+import { type Asked, dropLease, giveBack } from './lease.ts'
 import {
   answerStale,
   answerStaleIfSlow,
@@ -17,10 +17,10 @@ import {
 import { isAwaited, type LoadRun, runAround } from './local/load-run.ts'
 import { Flight } from './local/single-flight.ts'
 import { recursion, unlessDeadlocked, waitInside } from './nested.ts'
-import { answerFound, answerOf, fly, type Joining, joinOrLead, type Lead } from './read.ts'
+import { answerFound, answerOf, fly, joinOrLead, type Lead } from './read.ts'
 import { markedToken } from './shared/key-mark.ts'
 import { UNCONFIRMED } from './shared/shared-access.ts'
-import { type Answer, type ReadRequest, type Space, takeOff } from './space.ts'
+import { type Answer, type Joining, type ReadRequest, type Space, takeOff } from './space.ts'
 import { warnOfLoads } from './warn-of.ts'
 
 /**

@@ -13,17 +13,17 @@
  *
  * A reader that was guarded, busy for too long, or could not reach the store, loads and keeps nothing anywhere.
  */
-import { type Asked, ask } from './ask.ts'
+import { ask } from './ask.ts'
 import { CacheError } from './base/errors.ts'
 import type { Key } from './base/key.ts'
 import { keep } from './fill.ts'
-import { giveBack } from './lease.ts'
+import { type Asked, giveBack } from './lease.ts'
 import { fromOrigin } from './load.ts'
 import { type LoadRun, runAround } from './local/load-run.ts'
-import type { Flight, QueuedFlight } from './local/single-flight.ts'
+import type { Flight } from './local/single-flight.ts'
 import { recursion, unlessDeadlocked, waitInside } from './nested.ts'
 import { refresh } from './refresh.ts'
-import { type Answer, foundAnswer, type ReadRequest, type Space, takeOff } from './space.ts'
+import { type Answer, foundAnswer, type Joining, type ReadRequest, type Space, takeOff } from './space.ts'
 
 /** Steps 2 to 6 for one caller, and what the caller makes of the answer. */
 export function read<Id, V, R>(
@@ -68,12 +68,6 @@ export type Lead = <Id, V>(
   nowMs: number,
   parent: LoadRun | undefined,
 ) => Flight<Answer>
-
-/** A flight to wait for, or one that has yet to begin, and whether somebody else leads it. */
-export interface Joining {
-  readonly flight: Flight<Answer> | QueuedFlight<Answer>
-  readonly joined: boolean
-}
 
 /** Step 2: a flight to wait for. */
 export function joinOrLead<Id, V>(

@@ -1,10 +1,10 @@
 /**
  * The refresh of a value in the background, while readers are still given the old one: steps 4 to 6 under a claim.
  */
-import { type Asked, ask } from './ask.ts'
+import { ask } from './ask.ts'
 import type { Key } from './base/key.ts'
 import { keep } from './fill.ts'
-import { claimRefresh } from './lease.ts'
+import { type Asked, claimRefresh } from './lease.ts'
 import { fromOrigin } from './load.ts'
 import type { Flight } from './local/single-flight.ts'
 import type { ValueRegister } from './shared/register.ts'

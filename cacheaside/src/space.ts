@@ -8,7 +8,7 @@ import type { FoundKeys } from './local/found-keys.ts'
 import type { LoadLimit } from './local/load-limit.ts'
 import type { LoadRun } from './local/load-run.ts'
 import type { LocalStore } from './local/local-store.ts'
-import { Flight, type SingleFlight } from './local/single-flight.ts'
+import { Flight, type QueuedFlight, type SingleFlight } from './local/single-flight.ts'
 import type { ResolvedCacheOptions, ResolvedKeyspaceOptions } from './options.ts'
 import type { BroadcastStream, GenerationCopy } from './shared/broadcast-stream.ts'
 import type { Envelope, Opened } from './shared/codec.ts'
@@ -84,6 +84,12 @@ export function takeOff<Id, V>(
   const flight = new Flight<Answer>(key, space.name, nowMs, background, parent)
   space.parts.flights.begin(flight)
   return flight
+}
+
+/** A flight to wait for, or one that has yet to begin, and whether somebody else leads it. */
+export interface Joining {
+  readonly flight: Flight<Answer> | QueuedFlight<Answer>
+  readonly joined: boolean
 }
 
 /** What a flight answers its callers with. */

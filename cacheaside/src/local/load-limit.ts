@@ -1,5 +1,5 @@
 import { CacheError } from '../base/errors.ts'
-import { type LoadRun, queuedBelow, runWithoutFlights, waitingFor } from './load-run.ts'
+import { type LoadRun, type Places, queuedBelow, runWithoutFlights, waitingFor } from './load-run.ts'
 
 /**
  * How many loads run at once in this process. A bounded queue stands before it. A load that finds it full is
@@ -13,7 +13,7 @@ import { type LoadRun, queuedBelow, runWithoutFlights, waitingFor } from './load
  * Some load can always continue. Start at a load that waits, and follow what it waits for. There are no cycles, so the way
  * ends: at a load that is at work, or at one that has no place. The first load, or one on the way, lends it a place.
  */
-export class LoadLimit {
+export class LoadLimit implements Places {
   readonly #maxLoads: number
   readonly #maxQueued: number
   /** Places that are taken. */
@@ -70,7 +70,7 @@ export class LoadLimit {
       return Promise.reject(abort.reason)
     }
     const { lender, isWanted } = this.#lookUp(run)
-    if (lender !== undefined) return this.#borrow(run, lender)
+    if (lender !== undefined) return this.borrow(run, lender)
     if (this.#running < this.#maxLoads) {
       this.#takePlace(run)
       return
@@ -127,7 +127,7 @@ export class LoadLimit {
     run.below = run.above = undefined
     if (below !== undefined) below.above = above
     if (above !== undefined) above.below = below
-    if (below === undefined && above === undefined) run.place!.#freePlace()
+    if (below === undefined && above === undefined) run.place!.freePlace()
     if (below !== undefined && above === undefined) LoadLimit.#lendAgain(below)
     this.relieve()
   }
@@ -136,12 +136,12 @@ export class LoadLimit {
   lend(run: LoadRun): void {
     if (run.beginQueued === undefined) return
     const { lender, isWantedElsewhere } = this.#lookUp(run)
-    if (lender !== undefined) this.#borrow(run, lender)
+    if (lender !== undefined) this.borrow(run, lender)
     else if (isWantedElsewhere) this.#wantedElsewhere.add(run)
   }
 
   /** Whether a load that runs may lend its place to one of this limit, if that is what it waits for. */
-  #mayBorrowFrom(lender: LoadRun): boolean {
+  mayBorrowFrom(lender: LoadRun): boolean {
     if (!lender.isRunning || lender.above !== undefined) return false
     return lender.limit === this || lender.place === this || this.#atWork === 0
   }
@@ -169,7 +169,7 @@ export class LoadLimit {
     for (const run of this.#wantedElsewhere) {
       if (this.#atWork > 0) return
       const { lender, isWanted } = this.#lookUp(run)
-      if (lender !== undefined) this.#borrow(run, lender)
+      if (lender !== undefined) this.borrow(run, lender)
       else if (!isWanted) this.#wantedElsewhere.delete(run)
     }
   }
@@ -183,7 +183,7 @@ export class LoadLimit {
       if (one === run || !one.isRunning) return false
       isWanted = true
       if (one.limit !== this) isWantedElsewhere = true
-      return this.#mayBorrowFrom(one)
+      return this.mayBorrowFrom(one)
     })
     if (path === undefined) return { isWanted, isWantedElsewhere }
     return { lender: path[0]!, isWanted, isWantedElsewhere }
@@ -194,20 +194,22 @@ export class LoadLimit {
     this.#begin(run, this)
   }
 
-  #borrow(run: LoadRun, lender: LoadRun): void {
+  /** Lets a load of this cache begin in the place of another. */
+  borrow(run: LoadRun, lender: LoadRun): void {
     lender.above = run
     run.below = lender
     this.#begin(run, lender.place!)
   }
 
-  #begin(run: LoadRun, place: LoadLimit): void {
+  #begin(run: LoadRun, place: Places): void {
     run.beginQueued?.()
     run.hasBegun(place)
     this.#loads++
     this.#atWork++
   }
 
-  #freePlace(): void {
+  /** Gives a place that nobody uses any more to the first in the queue. */
+  freePlace(): void {
     const first = this.#ends.behind.run
     this.#running--
     if (first !== undefined) this.#takePlace(first)
@@ -216,9 +218,9 @@ export class LoadLimit {
   /** Lends a place that has come back, if its owner still waits for a load that has none. */
   static #lendAgain(lender: LoadRun): void {
     for (const { on } of lender.waits) {
-      const run = queuedBelow(on).find(({ limit }) => limit.#mayBorrowFrom(lender))
+      const run = queuedBelow(on).find(({ limit }) => limit.mayBorrowFrom(lender))
       if (run === undefined) continue
-      run.limit.#borrow(run, lender)
+      run.limit.borrow(run, lender)
       return
     }
   }

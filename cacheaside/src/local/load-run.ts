@@ -1,7 +1,6 @@
 import { Abort } from '../base/abort.ts'
 import { CacheError } from '../base/errors.ts'
 import { AsyncContext } from '../base/runtime.ts'
-import type { LoadLimit } from './load-limit.ts'
 
 /**
  * Loads that read through the cache: who waits for whom.
@@ -38,6 +37,24 @@ export interface Wait {
   readonly on: Awaited
 }
 
+/** The places in which the loads of one cache run: its load limit, as its loads and those of other caches know it. */
+export interface Places {
+  /** A load that was at work waits for another. */
+  rests(): void
+  /** It waits no longer. */
+  resumes(): void
+  /** Lends a place to a load of this cache that waits for one, if none of its loads is at work. */
+  relieve(): void
+  /** Lends a place to a queued load, if one that waits for it has one to lend. */
+  lend(run: LoadRun): void
+  /** Whether a load that runs may lend its place to one of this cache, if that is what it waits for. */
+  mayBorrowFrom(lender: LoadRun): boolean
+  /** Lets a load of this cache begin in the place of another. */
+  borrow(run: LoadRun, lender: LoadRun): void
+  /** Gives a place that nobody uses any more to the first in the queue. */
+  freePlace(): void
+}
+
 /** So many keys are searched as quickly as they are looked up. */
 const FEW = 8
 
@@ -64,7 +81,7 @@ const NONE = new Set<Wait>()
 
 /** One run of a loader, from the moment in which it asks for a place until the loader has settled. */
 export class LoadRun {
-  readonly limit: LoadLimit
+  readonly limit: Places
   /** What it answers. */
   readonly flights: readonly Awaited[]
   /** Ends its wait for a place, and tells its loader to end. */
@@ -76,7 +93,7 @@ export class LoadRun {
   waits = NONE
   #state: 'waiting' | 'running' | 'ended' = 'waiting'
   /** Whose place it is in. */
-  place: LoadLimit | undefined
+  place: Places | undefined
   /** Runs that share one place form a stack. Only the uppermost does not wait for another of them. */
   below: LoadRun | undefined
   above: LoadRun | undefined
@@ -87,7 +104,7 @@ export class LoadRun {
   #isInside = false
   #keys: Set<string> | undefined
 
-  constructor(limit: LoadLimit, flights: readonly Awaited[], abort: Abort, parent: LoadRun | undefined) {
+  constructor(limit: Places, flights: readonly Awaited[], abort: Abort, parent: LoadRun | undefined) {
     this.limit = limit
     this.flights = flights
     this.abort = abort
@@ -117,7 +134,7 @@ export class LoadRun {
     return this.#keys.has(key)
   }
 
-  hasBegun(place: LoadLimit): void {
+  hasBegun(place: Places): void {
     this.#state = 'running'
     this.place = place
   }
@@ -293,7 +310,7 @@ const MOST_ABOVE = 2
  */
 export function recursionOf(
   flight: Awaited,
-  limit: LoadLimit,
+  limit: Places,
   others: readonly Awaited[],
 ): Deadlock | undefined {
   const { key, parent } = flight
@@ -353,4 +370,4 @@ function chainOf(path: readonly LoadRun[], last: string): string {
 }
 
 /** A run that answers no flight: other work that takes a place and may read through the cache. */
-export const runWithoutFlights = (limit: LoadLimit): LoadRun => new LoadRun(limit, [], new Abort(), undefined)
+export const runWithoutFlights = (limit: Places): LoadRun => new LoadRun(limit, [], new Abort(), undefined)
