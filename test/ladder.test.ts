@@ -3,10 +3,10 @@
  * who knows the ones below never has to look up, and a store or feed can be replaced without touching the rest.
  */
 import { readdirSync, readFileSync } from 'node:fs'
-import { join, posix, sep } from 'node:path'
+import { join, posix } from 'node:path'
 import { expect, test } from 'vitest'
+import { code, importsOf, modulesIn, ROOT } from './imports.ts'
 
-const ROOT = join(import.meta.dirname, '..')
 const LIBRARY = 'cacheaside/src/'
 
 /** The files directly in the library's folder, which tell the story: options, read, write, keyspace, cache. */
@@ -52,21 +52,6 @@ const BUILTIN_WORD = 'getBuiltinModule'
 const BUILTIN_USER = 'cacheaside/src/base/runtime.ts'
 
 const VAGUE_FOLDERS = ['utils', 'common', 'helpers', 'types']
-
-/** The text with its comments blanked out: an example in a comment is no import, and a word there no use. */
-function code(text: string): string {
-  const commentOrString =
-    /\/\*[\s\S]*?\*\/|\/\/[^\n]*|'(?:\\.|[^'\\\n])*'|"(?:\\.|[^"\\\n])*"|`(?:\\.|[^`\\])*`/g
-  return text.replace(commentOrString, found =>
-    /^\/[/*]/.test(found) ? found.replace(/[^\n]/g, ' ') : found,
-  )
-}
-
-/** What a module imports or re-exports, by type, for its effect or when it gets there. */
-function importsOf(text: string): string[] {
-  const specifier = /\b(?:from|import)\s*\(?\s*(['"])([^'"\n]+)\1/g
-  return [...code(text).matchAll(specifier)].map(match => match[2] as string)
-}
 
 /** The rung on which a path of the library stands. */
 function rungOf(path: string): string {
@@ -114,19 +99,6 @@ function breaches(modules: ReadonlyMap<string, string>): string[] {
     found.push(...words.map(word => `${path} uses ${word}`))
   }
   return found
-}
-
-/** The TypeScript of the given folders, by paths from the root of the repository. */
-function modulesIn(...folders: string[]): Map<string, string> {
-  const modules = new Map<string, string>()
-  for (const folder of folders) {
-    for (const name of readdirSync(join(ROOT, folder), { recursive: true, encoding: 'utf8' })) {
-      if (!name.endsWith('.ts') || /(^|[/\\])(node_modules|dist)[/\\]/.test(name)) continue
-      const path = posix.join(folder, name.split(sep).join('/'))
-      modules.set(path, readFileSync(join(ROOT, path), 'utf8'))
-    }
-  }
-  return modules
 }
 
 test('the library climbs its ladder, and only its clock reads the time', () => {

@@ -1,6 +1,6 @@
-import type { Step } from './checker.ts'
 import { enqueue } from './processes.ts'
-import { invalidate, invalidateAll } from './register.ts'
+import { invalidate, invalidateAll } from './register-changes.ts'
+import type { Step } from './search.ts'
 import type { Foreign, Part, State } from './state.ts'
 import type { World } from './world.ts'
 

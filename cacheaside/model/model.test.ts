@@ -4,7 +4,7 @@ import { describe, expect, test } from 'vitest'
 import { ROWS } from './rows.ts'
 import { run, story } from './run.ts'
 import { PROTECTIONS } from './setting.ts'
-import { STREAM_PROTECTIONS } from './stream.ts'
+import { STREAM_PROTECTIONS } from './stream-machine.ts'
 
 describe('the model', () => {
   test.each(ROWS)('$name', { timeout: 180_000 }, row => {

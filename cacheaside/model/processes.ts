@@ -1,9 +1,10 @@
-import type { Step } from './checker.ts'
+import { isDue } from './passing-time.ts'
 import { set } from './record.ts'
-import { invalidate, release } from './register.ts'
+import { invalidate, release } from './register-changes.ts'
+import type { Step } from './search.ts'
+import { holderOf } from './shared-tokens.ts'
 import type { State } from './state.ts'
 import type { World } from './world.ts'
-import { holderOf, isDue } from './writers.ts'
 
 /** What a process does beside reading and writing: it hears messages, and works on its queue. */
 export function processSteps(world: World, state: State, step: Step<State>): void {

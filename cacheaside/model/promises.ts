@@ -2,7 +2,7 @@ import type { State } from './state.ts'
 import type { World } from './world.ts'
 
 /**
- * What is checked besides G1, which is checked where something is stored (`register.ts`).
+ * What is checked besides G1, which is checked where something is stored (`register-changes.ts`).
  *
  * G2 in two parts. A write that has resolved, and whose release was applied, binds every strong read that begins
  * later, whatever else has happened, as long as neither store has lost what it had acknowledged. A version that

@@ -1,7 +1,7 @@
-import type { Step } from './checker.ts'
 import { answer, floorOf } from './promises.ts'
 import { set } from './record.ts'
-import { backAgain, clear, putLease, putValue, readersOf } from './register.ts'
+import { backAgain, clear, putLease, putValue, readersOf } from './register-changes.ts'
+import type { Step } from './search.ts'
 import type { KeyState, Reader, State } from './state.ts'
 import type { World } from './world.ts'
 

@@ -1,5 +1,5 @@
 import type { Setting } from './setting.ts'
-import type { StreamSetting } from './stream.ts'
+import type { StreamSetting } from './stream-machine.ts'
 
 /** One line of the table: what is looked at, and what must come out. */
 export interface Row {

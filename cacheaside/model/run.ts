@@ -1,7 +1,7 @@
-import { check, type Outcome } from './checker.ts'
+import { ProtocolMachine } from './protocol-machine.ts'
 import type { Row } from './rows.ts'
-import { StreamWorld } from './stream.ts'
-import { World } from './world.ts'
+import { check, type Outcome } from './search.ts'
+import { StreamMachine } from './stream-machine.ts'
 
 /** What came out of a row, and whether it is what must come out. */
 export interface Result extends Outcome {
@@ -10,7 +10,8 @@ export interface Result extends Outcome {
 
 /** Looks at all states of a row, or at those of its larger setting. */
 export function run(row: Row, setting: Row['setting'] = row.setting): Result {
-  const outcome = 'readers' in setting ? check(new World(setting)) : check(new StreamWorld(setting))
+  const outcome =
+    'readers' in setting ? check(new ProtocolMachine(setting)) : check(new StreamMachine(setting))
   const { breach } = outcome
   const isAsExpected =
     row.breaks === undefined ? breach === undefined : breach?.what.startsWith(row.breaks) === true

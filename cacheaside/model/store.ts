@@ -1,10 +1,10 @@
-import type { Step } from './checker.ts'
 import { cutOff } from './processes.ts'
 import { set } from './record.ts'
-import { clear, partsOf, pass, passMerged, readersOf } from './register.ts'
+import { clear, partsOf, pass, passMerged, readersOf } from './register-changes.ts'
+import type { Step } from './search.ts'
+import { sharersOf } from './shared-tokens.ts'
 import type { State, Writer } from './state.ts'
 import type { World } from './world.ts'
-import { sharersOf } from './writers.ts'
 
 /** What happens to the store and the database by itself: time, want of room, and faults. */
 export function storeSteps(world: World, state: State, step: Step<State>): void {

@@ -1,7 +1,8 @@
-import type { Step } from './checker.ts'
 import { enqueue, forget } from './processes.ts'
 import { set } from './record.ts'
-import { guard, pass, release } from './register.ts'
+import { guard, release } from './register-changes.ts'
+import type { Step } from './search.ts'
+import { holderOf, sharersOf } from './shared-tokens.ts'
 import type { Part, State, Writer } from './state.ts'
 import type { World } from './world.ts'
 
@@ -10,56 +11,7 @@ export function writerSteps(world: World, state: State, step: Step<State>): void
   for (let i = 0; i < state.writers.length; i++) new WriterSteps(world, state, i, step).all()
 }
 
-/** In timed settings: a third of `guardMs`. A writer that lives renews in time, and statements end in time. */
-export function tick(world: World, state: State, step: Step<State>): void {
-  if (!world.setting.timed) return
-  const isDue = ({ at, age }: Writer) =>
-    world.has('renewal') && age >= 1 && (at === 'commit' || at === 'runs' || at === 'release')
-  const longest = world.has('statement ends in time') ? 1 : 2
-  const mustEnd = ({ at, running }: Writer) => (at === 'runs' || at === 'orphan') && running >= longest
-  const ages = ({ at, age, inDoubt, parts }: Writer) =>
-    at !== 'start' &&
-    age < GUARD_TICKS &&
-    (at !== 'done' || inDoubt || parts.some(({ token }) => token === 'live'))
-  if (state.writers.some(writer => isDue(writer) || mustEnd(writer)) || !state.writers.some(ages)) return
-  step(
-    () => 'a third of guardMs passes',
-    next => {
-      for (const writer of next.writers) {
-        if (!ages(writer)) continue
-        writer.age++
-        if (writer.at === 'runs' || writer.at === 'orphan') writer.running++
-        if (world.setting.sharing && writer.inDoubt)
-          writer.doubted = Math.min(GUARD_TICKS, writer.doubted + 1)
-        if (writer.age < GUARD_TICKS) continue
-        for (const [key, part] of writer.parts.entries())
-          if (part.token === 'live') pass(world, next, key, part)
-      }
-    },
-  )
-}
-
-const GUARD_TICKS = 3
-
 const CALLS_ITSELF_FENCED = 'a write calls itself fenced, and its guard was gone for a while'
-
-/** Whether the commit of a writer in doubt can no longer happen, as far as its process knows. */
-export function isDue(world: World, { at, age, doubted }: Writer): boolean {
-  if (!world.has('doubt waits')) return true
-  if (world.setting.timed) return (world.setting.sharing ? doubted : age) >= GUARD_TICKS
-  return at !== 'orphan' || !world.setting.statementsEnd
-}
-
-/** The part of the writer whose token it is. */
-export function holderOf(state: State, key: number, part: Part): Part {
-  return part.sharesWith === 0 ? part : state.writers[part.sharesWith - 1]!.parts[key]!
-}
-
-/** The writers for whom the token of this one stands. */
-export function sharersOf(state: State, i: number, key: number): readonly Writer[] {
-  const sharers = state.writers.filter(({ parts }) => parts[key]!.sharesWith === i + 1)
-  return sharers.length === 0 ? [state.writers[i]!] : sharers
-}
 
 /** One writer's next steps. */
 class WriterSteps {

@@ -1,16 +1,45 @@
 import type { Cache, CacheEvent, CacheOptions, Key, Keyspace, ReadOptions } from '../src/index.ts'
+import type { SimulatedClock } from '../src/testing/index.ts'
 import { quiet } from '../test/heard-warnings.ts'
+import type { Library } from '../test/protections/library.ts'
 import type { Checker, ReadMark, Row } from './checker.ts'
 import { type Database, DatabaseError } from './database.ts'
 import { Debts } from './debts.ts'
 import { Link } from './link.ts'
+import type { Primary } from './primary.ts'
 import { ProcessClock } from './process-clock.ts'
 import type { Random } from './random.ts'
 import { KEYSPACES, rowOf, type Settings, TIMES } from './settings.ts'
-import type { World } from './world.ts'
+import type { Trail } from './trail.ts'
+import type { Weather } from './weather.ts'
 
 /** What a caller who gives up is told. */
 class Gone extends Error {}
+
+/** The shared server, as somebody sees it who looks at its registers too. */
+interface ObservedServer extends Primary {
+  /** Grows with everything that it loses. */
+  readonly losses: number
+  /** What the register of a key holds. */
+  inspect(key: string): string | undefined
+  /** Whose tokens stand in the guard of a key, and for how many milliseconds from now. */
+  holders(key: string): ReadonlyMap<string, number> | undefined
+}
+
+/** What surrounds a process. */
+export interface Surroundings {
+  readonly clock: SimulatedClock
+  readonly random: Random
+  readonly trail: Trail
+  readonly weather: Weather
+  readonly library: Library
+  readonly checker: Checker
+  readonly database: Database
+  readonly server: ObservedServer
+  readonly hasFeed: boolean
+  /** The rows that this history is about. */
+  readonly rows: readonly number[]
+}
 
 /** A read that has not been answered. */
 interface Waiting {
@@ -50,7 +79,7 @@ export class Application {
   writing = 0
   writes = 0
   fencedWrites = 0
-  readonly #world: World
+  readonly #world: Surroundings
   readonly #random: Random
   readonly #checker: Checker
   readonly #database: Database
@@ -73,7 +102,7 @@ export class Application {
   readonly #debts: Debts
   #invalidating = 0
 
-  constructor(name: string, world: World, settings: Settings) {
+  constructor(name: string, world: Surroundings, settings: Settings) {
     this.name = name
     this.#world = world
     this.#random = world.random.fork()

@@ -7,7 +7,6 @@ import type {
   FeedTable,
 } from '../src/feed/change-feed.ts'
 import type { SimulatedClock } from '../src/testing/index.ts'
-import type { Checker } from './checker.ts'
 import type { ProcessClock } from './process-clock.ts'
 import type { Random } from './random.ts'
 import type { Trail } from './trail.ts'
@@ -76,7 +75,8 @@ export class Database {
   isAway = false
   /** Whether nothing is to go wrong any more, also where many loads are slow or fail. */
   isHealed = false
-  checker!: Checker
+  /** Called for each row whose last versions have been forgotten. */
+  onTakenBack: (row: number) => void = () => {}
   readonly statementTimeoutMs: number
   readonly #clock: SimulatedClock
   readonly #random: Random
@@ -255,7 +255,7 @@ export class Database {
         const lost = versions.pop()!
         this.#lost[row]!.set(lost.version, lost)
       }
-      if (versions.length < before) this.checker.tookBack(row)
+      if (versions.length < before) this.onTakenBack(row)
     })
     for (let i = this.outbox.length - 1; i >= 0; i--) {
       const change = this.outbox[i]!

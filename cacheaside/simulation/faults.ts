@@ -1,12 +1,25 @@
+import type { SimulatedClock } from '../src/testing/index.ts'
 import type { Application } from './application.ts'
+import type { Database } from './database.ts'
 import type { Random } from './random.ts'
 import { ROWS } from './settings.ts'
-import type { Comeback } from './shared-server.ts'
-import type { World } from './world.ts'
+import type { Comeback, SharedServer } from './shared-server.ts'
+import type { Fault, Weather } from './weather.ts'
+
+/** What a fault befalls besides processes. */
+export interface StruckWorld {
+  readonly clock: SimulatedClock
+  readonly weather: Pick<Weather, 'takesBack'>
+  readonly database: Database
+  readonly server: SharedServer
+  readonly hasFeed: boolean
+  /** The rows that this history is about. */
+  readonly rows: readonly number[]
+}
 
 /** Where and when something goes wrong. */
 export interface Blow {
-  readonly world: World
+  readonly world: StruckWorld
   readonly random: Random
   /** The process that it befalls, or that is next to it. */
   readonly application: Application
@@ -36,7 +49,7 @@ const LONGEST_SPLIT_MS = 2_500
 const FOLLOWING_MS = 20
 
 /** What may go wrong, and how. */
-export const STRIKES = {
+export const STRIKES: Readonly<Record<Fault, Strike>> = {
   cut: ({ application: { link }, until }) => {
     link.cut()
     until(() => link.heal())
@@ -175,10 +188,7 @@ export const STRIKES = {
   'session vanishes': ({ world: { database }, random }) => {
     if (database.sessions.size > 0) random.pick([...database.sessions]).vanish()
   },
-} satisfies Record<string, Strike>
-
-/** One kind of fault. */
-export type Fault = keyof typeof STRIKES
+}
 
 /** Another process changes a row, or a whole keyspace, at about the time at which the stream is lost: no message is heard of it. */
 function changeNextDoor({ world, random, neighbour }: Blow, isOfOneRow: boolean, afterMs: number): void {
@@ -199,7 +209,7 @@ function changeBehind({ world: { database }, neighbour }: Blow, row: number): vo
 }
 
 /** The server goes, and comes back. Without a change feed nothing is promised of a server that has forgotten something. */
-function comeBack({ world, random }: Blow, how: (world: World) => Omit<Comeback, 'awayMs'>): void {
+function comeBack({ world, random }: Blow, how: (world: StruckWorld) => Omit<Comeback, 'awayMs'>): void {
   if (!world.hasFeed) return
   const awayMs = 1 + random.below(random.chance(0.5) ? 40 : 600)
   world.server.restart({ ...how(world), awayMs })

@@ -1,8 +1,8 @@
 import type { Library } from '../test/protections/library.ts'
-import { Application } from './application.ts'
+import { Application, type Surroundings } from './application.ts'
 import { Checker } from './checker.ts'
 import { Database } from './database.ts'
-import { type Fault, STRIKES } from './faults.ts'
+import { STRIKES, type StruckWorld } from './faults.ts'
 import { Random } from './random.ts'
 import {
   drawSettings,
@@ -16,8 +16,7 @@ import {
 } from './settings.ts'
 import { SharedServer } from './shared-server.ts'
 import { Trail } from './trail.ts'
-import { drawFault, WEATHERS } from './weather.ts'
-import type { World } from './world.ts'
+import { drawFault, type Fault, WEATHERS, type Weather } from './weather.ts'
 import { WorldClock } from './world-clock.ts'
 
 /** Which history is played, and with what. */
@@ -79,6 +78,12 @@ export async function playHistory(options: HistoryOptions): Promise<History> {
   }
 }
 
+/** What is there besides the processes. */
+interface World extends Surroundings, StruckWorld {
+  readonly weather: Weather
+  readonly server: SharedServer
+}
+
 class Stage {
   readonly world: World
   readonly #seed: number
@@ -108,7 +113,7 @@ class Stage {
     const drawnMs = random.pick(MAX_STALE_MS)
     const localMaxStaleMs = weather.localMaxStaleMs ?? drawnMs
     const checker = new Checker(clock, trail, database, ROWS, localMaxStaleMs)
-    database.checker = checker
+    database.onTakenBack = row => checker.tookBack(row)
     const server = new SharedServer({ clock, random, trail, library, weather }, checker, rowOf, KEYSPACES)
     const hasFeed = random.chance(weather.feed)
     this.#settings = drawSettings(random, localMaxStaleMs, weather)

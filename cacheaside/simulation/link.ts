@@ -1,10 +1,9 @@
 import type { Expected, Fill, SharedStore, StreamListener } from '../src/shared/shared-store.ts'
 import type { SimulatedClock } from '../src/testing/index.ts'
 import { Grants } from './grants.ts'
-import type { Primary } from './old-primary.ts'
+import type { LinkEnd, Message, Operation, Primary } from './primary.ts'
 import type { ProcessClock } from './process-clock.ts'
 import type { Random } from './random.ts'
-import type { Message, Operation } from './shared-server.ts'
 import type { Weather } from './weather.ts'
 
 const LATENCY_MS = 9
@@ -23,7 +22,7 @@ type Happening = 'heartbeat' | 'fill' | 'generation'
  * for the stream, which keeps its order. What may be repeated is now and then delivered a second time, late; what creates a
  * token is delivered once at most, and may be late as well, also after its process has died.
  */
-export class Link implements SharedStore {
+export class Link implements SharedStore, LinkEnd {
   readonly synchronous: boolean
   /** The connection is refused or broken, and the process is told. */
   isCut = false

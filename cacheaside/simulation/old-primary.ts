@@ -1,22 +1,7 @@
 import type { EmbeddedStore } from '../src/memory/embedded-shared.ts'
 import type { StreamListener } from '../src/shared/shared-store.ts'
-import type { Link } from './link.ts'
-import type { Operation } from './shared-server.ts'
+import { identityOf, type LinkEnd, type Operation, type Primary } from './primary.ts'
 import type { Trail } from './trail.ts'
-
-/** What a link leads to. */
-export interface Primary {
-  /** Which life of the server this is. */
-  readonly life: number
-  readonly isUp: boolean
-  /** Who is connected. */
-  readonly links: Set<Link>
-  /** Does one operation, in one go, and says what came of it. */
-  apply(by: Link, operation: Operation, given: readonly unknown[]): Promise<unknown>
-}
-
-/** What a life of the server says of itself. */
-export const identityOf = (life: number): string => `life ${life}`
 
 /**
  * A primary that has been replaced, for those whose connections still lead to it: it goes on from the state that it had, and
@@ -24,7 +9,7 @@ export const identityOf = (life: number): string => `life ${life}`
  */
 export class OldPrimary implements Primary {
   readonly isUp = true
-  readonly links = new Set<Link>()
+  readonly links = new Set<LinkEnd>()
   readonly life: number
   readonly #store: EmbeddedStore
   readonly #trail: Trail
@@ -41,7 +26,7 @@ export class OldPrimary implements Primary {
     })
   }
 
-  apply(by: Link, operation: Operation, given: readonly unknown[]): Promise<unknown> {
+  apply(by: LinkEnd, operation: Operation, given: readonly unknown[]): Promise<unknown> {
     if (operation === 'identity') return Promise.resolve(identityOf(this.life))
     this.#trail.note('old', () => `${operation} ${by.name} ${JSON.stringify(given[0])}`)
     const store = this.#store as unknown as Record<

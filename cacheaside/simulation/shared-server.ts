@@ -1,33 +1,20 @@
 import type { Clock } from '../src/base/clock.ts'
 import type { EmbeddedStore } from '../src/memory/embedded-shared.ts'
 import { claimPrefix, leaseText, parseRegister } from '../src/shared/register.ts'
-import type { Fill, StreamListener } from '../src/shared/shared-store.ts'
-import type { SHARED_OPERATIONS } from '../src/testing/faulty-shared.ts'
+import type { Fill } from '../src/shared/shared-store.ts'
 import type { SimulatedClock } from '../src/testing/index.ts'
 import type { Library } from '../test/protections/library.ts'
 import type { Checker, Row } from './checker.ts'
-import type { Link } from './link.ts'
-import { identityOf, OldPrimary, type Primary } from './old-primary.ts'
+import { OldPrimary } from './old-primary.ts'
+import { identityOf, type LinkEnd, type Message, type Operation, type Primary } from './primary.ts'
 import { tokenFrom } from './process-clock.ts'
 import type { Random } from './random.ts'
 import type { Trail } from './trail.ts'
 import type { Weather } from './weather.ts'
 
-/** What can be asked of the server. */
-export type Operation = (typeof SHARED_OPERATIONS)[number]
-
-/** A message of the stream, and what it is about. */
-export interface Message {
-  readonly tell: (listener: StreamListener) => void
-  readonly rows: readonly number[]
-  /** Which version of each row nothing may be older than that is read where this has been heard. */
-  floors: readonly number[]
-  readonly forgetting: number
-}
-
 /** Whose lease or claim stands, as far as the rules allow it to. */
 interface Grant {
-  readonly by: Link
+  readonly by: LinkEnd
   readonly token: string
   readonly isClaim: boolean
   readonly sinceMs: number
@@ -51,7 +38,7 @@ export interface Comeback {
   /** Whether it is another machine, with another clock. */
   readonly elsewhere: boolean
   /** Whose connections go on leading to the machine that is replaced, which nobody notices. */
-  readonly staying?: Link
+  readonly staying?: LinkEnd
 }
 
 const GENERATION = 'generation '
@@ -70,7 +57,7 @@ export class SharedServer implements Primary {
   isUp = true
   /** Grows with everything that it loses. */
   losses = 0
-  readonly links = new Set<Link>()
+  readonly links = new Set<LinkEnd>()
   readonly #clock: SimulatedClock
   readonly #random: Random
   readonly #trail: Trail
@@ -139,7 +126,7 @@ export class SharedServer implements Primary {
   }
 
   /** The keys whose lease or claim this process has been granted before that moment, and which still stand. */
-  grantsOf(link: Link, beforeMs: number): string[] {
+  grantsOf(link: LinkEnd, beforeMs: number): string[] {
     const keys: string[] = []
     for (const [key, grant] of this.#grants)
       if (grant.by === link && grant.sinceMs < beforeMs && this.#stands(key, this.inspect(key)))
@@ -148,7 +135,7 @@ export class SharedServer implements Primary {
   }
 
   /** Does one operation, in one go, and says what came of it. */
-  apply(by: Link, operation: Operation, given: readonly unknown[]): Promise<unknown> {
+  apply(by: LinkEnd, operation: Operation, given: readonly unknown[]): Promise<unknown> {
     if (operation === 'identity') return Promise.resolve(identityOf(this.life))
     const keys = keysOf(operation, given)
     const before = keys.map(key => this.inspect(key))
@@ -356,7 +343,7 @@ export class SharedServer implements Primary {
 
   /** What an operation means for the floors, and whether it broke a rule about leases. */
   #observe(
-    by: Link,
+    by: LinkEnd,
     operation: Operation,
     key: string,
     before: string | undefined,
@@ -419,7 +406,7 @@ export class SharedServer implements Primary {
   }
 
   /** A committed value was let in: only a writer who was alone knows that it was the last one. */
-  #wroteThrough(by: Link, key: string, text: string): void {
+  #wroteThrough(by: LinkEnd, key: string, text: string): void {
     if ((this.#company.get(key)?.size ?? 0) > 1)
       this.#checker.accuse(`${by.name} has written through row ${this.#rowOf(key)}, and was not alone`)
     this.#stored(by, key, text)
@@ -444,7 +431,7 @@ export class SharedServer implements Primary {
   }
 
   /** A value was let in: if its generation is the one of now it can be found, and must not be older than what is known. */
-  #stored(by: Link, key: string, text: string | undefined): void {
+  #stored(by: LinkEnd, key: string, text: string | undefined): void {
     this.#grants.delete(key)
     const register = text === undefined ? undefined : parseRegister(text)
     const keyspace = key.slice(0, key.indexOf(':'))
@@ -454,7 +441,7 @@ export class SharedServer implements Primary {
   }
 
   #granted(
-    by: Link,
+    by: LinkEnd,
     key: string,
     token: string,
     leaseMs: number,

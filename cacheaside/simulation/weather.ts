@@ -1,5 +1,41 @@
-import { type Fault, STRIKES } from './faults.ts'
 import type { Random } from './random.ts'
+
+/** What may go wrong; `faults.ts` says how. */
+const FAULTS = [
+  'cut',
+  'half-open',
+  'mute stream',
+  'slow stream',
+  'dying stream',
+  'change in a gap',
+  'refused invalidations',
+  'loss',
+  'stream reset',
+  'change during a reset',
+  'reset amid a reload',
+  'reset at a heartbeat',
+  'reset at a fill',
+  'change in silence',
+  'crash',
+  'death in a write',
+  'pause',
+  'sleep',
+  'wall clock',
+  'evict',
+  'plant',
+  'forget generations',
+  'restart empty',
+  'restart from a snapshot',
+  'fail over',
+  'split',
+  'database away',
+  'database restart',
+  'session ends',
+  'session vanishes',
+] as const
+
+/** One kind of fault. */
+export type Fault = (typeof FAULTS)[number]
 
 /** What a history is played in. Probabilities are per message, per load or per commit. */
 export interface Weather {
@@ -96,7 +132,7 @@ const CALM: Weather = {
 }
 
 /** Faults that are only in the weather that is about them: the storm is older, and its seeds are kept. */
-const HAVE_A_WEATHER: ReadonlySet<string> = new Set<Fault>([
+const HAVE_A_WEATHER: ReadonlySet<Fault> = new Set<Fault>([
   'change in a gap',
   'refused invalidations',
   'change during a reset',
@@ -285,11 +321,7 @@ export const WEATHERS: readonly Weather[] = [
     late: 0.02,
     repeated: 0.05,
     faultsPerHundred: 12,
-    faults: Object.fromEntries(
-      Object.keys(STRIKES)
-        .filter(fault => !HAVE_A_WEATHER.has(fault))
-        .map(fault => [fault, 1]),
-    ),
+    faults: Object.fromEntries(FAULTS.filter(fault => !HAVE_A_WEATHER.has(fault)).map(fault => [fault, 1])),
     doubtfulCommits: 0.1,
     refusedCommits: 0.05,
     slowCommits: 0.3,

@@ -1,5 +1,5 @@
-import type { Machine, Step } from './checker.ts'
 import { count, flag, Kind, oneOf, set } from './record.ts'
+import type { Machine, Step } from './search.ts'
 
 /**
  * G5: a default read is never older than what was applied `localMaxStaleMs` before it began, however late or lost
@@ -66,7 +66,7 @@ type Message = ReturnType<typeof MESSAGE.first>
 type Stream = ReturnType<typeof STREAM.first> & { messages: Message[]; broken: string | undefined }
 
 /** The model of the stream. */
-export class StreamWorld implements Machine<Stream> {
+export class StreamMachine implements Machine<Stream> {
   readonly size = STREAM.size + MOST_MESSAGES * MESSAGE.size
   readonly #setting: StreamSetting
 

@@ -1,6 +1,6 @@
 import { expect, test } from 'vitest'
-import { check, type Machine } from './checker.ts'
 import { count, flag, Kind, oneOf, sortStretches } from './record.ts'
+import { check, type Machine } from './search.ts'
 
 /** Two jugs of 5 and 3; the breach is that one of them holds 4. */
 const jugs: Machine<{ large: number; small: number }> = {
