@@ -36,11 +36,11 @@ export interface LocalOptions {
 export interface CacheOptions {
   /** The shared store. Left out: an embedded one in this process, of 64 MiB. */
   readonly shared?: SharedStore
-  /** L1. Left out: none; every hit then comes from the shared store. */
+  /** L1. Left out: none; every hit then comes from the shared store. Refused on a store without a stream. */
   readonly local?: LocalOptions
   /**
    * The committed changes of the origin, by whomever: each is invalidated at least once, also what other programs
-   * change and what was not applied before a crash. Left out: none.
+   * change and what was not applied before a crash. Refused on a store without a stream. Left out: none.
    */
   readonly feed?: ChangeFeed
   /** Called with every event; it must not throw (what it throws is dropped) and should be quick. Left out: nobody is told. */
@@ -308,6 +308,17 @@ export function clockOf({ clock = systemClock }: CacheOptions): Clock {
   return clock
 }
 
+/** A cache that hears nothing can have no copies, and its relay would not hear that the store may be another one. */
+function checkStream({ shared, local, feed }: ResolvedCacheOptions): void {
+  if (shared.stream === undefined) return
+  if (shared.stream !== 'none') throw invalidOption('shared.stream', "'none' or left out", shared.stream)
+  if (shared.synchronous) throw invalidOption('shared.stream', 'left out of a synchronous store', 'none')
+  const without = `left out where the shared store (${shared.name}) has no stream`
+  if (local !== undefined) throw invalidOption('local', without, local)
+  if (feed !== undefined)
+    throw invalidOption('feed', `${without}: run it in a process that has one`, 'a feed')
+}
+
 /**
  * Checks a cache's options and fills in the defaults.
  *
@@ -348,6 +359,7 @@ export function resolveCacheOptions(given: WiredOptions): ResolvedCacheOptions {
     throw invalidOption('shared', 'a shared store', options.shared)
   if (options.feed !== undefined && typeof options.feed?.open !== 'function')
     throw invalidOption('feed', 'a change feed', options.feed)
+  checkStream(options)
   clockOf(options)
   if (options.local !== undefined) {
     knownNames('local', options.local, ['maxBytes', 'maxEntries', 'policy'])

@@ -31,7 +31,8 @@ const UNHEARD_BEATS = 20
  * proven.
  *
  * In the same exchange the heartbeat re-reads the generations of the keyspaces, so that their copies here are as
- * old as the proof at most. A store that is `synchronous` needs none of this: its word is proof enough.
+ * old as the proof at most. A store that is `synchronous` needs none of this: its word is proof enough. On a store whose
+ * `stream` is `'none'` nothing is ever proven.
  */
 export class BroadcastStream {
   readonly #access: SharedAccess
@@ -71,6 +72,11 @@ export class BroadcastStream {
     this.#emit = emit
     this.#self = clock.token()
     this.#proven = access.store.synchronous
+    if (access.store.stream === 'none') {
+      this.#unsubscribe = () => {}
+      this.#keepTime()
+      return
+    }
     this.#unsubscribe = access.store.subscribe({
       invalidated: key => owner.invalidated(key),
       keyspaceInvalidated: keyspace => this.keyspaceInvalidated(keyspace),
@@ -258,6 +264,13 @@ export class BroadcastStream {
   #forget(copy: GenerationCopy): void {
     copy.value = undefined
     copy.epoch++
+  }
+
+  /** Without a stream nothing is ever proven. What is left of a heartbeat is the store's time. */
+  #keepTime(): void {
+    if (this.#closed) return
+    void this.#askTime()
+    this.#timer = this.#clock.after(this.#maxStaleMs, () => this.#keepTime())
   }
 
   async #askTime(): Promise<void> {

@@ -186,6 +186,13 @@ export interface SharedStream {
    * True only inside one process; such a store needs no heartbeats.
    */
   readonly synchronous: boolean
+  /**
+   * `'none'`: this process hears nothing, because the store is reached by requests alone. A cache on it keeps no L1, runs no
+   * relay, and reads a keyspace's generation from the store for every default read, as for a strong one. It never
+   * subscribes, and `heartbeat` (always with an empty text) is only the exchange: it must fail where writes would. What the
+   * registers broadcast may still be heard by processes that have a stream. Left out: there is a stream.
+   */
+  readonly stream?: 'none'
 
   /** Starts to listen. A listener is called until it is taken off again; one that throws harms nobody else. */
   subscribe(listener: StreamListener): () => void

@@ -57,6 +57,7 @@ export function faultySharedStore(inner: SharedStore, options: { readonly clock:
 class FaultyStore implements FaultySharedStore {
   readonly name: string
   readonly synchronous = false
+  readonly stream?: 'none'
   readonly #inner: SharedStore
   readonly #clock: Clock
   readonly #line: FaultyLine<SharedOperation>
@@ -68,6 +69,7 @@ class FaultyStore implements FaultySharedStore {
     this.#clock = clock
     this.#line = new FaultyLine(SHARED_OPERATIONS, 'the shared store', clock)
     this.name = `faulty ${inner.name}`
+    if (inner.stream !== undefined) this.stream = inner.stream
   }
 
   get calls() {
