@@ -15,7 +15,8 @@ export function foreignSteps(world: World, state: State, step: Step<State>): voi
           change(next, next.foreign[i]!)
         },
       )
-    const then = world.setting.foreignThen === undefined ? 'done' : 'committed'
+    const isGuarding = world.setting.later === true && i === 0
+    const then = world.setting.foreignThen === undefined || isGuarding ? 'done' : 'committed'
     if (at === 'start' && !world.setting.decoded) {
       take(`commits v${state.keys[key]!.logged + 1}`, (next, me) => {
         log(world, next, key, me)

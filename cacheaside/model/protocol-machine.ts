@@ -87,7 +87,8 @@ export class ProtocolMachine implements Machine<State> {
     const foreignAt = at
     for (const foreign of state.foreign) at = FOREIGN.pack(foreign, bytes, at)
     // A foreign program changes the key of its number.
-    if (this.#world.keys === 1) sortStretches(bytes, foreignAt, FOREIGN.size, state.foreign.length)
+    if (this.#world.keys === 1 && !this.#world.setting.later)
+      sortStretches(bytes, foreignAt, FOREIGN.size, state.foreign.length)
   }
 
   unpack(bytes: Uint8Array): State {

@@ -62,7 +62,7 @@ export function guard(world: World, state: State, key: number, part: Part, renew
   broadcast(world, state, key)
   overtake(world, state, key, part)
   const register = state.keys[key]!
-  if (isLater(world, register)) return
+  if (isLater(world, register, 'writers leave guards of later versions')) return
   const stands = register.register === 'guard'
   const found = stands && isListed(part)
   const { merged } = register
@@ -82,9 +82,24 @@ export function guard(world: World, state: State, key: number, part: Part, renew
 /** Whether the guard has its token, and not only its deadline. */
 const isListed = ({ token }: Part): boolean => token === 'live' || token === 'passed'
 
-/** Whether a guard of a later version stands there, which nobody joins or ends but its own writer. */
-const isLater = (world: World, { register }: KeyState): boolean =>
-  register === 'later' && world.has('writers leave guards of later versions')
+/** Whether a guard of a later version stands there, which nobody joins or ends but its own writer. It becomes dirty. */
+function isLater(
+  world: World,
+  register: KeyState,
+  protection: 'writers leave guards of later versions' | 'invalidations leave guards of later versions',
+): boolean {
+  if (register.register !== 'later' || !world.has(protection)) return false
+  if (world.has('dirty: guards of later versions')) register.dirty = true
+  return true
+}
+
+/** The writer of a later version releases: it has written through, unless somebody else was there. */
+export function releaseLater(world: World, state: State, key: number, version: number): void {
+  broadcast(world, state, key)
+  const { dirty } = state.keys[key]!
+  clear(world, state, key)
+  if (!dirty) putValue(world, state, key, version, state.shared.generation)
+}
 
 const setsDirty = (world: World, protection: 'dirty: joining' | 'dirty: joining anew'): boolean =>
   world.has('dirty') && world.has(protection)
@@ -101,7 +116,7 @@ export function release(
   const wasOvertaken = part.overtaken
   overtake(world, state, key, part)
   const register = state.keys[key]!
-  if (isLater(world, register)) return false
+  if (isLater(world, register, 'writers leave guards of later versions')) return false
   if (register.register !== 'guard') {
     if (world.has('release without a guard removes')) clear(world, state, key)
     return false
@@ -129,7 +144,7 @@ export function invalidate(world: World, state: State, key: number): void {
   broadcast(world, state, key)
   overtake(world, state, key)
   const register = state.keys[key]!
-  if (isLater(world, register)) return
+  if (isLater(world, register, 'invalidations leave guards of later versions')) return
   if (register.register === 'guard') {
     if (world.has('dirty') && world.has('dirty: invalidation')) register.dirty = true
   } else if (register.register !== 'lease' || world.has('invalidation removes leases'))

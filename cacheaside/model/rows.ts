@@ -92,7 +92,7 @@ const lease: readonly Row[] = [
   {
     name: 'guard of a later version',
     setting: { readers: 2, writers: 2, foreign: 1, later: true, writeThrough: true },
-    states: 9118,
+    states: 9121,
   },
   {
     name: 'guard of a later version is replaced by a reader',
@@ -111,6 +111,36 @@ const lease: readonly Row[] = [
       without: 'writers leave guards of later versions',
     },
     states: 67,
+  },
+  {
+    name: 'guard of a later version, invalidations',
+    setting: { readers: 2, foreign: 2, foreignThen: 'invalidate', later: true, writeThrough: true },
+    states: 251,
+  },
+  {
+    name: 'guard of a later version is removed by an invalidation',
+    breaks: 'at rest',
+    setting: {
+      readers: 1,
+      foreign: 2,
+      foreignThen: 'invalidate',
+      later: true,
+      without: 'invalidations leave guards of later versions',
+    },
+    states: 77,
+  },
+  {
+    name: 'guard of a later version is not told of another writer',
+    breaks: 'at rest',
+    setting: {
+      readers: 1,
+      writers: 1,
+      foreign: 1,
+      later: true,
+      writeThrough: true,
+      without: 'dirty: guards of later versions',
+    },
+    states: 159,
   },
 ]
 

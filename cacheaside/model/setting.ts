@@ -26,7 +26,7 @@ export interface Setting {
   readonly unreadable?: boolean
   /**
    * At the beginning a writer of a later version guards the first register, in a way that nobody else can read. The first
-   * foreign program is that writer: it dies after its commit, and its guard ends by itself.
+   * foreign program is that writer: it dies after its commit, and its guard ends by itself; or it writes through, if others do.
    */
   readonly later?: boolean
   /** Guards, statements and renewals have their times, in thirds of `guardMs`. */
@@ -124,6 +124,8 @@ export const PROTECTIONS = [
   'swap compares',
   'readers leave later versions alone',
   'writers leave guards of later versions',
+  'invalidations leave guards of later versions',
+  'dirty: guards of later versions',
   'refresh compares',
   'one claim',
   'one lease',

@@ -1,6 +1,6 @@
 import { cutOff } from './processes.ts'
 import { set } from './record.ts'
-import { clear, partsOf, pass, passMerged, readersOf } from './register-changes.ts'
+import { clear, partsOf, pass, passMerged, readersOf, releaseLater } from './register-changes.ts'
 import type { Step } from './search.ts'
 import { sharersOf } from './shared-tokens.ts'
 import type { State, Writer } from './state.ts'
@@ -69,13 +69,23 @@ const isAtWork = ({ at }: Writer): boolean =>
   at === 'guard' || at === 'commit' || at === 'runs' || at === 'logged' || at === 'throws' || at === 'release'
 
 function guardEnds(world: World, state: State, key: number, step: Step<State>): void {
-  if (state.keys[key]!.register === 'later' && state.foreign[0]?.at === 'done')
+  const later = state.foreign[0]
+  if (state.keys[key]!.register === 'later' && later?.at === 'done') {
     step(
       () => 'the guard of the later version ends',
       next => {
         clear(world, next, key)
       },
     )
+    if (world.setting.writeThrough)
+      step(
+        () =>
+          `the writer of the later version releases, and writes v${later.version} through if it was alone`,
+        next => {
+          releaseLater(world, next, key, later.version)
+        },
+      )
+  }
   if (state.keys[key]!.register !== 'guard') return
   const { timed, statementsEnd, guardLost, sleeping } = world.setting
   for (const [i, writer] of state.writers.entries()) {
