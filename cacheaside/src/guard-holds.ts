@@ -118,6 +118,8 @@ class GuardHold {
   /** The writers who are at work. */
   readonly #sharers = new Set<GuardShare>()
   #intact = false
+  /** Why it is not intact from the start, if it is not. */
+  #failure: 'unconfirmed' | 'barred' = 'unconfirmed'
   #isClosed = false
   #isShared = false
   #isInDoubt = false
@@ -157,7 +159,7 @@ class GuardHold {
     if (this.#sharers.size > 0) this.#isShared = true
     const share = new GuardShare(this, beganMs)
     this.#sharers.add(share)
-    void this.confirming.then(() => this.#report(this.#intact ? 'confirmed' : 'unconfirmed'))
+    void this.confirming.then(() => this.#report(this.#intact ? 'confirmed' : this.#failure))
     return share
   }
 
@@ -205,6 +207,7 @@ class GuardHold {
       ? await access.run(() => access.store.guard(this.key, this.#token, options.guardMs, false))
       : UNCONFIRMED
     this.#intact = reply !== UNCONFIRMED && reply !== 'barred'
+    if (reply === 'barred') this.#failure = 'barred'
     if (!this.#intact) this.#close()
   }
 

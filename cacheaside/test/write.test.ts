@@ -246,6 +246,17 @@ describe('write', () => {
     expect(await within(clock, 500, writing)).toMatchObject({ invalidation: 'applied', fenced: false })
     expect(eventsOf('guard').map(({ outcome }) => outcome)).toEqual(['confirmed', 'rejoined'])
   })
+
+  test('says `barred` of a guard that one of a later version keeps out', async () => {
+    const { clock, plant, process } = openWorld()
+    const { cache, eventsOf } = process()
+    const spells = cache.keyspace('spell', { load: spellTable(fireball).find })
+    plant('spell:4', 'W20 of a later version', 1_000)
+    expect(await spells.write(4, () => {})).toMatchObject({ fenced: false, invalidation: 'applied' })
+    expect(eventsOf('guard').map(({ outcome }) => outcome)).toEqual(['barred'])
+    expect(cache.stats().keyspaces.spell!.guards).toMatchObject({ confirmed: 0, barred: 1, unconfirmed: 0 })
+    await clock.advance(1_100)
+  })
 })
 
 describe('write of one key by many at once', () => {
