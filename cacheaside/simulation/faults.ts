@@ -174,6 +174,8 @@ export const STRIKES: Readonly<Record<Fault, Strike>> = {
     })
     world.clock.after(random.below(LONGEST_SPLIT_MS), () => application.link.heal())
   },
+  'reply lost': ({ application: { link } }) => link.breakReply('lost'),
+  'reply added': ({ application: { link } }) => link.breakReply('added'),
   'database away': ({ world: { database }, until }) => {
     database.isAway = true
     until(() => {

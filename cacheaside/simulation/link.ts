@@ -1,9 +1,11 @@
+import { markOf, parseRegister } from '../src/shared/register.ts'
 import type { Expected, Fill, SharedStore, StreamListener } from '../src/shared/shared-store.ts'
 import type { SimulatedClock } from '../src/testing/index.ts'
 import { Grants } from './grants.ts'
 import type { LinkEnd, Message, Operation, Primary } from './primary.ts'
 import type { ProcessClock } from './process-clock.ts'
 import type { Random } from './random.ts'
+import { type ReplyFault, ReplyOrder } from './reply-order.ts'
 import type { Weather } from './weather.ts'
 
 const LATENCY_MS = 9
@@ -59,11 +61,17 @@ export class Link implements SharedStore, LinkEnd {
   readonly #random: Random
   readonly #weather: Weather
   readonly #slowMs: number
-  readonly #busyUntilMs: number[]
+  #busyUntilMs: number[]
   /** How much later messages are than commands, on the way to this process. */
   readonly #usualStreamMs: number
   readonly #swallowed: (() => void)[] = []
   readonly #beats: string[] = []
+  /** Where only their order says which reply is to which command. */
+  #replies: ReplyOrder | undefined
+  /** When the last reply arrives, where they keep their order. */
+  #lastReplyMs = 0
+  /** What each key was answered with that is another key's. */
+  readonly #distrusted = new Map<string, string>()
   #awaited: { readonly event: Happening; readonly run: () => void } | undefined
   /** Which life of the server the stream is connected to, and by which connection. */
   #heardLife: number | undefined
@@ -88,6 +96,10 @@ export class Link implements SharedStore, LinkEnd {
     this.#slowMs = world.weather.slowMs ?? SLOW_MS
     this.synchronous = world.weather.embedded
     this.#busyUntilMs = new Array<number>(this.#random.between(1, 3)).fill(0)
+    if (world.weather.inOrder) {
+      this.#busyUntilMs = [0]
+      this.#replies = this.#newReplies()
+    }
     this.#heardLife = server.life
     this.#usualStreamMs = this.#random.pick(USUAL_STREAM_MS)
     server.links.add(this)
@@ -151,6 +163,13 @@ export class Link implements SharedStore, LinkEnd {
   subscribe(listener: StreamListener): () => void {
     this.#listeners.add(listener)
     return () => void this.#listeners.delete(listener)
+  }
+
+  distrust(key: string, prefix: string): boolean {
+    if (this.#distrusted.get(key) === prefix) return false
+    this.#distrusted.set(key, prefix)
+    this.#loseCommands("a reply held another key's register")
+    return true
   }
 
   async close(): Promise<void> {}
@@ -232,6 +251,22 @@ export class Link implements SharedStore, LinkEnd {
     })
   }
 
+  /** The next reply to a command is lost, or one more comes: nobody is told. */
+  breakReply(fault: ReplyFault): void {
+    this.#replies?.breakNext(fault)
+  }
+
+  #newReplies(): ReplyOrder {
+    return new ReplyOrder(this.#random, reason => this.#loseCommands(reason))
+  }
+
+  /** Ends the connection for commands, makes it again, and lets nobody trust what it has brought. */
+  #loseCommands(reason: string): void {
+    this.#replies?.end()
+    if (this.#replies !== undefined) this.#replies = this.#newReplies()
+    this.#tell(listener => listener.interrupted(reason))
+  }
+
   /** Ends all that is wrong with the network, or was to be; connections that were dead are made anew. */
   heal(): void {
     const wasAstray = this.#server !== this.#home
@@ -243,6 +278,7 @@ export class Link implements SharedStore, LinkEnd {
     this.loss = 0
     this.streamDelayMs = 0
     this.#awaited = undefined
+    this.#replies?.breakNext(undefined)
     for (const lose of this.#swallowed.splice(0)) lose()
     if (wasAstray) this.#leadTo(this.#home)
     if (wasBroken) this.interrupt('reconnected')
@@ -321,7 +357,8 @@ export class Link implements SharedStore, LinkEnd {
         if (isSettled) return
         isSettled = true
         for (const [i, token] of tokens.entries())
-          this.grants.hear(token, isGranted(reply, i), this.#world.nowMs())
+          if (isOfAnotherKey(operation, given, reply, i)) this.grants.fail(token, this.#world.nowMs())
+          else this.grants.hear(token, isGranted(reply, i), this.#world.nowMs())
         resolve(reply as T)
       }
       if (this.isCut) return void this.#world.after(1, fail)
@@ -329,6 +366,7 @@ export class Link implements SharedStore, LinkEnd {
       const afterMs = isLate ? this.#random.below(LONGEST_DELAY_MS) : this.#inOrder()
       if (isLate && this.#random.chance(0.5)) this.#world.after(this.#random.below(afterMs + 1), fail)
       if (isRepeatable && this.#random.chance(this.#weather.repeated)) this.#repeat(operation, given)
+      const arrived = this.#replies?.ask({ operation, given, answer, fail }) ?? answer
       this.#world.after(afterMs, () => {
         if (this.isHalfOpen && !isLate) return void this.#swallowed.push(fail)
         // What was on its way when its process died arrives, or does not.
@@ -340,7 +378,7 @@ export class Link implements SharedStore, LinkEnd {
         this.#server.apply(this, operation, given).then(reply => {
           if (operation === 'fill' && reply === true) this.#happened('fill')
           this.#reply(() => {
-            answer(reply)
+            arrived(reply)
             if (isMissed) this.#hasGap = false
           }, fail)
         })
@@ -361,7 +399,11 @@ export class Link implements SharedStore, LinkEnd {
   #reply(resolve: () => void, fail: () => void): void {
     const life = this.#server.life
     const { slowRepliesMs } = this.#weather
-    const afterMs = slowRepliesMs === undefined ? this.#latency() : 1 + this.#random.below(slowRepliesMs)
+    let afterMs = slowRepliesMs === undefined ? this.#latency() : 1 + this.#random.below(slowRepliesMs)
+    if (this.#replies !== undefined) {
+      this.#lastReplyMs = Math.max(this.#lastReplyMs, this.#world.nowMs() + afterMs)
+      afterMs = this.#lastReplyMs - this.#world.nowMs()
+    }
     this.#world.after(afterMs, () => {
       if (this.isHalfOpen) return void this.#swallowed.push(fail)
       if (this.isCut || life !== this.#server.life) return fail()
@@ -407,4 +449,20 @@ function tokensOf(operation: Operation, given: readonly unknown[]): readonly str
 /** Whether the reply grants the token at this place of the request. */
 function isGranted(reply: unknown, at: number): boolean {
   return Array.isArray(reply) ? reply[at] === null : reply === null || reply === true
+}
+
+/** Whether the reply to a lease is a register that tells of another key: then nobody knows whether it was granted. */
+function isOfAnotherKey(
+  operation: Operation,
+  given: readonly unknown[],
+  reply: unknown,
+  at: number,
+): boolean {
+  const isBatch = operation === 'leaseMany'
+  if (operation !== 'lease' && !isBatch) return false
+  const text = isBatch ? (reply as readonly unknown[])[at] : reply
+  if (typeof text !== 'string') return false
+  const register = parseRegister(text)
+  const key = isBatch ? (given[0] as readonly { key: string }[])[at]!.key : (given[0] as string)
+  return (register.state === 'value' || register.state === 'lease') && markOf(register, key) === 'foreign'
 }

@@ -104,6 +104,14 @@ const FURTHER: readonly Mutant[] = [
     ],
   },
   {
+    name: "reader: gives back what may have been granted where another key's register was answered",
+    patches: [['dropLease(space.parts, key, token)\n  if (isOf', 'void token\n  if (isOf']],
+  },
+  {
+    name: "batch: gives back what may have been granted where another key's register was answered",
+    patches: [['isOfAnother(flight.key, first?.reply) || ', '']],
+  },
+  {
     name: 'clock: counts the time for which the machine slept',
     patches: [
       [
@@ -215,10 +223,6 @@ export const LEFT_OUT: readonly { readonly name: string; readonly why: string }[
   {
     name: 'get bypasses the store while a commit is in doubt for whose key there was no room — asking for commits in doubt of the keyspace',
     why: 'as above',
-  },
-  {
-    name: "get answers with no other key's value — the mark of the key",
-    why: 'no reply of the simulation is mixed up, and no register misplaced',
   },
   {
     name: "get answers with no earlier version's value, which does not tell its key — replacing what does not tell its key",

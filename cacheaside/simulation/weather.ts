@@ -28,6 +28,8 @@ const FAULTS = [
   'restart from a snapshot',
   'fail over',
   'split',
+  'reply lost',
+  'reply added',
   'database away',
   'database restart',
   'session ends',
@@ -57,6 +59,8 @@ export interface Weather {
   readonly slowRepliesMs?: number
   /** Messages that arrive up to seconds late, after an error or in silence. */
   readonly late: number
+  /** Whether a process has one connection for commands, on which only their order says which reply is to which. */
+  readonly inOrder?: boolean
   /** Replies that are lost. */
   readonly deaf: number
   /** What ends a token, delivered a second time, late. */
@@ -141,6 +145,8 @@ const HAVE_A_WEATHER: ReadonlySet<Fault> = new Set<Fault>([
   'reset at a heartbeat',
   'reset at a fill',
   'split',
+  'reply lost',
+  'reply added',
 ])
 
 /** All kinds of weather. The seed draws one. */
@@ -460,6 +466,15 @@ export const WEATHERS: readonly Weather[] = [
     },
     readsAtLast: true,
     isLasting: true,
+  },
+  {
+    ...CALM,
+    name: 'shifts',
+    inOrder: true,
+    slow: 0.1,
+    slowMs: 50,
+    faultsPerHundred: 12,
+    faults: { 'reply lost': 1, 'reply added': 2 },
   },
 ]
 

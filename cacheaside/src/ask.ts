@@ -244,7 +244,7 @@ function judgeReply<Id, V>(
     space.parts.warnings.begin('SHARED_FULL', '', { message })
     return { kind: 'bypass', why: 'full' }
   }
-  return judge(space, asking, reply, nowMs)
+  return judge(space, asking, reply, token, nowMs)
 }
 
 /** What to make of a register that is not absent. */
@@ -252,12 +252,13 @@ function judge<Id, V>(
   space: Space<Id, V>,
   asking: Asking<V>,
   text: string,
+  token: string | undefined,
   nowMs: number,
 ): Judged<V> | Promise<Judged<V>> {
   const register = parseRegister(text)
   asking.fallback = undefined
   const mark = markIn(space, asking, register)
-  if (mark === 'foreign') return mismatched(space, asking, register as ValueRegister | LeaseRegister)
+  if (mark === 'foreign') return mismatched(space, asking, register as ValueRegister | LeaseRegister, token)
   switch (register.state) {
     case 'lease':
       return 'busy'
@@ -330,6 +331,13 @@ function judgeValue<Id, V>(
   return claimStands ? 'busy' : claim(space, asking, register)
 }
 
+/** Whether this reply is a register that tells of another key. Then nobody knows what the answer to the question is. */
+export function isOfAnother(key: string, reply: FirstReply['reply'] | undefined): boolean {
+  if (typeof reply !== 'string') return false
+  const register = parseRegister(reply)
+  return (register.state === 'value' || register.state === 'lease') && markOf(register, key) === 'foreign'
+}
+
 /** Whose register was answered. Inside one process there is nothing that could mix up replies. */
 const markIn = <Id, V>({ parts }: Space<Id, V>, { flight }: Asking<V>, register: Register): Mark =>
   parts.access.store.synchronous || (register.state !== 'value' && register.state !== 'lease')
@@ -344,12 +352,16 @@ function mismatched<Id, V>(
   space: Space<Id, V>,
   asking: Asking<V>,
   register: ValueRegister | LeaseRegister,
+  token: string | undefined,
 ): Judged<V> | Promise<Judged<V>> {
   const { access, emit } = space.parts
   const { key } = asking.flight
   const prefix = register.state === 'value' ? valuePrefix(register.nonce) : leaseText(register.token)
   emit({ type: 'mismatch', keyspace: space.name, key })
-  if (access.store.distrust?.(key, prefix) === true) return { kind: 'bypass', why: 'unavailable' }
+  const isOfTheConnection = access.store.distrust?.(key, prefix) === true
+  // What was asked for may have been granted. Over the next connection: this one is not to be trusted.
+  dropLease(space.parts, key, token)
+  if (isOfTheConnection) return { kind: 'bypass', why: 'unavailable' }
   return swapForLease(space, asking, { prefix }, 'unreadable')
 }
 

@@ -1,4 +1,12 @@
-import { type Busy, type FirstReply, type Going, generationFor, goOn, mustBypass } from './ask.ts'
+import {
+  type Busy,
+  type FirstReply,
+  type Going,
+  generationFor,
+  goOn,
+  isOfAnother,
+  mustBypass,
+} from './ask.ts'
 import { Abort } from './base/abort.ts'
 import { CacheError } from './base/errors.ts'
 import type { Why } from './base/events.ts'
@@ -219,7 +227,8 @@ function goOnUnlessBypassed<Id, V>(
   const why = bypass ?? mustBypass(space, flight.key)
   if (first !== undefined && why === undefined)
     return goOn(space, flight, strong, first, together!.generation, nowMs)
-  if (first?.reply === null || first?.reply === UNCONFIRMED) dropLease(space.parts, flight.key, first.token)
+  if (isOfAnother(flight.key, first?.reply) || first?.reply === null || first?.reply === UNCONFIRMED)
+    dropLease(space.parts, flight.key, first?.token)
   return { kind: 'bypass', why: why ?? 'unavailable' }
 }
 
