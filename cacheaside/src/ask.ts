@@ -103,7 +103,9 @@ export function ask<Id, V>(
     .run(() => access.store.look([flight.key]))
     .then(seen => {
       const reply = seen === UNCONFIRMED ? seen : seen[0]!
-      return waitIfBusy(goOn(space, flight, strong, { reply, token: undefined }, reading, clock.nowMs()))
+      return waitIfBusy(
+        afterReply(space, flight, strong, { reply, token: undefined }, reading, clock.nowMs()),
+      )
     })
 }
 
@@ -118,26 +120,26 @@ async function askForLease<Id, V>(
   const token = markedToken(flight.key, clock.token())
   const reply = await lease(space, flight.key, token, options.sharedTimeoutMs)
   const generation = reading instanceof Promise ? await reading : reading
-  return waitIfBusy(goOn(space, flight, strong, { reply, token }, generation, clock.nowMs()))
+  return waitIfBusy(afterReply(space, flight, strong, { reply, token }, generation, clock.nowMs()))
 }
 
-function waitIfBusy<V>(asked: Going<V> | Promise<Going<V>>): Asked<V> | Promise<Asked<V>> {
+function waitIfBusy<V>(asked: AskedOrBusy<V> | Promise<AskedOrBusy<V>>): Asked<V> | Promise<Asked<V>> {
   if (asked instanceof Promise) return asked.then(waitIfBusy)
   return asked.kind === 'busy' ? asked.wait() : asked
 }
 
 /** How a read goes on: it knows what there is to know, or has to wait for somebody else. */
-export type Going<V> = Asked<V> | Busy<V>
+export type AskedOrBusy<V> = Asked<V> | Busy<V>
 
 /** Goes on from a first reply. Mostly it is all there is to know, and nothing has to be waited for. */
-export function goOn<Id, V>(
+export function afterReply<Id, V>(
   space: Space<Id, V>,
   flight: Flight<Answer>,
   strong: boolean,
   { reply, token }: FirstReply,
   generation: string | typeof UNCONFIRMED,
   nowMs: number,
-): Going<V> | Promise<Going<V>> {
+): AskedOrBusy<V> | Promise<AskedOrBusy<V>> {
   if (generation === UNCONFIRMED) return unavailable(space, flight, token)
   const asking: Asking<V> = {
     flight,
@@ -158,7 +160,7 @@ async function askAgain<Id, V>(
   space: Space<Id, V>,
   asking: Asking<V>,
   last: Judged<V> | Promise<Judged<V>>,
-): Promise<Going<V>> {
+): Promise<AskedOrBusy<V>> {
   const { parts } = space
   const { key } = asking.flight
   let judged = await last
@@ -244,11 +246,11 @@ function judgeReply<Id, V>(
     space.parts.warnings.begin('SHARED_FULL', '', { message })
     return { kind: 'bypass', why: 'full' }
   }
-  return judge(space, asking, reply, token, nowMs)
+  return judgeRegister(space, asking, reply, token, nowMs)
 }
 
 /** What to make of a register that is not absent. */
-function judge<Id, V>(
+function judgeRegister<Id, V>(
   space: Space<Id, V>,
   asking: Asking<V>,
   text: string,

@@ -2,7 +2,7 @@ import { CacheError } from './base/errors.ts'
 import { fromOrigin } from './load.ts'
 import { type Awaited, type Deadlock, deadlockOf, type LoadRun, recursionOf } from './local/load-run.ts'
 import type { Flight } from './local/single-flight.ts'
-import { type Answer, type Joining, type ReadRequest, type Space, takeOff } from './space.ts'
+import { type Answer, beginFlight, type Joining, type ReadRequest, type Space } from './space.ts'
 
 /**
  * Reads inside loaders. They go the same way as others. Beside it the load of the loader is known to wait for their
@@ -26,7 +26,7 @@ export function unlessDeadlocked<Id, V>(
   const deadlock = deadlockOf(parent, joining.flight)
   if (deadlock === undefined) return joining
   if (deadlock instanceof CacheError) return deadlock
-  const flight = takeOff(space, request.key, space.parts.clock.nowMs(), false, parent)
+  const flight = beginFlight(space, request.key, space.parts.clock.nowMs(), false, parent)
   space.parts.background(flyApart(space, flight, request.id))
   return { flight, joined: false }
 }

@@ -1,9 +1,9 @@
 import {
+  type AskedOrBusy,
+  afterReply,
   type Busy,
   type FirstReply,
-  type Going,
   generationFor,
-  goOn,
   isOfAnother,
   mustBypass,
 } from './ask.ts'
@@ -25,10 +25,10 @@ import {
 import { isAwaited, type LoadRun, runAround } from './local/load-run.ts'
 import { Flight } from './local/single-flight.ts'
 import { recursion, unlessDeadlocked, waitInside } from './nested.ts'
-import { answerFound, answerOf, fly, joinOrLead, type Lead } from './read.ts'
+import { answerFound, answerOf, joinOrLead, type Lead, runFlight } from './read.ts'
 import { markedToken } from './shared/key-mark.ts'
 import { UNCONFIRMED } from './shared/shared-access.ts'
-import { type Answer, type Joining, type ReadRequest, type Space, takeOff } from './space.ts'
+import { type Answer, beginFlight, type Joining, type ReadRequest, type Space } from './space.ts'
 import { warnOfLoads } from './warn-of.ts'
 
 /**
@@ -41,13 +41,13 @@ export function readMany<Id, V>(
   requests: readonly ReadRequest<Id>[],
   signal: AbortSignal | undefined,
 ): Promise<Read<V>[]> {
-  const own: Leg<Id>[] = []
+  const own: Member<Id>[] = []
   let gathering = true
   const lead: Lead = (led, id, key, strong, nowMs, parent) => {
-    const flight = takeOff(led, key, nowMs, false, parent)
+    const flight = beginFlight(led, key, nowMs, false, parent)
     // A strong reader's flight may have to wait for the one before it; by then the others have left.
     if (gathering) own.push({ flight, id: id as unknown as Id, strong })
-    else led.parts.background(fly(led, flight, id, strong))
+    else led.parts.background(runFlight(led, flight, id, strong))
     return flight
   }
   const nowMs = space.parts.clock.nowMs()
@@ -56,11 +56,11 @@ export function readMany<Id, V>(
   gathering = false
   const waitsFor = parent === undefined ? joining : allUnlessDeadlocked(space, requests, parent, joining)
   if (waitsFor instanceof CacheError) {
-    for (const { flight } of own) land(space, flight, waitsFor)
+    for (const { flight } of own) endFlight(space, flight, waitsFor)
     return Promise.reject(waitsFor)
   }
   const answers = allAnswers<V>(waitsFor, signal)
-  if (own.length > 0) space.parts.background(allFly(space, own))
+  if (own.length > 0) space.parts.background(runFlights(space, own))
   const flights = waitsFor.map(({ flight }) => flight)
   return parent === undefined ? answers : waitInside(parent, flights, answers)
 }
@@ -82,7 +82,7 @@ function allUnlessDeadlocked<Id, V>(
 }
 
 /** Ends a flight with an error. */
-function land<Id, V>({ parts }: Space<Id, V>, flight: Flight<Answer>, error: unknown): void {
+function endFlight<Id, V>({ parts }: Space<Id, V>, flight: Flight<Answer>, error: unknown): void {
   flight.reject(error)
   parts.flights.end(flight)
 }
@@ -106,50 +106,53 @@ function allAnswers<V>(joining: readonly Joining[], signal: AbortSignal | undefi
         },
         reject,
       }
-      if (signal === undefined && flight instanceof Flight) flight.tell(caller)
+      if (signal === undefined && flight instanceof Flight) flight.addCaller(caller)
       else answerOf(flight, signal).then(caller.resolve, reject)
     })
   })
 }
 
 /** One key's part of a batch. */
-interface Leg<Id> {
+interface Member<Id> {
   readonly flight: Flight<Answer>
   readonly id: Id
   readonly strong: boolean
 }
 
 /** All steps for all keys; never rejects, the flights do. */
-async function allFly<Id, V>(space: Space<Id, V>, legs: readonly Leg<Id>[]): Promise<void> {
+async function runFlights<Id, V>(space: Space<Id, V>, members: readonly Member<Id>[]): Promise<void> {
   try {
-    await flyTogether(space, legs)
+    await runTogether(space, members)
   } catch (error) {
     // A store that breaks its contract must not keep its readers waiting.
-    for (const { flight } of legs) land(space, flight, error)
+    for (const { flight } of members) endFlight(space, flight, error)
   }
 }
 
 /** Step 3 for all keys in one round trip, then each on its way. */
-async function flyTogether<Id, V>(space: Space<Id, V>, legs: readonly Leg<Id>[]): Promise<void> {
+async function runTogether<Id, V>(space: Space<Id, V>, members: readonly Member<Id>[]): Promise<void> {
   const { parts } = space
-  const { beganAtMs } = legs[0]!.flight
+  const { beganAtMs } = members[0]!.flight
   // Before anything is asked: 1. an invalidation of a key is queued; 2. the batch asks for it beside others, and v1 is there;
   // 3. the invalidation is applied, and the key leaves the queue; 4. the replies arrive, and a process that was told that it
   // bypasses the key would find v1. (Seed 110553 of the simulation, refusals.)
-  const bypasses = legs.map(({ flight }) => mustBypass(space, flight.key))
+  const bypasses = members.map(({ flight }) => mustBypass(space, flight.key))
   const isAsked = bypasses.includes(undefined)
-  const together = isAsked ? await askTogether(space, legs) : undefined
+  const together = isAsked ? await askTogether(space, members) : undefined
   const toLoad: Missing<Id, V>[] = []
-  const asking: Asking<Id, V>[] = []
+  const unsettled: Unsettled<Id, V>[] = []
   const waiting: Waiting<Id, V>[] = []
   const nowMs = parts.clock.nowMs()
-  legs.forEach((leg, i) => {
-    const asked = goOnUnlessBypassed(space, leg, i, together, bypasses[i], nowMs)
-    if (asked instanceof Promise) asking.push({ leg, asked })
-    else if (asked.kind === 'busy') waiting.push({ leg, busy: asked })
-    else takeUp(space, leg, asked, toLoad, beganAtMs)
+  members.forEach((member, i) => {
+    const asked = afterReplyUnlessBypassed(space, member, i, together, bypasses[i], nowMs)
+    if (asked instanceof Promise) unsettled.push({ member, asked })
+    else if (asked.kind === 'busy') waiting.push({ member, busy: asked })
+    else answerOrLoad(space, member, asked, toLoad, beganAtMs)
   })
-  await Promise.all([settle(space, asking, toLoad, beganAtMs), settleBusy(space, waiting, beganAtMs)])
+  await Promise.all([
+    settleMembers(space, unsettled, toLoad, beganAtMs),
+    settleBusy(space, waiting, beganAtMs),
+  ])
 }
 
 /** The replies to the first commands, in the order of the keys, and the generation. */
@@ -159,16 +162,16 @@ interface Together {
 }
 
 /** The first commands for all keys, and the generation where it has to be read. */
-async function askTogether<Id, V>(space: Space<Id, V>, legs: readonly Leg<Id>[]): Promise<Together> {
+async function askTogether<Id, V>(space: Space<Id, V>, members: readonly Member<Id>[]): Promise<Together> {
   const { access, options } = space.parts
-  const { flight, strong } = legs[0]!
+  const { flight, strong } = members[0]!
   const reading = generationFor(space, strong, flight.beganAtMs)
   // What has to be read has to be true of this moment, and a store that refuses writes may be one of the past.
   const isCopy = typeof reading === 'string'
   const looksFirst = isCopy && space.batchesAreFound && !access.store.synchronous
   const firsts = looksFirst
-    ? await lookThenLease(space, legs)
-    : await leaseAll(space, legs, options.sharedTimeoutMs)
+    ? await lookThenLease(space, members)
+    : await leaseAll(space, members, options.sharedTimeoutMs)
   space.batchesAreFound = firsts.filter(({ reply }) => reply === null).length * 2 <= firsts.length
   return { firsts, generation: isCopy ? reading : await reading }
 }
@@ -177,14 +180,17 @@ async function askTogether<Id, V>(space: Space<Id, V>, legs: readonly Leg<Id>[])
  * Asks for leases only where a look has found nothing. Where most keys are there a look is mostly all it takes, and
  * it costs the store a third of what taking leases does, and this process half.
  */
-async function lookThenLease<Id, V>(space: Space<Id, V>, legs: readonly Leg<Id>[]): Promise<FirstReply[]> {
+async function lookThenLease<Id, V>(
+  space: Space<Id, V>,
+  members: readonly Member<Id>[],
+): Promise<FirstReply[]> {
   const { access, clock, options } = space.parts
-  const keys = legs.map(({ flight }) => flight.key)
+  const keys = members.map(({ flight }) => flight.key)
   const seen = await access.run(() => access.store.look(keys))
-  if (seen === UNCONFIRMED) return legs.map(() => ({ reply: UNCONFIRMED, token: undefined }))
-  const missing = legs.filter((_, i) => seen[i] === null)
+  if (seen === UNCONFIRMED) return members.map(() => ({ reply: UNCONFIRMED, token: undefined }))
+  const missing = members.filter((_, i) => seen[i] === null)
   if (missing.length === 0) return seen.map(reply => ({ reply, token: undefined }))
-  const leftMs = legs[0]!.flight.beganAtMs + options.sharedTimeoutMs - clock.nowMs()
+  const leftMs = members[0]!.flight.beganAtMs + options.sharedTimeoutMs - clock.nowMs()
   const leased = await leaseAll(space, missing, Math.max(1, leftMs))
   let next = 0
   return seen.map(reply => (reply === null ? leased[next++]! : { reply, token: undefined }))
@@ -192,11 +198,11 @@ async function lookThenLease<Id, V>(space: Space<Id, V>, legs: readonly Leg<Id>[
 
 async function leaseAll<Id, V>(
   space: Space<Id, V>,
-  legs: readonly Leg<Id>[],
+  members: readonly Member<Id>[],
   limitMs: number,
 ): Promise<FirstReply[]> {
   const { access, clock, options } = space.parts
-  const requests = legs.map(({ flight }) => ({
+  const requests = members.map(({ flight }) => ({
     key: flight.key,
     token: markedToken(flight.key, clock.token()),
   }))
@@ -215,51 +221,51 @@ async function leaseAll<Id, V>(
  * A key may have to go round the store, whatever the others did, since before the question or by now; a lease that it got or may
  * have got is given back.
  */
-function goOnUnlessBypassed<Id, V>(
+function afterReplyUnlessBypassed<Id, V>(
   space: Space<Id, V>,
-  { flight, strong }: Leg<Id>,
+  { flight, strong }: Member<Id>,
   index: number,
   together: Together | undefined,
   bypass: Why | undefined,
   nowMs: number,
-): Going<V> | Promise<Going<V>> {
+): AskedOrBusy<V> | Promise<AskedOrBusy<V>> {
   const first = together?.firsts[index]
   const why = bypass ?? mustBypass(space, flight.key)
   if (first !== undefined && why === undefined)
-    return goOn(space, flight, strong, first, together!.generation, nowMs)
+    return afterReply(space, flight, strong, first, together!.generation, nowMs)
   if (isOfAnother(flight.key, first?.reply) || first?.reply === null || first?.reply === UNCONFIRMED)
     dropLease(space.parts, flight.key, first?.token)
   return { kind: 'bypass', why: why ?? 'unavailable' }
 }
 
-/** Answers a leg that was found, and notes one that has to be loaded. */
-function takeUp<Id, V>(
+/** Answers a member that was found, and notes one that has to be loaded. */
+function answerOrLoad<Id, V>(
   space: Space<Id, V>,
-  leg: Leg<Id>,
+  member: Member<Id>,
   asked: Asked<V>,
   toLoad: Missing<Id, V>[],
   beganMs: number,
 ): void {
-  const { flight } = leg
+  const { flight } = member
   if (asked.kind === 'found') {
-    answerFound(space, flight, leg.id, asked)
+    answerFound(space, flight, member.id, asked)
     space.parts.flights.end(flight)
     return
   }
   const deadlock = recursion(space, flight)
-  if (deadlock === undefined) toLoad.push({ leg, asked })
+  if (deadlock === undefined) toLoad.push({ member, asked })
   else if (deadlock === 'together')
-    space.parts.background(loadOneOf(space, { leg, asked }, space.parts.clock.nowMs() - beganMs))
+    space.parts.background(loadOneOf(space, { member, asked }, space.parts.clock.nowMs() - beganMs))
   else {
     giveBack(space, flight.key, asked)
-    land(space, flight, deadlock)
+    endFlight(space, flight, deadlock)
   }
 }
 
-/** A leg that has more to ask before it is known what becomes of it. */
-interface Asking<Id, V> {
-  readonly leg: Leg<Id>
-  readonly asked: Promise<Going<V>>
+/** A member that has more to ask before it is known what becomes of it. */
+interface Unsettled<Id, V> {
+  readonly member: Member<Id>
+  readonly asked: Promise<AskedOrBusy<V>>
 }
 
 /**
@@ -267,27 +273,27 @@ interface Asking<Id, V> {
  * left to a group of its own. If not: 1. two processes ask for the same two expired keys, and each gets the claim of one;
  * 2. each waits for the other's before it loads its own, and both until `busyWaitMs` are over.
  */
-async function settle<Id, V>(
+async function settleMembers<Id, V>(
   space: Space<Id, V>,
-  asking: readonly Asking<Id, V>[],
+  unsettled: readonly Unsettled<Id, V>[],
   toLoad: Missing<Id, V>[],
   beganMs: number,
   areBusy = false,
 ): Promise<void> {
   const waiting: Waiting<Id, V>[] = []
   await Promise.all(
-    asking.map(async ({ leg, asked }) => {
+    unsettled.map(async ({ member, asked: pending }) => {
       try {
-        const going = await asked
-        if (going.kind === 'busy') waiting.push({ leg, busy: going })
-        else takeUp(space, leg, going, toLoad, beganMs)
+        const asked = await pending
+        if (asked.kind === 'busy') waiting.push({ member, busy: asked })
+        else answerOrLoad(space, member, asked, toLoad, beganMs)
       } catch (error) {
-        land(space, leg.flight, error)
+        endFlight(space, member.flight, error)
       }
-      if (areBusy) startWhenNeeded(space, leg, toLoad, beganMs)
+      if (areBusy) startWhenNeeded(space, member, toLoad, beganMs)
     }),
   )
-  for (const { leg } of toLoad) leg.flight.start = undefined
+  for (const { member } of toLoad) member.flight.start = undefined
   const others = settleBusy(space, waiting, beganMs)
   if (toLoad.length > 0 && space.options.loadMany !== undefined) await loadTogether(space, toLoad, beganMs)
   else await loadEach(space, toLoad, beganMs)
@@ -295,18 +301,18 @@ async function settle<Id, V>(
 }
 
 /**
- * A leg that another load needs does not wait for the others of its group:
+ * A member that another load needs does not wait for the others of its group:
  *
  * 1. a batch has waited for the lease of A and has it, and waits for that of B; 2. the load that holds the lease of B asks
  * for A, joins that flight and waits for it; 3. neither goes on until the time is up.
  */
 function startWhenNeeded<Id, V>(
   space: Space<Id, V>,
-  { flight }: Leg<Id>,
+  { flight }: Member<Id>,
   toLoad: Missing<Id, V>[],
   beganMs: number,
 ): void {
-  const at = toLoad.findIndex(({ leg }) => leg.flight === flight)
+  const at = toLoad.findIndex(({ member }) => member.flight === flight)
   if (at < 0) return
   const missing = toLoad[at]!
   flight.start = () => {
@@ -317,9 +323,9 @@ function startWhenNeeded<Id, V>(
   if (isAwaited(flight)) flight.start()
 }
 
-/** A leg that has to wait until somebody else has loaded. */
+/** A member that has to wait until somebody else has loaded. */
 interface Waiting<Id, V> {
-  readonly leg: Leg<Id>
+  readonly member: Member<Id>
   readonly busy: Busy<V>
 }
 
@@ -330,13 +336,13 @@ async function settleBusy<Id, V>(
   beganMs: number,
 ): Promise<void> {
   if (waiting.length === 0) return
-  const asking = waiting.map(({ leg, busy }) => ({ leg, asked: busy.wait() }))
-  await settle(space, asking, [], beganMs, true)
+  const unsettled = waiting.map(({ member, busy }) => ({ member, asked: busy.wait() }))
+  await settleMembers(space, unsettled, [], beganMs, true)
 }
 
-/** A leg that has to go to the origin. */
+/** A member that has to go to the origin. */
 interface Missing<Id, V> {
-  readonly leg: Leg<Id>
+  readonly member: Member<Id>
   readonly asked: Asked<V> & { kind: 'leased' | 'bypass' }
 }
 
@@ -348,22 +354,22 @@ async function loadTogether<Id, V>(
 ): Promise<void> {
   const { clock, flights, emit } = space.parts
   const sharedMs = clock.nowMs() - beganMs
-  const ids = missing.map(({ leg }) => leg.id)
-  const stops = missing.map(({ leg, asked }) => answerStaleIfSlow(space, leg.flight, asked, sharedMs))
+  const ids = missing.map(({ member }) => member.id)
+  const stops = missing.map(({ member, asked }) => answerStaleIfSlow(space, member.flight, asked, sharedMs))
   const loadingMs = clock.nowMs()
   try {
-    const legs = missing.map(({ leg }) => leg.flight)
-    const frame = loadFrame(space, legs, abortedWithAll(legs))
+    const members = missing.map(({ member }) => member.flight)
+    const frame = loadFrame(space, members, abortedWithAll(members))
     const loading = load(frame, context => loadByKey(space, ids, context))
     const { result, costMs } = await loading.finally(() => {
       for (const stop of stops) stop()
     })
-    const keys = legs.map(({ key }) => key)
+    const keys = members.map(({ key }) => key)
     const isClear = !hasStrangers(space, result, keys)
-    const isTold = ({ leg }: Missing<Id, V>) => isClear || result.has(leg.flight.key)
+    const isTold = ({ member }: Missing<Id, V>) => isClear || result.has(member.flight.key)
     await Promise.all(
       missing.filter(isTold).map(async one => {
-        const { flight } = one.leg
+        const { flight } = one.member
         const value = result.get(flight.key)
         if (!(value instanceof NotLoaded))
           return fillAndKeep(space, flight, one.asked, value, costMs, sharedMs)
@@ -380,22 +386,22 @@ async function loadTogether<Id, V>(
   } catch (error) {
     for (const one of missing) hasFailed(space, one, error, sharedMs, clock.nowMs() - loadingMs)
   } finally {
-    for (const { leg } of missing) flights.end(leg.flight)
+    for (const { member } of missing) flights.end(member.flight)
   }
 }
 
-/** A leg could not be loaded: its lease goes back, and its readers are told, or served what was there before. */
+/** A member could not be loaded: its lease goes back, and its readers are told, or served what was there before. */
 function hasFailed<Id, V>(
   space: Space<Id, V>,
-  { leg, asked }: Missing<Id, V>,
+  { member, asked }: Missing<Id, V>,
   error: unknown,
   sharedMs: number,
   loadMs: number,
 ): void {
-  giveBack(space, leg.flight.key, asked)
-  if (answerStale(space, leg.flight, asked, sharedMs, loadMs))
+  giveBack(space, member.flight.key, asked)
+  if (answerStale(space, member.flight, asked, sharedMs, loadMs))
     warnOfLoads(space.parts.warnings, space.name, error)
-  else leg.flight.reject(error)
+  else member.flight.reject(error)
 }
 
 /** Aborted when the last of the flights is: one caller who gives up must not fail those who joined. */
@@ -430,10 +436,10 @@ async function loadEach<Id, V>(
       return loading
     }
   })
-  for (const [i, { leg }] of missing.entries()) {
+  for (const [i, { member }] of missing.entries()) {
     if (i < LOADS_AT_ONCE) continue
-    leg.flight.start = loads[i]!
-    if (isAwaited(leg.flight)) loads[i]!()
+    member.flight.start = loads[i]!
+    if (isAwaited(member.flight)) loads[i]!()
   }
   for (let at = 0; at < missing.length; at += LOADS_AT_ONCE)
     await Promise.all(loads.slice(at, at + LOADS_AT_ONCE).map(load => load()))
@@ -441,14 +447,14 @@ async function loadEach<Id, V>(
 
 async function loadOneOf<Id, V>(
   space: Space<Id, V>,
-  { leg, asked }: Missing<Id, V>,
+  { member, asked }: Missing<Id, V>,
   sharedMs: number,
 ): Promise<void> {
   try {
-    await fromOrigin(space, leg.flight, asked, sharedMs, leg.id)
+    await fromOrigin(space, member.flight, asked, sharedMs, member.id)
   } catch (error) {
-    leg.flight.reject(error)
+    member.flight.reject(error)
   } finally {
-    space.parts.flights.end(leg.flight)
+    space.parts.flights.end(member.flight)
   }
 }

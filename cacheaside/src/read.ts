@@ -23,7 +23,7 @@ import { type LoadRun, runAround } from './local/load-run.ts'
 import type { Flight } from './local/single-flight.ts'
 import { recursion, unlessDeadlocked, waitInside } from './nested.ts'
 import { refresh } from './refresh.ts'
-import { type Answer, foundAnswer, type Joining, type ReadRequest, type Space, takeOff } from './space.ts'
+import { type Answer, beginFlight, foundAnswer, type Joining, type ReadRequest, type Space } from './space.ts'
 
 /** Steps 2 to 6 for one caller, and what the caller makes of the answer. */
 export function read<Id, V, R>(
@@ -89,13 +89,13 @@ export function joinOrLead<Id, V>(
 }
 
 const lead: Lead = (space, id, key, strong, nowMs, parent) => {
-  const flight = takeOff(space, key, nowMs, false, parent)
-  space.parts.background(fly(space, flight, id, strong))
+  const flight = beginFlight(space, key, nowMs, false, parent)
+  space.parts.background(runFlight(space, flight, id, strong))
   return flight
 }
 
 /** Steps 3 to 6 of a flight; never rejects, the flight does. */
-export async function fly<Id, V>(
+export async function runFlight<Id, V>(
   space: Space<Id, V>,
   flight: Flight<Answer>,
   id: Id,

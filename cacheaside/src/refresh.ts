@@ -9,7 +9,7 @@ import { fromOrigin } from './load.ts'
 import type { Flight } from './local/single-flight.ts'
 import type { ValueRegister } from './shared/register.ts'
 import { UNCONFIRMED } from './shared/shared-access.ts'
-import { type Answer, foundAnswer, type Space, takeOff } from './space.ts'
+import { type Answer, beginFlight, foundAnswer, type Space } from './space.ts'
 
 /**
  * Loads a value again in the background, while the old one is still served. It first claims the refresh: one reader of all
@@ -21,11 +21,11 @@ export function refresh<Id, V>(space: Space<Id, V>, id: Id, key: Key, seen?: Val
   const { parts } = space
   if (parts.flights.refreshing(key)) return
   // Nobody waits for it, also not the loader inside which it may have been begun: it has a turn of its own.
-  const flight = takeOff(space, key, parts.clock.nowMs(), true, undefined)
-  parts.background(flyRefresh(space, flight, id, seen))
+  const flight = beginFlight(space, key, parts.clock.nowMs(), true, undefined)
+  parts.background(runRefresh(space, flight, id, seen))
 }
 
-async function flyRefresh<Id, V>(
+async function runRefresh<Id, V>(
   space: Space<Id, V>,
   flight: Flight<Answer>,
   id: Id,

@@ -74,7 +74,7 @@ export interface ReadRequest<Id> {
  *
  * @param parent - The load whose loader leads it.
  */
-export function takeOff<Id, V>(
+export function beginFlight<Id, V>(
   space: Space<Id, V>,
   key: Key,
   nowMs: number,

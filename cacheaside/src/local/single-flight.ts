@@ -125,7 +125,7 @@ export class Flight<T> implements Awaited {
   }
 
   /** Tells a caller, who will not give up, of the answer: when it comes, or at once if it is there. */
-  tell(caller: Caller<T>): void {
+  addCaller(caller: Caller<T>): void {
     this.#waiting++
     if (this.#outcome !== undefined) this.#tell(caller)
     else if (this.#first === undefined) this.#first = caller
@@ -141,7 +141,7 @@ export class Flight<T> implements Awaited {
     // A caller who had given up before never waited: the flight may be another's who is about to.
     if (signal?.aborted) return Promise.reject(signal.reason)
     return new Promise<T>((resolve, reject) => {
-      if (signal === undefined) return this.tell({ resolve, reject })
+      if (signal === undefined) return this.addCaller({ resolve, reject })
       const stopFollowing = follow(signal, () => {
         reject(signal.reason)
         this.#waiting--
@@ -151,7 +151,7 @@ export class Flight<T> implements Awaited {
           this.abort.abort(signal.reason)
         }
       })
-      this.tell({
+      this.addCaller({
         resolve: answer => {
           stopFollowing()
           resolve(answer)

@@ -166,8 +166,8 @@ export const fills: readonly Protection[] = [
         without: 'waiting for the last lease: the load begins with the first ones',
         patches: [
           [
-            'const together = isAsked ? await askTogether(space, legs) : undefined\n',
-            'Object.assign(space, { early: loadByKey(space, legs.map(({ id }) => id), legs[0]!.flight.abort) })\n  const together = isAsked ? await askTogether(space, legs) : undefined\n',
+            'const together = isAsked ? await askTogether(space, members) : undefined\n',
+            'Object.assign(space, { early: loadByKey(space, members.map(({ id }) => id), members[0]!.flight.abort) })\n  const together = isAsked ? await askTogether(space, members) : undefined\n',
           ],
           ['context => loadByKey(space, ids, context)', '() => (space as any).early'],
         ],

@@ -303,8 +303,8 @@ export const generations: readonly Protection[] = [
         patches: [
           ["if (typeof reading !== 'string' || !found?.has", 'if (!found?.has'],
           [
-            'const reply = seen === UNCONFIRMED ? seen : seen[0]!\n      return waitIfBusy(goOn(space, flight, strong, { reply, token: undefined }, reading, clock.nowMs()))',
-            'const reply = seen === UNCONFIRMED ? seen : seen[0]!\n      return Promise.resolve(reading).then(generation => waitIfBusy(goOn(space, flight, strong, { reply, token: undefined }, generation, clock.nowMs())))',
+            'afterReply(space, flight, strong, { reply, token: undefined }, reading, clock.nowMs()),',
+            '(Promise.resolve(reading) as Promise<string>).then(generation => afterReply(space, flight, strong, { reply, token: undefined }, generation, clock.nowMs())),',
           ],
         ],
         reports: 'a strong read got v1, not v2',

@@ -79,7 +79,7 @@ export const leases: readonly Protection[] = [
     controls: [
       {
         without: 'giving the leases of a failed batch back',
-        patches: [['giveBack(space, leg.flight.key, asked)', '']],
+        patches: [['giveBack(space, member.flight.key, asked)', '']],
         reports: WAITED,
       },
     ],
