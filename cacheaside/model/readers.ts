@@ -96,7 +96,7 @@ class ReaderSteps {
   #ask(): void {
     const { register, version, generation } = this.#register
     const floor = this.#floor()
-    if (this.#isQueued(this.#state)) this.#bypass('goes round what is queued', floor)
+    if (this.#isQueued(this.#state)) this.#bypass('bypasses what is queued', floor)
     else if (register === 'guard') this.#bypass('is told of a guard', floor)
     else if (register === 'later' && this.#world.has('readers leave later versions alone'))
       this.#bypass('sees what a later version has written', floor)

@@ -595,7 +595,7 @@ const queue: readonly Row[] = [
     states: 68,
   },
   {
-    name: 'a process with a queue does not go round the store',
+    name: 'a process with a queue does not bypass the store',
     breaks: 'G2',
     setting: { readers: 1, writers: 1, releaseStuck: true, guardStuck: true, without: 'queue bypass' },
     states: 70,

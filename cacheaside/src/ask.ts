@@ -64,7 +64,7 @@ interface Asking<V> {
   fallback: Fallback<V> | undefined
 }
 
-/** Why a read must go round the shared store from the start, if it must. */
+/** Why a read must bypass the shared store from the start, if it must. */
 export function mustBypass<Id, V>(space: Space<Id, V>, key: string): Why | undefined {
   const why = space.parts.queue.whyHeld(key)
   if (why !== undefined) return why

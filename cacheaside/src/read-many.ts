@@ -218,7 +218,7 @@ async function leaseAll<Id, V>(
 }
 
 /**
- * A key may have to go round the store, whatever the others did, since before the question or by now; a lease that it got or may
+ * A key may have to bypass the store, whatever the others did, since before the question or by now; a lease that it got or may
  * have got is given back.
  */
 function afterReplyUnlessBypassed<Id, V>(

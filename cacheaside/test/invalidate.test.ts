@@ -108,7 +108,7 @@ describe('invalidate', () => {
     })
   })
 
-  test('of more keys than the queue holds collapses into their keyspace, which this process goes round', async () => {
+  test('of more keys than the queue holds collapses into their keyspace, which this process bypasses', async () => {
     const { clock, process, network } = openWorld()
     const link = network()
     const table = spellTable(fireball)
@@ -183,7 +183,7 @@ describe('invalidateAll', () => {
     expect(await here!.read(4)).toMatchObject({ from: 'shared', value: { damage: 31 } })
   })
 
-  test('is queued where the store cannot be told, and this process goes round its values meanwhile', async () => {
+  test('is queued where the store cannot be told, and this process bypasses its values meanwhile', async () => {
     const { clock, process, network } = openWorld()
     const link = network()
     const table = spellTable(fireball)

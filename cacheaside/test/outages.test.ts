@@ -68,7 +68,7 @@ describe.each(outages)('a shared store that %s', (_, fail) => {
     await clock.advance(8_000)
   })
 
-  test('is told of every write and invalidation when it is back, and meanwhile this process goes round it', async () => {
+  test('is told of every write and invalidation when it is back, and meanwhile this process bypasses it', async () => {
     const { clock, link, process, spells, table, eventsOf, cache } = await connected({
       local: { maxEntries: 9 },
     })

@@ -614,7 +614,7 @@ describe('write without a shared store that answers', () => {
     expect(eventsOf('invalidation').map(({ outcome }) => outcome)).toEqual(['applied'])
   })
 
-  test('goes round the cache for its key until the store has been told', async () => {
+  test('bypasses the cache for its key until the store has been told', async () => {
     const { clock, process, network } = openWorld()
     const link = network()
     const table = spellTable(fireball)

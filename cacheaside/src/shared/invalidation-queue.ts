@@ -69,12 +69,12 @@ export class InvalidationQueue {
     return this.#keys.size + this.#keyspaces.size + this.#doubts.size
   }
 
-  /** Whether this process must go round the cache for the key. */
+  /** Whether this process must bypass the cache for the key. */
   holds(key: string): boolean {
     return this.whyHeld(key) !== undefined
   }
 
-  /** Why this process must go round the cache for the key: something is not applied yet, or a commit is in doubt. */
+  /** Why this process must bypass the cache for the key: something is not applied yet, or a commit is in doubt. */
   whyHeld(key: string): 'queued' | 'in-doubt' | undefined {
     if (this.size === 0) return undefined
     const keyspace = keyspaceOf(key)

@@ -1,5 +1,5 @@
 /**
- * What the shared store has not confirmed: it is reported as it is, retried until it is applied, and gone round
+ * What the shared store has not confirmed: it is reported as it is, retried until it is applied, and bypassed
  * meanwhile.
  */
 import { gate } from '../../src/testing/index.ts'
@@ -34,7 +34,7 @@ const lost = () => {
 
 export const queue: readonly Protection[] = [
   {
-    name: 'get goes round the store while an invalidation of its process is queued',
+    name: 'get bypasses the store while an invalidation of its process is queued',
     async scenario(library) {
       const stage = new Stage(library)
       const { origin } = stage
@@ -50,7 +50,7 @@ export const queue: readonly Protection[] = [
     },
     controls: [
       {
-        without: 'going round the store',
+        without: 'bypassing the store',
         patches: [['if (why !== undefined) return why\n', '']],
         reports: 'a read after a queued invalidation got v1, not v2',
       },
@@ -64,7 +64,7 @@ export const queue: readonly Protection[] = [
     ],
   },
   {
-    name: 'getMany goes round the store for a key whose invalidation was queued when it began',
+    name: 'getMany bypasses the store for a key whose invalidation was queued when it began',
     async scenario(library) {
       const stage = new Stage(library)
       const { origin } = stage
@@ -92,7 +92,7 @@ export const queue: readonly Protection[] = [
     ],
   },
   {
-    name: 'get goes round L1 while an invalidation of the keyspace is queued',
+    name: 'get bypasses L1 while an invalidation of the keyspace is queued',
     async scenario(library) {
       const stage = new Stage(library)
       const { origin } = stage
@@ -109,7 +109,7 @@ export const queue: readonly Protection[] = [
     },
     controls: [
       {
-        without: 'going round L1',
+        without: 'bypassing L1',
         patches: [['|| queue.holds(place.key))', ')']],
         reports: 'a read after a queued invalidation got v1, not v2',
       },
