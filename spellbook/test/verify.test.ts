@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process'
 import { createHash } from 'node:crypto'
+import { markedToken } from 'cacheaside/store'
 import pg from 'pg'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { PATIENCE } from '../../test/patience.ts'
@@ -25,6 +26,12 @@ async function openServers(): Promise<{ redis: RedisServer; psql: pg.Client; env
   ends.push(() => psql.end())
   return { redis, psql, env }
 }
+
+const TOKEN = 'A'.repeat(16)
+
+/** The register of one key, as it is under another. */
+const under = (key: string, text: string): string =>
+  `V${markedToken(key, TOKEN)}${text.slice(1 + TOKEN.length)}`
 
 /** A Spellbook that serves. */
 async function serve(env: Variables) {
@@ -131,7 +138,7 @@ describe('npm run verify', () => {
     const stored = async (key: string) => String(await redis.command('GET', key))
     const four = await stored('spell:4')
     await redis.command('SET', 'spell:4', four.replace('"damage":40', '"damage":41'))
-    await redis.command('SET', 'spell:99', four.replace('"id":4', '"id":99'))
+    await redis.command('SET', 'spell:99', under('spell:99', four.replace('"id":4', '"id":99')))
     await redis.command('SET', 'spell:5', (await stored('spell:5')).replace('"damage"', '"harm"'))
     await redis.command('SET', 'spell:6', (await stored('spell:6')).slice(0, -1))
     await redis.command('SET', 'spell:7', 'fireworks')
@@ -141,12 +148,13 @@ describe('npm run verify', () => {
       'spell:8',
       (await stored('spell:8')).replace(generation, generation.toLowerCase().replace(/^./, '_')),
     )
-    await redis.command('SET', 'spell:abc', four)
+    await redis.command('SET', 'spell:abc', under('spell:abc', four))
     const [page] = (await redis.command('KEYS', 'spell-page:*')) as string[]
-    await redis.command('SET', page!.replace(/:[^:]+:/, ':old:'), await stored(page!))
+    const oldPage = page!.replace(/:[^:]+:/, ':old:')
+    await redis.command('SET', oldPage, under(oldPage, await stored(page!)))
     await redis.command('SET', page!, (await stored(page!)).replace('Fireball', 'Snowball'))
-    await redis.command('SET', '@generation:wizard', generation)
-    await redis.command('SET', 'wizard:1', four)
+    await redis.command('SET', '@generation:wizard', markedToken('wizard', TOKEN))
+    await redis.command('SET', 'wizard:1', under('wizard:1', four))
     await redis.command('SET', 'session:1', 'of another program')
     const { code, report, findings } = await verifyAsJson(env)
     expect(findings).toEqual([
