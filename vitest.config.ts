@@ -10,6 +10,7 @@ export default defineConfig({
     reporters: ['default', new ClosingLine()],
     testTimeout: 120_000,
     hookTimeout: 240_000,
-    maxWorkers: 2,
+    // On two cores: the tests with real servers wait more than they work.
+    maxWorkers: 3,
   },
 })
