@@ -1,10 +1,10 @@
 /**
- * The seed that finds each mutant out: kept in `killing-seeds.json`, and shown in docs/simulation.md. Both are written
+ * The seed that finds each mutant out: kept in `killing-seeds.json`, and counted in docs/simulation.md. Both are written
  * by `npm run simulate -- --mutants --rewrite` alone.
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { LEFT_OUT, MUTANTS } from './mutants.ts'
+import { FURTHER, LEFT_OUT, MUTANTS } from './mutants.ts'
 
 /** The history that finds one mutant out. */
 export interface KillingSeed {
@@ -37,25 +37,37 @@ export function writtenTables(): string {
   return page().written
 }
 
-/** The two tables as Markdown: what finds each mutant out, and which ones the simulation is not asked about. */
+/**
+ * As Markdown: how many mutants each weather finds, and why the simulation is not asked about the others. The names are
+ * those of docs/protections.md, and are not repeated, except of mutants that are no scenario.
+ */
 export function tables(seeds: Readonly<Record<string, KillingSeed>>): string {
-  const found = MUTANTS.map(({ name }) => {
-    const { seed, weather, found } = seeds[name] ?? { seed: 'none', weather: '', found: '' }
-    return `| ${name} | ${seed} | ${weather} | ${found} |\n`
-  })
-  const leftOut = LEFT_OUT.map(({ name, why }) => `| ${name} | ${why} |\n`)
+  const first = MUTANTS[0]!
+  const weathers = counted(MUTANTS.map(({ name }) => seeds[name]?.weather ?? 'none'))
+  const reasons = counted(LEFT_OUT.map(({ why }) => why))
+  const further = FURTHER.map(({ name }) => `- ${name}\n`)
   return `
-${MUTANTS.length} protections are taken out, one after the other:
+${MUTANTS.length} protections are taken out. The weathers that find them: ${weathers
+    .map(([weather, count]) => `${weather} ${count}`)
+    .join(', ')}. For example, without *${first.name}*:
+seed ${seeds[first.name]?.seed}, ${seeds[first.name]?.weather}, "${seeds[first.name]?.found}".
 
-| taken out | seed | weather | what is found |
-|---|---|---|---|
-${found.join('')}
-The simulation is not asked about these:
+These of them are no scenario:
 
-| taken out | why |
+${further.join('')}
+The simulation is not asked about ${LEFT_OUT.length} others:
+
+| why | protections |
 |---|---|
-${leftOut.join('')}
+${reasons.map(([why, count]) => `| ${why} | ${count} |\n`).join('')}
 `
+}
+
+/** Each text once, the most frequent first, with how often it comes. */
+function counted(texts: readonly string[]): [string, number][] {
+  const counts = new Map<string, number>()
+  for (const text of texts) counts.set(text, (counts.get(text) ?? 0) + 1)
+  return [...counts].sort(([, one], [, other]) => other - one)
 }
 
 function page(): { before: string; written: string; after: string } {

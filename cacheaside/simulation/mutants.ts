@@ -20,7 +20,7 @@ export interface Mutant {
 const ORIGIN_TOO = ['`$', '{store} $', '{session.origin}`'].join('')
 
 /** Protections of the relay and of the clock, which the scenarios of `test/protections` do not take out. */
-const FURTHER: readonly Mutant[] = [
+export const FURTHER: readonly Mutant[] = [
   {
     name: 'relay: apply, then mark',
     patches: [
@@ -210,7 +210,7 @@ export const LEFT_OUT: readonly { readonly name: string; readonly why: string }[
   },
   {
     name: 'getMany by a strong reader looks at nothing that a store of the past may answer — asking for leases wherever the generation has to be read',
-    why: 'as above',
+    why: 'a Cluster is one server here, so the node of the key also refuses to tell the generation',
   },
   {
     name: 'get by a strong reader does not wait for a flight that all its callers have left — counting a doomed flight as over',
@@ -222,7 +222,7 @@ export const LEFT_OUT: readonly { readonly name: string; readonly why: string }[
   },
   {
     name: 'get bypasses the store while a commit is in doubt for whose key there was no room — asking for commits in doubt of the keyspace',
-    why: 'as above',
+    why: 'a write that has failed promises nothing to its own process',
   },
   {
     name: "get answers with no earlier version's value, which does not tell its key — replacing what does not tell its key",

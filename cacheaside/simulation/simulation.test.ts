@@ -78,7 +78,7 @@ describe('a protection that is taken out is missed', () => {
     expect(accused).toEqual([])
   })
 
-  test('docs/simulation.md shows these seeds, and nobody has edited them', () => {
+  test('docs/simulation.md counts what these seeds find, and nobody has edited it', () => {
     expect(writtenTables(), COMMAND).toBe(tables(killing))
   })
 })
