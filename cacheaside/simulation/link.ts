@@ -138,7 +138,7 @@ export class Link implements SharedStore, LinkEnd {
     )
     return sent
   }
-  release(...given: [key: string, token: string, through?: Fill]) {
+  release(...given: [key: string, token: string, committed?: Fill]) {
     this.tokens.get(given[0])?.delete(given[1])
     return this.#send<Awaited<ReturnType<SharedStore['release']>>>('release', given, true)
   }

@@ -51,8 +51,8 @@ const LEAST_BUSY_WAIT_MS = 50
 /** What a register means for a read: an answer, or that it has to be asked for again, after a pause or at once. */
 type Judged<V> = Asked<V> | 'busy' | 'again'
 
-/** What is known in the course of asking. */
-interface Asking<V> {
+/** What one question to the store knows so far. */
+interface AskProgress<V> {
   readonly flight: Flight<Answer>
   readonly strong: boolean
   readonly generation: string
@@ -141,7 +141,7 @@ export function afterReply<Id, V>(
   nowMs: number,
 ): AskedOrBusy<V> | Promise<AskedOrBusy<V>> {
   if (generation === UNCONFIRMED) return unavailable(space, flight, token)
-  const asking: Asking<V> = {
+  const progress: AskProgress<V> = {
     flight,
     strong,
     generation,
@@ -150,51 +150,54 @@ export function afterReply<Id, V>(
     swaps: 0,
     fallback: undefined,
   }
-  const judged = judgeReply(space, asking, reply, token, nowMs)
-  if (judged === 'busy') return busy(space, asking)
-  return judged instanceof Promise || judged === 'again' ? askAgain(space, asking, judged) : judged
+  const judged = judgeReply(space, progress, reply, token, nowMs)
+  if (judged === 'busy') return busy(space, progress)
+  return judged instanceof Promise || judged === 'again' ? askAgain(space, progress, judged) : judged
 }
 
 /** Asks again for as long as that is what the last reply comes to. */
 async function askAgain<Id, V>(
   space: Space<Id, V>,
-  asking: Asking<V>,
+  progress: AskProgress<V>,
   last: Judged<V> | Promise<Judged<V>>,
 ): Promise<AskedOrBusy<V>> {
   const { parts } = space
-  const { key } = asking.flight
+  const { key } = progress.flight
   let judged = await last
   while (judged === 'again') {
     const why = parts.queue.whyHeld(key)
     if (why !== undefined) return { kind: 'bypass', why }
     const token = markedToken(key, parts.clock.token())
-    const reply = await lease(space, key, token, leftMs(parts, asking))
-    judged = await judgeReply(space, asking, reply, token, parts.clock.nowMs())
+    const reply = await lease(space, key, token, leftMs(parts, progress))
+    judged = await judgeReply(space, progress, reply, token, parts.clock.nowMs())
   }
-  return judged === 'busy' ? busy(space, asking) : judged
+  return judged === 'busy' ? busy(space, progress) : judged
 }
 
-const busy = <Id, V>(space: Space<Id, V>, asking: Asking<V>): Busy<V> => ({
+const busy = <Id, V>(space: Space<Id, V>, progress: AskProgress<V>): Busy<V> => ({
   kind: 'busy',
   async wait() {
-    while (await pauseUnlessDeadlocked(space, asking)) {
-      const going = await askAgain(space, asking, 'again')
+    while (await pauseUnlessDeadlocked(space, progress)) {
+      const going = await askAgain(space, progress, 'again')
       if (going.kind !== 'busy') return going
     }
-    return { kind: 'bypass', why: 'busy', fallback: asking.fallback }
+    return { kind: 'bypass', why: 'busy', fallback: progress.fallback }
   },
 })
 
 /** As {@link pause}. The lease may be that of another flight of this process, whose load loaders are known to wait for. */
-function pauseUnlessDeadlocked<Id, V>(space: Space<Id, V>, asking: Asking<V>): Promise<boolean> | boolean {
-  const { flight } = asking
+function pauseUnlessDeadlocked<Id, V>(
+  space: Space<Id, V>,
+  progress: AskProgress<V>,
+): Promise<boolean> | boolean {
+  const { flight } = progress
   const deadlock = recursion(space, flight)
   if (deadlock instanceof CacheError) throw deadlock
   if (deadlock !== undefined) return false
   const others = space.parts.flights.others(flight)
-  if (others.length === 0) return pause(space, asking)
+  if (others.length === 0) return pause(space, progress)
   standBehind(flight, others)
-  return pause(space, asking).finally(() => stepOut(flight))
+  return pause(space, progress).finally(() => stepOut(flight))
 }
 
 /** The store has not answered in time. The lease may still have been granted. */
@@ -225,42 +228,42 @@ function lease<Id, V>(
 }
 
 /** What is left of the read's time for the shared store. */
-const leftMs = <V>({ clock }: Parts, asking: Asking<V>): number =>
-  Math.max(1, asking.deadlineMs - clock.nowMs())
+const leftMs = <V>({ clock }: Parts, progress: AskProgress<V>): number =>
+  Math.max(1, progress.deadlineMs - clock.nowMs())
 
 /** What a reply comes to. */
 function judgeReply<Id, V>(
   space: Space<Id, V>,
-  asking: Asking<V>,
+  progress: AskProgress<V>,
   reply: LeaseReply | typeof UNCONFIRMED,
   token: string | undefined,
   nowMs: number,
 ): Judged<V> | Promise<Judged<V>> {
-  if (reply === UNCONFIRMED) return unavailable(space, asking.flight, token, asking.fallback)
+  if (reply === UNCONFIRMED) return unavailable(space, progress.flight, token, progress.fallback)
   // What was seen before is gone, perhaps invalidated: it is nothing to fall back on.
   if (reply === null && token !== undefined)
-    return { kind: 'leased', why: 'missing', generation: asking.generation, prefix: leaseText(token) }
+    return { kind: 'leased', why: 'missing', generation: progress.generation, prefix: leaseText(token) }
   if (reply === null) return 'again'
   if (reply === REFUSED) {
     const message = 'the shared store has no room: what it does not hold is loaded by every read'
     space.parts.warnings.begin('SHARED_FULL', '', { message })
     return { kind: 'bypass', why: 'full' }
   }
-  return judgeRegister(space, asking, reply, token, nowMs)
+  return judgeRegister(space, progress, reply, token, nowMs)
 }
 
 /** What to make of a register that is not absent. */
 function judgeRegister<Id, V>(
   space: Space<Id, V>,
-  asking: Asking<V>,
+  progress: AskProgress<V>,
   text: string,
   token: string | undefined,
   nowMs: number,
 ): Judged<V> | Promise<Judged<V>> {
   const register = parseRegister(text)
-  asking.fallback = undefined
-  const mark = markIn(space, asking, register)
-  if (mark === 'foreign') return mismatched(space, asking, register as ValueRegister | LeaseRegister, token)
+  progress.fallback = undefined
+  const mark = markIn(space, progress, register)
+  if (mark === 'foreign') return mismatched(space, progress, register as ValueRegister | LeaseRegister, token)
   switch (register.state) {
     case 'lease':
       return 'busy'
@@ -273,30 +276,30 @@ function judgeRegister<Id, V>(
       space.parts.emit({
         type: 'unreadable',
         keyspace: space.name,
-        key: asking.flight.key,
+        key: progress.flight.key,
         reason: 'register',
       })
-      return swapForLease(space, asking, { exactly: text }, 'unreadable')
+      return swapForLease(space, progress, { exactly: text }, 'unreadable')
     case 'value':
       // An earlier version's value does not tell its key: nobody knows whether it is the one that was asked for.
       if (mark === 'none')
-        return swapForLease(space, asking, { prefix: valuePrefix(register.nonce) }, 'version')
-      return judgeValue(space, asking, register, nowMs)
+        return swapForLease(space, progress, { prefix: valuePrefix(register.nonce) }, 'version')
+      return judgeValue(space, progress, register, nowMs)
   }
 }
 
 function judgeValue<Id, V>(
   space: Space<Id, V>,
-  asking: Asking<V>,
+  progress: AskProgress<V>,
   register: ValueRegister,
   nowMs: number,
 ): Judged<V> | Promise<Judged<V>> {
-  const { key } = asking.flight
+  const { key } = progress.flight
   const seen = { prefix: valuePrefix(register.nonce) }
   // A newer deploy's value: it must not be overwritten by the older one, or the two would take turns for ever.
   if (register.shape > space.options.shape) return { kind: 'bypass', why: 'shape' }
-  if (register.generation !== asking.generation) return swapForLease(space, asking, seen, 'generation')
-  if (register.shape < space.options.shape) return swapForLease(space, asking, seen, 'shape')
+  if (register.generation !== progress.generation) return swapForLease(space, progress, seen, 'generation')
+  if (register.shape < space.options.shape) return swapForLease(space, progress, seen, 'shape')
   const opened = space.envelope.open(register.text)
   if (opened instanceof Unopened) {
     space.parts.emit({
@@ -306,13 +309,13 @@ function judgeValue<Id, V>(
       reason: opened.reason,
       error: opened.error,
     })
-    return swapForLease(space, asking, seen, 'unreadable')
+    return swapForLease(space, progress, seen, 'unreadable')
   }
   // A process that does not know `idOf` yet may have stored it.
   const alias = aliasOf(space, key, opened)
   if (alias !== undefined) {
     space.parts.emit({ type: 'unreadable', keyspace: space.name, key, reason: 'alias', error: alias.error })
-    return swapForLease(space, asking, seen, 'unreadable')
+    return swapForLease(space, progress, seen, 'unreadable')
   }
   const storeNowMs = space.parts.stream.storesFromOurs(nowMs)
   const freshMs = register.softExpiryMs - storeNowMs
@@ -326,11 +329,11 @@ function judgeValue<Id, V>(
       atMs: nowMs,
     }
   const claimStands = register.claimUntilMs > storeNowMs
-  if (!asking.strong && -freshMs < space.options.staleMs)
+  if (!progress.strong && -freshMs < space.options.staleMs)
     return { kind: 'found', register, opened, why: 'stale', refresh: !claimStands, atMs: nowMs }
-  asking.fallback =
-    !asking.strong && -freshMs < space.options.staleIfErrorMs ? { register, opened } : undefined
-  return claimStands ? 'busy' : claim(space, asking, register)
+  progress.fallback =
+    !progress.strong && -freshMs < space.options.staleIfErrorMs ? { register, opened } : undefined
+  return claimStands ? 'busy' : claimExpired(space, progress, register)
 }
 
 /** Whether this reply is a register that tells of another key. Then nobody knows what the answer to the question is. */
@@ -341,7 +344,7 @@ export function isOfAnother(key: string, reply: FirstReply['reply'] | undefined)
 }
 
 /** Whose register was answered. Inside one process there is nothing that could mix up replies. */
-const markIn = <Id, V>({ parts }: Space<Id, V>, { flight }: Asking<V>, register: Register): Mark =>
+const markIn = <Id, V>({ parts }: Space<Id, V>, { flight }: AskProgress<V>, register: Register): Mark =>
   parts.access.store.synchronous || (register.state !== 'value' && register.state !== 'lease')
     ? 'own'
     : markOf(register, flight.key)
@@ -352,19 +355,19 @@ const markIn = <Id, V>({ parts }: Space<Id, V>, { flight }: Asking<V>, register:
  */
 function mismatched<Id, V>(
   space: Space<Id, V>,
-  asking: Asking<V>,
+  progress: AskProgress<V>,
   register: ValueRegister | LeaseRegister,
   token: string | undefined,
 ): Judged<V> | Promise<Judged<V>> {
   const { access, emit } = space.parts
-  const { key } = asking.flight
+  const { key } = progress.flight
   const prefix = register.state === 'value' ? valuePrefix(register.nonce) : leaseText(register.token)
   emit({ type: 'mismatch', keyspace: space.name, key })
   const isOfTheConnection = access.store.distrust?.(key, prefix) === true
   // What was asked for may have been granted. Over the next connection: this one is not to be trusted.
   dropLease(space.parts, key, token)
   if (isOfTheConnection) return { kind: 'bypass', why: 'unavailable' }
-  return swapForLease(space, asking, { prefix }, 'unreadable')
+  return swapForLease(space, progress, { prefix }, 'unreadable')
 }
 
 function refreshesAhead<Id, V>(
@@ -379,34 +382,36 @@ function refreshesAhead<Id, V>(
 /** Replaces a value that no reader should find any more by our lease, if it is still there. */
 async function swapForLease<Id, V>(
   space: Space<Id, V>,
-  asking: Asking<V>,
+  progress: AskProgress<V>,
   seen: Expected,
   why: Why,
 ): Promise<Asked<V> | 'again'> {
   const { access, clock, options } = space.parts
-  const { key } = asking.flight
-  if (++asking.swaps > SWAP_ATTEMPTS) return { kind: 'bypass', why }
+  const { key } = progress.flight
+  if (++progress.swaps > SWAP_ATTEMPTS) return { kind: 'bypass', why }
   const token = markedToken(key, clock.token())
   const swapped = await access.run(
     () => access.store.swap(key, seen, token, options.leaseMs),
-    leftMs(space.parts, asking),
+    leftMs(space.parts, progress),
     late => late && dropLease(space.parts, key, token),
   )
   if (swapped === UNCONFIRMED) {
     dropLease(space.parts, key, token)
     return { kind: 'bypass', why: 'unavailable' }
   }
-  return swapped ? { kind: 'leased', why, generation: asking.generation, prefix: leaseText(token) } : 'again'
+  return swapped
+    ? { kind: 'leased', why, generation: progress.generation, prefix: leaseText(token) }
+    : 'again'
 }
 
 /** Claims the refresh of an expired value. */
-async function claim<Id, V>(
+async function claimExpired<Id, V>(
   space: Space<Id, V>,
-  asking: Asking<V>,
+  progress: AskProgress<V>,
   register: ValueRegister,
 ): Promise<Asked<V> | 'busy'> {
-  const { fallback, flight } = asking
-  const limitMs = leftMs(space.parts, asking)
+  const { fallback, flight } = progress
+  const limitMs = leftMs(space.parts, progress)
   const claimed = await claimRefresh(space, flight.key, register, { fallback, limitMs })
   return claimed === UNCONFIRMED ? { kind: 'bypass', why: 'unavailable', fallback } : claimed
 }
@@ -417,21 +422,21 @@ async function claim<Id, V>(
  *
  * @returns whether to ask once more.
  */
-async function pause<Id, V>(space: Space<Id, V>, asking: Asking<V>): Promise<boolean> {
+async function pause<Id, V>(space: Space<Id, V>, progress: AskProgress<V>): Promise<boolean> {
   const { clock, options } = space.parts
   const usualMs =
     space.usualCostMs === undefined ? options.busyWaitMs : Math.max(LEAST_BUSY_WAIT_MS, 2 * space.usualCostMs)
   const nowMs = clock.nowMs()
-  asking.busySinceMs ??= nowMs
-  const waitedMs = nowMs - asking.busySinceMs
+  progress.busySinceMs ??= nowMs
+  const waitedMs = nowMs - progress.busySinceMs
   const mostMs = Math.min(options.busyWaitMs, usualMs) - waitedMs
   if (mostMs <= 0) return false
-  if (asking.flight.abort.aborted) throw asking.flight.abort.reason
+  if (progress.flight.abort.aborted) throw progress.flight.abort.reason
   const steadyMs = Math.min(LONGEST_PAUSE_MS, FIRST_PAUSE_MS + waitedMs / 2)
   const pauseMs = Math.min(mostMs, steadyMs * (0.5 + clock.random()))
   await new Promise<void>((resolve, reject) => {
     let timer: Timer | undefined
-    const stopListening = asking.flight.abort.listen(reason => {
+    const stopListening = progress.flight.abort.listen(reason => {
       timer?.cancel()
       reject(reason)
     })
@@ -439,9 +444,9 @@ async function pause<Id, V>(space: Space<Id, V>, asking: Asking<V>): Promise<boo
       stopListening()
       resolve()
     }
-    timer = clock.after(pauseMs, end, !asking.flight.background)
+    timer = clock.after(pauseMs, end, !progress.flight.background)
   })
   // The store has just answered. The next question is part of the wait, and has all the time that a question has.
-  asking.deadlineMs = clock.nowMs() + options.sharedTimeoutMs
+  progress.deadlineMs = clock.nowMs() + options.sharedTimeoutMs
   return true
 }

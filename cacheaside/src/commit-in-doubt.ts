@@ -96,7 +96,7 @@ export function commitInDoubt(error: unknown): boolean {
       isDecided = true
       continue
     }
-    const said = judge(one)
+    const said = meaningOf(one)
     if (said === 'lost') return true
     if (said === 'refused') isDecided = true
     const parts = partsOf(one)
@@ -108,7 +108,7 @@ export function commitInDoubt(error: unknown): boolean {
 }
 
 /** What one error says by itself. */
-function judge(error: object): 'refused' | 'lost' | 'nothing' {
+function meaningOf(error: object): 'refused' | 'lost' | 'nothing' {
   const { code } = error as { code?: unknown }
   // Of what it does not know as refused Prisma cannot say either.
   if (isPrisma(error)) return 'lost'

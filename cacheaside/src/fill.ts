@@ -7,7 +7,7 @@ import { type Asked, giveBack, type Leased } from './lease.ts'
 import type { Flight } from './local/single-flight.ts'
 import { type Alias, aliasOf } from './own-key.ts'
 import { ABSENT, type Opened, type Sealed, Unopened, UnsealedValue } from './shared/codec.ts'
-import type { Answer, Parts, Space } from './space.ts'
+import type { Answer, Parts, Space, Spent } from './space.ts'
 
 /**
  * Steps 5 and 6, and the answer: before them, or with `fill: 'blocking'`, and with a store in this process, after them.
@@ -18,10 +18,10 @@ export async function fillAndKeep<Id, V>(
   flight: Flight<Answer>,
   asked: Asked<V> & { kind: 'leased' | 'bypass' },
   value: V | undefined,
-  costMs: number,
-  sharedMs: number,
+  spent: Spent,
 ): Promise<void> {
   const { parts } = space
+  const { loadMs: costMs } = spent
   const sealed = space.envelope.seal(value)
   if (sealed instanceof Unopened) {
     parts.emit({
@@ -32,24 +32,27 @@ export async function fillAndKeep<Id, V>(
       error: sealed.error,
     })
     giveBack(space, flight.key, asked)
-    flight.resolve(originAnswer(asked.why, new UnsealedValue(value), sharedMs, costMs))
+    flight.resolve(originAnswer(asked.why, new UnsealedValue(value), spent))
     return
   }
   space.usualCostMs = Math.max(costMs, (space.usualCostMs ?? 0) * 0.9 + costMs * 0.1)
-  if (asked.kind === 'bypass') return flight.resolve(originAnswer(asked.why, sealed.opened, sharedMs, costMs))
+  if (asked.kind === 'bypass') return flight.resolve(originAnswer(asked.why, sealed.opened, spent))
   const alias = aliasOf(space, flight.key, sealed.opened)
   if (alias !== undefined) {
     keepNot(space, flight, asked, alias)
-    return flight.resolve(originAnswer(asked.why, sealed.opened, sharedMs, costMs))
+    return flight.resolve(originAnswer(asked.why, sealed.opened, spent))
   }
   const nowMs = parts.clock.nowMs()
   const freshMs = timeToLive(space, sealed)
-  const answer = originAnswer(asked.why, sealed.opened, sharedMs, costMs, nowMs, nowMs + freshMs)
+  const answer = originAnswer(asked.why, sealed.opened, spent, {
+    filledAtMs: nowMs,
+    freshUntilMs: nowMs + freshMs,
+  })
   if (inBackground(parts)) flight.resolve(answer)
-  const accepted = await fill(space, flight, asked, sealed, freshMs, costMs)
+  const accepted = await offer(space, flight, asked, sealed, { freshMs, costMs })
   if (accepted) keep(space, flight, sealed.opened, asked.generation, answer, { costMs, text: sealed.text })
   // An answer that has waited for its fill also tells what became of it.
-  flight.resolve(accepted ? answer : originAnswer(asked.why, sealed.opened, sharedMs, costMs))
+  flight.resolve(accepted ? answer : originAnswer(asked.why, sealed.opened, spent))
 }
 
 /**
@@ -84,20 +87,17 @@ function inBackground({ options, access }: Parts): boolean {
 function originAnswer<V>(
   why: Why,
   opened: Opened<V>,
-  sharedMs: number,
-  loadMs: number,
-  filledAtMs?: number,
-  freshUntilMs?: number,
+  { sharedMs, loadMs }: Spent,
+  times?: { readonly filledAtMs: number; readonly freshUntilMs: number },
 ): Answer<V> {
-  const kept = freshUntilMs !== undefined
   return {
     opened,
     absent: opened === ABSENT,
     from: 'origin',
     why,
-    kept,
-    filledAtMs,
-    freshUntilMs,
+    kept: times !== undefined,
+    filledAtMs: times?.filledAtMs,
+    freshUntilMs: times?.freshUntilMs,
     sharedMs,
     loadMs,
   }
@@ -110,13 +110,18 @@ export function timeToLive<Id, V>(space: Space<Id, V>, sealed: Sealed<V>): numbe
   return Math.max(1, Math.round(fullMs * (1 - ttlJitter * space.parts.clock.random())))
 }
 
+/** For how long a value about to be stored is fresh, and what its load has cost. */
+interface Worth {
+  readonly freshMs: number
+  readonly costMs: number
+}
+
 /** What is stored for a value of this keyspace. */
 export function fillOf<Id, V>(
   space: Space<Id, V>,
   generation: string,
   text: string | undefined,
-  freshMs: number,
-  costMs: number,
+  { freshMs, costMs }: Worth,
 ) {
   const { shape, staleMs, staleIfErrorMs } = space.options
   return {
@@ -130,18 +135,17 @@ export function fillOf<Id, V>(
 }
 
 /** Step 5: whether the shared store accepted the value. A lease that will not be filled is given back. */
-async function fill<Id, V>(
+async function offer<Id, V>(
   space: Space<Id, V>,
   flight: Flight<Answer>,
   asked: Asked<V> & { kind: 'leased' },
   sealed: Sealed<V>,
-  freshMs: number,
-  costMs: number,
+  worth: Worth,
 ): Promise<boolean> {
   const { access, emit } = space.parts
   let outcome: 'accepted' | 'refused' | 'unconfirmed' = 'refused'
   if (!flight.doomed) {
-    const value = fillOf(space, asked.generation, sealed.text, freshMs, costMs)
+    const value = fillOf(space, asked.generation, sealed.text, worth)
     const reply = await access.run(() => access.store.fill(flight.key, asked.prefix, value))
     outcome = reply === true ? 'accepted' : reply === false ? 'refused' : 'unconfirmed'
   }

@@ -89,10 +89,10 @@ export class GuardShare {
   /**
    * Ends it, when nothing of it is under way any more.
    *
-   * @param through - The committed value, made with the generation of before the guard. Stored by one who was alone.
+   * @param committed - The committed value, made with the generation of before the guard. Stored by one who was alone.
    */
-  end(through?: (generation: string) => Fill | undefined): Promise<Ended> {
-    return this.#hold.end(this, through)
+  end(committed?: (generation: string) => Fill | undefined): Promise<Ended> {
+    return this.#hold.end(this, committed)
   }
 
   /** Leaves it: the commit is in doubt, and the guard is to run out by itself. */
@@ -103,7 +103,7 @@ export class GuardShare {
 
 /** One who has ended, and waits to be told. */
 interface Ending {
-  readonly through: ((generation: string) => Fill | undefined) | undefined
+  readonly committed: ((generation: string) => Fill | undefined) | undefined
   readonly resolve: (ended: Ended) => void
 }
 
@@ -159,7 +159,7 @@ class GuardHold {
     if (this.#sharers.size > 0) this.#isShared = true
     const share = new GuardShare(this, beganMs)
     this.#sharers.add(share)
-    void this.confirming.then(() => this.#report(this.#intact ? 'confirmed' : this.#failure))
+    void this.confirming.then(() => this.#emitOutcome(this.#intact ? 'confirmed' : this.#failure))
     return share
   }
 
@@ -167,10 +167,10 @@ class GuardHold {
    * The part of one writer ends, which waits for what is under way: a renewal that arrived after the release would put
    * up a guard for nobody.
    */
-  end(share: GuardShare, through: Ending['through']): Promise<Ended> {
+  end(share: GuardShare, committed: Ending['committed']): Promise<Ended> {
     this.#remove(share)
     return new Promise(resolve => {
-      this.#ending.push({ through, resolve })
+      this.#ending.push({ committed, resolve })
       void this.#tell()
     })
   }
@@ -246,7 +246,7 @@ class GuardHold {
     const reply = await access.run(() => access.store.guard(this.key, this.#token, options.guardMs, true))
     // A renewal that nobody answered may have found the token missing, and the next one would not tell.
     if (reply !== 'renewed') this.#lose()
-    this.#report(reply === UNCONFIRMED ? 'unconfirmed' : reply === 'new' ? 'renewed' : reply)
+    this.#emitOutcome(reply === UNCONFIRMED ? 'unconfirmed' : reply === 'new' ? 'renewed' : reply)
     // Without the token, which is not to be taken from the others.
     if (reply === UNCONFIRMED && ending.length > 0) queue.add(this.key)
     return { applied: reply !== UNCONFIRMED, fenced: this.#intact, stored: false }
@@ -262,14 +262,14 @@ class GuardHold {
     // Of two who were here together nobody knows whose commit came last.
     const isCertain = !this.#isShared && this.#intact
     const fill =
-      isCertain && this.#generation !== undefined ? ending[0]?.through?.(this.#generation) : undefined
+      isCertain && this.#generation !== undefined ? ending[0]?.committed?.(this.#generation) : undefined
     const reply = await access.run(() => access.store.release(this.key, this.#token, fill))
     if (reply === UNCONFIRMED) queue.add(this.key, this.#token)
     const applied = reply !== UNCONFIRMED
     return { applied, fenced: applied && this.#intact && reply.held, stored: applied && reply.stored }
   }
 
-  #report(outcome: GuardEvent['outcome']): void {
+  #emitOutcome(outcome: GuardEvent['outcome']): void {
     this.#parts.emit({ type: 'guard', keyspace: keyspaceOf(this.key), key: this.key, outcome })
   }
 }

@@ -30,7 +30,7 @@ export async function invalidateKeys(parts: Parts, keys: readonly Key[]): Promis
     keys.map(async key => {
       const reply = await access.run(() => access.store.invalidate(key))
       if (reply === UNCONFIRMED) queue.add(key)
-      report(parts, key, reply !== UNCONFIRMED ? 'applied' : 'queued')
+      emitInvalidation(parts, key, reply !== UNCONFIRMED ? 'applied' : 'queued')
       forget(key)
       return reply !== UNCONFIRMED
     }),
@@ -69,7 +69,7 @@ export async function invalidateWhole(
 export async function relayKey(parts: Parts, key: Key): Promise<boolean> {
   const { access } = parts
   if ((await access.runBehind(() => access.store.invalidate(key))) === UNCONFIRMED) return false
-  report(parts, key, 'applied')
+  emitInvalidation(parts, key, 'applied')
   return true
 }
 
@@ -88,7 +88,7 @@ export async function relayKeyspace({ access, clock, emit }: Parts, keyspace: st
  *
  * @param stored - Whether the committed value took the place of what was invalidated.
  */
-export function report(
+export function emitInvalidation(
   { emit }: Parts,
   key: string,
   outcome: 'applied' | 'queued' | 'in-doubt',

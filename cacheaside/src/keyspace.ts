@@ -186,7 +186,7 @@ export class Keyspace<Id, V, Loaded = V> {
     if (requests.length > 0) {
       const answers = await readMany(this.#space, requests, options?.signal)
       answers.forEach(({ answer, joined }, i) => {
-        this.#report(requests[i]!.key, answer.from, answer.why, joined, answer.absent)
+        this.#emitRead(requests[i]!.key, answer.from, answer.why, joined, answer.absent)
       })
       for (let i = 0; i < ids.length; i++)
         if (requestOf[i] !== -1) found[i] = answers[requestOf[i]!]!.answer.opened.take()
@@ -204,7 +204,7 @@ export class Keyspace<Id, V, Loaded = V> {
    * @throws CacheError `INVALID_KEY`, `CLOSED`.
    */
   peek(id: Id): { readonly value: V | undefined } | undefined {
-    const entry = this.#lookUp(this.#enter(id, undefined))
+    const entry = this.#findLocal(this.#enter(id, undefined))
     if (entry === undefined) return undefined
     return (entry.peeked ?? { value: entry.opened.take() }) as { readonly value: V | undefined }
   }
@@ -229,12 +229,12 @@ export class Keyspace<Id, V, Loaded = V> {
       const { writeThrough = false, ...own } = options
       if (typeof writeThrough !== 'boolean')
         throw invalidOption('writeThrough', 'true or false', writeThrough)
-      const through = (value: T) => [this.entry(id, value as unknown as Loaded | undefined)]
+      const entries = (value: T) => [this.entry(id, value as unknown as Loaded | undefined)]
       return write(
         this.#space.parts,
         [this.key(id)],
         commit,
-        writeThrough ? { ...own, writeThrough: through } : own,
+        writeThrough ? { ...own, writeThrough: entries } : own,
       )
     })
   }
@@ -280,7 +280,10 @@ export class Keyspace<Id, V, Loaded = V> {
         }
         const alias = aliasOf(this.#space, key, sealed.opened)
         if (alias === undefined)
-          return fillOf(this.#space, generation, sealed.text, timeToLive(this.#space, sealed), 0)
+          return fillOf(this.#space, generation, sealed.text, {
+            freshMs: timeToLive(this.#space, sealed),
+            costMs: 0,
+          })
         this.#space.parts.emit({ ...about, outcome: 'alias', ...alias })
         return undefined
       },
@@ -308,18 +311,18 @@ export class Keyspace<Id, V, Loaded = V> {
     options: ReadOptions | undefined,
   ): LocalEntry | undefined {
     if (options?.consistency === 'strong') return undefined
-    const entry = this.#lookUp(place)
+    const entry = this.#findLocal(place)
     if (entry === undefined) return undefined
     if (
       entry.refreshAtMs !== Number.POSITIVE_INFINITY &&
       entry.refreshAtMs <= this.#space.parts.clock.coarseMs()
     )
       refresh(this.#space, id, place.key)
-    this.#report(place.key, 'local', 'fresh', false, entry.absent)
+    this.#emitRead(place.key, 'local', 'fresh', false, entry.absent)
     return entry
   }
 
-  #lookUp(place: Place<LocalEntry, Key>): LocalEntry | undefined {
+  #findLocal(place: Place<LocalEntry, Key>): LocalEntry | undefined {
     const { local, stream, clock, queue } = this.#space.parts
     if (!local.enabled) return undefined
     const nowMs = this.#needsProof ? clock.nowMs() : clock.coarseMs()
@@ -339,12 +342,12 @@ export class Keyspace<Id, V, Loaded = V> {
   ): Promise<R> {
     const strong = options?.consistency === 'strong'
     return read(this.#space, { id, key, strong }, options?.signal, (answer: Answer<V>, joined) => {
-      this.#report(key, answer.from, answer.why, joined, answer.absent)
+      this.#emitRead(key, answer.from, answer.why, joined, answer.absent)
       return make(answer, joined)
     })
   }
 
-  #report(key: Key, from: From, why: Why, joined: boolean, absent: boolean): void {
+  #emitRead(key: Key, from: From, why: Why, joined: boolean, absent: boolean): void {
     const { parts } = this.#space
     if (parts.isHeard()) parts.emit({ type: 'read', keyspace: this.name, key, from, why, joined, absent })
     else parts.stats.read(this.#counts, from, why, joined, absent)

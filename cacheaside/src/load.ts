@@ -12,7 +12,7 @@ import type { LoadLimit } from './local/load-limit.ts'
 import { type Awaited, LoadRun } from './local/load-run.ts'
 import type { Flight } from './local/single-flight.ts'
 import type { LoadContext } from './options.ts'
-import { type Answer, foundAnswer, type Space } from './space.ts'
+import { type Answer, foundAnswer, type Space, type Spent } from './space.ts'
 import { warnOfLoads } from './warn-of.ts'
 
 function valueOrThrow<V>(value: V | NotLoaded | undefined): V | undefined {
@@ -57,7 +57,7 @@ export interface Loaded<T> {
  *
  * @throws whatever the loader throws, as it is; CacheError `OVERLOADED` or `LOAD_TIMEOUT`; the abort's reason.
  */
-export function load<T>(
+export function callLoader<T>(
   frame: LoadFrame,
   call: (context: LoadContext) => Promise<T> | T,
 ): Promise<Loaded<T>> {
@@ -214,15 +214,16 @@ export async function fromOrigin<Id, V>(
   let loaded: Loaded<V | undefined>
   try {
     const frame = loadFrame(space, [flight], flight.abort, !flight.background)
-    loaded = await load(frame, context => loadOne(space, id, flight.key, context))
+    loaded = await callLoader(frame, context => loadOne(space, id, flight.key, context))
   } catch (error) {
+    const spent = { sharedMs, loadMs: clock.nowMs() - beganMs }
     giveBack(space, flight.key, asked)
-    if (!answerStale(space, flight, asked, sharedMs, clock.nowMs() - beganMs)) throw error
+    if (!answerStale(space, flight, asked, spent)) throw error
     return warnOfLoads(space.parts.warnings, space.name, error)
   } finally {
     stopSoftLimit()
   }
-  await fillAndKeep(space, flight, asked, loaded.result, loaded.costMs, sharedMs)
+  await fillAndKeep(space, flight, asked, loaded.result, { sharedMs, loadMs: loaded.costMs })
 }
 
 /** The frame of a load for these flights. */
@@ -245,12 +246,10 @@ export function answerStale<Id, V>(
   space: Space<Id, V>,
   flight: Flight<Answer>,
   asked: Asked<V> & { kind: 'leased' | 'bypass' },
-  sharedMs: number,
-  loadMs: number,
+  spent: Spent,
 ): boolean {
   if (asked.fallback === undefined || flight.doomed) return false
-  const { register, opened } = asked.fallback
-  flight.resolve(foundAnswer(space, register, opened, 'stale-error', sharedMs, loadMs))
+  flight.resolve(foundAnswer(space, asked.fallback, 'stale-error', spent))
   return true
 }
 
@@ -264,7 +263,7 @@ export function answerStaleIfSlow<Id, V>(
   const { loadSoftTimeoutMs } = space.options
   if (loadSoftTimeoutMs === undefined || asked.fallback === undefined) return () => {}
   const answer = () => {
-    answerStale(space, flight, asked, sharedMs, loadSoftTimeoutMs)
+    answerStale(space, flight, asked, { sharedMs, loadMs: loadSoftTimeoutMs })
   }
   const timer = space.parts.clock.after(loadSoftTimeoutMs, answer, true)
   return () => timer.cancel()

@@ -15,9 +15,9 @@ import { type Asked, dropLease, giveBack } from './lease.ts'
 import {
   answerStale,
   answerStaleIfSlow,
+  callLoader,
   fromOrigin,
   hasStrangers,
-  load,
   loadByKey,
   loadFrame,
   NotLoaded,
@@ -28,7 +28,7 @@ import { recursion, unlessDeadlocked, waitInside } from './nested.ts'
 import { answerFound, answerOf, joinOrLead, type Lead, runFlight } from './read.ts'
 import { markedToken } from './shared/key-mark.ts'
 import { UNCONFIRMED } from './shared/shared-access.ts'
-import { type Answer, beginFlight, type Joining, type ReadRequest, type Space } from './space.ts'
+import { type Answer, beginFlight, type Joining, type ReadRequest, type Space, type Spent } from './space.ts'
 import { warnOfLoads } from './warn-of.ts'
 
 /**
@@ -137,21 +137,21 @@ async function runTogether<Id, V>(space: Space<Id, V>, members: readonly Member<
   // 3. the invalidation is applied, and the key leaves the queue; 4. the replies arrive, and a process that was told that it
   // bypasses the key would find v1. (Seed 110553 of the simulation, refusals.)
   const bypasses = members.map(({ flight }) => mustBypass(space, flight.key))
-  const isAsked = bypasses.includes(undefined)
-  const together = isAsked ? await askTogether(space, members) : undefined
+  const isAnyAsked = bypasses.includes(undefined)
+  const together = isAnyAsked ? await askTogether(space, members) : undefined
   const toLoad: Missing<Id, V>[] = []
-  const unsettled: Unsettled<Id, V>[] = []
+  const undecided: Undecided<Id, V>[] = []
   const waiting: Waiting<Id, V>[] = []
   const nowMs = parts.clock.nowMs()
   members.forEach((member, i) => {
     const asked = afterReplyUnlessBypassed(space, member, i, together, bypasses[i], nowMs)
-    if (asked instanceof Promise) unsettled.push({ member, asked })
+    if (asked instanceof Promise) undecided.push({ member, asked })
     else if (asked.kind === 'busy') waiting.push({ member, busy: asked })
     else answerOrLoad(space, member, asked, toLoad, beganAtMs)
   })
   await Promise.all([
-    settleMembers(space, unsettled, toLoad, beganAtMs),
-    settleBusy(space, waiting, beganAtMs),
+    finishMembers(space, undecided, toLoad, beganAtMs),
+    finishBusy(space, waiting, beganAtMs),
   ])
 }
 
@@ -263,7 +263,7 @@ function answerOrLoad<Id, V>(
 }
 
 /** A member that has more to ask before it is known what becomes of it. */
-interface Unsettled<Id, V> {
+interface Undecided<Id, V> {
   readonly member: Member<Id>
   readonly asked: Promise<AskedOrBusy<V>>
 }
@@ -273,16 +273,16 @@ interface Unsettled<Id, V> {
  * left to a group of its own. If not: 1. two processes ask for the same two expired keys, and each gets the claim of one;
  * 2. each waits for the other's before it loads its own, and both until `busyWaitMs` are over.
  */
-async function settleMembers<Id, V>(
+async function finishMembers<Id, V>(
   space: Space<Id, V>,
-  unsettled: readonly Unsettled<Id, V>[],
+  undecided: readonly Undecided<Id, V>[],
   toLoad: Missing<Id, V>[],
   beganMs: number,
   areBusy = false,
 ): Promise<void> {
   const waiting: Waiting<Id, V>[] = []
   await Promise.all(
-    unsettled.map(async ({ member, asked: pending }) => {
+    undecided.map(async ({ member, asked: pending }) => {
       try {
         const asked = await pending
         if (asked.kind === 'busy') waiting.push({ member, busy: asked })
@@ -294,7 +294,7 @@ async function settleMembers<Id, V>(
     }),
   )
   for (const { member } of toLoad) member.flight.start = undefined
-  const others = settleBusy(space, waiting, beganMs)
+  const others = finishBusy(space, waiting, beganMs)
   if (toLoad.length > 0 && space.options.loadMany !== undefined) await loadTogether(space, toLoad, beganMs)
   else await loadEach(space, toLoad, beganMs)
   await others
@@ -330,14 +330,14 @@ interface Waiting<Id, V> {
 }
 
 /** Steps 4 to 6 for those: what the others have not brought is loaded together. */
-async function settleBusy<Id, V>(
+async function finishBusy<Id, V>(
   space: Space<Id, V>,
   waiting: readonly Waiting<Id, V>[],
   beganMs: number,
 ): Promise<void> {
   if (waiting.length === 0) return
-  const unsettled = waiting.map(({ member, busy }) => ({ member, asked: busy.wait() }))
-  await settleMembers(space, unsettled, [], beganMs, true)
+  const undecided = waiting.map(({ member, busy }) => ({ member, asked: busy.wait() }))
+  await finishMembers(space, undecided, [], beganMs, true)
 }
 
 /** A member that has to go to the origin. */
@@ -360,7 +360,7 @@ async function loadTogether<Id, V>(
   try {
     const members = missing.map(({ member }) => member.flight)
     const frame = loadFrame(space, members, abortedWithAll(members))
-    const loading = load(frame, context => loadByKey(space, ids, context))
+    const loading = callLoader(frame, context => loadByKey(space, ids, context))
     const { result, costMs } = await loading.finally(() => {
       for (const stop of stops) stop()
     })
@@ -372,10 +372,10 @@ async function loadTogether<Id, V>(
         const { flight } = one.member
         const value = result.get(flight.key)
         if (!(value instanceof NotLoaded))
-          return fillAndKeep(space, flight, one.asked, value, costMs, sharedMs)
+          return fillAndKeep(space, flight, one.asked, value, { sharedMs, loadMs: costMs })
         const { error } = value
         emit({ type: 'load', keyspace: space.name, keys: [flight.key], outcome: 'failed', costMs, error })
-        hasFailed(space, one, error, sharedMs, costMs)
+        hasFailed(space, one, error, { sharedMs, loadMs: costMs })
       }),
     )
     await loadEach(
@@ -384,7 +384,8 @@ async function loadTogether<Id, V>(
       beganMs,
     )
   } catch (error) {
-    for (const one of missing) hasFailed(space, one, error, sharedMs, clock.nowMs() - loadingMs)
+    const spent = { sharedMs, loadMs: clock.nowMs() - loadingMs }
+    for (const one of missing) hasFailed(space, one, error, spent)
   } finally {
     for (const { member } of missing) flights.end(member.flight)
   }
@@ -395,12 +396,10 @@ function hasFailed<Id, V>(
   space: Space<Id, V>,
   { member, asked }: Missing<Id, V>,
   error: unknown,
-  sharedMs: number,
-  loadMs: number,
+  spent: Spent,
 ): void {
   giveBack(space, member.flight.key, asked)
-  if (answerStale(space, member.flight, asked, sharedMs, loadMs))
-    warnOfLoads(space.parts.warnings, space.name, error)
+  if (answerStale(space, member.flight, asked, spent)) warnOfLoads(space.parts.warnings, space.name, error)
   else member.flight.reject(error)
 }
 

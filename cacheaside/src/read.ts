@@ -126,7 +126,7 @@ export function answerFound<Id, V>(
   found: Asked<V> & { kind: 'found' },
 ): void {
   const sharedMs = found.atMs - flight.beganAtMs
-  const answer = foundAnswer(space, found.register, found.opened, found.why, sharedMs)
+  const answer = foundAnswer(space, found, found.why, { sharedMs, loadMs: 0 })
   if (found.why === 'fresh')
     keep(space, flight, found.opened, found.register.generation, answer, found.register)
   flight.resolve(answer)

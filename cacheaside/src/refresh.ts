@@ -32,7 +32,7 @@ async function runRefresh<Id, V>(
   seen: ValueRegister | undefined,
 ): Promise<void> {
   const { flights, emit } = space.parts
-  const report = (outcome: 'began' | 'left-to-another' | 'failed', error?: unknown) =>
+  const emitOutcome = (outcome: 'began' | 'left-to-another' | 'failed', error?: unknown) =>
     emit({
       type: 'refresh',
       keyspace: space.name,
@@ -46,20 +46,20 @@ async function runRefresh<Id, V>(
     if (register === undefined) {
       asked = await ask(space, flight, false)
       if (asked.kind === 'found') {
-        if (keepNewer(space, flight, asked)) return report('left-to-another')
+        if (keepNewer(space, flight, asked)) return emitOutcome('left-to-another')
         register = asked.register
       }
     }
     if (register !== undefined) {
       const claimed = await claimRefresh(space, flight.key, register, {})
-      if (claimed === UNCONFIRMED || claimed === 'busy') return report('left-to-another')
+      if (claimed === UNCONFIRMED || claimed === 'busy') return emitOutcome('left-to-another')
       asked = claimed
     }
-    if (asked?.kind !== 'leased') return report('left-to-another')
-    report('began')
+    if (asked?.kind !== 'leased') return emitOutcome('left-to-another')
+    emitOutcome('began')
     await fromOrigin(space, flight, asked, 0, id)
   } catch (error) {
-    report('failed', error)
+    emitOutcome('failed', error)
   } finally {
     flight.reject(undefined)
     flights.end(flight)
@@ -79,7 +79,7 @@ function keepNewer<Id, V>(
   if (found.why !== 'fresh') return false
   const { clock, local, options } = space.parts
   const { register, opened, why } = found
-  const answer = foundAnswer(space, register, opened, why, 0)
+  const answer = foundAnswer(space, found, why, { sharedMs: 0, loadMs: 0 })
   const ours = local.get(flight.key, clock.nowMs())
   if (ours !== undefined && answer.freshUntilMs! - ours.expiresAtMs <= 2 * options.sharedTimeoutMs)
     return false

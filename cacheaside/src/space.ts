@@ -108,13 +108,17 @@ export interface Answer<V = unknown> {
   readonly loadMs: number
 }
 
+/** What a read has spent so far: on asking the shared store, and in the loader. */
+export interface Spent {
+  readonly sharedMs: number
+  readonly loadMs: number
+}
+
 export function foundAnswer<Id, V>(
   space: Space<Id, V>,
-  register: ValueRegister,
-  opened: Opened<V>,
+  { register, opened }: { readonly register: ValueRegister; readonly opened: Opened<V> },
   why: Why,
-  sharedMs: number,
-  loadMs = 0,
+  { sharedMs, loadMs }: Spent,
 ): Answer<V> {
   const { stream } = space.parts
   return {

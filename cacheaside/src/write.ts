@@ -21,7 +21,7 @@ import { invalidOption } from './base/invalid-option.ts'
 import type { Key } from './base/key.ts'
 import { rolledBack } from './commit-in-doubt.ts'
 import type { GuardShare } from './guard-holds.ts'
-import { report } from './invalidate.ts'
+import { emitInvalidation } from './invalidate.ts'
 import { aFunction, checkWriteOptions } from './options.ts'
 import type { Fill } from './shared/shared-store.ts'
 import type { Parts } from './space.ts'
@@ -100,14 +100,14 @@ export async function write<T>(
     // Also after an error: the commit may still have happened.
     parts.committed()
   }
-  const through = new Map<Key, CommittedEntry>()
+  const committed = new Map<Key, CommittedEntry>()
   try {
     // Complete before the release: what throws half-way must not keep the keys from being released.
-    for (const entry of options.writeThrough?.(value) ?? []) through.set(entry.key, entry)
+    for (const entry of options.writeThrough?.(value) ?? []) committed.set(entry.key, entry)
   } catch (error) {
     parts.emit({ type: 'fault', during: 'writeThrough', error })
   }
-  return { value, ...(await session.release(through)) }
+  return { value, ...(await session.release(committed)) }
 }
 
 /** What the user's rule says of an error; a rule that throws leaves it in doubt. */
@@ -191,15 +191,15 @@ class WriteSession {
 
   /** Ends every guard; those whose end is not confirmed are queued. */
   async release(
-    through: ReadonlyMap<Key, CommittedEntry> = new Map(),
+    committed: ReadonlyMap<Key, CommittedEntry> = new Map(),
   ): Promise<{ invalidation: 'applied' | 'queued'; fenced: boolean }> {
     this.#ended = true
     await Promise.allSettled(this.#pending)
     const ended = await Promise.all(
       [...this.#guards].map(async ([key, share]) => {
-        const { applied, fenced, stored } = await share.end(through.get(key)?.fill)
+        const { applied, fenced, stored } = await share.end(committed.get(key)?.fill)
         this.#parts.forget(key)
-        report(this.#parts, key, applied ? 'applied' : 'queued', stored)
+        emitInvalidation(this.#parts, key, applied ? 'applied' : 'queued', stored)
         return { applied, fenced }
       }),
     )
@@ -220,7 +220,7 @@ class WriteSession {
       share.leave()
       queue.addLater(key, options.guardMs)
       this.#parts.forget(key)
-      report(this.#parts, key, 'in-doubt')
+      emitInvalidation(this.#parts, key, 'in-doubt')
     }
   }
 }

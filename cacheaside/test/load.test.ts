@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { Abort } from '../src/base/abort.ts'
 import type { CacheEvent } from '../src/index.ts'
-import { load } from '../src/load.ts'
+import { callLoader } from '../src/load.ts'
 import { LoadLimit } from '../src/local/load-limit.ts'
 import { LoadRun } from '../src/local/load-run.ts'
 import { Flight } from '../src/local/single-flight.ts'
@@ -33,7 +33,7 @@ describe('load', () => {
   test('calls the loader in the same turn, and tells what it cost', async () => {
     const { clock, frame, events, nothingLeft } = framed()
     let called = false
-    const loading = load(frame, async () => {
+    const loading = callLoader(frame, async () => {
       called = true
       await passing(clock, 40)
       return 'Fireball'
@@ -56,7 +56,7 @@ describe('load', () => {
     ],
   ])('rejects with what a loader that %s gives, and reports it', async (_, call) => {
     const { frame, events, nothingLeft } = framed()
-    await expect(load(frame, call)).rejects.toBe('no')
+    await expect(callLoader(frame, call)).rejects.toBe('no')
     expect(events).toMatchObject([{ outcome: 'failed', error: 'no' }])
     nothingLeft()
   })
@@ -64,7 +64,7 @@ describe('load', () => {
   test('ends when it is aborted, and its place is free when the loader has settled', async () => {
     const { clock, limit, frame, abort, events, nothingLeft } = framed()
     const query = gate<string>()
-    const loading = expect(load(frame, () => query.wait())).rejects.toBe('gone')
+    const loading = expect(callLoader(frame, () => query.wait())).rejects.toBe('gone')
     await clock.advance(30)
     abort.abort('gone')
     await loading
@@ -80,7 +80,7 @@ describe('load', () => {
   test('never calls the loader for who was aborted before', async () => {
     const { frame, abort, events, nothingLeft } = framed()
     abort.abort('gone')
-    await expect(load(frame, () => expect.unreachable())).rejects.toBe('gone')
+    await expect(callLoader(frame, () => expect.unreachable())).rejects.toBe('gone')
     expect(events).toMatchObject([{ outcome: 'aborted', costMs: 0 }])
     nothingLeft()
   })
@@ -89,7 +89,7 @@ describe('load', () => {
     const { clock, limit, frame, abort, another, nothingLeft } = framed()
     const first = another()
     limit.enter(first)
-    const loading = expect(load(frame, () => expect.unreachable())).rejects.toBe('gone')
+    const loading = expect(callLoader(frame, () => expect.unreachable())).rejects.toBe('gone')
     limit.leave(first)
     abort.abort('gone')
     await loading
@@ -101,7 +101,7 @@ describe('load', () => {
     const { clock, limit, frame, events, another, nothingLeft } = framed()
     const first = another()
     limit.enter(first)
-    const loading = expect(load(frame, () => expect.unreachable())).rejects.toMatchObject({
+    const loading = expect(callLoader(frame, () => expect.unreachable())).rejects.toMatchObject({
       code: 'LOAD_TIMEOUT',
     })
     await clock.advance(1_000)
@@ -114,7 +114,7 @@ describe('load', () => {
   test('sees an answer that has arrived while the process stood still', async () => {
     const { clock, frame, events, nothingLeft } = framed()
     const query = gate<string>()
-    const loading = load(frame, () => query.wait())
+    const loading = callLoader(frame, () => query.wait())
     clock.suspend(5_000)
     clock.after(1, () => query.open('Fireball'))
     expect(await within(clock, 1, loading)).toEqual({ result: 'Fireball', costMs: 5_001 })
@@ -125,7 +125,7 @@ describe('load', () => {
   test('gives the loader one signal, which tells why it was aborted', async () => {
     const { clock, frame, nothingLeft } = framed()
     const loading = expect(
-      load(frame, context => {
+      callLoader(frame, context => {
         expect(context.signal).toBe(context.signal)
         return new Promise((_, reject) => {
           context.signal.addEventListener('abort', () => reject(context.signal.reason))

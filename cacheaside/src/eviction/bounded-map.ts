@@ -142,7 +142,7 @@ export class BoundedMap<T> {
   }
 
   /** As {@link BoundedMap.get}, but does not count as an access. */
-  peek(key: string, nowMs: number): T | undefined {
+  inspect(key: string, nowMs: number): T | undefined {
     return this.#live(key, nowMs)?.value
   }
 

@@ -111,7 +111,7 @@ export class Sampled<T> implements EvictionPolicy<T> {
       const node = this.#candidates[last]!
       const worth = ranking.worth(node, nowMs)
       if (worth === this.#worths[last]) return node
-      this.#settle(node, worth, last)
+      this.#place(node, worth, last)
     }
   }
 
@@ -122,15 +122,15 @@ export class Sampled<T> implements EvictionPolicy<T> {
     if (this.#pooled < POOL_SIZE) {
       this.#put(this.#candidates[this.#pooled]!, at)
       this.#pooled++
-      this.#settle(node, worth, this.#pooled - 1)
+      this.#place(node, worth, this.#pooled - 1)
     } else if (worth < this.#worths[0]!) {
       this.#put(this.#candidates[0]!, at)
-      this.#settle(node, worth, 0)
+      this.#place(node, worth, 0)
     }
   }
 
   /** Moves the gap in the pool to where the node belongs, and puts it there. */
-  #settle(node: EntryNode<T>, worth: number, gap: number): void {
+  #place(node: EntryNode<T>, worth: number, gap: number): void {
     let place = gap
     for (; place > 0 && this.#worths[place - 1]! < worth; place--) this.#shift(place - 1, place)
     for (; place < this.#pooled - 1 && this.#worths[place + 1]! > worth; place++)

@@ -14,14 +14,14 @@ export interface Plan {
  * table has none, or is not known here, all keyspaces do.
  *
  * @param everyKeyspace - The names of all keyspaces of the store.
- * @param report - Told of a map that throws, once per change, and of a table that has none.
+ * @param onFault - Told of a map that throws, once per change, and of a table that has none.
  * @param named - Told of each keyspace that a map names, as a whole or by a key.
  */
 export function planOf(
   changes: readonly Change[],
   tables: ReadonlyMap<string, FeedTable>,
   everyKeyspace: () => Iterable<string>,
-  report: (table: string, error: unknown) => void,
+  onFault: (table: string, error: unknown) => void,
   named: (table: string, keyspace: string) => void = () => {},
 ): Plan {
   const keys = new Map<Key, Change[]>()
@@ -29,8 +29,8 @@ export function planOf(
   for (const change of changes) {
     const table = tables.get(change.table)
     const mapped =
-      table === undefined ? undefined : targetsOf(change, table, error => report(change.table, error))
-    if (table === undefined) report(change.table, new Error('no map for this table'))
+      table === undefined ? undefined : targetsOf(change, table, error => onFault(change.table, error))
+    if (table === undefined) onFault(change.table, new Error('no map for this table'))
     for (const key of mapped?.keys ?? []) {
       named(change.table, keyspaceOf(key))
       add(keys, key, change)
@@ -45,7 +45,7 @@ export function planOf(
 function targetsOf(
   change: Change,
   table: FeedTable,
-  report: (error: unknown) => void,
+  onFault: (error: unknown) => void,
 ): { readonly keys: ReadonlySet<Key>; readonly keyspaces: ReadonlySet<string> } | undefined {
   if (change.rows === undefined) return undefined
   const keys = new Set<Key>()
@@ -62,7 +62,7 @@ function targetsOf(
       }
     }
   } catch (error) {
-    report(error)
+    onFault(error)
     return undefined
   }
   return { keys, keyspaces }

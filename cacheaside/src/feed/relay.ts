@@ -41,7 +41,7 @@ export class Relay {
 
   #sessions = 0
   #loss: { readonly error: unknown } | undefined
-  #reported: string | undefined
+  #lastState: string | undefined
   #verifyDueMs = Number.NEGATIVE_INFINITY
 
   /** The last change that was tried, as long as changes before it are left. */
@@ -118,7 +118,7 @@ export class Relay {
         session?.abandon()
         if (this.#closed) return
         if (session?.mayTakeBack) this.#identities.distrust('the session with the origin was lost')
-        this.#report('lost', error)
+        this.#emitState('lost', error)
         this.#loss = undefined
         // One that held for a while was not lost for the reason for which the one before it was.
         if (this.#clock.nowMs() - beganMs > 2 * this.#feed.timeoutMs) retryMs = RETRY_FIRST_MS
@@ -167,7 +167,7 @@ export class Relay {
     while (!this.#closed) {
       if (this.#clock.nowMs() >= this.#verifyDueMs) await this.#verify(session)
       const pauseMs = await this.#round(session)
-      if (this.#loss === undefined) this.#report('open')
+      if (this.#loss === undefined) this.#emitState('open')
       if (pauseMs > 0) await this.#rest(pauseMs)
       if (this.#loss !== undefined) throw this.#loss.error
     }
@@ -290,11 +290,11 @@ export class Relay {
     })
   }
 
-  #report(state: 'open' | 'lost', error?: unknown): void {
+  #emitState(state: 'open' | 'lost', error?: unknown): void {
     const what =
       state === 'open' ? state : `${state} ${error instanceof Error ? error.message : String(error)}`
-    if (what === this.#reported) return
-    this.#reported = what
+    if (what === this.#lastState) return
+    this.#lastState = what
     this.#emit({ type: 'feed', state, error })
   }
 

@@ -69,7 +69,7 @@ export class LoadLimit implements Places {
       run.end()
       return Promise.reject(abort.reason)
     }
-    const { lender, isWanted } = this.#lookUp(run)
+    const { lender, isWanted } = this.#wantedBy(run)
     if (lender !== undefined) return this.borrow(run, lender)
     if (this.#running < this.#maxLoads) {
       this.#takePlace(run)
@@ -135,7 +135,7 @@ export class LoadLimit implements Places {
   /** Lends a place to a queued load, if one that waits for it has one to lend. */
   lend(run: LoadRun): void {
     if (run.beginQueued === undefined) return
-    const { lender, isWantedElsewhere } = this.#lookUp(run)
+    const { lender, isWantedElsewhere } = this.#wantedBy(run)
     if (lender !== undefined) this.borrow(run, lender)
     else if (isWantedElsewhere) this.#wantedElsewhere.add(run)
   }
@@ -168,14 +168,14 @@ export class LoadLimit implements Places {
   relieve(): void {
     for (const run of this.#wantedElsewhere) {
       if (this.#atWork > 0) return
-      const { lender, isWanted } = this.#lookUp(run)
+      const { lender, isWanted } = this.#wantedBy(run)
       if (lender !== undefined) this.borrow(run, lender)
       else if (!isWanted) this.#wantedElsewhere.delete(run)
     }
   }
 
   /** Which load could lend this one a place, and whether any load waits for it. */
-  #lookUp(run: LoadRun): Wanted {
+  #wantedBy(run: LoadRun): Wanted {
     if (!run.flights.some(({ waits, behind }) => waits !== undefined || behind !== undefined)) return UNWANTED
     let isWanted = false
     let isWantedElsewhere = false

@@ -296,7 +296,7 @@ export function deadlockOf(run: LoadRun, on: Awaited): Deadlock | undefined {
   for (const { run: one } of withAhead(on)) if (one !== undefined && !one.hasEnded) answering.add(one)
   if (answering.size === 0) return undefined
   const path = waitingFor(run, one => answering.has(one))
-  return path === undefined ? undefined : judged(path, on.key)
+  return path === undefined ? undefined : deadlockIn(path, on.key)
 }
 
 /** How often a key may come up above its own load: where it was loaded together with others, it is loaded once more. */
@@ -321,7 +321,7 @@ export function recursionOf(
     // Otherwise what a failed load has begun would begin that load again, fail, and leave the same behind, for ever.
     if (run.limit !== limit || !run.answers(key) || (run.hasEnded && !run.hasFailed)) continue
     const path = descent(run, parent!)
-    found = judged(path, key)
+    found = deadlockIn(path, key)
     if (++above > MOST_ABOVE) return cycle(path, key)
     if (found instanceof CacheError) return found
   }
@@ -332,12 +332,12 @@ export function recursionOf(
       way ??= waitingFor(waiting, one => one === run)
       return way !== undefined
     })
-    if (way !== undefined) found ??= judged(way, key)
+    if (way !== undefined) found ??= deadlockIn(way, key)
   }
   return found
 }
 
-const judged = (path: readonly LoadRun[], key: string): Deadlock =>
+const deadlockIn = (path: readonly LoadRun[], key: string): Deadlock =>
   path.every(({ flights }) => flights.length === 1) ? cycle(path, key) : 'together'
 
 const cycle = (path: readonly LoadRun[], key: string): CacheError =>

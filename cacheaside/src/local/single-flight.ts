@@ -81,15 +81,15 @@ export class Flight<T> implements Awaited {
 
   /** Answers the callers; only the first answer counts. The flight may still have a fill under way. */
   resolve(answer: T): void {
-    this.#settle('resolved', answer)
+    this.#end('resolved', answer)
   }
 
   /** As {@link Flight.resolve}, with an error. */
   reject(error: unknown): void {
-    this.#settle('rejected', error)
+    this.#end('rejected', error)
   }
 
-  #settle(outcome: 'resolved' | 'rejected', answer: unknown): void {
+  #end(outcome: 'resolved' | 'rejected', answer: unknown): void {
     if (this.#outcome !== undefined) return
     this.#outcome = outcome
     this.#answer = answer

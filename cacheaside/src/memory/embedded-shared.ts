@@ -172,9 +172,9 @@ export class EmbeddedStore implements EmbeddedShared {
     return this.#take(key, (text, timeMs) => guarded(text, token, guardMs, renewal, timeMs, lifeUntilMs))
   }
 
-  async release(key: string, token: string, through?: Fill): Promise<ReleaseReply> {
+  async release(key: string, token: string, committed?: Fill): Promise<ReleaseReply> {
     this.#broadcast(listener => listener.invalidated(key))
-    const value = through === undefined ? undefined : this.#valueOf(key, through)
+    const value = committed === undefined ? undefined : this.#valueOf(key, committed)
     return this.#take(key, (text, timeMs) => released(text, token, value, timeMs))
   }
 
@@ -255,7 +255,7 @@ export class EmbeddedStore implements EmbeddedShared {
   }
 
   inspect(key: string): string | undefined {
-    return this.#registers.peek(key, this.#registers.timeMs())
+    return this.#registers.inspect(key, this.#registers.timeMs())
   }
 
   stats(): RegistersStats {
@@ -269,7 +269,7 @@ export class EmbeddedStore implements EmbeddedShared {
   /** Takes one step from what is under the key. */
   #take<Reply>(key: string, rule: (text: string | undefined, timeMs: number) => Step<Reply>): Reply {
     const timeMs = this.#registers.timeMs()
-    let step = rule(this.#registers.peek(key, timeMs), timeMs)
+    let step = rule(this.#registers.inspect(key, timeMs), timeMs)
     while (!this.#apply(key, step.change) && step.withoutRoom !== undefined) step = step.withoutRoom
     return step.reply
   }

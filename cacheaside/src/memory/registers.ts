@@ -59,8 +59,8 @@ export class Registers {
   }
 
   /** What is under the key, without counting as an access. */
-  peek(key: string, timeMs: number): string | undefined {
-    return this.#map.peek(key, timeMs - this.#epochOffsetMs)
+  inspect(key: string, timeMs: number): string | undefined {
+    return this.#map.inspect(key, timeMs - this.#epochOffsetMs)
   }
 
   /** When the life of what is under the key ends; `undefined` if there is nothing, or it never ends. */

@@ -1,7 +1,7 @@
 /**
  * Up to which id every row of the outbox is decided: committed and visible, or never to come. Rows below it that are
  * gone need not be looked for again. Deleted rows stay in the file for as long as any snapshot is older than their
- * deletion, a dump's for instance, and every look would have to pass all of them.
+ * deletion, a dump's for instance, and every poll would have to pass all of them.
  *
  * Ids are drawn before their transactions commit, so a large id says nothing of smaller ones. But:
  * 1. the last id that was drawn is read; the writers that drew it, or one before it, have transaction numbers by then;

@@ -1,38 +1,38 @@
 import type { Batch, Change, FeedSession } from '../feed/change-feed.ts'
 import type { Texts } from './connection.ts'
 import { readJson } from './origin.ts'
-import { CHANGE_COLUMNS, changeOf, type Look, type Outbox } from './outbox.ts'
+import { CHANGE_COLUMNS, changeOf, type Outbox, type Poll } from './outbox.ts'
 import { literal } from './sql.ts'
 
 /** More changes than this at once count as a change of every table. */
 const MOST_CHANGES = 5_000
 /** For how long rows are left in the outbox, at least, after everybody could see them. */
 const KEPT_MS = 10_000
-/** After how long without a look an observer may have missed something. Less than {@link KEPT_MS}, for certainty. */
+/** After how long without a poll an observer may have missed something. Less than {@link KEPT_MS}, for certainty. */
 const BLIND_MS = 8_000
 
 /**
  * A process whose store is its own must see every change, and so must the other ones beside it. So nobody takes rows
- * out: each observer asks for those that its last look did not see, by the transactions that wrote them. A look is a
+ * out: each observer asks for those that its last poll did not see, by the transactions that wrote them. A poll is a
  * snapshot, and a snapshot tells exactly which transactions it saw; so a transaction that commits late is not missed,
  * whatever its number, and nobody waits for it.
  *
- * Rows are removed when they could be seen {@link KEPT_MS} ago: an observer that has looked since has seen them. One
- * that has not counts its session as lost, and everything that it holds as stale. What was there before the first look is not
+ * Rows are removed when they could be seen {@link KEPT_MS} ago: an observer that has polled since has seen them. One
+ * that has not counts its session as lost, and everything that it holds as stale. What was there before the first poll is not
  * asked for, because the relay gives all keyspaces new generations after it.
  */
 export class ObservingSession implements FeedSession {
   readonly #outbox: Outbox
-  /** What was seen by the last look that was settled. */
+  /** What was seen by the last poll that was settled. */
   #seen: string
   #seenMs: number
-  /** The last look, and of how many changes it told. */
+  /** The last poll, and of how many changes it told. */
   #left = 0
   #taken: { readonly snapshot: string; readonly sentMs: number; readonly known: bigint } | undefined
   /** All rows up to this id were seen by it. */
   #known = 0n
-  /** Earlier looks, the oldest first: what the first one saw may be removed when it is old enough. */
-  readonly #looks: { readonly snapshot: string; readonly answeredMs: number }[] = []
+  /** Earlier polls, the oldest first: what the first one saw may be removed when it is old enough. */
+  readonly #polls: { readonly snapshot: string; readonly answeredMs: number }[] = []
 
   private constructor(outbox: Outbox, seen: string, seenMs: number) {
     this.#outbox = outbox
@@ -40,7 +40,7 @@ export class ObservingSession implements FeedSession {
     this.#seenMs = seenMs
   }
 
-  /** Begins with a first look. */
+  /** Begins with a first poll. */
   static async begin(outbox: Outbox): Promise<ObservingSession> {
     const sentMs = outbox.opening.clock.nowMs()
     const seen = await readJson(
@@ -59,24 +59,24 @@ export class ObservingSession implements FeedSession {
   }
 
   async take(): Promise<Batch> {
-    const { connection, schema, lookSql, opening, horizon } = this.#outbox
+    const { connection, schema, pollSql, opening, horizon } = this.#outbox
     if (await this.#outbox.upkeep()) await this.#prune()
     const sentMs = opening.clock.nowMs()
-    const { snapshot, rows, ...look } = (await readJson(
+    const { snapshot, rows, ...poll } = (await readJson(
       connection,
-      `SELECT json_build_object(${lookSql}, 'snapshot', pg_current_snapshot()::text, 'rows', (
+      `SELECT json_build_object(${pollSql}, 'snapshot', pg_current_snapshot()::text, 'rows', (
   SELECT coalesce(json_agg(found), '[]') FROM (
     SELECT ${CHANGE_COLUMNS} FROM ${schema}.outbox
     WHERE id > ${this.#known} AND NOT pg_visible_in_snapshot(xid, ${literal(this.#seen)})
     ORDER BY outbox.id LIMIT ${MOST_CHANGES + 1}
   ) AS found
 ))::text AS value`,
-    )) as Look & { snapshot: string; rows: Texts[] }
+    )) as Poll & { snapshot: string; rows: Texts[] }
     const answeredMs = opening.clock.nowMs()
-    this.#outbox.learn(look)
+    this.#outbox.learn(poll)
     if (answeredMs - this.#seenMs > BLIND_MS)
       throw new Error(`the outbox was not looked at for ${Math.round(answeredMs - this.#seenMs)} ms`)
-    this.#looks.push({ snapshot, answeredMs })
+    this.#polls.push({ snapshot, answeredMs })
     this.#taken = { snapshot, sentMs, known: horizon.id }
     const changes = this.#changesOf(rows, answeredMs - this.#seenMs)
     this.#left = changes.length
@@ -85,7 +85,7 @@ export class ObservingSession implements FeedSession {
   }
 
   async settle(applied: readonly Change[]): Promise<void> {
-    // If anything is left, the next look asks for all of them once more.
+    // If anything is left, the next poll asks for all of them once more.
     if (applied.length === this.#left) this.#advance()
   }
 
@@ -122,8 +122,8 @@ export class ObservingSession implements FeedSession {
   /** Removes what everybody has seen: any observer does it for all. */
   async #prune(): Promise<void> {
     const untilMs = this.#outbox.opening.clock.nowMs() - KEPT_MS
-    const old = this.#looks.filter(({ answeredMs }) => answeredMs <= untilMs)
-    const last = this.#looks.splice(0, old.length).at(-1)
+    const old = this.#polls.filter(({ answeredMs }) => answeredMs <= untilMs)
+    const last = this.#polls.splice(0, old.length).at(-1)
     if (last === undefined) return
     const { connection, schema } = this.#outbox
     await connection.run(

@@ -22,7 +22,7 @@ export interface Scope {
 export type Reader = 'relays' | 'observers'
 
 /** What each session learns with every batch. */
-export interface Look {
+export interface Poll {
   /** Which life of the server answered. */
   readonly life: string
   /** The snapshot's smallest number of a transaction that ran. */
@@ -63,13 +63,13 @@ export class Outbox {
     return this.connection.isShared && (this.origin.settings.synchronous_commit ?? 'off') === 'off'
   }
 
-  /** The SQL of a {@link Look}, as arguments of `json_build_object`. */
-  get lookSql(): string {
+  /** The SQL of a {@link Poll}, as arguments of `json_build_object`. */
+  get pollSql(): string {
     return `'life', ${lifeSql(this.scope.schema)}, 'xmin', pg_snapshot_xmin(pg_current_snapshot())::text`
   }
 
-  /** Learns from a look, and rejects that of another life of the server. */
-  learn({ life, xmin }: Look): void {
+  /** Learns from a poll, and rejects that of another life of the server. */
+  learn({ life, xmin }: Poll): void {
     if (life !== this.origin.life) throw new Error('the server was restarted, or is another one')
     this.horizon.learn(xmin)
   }

@@ -1,6 +1,6 @@
 import type { Batch, Change, FeedSession } from '../feed/change-feed.ts'
 import { readJson } from './origin.ts'
-import { CHANGE_COLUMNS, changeOf, type Look, type Outbox } from './outbox.ts'
+import { CHANGE_COLUMNS, changeOf, type Outbox, type Poll } from './outbox.ts'
 import { literal, literals } from './sql.ts'
 
 const MOST_CHANGES = 500
@@ -34,21 +34,21 @@ export class SharingSession implements FeedSession {
   }
 
   async take(after: string | undefined): Promise<Batch> {
-    const { connection, schema, lookSql, horizon } = this.#outbox
+    const { connection, schema, pollSql, horizon } = this.#outbox
     await this.#outbox.upkeep()
     const gone = this.#gone
     const from = `FROM ${schema}.outbox WHERE id > ${larger(gone, BigInt(after ?? 0))}
   AND (source = ANY (${literals(this.#outbox.scope.tables)})
     OR at < clock_timestamp() - interval '${FOREIGN_MS} ms')`
     // Not EXISTS, which reads the whole file if the planner expects to find something soon.
-    const { waiting, least, ...look } = (await readJson(
+    const { waiting, least, ...poll } = (await readJson(
       connection,
-      `SELECT json_build_object(${lookSql},
+      `SELECT json_build_object(${pollSql},
   'least', (SELECT min(id) FROM ${schema}.outbox WHERE id > ${gone})::text,
   'waiting', (SELECT id ${from} ORDER BY id LIMIT 1) IS NOT NULL)::text AS value`,
-    )) as Look & { waiting: boolean; least: string | null }
-    this.#outbox.learn(look)
-    // What was decided before this look, and was not seen in it, is gone for good.
+    )) as Poll & { waiting: boolean; least: string | null }
+    this.#outbox.learn(poll)
+    // What was decided before this poll, and was not seen in it, is gone for good.
     this.#gone = least === null ? horizon.id : smaller(horizon.id, BigInt(least) - 1n)
     if (!waiting) return { changes: [], more: false, drained: true }
     const rows = await connection.runWithin(

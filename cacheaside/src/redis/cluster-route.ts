@@ -1,6 +1,6 @@
 import type { Clock } from '../base/clock.ts'
 import { CacheError } from '../base/errors.ts'
-import { type Address, addressText, type Connection, type Driver, errorCode } from './driver.ts'
+import { type Address, addressText, type Driver, errorCode, type RedisConnection } from './driver.ts'
 import type { Examination } from './examine.ts'
 import type { Link } from './link.ts'
 import { UnexpectedReply } from './replies.ts'
@@ -155,7 +155,7 @@ export class ClusterRoute<Facts = Examination> implements Route<Facts> {
     const { driver, clock } = this.#options
     const abort = new AbortController()
     const limit = clock.after(ANSWER_MS, () => abort.abort(new Error(`${addressText(seed)} does not answer`)))
-    let connection: Connection | undefined
+    let connection: RedisConnection | undefined
     try {
       connection = await driver.open(seed, () => {}, abort.signal)
       return await this.#within(parseOwners(connection.send(SLOTS_COMMAND), seed))

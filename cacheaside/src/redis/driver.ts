@@ -12,7 +12,7 @@ export interface Address {
 }
 
 /** One connection to one server. Its errors are the client's own; those of the server carry its words as `message`. */
-export interface Connection {
+export interface RedisConnection {
   /** Why it is about to end, where the client knows it better than its rejections say. */
   readonly problem?: Error | undefined
   /**
@@ -50,7 +50,7 @@ export interface Driver {
    * @param onLost - Called once if it ends after it was opened and by itself.
    * @param signal - Gives up the attempt.
    */
-  open(to: Address | undefined, onLost: (error: Error) => void, signal: AbortSignal): Promise<Connection>
+  open(to: Address | undefined, onLost: (error: Error) => void, signal: AbortSignal): Promise<RedisConnection>
 }
 
 /** The first word of a server's error: `OOM`, `READONLY`, `NOSCRIPT` …; `''` for any other error. */

@@ -3,7 +3,7 @@
  * refused, or it gets the scripts; what is wrong with it is told to the logger (`findings.ts`).
  */
 import { CacheError } from '../base/errors.ts'
-import type { Connection } from './driver.ts'
+import type { RedisConnection } from './driver.ts'
 import { type Examination, examine } from './examine.ts'
 import type { Findings } from './findings.ts'
 import type { Names } from './names.ts'
@@ -35,7 +35,7 @@ export class Examinations {
   }
 
   /** Examines the server at the other end, refuses it or warns, and loads the scripts. */
-  async welcome(connection: Connection, address: string): Promise<Examination> {
+  async welcome(connection: RedisConnection, address: string): Promise<Examination> {
     const { options, scripts, findings } = this.#given
     const examination = await this.#examine(connection, address, options.policy)
     // What it is refused for too: a server that only comes later has nobody waiting who would be told by a rejection.

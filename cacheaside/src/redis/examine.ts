@@ -1,4 +1,4 @@
-import { type Connection, type Deployment, errorCode } from './driver.ts'
+import { type Deployment, errorCode, type RedisConnection } from './driver.ts'
 import { UnexpectedReply } from './replies.ts'
 
 /** The eviction policies of Redis and Valkey, `maxmemory-policy`. */
@@ -86,7 +86,7 @@ export interface Examination {
 }
 
 /** What is used of a connection, or of a link. */
-type Way = Pick<Connection, 'send'>
+type Way = Pick<RedisConnection, 'send'>
 
 /** The sections of INFO that are read; together, because they are one round trip. */
 const SECTIONS = ['server', 'replication', 'memory', 'cluster']
@@ -108,7 +108,7 @@ export async function examine(connection: Way, expected: Expectations): Promise<
         ),
       )
   }
-  findings.push(...judge(node, info, expected))
+  findings.push(...findingsOf(node, info, expected))
   return { node, findings }
 }
 
@@ -226,7 +226,7 @@ function permissionMessage({ address, key }: Expectations, denied: readonly stri
   return `${address} does not let this user do what the cache needs (${needs}): ${denied.join('; ')}`
 }
 
-function judge(
+function findingsOf(
   node: RedisNode,
   info: Map<string, string> | undefined,
   expected: Expectations,
@@ -246,10 +246,10 @@ function judge(
     const message = `${address} is a node of a Cluster, and the client is one for a single server; give a Cluster's`
     findings.push(refused('CLUSTER_NODE', message))
   }
-  return [...findings, ...judgePolicy(node, expected), ...judgeFailover(node, expected)]
+  return [...findings, ...policyFindings(node, expected), ...failoverFindings(node, expected)]
 }
 
-function judgePolicy(node: RedisNode, { allowUnsafePolicy }: Expectations): RedisFinding[] {
+function policyFindings(node: RedisNode, { allowUnsafePolicy }: Expectations): RedisFinding[] {
   const { address, policy, maxBytes } = node
   const recommended = 'choose allkeys-lru, volatile-lru or noeviction'
   if (policy === 'volatile-ttl') {
@@ -272,7 +272,7 @@ function judgePolicy(node: RedisNode, { allowUnsafePolicy }: Expectations): Redi
   return []
 }
 
-function judgeFailover(node: RedisNode, { deployment }: Expectations): RedisFinding[] {
+function failoverFindings(node: RedisNode, { deployment }: Expectations): RedisFinding[] {
   if (deployment === 'standalone' || node.needsReplicas !== false) return []
   const message = `min-replicas-to-write of ${node.address} is 0: cut off from its replicas it goes on taking writes, which a failover then takes back; set it to 1 or more`
   return [warned('SPLIT_BRAIN', message)]

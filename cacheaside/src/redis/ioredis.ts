@@ -1,6 +1,6 @@
 import { afterThisTurn, queueMicrotask } from '../base/clock.ts'
 import { invalidOption } from '../base/invalid-option.ts'
-import type { Address, Connection, Driver } from './driver.ts'
+import type { Address, Driver, RedisConnection } from './driver.ts'
 
 /** What an ioredis or iovalkey client, or a Cluster of either, is recognised by. */
 export interface IoredisLike {
@@ -221,7 +221,7 @@ async function openConnection(
   client: Client,
   onLost: (error: Error) => void,
   signal: AbortSignal,
-): Promise<Connection> {
+): Promise<RedisConnection> {
   let problem: Error | undefined
   let open = false
   // Why a connection ended comes as an event, before the end; without a listener it would be printed. What follows

@@ -1,6 +1,6 @@
 import type { Clock, Timer } from '../base/clock.ts'
 import { CacheError } from '../base/errors.ts'
-import type { Connection } from './driver.ts'
+import type { RedisConnection } from './driver.ts'
 
 /** What a {@link Link} is made of. */
 export interface LinkOptions<Facts> {
@@ -8,9 +8,9 @@ export interface LinkOptions<Facts> {
   /** What it leads to, for error messages. */
   readonly target: string
   /** As `Driver.open`. */
-  readonly open: (onLost: (error: Error) => void, signal: AbortSignal) => Promise<Connection>
+  readonly open: (onLost: (error: Error) => void, signal: AbortSignal) => Promise<RedisConnection>
   /** What has to succeed on each new connection before the link is live; it may refuse the server by rejecting. */
-  readonly welcome: (connection: Connection) => Promise<Facts>
+  readonly welcome: (connection: RedisConnection) => Promise<Facts>
   /** Called when it has become live. */
   readonly onLive?: (facts: Facts) => void
   /** Called when a live connection was lost. */
@@ -31,7 +31,7 @@ const RETRY_MOST_MS = 1_000
  */
 export class Link<Facts> {
   readonly #options: LinkOptions<Facts>
-  #live: { readonly connection: Connection; readonly facts: Facts } | undefined
+  #live: { readonly connection: RedisConnection; readonly facts: Facts } | undefined
   #problem: Error
   /** The first attempt, while it lasts. */
   #starting: Promise<void> | undefined
@@ -97,7 +97,7 @@ export class Link<Facts> {
     const abort = new AbortController()
     this.#abort = abort
     const limit = clock.after(CONNECT_MS, () => abort.abort(new Error(`no answer within ${CONNECT_MS} ms`)))
-    let connection: Connection | undefined
+    let connection: RedisConnection | undefined
     try {
       connection = await open(error => {
         if (turn === this.#turn && this.#live !== undefined) this.#lose(error, AFTER_LOSS_MS)

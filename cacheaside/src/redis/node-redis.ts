@@ -1,5 +1,5 @@
 import { invalidOption } from '../base/invalid-option.ts'
-import type { Address, Connection, Driver } from './driver.ts'
+import type { Address, Driver, RedisConnection } from './driver.ts'
 
 /** What a client of `redis` (node-redis), or a Cluster or Sentinel of it, is recognised by. */
 export interface NodeRedisLike {
@@ -205,7 +205,7 @@ async function openConnection(
   client: Client,
   onLost: (error: Error) => void,
   signal: AbortSignal,
-): Promise<Connection> {
+): Promise<RedisConnection> {
   let open = false
   // Early versions of node-redis 5 throw where there is nothing left to be closed, which a lost connection is.
   const destroy = () => {

@@ -137,8 +137,8 @@ class RedisStore implements RedisShared {
     return this.#registers.guard(key, token, guardMs, renewal)
   }
 
-  release(key: string, token: string, through?: Fill): Promise<ReleaseReply> {
-    return this.#registers.release(key, token, through)
+  release(key: string, token: string, committed?: Fill): Promise<ReleaseReply> {
+    return this.#registers.release(key, token, committed)
   }
 
   invalidate(key: string): Promise<void> {

@@ -188,11 +188,11 @@ export class RegisterCommands {
     return this.#commands.runAt(this.#scripts.guard, key, args, guardOf)
   }
 
-  async release(key: string, token: string, through?: Fill): Promise<ReleaseReply> {
+  async release(key: string, token: string, committed?: Fill): Promise<ReleaseReply> {
     const args = [...this.#invalidation(key), token]
-    if (through !== undefined) {
+    if (committed !== undefined) {
       try {
-        const valueArgs = this.#valueArgs(key, through)
+        const valueArgs = this.#valueArgs(key, committed)
         return await this.#commands.runAt(
           this.#scripts.releaseThrough,
           key,

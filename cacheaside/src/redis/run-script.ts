@@ -2,15 +2,15 @@
  * How a script is loaded and run over one connection. A script runs by the name the server gave it, and as a whole
  * where the server does not know that name. Each reply begins with the echo of its call (`replies.ts`).
  */
-import { type Connection, errorCode } from './driver.ts'
+import { errorCode, type RedisConnection } from './driver.ts'
 import { echoed, UnexpectedReply } from './replies.ts'
 import { type Script, WRONG_SCRIPT } from './scripts.ts'
 
 /** A way for commands to one server. */
-export type Way = Pick<Connection, 'send'>
+export type Way = Pick<RedisConnection, 'send'>
 
 /** Loads a script, so that it can be run by its name over any connection to this server. */
-export async function loadScript(connection: Connection, script: Script): Promise<void> {
+export async function loadScript(connection: RedisConnection, script: Script): Promise<void> {
   try {
     const reply = await connection.send(['SCRIPT', 'LOAD', script.source])
     if (typeof reply !== 'string' || !/^[\da-f]{40}$/.test(reply)) throw new UnexpectedReply(reply)

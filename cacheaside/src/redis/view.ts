@@ -2,7 +2,7 @@ import type { Clock } from '../base/clock.ts'
 import { markOf, parseRegister } from '../shared/register.ts'
 import type { StoreView } from '../shared/shared-store.ts'
 import { ClusterRoute } from './cluster-route.ts'
-import { type Address, addressText, type Connection, errorCode } from './driver.ts'
+import { type Address, addressText, errorCode, type RedisConnection } from './driver.ts'
 import { readInfo } from './examine.ts'
 import { Link } from './link.ts'
 import { generationKey, probeKeyUnder } from './names.ts'
@@ -16,7 +16,7 @@ interface ViewFacts {
   readonly caveat: string | undefined
 }
 
-type Way = Pick<Connection, 'send'>
+type Way = Pick<RedisConnection, 'send'>
 
 const COUNT = '500'
 const RECONNECTION_PAUSE_MS = 20

@@ -221,7 +221,7 @@ export class InvalidationQueue {
       })
       return this.#putLast(key, pending)
     }
-    if (this.#settle(this.#keys, key, pending, additions)) {
+    if (this.#remove(this.#keys, key, pending, additions)) {
       this.#emit({ type: 'invalidation', keyspace: keyspaceOf(key), key, outcome: 'late', stored: false })
     }
     return true
@@ -262,17 +262,17 @@ export class InvalidationQueue {
       this.#tell(pending, { type: 'keyspace-invalidation', keyspace, outcome: 'queued' })
       return false
     }
-    // 1. The invalidation is applied at last; 2. the message about it is still on its way; 3. this process, which has gone
-    // round the cache until now, finds the old values by its copy of the old generation. (Seed 572 of the simulation.)
+    // 1. The invalidation is applied at last; 2. the message about it is still on its way; 3. this process, which has bypassed
+    // the cache until now, finds the old values by its copy of the old generation. (Seed 572 of the simulation.)
     this.#forgetKeyspace(keyspace)
-    if (this.#settle(this.#keyspaces, keyspace, pending, additions)) {
+    if (this.#remove(this.#keyspaces, keyspace, pending, additions)) {
       this.#emit({ type: 'keyspace-invalidation', keyspace, outcome: 'late' })
     }
     return true
   }
 
   /** Takes out what has been applied, if nothing was added meanwhile. */
-  #settle(all: Map<string, Pending>, name: string, pending: Pending, additions: number): boolean {
+  #remove(all: Map<string, Pending>, name: string, pending: Pending, additions: number): boolean {
     if (pending.additions !== additions) return false
     return all.get(name) === pending && all.delete(name)
   }

@@ -145,7 +145,7 @@ function withHolder(others: readonly Holder[], own: Holder): readonly Holder[] {
 export function released(
   text: RegisterText,
   token: string,
-  through: NewValue | undefined,
+  committed: NewValue | undefined,
   nowMs: number,
 ): Step<ReleaseReply> {
   const later = ofLaterVersion(text)
@@ -160,8 +160,8 @@ export function released(
   const left = standing.holders.filter(holder => holder.token !== token && holder.deadlineMs > nowMs)
   if (left.length > 0) return { reply: { held, stored: false }, change: guard(true, left) }
   const gone: Step<ReleaseReply> = { reply: { held, stored: false }, change: ABSENT }
-  if (through === undefined || !held || standing.dirty) return gone
-  return { reply: { held, stored: true }, change: stored(through, nowMs), withoutRoom: gone }
+  if (committed === undefined || !held || standing.dirty) return gone
+  return { reply: { held, stored: true }, change: stored(committed, nowMs), withoutRoom: gone }
 }
 
 /** {@link SharedRegisters.invalidate}. */

@@ -147,10 +147,10 @@ export interface SharedRegisters {
   guard(key: string, token: string, guardMs: number, renewal: boolean): Promise<GuardReply>
   /**
    * Takes `token` out of the guard, and those whose deadline has passed. Others left: the guard stays, dirty. None
-   * left: the register becomes absent, or `through` if the token was there and the guard is not dirty. No guard:
+   * left: the register becomes absent, or `committed` if the token was there and the guard is not dirty. No guard:
    * whatever is there goes. Broadcasts first.
    */
-  release(key: string, token: string, through?: Fill): Promise<ReleaseReply>
+  release(key: string, token: string, committed?: Fill): Promise<ReleaseReply>
   /** Removes a value or lease; a guard stays, dirty, with its deadlines. Broadcasts first, also when nothing was there. */
   invalidate(key: string): Promise<void>
   /** Reads the keyspace's generation; where there is none, `candidate` becomes it. */

@@ -109,8 +109,10 @@ class FaultyStore implements FaultySharedStore {
       this.#inner.guard(key, token, guardMs, renewal),
     )
   }
-  release(key: string, token: string, through?: Fill) {
-    return this.#line.send('release', [key, token, through], () => this.#inner.release(key, token, through))
+  release(key: string, token: string, committed?: Fill) {
+    return this.#line.send('release', [key, token, committed], () =>
+      this.#inner.release(key, token, committed),
+    )
   }
   invalidate(key: string) {
     return this.#line.send('invalidate', [key], () => this.#inner.invalidate(key))

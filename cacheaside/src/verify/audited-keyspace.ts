@@ -67,7 +67,7 @@ export type FromOrigin =
   | { readonly kind: 'failed'; readonly error: unknown }
 
 /** A key of a keyspace, and the id behind it. */
-export interface Asked {
+export interface KeyAndId {
   readonly key: string
   readonly id: unknown
 }
@@ -180,7 +180,7 @@ export class AuditedKeyspace {
    * @param call - Runs one call of a loader, within its limits.
    */
   async load(
-    asked: readonly Asked[],
+    asked: readonly KeyAndId[],
     atOnce: number,
     call: <T>(work: (context: LoadContext) => Promise<T>) => Promise<T>,
   ): Promise<ReadonlyMap<string, FromOrigin>> {
@@ -201,7 +201,7 @@ export class AuditedKeyspace {
       }
       return loaded
     }
-    const loadOne = async ({ key, id }: Asked) => {
+    const loadOne = async ({ key, id }: KeyAndId) => {
       try {
         loaded.set(key, this.#seal(await call(async context => load!(id, context))))
       } catch (error) {

@@ -3,7 +3,7 @@ import type { LoadContext } from '../options.ts'
 import { type Opened, Unopened } from '../shared/codec.ts'
 import { markOf, parseRegister, type ValueRegister } from '../shared/register.ts'
 import type { StoreView } from '../shared/shared-store.ts'
-import type { Asked, AuditedKeyspace, FromOrigin, Lookup } from './audited-keyspace.ts'
+import type { AuditedKeyspace, FromOrigin, KeyAndId, Lookup } from './audited-keyspace.ts'
 import { behindOf, type Outcome, type StaleFinding, timeOf } from './outcome.ts'
 import { limited } from './pace.ts'
 
@@ -27,7 +27,7 @@ export interface ExaminerOptions {
 }
 
 /** A value that can be compared with the origin. */
-interface Comparable extends Asked {
+interface Comparable extends KeyAndId {
   readonly space: AuditedKeyspace
   readonly register: ValueRegister
   readonly opened: Opened<unknown>
@@ -46,7 +46,7 @@ interface Difference {
 }
 
 /** What the registers of some keys hold, with the generations that were read *after* them. */
-interface Look {
+interface StoreReading {
   readonly texts: ReadonlyMap<string, string | undefined>
   readonly generations: ReadonlyMap<string, string | undefined>
   /** What was looked up since then for `isReachable`, by key. */
@@ -91,7 +91,7 @@ export class Examiner {
   }
 
   /** Looks at keys of audited keyspaces, and says what can be said now. The rest becomes suspect. */
-  async look(keys: readonly string[]): Promise<Outcome[]> {
+  async examine(keys: readonly string[]): Promise<Outcome[]> {
     const { outcomes, differences } = await this.#compare(keys)
     const sinceMs = this.#options.clock.nowMs()
     for (const { comparable } of differences) this.#suspects.push({ comparable, sinceMs })
@@ -99,7 +99,7 @@ export class Examiner {
   }
 
   /** Looks again at suspects whose grace has ended, at no more than `most`, and says what became of each. */
-  async lookAgain(most: number): Promise<Outcome[]> {
+  async examineAgain(most: number): Promise<Outcome[]> {
     const dueMs = this.#options.clock.nowMs() - this.#options.graceMs
     const due = new Map<string, Suspect>()
     while (due.size < most && this.#suspects[0] !== undefined && this.#suspects[0].sinceMs <= dueMs) {
@@ -118,7 +118,7 @@ export class Examiner {
         accused.push({ kind: 'skipped', keyspace: space.name, key, why: 'changed' })
       else accused.push(this.#accuse(difference, before.sinceMs, timeMs))
     }
-    const settled = outcomes.map(outcome => settle(outcome, due.get(outcome.key)!))
+    const settled = outcomes.map(outcome => conclude(outcome, due.get(outcome.key)!))
     return [...settled, ...accused]
   }
 
@@ -126,7 +126,7 @@ export class Examiner {
   async #compare(keys: readonly string[]): Promise<{ outcomes: Outcome[]; differences: Difference[] }> {
     const outcomes: Outcome[] = []
     const comparables: Comparable[] = []
-    const before = await this.#lookAt(keys)
+    const before = await this.#readStore(keys)
     const unsure: Outcome[] = []
     for (const key of keys) {
       const seen = await this.#read(key, before)
@@ -153,13 +153,13 @@ export class Examiner {
   async #confirm(
     differing: readonly Difference[],
     unsure: readonly Outcome[],
-    before: Look,
+    before: StoreReading,
   ): Promise<{ changed: Outcome[]; same: Difference[] }> {
     const changed: Outcome[] = []
     const same: Difference[] = []
     if (differing.length + unsure.length === 0) return { changed, same }
     const keys = [...differing.map(({ comparable }) => comparable.key), ...unsure.map(({ key }) => key)]
-    const after = await this.#lookAt(keys)
+    const after = await this.#readStore(keys)
     for (const difference of differing) {
       const { key, space, register } = difference.comparable
       const again = await this.#read(key, after)
@@ -175,11 +175,11 @@ export class Examiner {
   }
 
   /** What a register says: something to be compared, or an outcome. */
-  async #read(key: string, look: Look): Promise<Comparable | Outcome> {
+  async #read(key: string, reading: StoreReading): Promise<Comparable | Outcome> {
     const keyspace = key.slice(0, key.indexOf(':'))
     const space = this.#options.keyspaces.get(keyspace)!
     const name = { keyspace, key }
-    const text = look.texts.get(key)
+    const text = reading.texts.get(key)
     if (text === undefined) return { kind: 'skipped', ...name, why: 'gone' }
     const register = parseRegister(text)
     switch (register.state) {
@@ -194,7 +194,7 @@ export class Examiner {
     }
     if (markOf(register, key) === 'foreign')
       return { kind: 'unreadable', ...name, reason: 'register', message: 'it belongs to another key' }
-    if (register.generation !== look.generations.get(keyspace))
+    if (register.generation !== reading.generations.get(keyspace))
       return { kind: 'orphaned', ...name, reason: 'generation' }
     if (register.shape !== space.shape) return { kind: 'orphaned', ...name, reason: 'shape' }
     const id = space.idFromKey(key)
@@ -203,13 +203,13 @@ export class Examiner {
     if (opened instanceof Unopened)
       return { kind: 'unreadable', ...name, reason: opened.reason, message: messageOf(opened.error) }
     if (space.isAlias(key, opened)) return { kind: 'orphaned', ...name, reason: 'alias' }
-    if (!(await space.isReachable(id, this.#lookupAfter(look))))
+    if (!(await space.isReachable(id, this.#lookupAfter(reading))))
       return { kind: 'orphaned', ...name, reason: 'unreachable' }
     return { ...name, id, space, register, opened }
   }
 
   /** Looks up what a read would find, after a look and so at no earlier moment; each key once. */
-  #lookupAfter({ lookedUp }: Look): Lookup {
+  #lookupAfter({ lookedUp }: StoreReading): Lookup {
     return async (keyspace, id) => {
       const space = this.#options.keyspaces.get(keyspace)
       if (space === undefined) throw new Error(`${keyspace} is no audited keyspace`)
@@ -221,7 +221,7 @@ export class Examiner {
   }
 
   async #find(space: AuditedKeyspace, key: string): Promise<unknown> {
-    const { texts, generations } = await this.#lookAt([key])
+    const { texts, generations } = await this.#readStore([key])
     const text = texts.get(key)
     const register = text === undefined ? undefined : parseRegister(text)
     if (register?.state !== 'value' || register.generation !== generations.get(space.name)) return undefined
@@ -230,7 +230,7 @@ export class Examiner {
     return register.shape !== space.shape || opened instanceof Unopened ? undefined : opened.take()
   }
 
-  async #lookAt(keys: readonly string[]): Promise<Look> {
+  async #readStore(keys: readonly string[]): Promise<StoreReading> {
     const names = [...new Set(keys.map(key => key.slice(0, key.indexOf(':'))))]
     const texts = await this.#asked(view => view.peek(keys))
     const generations = await this.#asked(view => view.generations(names))
@@ -300,7 +300,7 @@ export class Examiner {
 }
 
 /** A suspect that is gone, or that readers no longer find, was being invalidated. */
-function settle(outcome: Outcome, suspect: Suspect): Outcome {
+function conclude(outcome: Outcome, suspect: Suspect): Outcome {
   const { key, space } = suspect.comparable
   if (outcome.kind === 'equal' || (outcome.kind === 'skipped' && outcome.why === 'failed')) return outcome
   return { kind: 'skipped', keyspace: space.name, key, why: 'changed' }

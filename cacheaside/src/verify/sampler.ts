@@ -119,8 +119,8 @@ class Sampling {
       const examiner = await this.#open()
       const keys = await this.#take(this.#options.keys)
       await this.#withRoom(async () => {
-        this.#report(await examiner.look(keys))
-        this.#report(await examiner.lookAgain(this.#options.keys))
+        this.#emitOutcomes(await examiner.examine(keys))
+        this.#emitOutcomes(await examiner.examineAgain(this.#options.keys))
         this.#inTrouble = false
       })
     } catch (error) {
@@ -205,7 +205,7 @@ class Sampling {
     }
   }
 
-  #report(outcomes: readonly Outcome[]): void {
+  #emitOutcomes(outcomes: readonly Outcome[]): void {
     for (const outcome of outcomes) {
       const { keyspace, key } = outcome
       if (outcome.kind === 'skipped' && outcome.why === 'failed') throw outcome.error

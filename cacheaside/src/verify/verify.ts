@@ -143,9 +143,10 @@ class Verification {
     else if (onProgress !== undefined)
       for await (const page of this.#keys(new Encounters(this.#spaces, 0))) this.#of += page.length
     for await (const keys of picked === undefined ? this.#keys(this.#encounters) : [picked]) {
-      for (let at = 0; at < keys.length; at += this.#batch) await this.#look(keys.slice(at, at + this.#batch))
+      for (let at = 0; at < keys.length; at += this.#batch)
+        await this.#examine(keys.slice(at, at + this.#batch))
     }
-    while (this.#examiner.suspects > 0) await this.#lookAgain()
+    while (this.#examiner.suspects > 0) await this.#examineAgain()
     this.#assertOrigin()
     const foreign = await this.#others()
     return {
@@ -178,22 +179,22 @@ class Verification {
     return [...new Set(reservoir.kept)]
   }
 
-  async #look(keys: readonly string[]): Promise<void> {
+  async #examine(keys: readonly string[]): Promise<void> {
     await this.#pace.ready(this.#options.signal)
-    this.#count(await this.#examiner.look(keys))
+    this.#count(await this.#examiner.examine(keys))
     this.#done += keys.length
     const { onProgress } = this.#options
     onProgress?.({ done: this.#done, of: Math.max(this.#of, this.#done), stale: this.#tally.total.stale })
-    while (this.#examiner.dueInMs === 0 || this.#examiner.suspects > MOST_SUSPECTS) await this.#lookAgain()
+    while (this.#examiner.dueInMs === 0 || this.#examiner.suspects > MOST_SUSPECTS) await this.#examineAgain()
   }
 
   /** Waits for the first suspect's grace to end, and looks at it and others again. */
-  async #lookAgain(): Promise<void> {
+  async #examineAgain(): Promise<void> {
     const { clock, signal } = this.#options
     const dueInMs = this.#examiner.dueInMs ?? 0
     if (dueInMs > 0) await pause(clock, dueInMs, signal)
     await this.#pace.ready(signal)
-    this.#count(await this.#examiner.lookAgain(this.#batch))
+    this.#count(await this.#examiner.examineAgain(this.#batch))
   }
 
   #count(outcomes: readonly Outcome[]): void {

@@ -32,7 +32,7 @@ type Operation =
       lifeMs: number | undefined
       evictable: boolean
     }
-  | { do: 'get' | 'getAt' | 'peek' | 'delete'; key: string }
+  | { do: 'get' | 'getAt' | 'inspect' | 'delete'; key: string }
   | { do: 'replace'; key: string; bytes: number }
   | { do: 'advance'; byMs: number }
   | { do: 'clear' }
@@ -54,7 +54,10 @@ const operations: fc.Arbitrary<Operation> = fc.oneof(
     }),
   },
   { weight: 12, arbitrary: fc.record({ do: fc.constantFrom('get' as const, 'getAt' as const), key: keys }) },
-  { weight: 2, arbitrary: fc.record({ do: fc.constantFrom('peek' as const, 'delete' as const), key: keys }) },
+  {
+    weight: 2,
+    arbitrary: fc.record({ do: fc.constantFrom('inspect' as const, 'delete' as const), key: keys }),
+  },
   { weight: 2, arbitrary: fc.record({ do: fc.constant('replace' as const), key: keys, bytes: sizes }) },
   {
     weight: 3,
@@ -111,7 +114,7 @@ class Walk {
   onEvict(key: string, value: number, reason: 'evicted' | 'expired'): void {
     const held = this.held.get(key)!
     expect(held.value).toBe(value)
-    expect(this.map.peek(key, this.clock.ms)).toBeUndefined()
+    expect(this.map.inspect(key, this.clock.ms)).toBeUndefined()
     if (reason === 'expired') {
       expect(held.expiresAtMs).toBeLessThanOrEqual(this.clock.ms)
     } else {
@@ -217,14 +220,14 @@ class Walk {
     return place
   }
 
-  look(key: string, how: 'get' | 'getAt' | 'peek'): void {
+  look(key: string, how: 'get' | 'getAt' | 'inspect'): void {
     const { map, clock } = this
     const found = how === 'getAt' ? map.getAt(this.placeOf(key), clock.ms) : map[how](key, clock.ms)
     const held = this.held.get(key)
     expect(found).toBe(held?.value)
     if (held === undefined) return
     expect(held.expiresAtMs).toBeGreaterThan(this.clock.ms)
-    if (how !== 'peek') this.access(held)
+    if (how !== 'inspect') this.access(held)
   }
 
   step(operation: Operation): void {
@@ -249,7 +252,7 @@ class Walk {
       }
       case 'get':
       case 'getAt':
-      case 'peek':
+      case 'inspect':
         this.look(operation.key, operation.do)
         return
       case 'delete': {

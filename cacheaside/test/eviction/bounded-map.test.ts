@@ -76,7 +76,7 @@ describe('BoundedMap', () => {
       expect(map.set('c', 3, { bytes: 101, expiresAtMs: 1000 })).toBe(false)
       expect(map.set('a', 3, { bytes: 101, expiresAtMs: 1000 })).toBe(false)
       expect(keys()).toEqual(['a', 'b'])
-      expect(map.peek('a', 0)).toBe(1)
+      expect(map.inspect('a', 0)).toBe(1)
       expect(map.bytes).toBe(100)
       expect(evictions).toEqual([])
     }
@@ -102,8 +102,8 @@ describe('BoundedMap', () => {
       expect(map.set('a', 2, { bytes: 30, expiresAtMs: 1000 })).toBe(false)
       expect(map.set('a', 2, { bytes: 20, expiresAtMs: 1000 })).toBe(true)
       expect(map.set('a', 3, { bytes: 21, expiresAtMs: 1000 })).toBe(false)
-      expect(map.peek('a', 0)).toBe(2)
-      expect(map.peek('guard', 0)).toBe(1)
+      expect(map.inspect('a', 0)).toBe(2)
+      expect(map.inspect('guard', 0)).toBe(1)
       expect(evictions).toEqual([])
     }
   })
@@ -171,8 +171,8 @@ describe('BoundedMap', () => {
     }
   })
 
-  it('get and peek find an entry until the moment it expires, and remove it then', () => {
-    for (const look of ['get', 'peek'] as const) {
+  it('get and inspect find an entry until the moment it expires, and remove it then', () => {
+    for (const look of ['get', 'inspect'] as const) {
       const { map, evictions } = mapWith()
       map.set('a', 1, { bytes: 10, expiresAtMs: 1000 })
       expect(map[look]('a', 999.9)).toBe(1)
@@ -183,10 +183,10 @@ describe('BoundedMap', () => {
     }
   })
 
-  it('get counts as an access, peek does not', () => {
+  it('get counts as an access, inspect does not', () => {
     for (const [look, evicted] of [
       ['get', 'b'],
-      ['peek', 'a'],
+      ['inspect', 'a'],
     ] as const) {
       const { map, evictions } = mapWith({ maxEntries: 2 })
       map.set('a', 1, { bytes: 1 })
@@ -210,11 +210,11 @@ describe('BoundedMap', () => {
     const { map } = mapWith()
     map.set('a', 1, { bytes: 1, expiresAtMs: 10 })
     map.set('a', 2, { bytes: 1, expiresAtMs: 20 })
-    expect(map.peek('a', 19)).toBe(2)
+    expect(map.inspect('a', 19)).toBe(2)
     map.set('a', 3, { bytes: 1 })
-    expect(map.peek('a', 1e15)).toBe(3)
+    expect(map.inspect('a', 1e15)).toBe(3)
     map.set('a', 4, { bytes: 1, expiresAtMs: 5 })
-    expect(map.peek('a', 5)).toBeUndefined()
+    expect(map.inspect('a', 5)).toBeUndefined()
   })
 
   it('set reports an expired entry that makes room as expired', () => {
@@ -259,7 +259,7 @@ describe('BoundedMap', () => {
     clock.ms = 10
     map.set('c', 5, { bytes: 1 })
     expect(evictions).toEqual([['a', 2, 'expired']])
-    expect(map.peek('b', 10)).toBe(4)
+    expect(map.inspect('b', 10)).toBe(4)
   })
 
   it('set sweeps also when it refuses, so that a full map finds its room again', () => {
@@ -277,8 +277,8 @@ describe('BoundedMap', () => {
     map.set('a', 1, { bytes: 10, expiresAtMs: 50 })
     expect(map.replace('a', 2, 30)).toBe(true)
     expect(map.bytes).toBe(30)
-    expect(map.peek('a', 49)).toBe(2)
-    expect(map.peek('a', 50)).toBeUndefined()
+    expect(map.inspect('a', 49)).toBe(2)
+    expect(map.inspect('a', 50)).toBeUndefined()
     expect(evictions).toEqual([['a', 2, 'expired']])
   })
 

@@ -24,7 +24,7 @@ function keptOfRecentHalf(samples: number, seed: number): number {
   for (let n = 999; n >= 500; n--) get(`k${n}`)
   for (let n = 0; n < 500; n++) set(`new${n}`)
   let kept = 0
-  for (let n = 500; n < 1000; n++) if (map.peek(`k${n}`, clock.ms) !== undefined) kept++
+  for (let n = 500; n < 1000; n++) if (map.inspect(`k${n}`, clock.ms) !== undefined) kept++
   return kept / 500
 }
 
@@ -131,7 +131,7 @@ describe('allkeys-lfu', () => {
       for (let n = 0; n < 100; n++) set(`hot${n}`)
       for (let n = 0; n < 100; n++) get(`hot${n}`, 50)
       for (let n = 0; n < 2000; n++) set(`scan${n}`)
-      return [...map.entries()].filter(([key]) => key.startsWith('hot') && map.peek(key, clock.ms) === 1)
+      return [...map.entries()].filter(([key]) => key.startsWith('hot') && map.inspect(key, clock.ms) === 1)
         .length
     }
     expect(keptThroughScan('allkeys-lfu')).toBe(100)
@@ -227,7 +227,7 @@ describe('allkeys-random and volatile-random', () => {
       for (let round = 0; round < rounds; round++) {
         map.set('intruder', round, placement)
         map.delete('intruder')
-        for (let n = 0; n < 10; n++) if (map.peek(`k${n}`, 0) === undefined) map.set(`k${n}`, n, placement)
+        for (let n = 0; n < 10; n++) if (map.inspect(`k${n}`, 0) === undefined) map.set(`k${n}`, n, placement)
       }
       expect([...counts.keys()].sort()).toEqual(Array.from({ length: 10 }, (_, n) => `k${n}`))
       const expected = rounds / 10
@@ -283,6 +283,6 @@ describe('volatile policies', () => {
     }
     for (let n = 0; n < 50; n++) expect(set(`more${n}`)).toBe(true)
     expect(set('one too many')).toBe(false)
-    for (let n = 0; n < 50; n++) expect(map.peek(`forever${n}`, clock.ms)).toBe(1)
+    for (let n = 0; n < 50; n++) expect(map.inspect(`forever${n}`, clock.ms)).toBe(1)
   })
 })

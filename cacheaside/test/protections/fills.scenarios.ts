@@ -166,8 +166,8 @@ export const fills: readonly Protection[] = [
         without: 'waiting for the last lease: the load begins with the first ones',
         patches: [
           [
-            'const together = isAsked ? await askTogether(space, members) : undefined\n',
-            'Object.assign(space, { early: loadByKey(space, members.map(({ id }) => id), members[0]!.flight.abort) })\n  const together = isAsked ? await askTogether(space, members) : undefined\n',
+            'const together = isAnyAsked ? await askTogether(space, members) : undefined\n',
+            'Object.assign(space, { early: loadByKey(space, members.map(({ id }) => id), members[0]!.flight.abort) })\n  const together = isAnyAsked ? await askTogether(space, members) : undefined\n',
           ],
           ['context => loadByKey(space, ids, context)', '() => (space as any).early'],
         ],
@@ -305,8 +305,8 @@ export const fills: readonly Protection[] = [
         without: 'reading the generation before the load',
         patches: [
           [
-            'fillOf(space, asked.generation, sealed.text, freshMs, costMs)',
-            'fillOf(space, String(await space.parts.stream.readGeneration(space.name)), sealed.text, freshMs, costMs)',
+            'fillOf(space, asked.generation, sealed.text, worth)',
+            'fillOf(space, String(await space.parts.stream.readGeneration(space.name)), sealed.text, worth)',
           ],
         ],
         reports: 'a strong read after invalidateAll got v1, not v2',
@@ -338,7 +338,7 @@ export const fills: readonly Protection[] = [
         patches: [
           [
             "if (asked.kind === 'bypass') return flight.resolve(",
-            "if (asked.kind === 'bypass') keep(space, flight, sealed.opened, space.generation.value!, originAnswer(asked.why, sealed.opened, 0, 0, 0, 1e9), { costMs, text: sealed.text })\n  if (asked.kind === 'bypass') return flight.resolve(",
+            "if (asked.kind === 'bypass') keep(space, flight, sealed.opened, space.generation.value!, originAnswer(asked.why, sealed.opened, spent, { filledAtMs: 0, freshUntilMs: 1e9 }), { costMs, text: sealed.text })\n  if (asked.kind === 'bypass') return flight.resolve(",
           ],
         ],
         reports: 'a read after the guard of the dead writer got v1, not v2',
@@ -399,7 +399,7 @@ export const fills: readonly Protection[] = [
         patches: [
           [
             "if (asked.kind === 'bypass') return flight.resolve(",
-            "if (asked.kind === 'bypass') keep(space, flight, sealed.opened, space.generation.value!, originAnswer(asked.why, sealed.opened, 0, 0, 0, 1e9), { costMs, text: sealed.text })\n  if (asked.kind === 'bypass') return flight.resolve(",
+            "if (asked.kind === 'bypass') keep(space, flight, sealed.opened, space.generation.value!, originAnswer(asked.why, sealed.opened, spent, { filledAtMs: 0, freshUntilMs: 1e9 }), { costMs, text: sealed.text })\n  if (asked.kind === 'bypass') return flight.resolve(",
           ],
         ],
         reports: 'a load without a lease was kept',

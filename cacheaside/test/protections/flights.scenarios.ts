@@ -189,7 +189,7 @@ export const flights: readonly Protection[] = [
     controls: [
       {
         without: 'forgetting after the release',
-        patches: [['this.#parts.forget(key)\n        report(', 'report(']],
+        patches: [['this.#parts.forget(key)\n        emitInvalidation(', 'emitInvalidation(']],
         reports: 'a read by the same process after its write got v1, not v2',
       },
     ],

@@ -140,7 +140,9 @@ export const generations: readonly Protection[] = [
     controls: [
       {
         without: 'comparing the generation of what the store holds',
-        patches: [['if (register.generation !== asking.generation) return', 'if (false as boolean) return']],
+        patches: [
+          ['if (register.generation !== progress.generation) return', 'if (false as boolean) return'],
+        ],
         reports: 'a read after invalidateAll got v1, not v2',
       },
     ],
@@ -231,7 +233,7 @@ export const generations: readonly Protection[] = [
         patches: [
           [
             "if (register.shape > space.options.shape) return { kind: 'bypass', why: 'shape' }",
-            "if (register.shape > space.options.shape) return swapForLease(space, asking, seen, 'shape')",
+            "if (register.shape > space.options.shape) return swapForLease(space, progress, seen, 'shape')",
           ],
         ],
         reports: "the older deploy overwrote the newer one's value",

@@ -222,8 +222,8 @@ export const guards: readonly Protection[] = [
         without: 'the write-through',
         patches: [
           [
-            'if (through === undefined || !held ||',
-            'if ((true as boolean) || through === undefined || !held ||',
+            'if (committed === undefined || !held ||',
+            'if ((true as boolean) || committed === undefined || !held ||',
           ],
         ],
         reports: 'the committed row had to be loaded',
@@ -397,7 +397,7 @@ export const guards: readonly Protection[] = [
         patches: [
           [
             '!held || standing.dirty) return gone',
-            '!held || standing.dirty)\n    return through === undefined ? gone : { ...gone, change: SAME }',
+            '!held || standing.dirty)\n    return committed === undefined ? gone : { ...gone, change: SAME }',
           ],
         ],
         reports: 'a refused write-through left its guard standing',
@@ -470,8 +470,8 @@ export const guards: readonly Protection[] = [
         without: 'reading the generation before the guard',
         patches: [
           [
-            '?.through?.(this.#generation) : undefined',
-            '?.through?.(String(await this.#parts.stream.readGeneration(keyspaceOf(this.key)))) : undefined',
+            '?.committed?.(this.#generation) : undefined',
+            '?.committed?.(String(await this.#parts.stream.readGeneration(keyspaceOf(this.key)))) : undefined',
           ],
         ],
         reports: 'a strong read in the end got v2, not v3',

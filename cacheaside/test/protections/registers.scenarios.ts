@@ -9,7 +9,7 @@ const LATER_MS = 10_000
 
 const TAKEN_FOR_OURS = [
   "return { kind: 'bypass', why: 'version' }",
-  "return swapForLease(space, asking, { exactly: text }, 'version')",
+  "return swapForLease(space, progress, { exactly: text }, 'version')",
 ] as const
 
 /** Puts a value of row 5, which is v1, into the register of row 4, which is v2. */

@@ -108,8 +108,8 @@ export const stale: readonly Protection[] = [
         without: 'forgetting a value that is gone',
         patches: [
           [
-            "why: 'missing', generation: asking.generation, prefix: leaseText(token) }",
-            "why: 'missing', generation: asking.generation, prefix: leaseText(token), fallback: asking.fallback }",
+            "why: 'missing', generation: progress.generation, prefix: leaseText(token) }",
+            "why: 'missing', generation: progress.generation, prefix: leaseText(token), fallback: progress.fallback }",
           ],
         ],
         reports: 'the reader got v1, not no connection',
@@ -132,7 +132,7 @@ export const stale: readonly Protection[] = [
         without: 'the difference: a strong reader is served stale values too',
         patches: [
           [
-            'if (!asking.strong && -freshMs < space.options.staleMs)',
+            'if (!progress.strong && -freshMs < space.options.staleMs)',
             'if (-freshMs < space.options.staleMs)',
           ],
         ],

@@ -61,7 +61,7 @@ interface Operation {
 const refused = { untouched: () => false }
 const nothing = { untouched: () => undefined }
 const INVALIDATED = [`invalidated ${KEY}`]
-const through = spell('{"name":"Firestorm"}')
+const firestorm = spell('{"name":"Firestorm"}')
 /** A guard of a later version stands on, whatever a writer does, and is dirty. */
 const leftDirty = (reply: unknown): Partial<Record<StateName, Outcome>> => ({
   'a guard of a later version': [reply, 'a dirty guard of a later version'],
@@ -88,19 +88,19 @@ const BY_READERS: readonly Operation[] = [
   },
   {
     name: "fill by the lease's token",
-    run: store => store.fill(KEY, `L${READER}`, through),
+    run: store => store.fill(KEY, `L${READER}`, firestorm),
     on: { 'a lease': [true, 'a value'] },
     otherwise: refused,
   },
   {
     name: "fill by another's token",
-    run: store => store.fill(KEY, `L${NEWCOMER}`, through),
+    run: store => store.fill(KEY, `L${NEWCOMER}`, firestorm),
     on: {},
     otherwise: refused,
   },
   {
     name: 'fill by the token of the claim',
-    run: (store, nonce) => store.fill(KEY, `V${nonce}${CLAIMER}`, through),
+    run: (store, nonce) => store.fill(KEY, `V${nonce}${CLAIMER}`, firestorm),
     on: { 'a value being refreshed': [true, 'a value'] },
     otherwise: refused,
   },
@@ -219,7 +219,7 @@ const BY_WRITERS: readonly Operation[] = [
   },
   {
     name: 'release with a value by Anna',
-    run: store => store.release(KEY, ANNA, through),
+    run: store => store.release(KEY, ANNA, firestorm),
     on: {
       'a clean guard': [{ held: true, stored: true }, 'a value'],
       ...leftDirty({ held: false, stored: false }),
@@ -230,7 +230,7 @@ const BY_WRITERS: readonly Operation[] = [
   },
   {
     name: 'release with a value by somebody who is not in it',
-    run: store => store.release(KEY, NEWCOMER, through),
+    run: store => store.release(KEY, NEWCOMER, firestorm),
     on: {
       'a clean guard': [{ held: false, stored: false }, 'a dirty guard of Anna'],
       ...leftDirty({ held: false, stored: false }),
