@@ -20,6 +20,8 @@ import {
   type SharedStore,
   type Step,
   type StreamListener,
+  stamped,
+  stampRenewed,
   swapped,
 } from 'cacheaside/store'
 
@@ -45,14 +47,23 @@ export class MapStore implements SharedStore {
   // The registers.
 
   async lease(key: string, token: string, leaseMs: number): Promise<LeaseReply> {
-    const found = this.inspect(key)
-    if (found !== undefined) return found
-    this.#apply(key, leased(token, leaseMs, this.timeMs()))
-    return null
+    return this.#create(key, leased(token, leaseMs, this.timeMs()))
   }
 
   leaseMany(requests: readonly { key: string; token: string }[], leaseMs: number): Promise<LeaseReply[]> {
     return Promise.all(requests.map(({ key, token }) => this.lease(key, token, leaseMs)))
+  }
+
+  async stampMany(
+    requests: readonly { key: string; token: string }[],
+    lifeMs: number,
+  ): Promise<LeaseReply[]> {
+    return requests.map(({ key, token }) => this.#create(key, stamped(token, lifeMs, this.timeMs())))
+  }
+
+  async renewStamp(key: string, token: string, lifeMs: number): Promise<boolean> {
+    const timeMs = this.timeMs()
+    return this.#take(key, stampRenewed(this.inspect(key), token, lifeMs, timeMs, timeMs + this.#lifeMs(key)))
   }
 
   async look(keys: readonly string[]): Promise<LookReply[]> {
@@ -78,8 +89,8 @@ export class MapStore implements SharedStore {
   async guard(key: string, token: string, guardMs: number, renewal: boolean): Promise<GuardReply> {
     this.#tell(listener => listener.invalidated(key))
     const timeMs = this.timeMs()
-    const lifeMs = (this.#registers.get(key)?.untilMs ?? 0) - this.#clock.nowMs()
-    return this.#take(key, guarded(this.inspect(key), token, guardMs, renewal, timeMs, timeMs + lifeMs))
+    const untilMs = timeMs + this.#lifeMs(key)
+    return this.#take(key, guarded(this.inspect(key), token, guardMs, renewal, timeMs, untilMs))
   }
 
   async release(key: string, token: string, through?: Fill): Promise<ReleaseReply> {
@@ -154,6 +165,18 @@ export class MapStore implements SharedStore {
   /** A value tells by its nonce which key it belongs to. */
   #newValue(key: string, fill: Fill): NewValue {
     return { fill, nonce: () => markedToken(key, this.#clock.token()) }
+  }
+
+  /** Puts a lease or a stamp where nothing is. */
+  #create(key: string, change: Change): string | null {
+    const found = this.inspect(key)
+    if (found === undefined) this.#apply(key, change)
+    return found ?? null
+  }
+
+  /** How long a register still lives. */
+  #lifeMs(key: string): number {
+    return (this.#registers.get(key)?.untilMs ?? 0) - this.#clock.nowMs()
   }
 
   /** There is always room here: what a step is without room is never needed. */

@@ -1,4 +1,4 @@
-import { markOf, parseRegister } from '../src/shared/register.ts'
+import { isMarked, markOf, parseRegister } from '../src/shared/register.ts'
 import type { Expected, Fill, SharedStore, StreamListener } from '../src/shared/shared-store.ts'
 import type { SimulatedClock } from '../src/testing/index.ts'
 import { Grants } from './grants.ts'
@@ -110,6 +110,12 @@ export class Link implements SharedStore, LinkEnd {
   }
   leaseMany(...given: [requests: readonly { key: string; token: string }[], leaseMs: number]) {
     return this.#send<Awaited<ReturnType<SharedStore['leaseMany']>>>('leaseMany', given)
+  }
+  stampMany(...given: [requests: readonly { key: string; token: string }[], lifeMs: number]) {
+    return this.#send<Awaited<ReturnType<SharedStore['stampMany']>>>('stampMany', given)
+  }
+  renewStamp(...given: [key: string, token: string, lifeMs: number]) {
+    return this.#send<boolean>('renewStamp', given, true)
   }
   look(...given: [keys: readonly string[]]) {
     return this.#send<Awaited<ReturnType<SharedStore['look']>>>('look', given)
@@ -464,5 +470,5 @@ function isOfAnotherKey(
   if (typeof text !== 'string') return false
   const register = parseRegister(text)
   const key = isBatch ? (given[0] as readonly { key: string }[])[at]!.key : (given[0] as string)
-  return (register.state === 'value' || register.state === 'lease') && markOf(register, key) === 'foreign'
+  return isMarked(register) && markOf(register, key) === 'foreign'
 }

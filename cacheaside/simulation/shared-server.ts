@@ -306,8 +306,10 @@ export class SharedServer implements Primary {
     const timeMs = this.#registers.timeMs()
     if (text === undefined) return 0
     if (operation === 'lease') return timeMs + (given[2] as number)
-    if (operation === 'leaseMany') return timeMs + (given[1] as number)
+    if (operation === 'leaseMany' || operation === 'stampMany') return timeMs + (given[1] as number)
     if (operation === 'swap') return timeMs + (given[3] as number)
+    if (operation === 'renewStamp')
+      return Math.max(this.#untilMs.get(key) ?? 0, timeMs + (given[2] as number))
     const register = parseRegister(text)
     if (register.state === 'guard') return Math.max(...register.holders.map(({ deadlineMs }) => deadlineMs))
     const fill = (operation === 'fill' || operation === 'release' ? given[2] : undefined) as Fill | undefined
@@ -482,7 +484,8 @@ function throughVersion(text: string, checker: Checker, row: number): number {
 }
 
 function keysOf(operation: Operation, given: readonly unknown[]): readonly string[] {
-  if (operation === 'leaseMany') return (given[0] as { key: string }[]).map(({ key }) => key)
+  if (operation === 'leaseMany' || operation === 'stampMany')
+    return (given[0] as { key: string }[]).map(({ key }) => key)
   if (operation === 'look') return given[0] as string[]
   if (operation === 'heartbeat' || operation === 'generation' || operation === 'invalidateKeyspace') return []
   return [given[0] as string]
@@ -495,6 +498,7 @@ function brief(text: string | undefined): string {
   if (register.state === 'value')
     return `V ${register.nonce.slice(0, 4)} ${register.claimUntilMs > 0 ? 'claimed ' : ''}${register.text ?? 'absence'}`
   if (register.state === 'lease') return `L ${register.token.slice(0, 4)}`
+  if (register.state === 'stamp') return `S ${register.token.slice(0, 4)}`
   if (register.state === 'unreadable' || register.state === 'later') return register.state
   return `W${register.dirty ? '!' : ''} ${register.holders.map(({ token }) => token.slice(0, 4)).join(' ')}`
 }

@@ -272,6 +272,8 @@ function judgeRegister<Id, V>(
     // Its writer may count on a fence that this version does not see.
     case 'later':
       return { kind: 'bypass', why: 'version' }
+    // The name of a tag, once.
+    case 'stamp':
     case 'unreadable':
       space.parts.emit({
         type: 'unreadable',

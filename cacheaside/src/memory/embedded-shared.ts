@@ -13,6 +13,8 @@ import {
   type NewValue,
   released,
   type Step,
+  stamped,
+  stampRenewed,
   swapped,
 } from '../shared/register-rules.ts'
 import {
@@ -128,14 +130,26 @@ export class EmbeddedStore implements EmbeddedShared {
   }
 
   async lease(key: string, token: string, leaseMs: number): Promise<LeaseReply> {
-    return this.#lease(key, token, leaseMs)
+    return this.#create(key, timeMs => leased(token, leaseMs, timeMs))
   }
 
   async leaseMany(
     requests: readonly { key: string; token: string }[],
     leaseMs: number,
   ): Promise<LeaseReply[]> {
-    return requests.map(({ key, token }) => this.#lease(key, token, leaseMs))
+    return requests.map(({ key, token }) => this.#create(key, timeMs => leased(token, leaseMs, timeMs)))
+  }
+
+  async stampMany(
+    requests: readonly { key: string; token: string }[],
+    lifeMs: number,
+  ): Promise<LeaseReply[]> {
+    return requests.map(({ key, token }) => this.#create(key, timeMs => stamped(token, lifeMs, timeMs)))
+  }
+
+  async renewStamp(key: string, token: string, lifeMs: number): Promise<boolean> {
+    const untilMs = this.#registers.untilMs(key)
+    return this.#take(key, (text, timeMs) => stampRenewed(text, token, lifeMs, timeMs, untilMs))
   }
 
   async look(keys: readonly string[]): Promise<LookReply[]> {
@@ -143,11 +157,12 @@ export class EmbeddedStore implements EmbeddedShared {
     return keys.map(key => this.#registers.get(key, timeMs) ?? null)
   }
 
-  #lease(key: string, token: string, leaseMs: number): LeaseReply {
+  /** Puts a lease or a stamp where nothing is. */
+  #create(key: string, rule: (timeMs: number) => Change): LeaseReply {
     const timeMs = this.#registers.timeMs()
     const found = this.#registers.get(key, timeMs)
     if (found !== undefined) return found
-    return this.#apply(key, leased(token, leaseMs, timeMs)) ? null : REFUSED
+    return this.#apply(key, rule(timeMs)) ? null : REFUSED
   }
 
   async fill(key: string, prefix: string, value: Fill): Promise<boolean> {

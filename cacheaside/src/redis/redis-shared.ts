@@ -113,6 +113,14 @@ class RedisStore implements RedisShared {
     return this.#registers.leaseMany(requests, leaseMs)
   }
 
+  stampMany(requests: readonly { key: string; token: string }[], lifeMs: number): Promise<LeaseReply[]> {
+    return this.#registers.stampMany(requests, lifeMs)
+  }
+
+  renewStamp(key: string, token: string, lifeMs: number): Promise<boolean> {
+    return this.#registers.renewStamp(key, token, lifeMs)
+  }
+
   look(keys: readonly string[]): Promise<LookReply[]> {
     return this.#registers.look(keys)
   }

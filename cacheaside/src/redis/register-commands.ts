@@ -5,7 +5,7 @@
  */
 import type { Clock } from '../base/clock.ts'
 import { markedToken } from '../shared/key-mark.ts'
-import { leaseText, valueAroundTimes } from '../shared/register.ts'
+import { leaseText, stampText, valueAroundTimes } from '../shared/register.ts'
 import {
   type Expected,
   type Fill,
@@ -34,6 +34,12 @@ export interface RegisterCommandsOptions {
   readonly clock: Clock
 }
 
+/** A lease or a stamp, to be put under a key where nothing is. */
+interface Creation {
+  readonly key: string
+  readonly text: string
+}
+
 /** The operations on registers and generations, as `SharedRegisters` documents them. */
 export class RegisterCommands {
   readonly #commands: CheckedCommands
@@ -53,9 +59,32 @@ export class RegisterCommands {
   }
 
   lease(key: string, token: string, leaseMs: number): Promise<LeaseReply> {
+    return this.#create(key, leaseText(token), leaseMs)
+  }
+
+  leaseMany(requests: readonly { key: string; token: string }[], leaseMs: number): Promise<LeaseReply[]> {
+    return this.#createMany(
+      requests.map(({ key, token }) => ({ key, text: leaseText(token) })),
+      leaseMs,
+    )
+  }
+
+  stampMany(requests: readonly { key: string; token: string }[], lifeMs: number): Promise<LeaseReply[]> {
+    return this.#createMany(
+      requests.map(({ key, token }) => ({ key, text: stampText(token) })),
+      lifeMs,
+    )
+  }
+
+  async renewStamp(key: string, token: string, lifeMs: number): Promise<boolean> {
+    return this.#commands.runAt(this.#scripts.renewStamp, key, [stampText(token), String(lifeMs)], doneOf)
+  }
+
+  /** Puts a text where nothing is. */
+  #create(key: string, text: string, lifeMs: number): Promise<LeaseReply> {
     const name = this.#names.prefix + key
-    if (this.#full) return this.#leaseWhenFull(name, token, leaseMs)
-    return this.#takeLease(name, token, leaseMs).then(
+    if (this.#full) return this.#createWhenFull(name, text, lifeMs)
+    return this.#setIfAbsent(name, text, lifeMs).then(
       reply => this.#commands.read(name, textOf, reply),
       error => {
         if (errorCode(error) === 'WRONGTYPE') return NOT_A_STRING
@@ -66,9 +95,8 @@ export class RegisterCommands {
     )
   }
 
-  #takeLease(name: string, token: string, leaseMs: number): Promise<unknown> {
-    const args = ['SET', name, leaseText(token), 'NX', 'GET', 'PX', String(leaseMs)]
-    return this.#commands.send(name, args)
+  #setIfAbsent(name: string, text: string, lifeMs: number): Promise<unknown> {
+    return this.#commands.send(name, ['SET', name, text, 'NX', 'GET', 'PX', String(lifeMs)])
   }
 
   /** What is under the key, in a way that is not refused when memory is full, but wherever writes are. */
@@ -76,11 +104,11 @@ export class RegisterCommands {
     return (await this.#commands.run(this.#scripts.lookWhenFull, [name], [], textOf)) ?? REFUSED
   }
 
-  async #leaseWhenFull(name: string, token: string, leaseMs: number): Promise<LeaseReply> {
+  async #createWhenFull(name: string, text: string, lifeMs: number): Promise<LeaseReply> {
     const seen = await this.#lookWhenFull(name)
     if (seen !== REFUSED) return seen
     try {
-      const reply = this.#commands.read(name, textOf, await this.#takeLease(name, token, leaseMs))
+      const reply = this.#commands.read(name, textOf, await this.#setIfAbsent(name, text, lifeMs))
       this.#full = false
       return reply
     } catch (error) {
@@ -89,38 +117,32 @@ export class RegisterCommands {
     }
   }
 
-  async leaseMany(
-    requests: readonly { key: string; token: string }[],
-    leaseMs: number,
-  ): Promise<LeaseReply[]> {
+  async #createMany(requests: readonly Creation[], lifeMs: number): Promise<LeaseReply[]> {
     // A script may touch one slot of a Cluster only, and is refused as a whole when memory is full.
-    if (this.#onCluster || this.#full) return this.#leaseEach(requests, leaseMs)
+    if (this.#onCluster || this.#full) return this.#createEach(requests, lifeMs)
     try {
-      return (await this.#leaseTogether(requests, leaseMs)).flat()
+      return (await this.#createTogether(requests, lifeMs)).flat()
     } catch (error) {
       if (errorCode(error) !== 'OOM') throw error
       this.#full = true
-      return this.#leaseEach(requests, leaseMs)
+      return this.#createEach(requests, lifeMs)
     }
   }
 
   /** In one piece per primary. */
-  #leaseEach(requests: readonly { key: string; token: string }[], leaseMs: number): Promise<LeaseReply[]> {
-    return Promise.all(requests.map(({ key, token }) => this.lease(key, token, leaseMs)))
+  #createEach(requests: readonly Creation[], lifeMs: number): Promise<LeaseReply[]> {
+    return Promise.all(requests.map(({ key, text }) => this.#create(key, text, lifeMs)))
   }
 
   /** By few scripts, each of which is over soon. */
-  #leaseTogether(
-    requests: readonly { key: string; token: string }[],
-    leaseMs: number,
-  ): Promise<LeaseReply[][]> {
+  #createTogether(requests: readonly Creation[], lifeMs: number): Promise<LeaseReply[][]> {
     const batches: Promise<LeaseReply[]>[] = []
     for (let at = 0; at < requests.length; at += MOST_TOGETHER) {
       const batch = requests.slice(at, at + MOST_TOGETHER)
       const names = batch.map(({ key }) => this.#names.prefix + key)
-      const args = [String(leaseMs), ...batch.map(({ token }) => leaseText(token))]
+      const args = [String(lifeMs), ...batch.map(({ text }) => text)]
       batches.push(
-        this.#commands.run(this.#scripts.leaseMany, names, args, reply => textsOf(reply, names.length)),
+        this.#commands.run(this.#scripts.createMany, names, args, reply => textsOf(reply, names.length)),
       )
     }
     return Promise.all(batches)

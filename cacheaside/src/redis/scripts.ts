@@ -47,11 +47,11 @@ const partFrom = (text: string, from: string, { at, length }: Field): string =>
   `string.sub(${text}, ${from} + ${at}, ${from} + ${at + length - 1})`
 
 /** Begins as a register does, as a pattern of Lua. */
-const OURS = `^[${letters.value}${letters.lease}${letters.guard}]`
+const OURS = `^[${letters.value}${letters.lease}${letters.stamp}${letters.guard}]`
 
-/** Begins as a lease that can be read, as a pattern of Lua. */
-const LEASE = `^${letters.lease}[%w_.-]`
-const LEASE_LENGTH = LAYOUT.lease.token.at + LAYOUT.lease.token.length
+/** Begins as a lease or a stamp that can be read, as a pattern of Lua. Both are a letter and a token, and nothing else. */
+const TOKEN_ALONE = `^[${letters.lease}${letters.stamp}][%w_.-]`
+const TOKEN_ALONE_LENGTH = LAYOUT.lease.token.at + LAYOUT.lease.token.length
 
 const TIME = `
 local function nowMs()
@@ -61,18 +61,21 @@ end
 local function stamp(ms) return string.format('%0${LAYOUT.timeLength}.0f', ms) end
 `
 
+/** `lifeOf`: in milliseconds; -1: for ever; nothing for a user without the right to PTTL. */
+const LIFE = `
+local function lifeOf(key)
+  local life = redis.pcall('PTTL', key)
+  return type(life) == 'number' and life or nil
+end
+`
+
 /**
  * `guardOf`: the writers of the guard under a key and whether it is dirty; nothing for whatever else is there. As strict
  * as `parseRegister`. Of a guard that is longer than this version writes nothing is read but its first two characters
  * and its life, so that no length holds up the server: it has no writers. A guard that cannot be read is of a later
  * version: it is made dirty, and the third answer says that it is to be left alone.
  */
-const GUARD = `
--- In milliseconds; -1: for ever; nothing for a user without the right to PTTL.
-local function lifeOf(key)
-  local life = redis.pcall('PTTL', key)
-  return type(life) == 'number' and life or nil
-end
+const GUARD = `${LIFE}
 local function parseGuard(text)
   local first, size = ${HOLDERS_AT + 1}, ${HOLDER_LENGTH}
   if #text < ${HOLDERS_AT + HOLDER_LENGTH} or (#text - first + 1) % size ~= 0 then return nil end
@@ -237,10 +240,10 @@ return type(text) == 'table' and '${NOT_A_STRING}' or text
 )
 
 /**
- * KEYS: registers. ARGV: life in ms, then a lease for each. The native command for each of them, in one: that costs the
- * server as much and the client half.
+ * KEYS: registers. ARGV: life in ms, then a lease or a stamp for each. The native command for each of them, in one: that
+ * costs the server as much and the client half.
  */
-const leaseMany = source(
+const createMany = source(
   WITH_ROOM,
   `
 local replies = {}
@@ -250,6 +253,21 @@ for i, key in ipairs(KEYS) do
   replies[i] = reply
 end
 return replies
+`,
+)
+
+/**
+ * KEYS: register. ARGV: stamp, life in ms. It takes no more room than before. Where the life that is left cannot be asked
+ * for, the new one takes its place: a stamp that ends early only lets values fall.
+ */
+const renewStamp = source(
+  ANYWAY,
+  LIFE,
+  `
+if redis.pcall('GETRANGE', KEYS[1], 0, #ARGV[1]) ~= ARGV[1] then return 0 end
+local life = lifeOf(KEYS[1]) or 0
+if life ~= -1 and life < tonumber(ARGV[2]) then redis.call('SET', KEYS[1], ARGV[1], 'PX', ARGV[2]) end
+return 1
 `,
 )
 
@@ -278,7 +296,7 @@ local function stands(key, how, seen)
   if how == 'prefix' then return redis.pcall('GETRANGE', key, 0, #seen - 1) == seen end
   local text = redis.pcall('GET', key)
   if how == 'exactly' then
-    return text == seen and (not string.find(text, '${OURS}') or (#text == ${LEASE_LENGTH} and string.find(text, '${LEASE}')))
+    return text == seen and (not string.find(text, '${OURS}') or (#text == ${TOKEN_ALONE_LENGTH} and string.find(text, '${TOKEN_ALONE}')))
   end
   return type(text) == 'table' or (text and not string.find(text, '${OURS}'))
 end
@@ -347,7 +365,8 @@ export function loadableScripts(onCluster: boolean) {
     releaseThrough: loadable('releaseThrough', releaseThrough),
     invalidate: loadable('invalidate', invalidate),
     lookWhenFull: loadable('lookWhenFull', lookWhenFull),
-    leaseMany: loadable('leaseMany', leaseMany),
+    createMany: loadable('createMany', createMany),
+    renewStamp: loadable('renewStamp', renewStamp),
     fill: loadable('fill', fill),
     replace: loadable('replace', replace),
     claim: loadable('claim', claim),

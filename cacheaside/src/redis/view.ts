@@ -1,5 +1,5 @@
 import type { Clock } from '../base/clock.ts'
-import { markOf, parseRegister } from '../shared/register.ts'
+import { isMarked, markOf, parseRegister } from '../shared/register.ts'
 import type { StoreView } from '../shared/shared-store.ts'
 import { ClusterRoute } from './cluster-route.ts'
 import { type Address, addressText, errorCode, type RedisConnection } from './driver.ts'
@@ -165,7 +165,7 @@ class RedisView implements StoreView {
 /** Whether a register's text says that it is another key's. */
 function isForeign(text: string, key: string): boolean {
   const register = parseRegister(text)
-  return (register.state === 'value' || register.state === 'lease') && markOf(register, key) === 'foreign'
+  return isMarked(register) && markOf(register, key) === 'foreign'
 }
 
 /** A pattern of SCAN that matches this text and nothing else. */

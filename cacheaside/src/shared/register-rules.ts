@@ -16,6 +16,7 @@ import {
   MAX_HOLDERS,
   MERGED,
   parseRegister,
+  stampText,
   valueText,
   withClaim,
 } from './register.ts'
@@ -29,7 +30,7 @@ export type Change =
   /** It stays as it is. */
   | { readonly to: 'same' }
   | { readonly to: 'absent' }
-  /** A value or a lease, until then. It needs room, which a store may not have. */
+  /** A value, a lease or a stamp, until then. It needs room, which a store may not have. */
   | { readonly to: 'stored'; readonly text: string; readonly untilMs: number }
   /** A guard, until then. It is taken beyond every bound. */
   | { readonly to: 'guarded'; readonly text: string; readonly untilMs: number }
@@ -61,6 +62,32 @@ export const leased = (token: string, leaseMs: number, nowMs: number): Change =>
   text: leaseText(token),
   untilMs: nowMs + leaseMs,
 })
+
+/** The stamp of {@link SharedRegisters.stampMany}, where the register is absent. Anything else is answered, and stays. */
+export const stamped = (token: string, lifeMs: number, nowMs: number): Change => ({
+  to: 'stored',
+  text: stampText(token),
+  untilMs: nowMs + lifeMs,
+})
+
+/**
+ * {@link SharedRegisters.renewStamp}.
+ *
+ * @param lifeUntilMs - When the register's life ends. Left out: it may end at any time.
+ */
+export function stampRenewed(
+  text: RegisterText,
+  token: string,
+  lifeMs: number,
+  nowMs: number,
+  lifeUntilMs = 0,
+): Step<boolean> {
+  const stamp = stampText(token)
+  if (text !== stamp) return REJECTED
+  const untilMs = nowMs + lifeMs
+  if (lifeUntilMs >= untilMs) return { reply: true, change: SAME }
+  return { reply: true, change: { to: 'stored', text: stamp, untilMs }, withoutRoom: REJECTED }
+}
 
 /** {@link SharedRegisters.fill}. */
 export function filled(text: RegisterText, prefix: string, value: NewValue, nowMs: number): Step<boolean> {
@@ -179,7 +206,7 @@ function stands(text: RegisterText, seen: Expected): boolean {
   if (text !== seen.exactly) return false
   // A value is told by its nonce. What only looks like a register is one, of a later version.
   const { state } = parseRegister(text)
-  return state === 'unreadable' || state === 'lease'
+  return state === 'unreadable' || state === 'lease' || state === 'stamp'
 }
 
 /**

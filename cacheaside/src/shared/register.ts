@@ -1,6 +1,6 @@
 import { TOKEN_LENGTH } from '../base/clock.ts'
 import { type Mark, markAt, versionAt } from './key-mark.ts'
-import type { Fill } from './shared-store.ts'
+import type { Fill, Stamp } from './shared-store.ts'
 
 /**
  * How a register looks: one string per key, readable in `redis-cli`, its first character the state.
@@ -8,23 +8,39 @@ import type { Fill } from './shared-store.ts'
  * ```
  * V nonce(16) claim-token(16) claim-deadline(13) generation(16) shape(6) filled-at(13) soft-expiry(13) cost(8) kind(1) space, then the encoded value
  * L token(16)
+ * S token(16)
  * W dirty(1) then per writer, at most 64: token(16) deadline(13); for all others together: *(16) deadline(13)
  * ```
  *
- * A nonce and the token of a lease begin with a version character and the mark of their key (`key-mark.ts`).
+ * A nonce and the token of a lease or a stamp begin with a version character and the mark of their key (`key-mark.ts`).
  *
  * All fields have a fixed width, so that a script can compare a prefix and overwrite a field in place. Times are
  * whole milliseconds since 1970 by the store's clock. Blank fields are filled with `-`.
  *
- * **Versions.** The second character of every register is its version: `.` in values and leases, and `0` or `1`, the
- * dirty flag, in guards. What begins with one of the three letters and cannot be read is of a later version. Such a
+ * **Kinds.** The kind of a value is `=`, or `0` for the mark of an absent row, which has no text. A value that was loaded
+ * under tags is of the kind `#`, or `~` for an absent row. Its tags come after the space, and then the encoded value:
+ *
+ * ```
+ * count(2) then per tag, at least 1 and at most 64: length of its name(3) name token(16) generation of its keyspace(16)
+ * ```
+ *
+ * Lengths are in UTF-16 units, as JavaScript counts. An earlier version sees these two kinds as those of a later one.
+ *
+ * **Versions.** The second character of every register is its version: `.` in values, leases and stamps, and `0` or `1`, the
+ * dirty flag, in guards. What begins with one of the four letters and cannot be read is of a later version. Such a
  * register is never replaced by a reader, and a guard of a later version by nobody. A later layout of a guard keeps
  * the third character for the older versions: they set it to `1` where they cannot join, and that means *dirty*. See
  * docs/decisions/0009-registers-know-their-version-and-their-key.md.
  */
 
 /** What a register's string says. */
-export type Register = ValueRegister | LeaseRegister | GuardRegister | LaterRegister | UnreadableRegister
+export type Register =
+  | ValueRegister
+  | LeaseRegister
+  | StampRegister
+  | GuardRegister
+  | LaterRegister
+  | UnreadableRegister
 
 /** A stored value. */
 export interface ValueRegister {
@@ -38,12 +54,19 @@ export interface ValueRegister {
   readonly filledAtMs: number
   readonly softExpiryMs: number
   readonly costMs: number
+  /** The tags that it was loaded under, as they stood before the load. Empty where there are none. */
+  readonly tags: readonly Stamp[]
   /** The encoded value; `undefined` is the mark of an absent row. */
   readonly text: string | undefined
 }
 /** One reader is loading. */
 export interface LeaseRegister {
   readonly state: 'lease'
+  readonly token: string
+}
+/** A tag stands: values that hold this token were loaded since its last invalidation. */
+export interface StampRegister {
+  readonly state: 'stamp'
   readonly token: string
 }
 /** Writers are at work. */
@@ -62,7 +85,7 @@ export interface Holder {
 /** Begins as a register does, and cannot be read: a later version of this library has written it. */
 export interface LaterRegister {
   readonly state: 'later'
-  readonly of: 'value' | 'lease' | 'guard'
+  readonly of: 'value' | 'lease' | 'stamp' | 'guard'
 }
 /** Nothing of ours. */
 export interface UnreadableRegister {
@@ -94,7 +117,7 @@ const TIME_LENGTH = 13
  */
 export const LAYOUT = {
   /** The first characters. */
-  letters: { value: 'V', lease: 'L', guard: 'W' },
+  letters: { value: 'V', lease: 'L', stamp: 'S', guard: 'W' },
   timeLength: TIME_LENGTH,
   value: fields(1, {
     nonce: TOKEN_LENGTH,
@@ -109,6 +132,7 @@ export const LAYOUT = {
     space: 1,
   }),
   lease: fields(1, { token: TOKEN_LENGTH }),
+  stamp: fields(1, { token: TOKEN_LENGTH }),
   /** `laterDirty` lies in a guard of a later version, and stands for `dirty` there. */
   guard: { dirty: { at: 1, length: 1 }, laterDirty: { at: 2, length: 1 } },
   /** One writer in a guard, counted from where it begins. The first begins after the guard's own fields. */
@@ -149,6 +173,17 @@ export const NO_CLAIM = '-'.repeat(TOKEN_LENGTH + TIME_LENGTH)
 const NO_TIME = '-'.repeat(TIME_LENGTH)
 const KIND_VALUE = '='
 const KIND_ABSENT = '0'
+const KIND_TAGGED_VALUE = '#'
+const KIND_TAGGED_ABSENT = '~'
+
+/** How many tags a value has at most. */
+export const MAX_TAGS = 64
+/** How long the name of a tag is at most, in UTF-16 units. */
+export const MAX_TAG_LENGTH = 512
+const TAG_COUNT_LENGTH = 2
+const TAG_LENGTH_LENGTH = 3
+/** The tags of a value that has none. */
+const NO_TAGS: readonly Stamp[] = Object.freeze([])
 
 /** The largest shape version that fits its field. */
 export const MAX_SHAPE = 10 ** SHAPE_LENGTH - 1
@@ -169,6 +204,7 @@ function number(text: string, at: number, length: number): number {
 const UNREADABLE: UnreadableRegister = { state: 'unreadable' }
 const LATER_VALUE: LaterRegister = { state: 'later', of: 'value' }
 const LATER_LEASE: LaterRegister = { state: 'later', of: 'lease' }
+const LATER_STAMP: LaterRegister = { state: 'later', of: 'stamp' }
 const LATER_GUARD: LaterRegister = { state: 'later', of: 'guard' }
 
 /**
@@ -183,6 +219,10 @@ export function parseRegister(text: string): Register {
       return text.length === end(LAYOUT.lease.token) && versionAt(text, LAYOUT.lease.token.at) !== 'later'
         ? { state: 'lease', token: text.slice(LAYOUT.lease.token.at) }
         : LATER_LEASE
+    case 'S':
+      return text.length === end(LAYOUT.stamp.token) && versionAt(text, LAYOUT.stamp.token.at) !== 'later'
+        ? { state: 'stamp', token: text.slice(LAYOUT.stamp.token.at) }
+        : LATER_STAMP
     case 'W':
       return parseGuard(text)
     default:
@@ -194,7 +234,14 @@ function parseValue(text: string): Register {
   const kind = text[KIND_AT]
   if (text.length < TEXT_AT || text[KIND_AT + 1] !== ' ') return LATER_VALUE
   if (versionAt(text, LAYOUT.value.nonce.at) === 'later') return LATER_VALUE
-  if (kind !== KIND_VALUE && !(kind === KIND_ABSENT && text.length === TEXT_AT)) return LATER_VALUE
+  let tags = NO_TAGS
+  let textAt = TEXT_AT
+  if (kind !== KIND_VALUE && !(kind === KIND_ABSENT && text.length === TEXT_AT)) {
+    const section = parseTags(text, kind)
+    if (section === undefined) return LATER_VALUE
+    tags = section.tags
+    textAt = section.endsAt
+  }
   const unclaimed = text.startsWith(NO_TIME, CLAIM_UNTIL_AT)
   const register: ValueRegister = {
     state: 'value',
@@ -205,11 +252,40 @@ function parseValue(text: string): Register {
     filledAtMs: number(text, FILLED_AT, TIME_LENGTH),
     softExpiryMs: number(text, SOFT_EXPIRY_AT, TIME_LENGTH),
     costMs: number(text, COST_AT, COST_LENGTH),
-    text: kind === KIND_ABSENT ? undefined : text.slice(TEXT_AT),
+    tags,
+    text: kind === KIND_ABSENT || kind === KIND_TAGGED_ABSENT ? undefined : text.slice(textAt),
   }
   const sum =
     register.claimUntilMs + register.shape + register.filledAtMs + register.softExpiryMs + register.costMs
   return Number.isNaN(sum) ? LATER_VALUE : register
+}
+
+/** The tags of a value and where its text begins; `undefined` if it has not exactly the form of this version. */
+function parseTags(
+  text: string,
+  kind: string | undefined,
+): { readonly tags: readonly Stamp[]; readonly endsAt: number } | undefined {
+  if (kind !== KIND_TAGGED_VALUE && kind !== KIND_TAGGED_ABSENT) return undefined
+  const count = number(text, TEXT_AT, TAG_COUNT_LENGTH)
+  if (!(count >= 1 && count <= MAX_TAGS)) return undefined
+  const tags: Stamp[] = []
+  let at = TEXT_AT + TAG_COUNT_LENGTH
+  for (let i = 0; i < count; i++) {
+    const length = number(text, at, TAG_LENGTH_LENGTH)
+    if (!(length >= 1 && length <= MAX_TAG_LENGTH)) return undefined
+    const nameAt = at + TAG_LENGTH_LENGTH
+    const tokenAt = nameAt + length
+    const generationAt = tokenAt + TOKEN_LENGTH
+    at = generationAt + TOKEN_LENGTH
+    if (at > text.length || versionAt(text, tokenAt) === 'later') return undefined
+    tags.push({
+      name: text.slice(nameAt, tokenAt),
+      token: text.slice(tokenAt, generationAt),
+      generation: text.slice(generationAt, at),
+    })
+  }
+  if (kind === KIND_TAGGED_ABSENT && at !== text.length) return undefined
+  return { tags, endsAt: at }
 }
 
 function parseGuard(text: string): Register {
@@ -227,8 +303,12 @@ function parseGuard(text: string): Register {
   return holders.length === 0 ? LATER_GUARD : { state: 'guard', dirty: dirty === '1', holders }
 }
 
-/** Whose register this is, as its own text says: a value's or a lease's. Guards do not tell. */
-export function markOf(register: ValueRegister | LeaseRegister, key: string): Mark {
+/** Whether a register's own text says whose it is. Guards do not tell. */
+export const isMarked = (register: Register): register is ValueRegister | LeaseRegister | StampRegister =>
+  register.state === 'value' || register.state === 'lease' || register.state === 'stamp'
+
+/** Whose register this is, as its own text says: a value's, a lease's or a stamp's. */
+export function markOf(register: ValueRegister | LeaseRegister | StampRegister, key: string): Mark {
   return markAt(register.state === 'value' ? register.nonce : register.token, 0, key)
 }
 
@@ -236,8 +316,11 @@ export function markOf(register: ValueRegister | LeaseRegister, key: string): Ma
  * The string of a value stored at `nowMs`.
  *
  * @param nonce - A `markedToken` of its key.
+ * @throws RangeError for more than {@link MAX_TAGS} tags, or one without a name or with one that is too long.
  */
 export function valueText(nonce: string, value: Fill, nowMs: number): string {
+  const { tags, text } = value
+  const isTagged = tags !== undefined && tags.length > 0
   return (
     'V' +
     nonce +
@@ -247,10 +330,27 @@ export function valueText(nonce: string, value: Fill, nowMs: number): string {
     digits(nowMs, TIME_LENGTH) +
     digits(nowMs + value.freshMs, TIME_LENGTH) +
     digits(Math.min(value.costMs, 10 ** COST_LENGTH - 1), COST_LENGTH) +
-    (value.text === undefined ? KIND_ABSENT : KIND_VALUE) +
+    (isTagged ? taggedKind(text) : text === undefined ? KIND_ABSENT : KIND_VALUE) +
     ' ' +
-    (value.text ?? '')
+    (isTagged ? tagsText(tags) : '') +
+    (text ?? '')
   )
+}
+
+const taggedKind = (text: string | undefined): string =>
+  text === undefined ? KIND_TAGGED_ABSENT : KIND_TAGGED_VALUE
+
+/** The tags of a value, as they stand before its text. */
+function tagsText(tags: readonly Stamp[]): string {
+  if (tags.length > MAX_TAGS)
+    throw new RangeError(`a value has ${tags.length} tags, which is more than ${MAX_TAGS}`)
+  let text = digits(tags.length, TAG_COUNT_LENGTH)
+  for (const { name, token, generation } of tags) {
+    if (name.length < 1 || name.length > MAX_TAG_LENGTH)
+      throw new RangeError(`the name of a tag has ${name.length} characters, not 1 to ${MAX_TAG_LENGTH}`)
+    text += digits(name.length, TAG_LENGTH_LENGTH) + name + token + generation
+  }
+  return text
 }
 
 /**
@@ -264,6 +364,14 @@ export function valueAroundTimes(nonce: string, value: Fill): readonly [before: 
 
 /** The string of a lease. */
 export const leaseText = (token: string): string => 'L' + token
+
+/**
+ * The string of a stamp.
+ *
+ * @param token - A `markedToken` of the tag's name. Version and mark leave it about 60 random bits: it only has to differ
+ *   from earlier stamps of the same name.
+ */
+export const stampText = (token: string): string => 'S' + token
 
 /** The string of a guard. */
 export function guardText(dirty: boolean, holders: readonly Holder[]): string {

@@ -4,17 +4,18 @@
  * registers these are ({@link SharedIdentity}). {@link SharedStore} is their sum. The embedded store (`memory/`) and the
  * store on Redis implement it. One contract suite runs against both; each part has a suite of its own.
  *
- * A register is absent, or one string in one of three states (`register.ts` draws them):
+ * A register is absent, or one string in one of four states (`register.ts` draws them):
  *
  * - `V` a value, with a nonce and the times it is good for;
  * - `L` a lease: one reader is loading, and only its token may fill;
+ * - `S` a stamp: a tag stands. Values hold the stamps that they were loaded under, and count while those stand;
  * - `W` a guard: writers are at work, each with a deadline of its own; nothing may be filled.
  *
  * What begins with one of these letters and cannot be read is of a later version of this library. Fills, swaps, drops
  * and claims leave it alone. A guard of a later version is left standing by everything, and made dirty by what writes.
  *
  * Two rules carry everything: removing is always safe, storing never is, so only storing compares; and what
- * *creates* a token (lease, guard, claim) is sent at most once per token, while what *ends* one may run late and
+ * *creates* a token (lease, stamp, guard, claim) is sent at most once per token, while what *ends* one may run late and
  * repeatedly. All times in registers are the store's own.
  */
 
@@ -26,6 +27,16 @@ export type LeaseReply = string | null | typeof REFUSED
 
 /** The answer of a store that has no room for a lease and holds nothing under the key. */
 export const REFUSED: unique symbol = Symbol('refused')
+
+/** A tag as it stood before a value was loaded under it. */
+export interface Stamp {
+  /** The tag's key, as text: at least 1 and at most 512 UTF-16 units. */
+  readonly name: string
+  /** The token of its stamp: 16 characters. */
+  readonly token: string
+  /** The generation of its keyspace: 16 characters. */
+  readonly generation: string
+}
 
 /** A value to be stored; the store adds a nonce and stamps its own time. */
 export interface Fill {
@@ -39,6 +50,8 @@ export interface Fill {
   readonly staleMs: number
   /** What the load cost, in milliseconds. */
   readonly costMs: number
+  /** The tags that it was loaded under, at most 64, sorted by name, each once. Left out: none. */
+  readonly tags?: readonly Stamp[]
   /** The encoded value; `undefined` is the mark of an absent row. */
   readonly text: string | undefined
 }
@@ -123,6 +136,20 @@ export interface SharedRegisters {
   /** As {@link SharedRegisters.lease} for many keys in one round trip (one per node); the replies in the order of the requests. */
   leaseMany(requests: readonly { key: string; token: string }[], leaseMs: number): Promise<LeaseReply[]>
   /**
+   * Takes each request's stamp where the register is absent, for `lifeMs`. In one round trip (one per node), and as
+   * {@link SharedRegisters.leaseMany} in all else: a store that refuses writes does not answer.
+   *
+   * @returns in the order of the requests. `null`: the stamp is ours; a string: what the register holds, left as it was;
+   *   {@link REFUSED}: absent, and there is no room for a stamp.
+   */
+  stampMany(requests: readonly { key: string; token: string }[], lifeMs: number): Promise<LeaseReply[]>
+  /**
+   * Lets a stamp live for `lifeMs` from now at least, if the register is exactly that stamp. A life is never made shorter.
+   *
+   * @returns whether it was that stamp.
+   */
+  renewStamp(key: string, token: string, lifeMs: number): Promise<boolean>
+  /**
    * Says what many registers hold, in one round trip (one per node), and changes nothing. A store that refuses writes
    * may answer, so it proves less than a lease does: it is for readers who have another proof that this is the store.
    */
@@ -139,7 +166,7 @@ export interface SharedRegisters {
    */
   claim(key: string, nonce: string, token: string, claimMs: number): Promise<boolean>
   /**
-   * Puts up a guard or joins the one that stands; value and lease go. Adds `token` with a deadline `guardMs` ahead,
+   * Puts up a guard or joins the one that stands; value, lease and stamp go. Adds `token` with a deadline `guardMs` ahead,
    * or moves its deadline there if it is in the guard already. Broadcasts first.
    *
    * @param renewal - whether `token` should be there already; if it is not, it joins as new and the guard is dirty.
@@ -151,7 +178,7 @@ export interface SharedRegisters {
    * whatever is there goes. Broadcasts first.
    */
   release(key: string, token: string, committed?: Fill): Promise<ReleaseReply>
-  /** Removes a value or lease; a guard stays, dirty, with its deadlines. Broadcasts first, also when nothing was there. */
+  /** Removes a value, lease or stamp; a guard stays, dirty, with its deadlines. Broadcasts first, also when nothing was there. */
   invalidate(key: string): Promise<void>
   /** Reads the keyspace's generation; where there is none, `candidate` becomes it. */
   generation(keyspace: string, candidate: string): Promise<string>

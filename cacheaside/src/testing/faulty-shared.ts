@@ -6,6 +6,8 @@ import { FaultyLine, type NetworkFaults } from './faulty-line.ts'
 export const SHARED_OPERATIONS = [
   'lease',
   'leaseMany',
+  'stampMany',
+  'renewStamp',
   'look',
   'fill',
   'swap',
@@ -84,6 +86,14 @@ class FaultyStore implements FaultySharedStore {
   }
   leaseMany(requests: readonly { key: string; token: string }[], leaseMs: number) {
     return this.#line.send('leaseMany', [requests, leaseMs], () => this.#inner.leaseMany(requests, leaseMs))
+  }
+  stampMany(requests: readonly { key: string; token: string }[], lifeMs: number) {
+    return this.#line.send('stampMany', [requests, lifeMs], () => this.#inner.stampMany(requests, lifeMs))
+  }
+  renewStamp(key: string, token: string, lifeMs: number) {
+    return this.#line.send('renewStamp', [key, token, lifeMs], () =>
+      this.#inner.renewStamp(key, token, lifeMs),
+    )
   }
   look(keys: readonly string[]) {
     return this.#line.send('look', [keys], () => this.#inner.look(keys))

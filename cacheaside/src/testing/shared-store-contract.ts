@@ -19,7 +19,9 @@ import {
   stage,
   storeScene,
 } from './contract/stage.ts'
+import { stampContract } from './contract/stamps.ts'
 import { streamContract } from './contract/stream.ts'
+import { tagContract } from './contract/tags.ts'
 import { textContract } from './contract/texts.ts'
 import { transitionContract } from './contract/transitions.ts'
 import { viewContract } from './contract/views.ts'
@@ -118,9 +120,11 @@ function registerSuites(runner: ContractRunner, on: Stage, hasView = true): void
   runner.describe('every operation on every state', () => transitionContract(on))
   runner.describe('leases and values', () => leaseContract(on))
   runner.describe('claims', () => claimContract(on))
+  runner.describe('stamps', () => stampContract(on))
   runner.describe('guards', () => guardContract(on))
   runner.describe('write-through', () => writeThroughContract(on))
   runner.describe('generations', () => generationContract(on))
   runner.describe('keys and values', () => textContract(on))
+  runner.describe('values with tags', () => tagContract(on))
   if (hasView) runner.describe('views', () => viewContract(on))
 }

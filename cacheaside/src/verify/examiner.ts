@@ -185,6 +185,8 @@ export class Examiner {
     switch (register.state) {
       case 'lease':
         return { kind: 'skipped', ...name, why: 'leased' }
+      case 'stamp':
+        return { kind: 'skipped', ...name, why: 'stamp' }
       case 'guard':
         return { kind: 'skipped', ...name, why: 'guarded' }
       case 'later':

@@ -20,6 +20,7 @@ export interface EqualOutcome {
  * |---|---|
  * | `gone` | it was told of by the walk, and is absent now |
  * | `leased` | a reader is loading |
+ * | `stamp` | it is a tag, and no value |
  * | `guarded` | a writer is at work |
  * | `version` | a later version of the library has written it |
  * | `changed` | it differed from the origin once, and was invalidated or filled again before it could be accused |
@@ -29,7 +30,7 @@ export interface SkippedOutcome {
   readonly kind: 'skipped'
   readonly keyspace: string
   readonly key: string
-  readonly why: 'gone' | 'leased' | 'guarded' | 'version' | 'changed' | 'failed'
+  readonly why: 'gone' | 'leased' | 'stamp' | 'guarded' | 'version' | 'changed' | 'failed'
   /** Why the row could not be read. */
   readonly error?: unknown
 }

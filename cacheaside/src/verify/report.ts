@@ -40,7 +40,7 @@ function noCounts(): Mutable<Counts> {
     stale: 0,
     unreadable: 0,
     orphaned: 0,
-    skipped: { gone: 0, leased: 0, guarded: 0, version: 0, changed: 0, failed: 0 },
+    skipped: { gone: 0, leased: 0, stamp: 0, guarded: 0, version: 0, changed: 0, failed: 0 },
   }
 }
 

@@ -76,6 +76,23 @@ const fill: fc.Arbitrary<Fill> = fc.record({
   freshMs: lifeMs,
   staleMs: fc.constantFrom(0, 30, 200),
   costMs: fc.nat(100_000),
+  tags: fc.oneof(
+    { weight: 3, arbitrary: fc.constant([]) },
+    {
+      weight: 1,
+      arbitrary: fc.array(
+        fc.record(
+          {
+            name: fc.string({ unit: 'grapheme', minLength: 1, maxLength: 20 }),
+            token: fc.constantFrom(...TOKENS),
+            generation: fc.constantFrom('generation-one--', 'generation-two--'),
+          },
+          { noNullPrototype: true },
+        ),
+        { maxLength: 3 },
+      ),
+    },
+  ),
   text: fc.option(fc.string({ unit: 'grapheme', maxLength: 40 }), { nil: undefined }),
 })
 
@@ -87,6 +104,11 @@ const BY_READERS = [
     const reply = await store.lease(at, mine, life)
     if (isTight && reply === REFUSED) assert.equal(model.at(at), undefined)
     else assert.deepEqual(reply === null ? null : decode(String(reply)), model.lease(at, mine, life))
+  }),
+  act('stampMany', fc.tuple(token, lifeMs), (mine, life) => async ({ store, model, isTight }, at) => {
+    const [reply] = await store.stampMany([{ key: at, token: mine }], life)
+    if (isTight && reply === REFUSED) assert.equal(model.at(at), undefined)
+    else assert.deepEqual(reply === null ? null : decode(String(reply)), model.stamp(at, mine, life))
   }),
   act('fill by lease', fc.tuple(who, fill), (whose, value) => async (world, at) => {
     const mine = tokenOf(world, at, whose)
@@ -119,6 +141,14 @@ const BY_WHO_GIVES_UP = [
   act('drop lease', fc.tuple(who), whose => async (world, at) => {
     const mine = tokenOf(world, at, whose)
     assert.equal(await world.store.drop(at, { exactly: `L${mine}` }), world.model.dropLease(at, mine))
+  }),
+  act('renewStamp', fc.tuple(who, lifeMs), (whose, life) => async (world, at) => {
+    const mine = tokenOf(world, at, whose)
+    assert.equal(await world.store.renewStamp(at, mine, life), world.model.renewStamp(at, mine, life))
+  }),
+  act('drop stamp', fc.tuple(who), whose => async (world, at) => {
+    const mine = tokenOf(world, at, whose)
+    assert.equal(await world.store.drop(at, { prefix: `S${mine}` }), world.model.dropStamp(at, mine))
   }),
   act('drop value', fc.tuple(which), n => async (world, at) => {
     const nonce = nonceOf(world, at, n)
@@ -198,6 +228,7 @@ function tokenOf({ model }: World, at: string, whose: string): string {
   const register = model.at(at)
   switch (register?.state) {
     case 'lease':
+    case 'stamp':
       return register.token
     case 'value':
       return register.claim?.token ?? TOKENS[0]!

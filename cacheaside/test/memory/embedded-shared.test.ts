@@ -65,6 +65,8 @@ describe.each(EVICTION_POLICIES)('embeddedShared that is full, under %s,', polic
     expect(store.stats().entries).toBeGreaterThanOrEqual(20)
     expect(await store.lease('spell:1', token('reader'), LONG_MS)).toBe(REFUSED)
     expect(await store.leaseMany([{ key: 'spell:2', token: token('reader') }], LONG_MS)).toEqual([REFUSED])
+    const stamps = ['author:1', 'guarded:1'].map(key => ({ key, token: token('reader') }))
+    expect(await store.stampMany(stamps, LONG_MS)).toEqual([REFUSED, store.inspect('guarded:1')])
     expect(await store.lease('guarded:1', token('reader'), LONG_MS)).toBe(store.inspect('guarded:1'))
     expect(await store.guard('guarded:1', token('writer'), LONG_MS, true)).toBe('renewed')
     await store.invalidate('guarded:2')

@@ -1,4 +1,5 @@
-import type { Fill, GuardReply, ReleaseReply } from '../../src/shared/shared-store.ts'
+import assert from 'node:assert/strict'
+import type { Fill, GuardReply, ReleaseReply, Stamp } from '../../src/shared/shared-store.ts'
 
 /**
  * What a shared store should do, said a second time: structures in the place of strings, and nothing taken from
@@ -7,6 +8,7 @@ import type { Fill, GuardReply, ReleaseReply } from '../../src/shared/shared-sto
 
 export type ModelRegister =
   | { state: 'lease'; token: string }
+  | { state: 'stamp'; token: string }
   | {
       state: 'value'
       nonce: string
@@ -16,17 +18,22 @@ export type ModelRegister =
       filledAtMs: number
       softExpiryMs: number
       costMs: number
+      tags: readonly Stamp[]
       text: string | undefined
     }
   | { state: 'guard'; dirty: boolean; deadlines: Record<string, number> }
 
 /** Reads a register's string by its documented form. */
 export function decode(raw: string): ModelRegister {
-  const value = /^V(.{16})(.{16})(\d{13}|-{13})(.{16})(\d{6})(\d{13})(\d{13})(\d{8})(?:(=) (.*)|0 )$/su.exec(
-    raw,
-  )
+  const value =
+    /^V(.{16})(.{16})(\d{13}|-{13})(.{16})(\d{6})(\d{13})(\d{13})(\d{8})(?:(=) (.*)|0 |([#~]) (\d\d)(.*))$/su.exec(
+      raw,
+    )
   if (value !== null) {
-    const [, nonce, claimer, until, generation, shape, filledAt, softExpiry, cost, present, text] = value
+    const [, nonce, claimer, until, generation, shape, filledAt, softExpiry, cost, present, plain] = value
+    const [kind, count, rest] = value.slice(11)
+    const tagged = kind === undefined ? undefined : decodeTags(Number(count), rest!)
+    if (kind === '~') assert.equal(tagged?.text, '')
     return {
       state: 'value',
       nonce: nonce!,
@@ -36,11 +43,14 @@ export function decode(raw: string): ModelRegister {
       filledAtMs: Number(filledAt),
       softExpiryMs: Number(softExpiry),
       costMs: Number(cost),
-      text: present === undefined ? undefined : text!,
+      tags: tagged?.tags ?? [],
+      text: kind === '#' ? tagged!.text : present === undefined ? undefined : plain!,
     }
   }
   const lease = /^L(.{16})$/su.exec(raw)
   if (lease !== null) return { state: 'lease', token: lease[1]! }
+  const stamp = /^S(.{16})$/su.exec(raw)
+  if (stamp !== null) return { state: 'stamp', token: stamp[1]! }
   const guard = /^W([01])((?:.{16}\d{13})+)$/su.exec(raw)
   if (guard === null) throw new Error(`not a register: ${raw}`)
   const holders = [...guard[2]!.matchAll(/(.{16})(\d{13})/gsu)]
@@ -49,6 +59,21 @@ export function decode(raw: string): ModelRegister {
     dirty: guard[1] === '1',
     deadlines: Object.fromEntries(holders.map(([, token, deadline]) => [token!, Number(deadline)])),
   }
+}
+
+/** Takes so many tags off the beginning of a text. Lengths are those of JavaScript's strings, so no pattern can tell them. */
+function decodeTags(count: number, from: string): { tags: Stamp[]; text: string } {
+  let text = from
+  const take = (length: number) => {
+    const taken = text.slice(0, length)
+    text = text.slice(length)
+    return taken
+  }
+  const tags = Array.from({ length: count }, () => {
+    const name = take(Number(take(3)))
+    return { name, token: take(16), generation: take(16) }
+  })
+  return { tags, text }
 }
 
 export class RegisterModel {
@@ -82,6 +107,26 @@ export class RegisterModel {
     if (found !== undefined) return found
     this.#put(key, { state: 'lease', token }, leaseMs)
     return null
+  }
+
+  stamp(key: string, token: string, lifeMs: number): ModelRegister | null {
+    const found = this.at(key)
+    if (found !== undefined) return found
+    this.#put(key, { state: 'stamp', token }, lifeMs)
+    return null
+  }
+
+  renewStamp(key: string, token: string, lifeMs: number): boolean {
+    const register = this.at(key)
+    if (register?.state !== 'stamp' || register.token !== token) return false
+    const kept = this.#registers.get(key)!
+    kept.untilMs = Math.max(kept.untilMs, this.timeMs + lifeMs)
+    return true
+  }
+
+  dropStamp(key: string, token: string): boolean {
+    const register = this.at(key)
+    return register?.state === 'stamp' && register.token === token && this.#registers.delete(key)
   }
 
   fillByLease(key: string, token: string, value: Fill, fits: boolean): boolean {
@@ -193,6 +238,7 @@ export class RegisterModel {
       filledAtMs: this.timeMs,
       softExpiryMs: this.timeMs + value.freshMs,
       costMs: value.costMs,
+      tags: value.tags ?? [],
       text: value.text,
     }
     this.#put(key, filled, value.freshMs + value.staleMs)

@@ -226,6 +226,8 @@ describe.each(CLIENT_LIBRARIES)('a user with few rights, by $name,', library => 
     expect(await shared.drop('spell:4', { exactly: `L${token('Cara')}` })).toBe(true)
     await shared.leaseMany([{ key: 'spell:5', token: token('Cara') }], LONG_MS)
     expect(await shared.look(['spell:5', 'spell:6'])).toEqual([`L${token('Cara')}`, null])
+    expect(await shared.stampMany([{ key: 'author:7', token: token('Cara') }], LONG_MS)).toEqual([null])
+    expect(await shared.renewStamp('author:7', token('Cara'), LONG_MS)).toBe(true)
     expect(await shared.guard('spell:4', token('Anna'), LONG_MS, false)).toBe('new')
     await shared.invalidate('spell:4')
     expect(await shared.release('spell:4', token('Anna'))).toEqual({ held: true, stored: false })
@@ -242,6 +244,15 @@ describe.each(CLIENT_LIBRARIES)('a user with few rights, by $name,', library => 
     expect(await shared.guard('spell:4', token('Anna'), LONG_MS, false)).toBe('new')
     expect(await shared.release('spell:4', token('Anna'))).toEqual({ held: true, stored: false })
     expect(await raw.get('app:spell:4')).toMatch(/^W1/)
+  })
+
+  it('renews a stamp without the right to PTTL, to the life that is asked for', async () => {
+    const shared = await openAs('-pttl')
+    await shared.stampMany([{ key: 'author:7', token: token('Cara') }], 5000)
+    expect(await shared.renewStamp('author:7', token('Anna'), LONG_MS)).toBe(false)
+    expect(await raw.pttl('app:author:7')).toBeLessThanOrEqual(5000)
+    expect(await shared.renewStamp('author:7', token('Cara'), LONG_MS)).toBe(true)
+    expect(await raw.pttl('app:author:7')).toBeGreaterThan(5000)
   })
 
   it.each<[what: string, rights: string[], message: RegExp]>([

@@ -83,6 +83,18 @@ describe.each(CLIENT_LIBRARIES)('redisShared on a Cluster by $name', library => 
     for (const size of sizes) expect(Number(size)).toBeGreaterThan(5)
   })
 
+  it('stampMany reaches keys on all primaries, each reply in its place', async () => {
+    const store = open(nextPrefix())
+    const keys = Array.from({ length: 64 }, (_, i) => `author:${i}`)
+    await store.stampMany([{ key: 'author:7', token: token('seven') }], LONG_MS)
+    const replies = await store.stampMany(
+      keys.map(key => ({ key, token: token(key) })),
+      LONG_MS,
+    )
+    expect(replies).toEqual(keys.map((_, i) => (i === 7 ? `S${token('seven')}` : null)))
+    for (const key of keys) expect(await store.renewStamp(key, token(key), LONG_MS)).toBe(key !== 'author:7')
+  })
+
   it("puts the client's own key prefix before its own", async () => {
     const own = nextPrefix()
     const client = library.cluster(servers.nodes, { keyPrefix: 'app:' })

@@ -99,9 +99,10 @@ describe.each(CLIENT_LIBRARIES)('redisShared by $name', library => {
       store.lease('spell:1', token('Anna'), LONG_MS),
       store.guard('spell:2', token('Anna'), LONG_MS, false),
       store.leaseMany([{ key: 'spell:3', token: token('Anna') }], LONG_MS),
+      store.stampMany([{ key: 'author:3', token: token('Anna') }], LONG_MS),
     ].map(rejection)
     const evalsha = async () => /cmdstat_evalsha:calls=(\d+)/.exec(await raw.info('commandstats'))?.[1]
-    await eventually(async () => (await evalsha()) === '2', 'the commands to be applied')
+    await eventually(async () => (await evalsha()) === '3', 'the commands to be applied')
     proxy.cut()
     await proxy.restore()
     for (const { message } of await Promise.all(lost)) expect(message).not.toBe('it resolved')
@@ -109,8 +110,8 @@ describe.each(CLIENT_LIBRARIES)('redisShared by $name', library => {
     expect(await store.guard('spell:4', token('Anna'), LONG_MS, false)).toBe('new')
     const stats = await raw.info('commandstats')
     const leases = /cmdstat_set:calls=(\d+)/.exec(stats)?.[1]
-    // The lease, those of the two guards, that of the batch, and the new connection's question whether it may SET.
-    expect(leases).toBe('5')
+    // The lease, those of the two guards, those of the batches, and the new connection's question whether it may SET.
+    expect(leases).toBe('6')
   })
 
   it('sends nothing later that was sent while there was no connection', async () => {

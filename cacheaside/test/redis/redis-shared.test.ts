@@ -107,6 +107,20 @@ describe.each(CLIENT_LIBRARIES)('redisShared by $name', library => {
     expect(await raw.dbsize()).toBe(100)
   })
 
+  it('stampMany costs one round trip, and renewStamp one', async () => {
+    const shared = open()
+    const requests = Array.from({ length: 64 }, (_, i) => ({ key: `author:${i}`, token: token(`${i}`) }))
+    await shared.stampMany(requests.slice(0, 30), LONG_MS)
+    await shared.renewStamp('author:1', token('1'), LONG_MS)
+    expect(await sent(() => shared.stampMany(requests, LONG_MS))).toEqual([
+      expect.stringMatching(/^EVALSHA \w{40} 64 author:0 /i),
+    ])
+    expect(await sent(() => shared.renewStamp('author:1', token('1'), LONG_MS))).toEqual([
+      expect.stringMatching(/^EVALSHA \w{40} 1 author:1 S1_/i),
+    ])
+    expect(await raw.dbsize()).toBe(64)
+  })
+
   it('gets of one turn leave in one piece', async () => {
     const shared = open()
     await put(shared, 'spell:4')
@@ -178,6 +192,11 @@ describe.each(CLIENT_LIBRARIES)('redisShared by $name', library => {
       expect(await shared.leaseMany([{ key: 'spell:4', token: token('Bert') }], LONG_MS)).toEqual([null])
       await raw.script('FLUSH')
       expect(await shared.drop('spell:4', { exactly: `L${token('Bert')}` })).toBe(true)
+      await raw.script('FLUSH')
+      expect(await shared.stampMany([{ key: 'author:7', token: token('Bert') }], LONG_MS)).toEqual([null])
+      await raw.script('FLUSH')
+      expect(await shared.renewStamp('author:7', token('Bert'), LONG_MS)).toBe(true)
+      await shared.invalidate('author:7')
     }
     await run()
     await run()
@@ -280,6 +299,8 @@ describe('redisShared that meets what it has not written', () => {
       expect(parseRegister(seen as string).state).toBe('unreadable')
       expect(await shared.leaseMany([{ key: 'spell:4', token: token('Anna') }], LONG_MS)).toEqual([seen])
       expect(await shared.look(['spell:4'])).toEqual([seen])
+      expect(await shared.stampMany([{ key: 'spell:4', token: token('Anna') }], LONG_MS)).toEqual([seen])
+      expect(await shared.renewStamp('spell:4', token('Anna'), LONG_MS)).toBe(false)
       expect(await shared.swap('spell:4', { exactly: seen as string }, token('Anna'), LONG_MS)).toBe(true)
       expect(await shared.fill('spell:4', `L${token('Anna')}`, spell('x'))).toBe(true)
     })
@@ -422,6 +443,37 @@ describe('redisShared on a server without memory left', () => {
     await fillUp()
     const requests = ['spell:2', 'spell:1'].map(key => ({ key, token: token('Anna') }))
     expect(await shared.leaseMany(requests, LONG_MS)).toEqual([REFUSED, await past.get('spell:1')])
+  })
+
+  it('stampMany says what is there and refuses stamps, alone and in batches, and renewStamp works', async () => {
+    const shared = await openFull()
+    await put(shared, 'spell:1', 'one')
+    const anna = token('Anna')
+    await shared.stampMany([{ key: 'author:1', token: anna }], 5000)
+    const value = await past.get('spell:1')
+    await fillUp()
+    const requests = ['author:2', 'author:1', 'spell:1'].map(key => ({ key, token: token('Bert') }))
+    for (let i = 0; i < 2; i++) {
+      expect(await shared.stampMany(requests, LONG_MS)).toEqual([REFUSED, `S${anna}`, value])
+      expect(await shared.stampMany(requests.slice(0, 1), LONG_MS)).toEqual([REFUSED])
+    }
+    expect(await shared.renewStamp('author:1', anna, LONG_MS)).toBe(true)
+    expect(await past.pttl('author:1')).toBeGreaterThan(5000)
+    expect(await shared.renewStamp('author:2', anna, LONG_MS)).toBe(false)
+    await makeRoom()
+    expect(await shared.stampMany(requests.slice(0, 1), LONG_MS)).toEqual([null])
+  })
+
+  it('stampMany and renewStamp answer nothing where writes are refused for other reasons', async () => {
+    const shared = await openFull()
+    const stamp = { key: 'author:1', token: token('Anna') }
+    await shared.stampMany([stamp], LONG_MS)
+    await past.config('SET', 'min-replicas-to-write', '1')
+    onTestFinished(async () => void (await past.config('SET', 'min-replicas-to-write', '0')))
+    await expect(shared.stampMany([stamp], LONG_MS)).rejects.toThrow('NOREPLICAS')
+    await expect(shared.renewStamp(stamp.key, stamp.token, LONG_MS)).rejects.toThrow('NOREPLICAS')
+    await fillUp()
+    await expect(shared.stampMany([stamp], LONG_MS)).rejects.toThrow('NOREPLICAS')
   })
 
   it('fill is refused, and its lease can be given back', async () => {

@@ -14,6 +14,8 @@ import {
   type NewValue,
   released,
   type Step,
+  stamped,
+  stampRenewed,
   swapped,
 } from '../../src/shared/register-rules.ts'
 import type { Fill, SharedStore } from '../../src/shared/shared-store.ts'
@@ -37,7 +39,17 @@ afterAll(async () => {
 interface Side
   extends Pick<
     SharedStore,
-    'lease' | 'leaseMany' | 'fill' | 'claim' | 'swap' | 'drop' | 'guard' | 'release' | 'invalidate'
+    | 'lease'
+    | 'leaseMany'
+    | 'stampMany'
+    | 'renewStamp'
+    | 'fill'
+    | 'claim'
+    | 'swap'
+    | 'drop'
+    | 'guard'
+    | 'release'
+    | 'invalidate'
   > {
   read(key: string): Promise<string | undefined>
   plant(key: string, text: string): Promise<unknown>
@@ -53,6 +65,14 @@ const fill: fc.Arbitrary<Fill> = fc.record({
   freshMs: fc.constant(LONG_MS),
   staleMs: fc.constantFrom(0, LONG_MS),
   costMs: fc.nat(200_000_000),
+  tags: fc.array(
+    fc.record({
+      name: fc.string({ unit: 'grapheme', minLength: 1, maxLength: 20 }),
+      token: who,
+      generation: fc.constantFrom(token('one'), token('two')),
+    }),
+    { maxLength: 3 },
+  ),
   text: fc.option(fc.string({ unit: 'grapheme', maxLength: 20 }), { nil: undefined }),
 })
 const claimMs = fc.constantFrom(0, LONG_MS)
@@ -70,6 +90,25 @@ const steps: fc.Arbitrary<Play> = fc.oneof(
       (await side.leaseMany([{ key, token: mine }], LONG_MS)).map(reply => typeof reply),
     ),
   ),
+  who.map(mine =>
+    step(`stampMany ${mine}`, async (side, key) =>
+      (await side.stampMany([{ key, token: mine }], LONG_MS)).map(reply => typeof reply),
+    ),
+  ),
+  fc
+    .tuple(who, fc.constantFrom(LONG_MS, DAY_MS))
+    .map(([mine, lifeMs]) =>
+      step(`renewal of the stamp ${mine}`, (side, key) => side.renewStamp(key, mine, lifeMs)),
+    ),
+  fc
+    .tuple(who, fc.boolean())
+    .map(([mine, swaps]) =>
+      step(`${swaps ? 'swap' : 'drop'} of the stamp ${mine}`, (side, key) =>
+        swaps
+          ? side.swap(key, { prefix: `S${mine}` }, token('Dora'), LONG_MS)
+          : side.drop(key, { prefix: `S${mine}` }),
+      ),
+    ),
   fc
     .tuple(who, fill)
     .map(([mine, value]) =>
@@ -122,7 +161,7 @@ const steps: fc.Arbitrary<Play> = fc.oneof(
       return step(`plant ${text}`, (side, key) => side.plant(key, text))
     }),
   fc
-    .constantFrom('W', 'W0', 'V', 'L', 'hello', 'W2', `W0${token('Anna')}123`)
+    .constantFrom('W', 'W0', 'V', 'L', 'S', 'hello', 'W2', `W0${token('Anna')}123`)
     .map(text => step(`plant ${text}`, (side, key) => side.plant(key, text))),
 )
 
@@ -170,6 +209,16 @@ class Rules implements Side {
   }
   leaseMany(requests: readonly { key: string; token: string }[], leaseMs: number) {
     return Promise.all(requests.map(one => this.lease(one.key, one.token, leaseMs)))
+  }
+  async stampMany(requests: readonly { key: string; token: string }[], lifeMs: number) {
+    return requests.map(one => {
+      const found = this.#texts.get(one.key)
+      if (found === undefined) this.#apply(one.key, stamped(one.token, lifeMs, Date.now()))
+      return found ?? null
+    })
+  }
+  async renewStamp(key: string, mine: string, lifeMs: number): Promise<boolean> {
+    return this.#take(key, text => stampRenewed(text, mine, lifeMs, Date.now()))
   }
   async fill(key: string, prefix: string, value: Fill): Promise<boolean> {
     return this.#take(key, text => filled(text, prefix, this.#valueOf(value), Date.now()))
@@ -229,7 +278,7 @@ it('every history of operations has the replies and leaves the registers that th
         if (register.state !== 'guard' || name === 'invalidate') continue
         // A guard lives until the latest deadline in it. (One that was planted and only invalidated keeps its life.)
         const latestMs = Math.max(...register.holders.map(({ deadlineMs }) => deadlineMs))
-        if (name.startsWith('guard') || name.startsWith('renewal'))
+        if (name.startsWith('guard') || name.startsWith('renewal by'))
           expect(await raw.call('PEXPIRETIME', key)).toBe(latestMs)
       }
     }),

@@ -9,8 +9,12 @@ import {
   laterGuardText,
   leaseText,
   MAX_SHAPE,
+  MAX_TAG_LENGTH,
+  MAX_TAGS,
   markOf,
   parseRegister,
+  type StampRegister,
+  stampText,
   type ValueRegister,
   valuePrefix,
   valueText,
@@ -50,6 +54,7 @@ describe('parseRegister', () => {
           filledAtMs: NOW_MS,
           softExpiryMs: NOW_MS + value.freshMs,
           costMs: value.costMs,
+          tags: [],
           text: value.text,
         })
       }),
@@ -64,6 +69,14 @@ describe('parseRegister', () => {
     )
   })
 
+  it('reads back a stamp as it was written', () => {
+    check(
+      fc.property(token, mine => {
+        expect(parseRegister(stampText(mine))).toEqual({ state: 'stamp', token: mine })
+      }),
+    )
+  })
+
   it('reads back a guard as it was written', () => {
     const holders = fc.array(fc.record({ token, deadlineMs: timeMs }), { minLength: 1, maxLength: 8 })
     check(
@@ -74,28 +87,29 @@ describe('parseRegister', () => {
   })
 
   it('reads any text without an error', () => {
-    const states = ['value', 'lease', 'guard', 'later', 'unreadable']
+    const states = ['value', 'lease', 'stamp', 'guard', 'later', 'unreadable']
     check(
-      fc.property(fc.constantFrom('', 'V', 'L', 'W', 'W0', 'W1', 'X'), text, (first, rest) => {
+      fc.property(fc.constantFrom('', 'V', 'L', 'S', 'W', 'W0', 'W1', 'X'), text, (first, rest) => {
         expect(states).toContain(parseRegister(first + rest).state)
       }),
     )
   })
 
-  it('finds unreadable whatever does not begin as one of the three', () => {
+  it('finds unreadable whatever does not begin as one of the four', () => {
     check(
       fc.property(text, garbage => {
-        fc.pre(!/^[VLW]/.test(garbage))
+        fc.pre(!/^[VLSW]/.test(garbage))
         expect(parseRegister(garbage)).toEqual({ state: 'unreadable' })
       }),
     )
   })
 
-  it('takes for a later version a lease of any other length', () => {
+  it('takes for a later version a lease or a stamp of any other length', () => {
     check(
       fc.property(text, garbage => {
         fc.pre(garbage.length !== 16)
-        expect(parseRegister(`L${garbage}`)).toMatchObject({ state: 'later' })
+        expect(parseRegister(`L${garbage}`)).toEqual({ state: 'later', of: 'lease' })
+        expect(parseRegister(`S${garbage}`)).toEqual({ state: 'later', of: 'stamp' })
       }),
     )
   })
@@ -178,17 +192,103 @@ describe('parseRegister', () => {
   })
 })
 
+describe('parseRegister of a value with tags', () => {
+  const tag = fc.record({
+    name: fc.string({ unit: 'binary', minLength: 1, maxLength: 40 }),
+    token,
+    generation: token,
+  })
+  const tags = fc.array(tag, { minLength: 1, maxLength: MAX_TAGS })
+
+  it('reads back what was written', () => {
+    check(
+      fc.property(token, fill, tags, (nonce, value, given) => {
+        const register = parseRegister(valueText(nonce, { ...value, tags: given }, NOW_MS))
+        expect(register).toMatchObject({ state: 'value', nonce, text: value.text, costMs: value.costMs })
+        expect((register as ValueRegister).tags).toEqual(given)
+      }),
+    )
+  })
+
+  it('writes and reads one without tags as before there were any', () => {
+    check(
+      fc.property(token, fill, (nonce, value) => {
+        const written = valueText(nonce, value, NOW_MS)
+        expect(valueText(nonce, { ...value, tags: [] }, NOW_MS)).toBe(written)
+        expect((parseRegister(written) as ValueRegister).tags).toBe(
+          (parseRegister(valueText('nonce___________', value, 0)) as ValueRegister).tags,
+        )
+      }),
+    )
+  })
+
+  const stamp = (name: string) => ({ name, token: 'stamp___________', generation: 'generation______' })
+  const value = { generation: 'generation______', shape: 1, freshMs: 5, staleMs: 0, costMs: 2 }
+  const later = { state: 'later', of: 'value' }
+
+  it('takes for a later version one whose tags are cut short', () => {
+    for (const text of ['', undefined]) {
+      const whole = valueText(
+        'nonce___________',
+        { ...value, text, tags: [stamp('author:7'), stamp('🔥')] },
+        NOW_MS,
+      )
+      for (let length = 1; length < whole.length; length++)
+        expect(parseRegister(whole.slice(0, length))).toEqual(later)
+      expect(parseRegister(whole).state).toBe('value')
+      expect(parseRegister(`${whole}x`)).toEqual(text === undefined ? later : parseRegister(`${whole}x`))
+    }
+  })
+
+  it('takes for a later version a count or a length that is none, or too large, or nothing', () => {
+    const head = valueText('nonce___________', { ...value, text: '' }, NOW_MS).slice(0, -2)
+    const section = `stamp___________${'generation______'}`
+    const filler = 'x'.repeat(100_000)
+    expect(parseRegister(`${head}# 01001a${section}`).state).toBe('value')
+    for (const tail of [
+      '# ',
+      '# 0',
+      `# 00${filler}`,
+      `# 65${`001a${section}`.repeat(65)}`,
+      `# 99${`001a${section}`.repeat(99)}`,
+      `# -1001a${section}`,
+      `# 1 001a${section}`,
+      `# 01000${section}`,
+      `# 01513${filler}`,
+      `# 01999${filler}`,
+      `# 01+01a${section}`,
+      `# 01001a${'~'.repeat(32)}`,
+      `#_01001a${section}`,
+      `~ 01001a${section}x`,
+      `! 01001a${section}`,
+    ])
+      expect(parseRegister(head + tail), tail.slice(0, 20)).toEqual(later)
+    expect(parseRegister(`${head}# 01512${filler}`).state).toBe('value')
+    expect(parseRegister(`${head}# 64${`001a${section}`.repeat(64)}`).state).toBe('value')
+  })
+
+  it('is refused by valueText with more tags, or longer names, than can be read', () => {
+    const write = (given: ReturnType<typeof stamp>[]) => () =>
+      valueText('nonce___________', { ...value, text: 'x', tags: given }, NOW_MS)
+    expect(write(Array.from({ length: MAX_TAGS + 1 }, (_, i) => stamp(`author:${i}`)))).toThrow(RangeError)
+    expect(write([stamp('a'.repeat(MAX_TAG_LENGTH + 1))])).toThrow(RangeError)
+    expect(write([stamp('')])).toThrow(RangeError)
+    expect(write([stamp('a'.repeat(MAX_TAG_LENGTH))])).not.toThrow()
+  })
+})
+
 describe('the version of a register', () => {
   const value = { generation: 'generation______', shape: 1, freshMs: 5, staleMs: 0, costMs: 2, text: 'x' }
   const drawn = 'abcdefghijklmnop'
 
-  it('is told by the second character, in values and in leases', () => {
+  it('is told by the second character, in values, leases and stamps', () => {
     fc.assert(
       fc.property(fc.string({ unit: 'binary', minLength: 1, maxLength: 1 }), first => {
         const nonce = (first + drawn).slice(0, 16)
         const isKnown = /^[\w.-]$/.test(first)
         expect(parseRegister(valueText(nonce, value, NOW_MS)).state).toBe(isKnown ? 'value' : 'later')
         expect(parseRegister(leaseText(nonce)).state).toBe(isKnown ? 'lease' : 'later')
+        expect(parseRegister(stampText(nonce)).state).toBe(isKnown ? 'stamp' : 'later')
       }),
       { numRuns: 2000 },
     )
@@ -200,8 +300,8 @@ describe('the version of a register', () => {
         fc.pre(key !== other)
         const nonce = markedToken(key, random)
         expect(nonce).toHaveLength(16)
-        for (const made of [valueText(nonce, value, NOW_MS), leaseText(nonce)]) {
-          const register = parseRegister(made) as ValueRegister | LeaseRegister
+        for (const made of [valueText(nonce, value, NOW_MS), leaseText(nonce), stampText(nonce)]) {
+          const register = parseRegister(made) as ValueRegister | LeaseRegister | StampRegister
           expect(markOf(register, key)).toBe('own')
           expect(markOf(register, other)).toBe('foreign')
         }

@@ -22,6 +22,8 @@ async function openRegisters(): Promise<OpenedRegisters> {
   const registers: SharedRegisters = {
     lease: (...given) => store.lease(...given),
     leaseMany: (...given) => store.leaseMany(...given),
+    stampMany: (...given) => store.stampMany(...given),
+    renewStamp: (...given) => store.renewStamp(...given),
     look: (...given) => store.look(...given),
     fill: (...given) => store.fill(...given),
     swap: (...given) => store.swap(...given),

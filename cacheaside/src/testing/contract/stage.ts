@@ -319,6 +319,8 @@ export function inWords(raw: string | undefined): string {
         : `a value claimed by ${raw.slice(17, 33).replace(/_+$/, '')}`
     case 'lease':
       return `a lease of ${register.token.replace(/_+$/, '')}`
+    case 'stamp':
+      return `a stamp of ${register.token.replace(/_+$/, '')}`
     case 'guard': {
       const names = register.holders.map(holder => holder.token.replace(/_+$/, '')).sort()
       return `a ${register.dirty ? 'dirty' : 'clean'} guard of ${names.join(', ')}`

@@ -6,11 +6,13 @@ const UNREADABLE = 'Quite likely not a register'
 /** What a later version of the library may write: it begins as a register does, and this version cannot read it. */
 const LATER_VALUE = 'Very likely a value of a later version'
 const LATER_LEASE = 'L~ a lease of a later version'
+const LATER_STAMP = 'S~ a stamp of a later version'
 const LATER_GUARD = 'W20 a guard of a later version'
 const ANNA = token('Anna')
 const NEWCOMER = token('newcomer')
 const READER = token('reader')
 const CLAIMER = token('claimer')
+const STAMP = token('stamp')
 
 /** Every state a register can be in, and how it comes to be there. */
 const STATES = {
@@ -25,6 +27,9 @@ const STATES = {
   'a lease': async scene => {
     assert.equal(await scene.store.lease(KEY, READER, LONG_MS), null)
   },
+  'a stamp': async scene => {
+    assert.deepEqual(await scene.store.stampMany([{ key: KEY, token: STAMP }], LONG_MS), [null])
+  },
   'a clean guard': async scene => {
     assert.equal(await scene.store.guard(KEY, ANNA, LONG_MS, false), 'new')
   },
@@ -35,6 +40,7 @@ const STATES = {
   'something unreadable': scene => scene.plant(KEY, UNREADABLE),
   'a value of a later version': scene => scene.plant(KEY, LATER_VALUE),
   'a lease of a later version': scene => scene.plant(KEY, LATER_LEASE),
+  'a stamp of a later version': scene => scene.plant(KEY, LATER_STAMP),
   'a guard of a later version': scene => scene.plant(KEY, LATER_GUARD),
 } satisfies Record<string, (scene: Scene) => Promise<void>>
 
@@ -87,6 +93,12 @@ const BY_READERS: readonly Operation[] = [
     otherwise: { untouched: raw => [raw] },
   },
   {
+    name: 'stampMany',
+    run: store => store.stampMany([{ key: KEY, token: NEWCOMER }], LONG_MS),
+    on: { 'an absent register': [[null], 'a stamp of newcomer'] },
+    otherwise: { untouched: raw => [raw] },
+  },
+  {
     name: "fill by the lease's token",
     run: store => store.fill(KEY, `L${READER}`, firestorm),
     on: { 'a lease': [true, 'a value'] },
@@ -130,6 +142,7 @@ const BY_READERS: readonly Operation[] = [
     run: (store, _nonce, raw) => store.swap(KEY, { exactly: raw ?? '' }, NEWCOMER, LONG_MS),
     on: {
       'a lease': [true, 'a lease of newcomer'],
+      'a stamp': [true, 'a lease of newcomer'],
       'something unreadable': [true, 'a lease of newcomer'],
     },
     otherwise: refused,
@@ -137,13 +150,41 @@ const BY_READERS: readonly Operation[] = [
   {
     name: 'drop of exactly what is there',
     run: (store, _nonce, raw) => store.drop(KEY, { exactly: raw ?? '' }),
-    on: { 'a lease': [true, 'absent'], 'something unreadable': [true, 'absent'] },
+    on: {
+      'a lease': [true, 'absent'],
+      'a stamp': [true, 'absent'],
+      'something unreadable': [true, 'absent'],
+    },
     otherwise: refused,
   },
   {
     name: 'drop of the lease',
     run: store => store.drop(KEY, { exactly: `L${READER}` }),
     on: { 'a lease': [true, 'absent'] },
+    otherwise: refused,
+  },
+  {
+    name: 'swap of the stamp',
+    run: store => store.swap(KEY, { prefix: `S${STAMP}` }, NEWCOMER, LONG_MS),
+    on: { 'a stamp': [true, 'a lease of newcomer'] },
+    otherwise: refused,
+  },
+  {
+    name: 'drop of the stamp',
+    run: store => store.drop(KEY, { prefix: `S${STAMP}` }),
+    on: { 'a stamp': [true, 'absent'] },
+    otherwise: refused,
+  },
+  {
+    name: "renewStamp by the stamp's token",
+    run: store => store.renewStamp(KEY, STAMP, LONG_MS),
+    on: { 'a stamp': [true, 'a stamp of stamp'] },
+    otherwise: refused,
+  },
+  {
+    name: "renewStamp by another's token",
+    run: store => store.renewStamp(KEY, NEWCOMER, LONG_MS),
+    on: {},
     otherwise: refused,
   },
   {
