@@ -130,7 +130,7 @@ export const LEFT_OUT: readonly { readonly name: string; readonly why: string }[
   },
   {
     name: 'get keeps a loaded value in L1 only when the shared store has accepted it — the rule that only accepted fills are kept',
-    why: 'whatever refused the fill was broadcast, so that L1 gives the value up within the bound of a default read',
+    why: 'what refused the fill was broadcast, and L1 gives the value up within the bound of a default read',
   },
   {
     name: 'get gives its lease back when its only caller gives up — aborting the flight of the last caller',
