@@ -25,7 +25,9 @@ const LADDER: Readonly<Record<string, readonly string[]>> = {
   postgres: ['base', 'feed'],
   testing: ['base', 'shared', 'feed', 'memory', 'node:'],
   verify: ['base', 'shared', 'feed', STORY, 'node:'],
-  bin: ['base', 'verify'],
+  operate: ['base', 'shared', 'feed', 'postgres', 'redis', 'verify', STORY],
+  command: ['base', 'shared', 'operate', 'postgres', 'verify', 'node:'],
+  bin: ['base', 'command', 'node:'],
   [STORY]: ['base', 'local', 'shared', 'feed'],
   index: [ANY],
 }

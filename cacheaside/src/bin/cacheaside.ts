@@ -1,21 +1,42 @@
 #!/usr/bin/env node
+import { createInterface } from 'node:readline/promises'
 import { systemClock } from '../base/clock.ts'
-import { runCommand } from '../verify/command.ts'
+import { runCommand } from '../command/run-command.ts'
+import { wantsColor } from '../command/terminal.ts'
 
 /**
- * The program `cacheaside`. Its only command is `verify`.
+ * The program `cacheaside`.
  *
  * The library's timers and connections do not keep a process alive. This one must not end before it has a result, so an
- * open port keeps it alive. If it still ends early, nothing was verified: hence the exit code from the start.
+ * open port keeps it alive. If it still ends early, nothing was done: hence the exit code from the start.
  */
 process.exitCode = 2
 const { port1: awake } = new MessageChannel()
 awake.on('message', () => {})
 
+/** The first Ctrl-C ends what is under way, and what was opened is closed. Another one ends the program at once. */
+const stop = new AbortController()
+process.once('SIGINT', () => stop.abort(new Error('interrupted')))
+
+async function ask(question: string): Promise<string> {
+  const lines = createInterface({ input: process.stdin, output: process.stderr })
+  // Of the end of the input, and of Ctrl-C while it reads, a question itself says nothing.
+  const noAnswer = new Promise<string>(resolve => void lines.once('close', () => resolve('')))
+  lines.once('SIGINT', () => lines.close())
+  try {
+    return await Promise.race([lines.question(question), noAnswer])
+  } finally {
+    lines.close()
+  }
+}
+
 const code = await runCommand(process.argv.slice(2), {
   out: text => void process.stdout.write(text),
   err: text => void process.stderr.write(text),
   isTerminal: process.stderr.isTTY === true,
+  hasColor: wantsColor(process.stdout.isTTY === true, process.env),
+  ...(process.stdin.isTTY === true && process.stderr.isTTY === true ? { ask } : {}),
+  signal: stop.signal,
   clock: systemClock,
 })
 process.exitCode = code

@@ -236,6 +236,11 @@ export class EmbeddedStore implements EmbeddedShared {
       },
       peek: async keys => keys.map(key => this.inspect(key)),
       generations: async keyspaces => keyspaces.map(name => this.#generations.get(name)),
+      lives: async keys =>
+        keys.map(key => {
+          const leftMs = (registers.untilMs(key) ?? Number.NaN) - registers.timeMs()
+          return leftMs > 0 && Number.isFinite(leftMs) ? Math.round(leftMs) : undefined
+        }),
       timeMs: async () => Math.round(registers.timeMs()),
       close: async () => {},
     }

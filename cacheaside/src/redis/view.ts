@@ -23,7 +23,7 @@ const RECONNECTION_PAUSE_MS = 20
 const RECONNECTION_LOOKS = 50
 
 /**
- * A look at the registers behind a client, on connections of its own: GET and SCAN on the primaries, and nothing else.
+ * A look at the registers behind a client, on connections of its own: GET, PTTL and SCAN on the primaries, and nothing else.
  *
  * A server counts a GET as a use of the key, and an audit that reads everything would make all of it look recently used,
  * just when the server decides by that what to evict. `CLIENT NO-TOUCH`, in Redis and Valkey from 7.2 on, takes what a
@@ -140,6 +140,16 @@ class RedisView implements StoreView {
 
   generations(keyspaces: readonly string[]): Promise<readonly (string | undefined)[]> {
     return Promise.all(keyspaces.map(name => this.#get(this.#prefix + generationKey(name))))
+  }
+
+  lives(keys: readonly string[]): Promise<readonly (number | undefined)[]> {
+    return Promise.all(
+      keys.map(async key => {
+        const name = this.#prefix + key
+        const leftMs = Number(await this.#route.send(name, ['PTTL', name]))
+        return leftMs < 0 ? undefined : leftMs
+      }),
+    )
   }
 
   async timeMs(): Promise<number> {

@@ -112,6 +112,11 @@ export interface StoreView {
   peek(keys: readonly string[]): Promise<readonly (string | undefined)[]>
   /** The generations of the keyspaces, in their order; `undefined` for one that has none. */
   generations(keyspaces: readonly string[]): Promise<readonly (string | undefined)[]>
+  /**
+   * How many milliseconds of each register's life are left, in the order of the keys; `undefined` where there is none, or its
+   * life has no end. A view may do without.
+   */
+  lives?(keys: readonly string[]): Promise<readonly (number | undefined)[]>
   /** The store's own time in milliseconds since 1970. */
   timeMs(): Promise<number>
   /** Ends it. Idempotent. */

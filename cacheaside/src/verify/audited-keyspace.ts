@@ -107,6 +107,8 @@ export class AuditedKeyspace {
   readonly name: string
   /** Version of the values' shape. @internal */
   readonly shape: number
+  /** What the cache's keyspace is made with. @internal */
+  readonly keyspaceOptions: KeyspaceOptions<unknown, unknown>
   readonly #options: ResolvedKeyspaceOptions<unknown, unknown>
   readonly #audited: Pick<AuditedKeyspaceOptions<unknown, unknown>, (typeof OWN_OPTIONS)[number]>
   readonly #envelope: Envelope<unknown>
@@ -121,6 +123,7 @@ export class AuditedKeyspace {
         throw invalidOption(`${name}.${option}`, 'a function', given[option])
     }
     this.name = name
+    this.keyspaceOptions = options
     this.shape = this.#options.shape
     this.#audited = given
     this.#envelope = new Envelope(this.#options.codec, this.#options.schema)
@@ -144,6 +147,18 @@ export class AuditedKeyspace {
       return id !== undefined && this.key(id) === key ? id : undefined
     } catch {
       // The key was not made of an id.
+      return undefined
+    }
+  }
+
+  /** The id that has these parts, as somebody has typed them, and its key; `undefined` if there is none. @internal */
+  idFromParts(parts: readonly string[]): { readonly id: unknown; readonly key: Key } | undefined {
+    try {
+      const { idFromKey } = this.#audited
+      const id = idFromKey !== undefined ? idFromKey(parts) : parts.length === 1 ? parts[0] : undefined
+      return id === undefined ? undefined : { id, key: this.key(id) }
+    } catch {
+      // No id has these parts.
       return undefined
     }
   }

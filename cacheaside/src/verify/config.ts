@@ -1,7 +1,3 @@
-import { existsSync } from 'node:fs'
-import { createRequire } from 'node:module'
-import { resolve } from 'node:path'
-import { pathToFileURL } from 'node:url'
 import type { VerifyOptions } from './verify.ts'
 
 /** What a file for `npx cacheaside verify` exports by default: an object of this kind, or a function that makes one. */
@@ -12,53 +8,4 @@ export interface VerifyConfig
   > {
   /** Closes what the file has opened. The store is closed without it. */
   readonly close?: () => Promise<void> | void
-}
-
-/** The file cannot be used; the message is one line that says why. */
-export class ConfigFileError extends Error {
-  override readonly name = 'ConfigFileError'
-}
-
-/**
- * Loads a configuration file and calls what it exports.
- *
- * @param path - Relative to the working folder, or absolute.
- * @throws ConfigFileError; what the file itself throws.
- */
-export async function loadConfig(path: string): Promise<VerifyConfig> {
-  const module = await importFile(pathToFileURL(resolve(path)).href, path)
-  const exported = module.default
-  if (exported === undefined)
-    throw new ConfigFileError(`${path} has no default export: export default { shared, keyspaces }`)
-  const config: unknown = typeof exported === 'function' ? await exported() : await exported
-  if (typeof config !== 'object' || config === null)
-    throw new ConfigFileError(
-      `the default export of ${path} is neither an object nor a function that makes one`,
-    )
-  return config as VerifyConfig
-}
-
-async function importFile(url: string, path: string): Promise<{ readonly default?: unknown }> {
-  if (!existsSync(new URL(url))) throw new ConfigFileError(`there is no file ${path}`)
-  try {
-    return await import(url)
-  } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code
-    if (code !== 'ERR_UNKNOWN_FILE_EXTENSION' || !/\.[cm]?ts$/.test(path)) throw error
-    await registerTsx(url, path)
-    // Another address than the one that has just failed, which Node remembers.
-    return await import(`${url}?tsx`)
-  }
-}
-
-/** Node reads TypeScript from 22.18 on; before that with `tsx`, if the file's own project has it. */
-async function registerTsx(url: string, path: string): Promise<void> {
-  let found: string
-  try {
-    found = createRequire(url).resolve('tsx')
-  } catch {
-    throw new ConfigFileError(`to read ${path}, either install tsx beside it or use Node 22.18 or newer`)
-  }
-  // What `node --import tsx` does.
-  await import(pathToFileURL(found).href)
 }

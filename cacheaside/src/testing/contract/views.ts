@@ -39,6 +39,19 @@ export function viewContract(on: Stage): void {
     }),
   )
 
+  on('view tells what is left of the life of each register, if it tells lives', scene =>
+    looking(scene, async view => {
+      if (view.lives === undefined) return
+      await scene.store.lease('spell:1', token('reader'), LONG_MS)
+      await scene.store.guard('spell:2', token('Anna'), LONG_MS / 2, false)
+      const [lease, guard, absent] = await view.lives(['spell:1', 'spell:2', 'spell:3'])
+      assert.ok(lease !== undefined && lease <= LONG_MS && lease > LONG_MS / 2)
+      assert.ok(guard !== undefined && guard <= LONG_MS / 2 && guard > 0)
+      assert.equal(absent, undefined)
+      assert.deepEqual(await view.lives([]), [])
+    }),
+  )
+
   on('view walks over all keys, of one keyspace or of all', scene =>
     looking(scene, async view => {
       assert.deepEqual(await keysOf(view), [])

@@ -3,8 +3,8 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { type Clock, systemClock } from '../../src/base/clock.ts'
+import { runCommand } from '../../src/command/run-command.ts'
 import { SimulatedClock } from '../../src/testing/index.ts'
-import { runCommand } from '../../src/verify/command.ts'
 import { cacheaside } from './command-program.ts'
 
 const verify = (CASE: string, ...args: string[]) =>
@@ -73,7 +73,7 @@ describe('cacheaside verify', () => {
 
   test('tells how it is used', async () => {
     const { code, out } = await cacheaside(['--help'])
-    expect(out).toMatch(/^usage: cacheaside verify --config FILE/)
+    expect(out).toMatch(/^usage: cacheaside COMMAND --config FILE/)
     expect(code).toBe(0)
   })
 })
@@ -117,8 +117,8 @@ describe('cacheaside verify exits with 2 and one line', () => {
   const at = (name: string) => ['verify', '--config', join(folder, name)]
 
   test.each<[string, () => string[], string | RegExp]>([
-    ['no command', () => [], 'expected the command verify, got nothing (--help tells more)'],
-    ['another command', () => ['check'], 'expected the command verify, got check (--help tells more)'],
+    ['no command', () => [], 'expected a command, got nothing (--help tells more)'],
+    ['another command', () => ['check'], 'expected a command, got check (--help tells more)'],
     ['no file', () => ['verify'], 'expected --config FILE (--help tells more)'],
     [
       'two files',

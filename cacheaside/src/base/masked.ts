@@ -1,0 +1,17 @@
+/** What others say, in one line and without what may be a secret. */
+
+const SECRET = '***'
+
+/** A text of others without the passwords that addresses in it may hold. */
+export const masked = (text: string): string =>
+  text
+    .replace(/\b([a-z][a-z\d+.-]*:\/\/)[^\s'"<>]*@/gi, `$1${SECRET}@`)
+    .replace(/\b((?:[a-z]*password|passwd|pwd|secret|token)\s*=\s*)[^\s&,;'"]+/gi, `$1${SECRET}`)
+
+/** The first line of an error, without secrets. */
+export function lineOf(error: unknown): string {
+  // Node tells of several refused addresses in one error without a message.
+  if (error instanceof AggregateError && error.message === '') return error.errors.map(lineOf).join(', ')
+  const message = error instanceof Error ? error.message || error.name : String(error)
+  return masked(message.split('\n', 1)[0]!)
+}

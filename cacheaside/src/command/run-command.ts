@@ -1,0 +1,180 @@
+/** The program `cacheaside`: which command is meant, what it is told, and how it ended. */
+import { parseArgs } from 'node:util'
+import { lineOf } from '../base/masked.ts'
+import { changingCommands } from './changing-commands.ts'
+import {
+  type Command,
+  type CommandOutput,
+  type ExitCode,
+  type Given,
+  type OptionName,
+  UsageError,
+} from './command.ts'
+import { loadConfig } from './config-file.ts'
+import { explainCommand } from './explain-command.ts'
+import { verifyCommand } from './verify-command.ts'
+
+/** Every command, in the order in which the help lists them. */
+export const COMMANDS: Readonly<Record<string, Command>> = {
+  explain: explainCommand,
+  ...changingCommands,
+  verify: verifyCommand,
+}
+
+const OPTIONS = {
+  config: { type: 'string' },
+  keyspace: { type: 'string', multiple: true },
+  sample: { type: 'string' },
+  rate: { type: 'string' },
+  grace: { type: 'string' },
+  limit: { type: 'string' },
+  seconds: { type: 'string' },
+  origin: { type: 'boolean' },
+  value: { type: 'boolean' },
+  print: { type: 'boolean' },
+  yes: { type: 'boolean' },
+  json: { type: 'boolean' },
+  help: { type: 'boolean' },
+} as const
+
+/** What the options are for. */
+const HELP: Readonly<Record<OptionName | 'config' | 'json' | 'help', string>> = {
+  config: '--config FILE     a module of JavaScript or TypeScript: see docs/cli.md',
+  keyspace: '--keyspace NAME   only this keyspace; may be given several times',
+  sample: '--sample N        only N keys, picked at random',
+  rate: '--rate N          at most N values read from the origin per second (500)',
+  grace: '--grace MS        how long a value that differs is left alone before it is accused (2000)',
+  limit: '--limit N         so many lines (20)',
+  seconds: '--seconds N       counts for so long (5)',
+  origin: '--origin          also loads the row, and says whether the value is stale',
+  value: '--value           also shows the stored text',
+  print: '--print           shows the script and runs nothing',
+  yes: '--yes             does it without asking',
+  json: '--json            the report as JSON',
+  help: '--help            this text',
+}
+
+/**
+ * Runs `cacheaside` with the arguments that come after its name. Never rejects: what goes wrong is one line of `err`.
+ *
+ * @returns the exit code.
+ */
+export async function runCommand(args: readonly string[], output: CommandOutput): Promise<ExitCode> {
+  try {
+    const parsed = parse(args)
+    if ('help' in parsed) {
+      output.out(`${parsed.help}\n`)
+      return 0
+    }
+    const { command, path, given } = parsed
+    const config = await loadConfig(path)
+    try {
+      return await command.run({ given, config, output })
+    } finally {
+      // A report that is there is not taken back because something could not be closed.
+      await Promise.resolve(config.close?.()).catch(() => {})
+      await config.shared?.close?.().catch(() => {})
+    }
+  } catch (error) {
+    const hint = error instanceof UsageError ? ' (--help tells more)' : ''
+    output.err(`cacheaside: ${lineOf(error)}${hint}\n`)
+    return 2
+  }
+}
+
+/** What the arguments say: a text of help, or a command and what it is told. */
+type Parsed =
+  | { readonly help: string }
+  | { readonly command: Command; readonly path: string; readonly given: Given }
+
+function parse(args: readonly string[]): Parsed {
+  const { values, positionals } = parsed(args)
+  const [first, ...rest] = positionals
+  const name = Object.keys(COMMANDS).find(known => known === first || known === `${first} ${rest[0]}`)
+  if (values.help === true) return { help: name === undefined ? helpOfAll(first) : helpOf(name) }
+  if (name === undefined) throw new UsageError(unknown(positionals))
+  const command = COMMANDS[name]!
+  const operands = positionals.slice(name.split(' ').length)
+  const [least, most] = command.count
+  if (operands.length < least)
+    throw new UsageError(`expected ${command.operands} after ${name}, got ${operands.join(' ') || 'nothing'}`)
+  if (operands.length > most)
+    throw new UsageError(
+      `expected nothing after ${[name, command.operands].join(' ').trim()} but options, got ${operands[most]}`,
+    )
+  const strange = Object.keys(values).find(option => !['config', 'json', ...command.options].includes(option))
+  if (strange !== undefined) throw new UsageError(`${name} has no option --${strange}`)
+  if (values.config === undefined) throw new UsageError('expected --config FILE')
+  return { command, path: values.config, given: givenBy(operands, values) }
+}
+
+type Values = ReturnType<typeof parsed>['values']
+
+const givenBy = (operands: readonly string[], values: Values): Given => ({
+  operands,
+  json: values.json ?? false,
+  yes: values.yes ?? false,
+  only: values.keyspace,
+  sample: whole('--sample', values.sample),
+  rate: whole('--rate', values.rate),
+  graceMs: whole('--grace', values.grace),
+  limit: whole('--limit', values.limit),
+  seconds: whole('--seconds', values.seconds),
+  origin: values.origin ?? false,
+  value: values.value ?? false,
+  print: values.print ?? false,
+})
+
+function parsed(args: readonly string[]) {
+  try {
+    return parseArgs({ args: [...args], options: OPTIONS, allowPositionals: true, strict: true })
+  } catch (error) {
+    throw new UsageError((error as Error).message.split('. ', 1)[0])
+  }
+}
+
+function whole(name: string, text: string | undefined): number | undefined {
+  if (text === undefined) return undefined
+  if (!/^\d{1,9}$/.test(text)) throw new UsageError(`expected ${name} to be a whole number, got ${text}`)
+  return Number(text)
+}
+
+function unknown([first, second]: readonly string[]): string {
+  const inFamily = Object.keys(COMMANDS).filter(name => name.startsWith(`${first} `))
+  if (inFamily.length === 0) return `expected a command, got ${first ?? 'nothing'}`
+  const words = inFamily.map(name => name.split(' ')[1])
+  return `expected ${words.join(', ')} after ${first}, got ${second ?? 'nothing'}`
+}
+
+function helpOfAll(first: string | undefined): string {
+  const names = Object.keys(COMMANDS).filter(name => first === undefined || name.startsWith(`${first} `))
+  const shown = names.length === 0 ? Object.keys(COMMANDS) : names
+  const left = shown.map(name => `${name} ${COMMANDS[name]!.operands}`.trim())
+  const width = Math.max(...left.map(text => text.length))
+  return [
+    'usage: cacheaside COMMAND --config FILE [options]',
+    '',
+    ...shown.map((name, i) => `  ${left[i]!.padEnd(width)}  ${COMMANDS[name]!.summary}`),
+    '',
+    `  ${HELP.config}`,
+    `  ${HELP.json}`,
+    '  --help            this text; after a command, what that command knows',
+    '',
+    EXIT_CODES,
+  ].join('\n')
+}
+
+function helpOf(name: string): string {
+  const { operands, summary, options } = COMMANDS[name]!
+  return [
+    `usage: ${`cacheaside ${name} ${operands}`.trim()} --config FILE [options]`,
+    '',
+    `It ${summary}.`,
+    '',
+    ...['config' as const, ...options, 'json' as const, 'help' as const].map(option => `  ${HELP[option]}`),
+    '',
+    EXIT_CODES,
+  ].join('\n')
+}
+
+const EXIT_CODES = 'Exit code: 0 nothing is wrong, 1 something is, 2 it was not done; stderr says why.'

@@ -1,0 +1,79 @@
+/** What people see: colours, progress, questions, and no secrets. */
+import type { Clock } from '../base/clock.ts'
+import { type CommandOutput, RefusedError } from './command.ts'
+
+/** What a terminal is told before and after a text. */
+const CODES = { red: [31, 39], yellow: [33, 39], green: [32, 39], bold: [1, 22], dim: [2, 22] } as const
+
+/** A text in a colour, where there are colours. */
+export type Paint = (color: keyof typeof CODES, text: string) => string
+
+/** How texts are coloured on this output. */
+export const paintOn = ({ hasColor = false }: Pick<CommandOutput, 'hasColor'>): Paint =>
+  hasColor
+    ? (color, text) => `\u001b[${CODES[color][0]}m${text}\u001b[${CODES[color][1]}m`
+    : (_color, text) => text
+
+/**
+ * Whether a stream is to be sent colours.
+ *
+ * @see https://no-color.org
+ */
+export const wantsColor = (isTerminal: boolean, env: Readonly<Record<string, string | undefined>>): boolean =>
+  isTerminal && (env.NO_COLOR ?? '') === '' && env.TERM !== 'dumb'
+
+const CLEAR_LINE = '\r\u001b[K'
+const BAR_LENGTH = 30
+const REDRAW_MS = 100
+
+/** A line that is drawn again and again while work goes on, where `err` is a terminal. */
+export class ProgressLine {
+  readonly #output: CommandOutput
+  readonly #clock: Clock
+  #drawnMs = Number.NEGATIVE_INFINITY
+
+  constructor(output: CommandOutput) {
+    this.#output = output
+    this.#clock = output.clock
+  }
+
+  /** Draws a bar and what stands behind it. */
+  show(done: number, of: number, rest: string): void {
+    if (!this.#output.isTerminal) return
+    if (this.#clock.nowMs() - this.#drawnMs < REDRAW_MS && done < of) return
+    this.#drawnMs = this.#clock.nowMs()
+    const filled = Math.round((BAR_LENGTH * Math.min(done, of)) / Math.max(1, of))
+    const bar = '#'.repeat(filled) + '-'.repeat(BAR_LENGTH - filled)
+    this.#output.err(`${CLEAR_LINE}[${bar}] ${done}/${of}${rest}`)
+  }
+
+  /** Draws a text. */
+  say(text: string): void {
+    if (!this.#output.isTerminal || this.#clock.nowMs() - this.#drawnMs < REDRAW_MS) return
+    this.#drawnMs = this.#clock.nowMs()
+    this.#output.err(CLEAR_LINE + text)
+  }
+
+  /** Takes the line away. */
+  clear(): void {
+    if (this.#output.isTerminal) this.#output.err(CLEAR_LINE)
+  }
+}
+
+/**
+ * Goes on only if somebody agrees: by `--yes`, or at the terminal.
+ *
+ * @param question - What is about to be done, and what it costs, without a question mark.
+ * @throws RefusedError
+ */
+export async function agreed(
+  { ask }: Pick<CommandOutput, 'ask'>,
+  isAgreed: boolean,
+  question: string,
+): Promise<void> {
+  if (isAgreed) return
+  if (ask === undefined)
+    throw new RefusedError(`${question}: say so with --yes, since there is no terminal to ask at`)
+  const answer = await ask(`${question}. Do it? [y/N] `)
+  if (!/^y(es)?$/i.test(answer.trim())) throw new RefusedError('nothing was done')
+}

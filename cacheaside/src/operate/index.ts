@@ -1,0 +1,20 @@
+/**
+ * What somebody who looks after a cache asks: what is stored under a key, and what readers get. The program `cacheaside`
+ * prints it; an application may offer the same over HTTP.
+ *
+ * @packageDocumentation
+ */
+export type { FeedMigration, OperationConfig, PoolSize } from './config.ts'
+export {
+  type ExplainedFeed,
+  type ExplainedRegister,
+  type ExplainedTag,
+  type ExplainedValue,
+  type ExplainOptions,
+  type Explanation,
+  explain,
+} from './explain.ts'
+export { explanationText } from './explain-text.ts'
+export type { ReaderAnswer, ReaderAnswers } from './reader.ts'
+export { flushKeyspace, invalidateKey } from './remove.ts'
+export type { Operated } from './target.ts'

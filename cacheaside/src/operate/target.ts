@@ -1,0 +1,139 @@
+/** What is operated on, and the ways to it: each question has a time limit, and each look is closed again. */
+import { type Clock, systemClock } from '../base/clock.ts'
+import { CacheError } from '../base/errors.ts'
+import { invalidOption, knownNames } from '../base/invalid-option.ts'
+import type { SharedStore, StoreView } from '../shared/shared-store.ts'
+import type { AuditedKeyspace } from '../verify/audited-keyspace.ts'
+import { limited } from '../verify/pace.ts'
+import { assertKeyspaces, DEFAULT_VERIFY_OPTIONS } from '../verify/verify.ts'
+import type { OperationConfig } from './config.ts'
+
+/** What is operated on: the object of a configuration file, or the parts of one that an application has. */
+export interface Operated extends Omit<OperationConfig, 'close'> {
+  /** Time and timers. @defaultValue `systemClock` */
+  readonly clock?: Clock
+  /** Ends what is under way, which then rejects with the signal's reason. Left out: the time limits do. */
+  readonly signal?: AbortSignal
+}
+
+const NAMES = [
+  ...['shared', 'keyspaces', 'feed', 'rate', 'graceMs', 'timeoutMs', 'maxFindings', 'close'],
+  ...['cache', 'migration', 'pool', 'clock', 'signal'],
+]
+
+/**
+ * Refuses options that do not exist.
+ *
+ * @throws CacheError `INVALID_OPTIONS`.
+ */
+export function checkNames(operated: Operated): void {
+  knownNames('options', operated, NAMES)
+}
+
+/**
+ * The store.
+ *
+ * @throws CacheError `INVALID_OPTIONS`.
+ */
+export function sharedOf({ shared }: Operated): SharedStore {
+  if (typeof shared?.lease !== 'function') throw invalidOption('shared', 'a shared store', shared)
+  return shared
+}
+
+/** The clock that is given, or the machine's. */
+export const clockOf = ({ clock = systemClock }: Operated): Clock => clock
+
+/** How long a server, or a loader, may take. */
+export const timeoutOf = ({ timeoutMs = DEFAULT_VERIFY_OPTIONS.timeoutMs }: Operated): number => timeoutMs
+
+/** Waits for an answer, for no longer than is allowed. */
+export function asked<T>(operated: Operated, who: string, answer: Promise<T>): Promise<T> {
+  const ms = timeoutOf(operated)
+  const late = () => new Error(`${who} did not answer within ${ms} ms`)
+  return limited(clockOf(operated), ms, answer, late, operated.signal)
+}
+
+/** Waits for an answer of the store. */
+export const askedStore = <T>(operated: Operated, answer: Promise<T>): Promise<T> =>
+  asked(operated, 'the shared store', answer)
+
+/** Looks at the store, and closes the look afterwards. Each of its answers has the time limit. */
+export async function withView<T>(operated: Operated, look: (view: StoreView) => Promise<T>): Promise<T> {
+  const shared = sharedOf(operated)
+  if (shared.view === undefined)
+    throw invalidOption('shared', 'a store that can be looked at, by view()', shared.name)
+  const opening = shared.view()
+  const view = await askedStore(operated, opening).catch(error => {
+    // Nobody waits for it any more, and it must not stay open.
+    opening.then(
+      unwanted => unwanted.close(),
+      () => {},
+    )
+    throw error
+  })
+  try {
+    return await look(timed(operated, view))
+  } finally {
+    await view.close()
+  }
+}
+
+function timed(operated: Operated, view: StoreView): StoreView {
+  return {
+    caveats: view.caveats,
+    keys: keyspace => view.keys(keyspace),
+    peek: keys => askedStore(operated, view.peek(keys)),
+    generations: keyspaces => askedStore(operated, view.generations(keyspaces)),
+    ...(view.lives === undefined
+      ? {}
+      : { lives: (keys: readonly string[]) => askedStore(operated, view.lives!(keys)) }),
+    timeMs: () => askedStore(operated, view.timeMs()),
+    close: () => view.close(),
+  }
+}
+
+/**
+ * The keyspaces.
+ *
+ * @throws CacheError `INVALID_OPTIONS`.
+ */
+export function keyspacesOf({ keyspaces }: Operated): readonly AuditedKeyspace[] {
+  assertKeyspaces(keyspaces)
+  return keyspaces
+}
+
+/**
+ * The keyspace of this name.
+ *
+ * @throws CacheError `INVALID_OPTIONS`, with the names that there are.
+ */
+export function keyspaceNamed(operated: Operated, name: string): AuditedKeyspace {
+  const keyspaces = keyspacesOf(operated)
+  const found = keyspaces.find(space => space.name === name)
+  if (found !== undefined) return found
+  throw invalidOption('the keyspace', `one of ${keyspaces.map(space => space.name).join(', ')}`, name)
+}
+
+/** One key, by its keyspace and the parts of its id as texts. */
+export interface NamedKey {
+  readonly keyspace: AuditedKeyspace
+  readonly id: unknown
+  readonly key: string
+}
+
+/**
+ * The key that somebody has typed.
+ *
+ * @throws CacheError `INVALID_OPTIONS` for an unknown keyspace; `INVALID_KEY` for what is no id of it.
+ */
+export function keyNamed(operated: Operated, name: string, parts: readonly string[]): NamedKey {
+  const keyspace = keyspaceNamed(operated, name)
+  const found = keyspace.idFromParts(parts)
+  if (found === undefined)
+    throw new CacheError('INVALID_KEY', `${JSON.stringify(parts.join(' '))} is no id of ${name}`)
+  return { keyspace, ...found }
+}
+
+/** What is said of a store that only its own process has. */
+export const EMBEDDED_NOTE =
+  'this store is embedded: it lives in the process that has made it, and what other processes hold is not seen'

@@ -1,0 +1,33 @@
+import { describe, expect, test } from 'vitest'
+import { lineOf, masked } from '../../src/base/masked.ts'
+
+describe('masked', () => {
+  test.each([
+    ['redis://:word@host:6379/0', 'redis://***@host:6379/0'],
+    [
+      'at postgres://me:p@ss:w/rd@db:5432/x?a=b, twice rediss://u:v@h',
+      'at postgres://***@db:5432/x?a=b, twice rediss://***@h',
+    ],
+    ['connection failed: host=db password=word user=me', 'connection failed: host=db password=*** user=me'],
+    ['https://h/?sslpassword=a&b=c', 'https://h/?sslpassword=***&b=c'],
+    ['PGPASSWORD=word psql', 'PGPASSWORD=*** psql'],
+  ])('takes the secret out of %s', (text, shown) => {
+    expect(masked(text)).toBe(shown)
+  })
+
+  test.each(['spell:4', 'mail me@host', 'http://host/path', 'password authentication failed for user "me"'])(
+    'leaves %s alone',
+    text => {
+      expect(masked(text)).toBe(text)
+    },
+  )
+})
+
+describe('lineOf', () => {
+  test('is the first line of a message, also of several errors without one', () => {
+    expect(lineOf(new Error('one\ntwo'))).toBe('one')
+    expect(lineOf('text')).toBe('text')
+    expect(lineOf(new AggregateError([new Error('a'), new Error('b')]))).toBe('a, b')
+    expect(lineOf(new TypeError())).toBe('TypeError')
+  })
+})
