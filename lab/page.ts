@@ -20,7 +20,7 @@ export const isBad = (cell: Cell | undefined): boolean =>
   cell?.outcome.kind === 'count' && cell.outcome.bad > 0
 
 function marked(cell: Cell | undefined, isPromised: boolean): string {
-  const text = inShort(cell)
+  const text = cell?.outcome.kind === 'count' ? inShort(cell).replace(' of ', '/') : inShort(cell)
   return `${isBad(cell) ? `**${text}**` : text}${isPromised || !isBad(cell) ? '' : ' †'}`
 }
 
@@ -75,9 +75,9 @@ by hand, does not remember that a row does not exist. Each heading links to its 
 
 const FAIR = `- Every library is set up in the shortest way that the page linked below teaches, with its own defaults and those of its client. Only the time
   to live is set: one hour, too long to heal anything. For refreshes see the trial.
-- The program's own parts, the SELECT of the loader and the UPDATE of the write, are the same for all. The library is called through two or
-  three methods ([adapter.ts](../lab/adapter.ts)); nothing inside it is touched or held.
-- Interleavings are forced only in the program's own code: in the loader after its SELECT, and after a commit. So 100 of 100 does not mean
+- The SELECT of the loader and the UPDATE of the write are the same for all. The library is called through two or three methods
+  ([adapter.ts](../lab/adapter.ts)); nothing inside it is touched or held.
+- Interleavings are forced only in the program's own code: in the loader after its SELECT, and after a commit. So 100/100 does not mean
   that every write goes wrong. It means that nothing prevents it; load decides how often it happens.
 - If nothing was cached, or the library did not come to the step, a row counts as *not forced*, not as 0.
 - The control must be 0 everywhere. Any other number there would be an error of the lab.
@@ -96,8 +96,8 @@ export function page(results: Results, trials: readonly Trial[]): string {
 <!-- Written by \`npm run lab\`; changes here are lost with the next run. -->
 
 Popular libraries, cache-aside by hand, no cache at all and this library go through the same trials: several processes, a real Redis and a
-real PostgreSQL, connections that are cut, processes that are killed. A cell says how many rows were **stale, of how many tried**, ${REST_MS / 1000} s
-after everything had come to rest, with a time to live of one hour.
+real PostgreSQL, connections that are cut, processes that are killed. A cell says **stale/tried**: how many rows were stale, of how many that
+were tried, ${REST_MS / 1000} s after everything had come to rest, with a time to live of one hour.
 
 ![The table as a picture](lab.svg)
 

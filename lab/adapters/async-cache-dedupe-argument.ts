@@ -12,7 +12,7 @@ export const about: About = {
   docs: 'https://github.com/mcollina/async-cache-dedupe#invalidation',
   packages: ['async-cache-dedupe', 'ioredis'],
   setUp:
-    "storage redis with invalidation; references: id => ['spell:' + id], so that absent rows have one too; invalidateAll. For refreshes stale.",
+    "storage redis with invalidation; references: id => ['spell:' + id], which absent rows have too; invalidateAll. For refreshes stale.",
   refreshes: true,
 }
 

@@ -67,4 +67,7 @@ function trial(id: string, heading: string, cutMs: number, more: Partial<Trial>)
 export const cutOff3 = trial('cut-off-3', 'cut off 3 s', 3_000, {})
 
 /** And for thirty. */
-export const cutOff30 = trial('cut-off-30', 'cut off 30 s', 30_000, { rows: asked => Math.min(asked, ROUND) })
+export const cutOff30 = trial('cut-off-30', 'cut off 30 s', 30_000, {
+  text: 'The same for 30 s.',
+  rows: asked => Math.min(asked, ROUND),
+})

@@ -24,13 +24,13 @@ async function readAway(stage: Stage, goAway: () => unknown): Promise<Outcome> {
   return { kind: 'fact', text: `cached: ${first}, not cached: ${second}; then ${third}, ${fourth}` }
 }
 
-const SAYS = `a process reads a row that it has cached and one that it has not, and then another such pair. Given: how long the answers took; "hangs" is no answer within ${DEADLINE_MS / 1000} s.`
+const SAYS = `A process reads a row that it has cached and one that it has not, and then another such pair. Given: how long the answers took; "hangs" is no answer within ${DEADLINE_MS / 1000} s.`
 
 /** Redis accepts what is sent and answers nothing. */
 export const redisHangs: Trial = {
   id: 'redis-hangs',
   heading: 'Redis hangs',
-  text: `Redis is suspended (SIGSTOP), so that connections stay open and nothing is answered; ${SAYS}`,
+  text: `Redis is suspended (SIGSTOP): connections stay open, and nothing is answered. ${SAYS}`,
   isInformation: true,
   rows: () => 4,
   run: stage => readAway(stage, () => stage.redis.suspend()),
@@ -40,7 +40,7 @@ export const redisHangs: Trial = {
 export const redisStopped: Trial = {
   id: 'redis-stopped',
   heading: 'Redis stopped',
-  text: `Redis is killed; ${SAYS}`,
+  text: 'The same, but Redis is killed.',
   isInformation: true,
   rows: () => 4,
   run: stage => readAway(stage, () => stage.redis.kill()),
