@@ -1113,6 +1113,19 @@ const stream: readonly Row[] = [
     setting: { without: 'young flights joined only' },
     states: 3863,
   },
+  { name: 'no stream', setting: { stream: 'none' }, states: 272 },
+  {
+    name: 'no stream, no proof asked for',
+    breaks: 'G5',
+    setting: { stream: 'none', without: 'proof asked for' },
+    states: 179,
+  },
+  {
+    name: 'no stream, old flights are joined',
+    breaks: 'G5',
+    setting: { stream: 'none', without: 'young flights joined only' },
+    states: 180,
+  },
 ]
 
 /** All of them. */

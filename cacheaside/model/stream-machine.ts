@@ -12,6 +12,11 @@ import type { Machine, Step } from './search.ts'
 export interface StreamSetting {
   /** The connection breaks, once: the process is told, or has to notice. */
   readonly cut?: 'told' | 'untold'
+  /**
+   * The store is reached by requests alone: nobody tells the process of anything, and none of its heartbeats can be heard. It
+   * has no L1. What it keeps is its copy of the generation, which stands for the version that can be found by it.
+   */
+  readonly stream?: 'none'
   readonly without?: StreamProtection
   /** An interruption empties and dooms nothing by itself: that is left to the next proof. */
   readonly leftToProof?: true
@@ -114,11 +119,11 @@ export class StreamMachine implements Machine<Stream> {
         () => 'somebody else’s write is applied',
         next => {
           set(next, { applied: true, appliedAge: 0 })
-          send(next, 'invalidation')
+          if (this.#setting.stream !== 'none') send(next, 'invalidation')
         },
       )
     }
-    if (!state.beaten && state.messages.length < MOST_MESSAGES) {
+    if (this.#setting.stream !== 'none' && !state.beaten && state.messages.length < MOST_MESSAGES) {
       step(
         () => 'the process sends a heartbeat',
         next => {
@@ -221,7 +226,10 @@ export class StreamMachine implements Machine<Stream> {
   #readSteps(state: Stream, step: Step<Stream>): void {
     if (state.kept !== 0) {
       step(
-        () => `a reader looks for v${state.kept - 1} in L1`,
+        () =>
+          this.#setting.stream === 'none'
+            ? `a reader would find v${state.kept - 1} by the copy of the generation`
+            : `a reader looks for v${state.kept - 1} in L1`,
         next => {
           if (this.#isProven(next)) answer(next, next.kept - 1, floor(next))
         },

@@ -102,7 +102,7 @@ export class Application {
   readonly #debts: Debts
   #invalidating = 0
 
-  constructor(name: string, world: Surroundings, settings: Settings) {
+  constructor(name: string, world: Surroundings, settings: Settings, isStreamless: boolean) {
     this.name = name
     this.#world = world
     this.#random = world.random.fork()
@@ -117,8 +117,9 @@ export class Application {
       this.#random.between(-60_000, 60_000),
       1 + (this.#random.next() - 0.5) / 100,
     )
-    this.link = new Link(name, world.server, this.clock, world)
-    const options = settings.cache()
+    this.link = new Link(name, world.server, this.clock, world, isStreamless)
+    const { local, ...others } = settings.cache()
+    const options = isStreamless || local === undefined ? others : { ...others, local }
     this.#maxLoads = options.maxLoads!
     this.#mayRefuse = options.unguarded === 'refuse'
     this.cache = world.library.createCache({ ...options, ...this.#wiring() })
@@ -135,9 +136,10 @@ export class Application {
 
   #wiring(): CacheOptions {
     const keys = (row: { id?: string }) => [this.key(Number(row.id))]
-    const feed = this.#world.hasFeed
-      ? { feed: this.#database.feed(this.clock, { keys, keyspaces: [...KEYSPACES.keys()] }) }
-      : {}
+    const feed =
+      this.#world.hasFeed && this.link.stream !== 'none'
+        ? { feed: this.#database.feed(this.clock, { keys, keyspaces: [...KEYSPACES.keys()] }) }
+        : {}
     // A load whose turn has not come by its time limit was waited for until now, though nobody has seen it begin.
     const onEvent = (event: CacheEvent) => {
       if (event.type === 'load')

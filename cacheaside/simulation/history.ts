@@ -148,7 +148,10 @@ class Stage {
   }
 
   #start(at: number): void {
-    this.#applications[at] = new Application(`p${at}.${++this.#incarnations}`, this.world, this.#settings)
+    // Somebody must run the relay.
+    const isStreamless = this.world.weather.isStreamless === true && at > 0
+    const name = `p${at}.${++this.#incarnations}`
+    this.#applications[at] = new Application(name, this.world, this.#settings, isStreamless)
   }
 
   async play(): Promise<void> {

@@ -26,6 +26,7 @@ type Happening = 'heartbeat' | 'fill' | 'generation'
  */
 export class Link implements SharedStore, LinkEnd {
   readonly synchronous: boolean
+  readonly stream?: 'none'
   /** The connection is refused or broken, and the process is told. */
   isCut = false
   /** Everything is swallowed, and nobody is told. */
@@ -85,7 +86,9 @@ export class Link implements SharedStore, LinkEnd {
     server: Primary,
     clock: ProcessClock,
     world: { clock: SimulatedClock; random: Random; weather: Weather },
+    isStreamless: boolean,
   ) {
+    if (isStreamless) this.stream = 'none'
     this.name = name
     this.#home = server
     this.#server = server
@@ -167,6 +170,7 @@ export class Link implements SharedStore, LinkEnd {
   }
 
   subscribe(listener: StreamListener): () => void {
+    if (this.stream === 'none') throw new Error('there is no stream')
     this.#listeners.add(listener)
     return () => void this.#listeners.delete(listener)
   }
@@ -203,6 +207,7 @@ export class Link implements SharedStore, LinkEnd {
   /** A message for this process. */
   publish(message: Message): void {
     if (this.#clock.isDead) return
+    if (this.stream === 'none') return
     if (this.synchronous) this.#hear(message)
     if (this.synchronous || this.isCut || this.isHalfOpen || this.isMute) return
     if (this.#heardLife !== this.#server.life || this.#hasGap) return

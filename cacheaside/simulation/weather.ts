@@ -111,6 +111,8 @@ export interface Weather {
   readonly fallsBack?: boolean
   /** Whether no value expires: what is old stays. */
   readonly isLasting?: boolean
+  /** Whether every process but the first reaches the server by requests alone: it hears nothing, has no L1 and no relay. */
+  readonly isStreamless?: boolean
   /** Whether two versions of the program run at once, with values of different shapes. */
   readonly deploys: boolean
 }
@@ -475,6 +477,22 @@ export const WEATHERS: readonly Weather[] = [
     slowMs: 50,
     faultsPerHundred: 12,
     faults: { 'reply lost': 1, 'reply added': 2 },
+  },
+  {
+    ...CALM,
+    name: 'requests',
+    isStreamless: true,
+    feed: 0.5,
+    foreignWrites: 0.02,
+    slow: 0.1,
+    late: 0.01,
+    slowLoads: 0.12,
+    faultsPerHundred: 5,
+    faults: { cut: 3, 'half-open': 2, loss: 2, evict: 2, crash: 2, pause: 2, 'restart from a snapshot': 1 },
+    doubtfulCommits: 0.05,
+    invalidations: { one: 0.2, all: 0.25 },
+    strong: 0.1,
+    isLasting: true,
   },
 ]
 

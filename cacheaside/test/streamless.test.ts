@@ -12,29 +12,7 @@ import {
   sharedRegistersContract,
 } from '../src/testing/index.ts'
 import { notingLogger } from './heard-warnings.ts'
-
-/** A store seen by requests alone. */
-function withoutStream(inner: SharedStore): SharedStore {
-  const overridden: Partial<SharedStore> = {
-    name: 'streamless',
-    synchronous: false,
-    stream: 'none',
-    subscribe: () => {
-      throw new Error('there is no stream')
-    },
-    heartbeat: (text, keyspaces) => {
-      if (text !== '') throw new Error('there is no stream')
-      return inner.heartbeat('', keyspaces)
-    },
-  }
-  return new Proxy(inner, {
-    get(target, name) {
-      if (name in overridden) return overridden[name as keyof SharedStore]
-      const member: unknown = Reflect.get(target, name)
-      return typeof member === 'function' ? member.bind(target) : member
-    },
-  })
-}
+import { withoutStream } from './without-stream.ts'
 
 describe('a store without a stream keeps the contract of what it has', () => {
   sharedRegistersContract(

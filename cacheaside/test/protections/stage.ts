@@ -14,6 +14,7 @@ import {
   SimulatedClock,
 } from '../../src/testing/index.ts'
 import { quiet } from '../heard-warnings.ts'
+import { withoutStream } from '../without-stream.ts'
 import type { Library, Patch } from './library.ts'
 
 /** What a scenario found: that everything was right, or else what was wrong. */
@@ -53,6 +54,8 @@ export interface Process {
 export interface ProcessOptions {
   readonly cache?: CacheOptions
   readonly spells?: Partial<KeyspaceOptions<number, number>>
+  /** Whether it reaches the store by requests alone. */
+  readonly isStreamless?: boolean
   /** Does something to the network before the process begins to listen. */
   readonly network?: (link: FaultySharedStore) => void
 }
@@ -109,9 +112,10 @@ export class Stage {
     this.plant = plant
   }
 
-  /** A process with a network between it and the store, which the scenario may break. Its stream is proven. */
-  async process({ cache = {}, spells = {}, network }: ProcessOptions = {}): Promise<Process> {
-    const link = faultySharedStore(this.store, { clock: this.clock })
+  /** A process with a network between it and the store, which the scenario may break. Its stream, if it has one, is proven. */
+  async process({ cache = {}, spells = {}, isStreamless, network }: ProcessOptions = {}): Promise<Process> {
+    const reached = isStreamless ? withoutStream(this.store) : this.store
+    const link = faultySharedStore(reached, { clock: this.clock })
     network?.(link)
     const own = this.#library.createCache({ logger: quiet, ...cache, clock: this.clock, shared: link })
     await this.clock.drain()

@@ -15,6 +15,11 @@ const NEW_PROOF = [
   "this.#emit({ type: 'stream', state: 'proven'",
 ] as const
 
+const AGE_LIMIT = [
+  'return flight !== undefined && flight.beganAtMs >= notBeforeMs ? flight : undefined',
+  'return notBeforeMs > 0 ? flight : flight',
+] as const
+
 /** A reader with v1 in its L1, and a writer, at `ms` milliseconds. */
 async function cast(library: Library, ms: number) {
   const stage = new Stage(library)
@@ -240,6 +245,56 @@ export const stream: readonly Protection[] = [
         without: 'noticing that one is missing',
         patches: [['if (earlier.reply !== undefined) {', 'if (earlier.sentMs < 0) {']],
         reports: 'a default read long after the write got v1, not v2',
+      },
+    ],
+  },
+  {
+    name: 'get on a store without a stream reads the generation for every default read',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const reader = await stage.process({ isStreamless: true })
+      const writer = await stage.process()
+      await stage.now(reader.spells.get(4)) // stored, and the generation is remembered
+      stage.origin.commit(2) // by another program
+      await stage.now(writer.spells.invalidateAll())
+      await stage.clock.advance(2_100)
+      return got('a default read 2.1 s after invalidateAll', await stage.now(reader.spells.get(4)), 2)
+    },
+    controls: [
+      {
+        without: 'the rule that nothing is proven there',
+        patches: [
+          [
+            'if (nowMs - this.#proofMs <= this.#maxStaleMs) return true',
+            "if (this.#access.store.stream === 'none' || nowMs - this.#proofMs <= this.#maxStaleMs) return true",
+          ],
+        ],
+        reports: 'a default read 2.1 s after invalidateAll got v1, not v2',
+      },
+    ],
+  },
+  {
+    name: 'get on a store without a stream joins only a young flight',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const reader = await stage.process({ isStreamless: true })
+      const writer = await stage.process()
+      const query = stage.origin.stopNextLoad()
+      const early = reader.spells.get(4)
+      await query.reached
+      await stage.now(writer.spells.write(4, () => stage.origin.commit(2)))
+      await stage.clock.advance(2_100)
+      const late = reader.spells.get(4)
+      await stage.now(late)
+      query.open()
+      await stage.now(early)
+      return got('a default read 2.1 s after the write', await stage.now(late), 2)
+    },
+    controls: [
+      {
+        without: 'a limit on the age of a flight',
+        patches: [AGE_LIMIT],
+        reports: 'a default read 2.1 s after the write got v1, not v2',
       },
     ],
   },
