@@ -9,6 +9,7 @@
 import type { Timer } from './base/clock.ts'
 import { CacheError } from './base/errors.ts'
 import type { Why } from './base/events.ts'
+import { FlightTags, lookedStates, tagsOf } from './flight-tags.ts'
 import { type Asked, claimRefresh, dropLease, type Fallback } from './lease.ts'
 import { standBehind, stepOut } from './local/load-run.ts'
 import type { Flight } from './local/single-flight.ts'
@@ -64,22 +65,21 @@ interface AskProgress<V> {
   fallback: Fallback<V> | undefined
 }
 
-/** Why a read must bypass the shared store from the start, if it must. */
-export function mustBypass<Id, V>(space: Space<Id, V>, key: string): Why | undefined {
-  const why = space.parts.queue.whyHeld(key)
-  if (why !== undefined) return why
-  return space.parts.access.available ? undefined : 'unavailable'
+/** A read that bypasses the shared store. */
+export interface Bypass {
+  readonly kind: 'bypass'
+  readonly why: Why
+  readonly tag?: string | undefined
 }
 
-/** A keyspace's generation as this read may use it: the stream's copy, or for want of proof a fresh one. */
-export function generationFor<Id, V>(
-  space: Space<Id, V>,
-  strong: boolean,
-  beganAtMs: number,
-): string | Promise<string | typeof UNCONFIRMED> {
-  const { stream } = space.parts
-  const copy = !strong && stream.proven(beganAtMs) ? space.generation.value : undefined
-  return copy ?? stream.readGeneration(space.name)
+/** Why a read must bypass the shared store from the start, if it must. */
+export function mustBypass<Id, V>(space: Space<Id, V>, flight: Flight<Answer>): Bypass | undefined {
+  const { queue, access } = space.parts
+  const why = queue.whyHeld(flight.key)
+  if (why !== undefined) return { kind: 'bypass', why }
+  const held = tagsOf(flight)?.whyHeld(flight.tags!.names)
+  if (held !== undefined) return held
+  return access.available ? undefined : { kind: 'bypass', why: 'unavailable' }
 }
 
 /**
@@ -91,14 +91,19 @@ export function ask<Id, V>(
   flight: Flight<Answer>,
   strong: boolean,
 ): Asked<V> | Promise<Asked<V>> {
-  const why = mustBypass(space, flight.key)
-  if (why !== undefined) return { kind: 'bypass', why }
+  const bypass = mustBypass(space, flight)
+  if (bypass !== undefined) return bypass
   const { access, clock, found } = space.parts
   // One round trip: the first command, and beside it the generation where it has to be read.
-  const reading = generationFor(space, strong, flight.beganAtMs)
+  const reading = space.parts.stream.generationFor(space.name, strong, flight.beganAtMs)
   // What has to be read has to be true of this moment, and a store that refuses writes may be one of the past.
-  if (typeof reading !== 'string' || !found?.has(flight.key, flight.beganAtMs))
-    return askForLease(space, flight, strong, reading)
+  const looks = typeof reading === 'string' && found?.has(flight.key, flight.beganAtMs) === true
+  const tags = tagsOf(flight)
+  if (tags !== undefined && tags.names.length > 0)
+    return looks
+      ? lookWithTags(space, flight, tags, strong, reading)
+      : askForLease(space, flight, strong, reading, tags)
+  if (!looks) return askForLease(space, flight, strong, reading)
   return access
     .run(() => access.store.look([flight.key]))
     .then(seen => {
@@ -115,12 +120,35 @@ async function askForLease<Id, V>(
   flight: Flight<Answer>,
   strong: boolean,
   reading: string | Promise<string | typeof UNCONFIRMED>,
+  tags?: FlightTags,
 ): Promise<Asked<V>> {
   const { clock, options } = space.parts
   const token = markedToken(flight.key, clock.token())
-  const reply = await lease(space, flight.key, token, options.sharedTimeoutMs)
+  const leasing = lease(space, flight.key, token, options.sharedTimeoutMs)
+  // In the same round trip, and behind the value.
+  if (tags !== undefined) await tags.ask(tags.names)
+  const reply = await leasing
   const generation = reading instanceof Promise ? await reading : reading
   return waitIfBusy(afterReply(space, flight, strong, { reply, token }, generation, clock.nowMs()))
+}
+
+/** Looks at the value and at the registers of its tags, in one command. */
+async function lookWithTags<Id, V>(
+  space: Space<Id, V>,
+  flight: Flight<Answer>,
+  tags: FlightTags,
+  strong: boolean,
+  generation: string,
+): Promise<Asked<V>> {
+  const { access, clock } = space.parts
+  const { names } = tags
+  const seen = await access.run(() => access.store.look([flight.key, ...names]))
+  let reply: FirstReply['reply'] = UNCONFIRMED
+  if (seen !== UNCONFIRMED) {
+    reply = seen[0]!
+    tags.learn(await lookedStates(space.parts, names, seen.slice(1), tags.request))
+  }
+  return waitIfBusy(afterReply(space, flight, strong, { reply, token: undefined }, generation, clock.nowMs()))
 }
 
 function waitIfBusy<V>(asked: AskedOrBusy<V> | Promise<AskedOrBusy<V>>): Asked<V> | Promise<Asked<V>> {
@@ -167,6 +195,8 @@ async function askAgain<Id, V>(
   while (judged === 'again') {
     const why = parts.queue.whyHeld(key)
     if (why !== undefined) return { kind: 'bypass', why }
+    const held = tagsOf(progress.flight)?.whyHeld(progress.flight.tags!.names)
+    if (held !== undefined) return held
     const token = markedToken(key, parts.clock.token())
     const reply = await lease(space, key, token, leftMs(parts, progress))
     judged = await judgeReply(space, progress, reply, token, parts.clock.nowMs())
@@ -296,12 +326,91 @@ function judgeValue<Id, V>(
   register: ValueRegister,
   nowMs: number,
 ): Judged<V> | Promise<Judged<V>> {
-  const { key } = progress.flight
   const seen = { prefix: valuePrefix(register.nonce) }
   // A newer deploy's value: it must not be overwritten by the older one, or the two would take turns for ever.
   if (register.shape > space.options.shape) return { kind: 'bypass', why: 'shape' }
   if (register.generation !== progress.generation) return swapForLease(space, progress, seen, 'generation')
   if (register.shape < space.options.shape) return swapForLease(space, progress, seen, 'shape')
+  const { flight } = progress
+  if (flight.tags === undefined && register.tags.length === 0)
+    return judgeOpened(space, progress, register, nowMs)
+  flight.tags ??= new FlightTags(space.parts, flight, progress.strong)
+  const judged = judgeTags(space, progress, register)
+  if (judged === 'standing') return judgeOpened(space, progress, register, nowMs)
+  if (!(judged instanceof Promise)) return judged
+  return judged.then(late =>
+    late === 'standing' ? judgeOpened(space, progress, register, space.parts.clock.nowMs()) : late,
+  )
+}
+
+/**
+ * Whether all stamps of a value stand. A stamp that differs may have been read before the value was stored: it is read
+ * again, and the value falls only by what was read after the value was seen. Otherwise processes would take turns to remove
+ * each other's values.
+ */
+function judgeTags<Id, V>(
+  space: Space<Id, V>,
+  progress: AskProgress<V>,
+  register: ValueRegister,
+): 'standing' | Judged<V> | Promise<'standing' | Judged<V>> {
+  const tags = tagsOf(progress.flight)!
+  const names = register.tags.map(({ name }) => name)
+  const obstacle = tags.whyHeld(names) ?? tags.obstacle(names)
+  if (obstacle !== undefined) return obstacle
+  const doubtful = tags.doubtful(register.tags)
+  return doubtful.length === 0
+    ? judgeNames(space, progress, register, names)
+    : judgeDoubtful(space, progress, register, doubtful)
+}
+
+/** Asks for the stamps that are not known, or differ. */
+async function judgeDoubtful<Id, V>(
+  space: Space<Id, V>,
+  progress: AskProgress<V>,
+  register: ValueRegister,
+  doubtful: readonly string[],
+): Promise<'standing' | Judged<V>> {
+  const tags = tagsOf(progress.flight)!
+  // A copy of a generation would be the same copy.
+  await tags.ask(doubtful, { strong: true, limitMs: leftMs(space.parts, progress) })
+  const names = register.tags.map(({ name }) => name)
+  const obstacle = tags.whyHeld(names) ?? tags.obstacle(names)
+  if (obstacle !== undefined) return obstacle
+  const [fallen] = tags.doubtful(register.tags)
+  if (fallen === undefined) return judgeNames(space, progress, register, names)
+  return swapForLease(space, progress, { prefix: valuePrefix(register.nonce) }, 'tag', fallen)
+}
+
+/** Whether a value, all of whose stamps stand, depends on all that the keyspace's `tags` names. */
+function judgeNames<Id, V>(
+  space: Space<Id, V>,
+  progress: AskProgress<V>,
+  register: ValueRegister,
+  names: readonly string[],
+): 'standing' | Judged<V> | Promise<Judged<V>> {
+  const { tagging, parts } = space
+  const { key } = progress.flight
+  const lacking = tagsOf(progress.flight)!.wanted.find(name => !names.includes(name))
+  if (lacking === undefined) {
+    tagging?.remember(key, names)
+    return 'standing'
+  }
+  const { staleMs, staleIfErrorMs } = space.options
+  const untilMs = parts.stream.oursFromStores(register.softExpiryMs) + Math.max(staleMs, staleIfErrorMs)
+  if (tagging!.mayReplace(key, parts.clock.nowMs(), untilMs))
+    return swapForLease(space, progress, { prefix: valuePrefix(register.nonce) }, 'names', lacking)
+  return { kind: 'bypass', why: 'names', tag: lacking }
+}
+
+/** What a value comes to of which everything stands but its age. */
+function judgeOpened<Id, V>(
+  space: Space<Id, V>,
+  progress: AskProgress<V>,
+  register: ValueRegister,
+  nowMs: number,
+): Judged<V> | Promise<Judged<V>> {
+  const { key } = progress.flight
+  const seen = { prefix: valuePrefix(register.nonce) }
   const opened = space.envelope.open(register.text)
   if (opened instanceof Unopened) {
     space.parts.emit({
@@ -387,10 +496,11 @@ async function swapForLease<Id, V>(
   progress: AskProgress<V>,
   seen: Expected,
   why: Why,
+  tag?: string,
 ): Promise<Asked<V> | 'again'> {
   const { access, clock, options } = space.parts
   const { key } = progress.flight
-  if (++progress.swaps > SWAP_ATTEMPTS) return { kind: 'bypass', why }
+  if (++progress.swaps > SWAP_ATTEMPTS) return { kind: 'bypass', why, tag }
   const token = markedToken(key, clock.token())
   const swapped = await access.run(
     () => access.store.swap(key, seen, token, options.leaseMs),
@@ -402,7 +512,7 @@ async function swapForLease<Id, V>(
     return { kind: 'bypass', why: 'unavailable' }
   }
   return swapped
-    ? { kind: 'leased', why, generation: progress.generation, prefix: leaseText(token) }
+    ? { kind: 'leased', why, tag, generation: progress.generation, prefix: leaseText(token) }
     : 'again'
 }
 

@@ -2,7 +2,7 @@ import type { Clock } from './base/clock.ts'
 import { CacheError } from './base/errors.ts'
 import type { CacheEvent } from './base/events.ts'
 import { invalidOption } from './base/invalid-option.ts'
-import { type Key, noArray } from './base/key.ts'
+import { type IdParts, isKeyspaceName, type Key, keyspaceOf, noArray, type Tag } from './base/key.ts'
 import { messageOf, Warnings } from './base/warnings.ts'
 import { Relay } from './feed/relay.ts'
 import type { RelayTarget } from './feed/relay-target.ts'
@@ -18,10 +18,12 @@ import { type KeyspaceOptions, resolveCacheOptions, type WiredOptions } from './
 import { BroadcastStream } from './shared/broadcast-stream.ts'
 import { InvalidationQueue } from './shared/invalidation-queue.ts'
 import type { Kept } from './shared/kept.ts'
+import { SeenStamps } from './shared/seen-stamps.ts'
 import { SharedAccess, UNCONFIRMED } from './shared/shared-access.ts'
 import type { SharedStore } from './shared/shared-store.ts'
 import type { Answer, Parts } from './space.ts'
 import { type Stats, StatsFold } from './stats.ts'
+import { Tags } from './tags.ts'
 import { hasTwin } from './twin-caches.ts'
 import { warnOf } from './warn-of.ts'
 import { type WriteContext, type WriteOptions, type WriteResult, write } from './write.ts'
@@ -36,6 +38,7 @@ export class Cache {
   readonly #parts: Parts
   readonly #relay: Relay | undefined
   readonly #keyspaces = new Map<string, Keyspace<never, never>>()
+  readonly #tags = new Map<string, Tags<never>>()
   readonly #listeners = new Set<(event: CacheEvent) => void>()
   /** What ends samplers. */
   readonly #stops = new Set<() => Promise<void>>()
@@ -74,14 +77,16 @@ export class Cache {
         ? noLocal
         : boundedLocal(options.local, clock, (key, reason) => emit({ type: 'discard', key, reason }))
     const flights = new SingleFlight<Answer>()
+    const seenStamps = new SeenStamps()
     const stream = new BroadcastStream(
       access,
       {
-        invalidated: key => this.#forget(key),
-        keyspaceInvalidated: keyspace => flights.doomAll(keyspace),
+        invalidated: key => this.#drop(key),
+        keyspaceInvalidated: keyspace => this.#dropKeyspace(keyspace),
         interrupted: () => {
           local.clear()
           flights.doomAll()
+          seenStamps.clear()
           this.#relay?.reconnected('the broadcast stream was interrupted')
         },
       },
@@ -102,11 +107,14 @@ export class Cache {
       local,
       flights,
       found: access.store.synchronous ? undefined : new FoundKeys(),
+      seenStamps,
       limit: new LoadLimit(options.maxLoads, options.maxQueuedLoads),
       emit,
       stats,
       warnings,
       forget: this.#forget,
+      forgetKeyspace: this.#forgetKeyspace,
+      isTags: name => this.#tags.has(name),
       checkKeys: keys => this.#known.check(keys),
       isHeard: () => this.#listeners.size > 0,
       closed: () => this.#closed,
@@ -129,7 +137,7 @@ export class Cache {
     options: KeyspaceOptions<Id, V, D, W>,
   ): Keyspace<Id, NoInfer<W>, V> {
     this.#assertOpen()
-    if (this.#keyspaces.has(name)) throw invalidOption("a keyspace's name", 'defined once', name)
+    this.#assertNew(name)
     const keyspace = new Keyspace<Id, W, V>(
       this.#parts,
       name,
@@ -144,14 +152,38 @@ export class Cache {
   }
 
   /**
+   * Defines tags of one kind: names on which values depend, and which have no value of their own. Keyspaces name them in
+   * their options `tags` and `tagsOf`, writers beside keys.
+   *
+   * @param name - What the tags begin with, the same in every process; no keyspace may have it. As for a keyspace.
+   * @throws CacheError `INVALID_OPTIONS`, also if the name is taken; `CLOSED`.
+   */
+  tags<Id extends IdParts = IdParts>(name: string): Tags<Id> {
+    this.#assertOpen()
+    if (!isKeyspaceName(name))
+      throw invalidOption("the tags' name", '1 to 64 letters, digits, "_", "." or "-"', name)
+    this.#assertNew(name)
+    const tags = new Tags<Id>(this.#parts, name)
+    this.#tags.set(name, tags as unknown as Tags<never>)
+    this.#known.add(name)
+    this.#relay?.verify()
+    return tags
+  }
+
+  #assertNew(name: string): void {
+    if (this.#keyspaces.has(name) || this.#tags.has(name))
+      throw invalidOption('a name of a keyspace or of tags', 'defined once', name)
+  }
+
+  /**
    * Changes rows behind several keys in one commit; see {@link Keyspace.write}. Not an atomic view: each key is
    * guarded and released for itself.
    *
-   * @param keys - What the commit changes, made by the keyspaces' `key()`; more can be guarded inside.
+   * @param keys - What the commit changes: keys made by the keyspaces' `key()`, and tags; more can be guarded inside.
    * @throws as {@link Keyspace.write}.
    */
   write<T>(
-    keys: readonly Key[],
+    keys: readonly (Key | Tag)[],
     commit: (context: WriteContext) => Promise<T> | T,
     options: WriteOptions<T> = {},
   ): Promise<WriteResult<T>> {
@@ -159,12 +191,13 @@ export class Cache {
   }
 
   /**
-   * Removes the values behind several keys from every level, because the origin has changed.
+   * Removes the values behind several keys from every level, and what was stored under several tags, because the origin has
+   * changed.
    *
    * @returns `'applied'`, or `'queued'` if the shared store could not be told of all of them yet.
    * @throws CacheError `INVALID_KEY` before anything is done; `CLOSED`.
    */
-  invalidate(keys: readonly Key[]): Promise<'applied' | 'queued'> {
+  invalidate(keys: readonly (Key | Tag)[]): Promise<'applied' | 'queued'> {
     return this.#whileOpen(keys, () => invalidateKeys(this.#parts, keys))
   }
 
@@ -182,6 +215,7 @@ export class Cache {
     const now = {
       localEntries: local.size,
       localBytes: local.bytes,
+      localTags: local.tags,
       flights: flights.size,
       loads: limit.running,
       queuedLoads: limit.queued,
@@ -256,7 +290,7 @@ export class Cache {
     const { store } = access
     return {
       isPrivate: store.synchronous,
-      keyspaces: () => this.#keyspaces.keys(),
+      keyspaces: () => [...this.#keyspaces.keys(), ...this.#tags.keys()].values(),
       isKnown: keyspace => this.#known.has(keyspace),
       async identity() {
         const identity = await access.runBehind(() => store.identity())
@@ -267,10 +301,37 @@ export class Cache {
     }
   }
 
+  /** This process changes what is behind a key or a tag. */
   readonly #forget = (key: string): void => {
-    this.#parts.local.remove(key)
-    this.#parts.found?.forget(key)
-    this.#parts.flights.doom(key)
+    this.#drop(key)
+    if (this.#tags.size > 0 && this.#tags.has(keyspaceOf(key))) this.#parts.flights.setApart()
+  }
+
+  readonly #forgetKeyspace = (keyspace: string): void => {
+    this.#parts.stream.forgetGeneration(keyspace)
+    this.#dropKeyspace(keyspace)
+    if (this.#tags.has(keyspace)) this.#parts.flights.setApart()
+  }
+
+  /** What is behind a key or a tag has changed. */
+  #drop(key: string): void {
+    const { local, found, flights } = this.#parts
+    local.remove(key)
+    found?.forget(key)
+    flights.doom(key)
+    for (const dependent of local.dependentsOf(key)) {
+      local.remove(dependent)
+      found?.forget(dependent)
+    }
+    flights.doomDependents(key)
+  }
+
+  /** The same for all keys of a keyspace: L1 compares the keyspace's generation, and not those of its tags. */
+  #dropKeyspace(keyspace: string): void {
+    const { local, flights } = this.#parts
+    flights.doomAll(keyspace)
+    for (const dependent of local.dependentsOfKeyspace(keyspace)) local.remove(dependent)
+    flights.doomDependentsOfKeyspace(keyspace)
   }
 
   #track(work: Promise<void>): void {
@@ -283,7 +344,7 @@ export class Cache {
     if (this.#working === 0) this.#idle?.()
   }
 
-  async #whileOpen<T>(keys: readonly Key[], work: () => Promise<T>): Promise<T> {
+  async #whileOpen<T>(keys: readonly (Key | Tag)[], work: () => Promise<T>): Promise<T> {
     this.#assertOpen()
     if (!Array.isArray(keys)) throw noArray('keys', keys)
     this.#parts.checkKeys(keys)
@@ -335,6 +396,8 @@ export interface Auditable {
 export interface Occupancy {
   readonly localEntries: number
   readonly localBytes: number
+  /** Tags that entries of L1 depend on. */
+  readonly localTags: number
   /** Keys that are being read past L1. */
   readonly flights: number
   readonly loads: number

@@ -3,15 +3,22 @@
  */
 import type { Clock } from './base/clock.ts'
 import type { Why } from './base/events.ts'
+import { tagsOf } from './flight-tags.ts'
+import { judgeLate, keepNone, tagsOfLoaded } from './late-tags.ts'
 import { type Asked, giveBack, type Leased } from './lease.ts'
 import type { Flight } from './local/single-flight.ts'
 import { type Alias, aliasOf } from './own-key.ts'
 import { ABSENT, type Opened, type Sealed, Unopened, UnsealedValue } from './shared/codec.ts'
+import type { Fill, Stamp } from './shared/shared-store.ts'
 import type { Answer, Parts, Space, Spent } from './space.ts'
+import { MAX_TAGS, NO_NAMES } from './tagging.ts'
 
 /**
  * Steps 5 and 6, and the answer: before them, or with `fill: 'blocking'`, and with a store in this process, after them.
  * Never rejects.
+ *
+ * @param isSecond - Whether the value was loaded once before, for the sake of its tags.
+ * @returns whether it may be kept if it is loaded once more: it has brought tags that nobody knew (`late-tags.ts`).
  */
 export async function fillAndKeep<Id, V>(
   space: Space<Id, V>,
@@ -19,7 +26,8 @@ export async function fillAndKeep<Id, V>(
   asked: Asked<V> & { kind: 'leased' | 'bypass' },
   value: V | undefined,
   spent: Spent,
-): Promise<void> {
+  isSecond = false,
+): Promise<boolean> {
   const { parts } = space
   const { loadMs: costMs } = spent
   const sealed = space.envelope.seal(value)
@@ -32,27 +40,73 @@ export async function fillAndKeep<Id, V>(
       error: sealed.error,
     })
     giveBack(space, flight.key, asked)
-    flight.resolve(originAnswer(asked.why, new UnsealedValue(value), spent))
-    return
+    flight.resolve(originAnswer(asked, new UnsealedValue(value), spent))
+    return false
   }
   space.usualCostMs = Math.max(costMs, (space.usualCostMs ?? 0) * 0.9 + costMs * 0.1)
-  if (asked.kind === 'bypass') return flight.resolve(originAnswer(asked.why, sealed.opened, spent))
+  const notKept = () => {
+    flight.resolve(originAnswer(asked, sealed.opened, spent))
+    return false
+  }
+  if (asked.kind === 'bypass') return notKept()
   const alias = aliasOf(space, flight.key, sealed.opened)
   if (alias !== undefined) {
     keepNot(space, flight, asked, alias)
-    return flight.resolve(originAnswer(asked.why, sealed.opened, spent))
+    return notKept()
+  }
+  const tagged =
+    flight.tags === undefined ? UNTAGGED : await stampsFor(space, flight, asked, sealed, spent, isSecond)
+  if (tagged === 'not kept') return notKept()
+  if (tagged === 'again') {
+    notKept()
+    return true
   }
   const nowMs = parts.clock.nowMs()
   const freshMs = timeToLive(space, sealed)
-  const answer = originAnswer(asked.why, sealed.opened, spent, {
+  const answer = originAnswer(asked, sealed.opened, spent, {
     filledAtMs: nowMs,
     freshUntilMs: nowMs + freshMs,
   })
   if (inBackground(parts)) flight.resolve(answer)
-  const accepted = await offer(space, flight, asked, sealed, { freshMs, costMs })
-  if (accepted) keep(space, flight, sealed.opened, asked.generation, answer, { costMs, text: sealed.text })
+  const made = { costMs, text: sealed.text, tags: tagged }
+  const accepted = await offer(space, flight, asked, made, freshMs)
+  if (accepted) keep(space, flight, sealed.opened, asked.generation, answer, made)
   // An answer that has waited for its fill also tells what became of it.
-  flight.resolve(accepted ? answer : originAnswer(asked.why, sealed.opened, spent))
+  flight.resolve(accepted ? answer : originAnswer(asked, sealed.opened, spent))
+  return false
+}
+
+const UNTAGGED: readonly Stamp[] = Object.freeze([])
+
+/** The stamps that a loaded value is to be stored under; or what else is to become of it. */
+async function stampsFor<Id, V>(
+  space: Space<Id, V>,
+  flight: Flight<Answer>,
+  asked: Leased<V>,
+  sealed: Sealed<V>,
+  spent: Spent,
+  isSecond: boolean,
+): Promise<readonly Stamp[] | 'again' | 'not kept'> {
+  const { emit, flights } = space.parts
+  const tags = tagsOf(flight)!
+  const names = tagsOfLoaded(space, tags, sealed.opened.take())
+  const outcome = names === 'untagged' ? names : names.length > MAX_TAGS ? 'too-many-tags' : undefined
+  if (names === 'untagged' || outcome !== undefined) {
+    emit({ type: 'fill', keyspace: space.name, key: flight.key, outcome: outcome! })
+    giveBack(space, flight.key, asked)
+    return 'not kept'
+  }
+  const late = tags.unknown(names)
+  // From here on own writes doom the flight by its real tags.
+  tags.add(late)
+  flights.knowsTags(flight)
+  if (late.length === 0) return tags.stamps(names)
+  // The callers need not wait for what is only about keeping.
+  if (inBackground(space.parts)) flight.resolve(originAnswer(asked, sealed.opened, spent))
+  const judged = await judgeLate(space, flight, names, late, isSecond)
+  if (judged === 'stood') return tags.stamps(names)
+  if (judged === 'not kept') keepNone(space, flight, asked)
+  return judged
 }
 
 /**
@@ -85,7 +139,7 @@ function inBackground({ options, access }: Parts): boolean {
 }
 
 function originAnswer<V>(
-  why: Why,
+  { why, tag }: { readonly why: Why; readonly tag?: string | undefined },
   opened: Opened<V>,
   { sharedMs, loadMs }: Spent,
   times?: { readonly filledAtMs: number; readonly freshUntilMs: number },
@@ -100,6 +154,7 @@ function originAnswer<V>(
     freshUntilMs: times?.freshUntilMs,
     sharedMs,
     loadMs,
+    ...(tag === undefined ? {} : { tag }),
   }
 }
 
@@ -110,19 +165,20 @@ export function timeToLive<Id, V>(space: Space<Id, V>, sealed: Sealed<V>): numbe
   return Math.max(1, Math.round(fullMs * (1 - ttlJitter * space.parts.clock.random())))
 }
 
-/** For how long a value about to be stored is fresh, and what its load has cost. */
-interface Worth {
-  readonly freshMs: number
+/** What is stored of a value: its text, what its load has cost, and the stamps of its tags. */
+interface Made {
   readonly costMs: number
+  readonly text: string | undefined
+  readonly tags: readonly Stamp[]
 }
 
 /** What is stored for a value of this keyspace. */
 export function fillOf<Id, V>(
   space: Space<Id, V>,
   generation: string,
-  text: string | undefined,
-  { freshMs, costMs }: Worth,
-) {
+  { text, costMs, tags }: Made,
+  freshMs: number,
+): Fill {
   const { shape, staleMs, staleIfErrorMs } = space.options
   return {
     generation,
@@ -131,6 +187,7 @@ export function fillOf<Id, V>(
     staleMs: Math.max(staleMs, staleIfErrorMs),
     costMs: Math.round(costMs),
     text,
+    ...(tags.length === 0 ? {} : { tags }),
   }
 }
 
@@ -139,20 +196,35 @@ async function offer<Id, V>(
   space: Space<Id, V>,
   flight: Flight<Answer>,
   asked: Asked<V> & { kind: 'leased' },
-  sealed: Sealed<V>,
-  worth: Worth,
+  made: Made,
+  freshMs: number,
 ): Promise<boolean> {
   const { access, emit } = space.parts
   let outcome: 'accepted' | 'refused' | 'unconfirmed' = 'refused'
   if (!flight.doomed) {
-    const value = fillOf(space, asked.generation, sealed.text, worth)
+    const value = fillOf(space, asked.generation, made, freshMs)
     const reply = await access.run(() => access.store.fill(flight.key, asked.prefix, value))
     outcome = reply === true ? 'accepted' : reply === false ? 'refused' : 'unconfirmed'
+    if (outcome === 'accepted') renewStamps(space, made.tags, value)
   }
   emit({ type: 'fill', keyspace: space.name, key: flight.key, outcome })
   if (outcome !== 'accepted') giveBack(space, flight.key, asked)
   return outcome === 'accepted'
 }
+
+/** A stamp lives twice as long as the values under it. One that expired before them would only cost their loads. */
+function renewStamps<Id, V>(
+  { parts }: Space<Id, V>,
+  tags: readonly Stamp[],
+  { freshMs, staleMs }: Fill,
+): void {
+  const { access, background } = parts
+  const lifeMs = STAMP_LIVES * (freshMs + staleMs)
+  for (const { name, token } of tags)
+    background(access.runBehind(() => access.store.renewStamp(name, token, lifeMs)).then(() => {}))
+}
+
+const STAMP_LIVES = 2
 
 /**
  * Step 6: keeps a value in L1, unless its flight was doomed meanwhile.
@@ -167,7 +239,7 @@ export function keep<Id, V>(
   opened: Opened<V>,
   generation: string,
   answer: Answer<V>,
-  made: { costMs: number; text: string | undefined },
+  made: Made,
 ): void {
   const { local, found, clock } = space.parts
   if (flight.doomed) return
@@ -181,6 +253,7 @@ export function keep<Id, V>(
       opened,
       peeked,
       absent: answer.absent,
+      tags: made.tags.length === 0 ? NO_NAMES : made.tags.map(({ name }) => name),
       // The very string that hits compare with; and a register's would keep the whole register's text in memory.
       generation: generation === space.generation.value ? space.generation.value : generation,
       filledAtMs: answer.filledAtMs!,

@@ -1,6 +1,6 @@
 import type { Clock, Timer } from './base/clock.ts'
 import type { CacheEvent, GuardEvent } from './base/events.ts'
-import { type Key, keyspaceOf } from './base/key.ts'
+import { type Key, keyspaceOf, type Tag } from './base/key.ts'
 import type { ResolvedCacheOptions } from './options.ts'
 import type { BroadcastStream } from './shared/broadcast-stream.ts'
 import type { InvalidationQueue } from './shared/invalidation-queue.ts'
@@ -21,7 +21,7 @@ import type { Fill } from './shared/shared-store.ts'
  */
 export class GuardHolds {
   readonly #parts: HoldParts
-  readonly #open = new Map<Key, GuardHold>()
+  readonly #open = new Map<Key | Tag, GuardHold>()
 
   constructor(parts: HoldParts) {
     this.#parts = parts
@@ -33,7 +33,7 @@ export class GuardHolds {
    * @param beganMs - When its write began: `writeTimeoutMs` after that nothing is renewed for it any more.
    * @param readsGeneration - Whether it wants to write through: then the generation is read before the guard is sent.
    */
-  guard(key: Key, beganMs: number, readsGeneration: boolean): GuardShare {
+  guard(key: Key | Tag, beganMs: number, readsGeneration: boolean): GuardShare {
     const standing = this.#open.get(key)
     if (standing?.isOpen === true) return standing.share(beganMs)
     const hold = new GuardHold(this.#parts, key, readsGeneration, this.#closed)
@@ -109,7 +109,7 @@ interface Ending {
 
 /** One token in the guard of a key, and the writers who share it. */
 class GuardHold {
-  readonly key: Key
+  readonly key: Key | Tag
   /** Settles when the store has confirmed it, or its time is up; never rejects. */
   readonly confirming: Promise<void>
   readonly #parts: HoldParts
@@ -131,7 +131,12 @@ class GuardHold {
   #ending: Ending[] = []
   #isTelling = false
 
-  constructor(parts: HoldParts, key: Key, readsGeneration: boolean, onClosed: (hold: GuardHold) => void) {
+  constructor(
+    parts: HoldParts,
+    key: Key | Tag,
+    readsGeneration: boolean,
+    onClosed: (hold: GuardHold) => void,
+  ) {
     this.key = key
     this.#parts = parts
     this.#onClosed = onClosed

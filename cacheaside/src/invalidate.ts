@@ -12,8 +12,7 @@
  * A relay takes only step 2, and queues nothing: a change that was not applied stays in its outbox. This process hears
  * of it by the broadcast, as all others do.
  */
-import { type Key, keyspaceOf } from './base/key.ts'
-import type { GenerationCopy } from './shared/broadcast-stream.ts'
+import { type Key, keyspaceOf, type Tag } from './base/key.ts'
 import { markedToken } from './shared/key-mark.ts'
 import { UNCONFIRMED } from './shared/shared-access.ts'
 import type { Parts } from './space.ts'
@@ -23,7 +22,10 @@ import type { Parts } from './space.ts'
  *
  * @returns `'applied'`, or `'queued'` if any key could not be confirmed.
  */
-export async function invalidateKeys(parts: Parts, keys: readonly Key[]): Promise<'applied' | 'queued'> {
+export async function invalidateKeys(
+  parts: Parts,
+  keys: readonly (Key | Tag)[],
+): Promise<'applied' | 'queued'> {
   const { access, queue, forget } = parts
   for (const key of keys) forget(key)
   const applied = await Promise.all(
@@ -41,32 +43,25 @@ export async function invalidateKeys(parts: Parts, keys: readonly Key[]): Promis
 /**
  * Invalidates a whole keyspace for a caller, by a new generation.
  *
- * @param copy - This process's copy of the generation.
  * @returns as {@link invalidateKeys}.
  */
 export async function invalidateWhole(
-  { access, clock, queue, emit, flights }: Parts,
+  { access, clock, queue, emit, forgetKeyspace }: Parts,
   keyspace: string,
-  copy: GenerationCopy,
 ): Promise<'applied' | 'queued'> {
-  const forgetAll = () => {
-    copy.value = undefined
-    copy.epoch++
-    flights.doomAll(keyspace)
-  }
-  forgetAll()
+  forgetKeyspace(keyspace)
   const reply = await access.run(() =>
     access.store.invalidateKeyspace(keyspace, markedToken(keyspace, clock.token())),
   )
   if (reply === UNCONFIRMED) queue.addKeyspace(keyspace)
-  forgetAll()
+  forgetKeyspace(keyspace)
   const outcome = reply === UNCONFIRMED ? 'queued' : 'applied'
   emit({ type: 'keyspace-invalidation', keyspace, outcome })
   return outcome
 }
 
 /** Invalidates a key for a relay. Says whether it was confirmed. */
-export async function relayKey(parts: Parts, key: Key): Promise<boolean> {
+export async function relayKey(parts: Parts, key: Key | Tag): Promise<boolean> {
   const { access } = parts
   if ((await access.runBehind(() => access.store.invalidate(key))) === UNCONFIRMED) return false
   emitInvalidation(parts, key, 'applied')

@@ -21,6 +21,7 @@ import { readMany } from './read-many.ts'
 import { refresh } from './refresh.ts'
 import { Envelope, Unopened } from './shared/codec.ts'
 import type { Answer, Parts, ReadRequest, Space } from './space.ts'
+import { Tagging } from './tagging.ts'
 import {
   type CommittedEntry,
   type WriteContext,
@@ -49,6 +50,8 @@ export interface ReadResult<V> {
   readonly value: V | undefined
   readonly from: From
   readonly why: Why
+  /** The tag because of which the old value fell, or the store was bypassed; `undefined` if it was no tag. */
+  readonly tag: string | undefined
   /** Whether the value is, or is about to be, in the cache. */
   readonly kept: boolean
   /** Whether this caller waited for a flight that another caller leads. */
@@ -111,6 +114,10 @@ export class Keyspace<Id, V, Loaded = V> {
       options: resolved,
       envelope: new Envelope(resolved.codec, resolved.schema),
       keyOf: id => this.#placeOf(id).key,
+      tagging:
+        resolved.tags === undefined && resolved.tagsOf === undefined
+          ? undefined
+          : new Tagging(name, resolved, parts.isTags),
       generation: parts.stream.follow(name),
       usualCostMs: undefined,
       batchesAreFound: false,
@@ -186,7 +193,7 @@ export class Keyspace<Id, V, Loaded = V> {
     if (requests.length > 0) {
       const answers = await readMany(this.#space, requests, options?.signal)
       answers.forEach(({ answer, joined }, i) => {
-        this.#emitRead(requests[i]!.key, answer.from, answer.why, joined, answer.absent)
+        this.#emitRead(requests[i]!.key, answer, joined)
       })
       for (let i = 0; i < ids.length; i++)
         if (requestOf[i] !== -1) found[i] = answers[requestOf[i]!]!.answer.opened.take()
@@ -257,7 +264,7 @@ export class Keyspace<Id, V, Loaded = V> {
    * @throws CacheError `CLOSED`.
    */
   invalidateAll(): Promise<'applied' | 'queued'> {
-    return this.#whileOpen(() => invalidateWhole(this.#space.parts, this.name, this.#space.generation))
+    return this.#whileOpen(() => invalidateWhole(this.#space.parts, this.name))
   }
 
   /**
@@ -272,6 +279,8 @@ export class Keyspace<Id, V, Loaded = V> {
     return {
       key,
       fill: generation => {
+        // Its tags may have changed since, or before: nobody has read their stamps before the commit.
+        if (this.#space.tagging !== undefined) return undefined
         const sealed = this.#space.envelope.seal(value)
         const about = { type: 'fill', keyspace: this.name, key } as const
         if (sealed instanceof Unopened) {
@@ -280,10 +289,12 @@ export class Keyspace<Id, V, Loaded = V> {
         }
         const alias = aliasOf(this.#space, key, sealed.opened)
         if (alias === undefined)
-          return fillOf(this.#space, generation, sealed.text, {
-            freshMs: timeToLive(this.#space, sealed),
-            costMs: 0,
-          })
+          return fillOf(
+            this.#space,
+            generation,
+            { text: sealed.text, costMs: 0, tags: [] },
+            timeToLive(this.#space, sealed),
+          )
         this.#space.parts.emit({ ...about, outcome: 'alias', ...alias })
         return undefined
       },
@@ -318,7 +329,7 @@ export class Keyspace<Id, V, Loaded = V> {
       entry.refreshAtMs <= this.#space.parts.clock.coarseMs()
     )
       refresh(this.#space, id, place.key)
-    this.#emitRead(place.key, 'local', 'fresh', false, entry.absent)
+    this.#emitHit(place.key, entry.absent)
     return entry
   }
 
@@ -328,8 +339,8 @@ export class Keyspace<Id, V, Loaded = V> {
     const nowMs = this.#needsProof ? clock.nowMs() : clock.coarseMs()
     if (this.#needsProof && !stream.proven(nowMs)) return undefined
     const entry = local.getAt(place, nowMs)
-    if (entry === undefined || entry.generation !== this.#space.generation.value || queue.holds(place.key))
-      return undefined
+    if (entry === undefined || entry.generation !== this.#space.generation.value) return undefined
+    if (queue.size > 0 && (queue.holds(place.key) || queue.holdsAny(entry.tags))) return undefined
     return entry
   }
 
@@ -342,24 +353,42 @@ export class Keyspace<Id, V, Loaded = V> {
   ): Promise<R> {
     const strong = options?.consistency === 'strong'
     return read(this.#space, { id, key, strong }, options?.signal, (answer: Answer<V>, joined) => {
-      this.#emitRead(key, answer.from, answer.why, joined, answer.absent)
+      this.#emitRead(key, answer, joined)
       return make(answer, joined)
     })
   }
 
-  #emitRead(key: Key, from: From, why: Why, joined: boolean, absent: boolean): void {
+  #emitRead(key: Key, { from, why, absent, tag }: Answer<V>, joined: boolean): void {
     const { parts } = this.#space
-    if (parts.isHeard()) parts.emit({ type: 'read', keyspace: this.name, key, from, why, joined, absent })
-    else parts.stats.read(this.#counts, from, why, joined, absent)
+    if (parts.isHeard()) {
+      const event = { type: 'read', keyspace: this.name, key, from, why, joined, absent } as const
+      parts.emit(tag === undefined ? event : { ...event, tag })
+    } else parts.stats.read(this.#counts, from, why, joined, absent)
+  }
+
+  #emitHit(key: Key, absent: boolean): void {
+    const { parts } = this.#space
+    if (parts.isHeard())
+      parts.emit({
+        type: 'read',
+        keyspace: this.name,
+        key,
+        from: 'local',
+        why: 'fresh',
+        joined: false,
+        absent,
+      })
+    else parts.stats.read(this.#counts, 'local', 'fresh', false, absent)
   }
 
   #result(answer: Answer<V>, joined: boolean, beganMs: number): ReadResult<V> {
     const nowMs = this.#space.parts.clock.nowMs()
-    const { from, why, kept, filledAtMs, freshUntilMs, sharedMs, loadMs } = answer
+    const { from, why, kept, filledAtMs, freshUntilMs, sharedMs, loadMs, tag } = answer
     return {
       value: answer.opened.take(),
       from,
       why,
+      tag,
       kept,
       joined,
       ageMs: filledAtMs === undefined ? undefined : Math.max(0, nowMs - filledAtMs),

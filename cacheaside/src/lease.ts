@@ -12,6 +12,7 @@ import type { Parts, Space } from './space.ts'
 export interface Leased<V> {
   readonly kind: 'leased'
   readonly why: Why
+  readonly tag?: string | undefined
   /** Read before the load begins; the fill is stamped with it. */
   readonly generation: string
   /** What the register begins with as long as the right is ours. */
@@ -39,7 +40,12 @@ export type Asked<V> =
       readonly atMs: number
     }
   | Leased<V>
-  | { readonly kind: 'bypass'; readonly why: Why; readonly fallback?: Fallback<V> | undefined }
+  | {
+      readonly kind: 'bypass'
+      readonly why: Why
+      readonly tag?: string | undefined
+      readonly fallback?: Fallback<V> | undefined
+    }
 
 /**
  * Claims the refresh of a value, which stays readable meanwhile. A claim whose grant is not heard of in time is given

@@ -2,15 +2,17 @@
  * Step 4 of a read: one call of the loader, within the load limit and the time limit; and the old value that is served
  * where a load fails or is slow.
  */
-import type { Abort } from './base/abort.ts'
+import { Abort } from './base/abort.ts'
 import type { Clock } from './base/clock.ts'
 import { CacheError } from './base/errors.ts'
 import type { CacheEvent, LoadEvent } from './base/events.ts'
 import { fillAndKeep } from './fill.ts'
-import { type Asked, giveBack } from './lease.ts'
+import { readyTags, tagsOf } from './flight-tags.ts'
+import { keepNone } from './late-tags.ts'
+import { type Asked, giveBack, type Leased } from './lease.ts'
 import type { LoadLimit } from './local/load-limit.ts'
 import { type Awaited, LoadRun } from './local/load-run.ts'
-import type { Flight } from './local/single-flight.ts'
+import { Flight } from './local/single-flight.ts'
 import type { LoadContext } from './options.ts'
 import { type Answer, foundAnswer, type Space, type Spent } from './space.ts'
 import { warnOfLoads } from './warn-of.ts'
@@ -122,7 +124,8 @@ function isTimeout(reason: unknown): boolean {
   return reason instanceof CacheError && reason.code === 'LOAD_TIMEOUT'
 }
 
-function loadOne<Id, V>(
+/** One call of `load`, or of `loadMany` for one. */
+export function loadOne<Id, V>(
   space: Space<Id, V>,
   id: Id,
   key: string,
@@ -204,11 +207,12 @@ function kindOf(value: unknown): string {
 export async function fromOrigin<Id, V>(
   space: Space<Id, V>,
   flight: Flight<Answer>,
-  asked: Asked<V> & { kind: 'leased' | 'bypass' },
+  given: Asked<V> & { kind: 'leased' | 'bypass' },
   sharedMs: number,
   id: Id,
 ): Promise<void> {
   const { clock } = space.parts
+  const asked = flight.tags === undefined ? given : await readyOne(space, flight, given)
   const stopSoftLimit = answerStaleIfSlow(space, flight, asked, sharedMs)
   const beganMs = clock.nowMs()
   let loaded: Loaded<V | undefined>
@@ -223,7 +227,72 @@ export async function fromOrigin<Id, V>(
   } finally {
     stopSoftLimit()
   }
-  await fillAndKeep(space, flight, asked, loaded.result, { sharedMs, loadMs: loaded.costMs })
+  const spent = { sharedMs, loadMs: loaded.costMs }
+  const isWorthAnother = await fillAndKeep(space, flight, asked, loaded.result, spent)
+  if (isWorthAnother && asked.kind === 'leased') await loadAgain(space, [{ flight, id, asked }])
+}
+
+async function readyOne<Id, V>(
+  space: Space<Id, V>,
+  flight: Flight<Answer>,
+  asked: Asked<V> & { kind: 'leased' | 'bypass' },
+): Promise<Asked<V> & { kind: 'leased' | 'bypass' }> {
+  const load = { flight, asked }
+  await readyTags(space, [load])
+  return load.asked
+}
+
+/** A load whose callers are answered, and whose value may be kept if it is loaded once more. */
+export interface Again<Id, V> {
+  readonly flight: Flight<Answer>
+  readonly id: Id
+  readonly asked: Leased<V>
+}
+
+/**
+ * Loads these values once more, in one call where there is a `loadMany`, and keeps them if they name no new tags. Nobody
+ * waits for it, so it does not take a place that somebody waits for. Never rejects.
+ */
+export async function loadAgain<Id, V>(space: Space<Id, V>, loads: readonly Again<Id, V>[]): Promise<void> {
+  const { parts } = space
+  if (loads.length === 0) return
+  if (!parts.limit.hasRoom) {
+    for (const { flight, asked } of loads) keepNone(space, flight, asked)
+    return
+  }
+  const now = parts.seenStamps.now()
+  for (const { flight } of loads) tagsOf(flight)!.loadBegan = now
+  // Flights of its own: the callers' have been answered, and their loads lend places to nobody any more.
+  const nobody = loads.map(({ flight }) => new Flight<Answer>(flight.key, space.name, flight.beganAtMs, true))
+  const frame = loadFrame(space, nobody, new Abort(), false)
+  const spentOf = (loadMs: number) => ({ sharedMs: 0, loadMs })
+  try {
+    const [one] = loads
+    if (loads.length === 1 || space.options.loadMany === undefined) {
+      const { flight, asked } = one!
+      const call = (context: LoadContext) => loadOne(space, one!.id, flight.key, context)
+      const { result, costMs } = await callLoader(frame, call)
+      await fillAndKeep(space, flight, asked, result, spentOf(costMs), true)
+      return
+    }
+    const call = (context: LoadContext) =>
+      loadByKey(
+        space,
+        loads.map(({ id }) => id),
+        context,
+      )
+    const { result, costMs } = await callLoader(frame, call)
+    await Promise.all(
+      loads.map(({ flight, asked }) => {
+        const value = result.get(flight.key)
+        if (value instanceof NotLoaded || !result.has(flight.key)) return giveBack(space, flight.key, asked)
+        return fillAndKeep(space, flight, asked, value, spentOf(costMs), true)
+      }),
+    )
+  } catch {
+    // Told as a `load` event. The callers have their answers.
+    for (const { flight, asked } of loads) giveBack(space, flight.key, asked)
+  }
 }
 
 /** The frame of a load for these flights. */

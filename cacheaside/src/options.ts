@@ -1,7 +1,7 @@
 import { type Clock, systemClock } from './base/clock.ts'
 import type { CacheEvent } from './base/events.ts'
 import { invalidOption, knownNames, wholeNumber } from './base/invalid-option.ts'
-import { type IdParts, isKeyspaceName } from './base/key.ts'
+import { type IdParts, isKeyspaceName, type Tag } from './base/key.ts'
 import { checkLogger, type Logger } from './base/warnings.ts'
 import { commitInDoubt } from './commit-in-doubt.ts'
 import type { ChangeFeed } from './feed/change-feed.ts'
@@ -144,6 +144,21 @@ export interface KeyspaceOptions<Id, V, D = Kept<V>, W = D> {
    * @see docs/ids.md
    */
   readonly idOf?: (value: NoInfer<W>) => NoInfer<Id>
+  /**
+   * The tags on which the value of an id depends, known from the id alone, and so before it is loaded: what it reads by a
+   * *condition*, as a page of all posts of an author does. Called for every read past L1; must be a pure function. At most 64.
+   * What it throws fails the read. Left out: none.
+   *
+   * Raise `shape` in the deploy that gives a keyspace its first tags, and name them in all writers one deploy earlier.
+   * @see docs/dependencies.md
+   */
+  readonly tags?: (id: NoInfer<Id>) => readonly Tag[]
+  /**
+   * The tags that the value itself names: what it reads by *reference*, as a post shows its author. Called with what readers
+   * get, `undefined` for an absent row. It cannot name what is not there yet: that is what `tags` is for. A value that it
+   * throws for, or with more than 64 tags, is answered and not kept. Left out: none.
+   */
+  readonly tagsOf?: (value: NoInfer<W> | undefined, id: NoInfer<Id>) => readonly Tag[]
   /** How long a value is fresh, counted from the moment it was stored. Known elsewhere as time to live. @defaultValue 600,000 */
   readonly ttlMs?: number
   /** The same for an absent row. @defaultValue the smaller of `ttlMs` and 60,000 */
@@ -187,7 +202,7 @@ export type ResolvedCacheOptions = Complete<CacheOptions, 'local' | 'onEvent' | 
 export interface ResolvedKeyspaceOptions<Id, V>
   extends Complete<
     KeyspaceOptions<Id, V, V>,
-    'load' | 'loadMany' | 'key' | 'idOf' | 'refreshAhead' | 'loadSoftTimeoutMs' | 'schema'
+    'load' | 'loadMany' | 'key' | 'idOf' | 'tags' | 'tagsOf' | 'refreshAhead' | 'loadSoftTimeoutMs' | 'schema'
   > {}
 
 /** The defaults of a cache. */
@@ -262,6 +277,8 @@ const KEYSPACE_OPTION_NAMES = [
     'loadMany',
     'key',
     'idOf',
+    'tags',
+    'tagsOf',
     'staleMs',
     'staleIfErrorMs',
     'loadSoftTimeoutMs',
@@ -423,7 +440,8 @@ export function resolveKeyspaceOptions<Id, V>(
   ) {
     throw invalidOption(at('refreshAhead'), 'a number greater than 0', options.refreshAhead)
   }
-  for (const option of ['load', 'loadMany', 'key', 'idOf'] as const) aFunction(at(option), options[option])
+  for (const option of ['load', 'loadMany', 'key', 'idOf', 'tags', 'tagsOf'] as const)
+    aFunction(at(option), options[option])
   if (options.load === undefined && options.loadMany === undefined)
     throw invalidOption(at('load'), 'a function', undefined)
   if (typeof options.codec?.encode !== 'function' || typeof options.codec.decode !== 'function') {

@@ -2,22 +2,24 @@ import {
   type AskedOrBusy,
   afterReply,
   type Busy,
+  type Bypass,
   type FirstReply,
-  generationFor,
   isOfAnother,
   mustBypass,
 } from './ask.ts'
 import { Abort } from './base/abort.ts'
 import { CacheError } from './base/errors.ts'
-import type { Why } from './base/events.ts'
 import { fillAndKeep } from './fill.ts'
+import { askedStates, beginTags, lookedStates, readyTags, type TagState, tagsOf } from './flight-tags.ts'
 import { type Asked, dropLease, giveBack } from './lease.ts'
 import {
+  type Again,
   answerStale,
   answerStaleIfSlow,
   callLoader,
   fromOrigin,
   hasStrangers,
+  loadAgain,
   loadByKey,
   loadFrame,
   NotLoaded,
@@ -29,6 +31,7 @@ import { answerFound, answerOf, joinOrLead, type Lead, runFlight } from './read.
 import { markedToken } from './shared/key-mark.ts'
 import { UNCONFIRMED } from './shared/shared-access.ts'
 import { type Answer, beginFlight, type Joining, type ReadRequest, type Space, type Spent } from './space.ts'
+import { NO_NAMES } from './tagging.ts'
 import { warnOfLoads } from './warn-of.ts'
 
 /**
@@ -120,12 +123,25 @@ interface Member<Id> {
 }
 
 /** All steps for all keys; never rejects, the flights do. */
-async function runFlights<Id, V>(space: Space<Id, V>, members: readonly Member<Id>[]): Promise<void> {
+async function runFlights<Id, V>(space: Space<Id, V>, all: readonly Member<Id>[]): Promise<void> {
+  const members = space.tagging === undefined ? all : all.filter(member => beginsTags(space, member))
+  if (members.length === 0) return
   try {
     await runTogether(space, members)
   } catch (error) {
     // A store that breaks its contract must not keep its readers waiting.
     for (const { flight } of members) endFlight(space, flight, error)
+  }
+}
+
+/** Gives a member its tags; ends it where that fails. */
+function beginsTags<Id, V>(space: Space<Id, V>, { flight, id, strong }: Member<Id>): boolean {
+  try {
+    beginTags(space, flight, id, strong)
+    return true
+  } catch (error) {
+    endFlight(space, flight, error)
+    return false
   }
 }
 
@@ -136,7 +152,7 @@ async function runTogether<Id, V>(space: Space<Id, V>, members: readonly Member<
   // Before anything is asked: 1. an invalidation of a key is queued; 2. the batch asks for it beside others, and v1 is there;
   // 3. the invalidation is applied, and the key leaves the queue; 4. the replies arrive, and a process that was told that it
   // bypasses the key would find v1. (Seed 110553 of the simulation, refusals.)
-  const bypasses = members.map(({ flight }) => mustBypass(space, flight.key))
+  const bypasses = members.map(({ flight }) => mustBypass(space, flight))
   const isAnyAsked = bypasses.includes(undefined)
   const together = isAnyAsked ? await askTogether(space, members) : undefined
   const toLoad: Missing<Id, V>[] = []
@@ -165,15 +181,27 @@ interface Together {
 async function askTogether<Id, V>(space: Space<Id, V>, members: readonly Member<Id>[]): Promise<Together> {
   const { access, options } = space.parts
   const { flight, strong } = members[0]!
-  const reading = generationFor(space, strong, flight.beganAtMs)
+  const reading = space.parts.stream.generationFor(space.name, strong, flight.beganAtMs)
   // What has to be read has to be true of this moment, and a store that refuses writes may be one of the past.
   const isCopy = typeof reading === 'string'
   const looksFirst = isCopy && space.batchesAreFound && !access.store.synchronous
-  const firsts = looksFirst
-    ? await lookThenLease(space, members)
-    : await leaseAll(space, members, options.sharedTimeoutMs)
+  const names = space.tagging === undefined ? NO_NAMES : [...new Set(members.flatMap(tagsOfMember))]
+  let firsts: FirstReply[]
+  if (looksFirst) firsts = await lookThenLease(space, members, names)
+  else {
+    const leasing = leaseAll(space, members, options.sharedTimeoutMs)
+    // In the same round trip, and behind the values.
+    if (names.length > 0) teach(members, await askedStates(space.parts, names, tagsOf(flight)!.request))
+    firsts = await leasing
+  }
   space.batchesAreFound = firsts.filter(({ reply }) => reply === null).length * 2 <= firsts.length
   return { firsts, generation: isCopy ? reading : await reading }
+}
+
+const tagsOfMember = ({ flight }: Member<unknown>): readonly string[] => flight.tags!.names
+
+function teach(members: readonly Member<unknown>[], states: ReadonlyMap<string, TagState>): void {
+  for (const { flight } of members) tagsOf(flight)!.learn(states)
 }
 
 /**
@@ -183,11 +211,17 @@ async function askTogether<Id, V>(space: Space<Id, V>, members: readonly Member<
 async function lookThenLease<Id, V>(
   space: Space<Id, V>,
   members: readonly Member<Id>[],
+  names: readonly string[],
 ): Promise<FirstReply[]> {
   const { access, clock, options } = space.parts
   const keys = members.map(({ flight }) => flight.key)
-  const seen = await access.run(() => access.store.look(keys))
-  if (seen === UNCONFIRMED) return members.map(() => ({ reply: UNCONFIRMED, token: undefined }))
+  const all = await access.run(() => access.store.look([...keys, ...names]))
+  if (all === UNCONFIRMED) return members.map(() => ({ reply: UNCONFIRMED, token: undefined }))
+  const seen = all.slice(0, keys.length)
+  if (names.length > 0) {
+    const { request } = tagsOf(members[0]!.flight)!
+    teach(members, await lookedStates(space.parts, names, all.slice(keys.length), request))
+  }
   const missing = members.filter((_, i) => seen[i] === null)
   if (missing.length === 0) return seen.map(reply => ({ reply, token: undefined }))
   const leftMs = members[0]!.flight.beganAtMs + options.sharedTimeoutMs - clock.nowMs()
@@ -226,16 +260,16 @@ function afterReplyUnlessBypassed<Id, V>(
   { flight, strong }: Member<Id>,
   index: number,
   together: Together | undefined,
-  bypass: Why | undefined,
+  bypass: Bypass | undefined,
   nowMs: number,
 ): AskedOrBusy<V> | Promise<AskedOrBusy<V>> {
   const first = together?.firsts[index]
-  const why = bypass ?? mustBypass(space, flight.key)
-  if (first !== undefined && why === undefined)
+  const must = bypass ?? mustBypass(space, flight)
+  if (first !== undefined && must === undefined)
     return afterReply(space, flight, strong, first, together!.generation, nowMs)
   if (isOfAnother(flight.key, first?.reply) || first?.reply === null || first?.reply === UNCONFIRMED)
     dropLease(space.parts, flight.key, first?.token)
-  return { kind: 'bypass', why: why ?? 'unavailable' }
+  return must ?? { kind: 'bypass', why: 'unavailable' }
 }
 
 /** Answers a member that was found, and notes one that has to be loaded. */
@@ -346,13 +380,26 @@ interface Missing<Id, V> {
   readonly asked: Asked<V> & { kind: 'leased' | 'bypass' }
 }
 
+/** The same, with all stamps read that a load needs: some may have lost their lease by that. */
+async function ready<Id, V>(
+  space: Space<Id, V>,
+  missing: readonly Missing<Id, V>[],
+): Promise<readonly Missing<Id, V>[]> {
+  const loads = missing.map(({ member, asked }) => ({ flight: member.flight, asked }))
+  await readyTags(space, loads)
+  return missing.map(({ member }, i) => ({ member, asked: loads[i]!.asked }))
+}
+
 /** One call of the loader for all of them. It begins after the last lease was granted. */
 async function loadTogether<Id, V>(
   space: Space<Id, V>,
-  missing: readonly Missing<Id, V>[],
+  given: readonly Missing<Id, V>[],
   beganMs: number,
 ): Promise<void> {
   const { clock, flights, emit } = space.parts
+  const missing = given.some(({ member }) => member.flight.tags !== undefined)
+    ? await ready(space, given)
+    : given
   const sharedMs = clock.nowMs() - beganMs
   const ids = missing.map(({ member }) => member.id)
   const stops = missing.map(({ member, asked }) => answerStaleIfSlow(space, member.flight, asked, sharedMs))
@@ -367,22 +414,30 @@ async function loadTogether<Id, V>(
     const keys = members.map(({ key }) => key)
     const isClear = !hasStrangers(space, result, keys)
     const isTold = ({ member }: Missing<Id, V>) => isClear || result.has(member.flight.key)
+    const again: Again<Id, V>[] = []
     await Promise.all(
       missing.filter(isTold).map(async one => {
-        const { flight } = one.member
+        const { asked } = one
+        const { flight, id } = one.member
         const value = result.get(flight.key)
-        if (!(value instanceof NotLoaded))
-          return fillAndKeep(space, flight, one.asked, value, { sharedMs, loadMs: costMs })
+        if (!(value instanceof NotLoaded)) {
+          const isWorthAnother = await fillAndKeep(space, flight, asked, value, { sharedMs, loadMs: costMs })
+          if (isWorthAnother && asked.kind === 'leased') again.push({ flight, id, asked })
+          return
+        }
         const { error } = value
         emit({ type: 'load', keyspace: space.name, keys: [flight.key], outcome: 'failed', costMs, error })
         hasFailed(space, one, error, { sharedMs, loadMs: costMs })
       }),
     )
-    await loadEach(
-      space,
-      missing.filter(one => !isTold(one)),
-      beganMs,
-    )
+    await Promise.all([
+      loadAgain(space, again),
+      loadEach(
+        space,
+        missing.filter(one => !isTold(one)),
+        beganMs,
+      ),
+    ])
   } catch (error) {
     const spent = { sharedMs, loadMs: clock.nowMs() - loadingMs }
     for (const one of missing) hasFailed(space, one, error, spent)

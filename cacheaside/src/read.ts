@@ -17,6 +17,7 @@ import { ask } from './ask.ts'
 import { CacheError } from './base/errors.ts'
 import type { Key } from './base/key.ts'
 import { keep } from './fill.ts'
+import { beginTags } from './flight-tags.ts'
 import { type Asked, giveBack } from './lease.ts'
 import { fromOrigin } from './load.ts'
 import { type LoadRun, runAround } from './local/load-run.ts'
@@ -103,6 +104,7 @@ export async function runFlight<Id, V>(
 ): Promise<void> {
   const { flights, clock } = space.parts
   try {
+    beginTags(space, flight, id, strong)
     const asked = await ask(space, flight, strong)
     if (asked.kind === 'found') return answerFound(space, flight, id, asked)
     const deadlock = recursion(space, flight)

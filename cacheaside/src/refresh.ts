@@ -4,6 +4,7 @@
 import { ask } from './ask.ts'
 import type { Key } from './base/key.ts'
 import { keep } from './fill.ts'
+import { beginTags, FlightTags, tagsOf } from './flight-tags.ts'
 import { type Asked, claimRefresh } from './lease.ts'
 import { fromOrigin } from './load.ts'
 import type { Flight } from './local/single-flight.ts'
@@ -41,6 +42,12 @@ async function runRefresh<Id, V>(
       ...(error === undefined ? {} : { error }),
     })
   try {
+    beginTags(space, flight, id, false)
+    // The value that was seen may have tags that nobody remembers.
+    if (seen !== undefined && seen.tags.length > 0) {
+      flight.tags ??= new FlightTags(space.parts, flight, false)
+      tagsOf(flight)!.add(seen.tags.map(({ name }) => name))
+    }
     let asked: Asked<V> | undefined
     let register = seen
     if (register === undefined) {

@@ -14,8 +14,10 @@ import type { BroadcastStream, GenerationCopy } from './shared/broadcast-stream.
 import type { Envelope, Opened } from './shared/codec.ts'
 import type { InvalidationQueue } from './shared/invalidation-queue.ts'
 import type { ValueRegister } from './shared/register.ts'
+import type { SeenStamps } from './shared/seen-stamps.ts'
 import type { SharedAccess } from './shared/shared-access.ts'
 import type { StatsFold } from './stats.ts'
+import type { Tagging } from './tagging.ts'
 
 /** What all keyspaces of a cache share. */
 export interface Parts {
@@ -29,15 +31,24 @@ export interface Parts {
   readonly flights: SingleFlight<Answer>
   /** Which keys a look is likely to find. Not there where asking for a lease costs nothing more. */
   readonly found: FoundKeys | undefined
+  /** Which stamps of tags this process has seen. */
+  readonly seenStamps: SeenStamps
   readonly limit: LoadLimit
   readonly emit: (event: CacheEvent) => void
   readonly stats: StatsFold
   /** What a person has to know of without asking. */
   readonly warnings: Warnings
-  /** Removes a key from L1 and dooms its flights, in this process and at once. */
+  /**
+   * Removes a key from L1 and dooms its flights, and those of whatever depends on it: for what this process itself changes,
+   * and at once.
+   */
   readonly forget: (key: string) => void
+  /** The same for all keys of a keyspace. */
+  readonly forgetKeyspace: (keyspace: string) => void
   /** Refuses what is no key, and tells of keys whose keyspace nobody has defined. Throws `INVALID_KEY`. */
   readonly checkKeys: (keys: readonly string[]) => void
+  /** Whether the keyspace of this name is one of tags. */
+  readonly isTags: (keyspace: string) => boolean
   /** Whether anybody listens to events: if not, a read is counted without making one. */
   readonly isHeard: () => boolean
   readonly closed: () => boolean
@@ -54,6 +65,8 @@ export interface Space<Id, V> {
   readonly envelope: Envelope<V>
   readonly parts: Parts
   readonly keyOf: (id: Id) => Key
+  /** Which tags its values depend on; left out: none. */
+  readonly tagging: Tagging<Id, V> | undefined
   /** The stream's copy of the keyspace's generation. */
   readonly generation: GenerationCopy
   /** What loads have cost lately, in milliseconds: how long to wait for somebody else's. */
@@ -106,6 +119,8 @@ export interface Answer<V = unknown> {
   readonly freshUntilMs: number | undefined
   readonly sharedMs: number
   readonly loadMs: number
+  /** The tag because of which a value fell, or the store was bypassed. */
+  readonly tag?: string | undefined
 }
 
 /** What a read has spent so far: on asking the shared store, and in the loader. */

@@ -59,6 +59,10 @@ export interface KeyspaceStats {
     readonly unencodable: number
     /** Values that belong under another key than the one they were asked for by. */
     readonly alias: number
+    /** Values whose tags were too many, not to be told, or not known before the load: see the `fill` event. */
+    readonly 'too-many-tags': number
+    readonly untagged: number
+    readonly 'late-tags': number
   }
   /** Refreshes in the background. */
   readonly refreshes: { readonly began: number; readonly 'left-to-another': number; readonly failed: number }
@@ -105,6 +109,8 @@ function noCounts(): Mutable<KeyspaceStats> {
       missing: 0,
       expired: 0,
       generation: 0,
+      tag: 0,
+      names: 0,
       shape: 0,
       version: 0,
       unreadable: 0,
@@ -119,7 +125,16 @@ function noCounts(): Mutable<KeyspaceStats> {
     absent: 0,
     loads: { loaded: 0, failed: 0, 'timed-out': 0, aborted: 0, overloaded: 0 },
     loadMs: 0,
-    fills: { accepted: 0, refused: 0, unconfirmed: 0, unencodable: 0, alias: 0 },
+    fills: {
+      accepted: 0,
+      refused: 0,
+      unconfirmed: 0,
+      unencodable: 0,
+      alias: 0,
+      'too-many-tags': 0,
+      untagged: 0,
+      'late-tags': 0,
+    },
     refreshes: { began: 0, 'left-to-another': 0, failed: 0 },
     guards: { confirmed: 0, renewed: 0, rejoined: 0, barred: 0, unconfirmed: 0 },
     invalidations: { applied: 0, queued: 0, 'in-doubt': 0, late: 0, collapsed: 0 },

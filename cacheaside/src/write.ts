@@ -18,7 +18,7 @@
  */
 import { CacheError } from './base/errors.ts'
 import { invalidOption } from './base/invalid-option.ts'
-import type { Key } from './base/key.ts'
+import type { Key, Tag } from './base/key.ts'
 import { rolledBack } from './commit-in-doubt.ts'
 import type { GuardShare } from './guard-holds.ts'
 import { emitInvalidation } from './invalidate.ts'
@@ -35,7 +35,7 @@ export interface WriteContext {
    * @throws CacheError `UNGUARDED` if it is not confirmed in time and the option `unguarded` is `'refuse'`: the
    *   function should let it pass, so that the transaction is rolled back.
    */
-  guard(...keys: Key[]): Promise<void>
+  guard(...keys: (Key | Tag)[]): Promise<void>
 }
 
 /** What became of a write. */
@@ -74,7 +74,7 @@ export interface WriteOptions<T> {
 /** Guards, calls the function, releases, answers. */
 export async function write<T>(
   parts: Parts,
-  keys: readonly Key[],
+  keys: readonly (Key | Tag)[],
   commit: (context: WriteContext) => Promise<T> | T,
   options: WriteOptions<T>,
 ): Promise<WriteResult<T>> {
@@ -100,7 +100,7 @@ export async function write<T>(
     // Also after an error: the commit may still have happened.
     parts.committed()
   }
-  const committed = new Map<Key, CommittedEntry>()
+  const committed = new Map<Key | Tag, CommittedEntry>()
   try {
     // Complete before the release: what throws half-way must not keep the keys from being released.
     for (const entry of options.writeThrough?.(value) ?? []) committed.set(entry.key, entry)
@@ -125,7 +125,7 @@ class WriteSession {
   readonly #parts: Parts
   readonly #unguarded: 'proceed' | 'refuse'
   readonly #readsGenerations: boolean
-  readonly #guards = new Map<Key, GuardShare>()
+  readonly #guards = new Map<Key | Tag, GuardShare>()
   readonly #pending = new Set<Promise<unknown>>()
   readonly #beganMs: number
   #ended = false
@@ -144,7 +144,7 @@ class WriteSession {
   }
 
   /** Guards those of the keys that are not guarded yet, and waits for all of them. */
-  guard(keys: readonly Key[]): Promise<void> {
+  guard(keys: readonly (Key | Tag)[]): Promise<void> {
     if (this.#ended) throw new Error('guard() was called after the write had ended: the key is not guarded')
     this.#check(keys)
     const asked = [...new Set(keys)].map(key => [key, this.#guards.get(key) ?? this.#open(key)] as const)
@@ -162,7 +162,7 @@ class WriteSession {
     return work
   }
 
-  #check(keys: readonly Key[]): void {
+  #check(keys: readonly (Key | Tag)[]): void {
     try {
       this.#parts.checkKeys(keys)
     } catch (error) {
@@ -182,7 +182,7 @@ class WriteSession {
     work.catch(() => {}).finally(() => this.#pending.delete(work))
   }
 
-  #open(key: Key): GuardShare {
+  #open(key: Key | Tag): GuardShare {
     this.#parts.forget(key)
     const share = this.#parts.holds.guard(key, this.#beganMs, this.#readsGenerations)
     this.#guards.set(key, share)
@@ -191,7 +191,7 @@ class WriteSession {
 
   /** Ends every guard; those whose end is not confirmed are queued. */
   async release(
-    committed: ReadonlyMap<Key, CommittedEntry> = new Map(),
+    committed: ReadonlyMap<Key | Tag, CommittedEntry> = new Map(),
   ): Promise<{ invalidation: 'applied' | 'queued'; fenced: boolean }> {
     this.#ended = true
     await Promise.allSettled(this.#pending)

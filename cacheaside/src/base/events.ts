@@ -38,6 +38,8 @@ export type From = 'local' | 'shared' | 'origin'
  * | origin | `missing` | nothing was there: loaded under a lease |
  * | origin | `expired` | past its soft expiry: loaded under a claim |
  * | origin | `generation` | the keyspace was invalidated since the value was stored |
+ * | origin | `tag` | a tag of the value was invalidated since it was stored |
+ * | origin | `names` | the value lacks a tag that the keyspace's `tags` names: stored by a process that names others |
  * | origin | `shape` | stored by a process with another shape version |
  * | origin | `version` | stored by another version of this library: an earlier one's value is replaced, for a later one's nothing is kept |
  * | origin | `unreadable` | the stored bytes could not be read, or violate the schema |
@@ -55,6 +57,8 @@ export type Why =
   | 'missing'
   | 'expired'
   | 'generation'
+  | 'tag'
+  | 'names'
   | 'shape'
   | 'version'
   | 'unreadable'
@@ -76,6 +80,8 @@ export interface ReadEvent {
   readonly joined: boolean
   /** Whether the origin has no such row. */
   readonly absent: boolean
+  /** The tag because of which the value fell, or the store was bypassed. */
+  readonly tag?: string
 }
 
 /**
@@ -101,9 +107,18 @@ export interface FillEvent {
    * `refused`: the lease was gone, because of an invalidation, an expiry or an eviction; or there was no room.
    * `unconfirmed`: the store did not answer. `unencodable`: the codec threw, or its text does not decode to a value
    * that the schema accepts. `alias`: by `idOf` the value belongs under another key; its callers got it, and nobody keeps
-   * it.
+   * it. `too-many-tags`: it has more than 64. `untagged`: its tags are not known, because `tagsOf` threw. `late-tags`: they
+   * were not known before the load, and a second load did not help.
    */
-  readonly outcome: 'accepted' | 'refused' | 'unconfirmed' | 'unencodable' | 'alias'
+  readonly outcome:
+    | 'accepted'
+    | 'refused'
+    | 'unconfirmed'
+    | 'unencodable'
+    | 'alias'
+    | 'too-many-tags'
+    | 'untagged'
+    | 'late-tags'
   /** The key that an `alias` belongs under; `undefined` if `idOf` threw, or did not answer with an id. */
   readonly belongsTo?: string | undefined
   readonly error?: unknown

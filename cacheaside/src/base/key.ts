@@ -14,6 +14,13 @@ export type Key = string & { readonly [keyBrand]: never }
 declare const keyBrand: unique symbol
 
 /**
+ * The canonical text of a tag, for example `author:7`: a name on which values depend, and which has no value of its own.
+ * Made by the `key()` of a cache's `tags()` and by nothing else.
+ */
+export type Tag = string & { readonly [tagBrand]: never }
+declare const tagBrand: unique symbol
+
+/**
  * All keys of a keyspace, for the map of a change feed: where one key may be named, this names every one. A keyspace's
  * `all`, and made by nothing else.
  */

@@ -1,6 +1,6 @@
 import type { Clock } from '../base/clock.ts'
 import type { FeedWarningCode } from '../base/events.ts'
-import type { Key, WholeKeyspace } from '../base/key.ts'
+import type { Key, Tag, WholeKeyspace } from '../base/key.ts'
 
 /**
  * What any change feed must promise: every row change that was committed to the origin, by anyone, is handed out until
@@ -43,7 +43,7 @@ export interface ChangeFeed {
 export type FeedRow<Column extends string = string> = Readonly<Record<Column, any>>
 
 /** What the map of a table returns: keys, and keyspaces as a whole (`keyspace.all`). */
-export type FeedTargets = Iterable<Key | WholeKeyspace>
+export type FeedTargets = Iterable<Key | Tag | WholeKeyspace>
 
 /** What depends on the rows of one table. */
 export interface FeedTable<Column extends string = string> {

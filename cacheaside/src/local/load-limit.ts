@@ -43,6 +43,11 @@ export class LoadLimit implements Places {
     return this.#loads
   }
 
+  /** Whether a load would begin at once. */
+  get hasRoom(): boolean {
+    return this.#running < this.#maxLoads
+  }
+
   /** Loads that wait for their turn. */
   get queued(): number {
     return this.#queued

@@ -1,5 +1,6 @@
 import type { Clock } from '../base/clock.ts'
 import { BoundedMap, type EvictionPolicyName, type Place } from '../eviction/bounded-map.ts'
+import { Dependents } from './dependents.ts'
 
 export { EVICTION_POLICIES, type EvictionPolicyName, Place } from '../eviction/bounded-map.ts'
 
@@ -13,6 +14,8 @@ export interface LocalEntry {
   readonly absent: boolean
   /** The keyspace's generation when the value was read or filled: another one now, and it is not found. */
   readonly generation: string
+  /** The tags that it depends on. */
+  readonly tags: readonly string[]
   /** When it was stored, and until when it is fresh, by the clock's `nowMs`. */
   readonly filledAtMs: number
   readonly expiresAtMs: number
@@ -37,10 +40,16 @@ export interface LocalStore {
    */
   keep(key: string, entry: LocalEntry, textLength: number): void
   remove(key: string): void
+  /** The keys of the entries that depend on this tag. */
+  dependentsOf(tag: string): readonly string[]
+  /** The keys of the entries that depend on any tag of this keyspace. */
+  dependentsOfKeyspace(keyspace: string): readonly string[]
   clear(): void
   /** Entries and bytes kept. */
   readonly size: number
   readonly bytes: number
+  /** How many tags its entries depend on. */
+  readonly tags: number
 }
 
 /** An L1 that keeps nothing, for a cache without one. */
@@ -48,6 +57,9 @@ export const noLocal: LocalStore = {
   enabled: false,
   size: 0,
   bytes: 0,
+  tags: 0,
+  dependentsOf: () => [],
+  dependentsOfKeyspace: () => [],
   get: () => undefined,
   getAt: () => undefined,
   keep: () => {},
@@ -75,13 +87,23 @@ export function boundedLocal(
   const tell = () => {
     for (const [key, reason] of discarded.splice(0)) onDiscard(key, reason)
   }
+  const dependents = new Dependents<string>()
   const entries = new BoundedMap<LocalEntry>({
     ...(options.maxBytes === undefined ? {} : { maxBytes: options.maxBytes }),
     ...(options.maxEntries === undefined ? {} : { maxEntries: options.maxEntries }),
     policy: options.policy ?? 's3-fifo',
     clock,
-    onEvict: (key, _entry, reason) => void discarded.push([key, reason]),
+    onEvict: (key, { tags }, reason) => {
+      dependents.unlist(key, tags)
+      discarded.push([key, reason])
+    },
   })
+  /** The entry under this key goes, or is about to be replaced. */
+  const unlist = (key: string) => {
+    if (dependents.size === 0) return
+    const entry = entries.inspect(key, clock.coarseMs())
+    if (entry !== undefined) dependents.unlist(key, entry.tags)
+  }
   return {
     enabled: true,
     get size() {
@@ -89,6 +111,9 @@ export function boundedLocal(
     },
     get bytes() {
       return entries.bytes
+    },
+    get tags() {
+      return dependents.size
     },
     get(key, nowMs) {
       const entry = entries.get(key, nowMs)
@@ -102,14 +127,22 @@ export function boundedLocal(
     },
     keep(key, entry, textLength) {
       const bytes = Math.ceil(key.length + textLength * OBJECT_BYTES_PER_CHARACTER) + ENTRY_OVERHEAD_BYTES
+      unlist(key)
       // If there is no room for the new value, the old one must not stay either.
       if (!entries.set(key, entry, { bytes, expiresAtMs: entry.expiresAtMs })) entries.delete(key)
+      else dependents.list(key, entry.tags)
       if (discarded.length > 0) tell()
     },
     remove(key) {
+      unlist(key)
       entries.delete(key)
       if (discarded.length > 0) tell()
     },
-    clear: () => entries.clear(),
+    dependentsOf: tag => dependents.of(tag),
+    dependentsOfKeyspace: keyspace => dependents.ofKeyspace(keyspace),
+    clear() {
+      entries.clear()
+      dependents.clear()
+    },
   }
 }

@@ -1,5 +1,6 @@
 import { Abort, follow } from '../base/abort.ts'
 import { queueMicrotask } from '../base/clock.ts'
+import { Dependents } from './dependents.ts'
 import { type Awaited, type LoadRun, NOTHING_AHEAD, standBehind, stepOut, type Wait } from './load-run.ts'
 
 /**
@@ -24,6 +25,12 @@ export interface Caller<T> {
   reject(error: unknown): void
 }
 
+/** What a flight depends on beside its key. */
+export interface TagsOfFlight {
+  /** As far as they are known. */
+  readonly names: readonly string[]
+}
+
 /** One passage through the read path for one key. */
 export class Flight<T> implements Awaited {
   readonly key: string
@@ -42,6 +49,11 @@ export class Flight<T> implements Awaited {
   behind: Set<Awaited> | undefined
   waits: Set<Wait> | undefined
   start: (() => void) | undefined
+  /** The tags that it depends on, if there are any; made by `flight-tags.ts`. */
+  tags: TagsOfFlight | undefined
+  /** Whether nobody may join it any more, although it is not doomed. */
+  isApart = false
+  hasEnded = false
 
   #doomed = false
   #outcome: 'resolved' | 'rejected' | undefined
@@ -228,6 +240,10 @@ export class SingleFlight<T> {
   #busy = 0
   /** Flights that strong readers wait in: each begins when the flight before it is over. */
   readonly #queued = new Map<string, QueuedFlight<T>>()
+  /** By tag. */
+  readonly #dependents = new Dependents<Flight<T>>()
+  /** Flights whose tags are not all known yet: the value that they bring may name more. */
+  readonly #untold = new Set<Flight<T>>()
   /** Flights that were doomed and have not ended: one of them may hold the lease of its key. */
   readonly #doomed: Flight<T>[] = []
 
@@ -240,7 +256,7 @@ export class SingleFlight<T> {
   joinable(key: string, notBeforeMs: number): Flight<T> | undefined {
     let flight = this.#youngest.get(key)
     // A flight that all its callers have left is doomed, but stays here until its load has noticed.
-    while (flight?.background || flight?.doomed) flight = flight.older
+    while (flight?.background || flight?.doomed || flight?.isApart) flight = flight.older
     return flight !== undefined && flight.beganAtMs >= notBeforeMs ? flight : undefined
   }
 
@@ -265,6 +281,11 @@ export class SingleFlight<T> {
   /** Its value has been kept or dropped. Removes this flight and no other, and nothing if it is gone already. */
   end(flight: Flight<T>): void {
     if (flight.doomedAt !== undefined) this.#endDoomed(flight, flight.doomedAt)
+    flight.hasEnded = true
+    if (flight.tags !== undefined) {
+      this.#dependents.unlist(flight, flight.tags.names)
+      this.#untold.delete(flight)
+    }
     const youngest = this.#youngest.get(flight.key)
     if (youngest === flight) {
       if (flight.older === undefined) this.#busy--
@@ -344,6 +365,40 @@ export class SingleFlight<T> {
     for (const [key, flight] of [...this.#youngest]) {
       if (flight !== undefined && (keyspace === undefined || flight.keyspace === keyspace)) this.doom(key)
     }
+  }
+
+  /** From now on what is heard about these tags dooms the flight. */
+  list(flight: Flight<T>, tags: readonly string[]): void {
+    if (!flight.hasEnded) this.#dependents.list(flight, tags)
+  }
+
+  /** The value that this flight brings may name tags that are not known yet. */
+  expectTags(flight: Flight<T>): void {
+    this.#untold.add(flight)
+  }
+
+  /** All tags of this flight are known, and it is listed under them. */
+  knowsTags(flight: Flight<T>): void {
+    this.#untold.delete(flight)
+  }
+
+  /** Dooms the flights that depend on a tag. */
+  doomDependents(tag: string): void {
+    for (const flight of this.#dependents.of(tag)) flight.doom()
+  }
+
+  /** Dooms the flights that depend on any tag of a keyspace. */
+  doomDependentsOfKeyspace(keyspace: string): void {
+    for (const flight of this.#dependents.ofKeyspace(keyspace)) flight.doom()
+  }
+
+  /**
+   * This process has invalidated a tag. A flight whose tags are not all known may turn out to depend on it, and must not be
+   * joined any more: 1. a flight has loaded a post with its author; 2. this process changes the author; 3. it reads the post,
+   * joins the flight, and does not see its own change. Whether the flight's value may be kept is told by its tags later.
+   */
+  setApart(): void {
+    for (const flight of this.#untold) flight.isApart = true
   }
 
   #forgetIdle(): void {

@@ -13,6 +13,8 @@ const WHY: Readonly<Record<Why, string>> = {
   missing: 'nothing is there; the first reader takes the lease',
   expired: 'the value is past its soft expiry; the first reader claims it',
   generation: 'the keyspace was invalidated since the value was stored',
+  tag: 'a tag of the value was invalidated since it was stored',
+  names: 'the value lacks a tag that the keyspace names',
   shape: 'the value has another shape than the keyspace',
   version: 'another version of the library has written it',
   unreadable: 'what is stored cannot be read, or is of another row',

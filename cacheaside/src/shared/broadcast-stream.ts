@@ -120,6 +120,16 @@ export class BroadcastStream {
     return copy
   }
 
+  /** A keyspace's generation as a read may use it: the copy, or for want of proof a fresh one. */
+  generationFor(
+    keyspace: string,
+    strong: boolean,
+    beganAtMs: number,
+  ): string | Promise<string | typeof UNCONFIRMED> {
+    const copy = !strong && this.proven(beganAtMs) ? this.follow(keyspace).value : undefined
+    return copy ?? this.readGeneration(keyspace)
+  }
+
   /**
    * Reads a keyspace's generation from the store, and remembers it.
    *
@@ -146,6 +156,12 @@ export class BroadcastStream {
     copy.value = undefined
     copy.epoch++
     this.#owner.keyspaceInvalidated(keyspace)
+  }
+
+  /** This process has invalidated the keyspace, and the message about it is still on its way. */
+  forgetGeneration(keyspace: string): void {
+    const copy = this.#generations.get(keyspace)
+    if (copy !== undefined) this.#forget(copy)
   }
 
   /** Stops listening and sending. */

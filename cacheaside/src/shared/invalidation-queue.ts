@@ -74,6 +74,11 @@ export class InvalidationQueue {
     return this.whyHeld(key) !== undefined
   }
 
+  /** As {@link InvalidationQueue.holds}, for any of several. */
+  holdsAny(keys: readonly string[]): boolean {
+    return this.size > 0 && keys.some(key => this.holds(key))
+  }
+
   /** Why this process must bypass the cache for the key: something is not applied yet, or a commit is in doubt. */
   whyHeld(key: string): 'queued' | 'in-doubt' | undefined {
     if (this.size === 0) return undefined

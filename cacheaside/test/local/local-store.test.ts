@@ -6,6 +6,7 @@ const entry = (value: unknown, expiresAtMs = 1_000): LocalEntry => ({
   opened: { take: () => value },
   peeked: { value },
   absent: value === undefined,
+  tags: [],
   generation: 'generation',
   filledAtMs: 0,
   expiresAtMs,

@@ -305,8 +305,8 @@ export const fills: readonly Protection[] = [
         without: 'reading the generation before the load',
         patches: [
           [
-            'fillOf(space, asked.generation, sealed.text, worth)',
-            'fillOf(space, String(await space.parts.stream.readGeneration(space.name)), sealed.text, worth)',
+            'fillOf(space, asked.generation, made, freshMs)',
+            'fillOf(space, String(await space.parts.stream.readGeneration(space.name)), made, freshMs)',
           ],
         ],
         reports: 'a strong read after invalidateAll got v1, not v2',
@@ -337,8 +337,8 @@ export const fills: readonly Protection[] = [
         without: 'the rule that a guarded load is kept nowhere',
         patches: [
           [
-            "if (asked.kind === 'bypass') return flight.resolve(",
-            "if (asked.kind === 'bypass') keep(space, flight, sealed.opened, space.generation.value!, originAnswer(asked.why, sealed.opened, spent, { filledAtMs: 0, freshUntilMs: 1e9 }), { costMs, text: sealed.text })\n  if (asked.kind === 'bypass') return flight.resolve(",
+            "if (asked.kind === 'bypass') return notKept()",
+            "if (asked.kind === 'bypass') keep(space, flight, sealed.opened, space.generation.value!, originAnswer(asked, sealed.opened, spent, { filledAtMs: 0, freshUntilMs: 1e9 }), { costMs, text: sealed.text, tags: [] })\n  if (asked.kind === 'bypass') return notKept()",
           ],
         ],
         reports: 'a read after the guard of the dead writer got v1, not v2',
@@ -398,8 +398,8 @@ export const fills: readonly Protection[] = [
         without: 'the rule that a load without a lease is kept nowhere',
         patches: [
           [
-            "if (asked.kind === 'bypass') return flight.resolve(",
-            "if (asked.kind === 'bypass') keep(space, flight, sealed.opened, space.generation.value!, originAnswer(asked.why, sealed.opened, spent, { filledAtMs: 0, freshUntilMs: 1e9 }), { costMs, text: sealed.text })\n  if (asked.kind === 'bypass') return flight.resolve(",
+            "if (asked.kind === 'bypass') return notKept()",
+            "if (asked.kind === 'bypass') keep(space, flight, sealed.opened, space.generation.value!, originAnswer(asked, sealed.opened, spent, { filledAtMs: 0, freshUntilMs: 1e9 }), { costMs, text: sealed.text, tags: [] })\n  if (asked.kind === 'bypass') return notKept()",
           ],
         ],
         reports: 'a load without a lease was kept',

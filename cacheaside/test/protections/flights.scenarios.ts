@@ -3,7 +3,7 @@
  */
 import { all, failure, got, L1, PENDING, type Protection, STRONG, Stage, shown, unless } from './stage.ts'
 
-const DOOMING = ['this.#parts.flights.doom(key)', ''] as const
+const DOOMING = ['flights.doom(key)', ''] as const
 const LATE_MS = 3_000
 
 export const flights: readonly Protection[] = [
@@ -142,7 +142,7 @@ export const flights: readonly Protection[] = [
     controls: [
       {
         without: 'the removal from L1',
-        patches: [['this.#parts.local.remove(key)', '']],
+        patches: [['local.remove(key)\n    found', 'found']],
         reports: 'a default read after the message got v1, not v2',
       },
     ],
@@ -489,7 +489,7 @@ export const flights: readonly Protection[] = [
       },
       {
         without: 'looking whether a flight is doomed before joining it',
-        patches: [['while (flight?.background || flight?.doomed)', 'while (flight?.background)']],
+        patches: [['flight?.background || flight?.doomed ||', 'flight?.background ||']],
         reports: 'a caller who came later got gone, not v1',
       },
     ],

@@ -96,7 +96,9 @@ export const generations: readonly Protection[] = [
     controls: [
       {
         without: "dooming the keyspace's flights",
-        patches: [['copy.epoch++\n    flights.doomAll(keyspace)', 'copy.epoch++']],
+        patches: [
+          ['forgetGeneration(keyspace)\n    this.#dropKeyspace(keyspace)', 'forgetGeneration(keyspace)'],
+        ],
         reports: 'a default read after invalidateAll got v1, not v2',
       },
     ],
@@ -121,7 +123,7 @@ export const generations: readonly Protection[] = [
     controls: [
       {
         without: "dooming the keyspace's flights",
-        patches: [['keyspace => flights.doomAll(keyspace)', '() => {}']],
+        patches: [['keyspace => this.#dropKeyspace(keyspace)', '() => {}']],
         reports: 'a default read after the message got v1, not v2',
       },
     ],
@@ -162,7 +164,7 @@ export const generations: readonly Protection[] = [
     controls: [
       {
         without: "the question: the stream's copy serves strong readers too",
-        patches: [['!strong && stream.proven(beganAtMs)', 'stream.proven(beganAtMs)']],
+        patches: [['!strong && this.proven(beganAtMs)', 'this.proven(beganAtMs)']],
         reports: 'a strong read after invalidateAll got v1, not v2',
       },
     ],
@@ -183,7 +185,7 @@ export const generations: readonly Protection[] = [
     controls: [
       {
         without: 'asking for a proof',
-        patches: [['!strong && stream.proven(beganAtMs)', '!strong']],
+        patches: [['!strong && this.proven(beganAtMs)', '!strong']],
         reports: 'a default read 2.6 s after invalidateAll got v1, not v2',
       },
     ],
@@ -303,7 +305,7 @@ export const generations: readonly Protection[] = [
       {
         without: 'asking for the lease wherever the generation has to be read',
         patches: [
-          ["if (typeof reading !== 'string' || !found?.has", 'if (!found?.has'],
+          ["const looks = typeof reading === 'string' && found?.has", 'const looks = found?.has'],
           [
             'afterReply(space, flight, strong, { reply, token: undefined }, reading, clock.nowMs()),',
             '(Promise.resolve(reading) as Promise<string>).then(generation => afterReply(space, flight, strong, { reply, token: undefined }, generation, clock.nowMs())),',

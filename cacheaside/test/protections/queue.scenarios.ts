@@ -51,7 +51,7 @@ export const queue: readonly Protection[] = [
     controls: [
       {
         without: 'bypassing the store',
-        patches: [['if (why !== undefined) return why\n', '']],
+        patches: [["return { kind: 'bypass', why }\n  const held", 'void why\n  const held']],
         reports: 'a read after a queued invalidation got v1, not v2',
       },
       {
@@ -86,7 +86,7 @@ export const queue: readonly Protection[] = [
     controls: [
       {
         without: 'looking before it asks',
-        patches: [['const why = bypass ?? mustBypass(', 'const why = mustBypass(']],
+        patches: [['const must = bypass ?? mustBypass(', 'const must = mustBypass(']],
         reports: 'a batch after a queued invalidation got v1, not v2',
       },
     ],
@@ -110,7 +110,7 @@ export const queue: readonly Protection[] = [
     controls: [
       {
         without: 'bypassing L1',
-        patches: [['|| queue.holds(place.key))', ')']],
+        patches: [['(queue.holds(place.key) || queue.holdsAny(entry.tags))', 'queue.holdsAny(entry.tags)']],
         reports: 'a read after a queued invalidation got v1, not v2',
       },
     ],
