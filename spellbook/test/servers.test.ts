@@ -234,9 +234,14 @@ describe('a Redis', () => {
     const both = await Promise.all([serve(env), serve(env)])
     const [first, second] = both
     /** Old values that were found when none may be any more. */
-    const seenLate: (number | undefined)[] = []
-    for (const path of ['/spells/4', '/spells/5', '/spells']) await first.hit(path)
+    const seenLate: string[] = []
+    const now = ['4: 41', '5: -26', '6: 21', 'Earthquake 41', 'Healing Light -26', 'Arcane Missile 21']
+    for (const path of ['/spells/4', '/spells/5', '/spells/6', '/spells']) await first.hit(path)
     await redis.command('SAVE')
+    const psql = await openPsql(database)
+    // Invalidated in the Redis that is killed; the snapshot has the value, and nobody has a reason to name it again.
+    expect((await second.ask('PUT', '/spells/6', { damage: 21 })).status).toBe(200)
+    await soon(async () => expect((await psql.query('select from cacheaside.outbox')).rowCount).toBe(0))
     await redis.kill()
     expect(await first.damage(4)).toBe(40)
     expect((await first.ask('PUT', '/spells/4', { damage: 41 })).status).toBe(200)
@@ -244,15 +249,19 @@ describe('a Redis', () => {
       expect(await one.damage(4)).toBe(41)
       expect(await one.list()).toContain('Earthquake 41')
     }
-    await (await openPsql(database)).query('update spell set damage = -26 where id = 5')
+    await psql.query('update spell set damage = -26 where id = 5')
     expect(await second.damage(5)).toBe(-26)
     const logged = new Map(both.map(({ program }) => [program, program.log.length]))
     await redis.restart()
     /** The feed has noticed, in this process, that this is another Redis than before. */
-    const hasNoticed = ({ program }: Served) =>
-      program.log
-        .slice(logged.get(program))
-        .some(line => line.msg.startsWith('nothing that is cached counts any more in spell'))
+    const hasNoticed = ({ program }: Served) => {
+      const lines = program.log.slice(logged.get(program)).map(({ msg }) => msg)
+      const told = lines.map(
+        msg => /^nothing that is cached counts any more in ([^:]*): /.exec(msg)?.[1] ?? '',
+      )
+      const keyspaces = told.flatMap(names => names.split(', '))
+      return ['spell', 'spell-list'].every(name => keyspaces.includes(name))
+    }
     let noticedMs: number | undefined
     await Promise.all(
       both.map(async one => {
@@ -263,16 +272,17 @@ describe('a Redis', () => {
           const isSure =
             hasNoticed(one) ||
             (noticedMs !== undefined && performance.now() - noticedMs >= LOCAL_MAX_STALE_MS)
-          const [found, { cache }] = [await one.damage(4), await one.ask('GET', '/spells/4')]
-          if (isSure && found !== 41) seenLate.push(found)
+          const found = [
+            `4: ${await one.damage(4)}`,
+            `5: ${await one.damage(5)}`,
+            `6: ${await one.damage(6)}`,
+            ...(await one.list()).filter(text => /^(Earthquake|Healing Light|Arcane Missile) /.test(text)),
+          ]
+          if (isSure) seenLate.push(...found.filter(text => !now.includes(text)))
           expect(noticedMs).toBeDefined()
-          expect(found).toBe(41)
-          expect(cache).toContain('hit')
-        }, PATIENCE)
-        // What psql wrote while Redis was away is still in the outbox: it is seen within the feed's bound.
-        await vi.waitFor(async () => {
-          expect(await one.hit('/spells')).toContainEqual(expect.objectContaining({ id: 5, damage: -26 }))
-          expect(await one.hit('/spells/5')).toMatchObject({ damage: -26 })
+          expect(found).toEqual(now)
+          for (const path of ['/spells/4', '/spells/5', '/spells/6', '/spells'])
+            expect((await one.ask('GET', path)).cache).toContain('hit')
         }, PATIENCE)
       }),
     )
