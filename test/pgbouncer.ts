@@ -5,10 +5,11 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { mkdir, writeFile } from 'node:fs/promises'
 import { join } from 'node:path'
+import getPort from 'get-port'
 import pg from 'pg'
 import { inject } from 'vitest'
 import { eventually, exited, type Settings, startCleaner } from './redis-servers.ts'
-import { freePort, give, type ServerUser, serverEnvironment, serverFolder, serverUser } from './services.ts'
+import { give, type ServerUser, serverEnvironment, serverFolder, serverUser } from './services.ts'
 
 /** A pooler of a test's own. */
 export interface PgBouncer {
@@ -65,7 +66,7 @@ export async function startPgBouncer(url: string, settings: Settings = {}): Prom
   }
   try {
     for (let attempt = 1; ; attempt++) {
-      const port = await freePort()
+      const port = await getPort({ host: '127.0.0.1' })
       const own = join(folder, `server-${attempt}`)
       await configure(own, new URL(url), { ...DEFAULTS, ...settings, listen_port: String(port) }, user)
       const { child, problem } = launch(found.path, own, user)

@@ -5,9 +5,9 @@
 import { type ChildProcess, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { mkdtemp, rm, writeFile } from 'node:fs/promises'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import getPort from 'get-port'
 import { Redis } from 'ioredis'
 import { inject } from 'vitest'
 
@@ -220,7 +220,7 @@ const address = ({ port }: RedisServer) => ({ host: '127.0.0.1', port })
 async function clusterSettings(settings: Settings): Promise<Settings> {
   return {
     'cluster-enabled': 'yes',
-    'cluster-port': String(await freePort()),
+    'cluster-port': String(await getPort({ host: '127.0.0.1' })),
     'cluster-replica-validity-factor': '0',
     ...settings,
   }
@@ -300,7 +300,7 @@ async function launchOnFreePort(
   watch?: readonly string[],
 ): Promise<Launched> {
   for (let attempt = 1; ; attempt++) {
-    const port = await freePort()
+    const port = await getPort({ host: '127.0.0.1' })
     try {
       return await launch(program, folder, port, settings, watch)
     } catch (error) {
@@ -375,16 +375,6 @@ const hasExited = (child: ChildProcess): boolean => child.exitCode !== null || c
 /** Waits until a process has gone. */
 export async function exited(child: ChildProcess): Promise<void> {
   if (!hasExited(child)) await once(child, 'exit')
-}
-
-async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const found = server.address()
-  server.close()
-  await once(server, 'close')
-  if (found === null || typeof found === 'string') throw new Error('no port on 127.0.0.1')
-  return found.port
 }
 
 /** Starts a server and resolves when it accepts connections. */

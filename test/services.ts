@@ -9,9 +9,9 @@ import { randomBytes } from 'node:crypto'
 import { once } from 'node:events'
 import { chown, mkdtemp, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { createRequire } from 'node:module'
-import { createServer } from 'node:net'
 import { tmpdir } from 'node:os'
 import { basename, dirname, join } from 'node:path'
+import getPort from 'get-port'
 import pg from 'pg'
 import { inject } from 'vitest'
 
@@ -265,7 +265,7 @@ async function initialise(native: string, dataDir: string, user: ServerUser): Pr
 
 async function launchOnFreePort(native: string, dataDir: string, user: ServerUser) {
   for (let attempt = 1; ; attempt++) {
-    const port = await freePort()
+    const port = await getPort({ host: '127.0.0.1' })
     try {
       return { port, child: await launch(native, dataDir, port, user) }
     } catch (error) {
@@ -274,17 +274,6 @@ async function launchOnFreePort(native: string, dataDir: string, user: ServerUse
       if (!taken || attempt === PORT_ATTEMPTS) throw error
     }
   }
-}
-
-/** A port of 127.0.0.1 that nobody listened at a moment ago. */
-export async function freePort(): Promise<number> {
-  const server = createServer().listen(0, '127.0.0.1')
-  await once(server, 'listening')
-  const address = server.address()
-  server.close()
-  await once(server, 'close')
-  if (address === null || typeof address === 'string') throw new Error('no port on 127.0.0.1')
-  return address.port
 }
 
 /** Starts the server on an existing data folder and resolves when it accepts connections. */

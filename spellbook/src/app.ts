@@ -1,4 +1,5 @@
-import type { IncomingMessage } from 'node:http'
+import type { IncomingMessage, ServerOptions } from 'node:http'
+import type { Socket } from 'node:net'
 import {
   type FastifyBaseLogger,
   type FastifyInstance,
@@ -7,15 +8,16 @@ import {
   LogController,
 } from 'fastify'
 import { validatorCompiler } from 'fastify-type-provider-zod'
+import findMyWay, { type HTTPMethod } from 'find-my-way'
 import { type Health, health } from './api.ts'
-import { type ConnectionLimits, Connections, listenAlsoAt } from './connections.ts'
+import { type ConnectionLimits, Connections } from './connections.ts'
 import { type Addressed, isAuthority, judgeHosts } from './hosts.ts'
 import { answer, describeRoutes, trouble } from './openapi.ts'
 import { sendError, sendProblem, type Telling } from './problem.ts'
 import { SECURITY_HEADERS } from './security-headers.ts'
 import { spellRoutes } from './spell-routes.ts'
 import type { Spells } from './spells.ts'
-import { answerBadRequest, answerUnasked } from './unrouted.ts'
+import { answerBadRequest, answerConnect } from './unrouted.ts'
 import { webPage } from './web-page.ts'
 
 /** What the application serves. */
@@ -44,27 +46,30 @@ export const LIMITS: ConnectionLimits = { maxConnections: 1_000, takingMs: 20_00
 
 const BODY_LIMIT_BYTES = 16 * 1024
 const REQUEST_TIMEOUT_MS = 30_000
+const HTTP: ServerOptions = {
+  requestTimeout: REQUEST_TIMEOUT_MS,
+  // Left out it is a minute, and where the head may take longer than the whole, Node takes each limit for the other.
+  headersTimeout: REQUEST_TIMEOUT_MS,
+  keepAliveTimeout: 72_000,
+  // Node would refuse a request without a host by itself, and without saying why.
+  requireHostHeader: false,
+}
 /** Longer than any path that Node lets through, so that an id of any length is judged by its schema. */
 const MAX_PARAM_LENGTH = 64 * 1024
 
 /** Spellbook over HTTP. It opens and closes nothing but its own port. */
 export async function createApp(options: AppOptions): Promise<FastifyInstance> {
   const { log, service, alsoAt = [], hosts, limits } = options
+  const connections = new Connections({ ...LIMITS, ...limits })
   const app: FastifyInstance = fastify({
     loggerInstance: log,
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: BODY_LIMIT_BYTES,
-    requestTimeout: REQUEST_TIMEOUT_MS,
     return503OnClosing: false,
     routerOptions: { maxParamLength: MAX_PARAM_LENGTH },
     clientErrorHandler: (error, socket) => answerBadRequest(connections, error, socket),
     rewriteUrl: pathOf,
-    http: {
-      // Node would refuse a request without a host by itself, and without saying why.
-      requireHostHeader: false,
-      // Left out it is a minute, and where the head may take longer than the whole, Node takes each limit for the other.
-      headersTimeout: REQUEST_TIMEOUT_MS,
-    },
+    serverFactory: answer => connections.serve(HTTP, answer),
     // Such a request has no route, and so no hook has seen it.
     frameworkErrors: (error, request, reply) =>
       void sendError(error, request, reply.headers(SECURITY_HEADERS)),
@@ -75,9 +80,8 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
   app.setErrorHandler(sendError)
   parseJsonOnly(app)
   addHeaders(app)
-  listenAlsoAt(app, alsoAt)
-  const connections = new Connections(app, { ...LIMITS, ...limits })
-  answerUnasked(app, connections)
+  connections.attend(app, alsoAt)
+  app.server.on('connect', ({ url = '' }, socket: Socket) => answerConnect(connections, url, socket))
   logDurations(app)
   refuseUnclear(app, hosts)
   refuseUntilReady(app, service)
@@ -161,8 +165,9 @@ function refuseUnclear(app: FastifyInstance, hosts: AppOptions['hosts']): void {
   app.addHook('onRequest', (request, reply, done) => {
     const telling = whatIsUnclear(request) ?? (judge && misdirected(judge(addressed(request))))
     if (telling === undefined) return done()
-    // Where a body ends whose coding was not understood is not known for sure.
-    if (request.headers['transfer-encoding'] !== undefined) reply.header('connection', 'close')
+    // It is not known for sure where a body ends whose coding was not understood, or whether one comes that was announced.
+    const { 'transfer-encoding': coding, expect } = request.headers
+    if (coding !== undefined || expect !== undefined) reply.header('connection', 'close')
     sendProblem(request, reply, telling)
   })
 }
@@ -188,6 +193,10 @@ function whatIsUnclear(request: FastifyRequest): Telling | undefined {
   // https://www.rfc-editor.org/rfc/rfc9112#section-3.2
   if (hosts.length > 1 || (hosts.length === 0 && httpVersion === '1.1') || !named.every(isAuthority))
     return { status: 400, detail: 'A request names one host.' }
+  const { expect = '100-continue' } = request.headers
+  // https://www.rfc-editor.org/rfc/rfc9110#section-10.1.1
+  if (httpVersion === '1.1' && expect.toLowerCase() !== '100-continue')
+    return { status: 417, detail: 'Nothing can be expected here but 100-continue.' }
   const codings = valuesOf('transfer-encoding')
   if (codings.length === 0) return undefined
   // https://www.rfc-editor.org/rfc/rfc9112#section-6.1
@@ -213,27 +222,24 @@ function refuseUntilReady(app: FastifyInstance, service: AppOptions['service']):
 
 /** A path that exists, asked with a method that it does not have, is told which it has. */
 function answerUnrouted(app: FastifyInstance): void {
-  const methods = new Map<string, Set<string>>()
+  const methods = new Set<HTTPMethod>()
+  const routes = findMyWay({ maxParamLength: MAX_PARAM_LENGTH })
   app.addHook('onRoute', ({ url, method }) => {
-    const known = methods.get(url) ?? new Set()
-    for (const each of [method].flat()) known.add(each)
-    methods.set(url, known)
+    for (const each of [method].flat() as HTTPMethod[]) {
+      methods.add(each)
+      routes.on(each, url, () => {})
+    }
   })
-  const pattern = (url: string) =>
-    new RegExp('^' + url.replaceAll('.', '\\.').replace(/:\w+/g, '[^/]+') + '$')
   app.setNotFoundHandler((request, reply) => {
     const path = request.url.split('?', 1)[0]!
     // https://www.rfc-editor.org/rfc/rfc9110#section-9.3.7
-    if (path === '*' && request.method === 'OPTIONS')
-      return reply
-        .header('allow', [...new Set([...methods.values()].flatMap(known => [...known]))].join(', '))
-        .code(204)
-        .send()
-    const allowed = [...methods].find(([url]) => pattern(url).test(path))?.[1]
-    if (allowed === undefined)
+    const isOfAll = path === '*' && request.method === 'OPTIONS'
+    const allowed = [...methods].filter(method => isOfAll || routes.find(method, path) !== null)
+    if (allowed.length === 0)
       return sendProblem(request, reply, { status: 404, detail: `There is nothing at ${path}.` })
-    const allow = [...allowed].join(', ')
+    const allow = allowed.join(', ')
     reply.header('allow', allow)
+    if (isOfAll) return reply.code(204).send()
     return sendProblem(request, reply, {
       status: 405,
       detail: `${request.method} is not possible here, only ${allow}.`,

@@ -1,7 +1,14 @@
 import { lookup } from 'node:dns/promises'
 import { once } from 'node:events'
-import type { IncomingMessage, ServerResponse } from 'node:http'
-import { type AddressInfo, createServer, Server, Socket } from 'node:net'
+import {
+  createServer,
+  type IncomingMessage,
+  type Server,
+  type ServerOptions,
+  type ServerResponse,
+} from 'node:http'
+import { type AddressInfo, createServer as createListener, Server as Listener, type Socket } from 'node:net'
+import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 
 /** What is asked of connections. */
@@ -35,62 +42,44 @@ export async function addressesOf(host: string): Promise<[string, ...string[]]> 
   return [first, ...others]
 }
 
-/**
- * Listens at these addresses too, on the port of the first. Fastify would do so for `localhost`, with one more HTTP
- * server, on which what is said of connections here and in `app.ts` would not hold; this hands the connections to the
- * only one. An address that this machine does not have, or that is taken, is left out, as it is there.
- */
-export function listenAlsoAt(app: FastifyInstance, addresses: readonly string[]): void {
-  const ears: Server[] = []
-  app.addHook('onListen', async () => {
-    const { port } = app.server.address() as AddressInfo
-    for (const host of addresses) {
-      const ear = createServer({ allowHalfOpen: true, noDelay: true }, socket =>
-        app.server.emit('connection', socket),
-      )
-      ear.listen({ port, host })
-      try {
-        await once(ear, 'listening')
-        ears.push(ear)
-      } catch {
-        ear.close()
-      }
-    }
-  })
-  let closed: Promise<unknown> = Promise.resolve()
-  app.addHook('preClose', done => {
-    closed = Promise.all(ears.map(ear => new Promise(resolve => ear.close(resolve))))
-    done()
-  })
-  app.addHook('onClose', async () => void (await closed))
-}
-
 /** A request whose answer is not complete. */
 interface Exchange {
   readonly request: IncomingMessage
   readonly response: ServerResponse
-  /** Called with `true` when its turn comes, and with `false` when the connection ends before that. */
-  begin?: (isOurTurn: boolean) => void
+  /** Begins with it. */
+  readonly answer: () => void
 }
 
 /**
  * The requests of one connection, in the order in which they came. They are answered one after the other. Where a client
  * sends several without waiting, Node begins with all of them and only keeps the answers in order: a read would not
  * show the write that it was sent behind. And Node stops reading only when *answers* pile up, so requests that wait
- * would pile up without bound; hence nothing is parsed while a request waits.
+ * would pile up without bound. Here nothing is parsed while a request waits, and the socket's own bound stops the
+ * reading.
  *
  * @see https://www.rfc-editor.org/rfc/rfc9112#section-9.3.2
  */
 class Line {
   readonly #socket: Socket
-  readonly #exchanges: Exchange[] = []
+  readonly #parse: (piece: Buffer) => void
+  #exchanges: Exchange[] = []
   #taking: NodeJS.Timeout | undefined
-  #isOver = false
+  #isLast = false
 
   constructor(socket: Socket) {
     this.#socket = socket
-    this.#feedInPieces()
-    socket.once('close', () => this.#end())
+    // Node's own listener is called with small pieces instead.
+    const parsers = socket.listeners('data') as ((piece: Buffer) => void)[]
+    socket.removeAllListeners('data')
+    this.#parse = piece => {
+      for (const parser of parsers) parser.call(socket, piece)
+    }
+    // Node resumes when there is room for more of a body.
+    for (const event of ['readable', 'drain', 'resume']) socket.on(event, () => this.#read())
+    socket.once('close', () => {
+      clearTimeout(this.#taking)
+      this.#exchanges = []
+    })
   }
 
   /** The request that is being answered. */
@@ -98,18 +87,11 @@ class Line {
     return this.#exchanges[0]?.request
   }
 
-  join(request: IncomingMessage, response: ServerResponse): void {
-    const exchange: Exchange = { request, response }
+  /** Calls `answer` when everything before this request has been answered; never if the connection has ended by then. */
+  join(exchange: Exchange): void {
     this.#exchanges.push(exchange)
-    response.once('close', () => this.#leave(exchange))
-  }
-
-  /** Calls back when the turn of a request comes, at once if it has come; with `false` if its client has left before. */
-  whenTurn(response: ServerResponse, begin: (isOurTurn: boolean) => void): void {
-    const exchange = this.#exchanges.find(each => each.response === response)
-    if (exchange === undefined) begin(false)
-    else if (exchange === this.#exchanges[0]) begin(true)
-    else exchange.begin = begin
+    exchange.response.once('close', () => this.#leave(exchange))
+    if (exchange === this.#exchanges[0]) exchange.answer()
   }
 
   /**
@@ -117,11 +99,11 @@ class Line {
    * and instead of the answer to the request that it is a part of. Nothing that comes later is read.
    */
   whenLast(send: () => void): void {
-    this.#isOver = true
-    const whole = this.#exchanges.filter(({ request }) => request.complete)
-    const last = whole.at(-1)
-    if (last === undefined) send()
-    else last.response.once('close', () => setImmediate(send))
+    this.#isLast = true
+    this.#exchanges = this.#exchanges.filter(({ request }) => request.complete)
+    const before = this.#exchanges.at(-1)
+    if (before === undefined) send()
+    else before.response.once('close', () => setImmediate(send))
   }
 
   /** Gives the client this long to accept the answer that has been made. */
@@ -130,91 +112,63 @@ class Line {
     this.#taking = setTimeout(() => this.#socket.destroy(), ms)
   }
 
+  /** Begins with the next one, but not before the other connections have had a turn. */
   #leave(exchange: Exchange): void {
-    const at = this.#exchanges.indexOf(exchange)
-    if (at === -1) return
-    this.#exchanges.splice(at, 1)
-    if (at === 0) {
-      clearTimeout(this.#taking)
-      this.#beginNext()
-    }
-    this.#goOn()
-  }
-
-  /** Not before the other connections have had a turn: many requests that wait could otherwise keep them waiting. */
-  #beginNext(): void {
-    const next = this.#exchanges[0]
-    if (next === undefined) return
-    // An answer that ends the connection is the last, whatever was asked behind it.
-    if (this.#socket.writableEnded) return void this.#end()
-    setImmediate(() => {
-      if (next === this.#exchanges[0]) next.begin?.(true)
-    })
-  }
-
-  #end(): void {
-    this.#isOver = true
+    if (exchange !== this.#exchanges[0]) return
+    this.#exchanges.shift()
     clearTimeout(this.#taking)
-    for (const { begin } of this.#exchanges.splice(0)) begin?.(false)
-  }
-
-  /** Replaces Node's own listener, and hands it small pieces of what has arrived, while no request waits. */
-  #feedInPieces(): void {
-    const socket = this.#socket
-    const parsers = socket.listeners('data')
-    for (const parse of parsers) socket.off('data', parse as () => void)
-    socket.on('data', (chunk: Buffer) => {
-      let rest = chunk
-      // Behind an answer that ends the connection, nothing is read.
-      while (rest.length > 0 && !this.#isOver && !socket.writableEnded && !socket.destroyed) {
-        // Node pauses it, too, and must not be given anything then.
-        if (this.#exchanges.length > 1 || socket.isPaused()) {
-          socket.pause()
-          socket.unshift(rest)
-          return
-        }
-        for (const parse of parsers) parse.call(socket, rest.subarray(0, PIECE_BYTES))
-        rest = rest.subarray(PIECE_BYTES)
-      }
-    })
-    socket.on('drain', () => this.#goOn())
-  }
-
-  #goOn(): void {
-    const socket = this.#socket
-    const isReady = () => socket.isPaused() && this.#exchanges.length < 2 && !socket.writableNeedDrain
-    if (!isReady()) return
+    // An answer that ends the connection is the last, whatever was asked behind it.
+    if (this.#socket.writableEnded) this.#exchanges = []
+    const [next] = this.#exchanges
     setImmediate(() => {
-      if (isReady()) socket.resume()
+      if (next === this.#exchanges[0]) next?.answer()
+      this.#read()
     })
+  }
+
+  /** Parses what has arrived, until a request waits. What comes behind the last answer is dropped. */
+  #read(): void {
+    const socket = this.#socket
+    const isOver = () => this.#isLast || socket.writableEnded || socket.destroyed
+    while (isOver() || this.#hasRoom()) {
+      const piece: Buffer | null = socket.read(Math.min(PIECE_BYTES, socket.readableLength))
+      if (piece === null) return
+      if (!isOver()) this.#parse(piece)
+    }
+  }
+
+  /** Whether more may be parsed: no request waits, its body is read, and the answers are taken. */
+  #hasRoom(): boolean {
+    const { length, 0: first } = this.#exchanges
+    if (length > 1 || this.#socket.writableNeedDrain) return false
+    return first === undefined || first.request.readableLength < first.request.readableHighWaterMark
   }
 }
 
-/** The connections of an application: a bound on their number, the turns of their requests, and their end. */
+/** The connections of a server: a bound on their number, the turns of their requests, and their end. */
 export class Connections {
-  readonly #app: FastifyInstance
   readonly #limits: ConnectionLimits
   /** The one that was used last comes last. */
   readonly #lines = new Map<Socket, Line>()
 
-  constructor(app: FastifyInstance, limits: ConnectionLimits) {
-    this.#app = app
+  constructor(limits: ConnectionLimits) {
     this.#limits = limits
-    // A client that has said all may close its side; it is still owed its answers.
-    Object.assign(app.server, { httpAllowHalfOpen: true })
-    app.server.on('connection', socket => this.#take(socket))
-    // Before Fastify begins with it.
-    app.server.prependListener('request', (request, response) => this.#join(request, response))
-    this.#takeTurns()
-    this.#endWithApp()
   }
 
-  /** Has an answer that Fastify does not make wait for its turn. */
-  inTurn(request: IncomingMessage, response: ServerResponse, answer: () => void): void {
-    this.#join(request, response)
-    this.#lines.get(request.socket)?.whenTurn(response, isOurTurn => {
-      if (isOurTurn) answer()
-    })
+  /** Makes a server that answers the requests of a connection one after the other. */
+  serve(
+    options: ServerOptions,
+    answer: (request: IncomingMessage, response: ServerResponse) => void,
+  ): Server {
+    const inTurn = (request: IncomingMessage, response: ServerResponse) => {
+      this.#join({ request, response, answer: () => answer(request, response) })
+    }
+    const server = createServer(options, inTurn)
+    // Node would answer by itself, at once and in another form than all else.
+    server.on('checkExpectation', inTurn)
+    // A client that has said all may close its side; it is still owed its answers.
+    Object.assign(server, { httpAllowHalfOpen: true })
+    return server.on('connection', socket => this.#take(socket))
   }
 
   /** Has the last answer of a connection wait for those before it. */
@@ -228,6 +182,44 @@ export class Connections {
     })
   }
 
+  /**
+   * Bounds how long clients of an application take its answers, and has it listen at these addresses too, on the port of
+   * the first. Fastify would do so for `localhost`, with one more HTTP server, on which none of this would hold; here the
+   * connections are handed to the only one. An address that this machine does not have, or that is taken, is left out.
+   */
+  attend(app: FastifyInstance, alsoAt: readonly string[]): void {
+    const listeners: Listener[] = [app.server]
+    app.addHook('onListen', async () => {
+      const { port } = app.server.address() as AddressInfo
+      for (const host of alsoAt) {
+        const listener = createListener({ allowHalfOpen: true, noDelay: true })
+        listener.on('connection', socket => app.server.emit('connection', socket))
+        try {
+          await once(listener.listen({ port, host }), 'listening')
+          listeners.push(listener)
+        } catch {
+          // Fastify leaves it out, too.
+        }
+      }
+    })
+    app.addHook('onSend', ({ raw: { socket } }, _reply, _payload, done) => {
+      this.#lines.get(socket)?.limitTaking(this.#limits.takingMs)
+      done()
+    })
+    app.addHook('preClose', async () => {
+      if (app.server.listening) await this.#end(app.server, listeners)
+    })
+  }
+
+  #join(exchange: Exchange): void {
+    const { socket } = exchange.request
+    const line = this.#lines.get(socket)
+    if (line === undefined) return
+    this.#lines.delete(socket)
+    this.#lines.set(socket, line)
+    line.join(exchange)
+  }
+
   #take(socket: Socket): void {
     if (this.#lines.size >= this.#limits.maxConnections) {
       const idle = [...this.#lines].find(([, { current }]) => current === undefined)
@@ -239,65 +231,33 @@ export class Connections {
     socket.once('close', () => this.#lines.delete(socket))
   }
 
-  #join(request: IncomingMessage, response: ServerResponse): void {
-    const { socket } = request
-    const line = this.#lines.get(socket)
-    if (line === undefined) return
-    this.#lines.delete(socket)
-    this.#lines.set(socket, line)
-    line.join(request, response)
-  }
-
-  #takeTurns(): void {
-    const { takingMs } = this.#limits
-    this.#app.addHook('onRequest', ({ raw: { socket } }, reply, done) => {
-      // Without a port, as tests have it, there are no connections.
-      if (!(socket instanceof Socket)) return done()
-      // A request whose client has left is not begun.
-      this.#lines.get(socket)?.whenTurn(reply.raw, isOurTurn => {
-        if (isOurTurn) done()
-      })
-    })
-    this.#app.addHook('onSend', ({ raw: { socket } }, _reply, _payload, done) => {
-      this.#lines.get(socket)?.limitTaking(takingMs)
-      done()
-    })
-  }
-
   /**
-   * Ends the connections when the application is closed. Requests that have arrived are answered; nobody else can keep
-   * the process alive. Node closes connections that are idle after a request, and lets all others be:
+   * Ends all connections. Requests that have arrived are answered; nobody else can keep the process alive:
    *
    * - those that only seem to be idle, because nobody has read yet what was sent on them, are read first: of a busy
-   *   process that is most of them, and the requests would be lost;
-   * - those on which nothing was ever sent, as browsers open them in advance, are ended at once;
+   *   process that is most of them, and the requests would be lost. So only the ports are closed at first: the `close` of
+   *   an HTTP server would end these connections;
+   * - those that are idle then are ended, also those on which nothing was ever sent, as browsers open them in advance;
    * - those on which a request is still arriving, after a moment;
    * - those on which an answer is not taken, or not made, in the end.
    */
-  #endWithApp(): void {
-    const { server } = this.#app
-    const end = (isOver: (socket: Socket, current: IncomingMessage | undefined) => boolean) => {
+  async #end(server: Server, listeners: readonly Listener[]): Promise<void> {
+    const ended = new AbortController()
+    const closing = listeners.map(
+      each => new Promise(resolve => Listener.prototype.close.call(each, resolve)),
+    )
+    const closed = Promise.all(closing).finally(() => ended.abort())
+    const after = (ms: number) => sleep(ms, undefined, { signal: ended.signal }).catch(() => {})
+    const endWhere = (isOver: (socket: Socket, current: IncomingMessage | undefined) => boolean) => {
       for (const [socket, { current }] of this.#lines) if (isOver(socket, current)) socket.destroy()
     }
-    const timers: NodeJS.Timeout[] = []
-    let closed: Promise<unknown> = Promise.resolve()
-    this.#app.addHook('preClose', done => {
-      if (!server.listening) return done()
-      // Only the port is closed. The HTTP server's own `close` would also end the connections that seem to be idle; it
-      // is called when this is done.
-      closed = new Promise(resolve => Server.prototype.close.call(server, resolve))
-      timers.push(
-        setTimeout(() => {
-          end(socket => socket.bytesRead === 0)
-          done()
-        }, LAST_CALL_MS),
-        setTimeout(() => end((_socket, current) => current?.complete !== true), ARRIVING_MS),
-        setTimeout(() => end(() => true), ANSWERING_MS),
-      )
-    })
-    this.#app.addHook('onClose', async () => {
-      await closed
-      for (const timer of timers) clearTimeout(timer)
-    })
+    await after(LAST_CALL_MS)
+    server.closeIdleConnections()
+    endWhere(socket => socket.bytesRead === 0)
+    await after(ARRIVING_MS - LAST_CALL_MS)
+    endWhere((_socket, current) => current?.complete !== true)
+    await after(ANSWERING_MS - ARRIVING_MS)
+    endWhere(() => true)
+    await closed
   }
 }

@@ -1,12 +1,11 @@
 import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
-import type { FastifyInstance } from 'fastify'
 import type { Connections } from './connections.ts'
 import { problemBody, type Telling } from './problem.ts'
 import { SECURITY_HEADERS } from './security-headers.ts'
 
 /**
- * Answers to what Node does not hand to Fastify: what cannot be parsed, what is no request for an answer. They look as
+ * Answers to what is not handed to Fastify: what cannot be parsed, and `CONNECT`. They look as
  * all others do, and wait for those before them.
  */
 
@@ -29,33 +28,16 @@ const STATUSES = new Map([
   ['HPE_HEADER_OVERFLOW', 431],
 ])
 
-/** Answers to `CONNECT`, and to `Expect` of anything but `100-continue`. */
-export function answerUnasked(app: FastifyInstance, connections: Connections): void {
-  app.server.on('connect', ({ url = '' }, socket: Socket) => {
-    // Node has nothing to do with the connection any more.
-    socket.on('error', () => {})
-    endWithProblem(connections, socket, url, { status: 501, detail: 'This is no proxy.' })
-    socket.resume()
-  })
-  app.server.on('checkExpectation', (request, response) => {
-    const { url = '' } = request
-    const [headers, body] = problem(url, {
-      status: 417,
-      detail: 'Nothing can be expected here but 100-continue.',
-    })
-    connections.inTurn(request, response, () => response.writeHead(417, headers).end(body))
-  })
+/** The answer to `CONNECT`. */
+export function answerConnect(connections: Connections, url: string, socket: Socket): void {
+  // Node has nothing to do with the connection any more.
+  socket.on('error', () => {})
+  endWithProblem(connections, socket, url, { status: 501, detail: 'This is no proxy.' })
+  socket.resume()
 }
 
 /** Answers on a connection that nobody else answers on any more. */
 function endWithProblem(connections: Connections, socket: Socket, url: string, telling: Telling): void {
-  const [headers, body] = problem(url, telling)
-  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}`)
-  const head = [`HTTP/1.1 ${telling.status} ${STATUS_CODES[telling.status]}`, ...lines].join('\r\n')
-  connections.lastOf(socket, () => socket.end(`${head}\r\n\r\n${body}`))
-}
-
-function problem(url: string, telling: Telling): [headers: Record<string, string | number>, body: string] {
   const body = JSON.stringify(problemBody(url, telling))
   const headers = {
     ...SECURITY_HEADERS,
@@ -64,5 +46,7 @@ function problem(url: string, telling: Telling): [headers: Record<string, string
     'content-length': Buffer.byteLength(body),
     connection: 'close',
   }
-  return [headers, body]
+  const lines = Object.entries(headers).map(([name, value]) => `${name}: ${value}`)
+  const head = [`HTTP/1.1 ${telling.status} ${STATUS_CODES[telling.status]}`, ...lines].join('\r\n')
+  connections.lastOf(socket, () => socket.end(`${head}\r\n\r\n${body}`))
 }

@@ -1,19 +1,19 @@
-import { readFile } from 'node:fs/promises'
+import { fileURLToPath } from 'node:url'
+import { mime } from '@fastify/send'
+import files from '@fastify/static'
 import type { FastifyInstance } from 'fastify'
 
-const FILES = [
-  ['/', 'index.html', 'text/html; charset=utf-8'],
-  ['/spellbook.js', 'spellbook.js', 'text/javascript; charset=utf-8'],
-  ['/spellbook.css', 'spellbook.css', 'text/css; charset=utf-8'],
-  ['/icon.svg', 'icon.svg', 'image/svg+xml'],
-] as const
+const FOLDER = fileURLToPath(new URL('../web', import.meta.url))
 
-/** The page for people: four files, as they are. */
+// https://www.rfc-editor.org/rfc/rfc9239#section-6
+mime.define({ 'text/javascript': ['js'] }, true)
+
+/** The page for people: the files of a folder, as they are. A browser asks each time whether one has changed. */
 export async function webPage(app: FastifyInstance): Promise<void> {
-  for (const [url, file, type] of FILES) {
-    const content = await readFile(new URL(`../web/${file}`, import.meta.url))
-    app.get(url, { schema: { hide: true } }, (_request, reply) => {
-      reply.type(type).header('cache-control', 'no-cache').send(content)
+  await app.register(async page => {
+    page.addHook('onSend', async (_request, reply) => {
+      if (reply.statusCode < 400) reply.header('cache-control', 'no-cache')
     })
-  }
+    await page.register(files, { root: FOLDER, wildcard: false, cacheControl: false })
+  })
 }

@@ -1,13 +1,14 @@
 import { once } from 'node:events'
 import { type AddressInfo, connect, type Socket } from 'node:net'
 import { networkInterfaces } from 'node:os'
+import { gate } from 'cacheaside/testing'
 import type { FastifyInstance } from 'fastify'
 import { pino } from 'pino'
 import { afterEach, describe, expect, test } from 'vitest'
 import { PATIENCE } from '../../test/patience.ts'
 import { problem } from '../src/api.ts'
-import { createApp, type Service } from '../src/app.ts'
-import type { ConnectionLimits } from '../src/connections.ts'
+import { createApp, LIMITS, type Service } from '../src/app.ts'
+import { type ConnectionLimits, Connections } from '../src/connections.ts'
 import type { Spells } from '../src/spells.ts'
 
 const GET = 'GET /health/live HTTP/1.1\r\nhost: x\r\n\r\n'
@@ -236,6 +237,51 @@ describe('a client that has closed its side', () => {
     await expect.poll(begun, PATIENCE).toBe(1)
     open()
     expect(statuses(await heard)).toEqual([200, 200, 200])
+  })
+})
+
+describe('a body that nobody reads', () => {
+  test('is not taken from the kernel while its request is answered, and does not end the connection', async () => {
+    const { service, open, begun } = held()
+    const port = await listening([], service)
+    let served: Socket | undefined
+    app.server.once('request', request => {
+      served = request.socket
+    })
+    const { socket, heard } = await dial(port)
+    const size = 2 ** 25
+    socket.write(READY.replace('host: x', `host: x\r\ncontent-length: ${size}`))
+    socket.write(Buffer.alloc(size))
+    socket.end(GET)
+    await expect.poll(begun, PATIENCE).toBe(1)
+    // Answers on other connections come after what would have been read by then.
+    for (let i = 0; i < 5; i++) {
+      const other = await dial(port)
+      other.socket.end(GET)
+      await other.heard
+    }
+    expect(served!.bytesRead).toBeLessThan(2 ** 18)
+    open()
+    expect(statuses(await heard)).toEqual([200, 200])
+  })
+
+  test('is taken as soon as somebody reads it', async () => {
+    const reading = gate()
+    const server = new Connections(LIMITS).serve({}, async (request, response) => {
+      await reading.wait()
+      let size = 0
+      for await (const chunk of request) size += chunk.length
+      response.end(String(size))
+    })
+    await once(server.listen(0, '127.0.0.1'), 'listening')
+    const size = 2 ** 20
+    const { port } = server.address() as AddressInfo
+    const answer = fetch(`http://127.0.0.1:${port}`, { method: 'POST', body: Buffer.alloc(size) })
+    await reading.reached
+    reading.open()
+    expect(await (await answer).text()).toBe(String(size))
+    server.closeAllConnections()
+    await once(server.close(), 'close')
   })
 })
 

@@ -7,10 +7,10 @@ import { chmodSync, readdirSync, readFileSync, writeFileSync } from 'node:fs'
 import { mkdir, rm } from 'node:fs/promises'
 import { userInfo } from 'node:os'
 import { join } from 'node:path'
+import getPort from 'get-port'
 import { afterAll, afterEach, beforeAll, describe, expect, test } from 'vitest'
 import { ensureRedisServer } from '../../test/ensure-redis-server.ts'
 import {
-  freePort,
   give,
   nativeFolder,
   serverEnvironment,
@@ -75,11 +75,11 @@ beforeAll(async () => {
   await give(tools, user)
   path = [join(native, 'bin'), tools, join(redis, '..'), process.env.PATH].join(':')
   ports = {
-    single: await freePort(),
-    first: await freePort(),
-    second: await freePort(),
-    postgres: await freePort(),
-    redis: await freePort(),
+    single: await getPort({ host: '127.0.0.1' }),
+    first: await getPort({ host: '127.0.0.1' }),
+    second: await getPort({ host: '127.0.0.1' }),
+    postgres: await getPort({ host: '127.0.0.1' }),
+    redis: await getPort({ host: '127.0.0.1' }),
   }
 })
 afterEach(endPrograms)

@@ -24,7 +24,32 @@ describe('the page', () => {
     const response = await app.inject(url)
     expect(response.statusCode).toBe(200)
     expect(response.headers['content-type']).toBe(type)
+    expect(response.headers['cache-control']).toBe('no-cache')
     expect(response.rawPayload).toEqual(readFileSync(new URL(file, WEB)))
+  })
+
+  test('is not sent again while it is the same', async () => {
+    const { etag } = (await app.inject('/spellbook.js')).headers
+    const again = await app.inject({ url: '/spellbook.js', headers: { 'if-none-match': String(etag) } })
+    expect([again.statusCode, again.payload]).toEqual([304, ''])
+  })
+
+  test.each([
+    ['GET', '/web/index.html', 404],
+    ['GET', '/spellbook.js/', 404],
+    ['GET', '/../package.json', 404],
+    ['GET', '/%2e%2e/package.json', 404],
+    ['POST', '/spellbook.js', 405],
+  ] as const)('is all that can be had: %s %s is %i', async (method, url, status) => {
+    const response = await app.inject({ method, url })
+    expect(response.statusCode).toBe(status)
+    expect(response.headers['content-type']).toMatch(/^application\/problem\+json/)
+  })
+
+  test('answers a range that it does not have with a problem', async () => {
+    const response = await app.inject({ url: '/spellbook.js', headers: { range: 'bytes=999999-' } })
+    expect(response.statusCode).toBe(416)
+    expect(response.headers['content-type']).toMatch(/^application\/problem\+json/)
   })
 
   test('is served whole: there is no file that no route serves', () => {
