@@ -28,7 +28,7 @@ describe('journalFeed keeps the contract of a change feed', () => {
 })
 
 describe('journalFeed', () => {
-  it('has what was changed read anew', async () => {
+  it('has what was changed read again', async () => {
     const clock = new SimulatedClock()
     const journal = new Journal()
     const damages = new Map([[4, 40]])

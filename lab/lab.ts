@@ -1,7 +1,7 @@
 /**
  * The lab: every library through every trial. `npm run lab` installs what it needs, and prints, writes and draws the
  * table; `--trial`, `--adapter` and `--count` do a part of it, which is then only printed, unless `--write` is given.
- * `--page` tries nothing, and writes the page anew from the last results.
+ * `--page` tries nothing, and writes the page again from the last results.
  */
 import { writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
@@ -40,7 +40,7 @@ interface Options {
   readonly count: number
   readonly jobs: number
   readonly writes: boolean
-  /** Whether nothing is tried, and the page is written anew from the results there are. */
+  /** Whether nothing is tried, and the page is written again from the results there are. */
   readonly isPageOnly: boolean
 }
 

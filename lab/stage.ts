@@ -133,8 +133,8 @@ async function readUntilCached(one: LabProcess, ids: readonly number[]): Promise
 }
 
 /**
- * Waits until Redis has as many clients as it had, so that whoever was cut off is back; or, where a library gives one up,
- * for as long as that may take otherwise.
+ * Waits until Redis has as many clients as it had: those that were cut off are back. If a library gives one up, it waits for as long
+ * as that may take otherwise.
  */
 export async function reconnected(redis: RedisServer, clients: number): Promise<void> {
   const untilMs = Date.now() + RECONNECT_DEADLINE_MS

@@ -1,6 +1,6 @@
 /**
  * docs/guarantees.md says which tests show each promise. They exist, by exactly these names, and every promise has
- * some; and whoever refers to a part of that page refers to one that is there.
+ * some. Every reference to a part of that page refers to one that is there.
  */
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { join, posix, sep } from 'node:path'

@@ -309,7 +309,7 @@ function launch(native: string, dataDir: string, port: number, user: ServerUser)
   })
 }
 
-/** Without the `PG*` variables of whoever runs the tests, and in the language that is waited for in the log. */
+/** Without the `PG*` variables of the user who runs the tests, and in the language that is waited for in the log. */
 export function serverEnvironment(): NodeJS.ProcessEnv {
   const others = Object.entries(process.env).filter(([name]) => !name.startsWith('PG'))
   return { ...Object.fromEntries(others), LC_ALL: 'C' }

@@ -116,7 +116,7 @@ test('get loads a cold key at most once per process when the load takes longer t
     trial: `the same, with a load slower than busyWaitMs (${BUSY_WAIT_MS} ms)`,
     ours: `${loads} loads in ${runs} runs`,
     control: `${control} loads in ${controlRuns} runs`,
-    notes: 'whoever waits in vain loads once per process, and keeps nothing; control without single-flight',
+    notes: 'those who wait too long load once per process, and keep nothing; control without single-flight',
   })
   expect(loads).toBe(runs * PROCESSES)
   expect(control, 'loads of the control').toBeGreaterThan(controlRuns * PROCESSES)

@@ -68,8 +68,8 @@ export function guard(world: World, state: State, key: number, part: Part, renew
   const { merged } = register
   const tokens = stands ? [...partsOf(state, key)].map(({ token }) => token) : []
   const joins = stands && !found && setsDirty(world, 'dirty: joining')
-  const anew = renewal && !found && setsDirty(world, 'dirty: joining anew')
-  const dirty = (stands && register.dirty) || joins || anew
+  const again = renewal && !found && setsDirty(world, 'dirty: joining again')
+  const dirty = (stands && register.dirty) || joins || again
   clear(world, state, key)
   set(register, { register: 'guard', dirty })
   for (const other of partsOf(state, key)) other.token = tokens.shift() ?? 'none'
@@ -101,7 +101,7 @@ export function releaseLater(world: World, state: State, key: number, version: n
   if (!dirty) putValue(world, state, key, version, state.shared.generation)
 }
 
-const setsDirty = (world: World, protection: 'dirty: joining' | 'dirty: joining anew'): boolean =>
+const setsDirty = (world: World, protection: 'dirty: joining' | 'dirty: joining again'): boolean =>
   world.has('dirty') && world.has(protection)
 
 /** A release, and whether it found its token; `through` is the committed value, if it may be stored. */

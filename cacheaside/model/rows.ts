@@ -168,7 +168,7 @@ const guard: readonly Row[] = [
     states: 192,
   },
   {
-    name: 'guard lost, G2 all the same',
+    name: 'guard lost, G2 asked for',
     breaks: 'G2',
     setting: { readers: 3, writers: 1, guardLost: true, feed: true, strict: true },
     states: 998,
@@ -274,7 +274,7 @@ const through: readonly Row[] = [
     states: 368,
   },
   {
-    name: 'joining anew does not make dirty',
+    name: 'joining again does not make dirty',
     breaks: 'G1',
     setting: {
       readers: 1,
@@ -283,7 +283,7 @@ const through: readonly Row[] = [
       feed: true,
       guardLost: true,
       writeThrough: true,
-      without: ['dirty: joining anew', 'confirmed guards only write through'],
+      without: ['dirty: joining again', 'confirmed guards only write through'],
     },
     states: 656,
   },
@@ -723,19 +723,19 @@ const feed: readonly Row[] = [
     states: 3022,
   },
   {
-    name: 'restart, G2 all the same',
+    name: 'restart, G2 asked for',
     breaks: 'G2',
     setting: { readers: 2, writers: 1, restart: true, generations: true, feed: true, strict: true },
     states: 10395,
   },
   {
-    name: 'restart, G1 all the same: the lease comes back',
+    name: 'restart, G1 asked for: the lease comes back',
     breaks: 'G1',
     setting: { readers: 1, writers: 1, restart: true, generations: true, feed: true, strictFills: true },
     states: 457,
   },
   {
-    name: 'restart, G1 all the same, fills only in the life of the store that leased',
+    name: 'restart, G1 asked for, fills only in the life of the store that leased',
     setting: {
       readers: 1,
       writers: 1,

@@ -86,7 +86,7 @@ export const PROTECTIONS = [
   'unknown renewals count as lost',
   'dirty',
   'dirty: joining',
-  'dirty: joining anew',
+  'dirty: joining again',
   'dirty: invalidation',
   'dirty: release that leaves others',
   'release without a guard removes',

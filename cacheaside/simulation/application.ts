@@ -240,9 +240,9 @@ export class Application {
   }
 
   /**
-   * A read was served an old value because the load failed, or is slow. It knows more by now than when it began: of what it
-   * has heard meanwhile; and whoever was granted a lease knows that nothing is there any more. Whose load fails gives its lease
-   * back and falls back in one go.
+   * A read was served an old value because the load failed, or is slow. It knows more now than when it began: what it has
+   * heard meanwhile. A reader that was granted a lease also knows that nothing is there any more. If its load fails, it gives
+   * the lease back and falls back in one go.
    */
   #fellBack(mark: Begun, value: Row | undefined, joined: boolean): void {
     const { row } = mark
@@ -449,7 +449,7 @@ export class Application {
     return tokens.size > 0
   }
 
-  /** Whether a guard of this process stands. Then nothing is there to be found, whoever commits. */
+  /** Whether a guard of this process stands. Then nothing is there to be found, after any commit. */
   #isAnyStanding(row: number): boolean {
     const key = this.key(row)
     const holders = this.#world.server.holders(key)

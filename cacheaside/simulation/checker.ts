@@ -33,8 +33,8 @@ const ROUNDING_MS = 3
  * it knows for each row which version no later read may be older than.
  *
  * - **Strong reads**: whenever an invalidation, a guard or a release is applied, nothing older can be found or filled any
- *   more, so that the version committed by then is the floor (G1). A commit under its own guard raises the floor at the moment
- *   it commits (G2): whoever has seen it, or been told of it, began to see it later than that. A commit without its guard, of
+ *   more. The version committed by then is the floor (G1). A commit under its own guard raises the floor at the moment
+ *   it commits (G2): everybody sees it, or is told of it, later than that. A commit without its guard, of
  *   a foreign writer for instance, raises it only when it is invalidated: the promise is weaker for exactly that row and that
  *   long.
  * - **Default reads**: the same floor as it was `localMaxStaleMs` before the read began (G5); and, in a process that has

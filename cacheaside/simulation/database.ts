@@ -57,7 +57,7 @@ const LATENCY_MS = 6
 /** How long either half of a load takes at most, in different histories. */
 const HALF_LOADS_MS = [20, 60, 200]
 const LONGEST_LOAD_MS = 1_500
-/** Where more loads than this are slow, whoever waits at rest would wait for ever. */
+/** If more loads than this were slow, a reader at rest would wait for ever. */
 const RARELY = 0.2
 /** For how long a settled row of the outbox is left for observers. */
 const KEPT_MS = 10_000
@@ -179,7 +179,7 @@ export class Database {
     })
   }
 
-  /** Sends a commit. It happens, if it does, within the statement timeout, whatever becomes of whoever sent it. */
+  /** Sends a commit. It happens, if it does, within the statement timeout, also if its sender dies. */
   commit(commit: Commit): Promise<ReadonlyMap<number, number>> {
     const { clock, isCertain = false } = commit
     const weather = this.#weather

@@ -36,9 +36,9 @@ type Strike = (blow: Blow) => void
 const LONGEST_SLOWNESS_MS = 2_500
 /** Until a change that begins now is heard of, about. */
 const MESSAGE_MS = 50
-/** While a stream connects anew. */
+/** While a stream connects again. */
 const LONGEST_OUTAGE_MS = 80
-/** From a change until its row has been read anew, about. */
+/** From a change until its row has been read again, about. */
 const LONGEST_RELOAD_MS = 200
 const SNAPSHOT_AGE_MS = 6_000
 const REPLICATION_LAG_MS = 300

@@ -310,7 +310,7 @@ class Stage {
     if (clock.pendingTimers > 0) checker.accuse(`timers are left over: ${clock.describeTimers()}`)
   }
 
-  /** Looks at every L1. Only in some histories, because whoever looks also finds out that the stream is silent. */
+  /** Looks at every L1. Only in some histories, because a look also finds out that the stream is silent. */
   #peekEverywhere(): void {
     for (const application of this.#applications) {
       if (application.clock.isDead || application.clock.isPaused) continue
@@ -353,7 +353,7 @@ class Stage {
     }
   }
 
-  /** Where nothing is lost, what has been granted is given back: somebody would wait for it in vain. */
+  /** Where nothing is lost, what has been granted is given back. Otherwise somebody would wait for it. */
   #lookForIdleLeases(): void {
     const { clock, server, checker } = this.world
     for (const application of this.#applications) {

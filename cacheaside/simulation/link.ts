@@ -243,7 +243,7 @@ export class Link implements SharedStore, LinkEnd {
     return isOwn
   }
 
-  /** The stream's connection is lost, the process is told, and it connects anew. */
+  /** The stream's connection is lost, the process is told, and it connects again. */
   interrupt(reason: string, longestMs = LONGEST_OUTAGE_MS): void {
     const connection = ++this.#connection
     this.#heardLife = undefined
@@ -278,7 +278,7 @@ export class Link implements SharedStore, LinkEnd {
     this.#tell(listener => listener.interrupted(reason))
   }
 
-  /** Ends all that is wrong with the network, or was to be; connections that were dead are made anew. */
+  /** Ends all that is wrong with the network, or was to be; connections that were dead are made again. */
   heal(): void {
     const wasAstray = this.#server !== this.#home
     const wasBroken = this.isCut || this.isHalfOpen || this.isMute || this.#hasGap || wasAstray

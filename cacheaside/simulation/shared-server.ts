@@ -44,7 +44,7 @@ export interface Comeback {
 const GENERATION = 'generation '
 const MAX_BYTES = 2 ** 20
 const ROUNDING_MS = 1
-/** Whoever was there while a guard was missing, or has invalidated. */
+/** The writers that were there while a guard was missing, or have invalidated. */
 const SOMEBODY = 'somebody'
 
 /**
@@ -207,7 +207,7 @@ export class SharedServer implements Primary {
   restart({ asOf, awayMs, elsewhere, staying }: Comeback): void {
     this.#trail.note('server', () => `restarts ${asOf === undefined ? 'empty' : `as of tick ${asOf}`}`)
     this.#unsubscribe()
-    // Whoever has stayed with an older one stays there.
+    // A process that has stayed with an older one stays there.
     if (staying !== undefined && this.links.has(staying))
       staying.stayWith(new OldPrimary(this.life, this.#store, this.#trail))
     this.life++
@@ -221,7 +221,7 @@ export class SharedServer implements Primary {
     this.#boot(state)
     this.#formerGenerations.clear()
     for (const [name, text] of this.#generations) this.#formerGenerations.set(name, text)
-    // First the floors fall, then the state is noted: whoever comes back to this state finds these floors.
+    // First the floors fall, then the state is noted: a return to this state finds these floors.
     this.#checker.fellBack(asOf ?? this.#checker.tick)
     if (asOf === undefined)
       for (const rows of this.#keyspaces.values()) for (const row of rows) this.#checker.vanished(row)

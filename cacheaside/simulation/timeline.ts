@@ -12,7 +12,7 @@ interface Mark {
 export class Timeline {
   readonly #marks: Mark[] = [{ tick: 0, atMs: 0, floor: 0, mayBeLost: false }]
 
-  /** How many marks there are: whoever begins now is bound by the last one. */
+  /** How many marks there are. Anything that begins now is bound by the last one. */
   get length(): number {
     return this.#marks.length
   }

@@ -90,7 +90,7 @@ export class Keyspace<Id, V, Loaded = V> {
   readonly #space: Space<Id, V>
   readonly #counts: ReturnType<Parts['stats']['of']>
   readonly #placeOf: (id: Id) => Place<LocalEntry, Key>
-  /** Whether L1 may be taken at its word only with a proof, and on a clock that was really read. */
+  /** Whether L1 may be used only with a proof, on a clock that was really read. */
   readonly #needsProof: boolean
 
   /** @internal */

@@ -24,7 +24,7 @@ export const stampede: Trial = {
     await Promise.all(processes.map(one => one.trouble({ delayMs: LOAD_MS })))
     const ids = stage.ids(rows)
     await stage.plant(ids)
-    // Whoever hears of rows that are made has heard of these.
+    // A process that hears of rows that are made has heard of these.
     await passes(REST_MS)
     for (const id of ids) await Promise.all(processes.map(one => one.getAtOnce(id, READERS)))
     const loads = await Promise.all(processes.map(one => one.loads(ids)))

@@ -199,7 +199,7 @@ export class LoadLimit implements Places {
     this.#begin(run, this)
   }
 
-  /** Lets a load of this cache begin in the place of another. */
+  /** Lets a load of this cache begin in another's place. */
   borrow(run: LoadRun, lender: LoadRun): void {
     lender.above = run
     run.below = lender

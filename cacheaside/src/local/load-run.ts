@@ -49,7 +49,7 @@ export interface Places {
   lend(run: LoadRun): void
   /** Whether a load that runs may lend its place to one of this cache, if that is what it waits for. */
   mayBorrowFrom(lender: LoadRun): boolean
-  /** Lets a load of this cache begin in the place of another. */
+  /** Lets a load of this cache begin in another's place. */
   borrow(run: LoadRun, lender: LoadRun): void
   /** Gives a place that nobody uses any more to the first in the queue. */
   freePlace(): void

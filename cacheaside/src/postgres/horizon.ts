@@ -29,7 +29,7 @@ export class Horizon {
   mark(drawn: string, xid: string): void {
     const before = this.#drawn
     this.#drawn = BigInt(drawn)
-    if (this.#drawn < before) throw new Error('the ids of the outbox have begun anew')
+    if (this.#drawn < before) throw new Error('the ids of the outbox have started again')
     this.#awaited ??= { id: this.#drawn, xid: BigInt(xid) }
   }
 

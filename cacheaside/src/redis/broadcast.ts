@@ -61,7 +61,7 @@ export class Broadcast {
   readonly #listeners = new Set<{ readonly listener: StreamListener }>()
   readonly #ears = new Map<Primary, Link<string>>()
   readonly #beats = new Map<string, Beat>()
-  /** Since when a heartbeat that a primary has published is waited for in vain. */
+  /** Since when a heartbeat that a primary has published has been missing. */
   readonly #unheardSince = new Map<Primary, number>()
   #primaries: readonly Primary[] = []
 

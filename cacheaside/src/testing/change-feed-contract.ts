@@ -374,7 +374,7 @@ function observing(on: FeedStage): void {
     await scene.takeAll(session, ['1'])
   })
 
-  on('remembered and remember may be called all the same', async scene => {
+  on('remembered and remember may still be called', async scene => {
     const session = await scene.open(true)
     await session.remember(['spell'], 'store 1')
     assert.ok((await session.remembered()) instanceof Map)

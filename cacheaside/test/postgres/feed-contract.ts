@@ -110,7 +110,7 @@ export function feedContract(open: () => Promise<TestDatabase>): void {
   describe('records', () => {
     beforeEach(() => scene.install({ tables: ['spell'] }))
 
-    it('every INSERT, UPDATE and DELETE, whoever makes it', async () => {
+    it('every INSERT, UPDATE and DELETE, by anyone', async () => {
       expect(
         await scene.changesOf(`
           INSERT INTO spell VALUES (1, 'Fireball', 30), (2, 'Ice Shard', 25);

@@ -176,7 +176,7 @@ export const guards: readonly Protection[] = [
     ],
   },
   {
-    name: 'write is guarded until its own deadline, whoever joins it',
+    name: 'write is guarded until its own deadline, also if others join it',
     async scenario(library) {
       const stage = new Stage(library)
       const { origin, clock } = stage
@@ -346,7 +346,7 @@ export const guards: readonly Protection[] = [
     },
     controls: [
       {
-        without: 'dirty: a token found missing joins anew; and without the writer knowing it',
+        without: 'dirty: a token found missing joins again; and without the writer knowing it',
         patches: [
           ['|| (renewal && !found)', ''],
           ["if (reply !== 'renewed') this.#lose()", ''],
@@ -840,7 +840,7 @@ export const guards: readonly Protection[] = [
     ],
   },
   {
-    name: 'write whose commit is in doubt stays guarded, whoever shared its guard',
+    name: 'write whose commit is in doubt stays guarded, also if others shared its guard',
     async scenario(library) {
       const stage = new Stage(library)
       const { origin, clock } = stage

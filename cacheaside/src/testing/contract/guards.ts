@@ -19,7 +19,7 @@ function deadlines(on: Stage): void {
     assert.equal(await scene.store.lease(KEY, token('reader'), LONG_MS), null)
   })
 
-  on('guard stands until the latest deadline in it, whoever came first', async scene => {
+  on('guard stands until the latest deadline in it, in any order of writers', async scene => {
     await scene.store.guard('spell:1', ANNA, 600, false)
     await scene.store.guard('spell:1', BERT, 200, false)
     await scene.store.guard('spell:2', BERT, 200, false)
@@ -32,7 +32,7 @@ function deadlines(on: Stage): void {
     assert.equal(await scene.state('spell:2'), 'absent')
   })
 
-  on('guard puts its own life in the place of the life of a value', async scene => {
+  on('guard replaces the life of a value by its own', async scene => {
     await scene.filled('spell:1', spell('x', { freshMs: 300 }))
     await scene.filled('spell:2')
     await scene.store.guard('spell:1', ANNA, LONG_MS, false)

@@ -188,7 +188,7 @@ function lives(on: Stage): void {
     assert.equal(await scene.state('spell:3'), 'a value')
   })
 
-  on('fill puts the life of the value in the place of the life of the lease', async scene => {
+  on('fill replaces the life of the lease by that of the value', async scene => {
     for (const key of ['spell:1', 'spell:2']) {
       await scene.store.lease(key, FIRST, key === 'spell:1' ? 300 : LONG_MS)
       const value = spell('x', { freshMs: key === 'spell:1' ? LONG_MS : SHORT_MS })
@@ -199,7 +199,7 @@ function lives(on: Stage): void {
     assert.equal(await scene.state('spell:2'), 'absent')
   })
 
-  on('swap puts the life of the lease in the place of the life of the value', async scene => {
+  on('swap replaces the life of the value by that of the lease', async scene => {
     const { nonce } = await scene.filled()
     assert.equal(await scene.store.swap(KEY, { prefix: `V${nonce}` }, FIRST, SHORT_MS), true)
     await scene.outlive()

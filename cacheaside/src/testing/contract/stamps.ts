@@ -153,7 +153,7 @@ function falling(on: Stage): void {
     await stamped(scene, KEY, SECOND)
   })
 
-  on('guard puts its own life in the place of the life of a stamp', async scene => {
+  on('guard replaces the life of a stamp by its own', async scene => {
     await stamped(scene, 'author:1', FIRST, 300)
     await stamped(scene, 'author:2')
     await scene.store.guard('author:1', ANNA, LONG_MS, false)
