@@ -21,6 +21,14 @@ import type { Kept } from './shared/kept.ts'
 import { SeenStamps } from './shared/seen-stamps.ts'
 import { SharedAccess, UNCONFIRMED } from './shared/shared-access.ts'
 import type { SharedStore } from './shared/shared-store.ts'
+import {
+  type AnyPart,
+  checkParts,
+  readSnapshot,
+  type SnapshotLoaded,
+  type SnapshotOf,
+  type SnapshotOptions,
+} from './snapshot.ts'
 import type { Answer, Parts } from './space.ts'
 import { type Stats, StatsFold } from './stats.ts'
 import { Tags } from './tags.ts'
@@ -188,6 +196,33 @@ export class Cache {
     options: WriteOptions<T> = {},
   ): Promise<WriteResult<T>> {
     return this.#whileOpen(keys, () => write(this.#parts, keys, commit, options))
+  }
+
+  /**
+   * Reads several values as they were at one moment, with respect to fenced writes: for one round trip more than strong reads.
+   * Where the cache cannot give that, `load` reads all of them at once.
+   *
+   * Outside the promise: changes that only a change feed brings, writes that were not fenced, and loaders that read a replica.
+   *
+   * @param parts - Made by the keyspaces' `at()`.
+   * @returns the values in the order of the parts; `undefined` for a row that does not exist.
+   * @throws what `load` throws; CacheError `INVALID_KEY`, `INVALID_OPTIONS`, `OVERLOADED`, `LOAD_TIMEOUT`, `CLOSED`; the reason
+   *   of the signal. Trouble with the shared store never fails it.
+   */
+  async snapshot<const Parts extends readonly AnyPart[]>(
+    parts: Parts,
+    options: SnapshotOptions<SnapshotLoaded<Parts>>,
+  ): Promise<SnapshotOf<Parts>> {
+    this.#assertOpen()
+    checkParts(parts, space => space.parts === this.#parts)
+    const reading = readSnapshot(parts, options)
+    this.#track(
+      reading.then(
+        () => {},
+        () => {},
+      ),
+    )
+    return (await reading) as SnapshotOf<Parts>
   }
 
   /**

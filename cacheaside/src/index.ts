@@ -25,7 +25,13 @@ export { type Logger, WARNINGS, type WarningCode, type WarningLevel } from './ba
 export type { Cache, Occupancy } from './cache.ts'
 export { commitInDoubt, rolledBack, rollsBack } from './commit-in-doubt.ts'
 export type * from './feed/change-feed.ts'
-export type { Keyspace, KeyspaceWriteOptions, ReadOptions, ReadResult } from './keyspace.ts'
+export type {
+  Keyspace,
+  KeyspaceWriteOptions,
+  ReadOptions,
+  ReadResult,
+  SnapshotManyOptions,
+} from './keyspace.ts'
 export { EVICTION_POLICIES, type EvictionPolicyName } from './local/local-store.ts'
 export { type EmbeddedShared, type EmbeddedSharedOptions, embeddedShared } from './memory/embedded-shared.ts'
 export type { CacheOptions, KeyspaceOptions, Load, LoadContext, LoadMany, LocalOptions } from './options.ts'
@@ -34,6 +40,7 @@ export type { Codec, SchemaResult, StandardSchema } from './shared/codec.ts'
 export type { Kept } from './shared/kept.ts'
 export type { SharedStore } from './shared/shared-store.ts'
 export { valueCodec } from './shared/value-codec.ts'
+export type { AnyPart, SnapshotLoaded, SnapshotOf, SnapshotOptions, SnapshotPart } from './snapshot.ts'
 export type { FeedStats, KeyspaceStats, Stats } from './stats.ts'
 export type { Tags } from './tags.ts'
 export type { CommittedEntry, WriteContext, WriteOptions, WriteResult } from './write.ts'

@@ -10,9 +10,11 @@ import { fillOf, timeToLive } from './fill.ts'
 import { invalidateKeys, invalidateWhole } from './invalidate.ts'
 import { type LocalEntry, Place } from './local/local-store.ts'
 import {
+  aFunction,
   checkConsistency,
   checkWriteOptions,
   type KeyspaceOptions,
+  type LoadContext,
   resolveKeyspaceOptions,
 } from './options.ts'
 import { aliasOf } from './own-key.ts'
@@ -20,6 +22,7 @@ import { read } from './read.ts'
 import { readMany } from './read-many.ts'
 import { refresh } from './refresh.ts'
 import { Envelope, Unopened } from './shared/codec.ts'
+import { readSnapshot, type SnapshotOptions, type SnapshotPart } from './snapshot.ts'
 import type { Answer, Parts, ReadRequest, Space } from './space.ts'
 import { Tagging } from './tagging.ts'
 import {
@@ -42,6 +45,16 @@ export interface ReadOptions {
    * waits until the read has ended, which its time limits see to.
    */
   readonly signal?: AbortSignal
+}
+
+/** How several values of a keyspace are read as they were at one moment. */
+export interface SnapshotManyOptions<Id, Loaded> extends Pick<SnapshotOptions<never>, 'signal'> {
+  readonly consistency: 'snapshot'
+  /** As `loadMany`: reads all at once, in one statement or in one transaction of `REPEATABLE READ`. */
+  readonly load: (
+    ids: readonly Id[],
+    context: LoadContext,
+  ) => Promise<Iterable<readonly [Id, Loaded | undefined]>>
 }
 
 /** What {@link Keyspace.read} tells about an answer. */
@@ -167,13 +180,45 @@ export class Keyspace<Id, V, Loaded = V> {
 
   /**
    * Reads several values at once: one round trip to the shared store, and one call of `loadMany` for all that miss.
-   * Each key is fenced for itself; the answer is not an atomic view of them all.
+   * Each key is fenced for itself; the answer is not an atomic view of them all, unless `consistency` is `'snapshot'`: then
+   * see {@link Cache.snapshot}.
    *
    * @returns the values by the ids as they were given; ids without a row are left out.
    * @throws as {@link Keyspace.get}, if any of the keys does: with the first error. The others are still loaded and kept.
    */
-  async getMany(ids: readonly Id[], options?: ReadOptions): Promise<Map<Id, V>> {
+  async getMany(
+    ids: readonly Id[],
+    options?: ReadOptions | SnapshotManyOptions<Id, Loaded>,
+  ): Promise<Map<Id, V>> {
     if (!Array.isArray(ids)) throw noArray('ids', ids)
+    return options?.consistency === 'snapshot'
+      ? this.#snapshotMany(ids, options)
+      : this.#getMany(ids, options)
+  }
+
+  /** All at one moment, each key once. */
+  async #snapshotMany(ids: readonly Id[], options: SnapshotManyOptions<Id, Loaded>): Promise<Map<Id, V>> {
+    const { load, consistency: _, ...others } = options
+    aFunction('load', load)
+    const asked = new Map(ids.map(id => [this.#enter(id, undefined).key, id]))
+    const ofKeys = [...asked.values()]
+    const loadAll = async (context: LoadContext) => {
+      const rows = new Map<Key, Loaded | undefined>()
+      for (const [id, row] of await load(ofKeys, context)) rows.set(this.key(id), row)
+      return [...asked.keys()].map(key => rows.get(key))
+    }
+    const parts = ofKeys.map(id => this.at(id))
+    const values = await this.#whileOpen(() => readSnapshot(parts, { ...others, load: loadAll }))
+    const byKey = new Map([...asked.keys()].map((key, i) => [key, values[i] as V | undefined]))
+    const found = new Map<Id, V>()
+    for (const id of ids) {
+      const value = byKey.get(this.key(id))
+      if (value !== undefined) found.set(id, value)
+    }
+    return found
+  }
+
+  async #getMany(ids: readonly Id[], options: ReadOptions | undefined): Promise<Map<Id, V>> {
     const strong = options?.consistency === 'strong'
     const found = new Array<V | undefined>(ids.length)
     const requests: ReadRequest<Id>[] = []
@@ -201,6 +246,17 @@ export class Keyspace<Id, V, Loaded = V> {
     const values = new Map<Id, V>()
     for (let i = 0; i < ids.length; i++) if (found[i] !== undefined) values.set(ids[i]!, found[i]!)
     return values
+  }
+
+  /**
+   * One value of a snapshot: for {@link Cache.snapshot}.
+   *
+   * @throws CacheError `INVALID_KEY`.
+   */
+  at(id: Id): SnapshotPart<V, Loaded> {
+    const key = this.key(id)
+    const space = this.#space as unknown as Space<unknown, unknown>
+    return { key, read: { space, id, tell: answer => this.#emitRead(key, answer as Answer<V>, false) } }
   }
 
   /**

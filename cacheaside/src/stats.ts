@@ -119,6 +119,7 @@ function noCounts(): Mutable<KeyspaceStats> {
       queued: 0,
       'in-doubt': 0,
       full: 0,
+      snapshot: 0,
       unavailable: 0,
     },
     joined: 0,

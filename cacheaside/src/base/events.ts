@@ -48,6 +48,7 @@ export type From = 'local' | 'shared' | 'origin'
  * | origin | `queued` | an invalidation of ours is not applied yet; nothing is kept |
  * | origin | `in-doubt` | a commit of ours is in doubt: it may still happen; nothing is kept |
  * | origin | `full` | the shared store has no room for a lease; nothing is kept |
+ * | origin | `snapshot` | read together with others by the `load` of a snapshot; nothing is kept |
  * | origin | `unavailable` | the shared store did not answer in time, or is known not to; nothing is kept |
  */
 export type Why =
@@ -67,6 +68,7 @@ export type Why =
   | 'queued'
   | 'in-doubt'
   | 'full'
+  | 'snapshot'
   | 'unavailable'
 
 /** A read was answered. One per caller and key, also for those that joined. Failed reads are not reported here. */

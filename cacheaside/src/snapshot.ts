@@ -1,0 +1,266 @@
+/**
+ * Snapshot reads: several values as they were at one moment, with respect to fenced writes.
+ *
+ * 1. Read each as a strong read does, in the shared store. What is missing is loaded, and its fill awaited.
+ * 2. Look once more: at the nonce of each value, and at the stamps of its tags.
+ * 3. If nothing has changed, all values were current at one moment between the last first look and the first second look.
+ *    A fenced transaction over two of them had guards over both around its commit, and would have removed both.
+ * 4. Otherwise try once more. After that, or where a value cannot be kept, `load` reads all of them at once.
+ */
+import { ask } from './ask.ts'
+import { Abort, follow } from './base/abort.ts'
+import { CacheError } from './base/errors.ts'
+import { invalidOption, knownNames } from './base/invalid-option.ts'
+import type { Key } from './base/key.ts'
+import { beginTags } from './flight-tags.ts'
+import { dropLease, giveBack } from './lease.ts'
+import { callLoader, fromOrigin, loadFrame } from './load.ts'
+import { runAround } from './local/load-run.ts'
+import { Flight } from './local/single-flight.ts'
+import { waitInside } from './nested.ts'
+import type { LoadContext } from './options.ts'
+import { type Opened, Unopened, UnsealedValue } from './shared/codec.ts'
+import { markedToken } from './shared/key-mark.ts'
+import { stampText, valuePrefix } from './shared/register.ts'
+import { UNCONFIRMED } from './shared/shared-access.ts'
+import type { Stamp } from './shared/shared-store.ts'
+import { type Answer, beginFlight, foundAnswer, type Space } from './space.ts'
+
+/**
+ * One value of a snapshot: a keyspace and an id. Made by a keyspace's `at()`.
+ *
+ * `V` is what readers get, and `Loaded` what a loader hands in.
+ */
+export interface SnapshotPart<V, Loaded = V> {
+  readonly key: Key
+  /** @internal */
+  readonly read: PartReader
+  readonly [partBrand]?: (loaded: Loaded) => V
+}
+declare const partBrand: unique symbol
+
+/** What a snapshot does with one part, whose types nothing depends on here. */
+export interface PartReader {
+  readonly space: Space<unknown, unknown>
+  readonly id: unknown
+  /** Counts the answer. */
+  readonly tell: (answer: Answer) => void
+}
+
+/** Any part. */
+// biome-ignore lint/suspicious/noExplicitAny: a part of any types
+export type AnyPart = SnapshotPart<any, any>
+
+/** What readers get of each part. */
+export type SnapshotOf<Parts extends readonly AnyPart[]> = {
+  -readonly [I in keyof Parts]: (Parts[I] extends SnapshotPart<infer V, infer _> ? V : never) | undefined
+}
+/** What `load` answers with: a row, or nothing, for each part. */
+export type SnapshotLoaded<Parts extends readonly AnyPart[]> = {
+  readonly [I in keyof Parts]:
+    | (Parts[I] extends SnapshotPart<infer _, infer Loaded> ? Loaded : never)
+    | undefined
+}
+
+/** How a snapshot is read. */
+export interface SnapshotOptions<Loaded> {
+  /**
+   * Reads all parts at once, in their order: in one statement, or in a transaction of `REPEATABLE READ`. Called where the
+   * cache cannot give a snapshot. So trouble with the shared store never fails one.
+   */
+  readonly load: (context: LoadContext) => Promise<Loaded> | Loaded
+  /** Ends the wait with the signal's reason. */
+  readonly signal?: AbortSignal
+}
+
+/** How often the cache is tried. */
+const TRIES = 2
+
+/** A value that was seen, and how it is known again. */
+interface Seen {
+  readonly answer: Answer
+  readonly prefix: string
+  readonly stamps: readonly Stamp[]
+}
+
+/**
+ * Reads all parts as they were at one moment.
+ *
+ * @returns the values, in the order of the parts.
+ */
+export async function readSnapshot(
+  parts: readonly AnyPart[],
+  options: SnapshotOptions<readonly unknown[]>,
+): Promise<unknown[]> {
+  knownNames('options', options, ['load', 'signal'])
+  const { load, signal } = options
+  if (typeof load !== 'function') throw invalidOption('load', 'a function', load)
+  signal?.throwIfAborted()
+  if (parts.length === 0) return []
+  return unlessAborted(signal, readParts(parts, load, signal))
+}
+
+/** A promise that a caller may stop waiting for. */
+function unlessAborted<T>(signal: AbortSignal | undefined, work: Promise<T>): Promise<T> {
+  if (signal === undefined) return work
+  return new Promise((resolve, reject) => {
+    const stopFollowing = follow(signal, reject)
+    work.then(resolve, reject).finally(stopFollowing)
+  })
+}
+
+async function readParts(
+  parts: readonly AnyPart[],
+  load: SnapshotOptions<readonly unknown[]>['load'],
+  signal: AbortSignal | undefined,
+): Promise<unknown[]> {
+  const readers = parts.map(({ read }) => read)
+  // A loader reads what its caller waits for: all at once costs it no more, and needs no lent place.
+  const isInside = runAround(signal) !== undefined
+  for (let left = isInside ? 0 : TRIES; left > 0; left--) {
+    const seen: readonly (Seen | undefined)[] = await Promise.all(
+      readers.map((reader, i) => see(reader, parts[i]!.key)),
+    )
+    if (!isComplete(seen)) break
+    if (!(await standsStill(readers[0]!.space, parts, seen))) continue
+    return seen.map(({ answer }, i) => told(readers[i]!, answer))
+  }
+  return loadAll(parts, readers, load, signal)
+}
+
+const isComplete = (seen: readonly (Seen | undefined)[]): seen is readonly Seen[] => !seen.includes(undefined)
+
+function told(reader: PartReader, answer: Answer): unknown {
+  reader.tell(answer)
+  return answer.opened.take()
+}
+
+/**
+ * The value as the shared store has it; loaded and stored first if it is missing. `undefined` if it cannot be kept, or its
+ * loader fails: `load` may still read it.
+ */
+async function see(reader: PartReader, key: Key): Promise<Seen | undefined> {
+  let seen = await seeOnce(reader, key, true)
+  if (seen === 'stored') seen = await seeOnce(reader, key, false)
+  return seen === 'stored' ? undefined : seen
+}
+
+/** @param loads - Whether to load what is missing. */
+async function seeOnce(
+  { space, id }: PartReader,
+  key: Key,
+  loads: boolean,
+): Promise<Seen | 'stored' | undefined> {
+  const { clock, flights } = space.parts
+  const flight = beginFlight(space, key, clock.nowMs(), false, undefined)
+  // Its answer is for nobody else: it may end without one.
+  flight.isApart = true
+  try {
+    beginTags(space, flight, id, true)
+    const asked = await ask(space, flight, true)
+    const sharedMs = clock.nowMs() - flight.beganAtMs
+    if (asked.kind === 'found') {
+      const answer = foundAnswer(space, asked, 'fresh', { sharedMs, loadMs: 0 })
+      return { answer, prefix: valuePrefix(asked.register.nonce), stamps: asked.register.tags }
+    }
+    if (asked.kind === 'bypass') return undefined
+    if (!loads) {
+      giveBack(space, key, asked)
+      return undefined
+    }
+    await fromOrigin(space, flight, asked, sharedMs, id)
+    return 'stored'
+  } catch {
+    return undefined
+  } finally {
+    flight.reject(undefined)
+    flights.end(flight)
+  }
+}
+
+/**
+ * Whether every value and every stamp is still what was seen. Asked as it was asked first: by commands that are refused
+ * wherever writes are, so that no store of the past answers.
+ */
+async function standsStill(
+  { parts: { access, clock, options, queue }, parts }: Space<unknown, unknown>,
+  snapshot: readonly AnyPart[],
+  seen: readonly Seen[],
+): Promise<boolean> {
+  const stamps = new Map(seen.flatMap(one => one.stamps.map(stamp => [stamp.name, stamp.token])))
+  const leases = snapshot.map(({ key }) => ({ key, token: markedToken(key, clock.token()) }))
+  const creations = [...stamps.keys()].map(key => ({ key, token: markedToken(key, clock.token()) }))
+  const dropGranted = (replies: readonly unknown[]) => {
+    for (const [i, { key, token }] of leases.entries()) if (replies[i] === null) dropLease(parts, key, token)
+  }
+  const [values, tokens] = await Promise.all([
+    access.run(() => access.store.leaseMany(leases, options.leaseMs), undefined, dropGranted),
+    creations.length === 0 ? [] : access.run(() => access.store.stampMany(creations, 2 * options.leaseMs)),
+  ])
+  if (values === UNCONFIRMED) {
+    for (const { key, token } of leases) dropLease(parts, key, token)
+    return false
+  }
+  dropGranted(values)
+  if (tokens === UNCONFIRMED || queue.holdsAny([...leases, ...creations].map(({ key }) => key))) return false
+  return (
+    values.every((text, i) => typeof text === 'string' && text.startsWith(seen[i]!.prefix)) &&
+    tokens.every((text, i) => text === stampText(stamps.get(creations[i]!.key)!))
+  )
+}
+
+/** One call of the snapshot's own loader. What it reads is kept nowhere. */
+async function loadAll(
+  parts: readonly AnyPart[],
+  readers: readonly PartReader[],
+  load: SnapshotOptions<readonly unknown[]>['load'],
+  signal: AbortSignal | undefined,
+): Promise<unknown[]> {
+  const { space } = readers[0]!
+  const abort = new Abort()
+  const stopFollowing = signal === undefined ? () => {} : follow(signal, reason => abort.abort(reason))
+  const nowMs = space.parts.clock.nowMs()
+  const parent = runAround(signal)
+  const flights = parts.map(({ key }) => new Flight<Answer>(key, space.name, nowMs, false, parent))
+  try {
+    const loading = callLoader(loadFrame(space, flights, abort), load)
+    const { result, costMs } = await (parent === undefined ? loading : waitInside(parent, flights, loading))
+    if (!Array.isArray(result) || result.length !== parts.length)
+      throw new TypeError(
+        `a snapshot's load must answer with ${parts.length} values, in the order of its parts`,
+      )
+    return readers.map((reader, i) => told(reader, loadedAnswer(reader, result[i], costMs)))
+  } finally {
+    stopFollowing()
+  }
+}
+
+function loadedAnswer({ space }: PartReader, value: unknown, loadMs: number): Answer {
+  const sealed = space.envelope.seal(value)
+  const opened: Opened<unknown> = sealed instanceof Unopened ? new UnsealedValue(value) : sealed.opened
+  return {
+    opened,
+    absent: value === undefined,
+    from: 'origin',
+    why: 'snapshot',
+    kept: false,
+    filledAtMs: undefined,
+    freshUntilMs: undefined,
+    sharedMs: 0,
+    loadMs,
+  }
+}
+
+/** Refuses what is no part of a snapshot of this cache. */
+export function checkParts(parts: unknown, isOwn: (space: Space<unknown, unknown>) => boolean): void {
+  if (!Array.isArray(parts))
+    throw new CacheError(
+      'INVALID_KEY',
+      `expected an array of parts made by a keyspace's at(), got ${typeof parts}`,
+    )
+  for (const part of parts) {
+    const space = (part as AnyPart | undefined)?.read?.space
+    if (space === undefined || !isOwn(space))
+      throw new CacheError('INVALID_KEY', "expected parts made by the at() of this cache's keyspaces")
+  }
+}

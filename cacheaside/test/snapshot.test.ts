@@ -1,0 +1,185 @@
+import { describe, expect, test } from 'vitest'
+import { gate } from '../src/testing/index.ts'
+import { openWorld, within } from './world.ts'
+
+/** Accounts between which money moves: in every snapshot they hold 100 together. */
+function bank() {
+  const rows = new Map([
+    [1, 60],
+    [2, 40],
+  ])
+  let calls = 0
+  return {
+    rows,
+    get calls() {
+      return calls
+    },
+    load: async (id: number) => {
+      calls++
+      return rows.has(id) ? { id, amount: rows.get(id)! } : undefined
+    },
+    both: async () => [1, 2].map(id => ({ id, amount: rows.get(id)! })) as [Row, Row],
+    move(amount: number) {
+      rows.set(1, rows.get(1)! - amount)
+      rows.set(2, rows.get(2)! + amount)
+    },
+  }
+}
+interface Row {
+  readonly id: number
+  readonly amount: number
+}
+
+function open() {
+  const world = openWorld()
+  const origin = bank()
+  const [link, one, other] = [world.network(), world.process, world.process()]
+  const reader = one({}, link)
+  const accounts = reader.cache.keyspace('account', { load: origin.load })
+  const theirs = other.cache.keyspace('account', { load: origin.load })
+  const loads: number[] = []
+  const load = async () => {
+    loads.push(1)
+    return origin.both()
+  }
+  const snapshot = () => reader.cache.snapshot([accounts.at(1), accounts.at(2)], { load })
+  const move = (amount: number) =>
+    other.cache.write([theirs.key(1), theirs.key(2)], async () => origin.move(amount))
+  return { ...world, origin, link, reader, other, accounts, theirs, loads, snapshot, move }
+}
+
+const sum = (rows: readonly (Row | undefined)[]) => rows.reduce((all, row) => all + row!.amount, 0)
+
+describe('snapshot', () => {
+  test('answers from the cache, loads what is missing, and needs no load of its own', async () => {
+    const { clock, snapshot, loads, origin } = open()
+    await clock.advance(10)
+    expect(await snapshot()).toEqual([
+      { id: 1, amount: 60 },
+      { id: 2, amount: 40 },
+    ])
+    expect(origin.calls).toBe(2)
+    expect(sum(await snapshot())).toBe(100)
+    expect(origin.calls).toBe(2)
+    expect(loads).toEqual([])
+  })
+
+  test('costs one round trip more than strong reads', async () => {
+    const { clock, snapshot, link } = open()
+    await clock.advance(10)
+    await snapshot()
+    await clock.drain()
+    const before = link.log.length
+    await snapshot()
+    const operations = link.log.slice(before).map(({ operation }) => operation)
+    // The first four in one round trip, and the last one in another.
+    expect(operations).toEqual(['generation', 'lease', 'generation', 'lease', 'leaseMany'])
+  })
+
+  test('is never torn by a write between its looks', async () => {
+    const { clock, snapshot, link, move, loads } = open()
+    await clock.advance(10)
+    await snapshot()
+    // The second account is asked for 50 ms late: meanwhile money moves.
+    let asked = 0
+    link.delay(50, 'lease')
+    const reading = snapshot()
+    await clock.advance(10)
+    link.restore('lease')
+    await move(10)
+    asked++
+    expect(sum(await within(clock, 1_000, reading))).toBe(100)
+    expect(asked).toBe(1)
+    expect(loads.length).toBeLessThanOrEqual(1)
+  })
+
+  test('is read at once by load while a writer is at work', async () => {
+    const { clock, snapshot, other, theirs, origin, loads } = open()
+    await clock.advance(10)
+    await snapshot()
+    const stop = gate<void>()
+    const writing = other.cache.write([theirs.key(1), theirs.key(2)], async () => {
+      await stop.wait()
+      origin.move(10)
+    })
+    await stop.reached
+    expect(sum(await snapshot())).toBe(100)
+    expect(loads).toHaveLength(1)
+    stop.open()
+    await writing
+    expect(await snapshot()).toEqual([
+      { id: 1, amount: 50 },
+      { id: 2, amount: 50 },
+    ])
+  })
+
+  test('does not fail because of the store', async () => {
+    const { clock, snapshot, link, loads } = open()
+    await clock.advance(10)
+    link.hang()
+    expect(sum(await within(clock, 500, snapshot()))).toBe(100)
+    expect(loads).toHaveLength(1)
+    link.restore()
+    await clock.advance(8_000)
+  })
+
+  test('looks at tags again as well', async () => {
+    const { clock, process, origin } = open()
+    const { cache } = process()
+    const bankTag = cache.tags<string>('bank')
+    const totals = cache.keyspace('total', {
+      load: async (_id: number) => [...origin.rows.values()].reduce((a, b) => a + b, 0),
+      tags: () => [bankTag.key('all')],
+    })
+    const accounts = cache.keyspace('account', { load: origin.load })
+    const load = async () => [100, { id: 1, amount: origin.rows.get(1)! }] as const
+    await clock.advance(10)
+    expect(await cache.snapshot([totals.at(1), accounts.at(1)], { load })).toEqual([
+      100,
+      { id: 1, amount: 60 },
+    ])
+  })
+
+  test('getMany reads at one moment, by ids as they were given', async () => {
+    const { clock, accounts, origin } = open()
+    await clock.advance(10)
+    const load = async (ids: readonly number[]) =>
+      ids.map(id => [id, { id, amount: origin.rows.get(id)! }] as const)
+    expect(await accounts.getMany([2, 1, 2, 3], { consistency: 'snapshot', load })).toEqual(
+      new Map([
+        [2, { id: 2, amount: 40 }],
+        [1, { id: 1, amount: 60 }],
+      ]),
+    )
+  })
+
+  test('inside a loader it is read by load', async () => {
+    const { clock, process, origin, reader, accounts } = open()
+    await clock.advance(10)
+    const sums = reader.cache.keyspace('sum', {
+      load: async (_id: number, { signal }) =>
+        sum(await reader.cache.snapshot([accounts.at(1), accounts.at(2)], { load: origin.both, signal })),
+    })
+    expect(await within(clock, 500, sums.get(1))).toBe(100)
+    expect(process).toBeDefined()
+  })
+
+  test('refuses what is no part, and options that cannot be', async () => {
+    const { reader, other, accounts, theirs } = open()
+    const load = async () => [undefined] as const
+    await expect(reader.cache.snapshot([theirs.at(1)], { load })).rejects.toMatchObject({
+      code: 'INVALID_KEY',
+    })
+    await expect(other.cache.snapshot([{} as never], { load })).rejects.toMatchObject({ code: 'INVALID_KEY' })
+    await expect(reader.cache.snapshot([accounts.at(1)], { load: 1 as never })).rejects.toMatchObject({
+      code: 'INVALID_OPTIONS',
+    })
+    await expect(reader.cache.snapshot([accounts.at(1)], {} as never)).rejects.toMatchObject({
+      code: 'INVALID_OPTIONS',
+    })
+    await expect(
+      reader.cache.snapshot([accounts.at(1)], { load, signal: AbortSignal.abort(new Error('gone')) }),
+    ).rejects.toThrow('gone')
+    expect(await reader.cache.snapshot([], { load: async () => [] })).toEqual([])
+  })
+})
