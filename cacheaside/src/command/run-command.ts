@@ -11,13 +11,17 @@ import {
   UsageError,
 } from './command.ts'
 import { loadConfig } from './config-file.ts'
+import { doctorCommand } from './doctor-command.ts'
 import { explainCommand } from './explain-command.ts'
+import { feedCommands } from './feed-commands.ts'
 import { verifyCommand } from './verify-command.ts'
 
 /** Every command, in the order in which the help lists them. */
 export const COMMANDS: Readonly<Record<string, Command>> = {
   explain: explainCommand,
   ...changingCommands,
+  ...feedCommands,
+  doctor: doctorCommand,
   verify: verifyCommand,
 }
 

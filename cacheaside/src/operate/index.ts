@@ -4,7 +4,9 @@
  *
  * @packageDocumentation
  */
+export type { AdviceCode, DoctorFinding } from './advice.ts'
 export type { FeedMigration, OperationConfig, PoolSize } from './config.ts'
+export { type DoctorOptions, type DoctorReport, examineAll } from './doctor.ts'
 export {
   type ExplainedFeed,
   type ExplainedRegister,
@@ -15,6 +17,8 @@ export {
   explain,
 } from './explain.ts'
 export { explanationText } from './explain-text.ts'
+export { feedScript, feedStatus, installChangeFeed, removeChangeFeed } from './feed.ts'
+export { feedStatusText } from './feed-text.ts'
 export type { ReaderAnswer, ReaderAnswers } from './reader.ts'
 export { flushKeyspace, invalidateKey } from './remove.ts'
 export type { Operated } from './target.ts'

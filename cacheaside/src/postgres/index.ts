@@ -4,6 +4,13 @@
  * @packageDocumentation
  */
 export type { PGliteDatabase, PgPool, PgPoolClient } from './connection.ts'
+export type {
+  FeedFinding,
+  FeedFindingCode,
+  FeedStatusOptions,
+  PostgresFeedStatus,
+  WatchedTableStatus,
+} from './feed-status.ts'
 export {
   DEFAULT_SCHEMA,
   type FeedMigrationOptions,
@@ -15,6 +22,7 @@ export {
 } from './migration.ts'
 export {
   feedTables,
+  type PostgresFeed,
   type PostgresFeedMap,
   type PostgresFeedOptions,
   type PostgresFeedTable,

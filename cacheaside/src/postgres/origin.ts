@@ -24,7 +24,8 @@ export interface Origin {
 export const lifeSql = (schema: string): string =>
   `concat_ws(' ', extract(epoch FROM pg_postmaster_start_time()), (SELECT token FROM ${identifier(schema)}.life))`
 
-const SETTINGS = [
+/** The settings that matter. */
+export const SETTINGS = [
   'statement_timeout',
   'transaction_timeout',
   'idle_in_transaction_session_timeout',

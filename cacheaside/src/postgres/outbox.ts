@@ -31,7 +31,7 @@ export interface Poll {
 
 const UPKEEP_EVERY_MS = 10_000
 /** For how long a kind of reader that is not heard of any more keeps the other kind away. */
-const CLAIM_MS = 30_000
+export const CLAIM_MS = 30_000
 
 /**
  * The outbox on one connection, as both kinds of session use it. It belongs to one life of the server, and to one kind

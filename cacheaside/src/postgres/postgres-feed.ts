@@ -1,7 +1,6 @@
 import { invalidOption, knownNames, wholeNumber } from '../base/invalid-option.ts'
 import { isKeyspaceName } from '../base/key.ts'
 import type {
-  Change,
   ChangeFeed,
   FeedOpening,
   FeedRow,
@@ -9,7 +8,15 @@ import type {
   FeedTable,
   FeedTargets,
 } from '../feed/change-feed.ts'
-import { type Connect, type PGliteDatabase, type PgPool, pgliteConnect, poolConnect } from './connection.ts'
+import {
+  type Connect,
+  type Connection,
+  type PGliteDatabase,
+  type PgPool,
+  pgliteConnect,
+  poolConnect,
+} from './connection.ts'
+import { type FeedStatusOptions, type PostgresFeedStatus, readStatus } from './feed-status.ts'
 import { checkedColumns, checkedSchema, looseTables } from './migration.ts'
 import { ObservingSession } from './observing-session.ts'
 import { changeOf, openOutbox, pendingSql, type Scope } from './outbox.ts'
@@ -104,6 +111,16 @@ export interface PostgresFeedOptions<Columns = Readonly<Record<string, string>>>
   readonly writersEndMs?: number
 }
 
+/** The change feed on PostgreSQL: what a relay needs, and a look at how it is doing. */
+export interface PostgresFeed extends ChangeFeed {
+  /**
+   * Reads how the feed is doing, in read-only transactions of a connection that is closed again.
+   *
+   * @throws an error that says why the database cannot be asked.
+   */
+  status(options?: FeedStatusOptions): Promise<PostgresFeedStatus>
+}
+
 const DEFAULT_POLL_MS = 250
 const DEFAULT_TIMEOUT_MS = 5_000
 const OPTION_NAMES = ['pool', 'pglite', 'tables', 'schema', 'pollMs', 'timeoutMs', 'writersEndMs']
@@ -127,7 +144,7 @@ const OPTION_NAMES = ['pool', 'pglite', 'tables', 'schema', 'pollMs', 'timeoutMs
  */
 export function postgresFeed<const Columns extends ColumnsByTable = ColumnsByTable>(
   options: PostgresFeedOptions<Columns>,
-): ChangeFeed {
+): PostgresFeed {
   const connect = checkedDriver(options)
   const tables = checkedTables(options.tables as PostgresFeedTables)
   const { pollMs = DEFAULT_POLL_MS, timeoutMs = DEFAULT_TIMEOUT_MS, writersEndMs } = options
@@ -148,7 +165,12 @@ export function postgresFeed<const Columns extends ColumnsByTable = ColumnsByTab
     pollMs,
     timeoutMs,
     open: opening => open(connect, scope, opening),
-    pending: () => pending(connect, scope),
+    pending: () =>
+      once(connect, async connection => {
+        const rows = await connection.run(pendingSql(scope.schema))
+        return rows.map(changeOf)
+      }),
+    status: (options = {}) => once(connect, connection => readStatus(connection, scope, options)),
   }
 }
 
@@ -163,12 +185,13 @@ async function open(connect: Connect, scope: Scope, opening: FeedOpening): Promi
   }
 }
 
-async function pending(connect: Connect, scope: Scope): Promise<Change[]> {
+/** Uses a connection once. */
+async function once<T>(connect: Connect, use: (connection: Connection) => Promise<T>): Promise<T> {
   const connection = await connect(() => {})
   try {
-    const rows = await connection.run(pendingSql(scope.schema))
+    const result = await use(connection)
     connection.close()
-    return rows.map(changeOf)
+    return result
   } catch (error) {
     connection.abandon()
     throw error

@@ -24,6 +24,8 @@ export interface RedisNode {
   readonly policy: string | undefined
   /** Its limit of memory, `maxmemory`; 0 is none. */
   readonly maxBytes: number | undefined
+  /** How much memory it uses. */
+  readonly usedBytes: number | undefined
   /** Replicas connected at this moment. */
   readonly replicas: number | undefined
   /** Whether it stops taking writes when too few replicas follow (`min-replicas-to-write` of 1 or more). */
@@ -151,6 +153,7 @@ function nodeOf(address: string, info: Map<string, string> | undefined): RedisNo
     role: role === undefined ? undefined : role === 'master' ? 'primary' : 'replica',
     policy: info?.get('maxmemory_policy'),
     maxBytes: number('maxmemory'),
+    usedBytes: number('used_memory'),
     replicas: number('connected_slaves'),
     // INFO has this field only where min-replicas-to-write is set.
     needsReplicas: role === undefined ? undefined : info?.has('min_slaves_good_slaves'),

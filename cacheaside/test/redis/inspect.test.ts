@@ -42,6 +42,7 @@ describe('ready', () => {
           role: 'primary',
           policy: 'allkeys-lru',
           maxBytes: 100 * 2 ** 20,
+          usedBytes: expect.any(Number),
           replicas: 0,
           needsReplicas: false,
           identity: expect.stringMatching(/^[0-9a-f]{40} [0-9a-f]{40}$/),

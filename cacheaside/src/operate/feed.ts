@@ -1,0 +1,74 @@
+/** How the change feed is doing, and how it is installed and removed. */
+import { CacheError } from '../base/errors.ts'
+import { DEFAULT_CACHE_OPTIONS } from '../options.ts'
+import type { PostgresFeedStatus } from '../postgres/feed-status.ts'
+import { DEFAULT_SCHEMA, feedMigrationSql, installFeed, removeFeed } from '../postgres/migration.ts'
+import type { PostgresFeed } from '../postgres/postgres-feed.ts'
+import type { FeedMigration } from './config.ts'
+import { asked, type Operated } from './target.ts'
+
+/**
+ * Reads how the change feed is doing. Nothing is changed.
+ *
+ * @throws CacheError `INVALID_OPTIONS` without a feed that can tell; an error that says why the database cannot be asked.
+ */
+export async function feedStatus(operated: Operated): Promise<PostgresFeedStatus> {
+  const feed = operated.feed as Partial<PostgresFeed> | undefined
+  if (typeof feed?.status !== 'function')
+    throw new CacheError(
+      'INVALID_OPTIONS',
+      'expected feed to be made by postgresFeed: nothing else has a status',
+    )
+  const { guardMs = DEFAULT_CACHE_OPTIONS.guardMs } = operated.cache ?? {}
+  return asked(operated, 'the database', feed.status({ guardMs }))
+}
+
+/**
+ * How the feed is installed.
+ *
+ * @throws CacheError `INVALID_OPTIONS` if nobody has said.
+ */
+export function migrationOf({ migration }: Operated): FeedMigration {
+  if (migration !== undefined) return migration
+  throw new CacheError(
+    'INVALID_OPTIONS',
+    'expected migration to be what installFeed is given, { sql, tables, … }: it is left out',
+  )
+}
+
+/** The schema that a migration is about. */
+export const schemaOf = ({ schema = DEFAULT_SCHEMA }: FeedMigration): string => schema
+
+/** The names of the tables that a migration watches. */
+export const tablesOf = ({ tables }: FeedMigration): readonly string[] =>
+  Array.isArray(tables) ? tables : Object.keys(tables)
+
+/**
+ * The script that {@link installChangeFeed} runs.
+ *
+ * @throws CacheError `INVALID_OPTIONS`
+ */
+export function feedScript(operated: Operated): string {
+  const { sql: _, ...options } = migrationOf(operated)
+  return feedMigrationSql(options)
+}
+
+/**
+ * Installs the change feed, or brings it up to date.
+ *
+ * @throws CacheError `INVALID_OPTIONS`; what the database says, and then nothing was changed.
+ */
+export async function installChangeFeed(operated: Operated): Promise<void> {
+  const { sql, ...options } = migrationOf(operated)
+  await installFeed(sql, options)
+}
+
+/**
+ * Removes the change feed: its triggers, its schema and all changes in it.
+ *
+ * @throws as {@link installChangeFeed}.
+ */
+export async function removeChangeFeed(operated: Operated): Promise<void> {
+  const { sql, schema } = migrationOf(operated)
+  await removeFeed(sql, schema === undefined ? {} : { schema })
+}

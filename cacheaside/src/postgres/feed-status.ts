@@ -1,0 +1,260 @@
+/** How a change feed is doing, found out without changing anything: what relays would find, and whether any has looked. */
+import type { FeedWarningCode } from '../base/events.ts'
+import type { Connection } from './connection.ts'
+import { RECORDER_MARK } from './feed-recorder.ts'
+import { SCHEMA_MARK } from './feed-schema.ts'
+import { type LooseColumn, looseColumnsSql, looseColumnWarning } from './key-types.ts'
+import { readJson, SETTINGS, settingsWarnings } from './origin.ts'
+import { CLAIM_MS, type Scope } from './outbox.ts'
+import { identifier, literal, literals } from './sql.ts'
+
+/**
+ * What a finding about a feed is about: what a feed warns of when it is opened, and
+ *
+ * | code | |
+ * |---|---|
+ * | `NOT_INSTALLED` | there is no feed in the schema, or one of another version |
+ * | `RIGHTS` | the role lacks rights that a relay needs |
+ * | `NOT_READ` | no cache has read the outbox lately |
+ * | `LAG` | a change has waited for too long |
+ * | `FILLING` | the outbox holds more than half of what it may |
+ */
+export type FeedFindingCode = FeedWarningCode | 'NOT_INSTALLED' | 'RIGHTS' | 'NOT_READ' | 'LAG' | 'FILLING'
+
+/** Something about a feed that is not as it should be. */
+export interface FeedFinding {
+  readonly code: FeedFindingCode
+  /** A sentence: what is so, and what to do. */
+  readonly message: string
+}
+
+/** How a table is watched. */
+export interface WatchedTableStatus {
+  readonly name: string
+  /** The columns that are recorded. */
+  readonly columns: readonly string[]
+  /** Whether this feed says what depends on the table. */
+  readonly isMapped: boolean
+}
+
+/** How a change feed on PostgreSQL is doing. Plain data. */
+export interface PostgresFeedStatus {
+  readonly schema: string
+  /** Whether there is a feed of this version. Then the rest is known, as far as the role may read it. */
+  readonly installed: boolean
+  readonly tables: readonly WatchedTableStatus[]
+  readonly outbox?: {
+    /** Changes that are not applied yet. */
+    readonly rows: number
+    /** How many it may hold. */
+    readonly maxRows: number
+    /** How long the oldest has waited, in milliseconds; left out: there is none. */
+    readonly oldestMs?: number
+    /** How many there are of each table. */
+    readonly byTable: Readonly<Record<string, number>>
+  }
+  /** Who has read the outbox last, and how many milliseconds ago; left out: nobody. */
+  readonly reader?: { readonly kind: string; readonly agoMs: number }
+  readonly findings: readonly FeedFinding[]
+}
+
+/** What a status is judged by. */
+export interface FeedStatusOptions {
+  /** The cache's `guardMs`. Left out: settings of the server are not judged. */
+  readonly guardMs?: number | undefined
+  /** After how many milliseconds a change has waited for too long. @defaultValue 10,000 */
+  readonly lagMs?: number | undefined
+}
+
+const DEFAULT_LAG_MS = 10_000
+
+/** What a relay does, by the relation or function that it needs it of. As `relayRoleSql` grants it. */
+const NEEDS: readonly (readonly [name: string, privileges: readonly string[]])[] = [
+  ['outbox', ['SELECT', 'UPDATE', 'DELETE']],
+  ['outbox_id_seq', ['SELECT']],
+  ['feed', ['SELECT', 'UPDATE']],
+  ['keyspace', ['SELECT', 'INSERT', 'UPDATE', 'DELETE']],
+  ['life', ['SELECT', 'INSERT']],
+  ['watched', ['SELECT']],
+]
+
+const READ_ONLY = 'SET TRANSACTION READ ONLY; '
+
+interface Marked {
+  readonly mark: string | null
+  readonly missing: readonly string[] | null
+  readonly settings: Readonly<Record<string, string>> | null
+}
+
+interface Details {
+  readonly watched: readonly { source: string; columns: string[]; outdated: boolean }[] | null
+  readonly rows: number
+  readonly oldestMs: number | null
+  readonly byTable: Readonly<Record<string, number>> | null
+  readonly maxRows: number | null
+  readonly reader: string | null
+  readonly agoMs: number | null
+  readonly loose: readonly LooseColumn[]
+}
+
+/** Reads the status of the feed in a schema. */
+export async function readStatus(
+  connection: Connection,
+  scope: Scope,
+  { guardMs, lagMs = DEFAULT_LAG_MS }: FeedStatusOptions,
+): Promise<PostgresFeedStatus> {
+  const { mark, missing, settings } = (await readJson(
+    connection,
+    READ_ONLY + markedSql(scope.schema),
+  )) as Marked
+  const { schema } = scope
+  if (mark !== SCHEMA_MARK) {
+    const message =
+      mark === null
+        ? `there is no change feed in the schema ${schema}: run installFeed, or cacheaside feed install`
+        : `the schema ${schema} is not that of a change feed of this version: ${mark}`
+    return { schema, installed: false, tables: [], findings: [{ code: 'NOT_INSTALLED', message }] }
+  }
+  const findings: FeedFinding[] = []
+  // With PGlite a writer that dies takes its transaction with it.
+  if (connection.isShared && guardMs !== undefined) {
+    for (const message of settingsWarnings(settings ?? {}, guardMs, scope.writersEndMs))
+      findings.push({ code: 'SETTING', message })
+  }
+  if (missing !== null) {
+    const message = `this role lacks rights that a relay needs: ${missing.join(', ')}. Name it in relayRoles of installFeed`
+    findings.push({ code: 'RIGHTS', message })
+    if (missing.some(right => /USAGE|SELECT/.test(right)))
+      return { schema, installed: true, tables: [], findings }
+  }
+  const details = (await readJson(connection, READ_ONLY + detailsSql(scope))) as Details
+  findings.push(...(await problemsOf(connection, schema)))
+  findings.push(...judge(scope, details, lagMs))
+  const { rows, maxRows, oldestMs, byTable, reader, agoMs } = details
+  return {
+    schema,
+    installed: true,
+    tables: (details.watched ?? []).map(({ source, columns }) => ({
+      name: source,
+      columns,
+      isMapped: scope.tables.includes(source),
+    })),
+    outbox: {
+      rows,
+      maxRows: maxRows ?? 0,
+      ...(oldestMs === null ? {} : { oldestMs: Math.max(0, Math.round(oldestMs)) }),
+      byTable: byTable ?? {},
+    },
+    ...(reader === null || agoMs === null ? {} : { reader: { kind: reader, agoMs: Math.round(agoMs) } }),
+    findings,
+  }
+}
+
+function markedSql(schema: string): string {
+  const needs = NEEDS.flatMap(([name, privileges]) =>
+    privileges.map(privilege => `(${literal(name)}, ${literal(privilege)})`),
+  )
+  const within = `to_regnamespace(${literal(identifier(schema))})`
+  return `SELECT json_build_object(
+  'mark', obj_description(${within}, 'pg_namespace'),
+  'missing', (SELECT json_agg(right_of ORDER BY right_of) FROM (
+    SELECT format('%s ON %s', privilege, need.name) AS right_of
+      FROM (VALUES ${needs.join(', ')}) AS need (name, privilege)
+      JOIN pg_class ON relnamespace = ${within} AND relname = need.name
+      WHERE NOT CASE relkind WHEN 'S' THEN has_sequence_privilege(pg_class.oid, privilege)
+        ELSE has_table_privilege(pg_class.oid, privilege) END
+    UNION ALL SELECT 'EXECUTE ON cover()' FROM pg_proc
+      WHERE pronamespace = ${within} AND proname = 'cover' AND NOT has_function_privilege(pg_proc.oid, 'EXECUTE')
+    UNION ALL SELECT 'USAGE ON the schema' FROM pg_namespace
+      WHERE oid = ${within} AND NOT has_schema_privilege(oid, 'USAGE')
+  ) AS lacking),
+  'settings', (SELECT json_object_agg(name, setting) FROM pg_settings
+    WHERE name IN (${SETTINGS.map(literal).join(', ')}))
+)::text AS value`
+}
+
+function detailsSql({ schema, looseTables }: Scope): string {
+  const inside = identifier(schema)
+  return `SELECT json_build_object(
+  'watched', (SELECT json_agg(json_build_object('source', source, 'columns', columns, 'outdated',
+      prosrc IS NOT NULL AND prosrc NOT LIKE ${literal(`%${RECORDER_MARK}%`)}) ORDER BY source)
+    FROM ${inside}.watched LEFT JOIN pg_proc ON pg_proc.oid = to_regprocedure(recorder || '()')),
+  'rows', (SELECT count(*) FROM ${inside}.outbox),
+  'oldestMs', (SELECT extract(epoch FROM clock_timestamp() - min(at)) * 1000 FROM ${inside}.outbox),
+  'byTable', (SELECT json_object_agg(source, changes)
+    FROM (SELECT source, count(*) AS changes FROM ${inside}.outbox GROUP BY source) AS counted),
+  'maxRows', (SELECT max_rows FROM ${inside}.feed),
+  'reader', (SELECT reader FROM ${inside}.feed),
+  'agoMs', (SELECT extract(epoch FROM clock_timestamp() - reader_at) * 1000 FROM ${inside}.feed),
+  'loose', ${looseColumnsSql(schema, looseTables)}
+)::text AS value`
+}
+
+/** What has to be mended by hand or by a relay, where this role may ask: these functions are the installer's. */
+async function problemsOf(connection: Connection, schema: string): Promise<FeedFinding[]> {
+  const inside = identifier(schema)
+  const may = (await readJson(
+    connection,
+    `${READ_ONLY}SELECT coalesce(json_agg(proname), '[]')::text AS value FROM pg_proc
+  WHERE pronamespace = to_regnamespace(${literal(inside)}) AND proname = ANY (${literals(['gaps', 'columns_gone'])})
+    AND has_function_privilege(oid, 'EXECUTE')`,
+  )) as string[]
+  const findings: FeedFinding[] = []
+  if (may.includes('gaps')) {
+    const gaps = (await readJson(
+      connection,
+      `${READ_ONLY}SELECT coalesce(json_agg(format('%s has no trigger that always fires for %s', member, event)), '[]')::text
+  AS value FROM ${inside}.gaps()`,
+    )) as string[]
+    for (const gap of gaps)
+      findings.push({
+        code: 'NOT_WATCHED',
+        message: `${gap}: a relay mends it within ten seconds, or installFeed does`,
+      })
+  }
+  if (may.includes('columns_gone')) {
+    const gone = (await readJson(
+      connection,
+      `${READ_ONLY}SELECT to_json(${inside}.columns_gone())::text AS value`,
+    )) as string[]
+    for (const message of gone)
+      findings.push({ code: 'COLUMN_GONE', message: message.replace(/^COLUMN_GONE /, '') })
+  }
+  return findings
+}
+
+function judge(scope: Scope, details: Details, lagMs: number): FeedFinding[] {
+  const findings: FeedFinding[] = []
+  const found = (code: FeedFindingCode, message: string) => findings.push({ code, message })
+  const watched = details.watched ?? []
+  for (const table of scope.tables) {
+    if (!watched.some(({ source }) => source === table))
+      found('NOT_WATCHED', `the table ${table} is not watched: run installFeed, or cacheaside feed install`)
+  }
+  const outdated = watched.filter(table => table.outdated).map(({ source }) => source)
+  if (outdated.length > 0)
+    found(
+      'OUTDATED',
+      `an earlier version has installed what records ${outdated.join(', ')}: run installFeed again`,
+    )
+  for (const column of details.loose) found('KEY_TYPE', looseColumnWarning(column))
+  const { rows, maxRows, oldestMs, agoMs } = details
+  if (agoMs === null || agoMs > CLAIM_MS) {
+    const since = agoMs === null ? 'ever' : `for ${Math.round(agoMs / 1000)} s`
+    found(
+      'NOT_READ',
+      `no cache has read the outbox ${since}: what others change reaches the cache when one does`,
+    )
+  }
+  if (oldestMs !== null && oldestMs > lagMs)
+    found(
+      'LAG',
+      `a change has waited for ${Math.round(oldestMs / 1000)} s: values of its rows may be stale for as long`,
+    )
+  if (maxRows !== null && rows > maxRows / 2)
+    found(
+      'FILLING',
+      `the outbox holds ${rows} of ${maxRows} changes: beyond it, whole tables are invalidated for rows`,
+    )
+  return findings
+}

@@ -1,0 +1,187 @@
+import pg from 'pg'
+import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
+import { PATIENCE } from '../../../test/patience.ts'
+import { createCache } from '../../src/index.ts'
+import {
+  type FeedMigrationOptions,
+  installFeed,
+  type PostgresFeedStatus,
+  postgresFeed,
+  type ScriptRunner,
+} from '../../src/postgres/index.ts'
+import { openPGlite, openPostgres, type TestDatabase } from './databases.ts'
+
+const codes = ({ findings }: PostgresFeedStatus) => findings.map(({ code }) => code).sort()
+const tables = {
+  spell: { keys: () => [], canonicalIds: true },
+  wizard: { keys: () => [], canonicalIds: true },
+}
+const TABLES = `CREATE TABLE spell (id int PRIMARY KEY, damage int);
+  CREATE TABLE wizard (id int PRIMARY KEY); CREATE TABLE tower (id uuid PRIMARY KEY)`
+
+describe.each([
+  ['PostgreSQL', openPostgres],
+  ['PGlite', openPGlite],
+])('status of a feed on %s', (_name, open) => {
+  let database: TestDatabase
+  let runner: ScriptRunner
+  beforeAll(async () => {
+    database = await open()
+    runner = (database.driver.pool ?? database.driver.pglite) as ScriptRunner
+  })
+  afterAll(() => database.close())
+  beforeEach(async () => {
+    await database.reset()
+    await database.sql(TABLES)
+  })
+  const feed = () => postgresFeed({ ...database.driver, tables, pollMs: 20 })
+  /** Installs the feed, and takes the changes away as which watching a table counts. */
+  const install = async (options: Omit<FeedMigrationOptions, 'tables'> = {}) => {
+    await installFeed(runner, { tables, ...options })
+    await database.sql('DELETE FROM cacheaside.outbox')
+  }
+  /** Everything that a look might have changed. */
+  const contents = async () => {
+    const of = (name: string) => database.sql(`SELECT * FROM cacheaside.${name} ORDER BY 1`)
+    return JSON.stringify(
+      await Promise.all(['outbox', 'watched', 'feed', 'keyspace', 'life'].map(of)),
+      (_, value) => (typeof value === 'bigint' ? String(value) : value),
+    )
+  }
+
+  test('says that there is none', async () => {
+    const status = await feed().status()
+    expect(status).toMatchObject({ schema: 'cacheaside', installed: false, tables: [] })
+    expect(codes(status)).toEqual(['NOT_INSTALLED'])
+  })
+
+  test('says what is watched and what waits, and changes nothing', async () => {
+    await install({ maxRows: 10 })
+    await database.sql(
+      'INSERT INTO spell VALUES (1, 1), (2, 2); DELETE FROM spell WHERE id = 1; INSERT INTO wizard VALUES (1)',
+    )
+    const before = await contents()
+    const status = await feed().status()
+    expect(await contents()).toBe(before)
+    expect(status).toMatchObject({
+      installed: true,
+      tables: [
+        { name: 'spell', columns: ['id'], isMapped: true },
+        { name: 'wizard', columns: ['id'], isMapped: true },
+      ],
+      outbox: { rows: 4, maxRows: 10, byTable: { spell: 3, wizard: 1 }, oldestMs: expect.any(Number) },
+    })
+    expect(status).not.toHaveProperty('reader')
+    expect(codes(status)).toEqual(['NOT_READ'])
+  })
+
+  test('says who has read it last, and that nothing waits', async () => {
+    await install()
+    const cache = createCache({ feed: feed() })
+    onTestFinished(() => cache.close())
+    await vi.waitFor(async () => expect((await feed().status()).reader?.kind).toBe('observers'), PATIENCE)
+    const status = await feed().status()
+    expect(status.reader!.agoMs).toBeLessThan(60_000)
+    expect(status).toMatchObject({ outbox: { rows: 0, byTable: {} }, findings: [] })
+    expect(status.outbox).not.toHaveProperty('oldestMs')
+  })
+
+  test('finds a table that is not watched, one that nobody maps, and a column with several texts', async () => {
+    await installFeed(runner, { tables: ['spell', 'tower'] })
+    const loose = postgresFeed({ ...database.driver, tables: { ...tables, tower: () => [] } })
+    const status = await loose.status()
+    expect(codes(status)).toEqual(['KEY_TYPE', 'NOT_READ', 'NOT_WATCHED'])
+    expect((await feed().status()).tables).toMatchObject([
+      { isMapped: true },
+      { name: 'tower', isMapped: false },
+    ])
+  })
+
+  test('finds a trigger that is gone or off, and a column that is gone', async () => {
+    await install()
+    await database.sql(`ALTER TABLE wizard DISABLE TRIGGER ALL; ALTER TABLE spell RENAME COLUMN id TO number`)
+    const { findings } = await feed().status()
+    const said = findings.map(({ code, message }) => `${code} ${message}`).join('\n')
+    expect(said).toMatch(/NOT_WATCHED wizard has no trigger that always fires for INSERT OR UPDATE OR DELETE/)
+    expect(said).toMatch(/NOT_WATCHED wizard has no trigger that always fires for TRUNCATE/)
+    expect(said).toMatch(/COLUMN_GONE spell has no stored column id any more/)
+  })
+
+  test('finds an outbox that fills up and lags behind, and a recorder of an earlier version', async () => {
+    await install({ maxRows: 3 })
+    await database.sql(
+      `INSERT INTO spell VALUES (1, 1), (2, 2); UPDATE cacheaside.outbox SET at = at - interval '1 minute'`,
+    )
+    expect(codes(await feed().status())).toEqual(['FILLING', 'LAG', 'NOT_READ'])
+    expect(codes(await feed().status({ lagMs: 3_600_000 }))).toEqual(['FILLING', 'NOT_READ'])
+    const [found] = await database.sql(
+      `SELECT pg_get_functiondef('cacheaside.record_spell'::regproc) AS text`,
+    )
+    await database.sql(String(found!.text).replace('-- recorder, version 2', '-- recorder'))
+    expect(codes(await feed().status())).toContain('OUTDATED')
+  })
+})
+
+describe('status of a feed on PostgreSQL', () => {
+  let database: Awaited<ReturnType<typeof openPostgres>>
+  beforeAll(async () => {
+    database = await openPostgres()
+    await database.sql(TABLES)
+    await installFeed(database.pool, { tables })
+  })
+  afterAll(() => database.close())
+
+  /** A pool of a role that has only these rights. */
+  async function poolOf(name: string, grants: string): Promise<pg.Pool> {
+    const role = `${name}_${new URL(database.url).pathname.slice(1)}`.slice(0, 60)
+    await database.sql(`CREATE ROLE ${role} LOGIN PASSWORD 'sesame'; ${grants.replaceAll('ROLE', role)}`)
+    const url = new URL(database.url)
+    url.username = role
+    url.password = 'sesame'
+    const pool = new pg.Pool({ connectionString: String(url), max: 2 })
+    onTestFinished(async () => {
+      await pool.end()
+      await database.sql(`DROP OWNED BY ${role}; DROP ROLE ${role}`)
+    })
+    return pool
+  }
+
+  test('says which rights a role lacks that a relay needs, by the words of GRANT', async () => {
+    const none = await postgresFeed({ pool: await poolOf('none', ''), tables }).status()
+    expect(codes(none)).toEqual(['RIGHTS'])
+    expect(none.findings[0]!.message).toMatch(/USAGE ON the schema/)
+    const reads = await poolOf(
+      'reads',
+      'GRANT USAGE ON SCHEMA cacheaside TO ROLE; GRANT SELECT ON ALL TABLES IN SCHEMA cacheaside TO ROLE; GRANT SELECT ON ALL SEQUENCES IN SCHEMA cacheaside TO ROLE',
+    )
+    const status = await postgresFeed({ pool: reads, tables }).status()
+    expect(codes(status)).toEqual(['NOT_READ', 'RIGHTS'])
+    expect(status.findings[0]!.message).toMatch(
+      /: DELETE ON keyspace, DELETE ON outbox, EXECUTE ON cover\(\), INSERT ON keyspace, INSERT ON life, UPDATE ON feed, /,
+    )
+    expect(status.tables).toHaveLength(2)
+  })
+
+  test('finds nothing missing where the role was named when the feed was installed', async () => {
+    const pool = await poolOf('relay', '')
+    const { rows } = await pool.query('SELECT current_user AS name')
+    await installFeed(database.pool, { tables, relayRoles: [rows[0].name] })
+    expect(codes(await postgresFeed({ pool, tables }).status())).toEqual(['NOT_READ'])
+  })
+
+  test('judges the limits of time by guardMs, if it is told', async () => {
+    const quiet = await postgresFeed({ pool: database.pool, tables }).status()
+    expect(codes(quiet)).toEqual(['NOT_READ'])
+    const judged = await postgresFeed({ pool: database.pool, tables }).status({ guardMs: 10_000 })
+    expect(codes(judged)).toContain('SETTING')
+  })
+
+  test('rejects where the database is away, and gives its connection back', async () => {
+    const away = new pg.Pool({ connectionString: 'postgres://127.0.0.1:1/none' })
+    await expect(postgresFeed({ pool: away, tables }).status()).rejects.toThrow(/ECONNREFUSED/)
+    await away.end()
+    const idle = database.pool.idleCount
+    await postgresFeed({ pool: database.pool, tables }).status()
+    expect(database.pool.idleCount).toBeGreaterThanOrEqual(idle)
+  })
+})
