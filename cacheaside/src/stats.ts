@@ -259,6 +259,8 @@ export class StatsFold {
       case 'fault':
         this.#faults++
         return
+      case 'mended':
+        return
       default:
         event satisfies never
     }

@@ -13,6 +13,9 @@ const FEED_CODES: { readonly [Code in FeedWarningCode]?: WarningCode } = {
   UNKNOWN_KEYSPACE: 'UNKNOWN_KEYSPACE',
 }
 
+/** Those that end when the feed does not find them any more. */
+const FEED_FINDINGS = ['FEED_WARNING', 'FEED_KEY_TYPE'] as const
+
 /**
  * Which events a person has to know of, and in which words. A read or a fill is never one of them; what goes wrong in many
  * is one cause.
@@ -65,14 +68,29 @@ const TELL: { readonly [Type in CacheEvent['type']]?: Tell<Type> } = {
 
   verified(warnings, { outcome, keyspace, key, staleMs }) {
     if (outcome === 'stale')
-      warnings.once('STALE_FOUND', keyspace, {
+      warnings.begin('STALE_FOUND', keyspace, {
         message: `a stale value of ${keyspace} was found: ${key}, for ${Math.round(staleMs)} ms at least`,
+        instance: key,
       })
+    else if (outcome !== 'skipped')
+      warnings.end(
+        'STALE_FOUND',
+        keyspace,
+        `${key} is not stale any more, as the last one of ${keyspace}`,
+        key,
+      )
   },
 
   fault(warnings, { during, error }) {
     const message = `the cache had trouble during ${during}${because(error)}`
-    warnings.once('FAULT', during, { message, error })
+    warnings.begin('FAULT', during, { message, error })
+  },
+
+  mended(warnings, { of, what }) {
+    if (of === 'fault') warnings.end('FAULT', what, `${what} works again`)
+    else
+      for (const code of FEED_FINDINGS)
+        warnings.end(code, what, `the change feed does not find this any more: ${what}`)
   },
 
   feed(warnings, { state, error }) {
@@ -87,7 +105,7 @@ const TELL: { readonly [Type in CacheEvent['type']]?: Tell<Type> } = {
   },
 
   'feed-warning'(warnings, { message, code }) {
-    warnings.once(FEED_CODES[code] ?? 'FEED_WARNING', message, { message })
+    warnings.begin(FEED_CODES[code] ?? 'FEED_WARNING', message, { message })
   },
 
   'feed-distrust'(warnings, { keyspaces, reason }) {

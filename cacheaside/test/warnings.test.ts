@@ -4,11 +4,20 @@ import { pino } from 'pino'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { createDatabase, sharedPostgresUrl } from '../../test/services.ts'
 import { Warnings } from '../src/base/warnings.ts'
-import { createCache, type Logger, WARNINGS } from '../src/index.ts'
+import {
+  type ChangeFeed,
+  createCache,
+  type FeedOpening,
+  type FeedWarningCode,
+  type Logger,
+  WARNINGS,
+} from '../src/index.ts'
 import { postgresFeed } from '../src/postgres/index.ts'
 import { type RedisClient, redisShared } from '../src/redis/index.ts'
-import { SimulatedClock } from '../src/testing/index.ts'
+import { SimulatedClock, SimulatedFeed } from '../src/testing/index.ts'
+import { startSampling } from '../src/verify/index.ts'
 import { notingLogger } from './heard-warnings.ts'
+import { auditWorld } from './verify/audit-world.ts'
 import { fireball, openWorld, spellTable } from './world.ts'
 
 /** What was said by `process.emitWarning` in this test. */
@@ -268,6 +277,145 @@ describe('a cache warns its logger', () => {
     await spells.get(4)
     await spells.get(5)
     expect(warnings).toEqual([['warn', 'LISTENER_THREW', expect.stringContaining('a bug in the metrics')]])
+  })
+
+  test('of a stale value that a sampler finds, until the last one that was found is right again', async () => {
+    const world = await auditWorld()
+    const { cache, warnings } = world.process({}, world.network)
+    for (const id of [1, 2]) world.plantSpell(id, { id, damage: 77 })
+    const sampler = startSampling(cache, { keyspaces: [world.spells], everyMs: 500, graceMs: 1_000 })
+    await world.clock.advance(20_000)
+    expect(warnings).toEqual([
+      ['error', 'STALE_FOUND', expect.stringMatching(/^a stale value of spell was found: spell:\d, for/)],
+    ])
+    for (const id of [1, 2]) world.plantSpell(id)
+    await world.clock.advance(20_000)
+    expect(warnings.slice(1)).toEqual([
+      ['info', 'STALE_FOUND', expect.stringMatching(/^spell:\d is not stale any more, as the last one of/)],
+    ])
+    world.plantSpell(3, { id: 3, damage: 77 })
+    await world.clock.advance(20_000)
+    expect(warnings.slice(2)).toEqual([['error', 'STALE_FOUND', expect.stringContaining('spell:3')]])
+    await sampler.stop()
+  })
+
+  test('of a sampler in trouble, until it can compare again', async () => {
+    const world = await auditWorld()
+    const { cache, warnings } = world.process({}, world.network)
+    world.plantSpell(1)
+    const sampler = startSampling(cache, { keyspaces: [world.spells], everyMs: 500, timeoutMs: 300 })
+    await world.clock.advance(1_000)
+    expect(warnings).toEqual([])
+    world.network.fail('view', new Error('NOPERM'))
+    await sampler.stop()
+    const another = startSampling(cache, { keyspaces: [world.spells], everyMs: 500, timeoutMs: 300 })
+    await world.clock.advance(10_000)
+    expect(warnings).toEqual([['warn', 'FAULT', 'the cache had trouble during sampling: NOPERM']])
+    world.network.restore('view')
+    await world.clock.advance(2_000)
+    expect(warnings.slice(1)).toEqual([['info', 'FAULT', expect.stringMatching(/^sampling works again/)]])
+    await another.stop()
+  })
+
+  test('of a map of the feed that throws, until it maps rows of that table again', async () => {
+    const { clock, process } = openWorld()
+    let isBroken = true
+    const keys = () => {
+      if (isBroken) throw new TypeError('row.id is gone')
+      return []
+    }
+    const feed = new SimulatedFeed({ clock, tables: { spell: keys, wizard: () => [] } })
+    const { warnings } = process({ feed })
+    await clock.advance(1_000)
+    const commit = async (table: string, rows?: { id: string }[]) => {
+      feed.commit(table, rows)
+      await clock.advance(1_000)
+    }
+    const faults = () => warnings.filter(([, code]) => code === 'FAULT')
+    await commit('spell', [{ id: '1' }])
+    await commit('spell', [{ id: '2' }])
+    isBroken = false
+    await commit('wizard', [{ id: '1' }])
+    await commit('spell') // of the whole table: there is no row to map
+    const said = "the cache had trouble during the feed's map of table spell: row.id is gone"
+    expect(faults()).toEqual([['warn', 'FAULT', said]])
+    await commit('spell', [{ id: '3' }])
+    expect(faults().slice(1)).toEqual([
+      ['info', 'FAULT', expect.stringMatching(/^the feed's map of table spell works again/)],
+    ])
+  })
+
+  test('of a writeThrough that throws, once', async () => {
+    const { process } = openWorld()
+    const { cache, warnings } = process()
+    const writeThrough = () => {
+      throw new Error('no such row')
+    }
+    cache.keyspace('spell', { load: spellTable(fireball).find })
+    for (let i = 0; i < 3; i++) await cache.write([], () => {}, { writeThrough })
+    expect(warnings).toEqual([['warn', 'FAULT', 'the cache had trouble during writeThrough: no such row']])
+  })
+
+  test('of what the feed finds, once, until it says that it is mended or does not find it in a new session', async () => {
+    const { clock, process } = openWorld()
+    const inner = new SimulatedFeed({ clock, tables: { spell: () => [] } })
+    let opening: FeedOpening
+    let findings: [message: string, code: FeedWarningCode][] = []
+    const feed: ChangeFeed = Object.assign(Object.create(inner) as SimulatedFeed, {
+      open(given: FeedOpening) {
+        opening = given
+        for (const [message, code] of findings) given.warn(message, code)
+        return inner.open(given)
+      },
+    })
+    findings = [
+      ['wizard is not watched', 'NOT_WATCHED'],
+      ['id is a uuid', 'KEY_TYPE'],
+      ['spell is another table', 'TABLE_REPLACED'],
+    ]
+    const { warnings } = process({ feed })
+    const found = () =>
+      warnings.filter(([, code]) => /^FEED_(WARNING|KEY_TYPE)$/.test(code)).map(told => told.join(' '))
+    const again = async () => {
+      inner.endSessions()
+      await clock.advance(5_000)
+    }
+    await clock.advance(1_000)
+    await again()
+    const begun = [
+      'warn FEED_WARNING wizard is not watched',
+      'warn FEED_KEY_TYPE id is a uuid',
+      'warn FEED_WARNING spell is another table',
+    ]
+    expect(found()).toEqual(begun)
+    opening!.mended('wizard is not watched')
+    opening!.mended('nobody has said this')
+    findings = []
+    await again()
+    expect(found().slice(3)).toEqual([
+      expect.stringMatching(/^info FEED_WARNING the change feed does not find this any more: wizard is not/),
+      expect.stringMatching(/^info FEED_KEY_TYPE the change feed does not find this any more: id is a uuid/),
+    ])
+  })
+
+  test('of keyspaces that got new generations, by info and each time', async () => {
+    const { clock, process } = openWorld()
+    const feed = new SimulatedFeed({ clock, tables: { spell: () => [] } })
+    const { cache, warnings } = process({ feed })
+    cache.keyspace('spell', { load: spellTable(fireball).find })
+    await clock.advance(1_000)
+    const distrust = () => warnings.filter(([, code]) => code === 'FEED_DISTRUST')
+    const before = distrust().length
+    for (const times of [1, 2]) {
+      feed.restart()
+      await clock.advance(61_000)
+      expect(distrust()).toHaveLength(before + times)
+    }
+    expect(distrust().at(-1)).toEqual([
+      'info',
+      'FEED_DISTRUST',
+      expect.stringMatching(/^nothing that is cached counts any more in spell: /),
+    ])
   })
 
   test('nothing any more once the cache is closed', async () => {

@@ -23,6 +23,7 @@ export type CacheEvent =
   | FeedDistrustEvent
   | FeedWarningEvent
   | FaultEvent
+  | MendedEvent
 
 /** Where an answer came from: this process's L1, the shared store, or the origin. */
 export type From = 'local' | 'shared' | 'origin'
@@ -276,7 +277,7 @@ export type FeedWarningCode =
   | 'SETTING'
   | 'OTHER'
 
-/** The feed, or the origin's settings, are not as the guarantees need them. Said once per session. */
+/** The feed, or the origin's settings, are not as the guarantees need them. Said once per session. {@link MendedEvent} tells of the end. */
 export interface FeedWarningEvent {
   readonly type: 'feed-warning'
   readonly code: FeedWarningCode
@@ -288,4 +289,16 @@ export interface FaultEvent {
   readonly type: 'fault'
   readonly during: string
   readonly error: unknown
+}
+
+/**
+ * What an earlier event has told of is over: a finding of the feed is no longer there, or what was at fault works again. Not
+ * everything ends: that a commit was in doubt, or a table was replaced by another, has happened.
+ */
+export interface MendedEvent {
+  readonly type: 'mended'
+  /** The type of the earlier event. */
+  readonly of: 'feed-warning' | 'fault'
+  /** Its `message`, or what it went wrong `during`. */
+  readonly what: string
 }

@@ -66,11 +66,14 @@ interface Telling {
   readonly error?: unknown
   /** Where it is not the code's own. */
   readonly level?: WarningLevel
+  /** The newest instance, where only its end is the end. */
+  readonly instance?: string
 }
 
 /** One cause of a warning: a code, and what it is about. */
 interface Cause {
   telling: Telling
+  instance: string | undefined
   /** Since when it lasts, by the clock's `nowMs`; `undefined`: it does not. */
   sinceMs: number | undefined
   isSaid: boolean
@@ -112,7 +115,9 @@ export class Warnings {
     if (this.#closed) return
     const nowMs = this.#clock.nowMs()
     const cause = this.#cause(code, subject, telling, nowMs)
-    if (cause === undefined || cause.sinceMs !== undefined) return
+    if (cause === undefined) return
+    cause.instance = telling.instance
+    if (cause.sinceMs !== undefined) return
     cause.telling = telling
     cause.sinceMs = nowMs
     const leftMs = cause.windowMs + WINDOW_MS - nowMs
@@ -138,11 +143,13 @@ export class Warnings {
   /**
    * What had begun is over. It is said if its beginning was.
    *
+   * @param instance - If given, only this one is over; if another one was begun since, nothing is.
    * @returns whether it had begun.
    */
-  end(code: WarningCode, subject: string, message: string): boolean {
+  end(code: WarningCode, subject: string, message: string, instance?: string): boolean {
     const cause = this.#causes.get(code)?.get(subject)
     if (cause?.sinceMs === undefined || this.#closed) return false
+    if (instance !== undefined && cause.instance !== instance) return false
     const { sinceMs, isSaid } = cause
     forget(cause)
     if (!isSaid) return true
@@ -173,6 +180,7 @@ export class Warnings {
     }
     const cause: Cause = {
       telling,
+      instance: undefined,
       sinceMs: undefined,
       isSaid: false,
       windowMs: nowMs,

@@ -94,6 +94,11 @@ export interface FeedOpening {
   readonly lost: (error: unknown) => void
   /** To be called when something is found that a person should mend. Without a code it counts as `OTHER`. */
   readonly warn: (message: string, code?: FeedWarningCode) => void
+  /**
+   * To be called with the message of a warning when it is no longer true. What an earlier session has warned of, and this one has
+   * not by the time it is open, counts as mended without a call.
+   */
+  readonly mended: (message: string) => void
 }
 
 /** A relay's session with the origin. Any rejection ends it. Its methods are called one after the other. */

@@ -32,6 +32,10 @@ export class Relay {
   readonly #target: RelayTarget
   /** Keyspaces that a map has named and nobody here has defined, once each. */
   readonly #unknown = new Set<string>()
+  /** What the feed has warned of and not called mended, and in which session it did last. */
+  readonly #findings = new Map<string, number>()
+  /** Tables whose map was at fault when it was last used. */
+  readonly #faulty = new Set<string>()
   readonly #clock: Clock
   readonly #guardMs: number
   readonly #emit: (event: CacheEvent) => void
@@ -140,7 +144,12 @@ export class Relay {
         this.#loss ??= { error }
         this.#sleeping?.wake()
       },
-      warn: (message, code = 'OTHER') => this.#emit({ type: 'feed-warning', code, message }),
+      warn: (message, code = 'OTHER') => {
+        // That a table was replaced has happened, and does not end.
+        if (code !== 'TABLE_REPLACED') this.#findings.set(message, number)
+        this.#emit({ type: 'feed-warning', code, message })
+      },
+      mended: message => this.#mended(message),
     })
     const closed = new Promise<never>((_, reject) => {
       this.#cancelOpening = () => reject(new Error('the relay was closed'))
@@ -154,6 +163,7 @@ export class Relay {
       throw error
     })
     this.#cancelOpening = () => {}
+    for (const [message, inSession] of this.#findings) if (inSession !== number) this.#mended(message)
     // What is committed between two sessions with a private store is handed out to neither.
     if (this.#target.isPrivate) this.#identities.distrust('the session with the origin is a new one')
     this.#identities.reconnected('the session with the origin is a new one')
@@ -235,12 +245,26 @@ export class Relay {
       (table, error) => {
         if (reported.has(table)) return
         reported.add(table)
-        this.#emit({ type: 'fault', during: `the feed's map of table ${table}`, error })
+        this.#emit({ type: 'fault', during: mapOf(table), error })
       },
       this.#named,
     )
+    this.#noteFaults(changes, reported)
     const failed = await this.#invalidate(plan, doubted)
     return changes.filter(change => !failed.has(change))
+  }
+
+  /** A map that has mapped rows again is mended. */
+  #noteFaults(changes: readonly Change[], faulty: ReadonlySet<string>): void {
+    for (const table of faulty) this.#faulty.add(table)
+    for (const { table, rows } of changes) {
+      if (rows === undefined || faulty.has(table) || !this.#faulty.delete(table)) continue
+      this.#emit({ type: 'mended', of: 'fault', what: mapOf(table) })
+    }
+  }
+
+  #mended(message: string): void {
+    if (this.#findings.delete(message)) this.#emit({ type: 'mended', of: 'feed-warning', what: message })
   }
 
   /** Another process may have a keyspace that this one has not, and a map may be wrong. */
@@ -330,3 +354,5 @@ export class Relay {
     })
   }
 }
+
+const mapOf = (table: string): string => `the feed's map of table ${table}`

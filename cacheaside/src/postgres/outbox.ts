@@ -47,6 +47,8 @@ export class Outbox {
   readonly horizon = new Horizon()
   readonly #reader: Reader
   readonly #warned = new Set<string>()
+  /** What the last upkeep has found. */
+  #problems: ReadonlyMap<string, FeedWarningCode> = new Map()
   #upkeepDueMs = Number.NEGATIVE_INFINITY
 
   constructor(connection: Connection, opening: FeedOpening, scope: Scope, reader: Reader, origin: Origin) {
@@ -97,11 +99,7 @@ SELECT reader, to_json(${this.schema}.cover())::text AS problems, pg_current_xac
     )
     const { drawn, reader: holder, problems, xid } = Object.assign({}, ...rows) as Record<string, string>
     this.horizon.mark(drawn!, xid!)
-    for (const problem of JSON.parse(problems!) as string[]) {
-      // A feed that an earlier version has installed knows no codes.
-      const [, code = 'NOT_WATCHED', message = problem] = /^([A-Z_]+) (.*)$/s.exec(problem) ?? []
-      this.warn(message, code as FeedWarningCode)
-    }
+    this.#tell(JSON.parse(problems!) as string[])
     if (holder === this.#reader) return true
     throw new Error(
       `the change feed in the schema ${this.scope.schema} is read by ${holder}, less than ${CLAIM_MS / 1000} s ago. ` +
@@ -109,7 +107,25 @@ SELECT reader, to_json(${this.schema}.cover())::text AS problems, pg_current_xac
     )
   }
 
-  /** Says it once per session. */
+  /** Says what is new, and what the last upkeep has found and this one has not. */
+  #tell(problems: readonly string[]): void {
+    const found = new Map<string, FeedWarningCode>()
+    for (const problem of problems) {
+      // A feed that an earlier version has installed knows no codes.
+      const [, code = 'NOT_WATCHED', message = problem] = /^([A-Z_]+) (.*)$/s.exec(problem) ?? []
+      found.set(message, code as FeedWarningCode)
+      this.warn(message, code as FeedWarningCode)
+    }
+    for (const [message, code] of this.#problems) {
+      if (found.has(message)) continue
+      this.#warned.delete(message)
+      // That a table was replaced has happened. It is told in one upkeep, and nobody mends it.
+      if (code !== 'TABLE_REPLACED') this.opening.mended(message)
+    }
+    this.#problems = found
+  }
+
+  /** Says it once per session, or again if it was mended meanwhile. */
   warn(message: string, code: FeedWarningCode): void {
     if (this.#warned.has(message)) return
     this.#warned.add(message)

@@ -114,6 +114,7 @@ class FeedScene {
       isPrivate,
       lost: error => this.losses.push(error),
       warn: () => {},
+      mended: () => {},
     })
     this.#sessions.push(session)
     return session

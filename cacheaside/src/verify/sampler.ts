@@ -121,6 +121,7 @@ class Sampling {
       await this.#withRoom(async () => {
         this.#emitOutcomes(await examiner.examine(keys))
         this.#emitOutcomes(await examiner.examineAgain(this.#options.keys))
+        if (this.#inTrouble) this.#parts.emit({ type: 'mended', of: 'fault', what: 'sampling' })
         this.#inTrouble = false
       })
     } catch (error) {

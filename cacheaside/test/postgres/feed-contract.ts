@@ -21,6 +21,8 @@ export class FeedScene {
   readonly warnings: string[] = []
   /** The codes of the warnings. */
   readonly warned: (FeedWarningCode | undefined)[] = []
+  /** The warnings that were said to hold no longer. */
+  readonly mended: string[] = []
   readonly losses: unknown[] = []
   readonly #sessions: FeedSession[] = []
 
@@ -53,6 +55,7 @@ export class FeedScene {
         this.warnings.push(message)
         this.warned.push(code)
       },
+      mended: message => void this.mended.push(message),
     })
     this.#sessions.push(session)
     return session
@@ -604,6 +607,25 @@ export function feedContract(open: () => Promise<TestDatabase>): void {
       expect(scene.warnings.filter(text => text.includes('watched'))).toEqual([
         'the table wizard is not watched: run installFeed, or the script of feedMigrationSql, again',
       ])
+    })
+
+    it('says within ten seconds what is no longer to be mended, and says it again if it comes back', async () => {
+      const dropped = 'spell is watched, but was dropped'
+      await scene.install({ tables: ['spell'] })
+      const session = await scene.open(['spell'])
+      const upkeep = async (script: string) => {
+        await database.sql(script)
+        await scene.clock.advance(10_000)
+        await scene.all(session)
+      }
+      await upkeep('DROP TABLE spell')
+      await upkeep('')
+      expect([scene.warnings.filter(text => text === dropped), scene.mended]).toEqual([[dropped], []])
+      await upkeep(SPELL)
+      expect(scene.mended).toEqual([dropped])
+      await upkeep('DROP TABLE spell')
+      expect(scene.warnings.filter(text => text === dropped)).toEqual([dropped, dropped])
+      expect(scene.mended).toEqual([dropped])
     })
 
     it('is refused while observers use the outbox, and later finds nothing remembered', async () => {

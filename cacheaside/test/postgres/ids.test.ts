@@ -205,6 +205,7 @@ describe('the feed warns of key columns whose type has several texts for one val
         isPrivate: false,
         lost: () => {},
         warn: (message: string, code?: string) => void found.push([message, code]),
+        mended: () => {},
       }
       const session = await postgresFeed({ pool: database.pool, tables: own, writersEndMs: 1 }).open(opening)
       await session.close()

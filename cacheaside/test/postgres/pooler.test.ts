@@ -41,6 +41,7 @@ describe('postgresFeed behind PgBouncer', () => {
         isPrivate: false,
         lost: () => {},
         warn: () => {},
+        mended: () => {},
       })
       .then(session => {
         sessions.push(session)

@@ -100,7 +100,7 @@ describe('faultyChangeFeed', () => {
     const refused = new Error('not today')
     link.fail(operation, refused)
     feed.endSessions()
-    const opening: FeedOpening = { clock, guardMs: 1, isPrivate: false, lost() {}, warn() {} }
+    const opening: FeedOpening = { clock, guardMs: 1, isPrivate: false, lost() {}, warn() {}, mended() {} }
     if (operation === 'open') return expect(link.open(opening)).rejects.toBe(refused)
     const session = await link.open(opening)
     const run = {

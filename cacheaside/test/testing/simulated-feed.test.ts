@@ -63,7 +63,14 @@ describe('SimulatedFeed', () => {
     const clock = new SimulatedClock()
     const feed = new SimulatedFeed({ clock, tables: { spell: { keys: () => [] } }, mostChanges: 2 })
     for (let id = 1; id <= 3; id++) feed.commit('spell', [{ id }])
-    const session = await feed.open({ clock, guardMs: 1, isPrivate: false, lost() {}, warn() {} })
+    const session = await feed.open({
+      clock,
+      guardMs: 1,
+      isPrivate: false,
+      lost() {},
+      warn() {},
+      mended() {},
+    })
     const batch = await session.take(undefined)
     expect([batch.changes.length, batch.more, batch.drained]).toEqual([2, true, false])
     await session.settle(batch.changes)
@@ -98,7 +105,14 @@ describe('SimulatedFeed', () => {
 
   it('makes a session that has ended reject', async () => {
     const { clock, feed } = world()
-    const session = await feed.open({ clock, guardMs: 1, isPrivate: false, lost() {}, warn() {} })
+    const session = await feed.open({
+      clock,
+      guardMs: 1,
+      isPrivate: false,
+      lost() {},
+      warn() {},
+      mended() {},
+    })
     await session.close()
     await expect(session.take(undefined)).rejects.toThrow('the session has ended')
     await expect(session.settle([])).rejects.toThrow('the session has ended')
