@@ -3,7 +3,8 @@
  * the rows whose name contains the words, `-- --table` for the table of `docs/model.md`.
  */
 import { parsedArgs, refuse } from '../../test/usage.ts'
-import { ROWS, type Row } from './rows.ts'
+import type { Row } from './row.ts'
+import { ROWS } from './rows.ts'
 import { type Result, run, story } from './run.ts'
 
 const { values, positionals } = parsedArgs('model', {

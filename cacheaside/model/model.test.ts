@@ -5,6 +5,7 @@ import { ROWS } from './rows.ts'
 import { run, story } from './run.ts'
 import { PROTECTIONS } from './setting.ts'
 import { STREAM_PROTECTIONS } from './stream-machine.ts'
+import { TAG_PROTECTIONS } from './tags-setting.ts'
 
 describe('the model', () => {
   test.each(ROWS)('$name', { timeout: 180_000 }, row => {
@@ -17,7 +18,7 @@ describe('the model', () => {
     const taken = new Set(
       ROWS.filter(({ breaks }) => breaks !== undefined).flatMap(({ setting }) => setting.without ?? []),
     )
-    expect([...taken].sort()).toEqual([...PROTECTIONS, ...STREAM_PROTECTIONS].sort())
+    expect([...taken].sort()).toEqual([...PROTECTIONS, ...STREAM_PROTECTIONS, ...TAG_PROTECTIONS].sort())
   })
 
   test('names no row twice', () => {

@@ -1,17 +1,5 @@
-import type { Setting } from './setting.ts'
-import type { StreamSetting } from './stream-machine.ts'
-
-/** One line of the table: what is looked at, and what must come out. */
-export interface Row {
-  readonly name: string
-  /** What the breach that must be found begins with: a protection is out, or nothing was promised. */
-  readonly breaks?: string
-  readonly setting: Setting | StreamSetting
-  /** How many states there are, or were when the breach was found: a space that shrinks in silence would prove less. */
-  readonly states: number
-  /** More actors, by command only. */
-  readonly larger?: { readonly setting: Setting | StreamSetting; readonly states: number }
-}
+import type { Row } from './row.ts'
+import { TAG_ROWS } from './tags-rows.ts'
 
 const lease: readonly Row[] = [
   {
@@ -1142,4 +1130,5 @@ export const ROWS: readonly Row[] = [
   ...local,
   ...keys,
   ...stream,
+  ...TAG_ROWS,
 ]
