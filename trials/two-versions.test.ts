@@ -46,6 +46,7 @@ class Rows {
   }
 }
 
+/** How long a statement takes. It stands for no condition: different times make different interleavings. */
 const pause = () => new Promise<void>(resolve => setTimeout(resolve, Math.random() * 3))
 
 async function deploy() {

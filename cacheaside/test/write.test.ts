@@ -83,7 +83,7 @@ describe('write', () => {
     expect(eventsOf('invalidation')).toHaveLength(1)
   })
 
-  test('guards inside what was not known before, so that a cached absence dies with the commit', async () => {
+  test('guards inside what was not known before, and a cached absence ends with the commit', async () => {
     const { process } = openWorld()
     const table = spellTable()
     const { cache } = process({ local: L1 })
@@ -324,7 +324,7 @@ describe('write of one key by many at once', () => {
     )
   })
 
-  test('has another token once the first has been renewed, so that who hangs holds up nobody else', async () => {
+  test('has another token once the first has been renewed, and a writer that hangs holds up no other', async () => {
     const { clock, inspect, process } = openWorld()
     const { cache } = process({ guardMs: 9_000, writeTimeoutMs: 9_000 })
     const spells = cache.keyspace('spell', { load: spellTable(fireball).find })

@@ -185,7 +185,7 @@ describe('a start', () => {
     expect(line).toBe('the database does not answer: connect ECONNREFUSED 127.0.0.1:1')
   })
 
-  test('is refused, in bounded time, if whoever listens at DATABASE_URL never answers', async () => {
+  test('is refused, in bounded time, if the server at DATABASE_URL never answers', async () => {
     const port = await listen()
     const url = `postgres://u:hunter2@127.0.0.1:${port}/x`
     const line = await refusal(startProgram({ env: { DATABASE_URL: url, DATABASE_TIMEOUT_MS: '300' } }))

@@ -71,7 +71,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
       ELSE format('cacheaside.blank(TG_RELID, %L)', name) END)
 $function$;
 
--- The body of the recorder of a table. Whoever could attach it to another table would record nothing.
+-- The body of the recorder of a table. Anyone who could attach it to another table would record nothing.
 CREATE OR REPLACE FUNCTION cacheaside.body_of(source text, relation regclass, columns text[]) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
   SELECT format($body$

@@ -262,7 +262,7 @@ describe('BoundedMap', () => {
     expect(map.inspect('b', 10)).toBe(4)
   })
 
-  it('set sweeps also when it refuses, so that a full map finds its room again', () => {
+  it('set sweeps also when it refuses, and a full map finds its room again', () => {
     const { map, clock } = mapWith({ maxBytes: 100, policy: 'noeviction' })
     for (let at = 0; at < 10; at++) map.set(`guard${at}`, 0, { bytes: 10, expiresAtMs: 5, evictable: false })
     expect(map.set('a', 1, { bytes: 100 })).toBe(false)

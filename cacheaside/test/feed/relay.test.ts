@@ -554,7 +554,7 @@ describe('the identity of store and origin', () => {
     expect(feed.outbox).toEqual([])
   })
 
-  it('is doubted before the first new generation is given, so that nothing older is settled after it', async () => {
+  it('is doubted before the first new generation is given, and nothing older is settled after it', async () => {
     await idleRelay()
     const promoted = new FakeTarget(feed.log)
     promoted.name = 'store 2'

@@ -8,7 +8,7 @@ import { LoadRun } from '../../src/local/load-run.ts'
 const load = (limit: LoadLimit, abort = new Abort()) => new LoadRun(limit, [], abort, undefined)
 
 describe('enter', () => {
-  test('returns at once while there is room, and a promise for whoever has to wait', () => {
+  test('returns at once while there is room, and a promise for those who have to wait', () => {
     const limit = new LoadLimit(2, 1)
     expect(limit.enter(load(limit))).toBeUndefined()
     expect(limit.enter(load(limit))).toBeUndefined()
@@ -24,7 +24,7 @@ describe('enter', () => {
     expect([limit.running, limit.queued]).toEqual([1, 1])
   })
 
-  test('refuses whoever has given up already', async () => {
+  test('refuses those who have given up already', async () => {
     const limit = new LoadLimit(1, 1)
     const abort = new Abort()
     abort.abort('gone')

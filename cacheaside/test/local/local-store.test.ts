@@ -48,7 +48,7 @@ describe('an L1', () => {
     expect([local.get('a', 0), local.size, local.bytes]).toEqual([undefined, 0, 0])
   })
 
-  test('tells of what it let go when it is in order again, so that whoever hears it may remove the newcomer', () => {
+  test('tells of what it let go when it is in order again, and a listener may remove the newcomer', () => {
     let heard = 0
     const local = boundedLocal({ maxBytes: 3_000 }, new SimulatedClock(), () => {
       heard++

@@ -17,7 +17,7 @@ function tracked(key = 'spell:4', options: { beganAtMs?: number; background?: bo
 const turn = () => new Promise(resolve => setImmediate(resolve))
 
 describe('a flight', () => {
-  test('answers everybody who waits, and whoever waits later', async () => {
+  test('answers all who wait, and those who wait later', async () => {
     const flight = new Flight<string>('spell:4', 'spell', 0, false)
     const early = flight.wait(undefined)
     flight.resolve('Fireball')

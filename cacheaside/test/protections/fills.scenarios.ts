@@ -137,7 +137,7 @@ export const fills: readonly Protection[] = [
         patches: [
           [
             'const asked = await ask(space, flight, strong)',
-            'Object.assign(flight, { early: space.options.load!(id, flight.abort) })\n    const asked = await ask(space, flight, strong)',
+            'const early = Promise.resolve(space.options.load!(id, flight.abort))\n    early.catch(() => {})\n    Object.assign(flight, { early })\n    const asked = await ask(space, flight, strong)',
           ],
           ['context => loadOne(space, id, flight.key, context)', '() => (flight as any).early'],
         ],
@@ -167,7 +167,7 @@ export const fills: readonly Protection[] = [
         patches: [
           [
             'const together = isAnyAsked ? await askTogether(space, members) : undefined\n',
-            'Object.assign(space, { early: loadByKey(space, members.map(({ id }) => id), members[0]!.flight.abort) })\n  const together = isAnyAsked ? await askTogether(space, members) : undefined\n',
+            'const early = loadByKey(space, members.map(({ id }) => id), members[0]!.flight.abort)\n  early.catch(() => {})\n  Object.assign(space, { early })\n  const together = isAnyAsked ? await askTogether(space, members) : undefined\n',
           ],
           ['context => loadByKey(space, ids, context)', '() => (space as any).early'],
         ],

@@ -479,7 +479,7 @@ export const guards: readonly Protection[] = [
     ],
   },
   {
-    name: 'write sends a guard once, so that a copy which arrives late finds nothing to store',
+    name: 'write sends a guard once, and a copy that arrives late stores nothing',
     async scenario(library) {
       const stage = new Stage(library)
       const { origin, clock } = stage

@@ -61,7 +61,7 @@ describe('SimulatedClock', () => {
     expect(ran).toEqual(['second'])
   })
 
-  it('after waits for at least a millisecond, so that a timer that sets itself again comes to an end', async () => {
+  it('after waits for at least a millisecond, and a timer that sets itself again comes to an end', async () => {
     const clock = new SimulatedClock()
     let turns = 0
     const again = () => {

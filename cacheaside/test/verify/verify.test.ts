@@ -199,7 +199,7 @@ describe('verify accuses nobody of', () => {
     expect(total).toMatchObject({ checked: 0, skipped: { changed: 1 } })
   })
 
-  test('a value in the place of which another has come while its row was read', async () => {
+  test('a value that another has replaced while its row was read', async () => {
     // 1. The old value is read. 2. The row is changed and read. 3. The new value is filled. 4. It changes again, so that
     // the second value differs from the row that was read: but it was not there then.
     const world = await auditWorld()
