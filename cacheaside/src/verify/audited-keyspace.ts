@@ -31,8 +31,8 @@ export type IdFromKey<Id> = (parts: readonly string[]) => Id | undefined
 
 /**
  * What an audited keyspace is made with: the very options that the cache's keyspace is made with, and what only an audit
- * needs to know. How values become text (`codec`, `schema`, `shape`, `key`, `idOf`) has to be the same; how long they live
- * does not matter here.
+ * needs to know. How values become text (`codec`, `schema`, `shape`, `key`, `idOf`) and `tags` have to be the same; how long
+ * they live does not matter here.
  *
  * The loader must read the primary. It is called as a reader would call it, but takes no place under any load limit:
  * what an audit asks of the origin is bounded by its own `rate`.
@@ -182,6 +182,16 @@ export class AuditedKeyspace {
       `${this.name}.idOf: expected a function from a value to its id (idFromKey is the one from the parts of a key)`,
       { cause: alias.error },
     )
+  }
+
+  /**
+   * The tags that readers ask for with an id, and without which they take no value.
+   *
+   * @throws what `tags` throws.
+   * @internal
+   */
+  tagsOfId(id: unknown): readonly string[] {
+    return this.#options.tags?.(id) ?? []
   }
 
   /** Whether readers still ask for an id. @internal */

@@ -1,7 +1,7 @@
 import type { Clock } from '../base/clock.ts'
 import type { LoadContext } from '../options.ts'
 import { type Opened, Unopened } from '../shared/codec.ts'
-import { markOf, parseRegister, type ValueRegister } from '../shared/register.ts'
+import { markOf, parseRegister, type Register, type ValueRegister } from '../shared/register.ts'
 import type { StoreView } from '../shared/shared-store.ts'
 import type { AuditedKeyspace, FromOrigin, KeyAndId, Lookup } from './audited-keyspace.ts'
 import { behindOf, type Outcome, type StaleFinding, timeOf } from './outcome.ts'
@@ -45,9 +45,13 @@ interface Difference {
   readonly origin: FromOrigin & { readonly kind: 'value' }
 }
 
-/** What the registers of some keys hold, with the generations that were read *after* them. */
+/** What the registers of some keys hold, with the tags of values and the generations, which were read *after* them. */
 interface StoreReading {
   readonly texts: ReadonlyMap<string, string | undefined>
+  readonly registers: ReadonlyMap<string, Register>
+  /** What stands under the names of the tags that the values hold. */
+  readonly tags: ReadonlyMap<string, Register>
+  /** Those of all keyspaces, also of the tags'. */
   readonly generations: ReadonlyMap<string, string | undefined>
   /** What was looked up since then for `isReachable`, by key. */
   readonly lookedUp: Map<string, Promise<unknown>>
@@ -57,12 +61,14 @@ interface StoreReading {
  * Compares cached values with the origin **at one moment**, although neither can be held still, and accuses only what
  * was stale for certain.
  *
- * 1. The registers are read, and then the generations. (The other way round: a generation is read; the keyspace is
- *    invalidated; a register is read that was filled after that, and looks like one of an unknown generation.)
+ * 1. The registers are read, and then the stamps of the tags that the values hold, and the generations. (The other way
+ *    round: a generation is read; the keyspace is invalidated; a register is read that was filled after that, and looks
+ *    like one of an unknown generation.) What was drawn once never comes back. So a value has fallen for good if one of
+ *    its tags is not as it says, and nothing that it was loaded under has been invalidated if all of them are.
  * 2. The rows are read.
  * 3. The registers of what differs are read again, and the generations. A value has a nonce of its own, and nothing
  *    puts it back once it is gone. So a register that holds the same nonce twice has held it all the time in between, also
- *    when the row was read, without a guard or an invalidation.
+ *    when the row was read, without a guard or an invalidation. The same is true of its tags.
  * 4. A value that differs then is suspect. The invalidation of an unguarded change, such as one by `psql`, may be on its
  *    way. So it is left alone for `graceMs`, and then all of this is done once more. If it is still the same value, and
  *    still differs, it is stale.
@@ -131,7 +137,7 @@ export class Examiner {
     for (const key of keys) {
       const seen = await this.#read(key, before)
       if ('register' in seen) comparables.push(seen)
-      else if (seen.kind === 'unreadable') unsure.push(seen)
+      else if (isUnsure(seen)) unsure.push(seen)
       else outcomes.push(seen)
     }
     const origins = await this.#load(comparables)
@@ -176,12 +182,11 @@ export class Examiner {
 
   /** What a register says: something to be compared, or an outcome. */
   async #read(key: string, reading: StoreReading): Promise<Comparable | Outcome> {
-    const keyspace = key.slice(0, key.indexOf(':'))
+    const keyspace = keyspaceIn(key)
     const space = this.#options.keyspaces.get(keyspace)!
     const name = { keyspace, key }
-    const text = reading.texts.get(key)
-    if (text === undefined) return { kind: 'skipped', ...name, why: 'gone' }
-    const register = parseRegister(text)
+    const register = reading.registers.get(key)
+    if (register === undefined) return { kind: 'skipped', ...name, why: 'gone' }
     switch (register.state) {
       case 'lease':
         return { kind: 'skipped', ...name, why: 'leased' }
@@ -201,6 +206,11 @@ export class Examiner {
     if (register.shape !== space.shape) return { kind: 'orphaned', ...name, reason: 'shape' }
     const id = space.idFromKey(key)
     if (id === undefined) return { kind: 'orphaned', ...name, reason: 'id' }
+    const fallen = fallenTags(register, reading)
+    if (fallen === 'unknown') return { kind: 'skipped', ...name, why: 'version' }
+    if (fallen.length > 0) return { kind: 'orphaned', ...name, reason: 'tag', tags: fallen }
+    const lacking = space.tagsOfId(id).filter(tag => register.tags.every(has => has.name !== tag))
+    if (lacking.length > 0) return { kind: 'orphaned', ...name, reason: 'names', tags: lacking }
     const opened = space.open(register.text)
     if (opened instanceof Unopened)
       return { kind: 'unreadable', ...name, reason: opened.reason, message: messageOf(opened.error) }
@@ -223,24 +233,36 @@ export class Examiner {
   }
 
   async #find(space: AuditedKeyspace, key: string): Promise<unknown> {
-    const { texts, generations } = await this.#readStore([key])
-    const text = texts.get(key)
-    const register = text === undefined ? undefined : parseRegister(text)
-    if (register?.state !== 'value' || register.generation !== generations.get(space.name)) return undefined
-    if (markOf(register, key) === 'foreign') return undefined
+    const reading = await this.#readStore([key])
+    const register = reading.registers.get(key)
+    if (register?.state !== 'value' || register.generation !== reading.generations.get(space.name))
+      return undefined
+    if (markOf(register, key) === 'foreign' || fallenTags(register, reading).length > 0) return undefined
     const opened = space.open(register.text)
     return register.shape !== space.shape || opened instanceof Unopened ? undefined : opened.take()
   }
 
   async #readStore(keys: readonly string[]): Promise<StoreReading> {
-    const names = [...new Set(keys.map(key => key.slice(0, key.indexOf(':'))))]
-    const texts = await this.#asked(view => view.peek(keys))
+    const texts = new Map(await this.#peek(keys))
+    const registers = parsed(texts)
+    const tagNames = new Set<string>()
+    for (const register of registers.values())
+      if (register.state === 'value') for (const { name } of register.tags) tagNames.add(name)
+    const tags = tagNames.size === 0 ? [] : await this.#peek([...tagNames])
+    const names = [...new Set([...keys, ...tagNames].map(keyspaceIn))]
     const generations = await this.#asked(view => view.generations(names))
     return {
-      texts: new Map(keys.map((key, i) => [key, texts[i]])),
+      texts,
+      registers,
+      tags: parsed(tags),
       generations: new Map(names.map((name, i) => [name, generations[i]])),
       lookedUp: new Map(),
     }
+  }
+
+  async #peek(keys: readonly string[]): Promise<[key: string, text: string | undefined][]> {
+    const texts = await this.#asked(view => view.peek(keys))
+    return keys.map((key, i) => [key, texts[i]])
   }
 
   #asked<T>(ask: (view: StoreView) => Promise<T>): Promise<T> {
@@ -296,10 +318,40 @@ export class Examiner {
       ageMs,
       staleMs: Math.round(Math.min(ageMs, sureMs)),
       ...(isAbsent === undefined ? {} : { absent: isAbsent }),
+      ...(register.tags.length === 0 ? {} : { tags: register.tags.map(({ name }) => name) }),
       ...(cached === undefined || current === undefined ? {} : { behind: behindOf(cached, current) }),
     }
   }
 }
+
+const keyspaceIn = (key: string): string => key.slice(0, key.indexOf(':'))
+
+function parsed(texts: Iterable<readonly [key: string, text: string | undefined]>): Map<string, Register> {
+  const registers = new Map<string, Register>()
+  for (const [key, text] of texts) if (text !== undefined) registers.set(key, parseRegister(text))
+  return registers
+}
+
+/**
+ * The names of those tags of a value that do not stand any more: a reader does not find the value. `'unknown'` if none is
+ * known to have fallen, and one is of a later version.
+ */
+function fallenTags(register: ValueRegister, reading: StoreReading): readonly string[] | 'unknown' {
+  if (register.tags.length === 0) return []
+  const standsIn = ({ name, token, generation }: ValueRegister['tags'][number]): boolean | 'unknown' => {
+    if (reading.generations.get(keyspaceIn(name)) !== generation) return false
+    const tag = reading.tags.get(name)
+    return tag?.state === 'later' ? 'unknown' : tag?.state === 'stamp' && tag.token === token
+  }
+  const stands = register.tags.map(standsIn)
+  const fallen = register.tags.filter((_, i) => stands[i] === false).map(({ name }) => name)
+  return fallen.length === 0 && stands.includes('unknown') ? 'unknown' : fallen
+}
+
+/** Whether the register has to be read once more: another one may have come before what it was judged by was read. */
+const isUnsure = (outcome: Outcome): boolean =>
+  outcome.kind === 'unreadable' ||
+  (outcome.kind === 'orphaned' && (outcome.reason === 'generation' || outcome.reason === 'tag'))
 
 /** A suspect that is gone, or that readers no longer find, was being invalidated. */
 function conclude(outcome: Outcome, suspect: Suspect): Outcome {

@@ -20,9 +20,9 @@ export interface EqualOutcome {
  * |---|---|
  * | `gone` | it was told of by the walk, and is absent now |
  * | `leased` | a reader is loading |
- * | `stamp` | it is a tag, and no value |
+ * | `stamp` | it is a tag that stands, and no value |
  * | `guarded` | a writer is at work |
- * | `version` | a later version of the library has written it |
+ * | `version` | a later version of the library has written it, or one of its tags |
  * | `changed` | it differed from the origin once, and was invalidated or filled again before it could be accused |
  * | `failed` | its row could not be read |
  */
@@ -46,6 +46,8 @@ export interface StaleFinding {
   readonly staleMs: number
   /** The one of the two that has no row, if one has none. */
   readonly absent?: 'cached' | 'origin'
+  /** The names of its tags, if it has any. All of them stand: nobody has invalidated what it was loaded under. */
+  readonly tags?: readonly string[]
   /** How far behind it is, where the values say how new they are. */
   readonly behind?: Behind
   /** The oldest change of the feed that concerns it and is not applied yet. */
@@ -86,6 +88,8 @@ export interface UnreadableFinding {
  * |---|---|
  * | `keyspace` | its keyspace has a generation, but is none of the audited ones |
  * | `generation` | it was stored before its keyspace was last invalidated as a whole |
+ * | `tag` | a tag that it was loaded under has been invalidated since, or was evicted or has expired |
+ * | `names` | it was stored without a tag that the keyspace's `tags` names |
  * | `shape` | it was stored by a process with another shape version |
  * | `id` | its key is not the key of any id |
  * | `alias` | its value is that of a row with another id, by `idOf` |
@@ -95,7 +99,9 @@ export interface OrphanedFinding {
   readonly kind: 'orphaned'
   readonly keyspace: string
   readonly key: string
-  readonly reason: 'keyspace' | 'generation' | 'shape' | 'id' | 'alias' | 'unreachable'
+  readonly reason: 'keyspace' | 'generation' | 'tag' | 'names' | 'shape' | 'id' | 'alias' | 'unreachable'
+  /** The names of the tags that do not stand any more, or that it lacks, where that is the reason. */
+  readonly tags?: readonly string[]
 }
 
 const ISO_TIME = /^\d{4}-\d\d-\d\d[T ]\d\d:\d\d/

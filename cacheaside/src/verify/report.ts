@@ -81,6 +81,11 @@ export class Tally {
     }
   }
 
+  /** Counts tags whose keys are not known any more. */
+  addStamps(keyspace: string, count: number): void {
+    for (const counts of this.#countsOf(keyspace)) counts.skipped.stamp += count
+  }
+
   /** The counts of each keyspace so far. */
   get keyspaces(): Readonly<Record<string, Counts>> {
     return { ...this.#keyspaces }
@@ -154,20 +159,30 @@ function findingText(finding: Finding): string {
     case 'unreadable':
       return `unreadable ${key}: ${finding.reason}, ${printable(finding.message)}`
     case 'orphaned':
-      return `orphaned ${key}: ${ORPHANED[finding.reason]}`
+      return `orphaned ${key}: ${ORPHANED[finding.reason]}${finding.tags === undefined ? '' : ` (${tagsText(finding.tags)})`}`
   }
 }
 
 const ORPHANED = {
   keyspace: 'of a keyspace that is not audited',
   generation: 'stored before its keyspace was last invalidated as a whole',
+  tag: 'a tag that it was loaded under does not stand any more',
+  names: 'stored without a tag that its keyspace names',
   shape: 'stored with another shape version',
   id: 'not the key of any id',
   alias: 'the value of a row with another id',
   unreachable: 'nobody asks for its id any more',
 } as const
 
-function staleText({ ageMs, staleMs, absent, behind, change }: Finding & { kind: 'stale' }): string {
+const MOST_TAGS_TOLD = 3
+
+/** The names of some tags, and how many more there are. */
+function tagsText(names: readonly string[]): string {
+  const told = names.slice(0, MOST_TAGS_TOLD).map(printable).join(', ')
+  return names.length > MOST_TAGS_TOLD ? `${told} and ${names.length - MOST_TAGS_TOLD} more` : told
+}
+
+function staleText({ ageMs, staleMs, absent, behind, tags, change }: Finding & { kind: 'stale' }): string {
   const parts = [`stored ${durationText(ageMs)} ago, stale for ${durationText(staleMs)} at least`]
   if (absent === 'origin') parts.push('the origin has no such row')
   if (absent === 'cached') parts.push('cached as absent, and the origin has the row')
@@ -180,6 +195,7 @@ function staleText({ ageMs, staleMs, absent, behind, change }: Finding & { kind:
           : `${behind.by} versions `
     parts.push(`${by}behind (${printable(behind.cached)}, the origin has ${printable(behind.origin)})`)
   }
+  if (tags !== undefined) parts.push(`its tags stand (${tagsText(tags)})`)
   if (change !== undefined)
     parts.push(
       `change ${printable(change.id)} of ${printable(change.table)} has waited in the outbox for ${durationText(change.ageMs)}`,
@@ -192,6 +208,7 @@ function verdict({ total, foreign }: VerifyReport): string {
   const parts = [`${stale} stale of ${checked} checked`]
   if (unreadable > 0) parts.push(`${unreadable} unreadable`)
   if (orphaned > 0) parts.push(`${orphaned} orphaned`)
+  if (skipped.stamp > 0) parts.push(`${skipped.stamp} tags passed by`)
   if (skipped.failed > 0) parts.push(`${skipped.failed} could not be checked`)
   if (foreign > 0) parts.push(`${foreign} keys of others left alone`)
   return parts.join(', ')

@@ -2,10 +2,11 @@ import { type Clock, systemClock } from '../base/clock.ts'
 import { invalidOption, knownNames, wholeNumber } from '../base/invalid-option.ts'
 import type { ChangeFeed } from '../feed/change-feed.ts'
 import { planOf } from '../feed/plan.ts'
+import { parseRegister, type Register } from '../shared/register.ts'
 import type { SharedStore, StoreView } from '../shared/shared-store.ts'
 import type { AuditedKeyspace } from './audited-keyspace.ts'
 import { Examiner } from './examiner.ts'
-import type { Finding, Outcome, PendingChange } from './outcome.ts'
+import type { Finding, Outcome, PendingChange, SkippedOutcome } from './outcome.ts'
 import { limited, Pace, pause } from './pace.ts'
 import { Tally, type VerifyReport } from './report.ts'
 import { Encounters, Reservoir } from './walk.ts'
@@ -14,7 +15,7 @@ import { Encounters, Reservoir } from './walk.ts'
 export interface VerifyOptions {
   /** The store that the caches use, or another way to it with the same prefix. It is not closed. */
   readonly shared: SharedStore
-  /** What is audited. Keys of other keyspaces of the cache count as orphaned. */
+  /** What is audited. Values of other keyspaces of the cache count as orphaned; tags are passed by. */
   readonly keyspaces: readonly AuditedKeyspace[]
   /** The caches' feed, to tell which change a stale value has missed. Left out: that is not told. */
   readonly feed?: ChangeFeed
@@ -70,6 +71,16 @@ const MOST_TOGETHER = 50
 const MOST_SUSPECTS = 10_000
 const FAILED_IN_A_ROW = 20
 const LOADS_AT_ONCE = 4
+/** At least so many keys of each other keyspace are remembered, to tell whether they are tags. */
+const LEAST_OTHERS = 100
+/** Why a register of a keyspace that is not audited is nothing left over: it is a tag, or somebody has use for it. */
+const NOT_LEFT: Partial<Record<Register['state'] | 'absent', SkippedOutcome['why']>> = {
+  absent: 'gone',
+  stamp: 'stamp',
+  guard: 'guarded',
+  lease: 'leased',
+  later: 'version',
+}
 
 /**
  * Compares what the shared store holds with the origin, and counts what is stale. It writes to neither. `Examiner` tells
@@ -120,7 +131,7 @@ class Verification {
     this.#spaces = new Map(keyspaces.map(space => [space.name, space]))
     this.#pace = new Pace(clock, rate)
     this.#tally = new Tally(options.only ?? this.#spaces.keys(), maxFindings)
-    this.#encounters = new Encounters(this.#spaces, maxFindings)
+    this.#encounters = new Encounters(this.#spaces, Math.max(maxFindings, LEAST_OTHERS))
     this.#batch = Math.min(MOST_TOGETHER, Math.ceil(rate / 4))
     this.#examiner = new Examiner({
       view,
@@ -214,14 +225,39 @@ class Verification {
     if (skipped.failed > 0 && equal + stale === 0) throw unreadableOrigin(this.#failure)
   }
 
-  /** Counts the registers of other keyspaces; how many keys are foreign. */
+  /** Counts the registers of other keyspaces: tags, and what is not audited; how many keys are foreign. */
   async #others(): Promise<number> {
-    const { orphaned, foreign } = await this.#encounters.others(this.#view)
-    for (const { name, count, keys } of orphaned) {
-      for (const key of keys) this.#tally.add({ kind: 'orphaned', keyspace: name, key, reason: 'keyspace' })
-      this.#tally.addOrphaned(name, count - keys.length)
+    const { known, foreign } = await this.#encounters.others(this.#view)
+    for (const { name, count, keys } of known) {
+      const distinct = [...new Set(keys)]
+      let holdsTags = false
+      for (let at = 0; at < distinct.length; at += MOST_TOGETHER) {
+        for (const outcome of await this.#readOthers(name, distinct.slice(at, at + MOST_TOGETHER))) {
+          this.#tally.add(outcome)
+          holdsTags ||= outcome.kind === 'skipped' && outcome.why === 'stamp'
+        }
+      }
+      // What is not remembered is of the same kind as what is.
+      if (holdsTags) this.#tally.addStamps(name, count - keys.length)
+      else this.#tally.addOrphaned(name, count - keys.length)
     }
     return foreign
+  }
+
+  /** What the registers of a keyspace are that is not audited. */
+  async #readOthers(keyspace: string, keys: readonly string[]): Promise<readonly Outcome[]> {
+    const { clock, timeoutMs, signal } = this.#options
+    const late = () => new Error(`the shared store did not answer within ${timeoutMs} ms`)
+    signal?.throwIfAborted()
+    const texts = await limited(clock, timeoutMs, this.#view.peek(keys), late, signal)
+    return keys.map((key, i) => {
+      const text = texts[i]
+      const state = text === undefined ? 'absent' : parseRegister(text).state
+      const why = NOT_LEFT[state]
+      return why === undefined
+        ? { kind: 'orphaned', keyspace, key, reason: 'keyspace' }
+        : { kind: 'skipped', keyspace, key, why }
+    })
   }
 
   /** The stale ones among the findings, each with the oldest change that it has missed and that is still to come. */
@@ -240,7 +276,12 @@ class Verification {
     const byKey: ReadonlyMap<string, typeof changes> = plan.keys
     return findings.map(finding => {
       if (finding.kind !== 'stale') return finding
-      const missed = [...(byKey.get(finding.key) ?? []), ...(plan.keyspaces.get(finding.keyspace) ?? [])]
+      // A change may concern a value by its own key, or by a tag that it was loaded under.
+      const names = [finding.key, ...(finding.tags ?? [])]
+      const missed = names.flatMap(name => [
+        ...(byKey.get(name) ?? []),
+        ...(plan.keyspaces.get(name.slice(0, name.indexOf(':'))) ?? []),
+      ])
       const oldest = missed.sort((a, b) => b.ageMs - a.ageMs)[0]
       if (oldest === undefined) return finding
       const change: PendingChange = { id: oldest.id, table: oldest.table, ageMs: Math.round(oldest.ageMs) }

@@ -33,11 +33,11 @@ export class Encounters {
   }
 
   /**
-   * Tells other keyspaces of this cache from other programs' keys, without reading any of them: a keyspace that was ever
-   * read has a generation.
+   * Tells other keyspaces of this cache, which may be those of tags, from other programs' keys, without reading any of
+   * them: a keyspace that was ever read has a generation.
    */
   async others(view: StoreView): Promise<{
-    readonly orphaned: readonly {
+    readonly known: readonly {
       readonly name: string
       readonly count: number
       readonly keys: readonly string[]
@@ -46,21 +46,21 @@ export class Encounters {
   }> {
     const names = [...this.#others.keys()]
     const generations = await view.generations(names)
-    const orphaned: { name: string; count: number; keys: readonly string[] }[] = []
+    const known: { name: string; count: number; keys: readonly string[] }[] = []
     let foreign = this.#unnamed
     for (const [i, name] of names.entries()) {
       const { count, keys } = this.#others.get(name)!
       if (generations[i] === undefined) foreign += count
-      else orphaned.push({ name, count, keys })
+      else known.push({ name, count, keys })
     }
-    return { orphaned, foreign }
+    return { known, foreign }
   }
 
   #note(name: string, key: string): void {
-    const known = this.#others.get(name)
-    if (known !== undefined) {
-      known.count++
-      if (known.keys.length < this.#mostKeys) known.keys.push(key)
+    const met = this.#others.get(name)
+    if (met !== undefined) {
+      met.count++
+      if (met.keys.length < this.#mostKeys) met.keys.push(key)
     } else if (isKeyspaceName(name) && this.#others.size < MOST_NAMES) {
       this.#others.set(name, { count: 1, keys: [key] })
     } else this.#unnamed++

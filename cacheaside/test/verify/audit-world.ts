@@ -1,4 +1,4 @@
-import type { SharedStore, StoreView } from '../../src/shared/index.ts'
+import type { SharedStore, Stamp, StoreView } from '../../src/shared/index.ts'
 import { valueText } from '../../src/shared/register.ts'
 import { auditedKeyspace, type VerifyOptions, type VerifyReport, verify } from '../../src/verify/index.ts'
 import { openWorld, type Spell, spellTable, within } from '../world.ts'
@@ -12,12 +12,22 @@ export const token = (name: string): string => name.padEnd(16, '_').slice(0, 16)
 /** The generation that the spells of a test are stored under. */
 export const GENERATION = token('generation')
 
+/** A tag as a value holds it that was loaded under it. */
+export const tag = (name: string, more: Partial<Stamp> = {}): Stamp => ({
+  name,
+  token: token(`of ${name}`),
+  generation: GENERATION,
+  ...more,
+})
+
 /** How a planted value may differ from one that a fill would have left. */
 export interface Planted {
   readonly generation?: string
   readonly shape?: number
   readonly agoMs?: number
   readonly nonce?: string
+  /** The tags that it was loaded under. */
+  readonly tags?: readonly Stamp[]
 }
 
 /** A world with a table of spells, a store that holds what a test plants, and an audit of both. */
@@ -36,8 +46,8 @@ export async function auditWorld(
   })
   /** Puts a value into the store as if it had been filled; `undefined` for an absent row. */
   const plantText = (key: string, text: string | undefined, planted: Planted = {}) => {
-    const { generation = GENERATION, shape = 1, agoMs = 5_000, nonce = clock.token() } = planted
-    const fill = { generation, shape, freshMs: 600_000, staleMs: 0, costMs: 1, text }
+    const { generation = GENERATION, shape = 1, agoMs = 5_000, nonce = clock.token(), tags = [] } = planted
+    const fill = { generation, shape, freshMs: 600_000, staleMs: 0, costMs: 1, tags, text }
     world.plant(key, valueText(nonce, fill, clock.epochMs() - agoMs))
   }
   const options = { shared: network, keyspaces: [spells], clock }

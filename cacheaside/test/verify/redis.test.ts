@@ -11,7 +11,15 @@ import {
 import { type CacheOptions, createCache } from '../../src/index.ts'
 import { type RedisClient, redisShared } from '../../src/redis/index.ts'
 import { markedToken } from '../../src/shared/key-mark.ts'
-import { auditedKeyspace, startSampling, type VerifyOptions, verify } from '../../src/verify/index.ts'
+import { stampText, valueText } from '../../src/shared/register.ts'
+import type { Stamp } from '../../src/shared/shared-store.ts'
+import {
+  type AuditedKeyspace,
+  auditedKeyspace,
+  startSampling,
+  type VerifyOptions,
+  verify,
+} from '../../src/verify/index.ts'
 import { CLIENT_LIBRARIES, IOREDIS } from '../redis/clients.ts'
 import { openStore, token } from '../redis/harness.ts'
 import { found } from './audit-world.ts'
@@ -94,6 +102,45 @@ async function plant({ prefix }: Book, raw: Pick<Redis, 'get' | 'set' | 'lpush'>
   ]
 }
 
+/** Plants values with tags in every state, the tags beside them, and says what an audit is to find. */
+async function plantTags(
+  { prefix }: Book,
+  raw: Pick<Redis, 'get' | 'set'>,
+): Promise<readonly [findings: string[], counts: object]> {
+  const generation = (await raw.get(`${prefix}@generation:spell`))!
+  const mine = (name: string): Stamp => ({ name, token: token(name), generation: token('author') })
+  const plantSpell = (id: number, damage: number, ...tags: Stamp[]) => {
+    const fill = { generation, shape: 1, freshMs: 600_000, staleMs: 0, costMs: 1, tags, text: `${damage}` }
+    const key = `spell:${id}`
+    return raw.set(prefix + key, valueText(markedToken(key, token(key)), fill, Date.now()))
+  }
+  await raw.set(`${prefix}@generation:author`, token('author'))
+  await raw.set(`${prefix}@generation:class`, token('class'))
+  for (const name of ['author:7', 'author:é🔥', 'class:1'])
+    await raw.set(prefix + name, stampText(token(name)))
+  await raw.set(`${prefix}author:8`, stampText(token('another')))
+  await raw.set(`${prefix}author:9`, `W0${token('Anna')}${Date.now() + 600_000}`)
+  await plantSpell(10, 1_000, mine('author:7'), mine('author:é🔥'))
+  await plantSpell(11, 77, mine('author:7'))
+  await plantSpell(12, 77, mine('author:8'))
+  await plantSpell(13, 1_300, mine('author:7'), mine('author:9'))
+  await plantSpell(14, 77, mine('author:none'))
+  await plantSpell(15, 77, mine('class:1'))
+  const orphaned = [12, 13, 14, 15].map(id => `orphaned spell:${id} tag`)
+  return [
+    [...orphaned, 'stale spell:11'],
+    { checked: 40, equal: 35, stale: 1, orphaned: 4, skipped: { stamp: 4, guarded: 1 } },
+  ]
+}
+
+async function findsTags(book: Book, raw: Pick<Redis, 'get' | 'set'>): Promise<void> {
+  await fill(book)
+  const [planted, counts] = await plantTags(book, raw)
+  const report = await book.verify()
+  expect(found(report)).toEqual(planted)
+  expect(report.total).toMatchObject(counts)
+}
+
 async function findsWhatIsPlanted(book: Book, raw: Pick<Redis, 'get' | 'set' | 'lpush'>): Promise<void> {
   await fill(book)
   expect(await book.verify()).toMatchObject({
@@ -135,17 +182,22 @@ describe.each(serverPrograms())('verify on one $name server', ({ path }) => {
     findsWhatIsPlanted(spellbook(library.single(server.port)), raw),
   )
 
+  test.each(CLIENT_LIBRARIES)('tells fallen tags from those that stand, by $name', library =>
+    findsTags(spellbook(library.single(server.port)), raw),
+  )
+
   test('writes nothing, and sends nothing but what looks', async () => {
     const book = spellbook(IOREDIS.single(server.port))
     await fill(book)
     await plant(book, raw)
+    await plantTags(book, raw)
     const shared = openStore({ client: IOREDIS.single(server.port), prefix: book.prefix })
     await shared.ready()
     // The store's own connection, which is for caches and idle here; whatever was open before is closed.
     await vi.waitFor(async () => expect(await connections()).toBe(others + 1), PATIENCE)
     const keys = async () => (await raw.keys('*')).sort()
     const before = { changes: await changes(raw), keys: await keys(), calls: await calls(raw) }
-    expect((await book.verify({ shared })).total).toMatchObject({ stale: 2, unreadable: 4 })
+    expect((await book.verify({ shared })).total).toMatchObject({ stale: 3, unreadable: 4 })
     const after = await calls(raw)
     expect({ changes: await changes(raw), keys: await keys() }).toEqual({
       changes: before.changes,
@@ -205,6 +257,21 @@ describe.each(serverPrograms())('verify on one $name server', ({ path }) => {
     expect(await book.verify()).toMatchObject({ findings: [] })
   })
 
+  test('accuses nobody while writers of their tags write as fast as they can', async () => {
+    const book = spellbook(IOREDIS.single(server.port))
+    const audits = await whileWritingTags(book, audited => book.verify({ keyspaces: [audited], graceMs: 50 }))
+    const counts = { equal: 0, orphaned: 0, stamp: 0 }
+    for (const { total, findings } of audits) {
+      expect(findings.filter(({ kind }) => kind !== 'orphaned')).toEqual([])
+      expect(total).toMatchObject({ stale: 0, unreadable: 0 })
+      counts.equal += total.equal
+      counts.orphaned += total.orphaned
+      counts.stamp += total.skipped.stamp
+    }
+    for (const count of Object.values(counts)) expect(count).toBeGreaterThan(0)
+    expect((await book.verify()).total).toMatchObject({ stale: 0, unreadable: 0 })
+  })
+
   test('accuses a value that a writer has left behind without telling the cache, in the midst of them', async () => {
     const book = spellbook(IOREDIS.single(server.port))
     await fill(book)
@@ -256,6 +323,10 @@ describe.each(serverPrograms())('verify on a Cluster of $name', ({ path }) => {
 
   test.each(CLIENT_LIBRARIES)('finds exactly what was planted, by $name', library =>
     findsWhatIsPlanted(spellbook(library.cluster(servers.nodes)), raw as never),
+  )
+
+  test.each(CLIENT_LIBRARIES)('tells fallen tags from those that stand, by $name', library =>
+    findsTags(spellbook(library.cluster(servers.nodes)), raw as never),
   )
 
   test('says of each primary that it counts what is looked at, or of none', async () => {
@@ -319,6 +390,64 @@ async function whileWriting<T>(book: Book, audit: () => Promise<T>, except = -1)
     await Promise.all(working)
   }
   return { audits, writes }
+}
+
+const AUTHORS = 10
+const READS_PER_WRITE = 20
+
+/** A process that reads spells under the tag of their author, of whom there are ten. */
+function taggedProcess({ find, client, prefix }: Book) {
+  const cache = createCache({ shared: openStore({ client, prefix }) })
+  onTestFinished(() => cache.close())
+  const author = cache.tags<number>('author')
+  const options = { load: find, tags: (id: number) => [author.key(id % AUTHORS)] }
+  return { cache, author, options, tagged: cache.keyspace('spell', options) }
+}
+
+/**
+ * Audits again and again while two processes read spells, and change all spells of an author after so many reads, under
+ * a guard of the author alone.
+ */
+async function whileWritingTags<T>(book: Book, audit: (audited: AuditedKeyspace) => Promise<T>) {
+  const { damages } = book
+  const counts = { reads: 0, writes: 0, hits: 0 }
+  let isOver = false
+  const processes = [0, 1].map(() => taggedProcess(book))
+  const read = async ({ tagged }: (typeof processes)[number], from: number) => {
+    for (let i = from; !isOver; i += 7, counts.reads++) {
+      const options = i % 2 === 0 ? {} : ({ consistency: 'strong' } as const)
+      const { from: level } = await tagged.read(i % damages.size, options)
+      if (level === 'shared') counts.hits++
+    }
+  }
+  const write = async ({ cache, author }: (typeof processes)[number], from: number) => {
+    for (let i = from; !isOver; i += 3) {
+      const readsBefore = counts.reads
+      await cache.write([author.key(i % AUTHORS)], () => {
+        for (const [id, damage] of damages) if (id % AUTHORS === i % AUTHORS) damages.set(id, damage + 1)
+      })
+      counts.writes++
+      while (!isOver && counts.reads < readsBefore + READS_PER_WRITE)
+        await new Promise(resolve => setImmediate(resolve))
+    }
+  }
+  const working = processes.flatMap((one, i) => [
+    ...[0, 5, 10].map(from => read(one, from + i * 11)),
+    write(one, i),
+  ])
+  const audited = auditedKeyspace('spell', { ...processes[0]!.options, idFromKey: ([id]) => Number(id) })
+  const audits: T[] = []
+  // Does not end by itself; it rejects if a read or a write does.
+  const all = Promise.all(working)
+  try {
+    while (audits.length < 5 || counts.writes < 200 || counts.hits < 200) {
+      await Promise.race([audit(audited).then(one => audits.push(one)), all])
+    }
+  } finally {
+    isOver = true
+    await all
+  }
+  return audits
 }
 
 async function changes(raw: Redis): Promise<string | undefined> {

@@ -1,9 +1,10 @@
 import { describe, expect, test } from 'vitest'
 import type { CacheEvent } from '../../src/index.ts'
+import { stampText } from '../../src/shared/register.ts'
 import { gate } from '../../src/testing/index.ts'
 import { auditedKeyspace, type Finding, type SamplingOptions, startSampling } from '../../src/verify/index.ts'
 import type { Spell } from '../world.ts'
-import { auditWorld, token } from './audit-world.ts'
+import { auditWorld, GENERATION, tag, token } from './audit-world.ts'
 
 /** An audited world with a process that samples. */
 async function samplingWorld(options: Partial<SamplingOptions> = {}) {
@@ -73,6 +74,20 @@ describe('startSampling', () => {
     expect(verified).toMatchObject({ stale: 0, orphaned: 0, unreadable: 0 })
     expect(verified.equal).toBeGreaterThan(30)
     await sampler.stop()
+  })
+
+  test('counts a value whose tag has fallen as orphaned, and a tag as skipped', async () => {
+    const world = await samplingWorld({ everyMs: 1_000 })
+    await world.network.generation('author', GENERATION)
+    world.plant('author:7', stampText(token('of author:7')))
+    world.plant('spell:3', stampText(token('of spell:3')))
+    world.plantSpell(1, undefined, { tags: [tag('author:7')] })
+    world.plantSpell(2, { id: 2, damage: 77 }, { tags: [tag('author:7'), tag('author:8')] })
+    const sampler = world.start()
+    await world.clock.advance(1_000)
+    await sampler.stop()
+    expect(world.verified().sort()).toEqual(['spell:1 equal', 'spell:2 orphaned', 'spell:3 skipped'])
+    expect(world.cache.stats().keyspaces.spell?.verified).toMatchObject({ equal: 1, orphaned: 1, skipped: 1 })
   })
 
   test('leaves the store as it is, and the counts of loads and reads', async () => {
