@@ -47,6 +47,8 @@ export class Cache {
   readonly #relay: Relay | undefined
   readonly #keyspaces = new Map<string, Keyspace<never, never>>()
   readonly #tags = new Map<string, Tags<never>>()
+  /** Those of them that the feed invalidates by itself, and so has defined. */
+  readonly #fedTags = new Map<string, Tags<never>>()
   readonly #listeners = new Set<(event: CacheEvent) => void>()
   /** What ends samplers. */
   readonly #stops = new Set<() => Promise<void>>()
@@ -129,6 +131,7 @@ export class Cache {
       committed: () => this.#relay?.poke(),
       background: work => this.#track(work),
     }
+    for (const name of options.feed?.tagNames ?? []) this.#fedTags.set(name, this.#addTags(name))
     if (options.feed !== undefined)
       this.#relay = new Relay(options.feed, this.#relayTarget(), clock, options.guardMs, emit)
   }
@@ -170,9 +173,15 @@ export class Cache {
     this.#assertOpen()
     if (!isKeyspaceName(name))
       throw invalidOption("the tags' name", '1 to 64 letters, digits, "_", "." or "-"', name)
+    const fed = this.#fedTags.get(name)
+    if (fed !== undefined) return fed as unknown as Tags<Id>
     this.#assertNew(name)
-    const tags = new Tags<Id>(this.#parts, name)
-    this.#tags.set(name, tags as unknown as Tags<never>)
+    return this.#addTags(name) as unknown as Tags<Id>
+  }
+
+  #addTags(name: string): Tags<never> {
+    const tags = new Tags<never>(this.#parts, name)
+    this.#tags.set(name, tags)
     this.#known.add(name)
     this.#relay?.verify()
     return tags

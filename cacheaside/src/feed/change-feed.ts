@@ -19,6 +19,8 @@ export interface ChangeFeed {
   readonly name: string
   /** What depends on the rows of each table, by the names that changes bear. */
   readonly tables: ReadonlyMap<string, FeedTable>
+  /** The names of the tags that the feed itself invalidates by what is declared of the tables. Left out: none. */
+  readonly tagNames?: readonly string[]
   /** How often a relay looks for changes without being told of any, in milliseconds. */
   readonly pollMs: number
   /** After how long without an answer a session counts as lost, in milliseconds. */
@@ -67,6 +69,11 @@ export interface Change {
   readonly table: string
   /** The row before and after, as far as there are both; `undefined`: any row of the table. */
   readonly rows: readonly FeedRow[] | undefined
+  /**
+   * What it invalidates besides what this process's map says: what any process has declared beside the changes. Left out:
+   * nothing.
+   */
+  readonly declared?: readonly (Tag | WholeKeyspace)[]
   /** How long before it was taken it was written, in milliseconds by the origin's clock; it was committed later. */
   readonly ageMs: number
 }

@@ -1,9 +1,9 @@
-import { type Key, keyspaceOf, wholeNameOf } from '../base/key.ts'
+import { type Key, keyspaceOf, type Tag, wholeNameOf } from '../base/key.ts'
 import type { Change, FeedTable } from './change-feed.ts'
 
 /** What a batch of changes comes down to. Many changes may need the same invalidation, and one change several. */
 export interface Plan {
-  readonly keys: ReadonlyMap<Key, readonly Change[]>
+  readonly keys: ReadonlyMap<Key | Tag, readonly Change[]>
   readonly keyspaces: ReadonlyMap<string, readonly Change[]>
 }
 
@@ -24,7 +24,7 @@ export function planOf(
   onFault: (table: string, error: unknown) => void,
   named: (table: string, keyspace: string) => void = () => {},
 ): Plan {
-  const keys = new Map<Key, Change[]>()
+  const keys = new Map<Key | Tag, Change[]>()
   const keyspaces = new Map<string, Change[]>()
   for (const change of changes) {
     const table = tables.get(change.table)
@@ -37,6 +37,12 @@ export function planOf(
     }
     for (const name of mapped?.keyspaces ?? []) named(change.table, name)
     for (const name of mapped?.keyspaces ?? table?.keyspaces ?? everyKeyspace()) add(keyspaces, name, change)
+    // Another process may have declared it, so that this one need not know the name.
+    for (const target of change.declared ?? []) {
+      const name = wholeNameOf(target)
+      if (name === undefined) add(keys, target as Tag, change)
+      else add(keyspaces, name, change)
+    }
   }
   return { keys, keyspaces }
 }
@@ -46,9 +52,9 @@ function targetsOf(
   change: Change,
   table: FeedTable,
   onFault: (error: unknown) => void,
-): { readonly keys: ReadonlySet<Key>; readonly keyspaces: ReadonlySet<string> } | undefined {
+): { readonly keys: ReadonlySet<Key | Tag>; readonly keyspaces: ReadonlySet<string> } | undefined {
   if (change.rows === undefined) return undefined
-  const keys = new Set<Key>()
+  const keys = new Set<Key | Tag>()
   const keyspaces = new Set<string>()
   try {
     for (const row of change.rows) {
@@ -56,8 +62,8 @@ function targetsOf(
         const name = wholeNameOf(target)
         if (name !== undefined) keyspaces.add(name)
         else {
-          keyspaceOf(target as Key)
-          keys.add(target as Key)
+          keyspaceOf(target as Key | Tag)
+          keys.add(target as Key | Tag)
         }
       }
     }

@@ -1,4 +1,4 @@
-import type { Key } from '../base/key.ts'
+import type { Key, Tag } from '../base/key.ts'
 
 /** What a relay does to the cache it belongs to. Nothing here rejects; `false` and `undefined`: not confirmed. */
 export interface RelayTarget {
@@ -10,6 +10,6 @@ export interface RelayTarget {
   isKnown(keyspace: string): boolean
   /** What the shared store says of itself. */
   identity(): Promise<string | undefined>
-  invalidate(key: Key): Promise<boolean>
+  invalidate(key: Key | Tag): Promise<boolean>
   invalidateKeyspace(keyspace: string): Promise<boolean>
 }

@@ -159,9 +159,12 @@ BEGIN
     JOIN pg_attribute ON attrelid = indrelid AND attnum = part.number
     WHERE indrelid = relation AND indisprimary
   ));
-  IF columns IS NULL THEN
+  IF columns IS NULL AND NOT EXISTS (SELECT FROM cacheaside.watched AS w WHERE w.source = source AND tags IS NOT NULL) THEN
     RAISE EXCEPTION 'the table % has no primary key: name the columns that its feed is to record', relation;
   END IF;
+  -- And what tags need: also those that only programs of another version know.
+  columns := coalesce(columns, '{}') ||
+    ARRAY(SELECT name FROM unnest(cacheaside.tag_columns(source)) AS name WHERE name <> ALL (coalesce(columns, '{}')));
   SELECT name INTO missing FROM unnest(columns) AS name WHERE NOT EXISTS (
     SELECT FROM pg_attribute
     WHERE attrelid = relation AND attname = name AND attnum > 0 AND NOT attisdropped AND attgenerated <> 'v'

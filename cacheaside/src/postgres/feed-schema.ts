@@ -1,4 +1,5 @@
 import { COVER } from './feed-cover.ts'
+import { GROUPS } from './feed-groups.ts'
 import { RECORDER, WATCH } from './feed-recorder.ts'
 import { identifier, literal } from './sql.ts'
 
@@ -107,7 +108,7 @@ export function feedSchemaSql(schema: string, maxRows: number): string {
     `CREATE SCHEMA IF NOT EXISTS ${identifier(schema)};`,
     ownershipCheckSql(schema),
     `COMMENT ON SCHEMA ${identifier(schema)} IS ${literal(SCHEMA_MARK)};`,
-    [TABLES, COLLAPSE, RECORDER, COVER, WATCH]
+    [TABLES, COLLAPSE, RECORDER, COVER, GROUPS, WATCH]
       .join('')
       .replaceAll('cacheaside.', `${identifier(schema)}.`)
       .replaceAll('cacheaside_', `${schema}_`),
@@ -127,7 +128,7 @@ GRANT SELECT, UPDATE ON ${inside}.feed TO ${to};
 GRANT SELECT, INSERT, UPDATE, DELETE ON ${inside}.keyspace TO ${to};
 GRANT SELECT, INSERT ON ${inside}.life TO ${to};
 GRANT SELECT ON ${inside}.watched TO ${to};
-GRANT EXECUTE ON FUNCTION ${inside}.cover() TO ${to};`
+GRANT EXECUTE ON FUNCTION ${inside}.cover(), ${inside}.ask_for_tags(jsonb) TO ${to};`
 }
 
 const TABLES = `
@@ -157,6 +158,10 @@ BEGIN
   IF NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = 'cacheaside.watched'::regclass AND attname = 'shape') THEN
     ALTER TABLE cacheaside.watched ADD COLUMN named text, ADD COLUMN shape text,
       DROP CONSTRAINT IF EXISTS watched_relation_key;
+  END IF;
+  -- The groups of tags that processes of any version ask for.
+  IF NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = 'cacheaside.watched'::regclass AND attname = 'tags') THEN
+    ALTER TABLE cacheaside.watched ADD COLUMN tags jsonb;
   END IF;
 END $upgrade$;
 -- Under which life of the store and of this server each keyspace was last given a generation.

@@ -3,6 +3,7 @@
  *
  * @packageDocumentation
  */
+export type { AnyColumnValue, ColumnType, ColumnValues } from './column-types.ts'
 export type { PGliteDatabase, PgPool, PgPoolClient } from './connection.ts'
 export type {
   FeedFinding,
@@ -29,3 +30,12 @@ export {
   type PostgresFeedTables,
   postgresFeed,
 } from './postgres-feed.ts'
+export {
+  type TableGroup,
+  type TableTags,
+  type TableTagsOf,
+  type TableTagsOptions,
+  type TagsCache,
+  tableTags,
+} from './table-tags.ts'
+export type { TagGroup } from './tag-groups.ts'

@@ -1,4 +1,5 @@
-import { identifier, literal, literals } from './sql.ts'
+import { type ColumnType, POSTGRES_TYPES } from './column-types.ts'
+import { identifier, json, literal, literals } from './sql.ts'
 
 /** A recorded column whose type has several texts for one value. */
 export interface LooseColumn {
@@ -14,31 +15,76 @@ export interface LooseColumn {
  */
 const EXACT = ['int2', 'int4', 'int8', 'oid', 'text', 'varchar', 'name', '"char"', 'bool']
 
-/** The loose columns of these tables, all of them if none are given, as a query. */
-const query = (schema: string, tables: readonly string[]): string => `
+/** A table, and those of its columns of which it is said that every row has one text. */
+export interface LooseTable {
+  readonly table: string
+  readonly canonical: readonly string[]
+}
+
+/** The loose columns of these tables, as a query. */
+const query = (schema: string, tables: readonly LooseTable[]): string => `
   SELECT watched.source, attname::text AS column, format_type(atttypid, atttypmod) AS type
   FROM ${identifier(schema)}.watched
   JOIN pg_attribute ON attrelid = watched.relation AND attname::text = ANY (watched.columns) AND NOT attisdropped
   JOIN pg_type AS own ON own.oid = atttypid
   JOIN pg_type AS base ON base.oid = CASE own.typtype WHEN 'd' THEN own.typbasetype ELSE own.oid END
   LEFT JOIN pg_collation ON pg_collation.oid = attcollation
-  WHERE watched.source = ANY (${literals(tables)})
+  JOIN jsonb_to_recordset(${json(tables)}) AS asked ("table" text, canonical jsonb)
+    ON asked."table" = watched.source AND NOT canonical ? attname::text
+  WHERE true
     AND (base.typtype <> 'e' AND base.oid <> ALL (${literals(EXACT)}::regtype[]::oid[]) OR NOT collisdeterministic)
   ORDER BY 1, attnum`
 
 /** The same as JSON, in an expression. */
-export const looseColumnsSql = (schema: string, tables: readonly string[]): string =>
+export const looseColumnsSql = (schema: string, tables: readonly LooseTable[]): string =>
   `(SELECT coalesce(json_agg(loose), '[]') FROM (${query(schema, tables)}) AS loose)`
 
 const ADVICE =
-  'Give the keyspaces that depend on it a key or an idOf, and then the table canonicalIds: true; see docs/ids.md'
+  'Give the keyspaces that depend on it a key or an idOf, and then the table canonicalIds: true; tags of it the type of ' +
+  'the column; see docs/ids.md'
 
 /** What is said of such a column by a feed that opens. */
 export const looseColumnWarning = ({ source, column, type }: LooseColumn): string =>
   `the column ${column} of the table ${source} is of the type ${type}, which has several texts for one value. ${ADVICE}`
 
+/** What may be each of these types, by the names of PostgreSQL: an expression of the type `jsonb`. */
+export const typesSql = (types: Readonly<Record<string, ColumnType>>): string =>
+  json(Object.fromEntries(Object.entries(types).map(([column, type]) => [column, POSTGRES_TYPES[type]])))
+
+/**
+ * The columns of a relation that are of none of the types that tags take them for, as a query. Both are expressions: of the
+ * relation's number, and of what {@link typesSql} makes.
+ */
+export const mistypedSql = (relation: string, types: string): string => `
+  SELECT attname::text AS name, format_type(atttypid, atttypmod) AS type
+  FROM jsonb_each(${types}) AS said (name, may_be)
+  JOIN pg_attribute ON attrelid = ${relation} AND attname = said.name AND NOT attisdropped
+  JOIN pg_type AS own ON own.oid = atttypid
+  JOIN pg_type AS base ON base.oid = CASE own.typtype WHEN 'd' THEN own.typbasetype ELSE own.oid END
+  LEFT JOIN pg_collation ON pg_collation.oid = attcollation
+  WHERE NOT collisdeterministic OR NOT CASE
+    WHEN base.typtype = 'e' THEN may_be ? 'text'
+    ELSE base.typnamespace = 'pg_catalog'::regnamespace AND may_be ? base.typname::text
+  END
+  ORDER BY attnum`
+
+/** The same of a watched table, as JSON, in an expression. */
+export const mistypedColumnsSql = (
+  schema: string,
+  table: string,
+  types: Readonly<Record<string, ColumnType>>,
+): string => {
+  const relation = `(SELECT relation FROM ${identifier(schema)}.watched WHERE source = ${literal(table)})`
+  return `(SELECT coalesce(json_agg(mistyped), '[]') FROM (${mistypedSql(relation, typesSql(types))}) AS mistyped)`
+}
+
+/** What is said of such a column by a feed that opens. */
+export const mistypedWarning = (table: string, name: string, type: string): string =>
+  `the column ${name} of the table ${table} is of the type ${type}, and its tags take it for another one: they are those of ` +
+  'no row. Name its own type in tableTags, or none'
+
 /** Has the installation say it of these tables, as a warning with the code 01KEY. */
-export const warnOfLooseColumnsSql = (schema: string, tables: readonly string[]): string => `
+export const warnOfLooseColumnsSql = (schema: string, tables: readonly LooseTable[]): string => `
 DO $loose$
 DECLARE
   loose record;

@@ -1,7 +1,10 @@
 import { invalidOption, knownNames, wholeNumber } from '../base/invalid-option.ts'
+import { isKeyspaceName } from '../base/key.ts'
+import { COLUMN_TYPES, type ColumnType, isColumnType } from './column-types.ts'
 import { feedSchemaSql, relayRoleSql, schemaCheckSql } from './feed-schema.ts'
-import { warnOfLooseColumnsSql } from './key-types.ts'
-import { identifier, literal, literals } from './sql.ts'
+import { type LooseTable, typesSql, warnOfLooseColumnsSql } from './key-types.ts'
+import { identifier, json, literal, literals } from './sql.ts'
+import type { TagGroup } from './tag-groups.ts'
 
 /**
  * What a migration has to know of a table: the columns that the feed records. Left out: the primary key. The rest is for
@@ -13,7 +16,11 @@ export type WatchedTable =
       readonly keys?: (row: never) => unknown
       readonly keyspaces?: readonly string[] | undefined
       /** Ends the warning that a column's type has several texts for one value: see `PostgresFeedTable`. */
-      readonly canonicalIds?: boolean | undefined
+      readonly canonicalIds?: boolean | readonly string[] | undefined
+      /** The groups of its tags: see `tableTags`. */
+      readonly tags?: readonly TagGroup[] | undefined
+      /** The types of their columns, as far as they are named. */
+      readonly types?: Readonly<Record<string, ColumnType>> | undefined
     }
   | ((row: never) => unknown)
 
@@ -61,14 +68,28 @@ export function checkedColumns(table: string, watched: WatchedTable): readonly s
   if (typeof watched === 'function') return undefined
   if (typeof watched !== 'object' || watched === null)
     throw invalidOption(`tables.${table}`, 'a function or an object', watched)
-  knownNames(`tables.${table}`, watched, ['columns', 'keys', 'keyspaces', 'canonicalIds'])
+  knownNames(`tables.${table}`, watched, ['columns', 'keys', 'keyspaces', 'canonicalIds', 'tags', 'types'])
   const { columns, canonicalIds } = watched
-  if (canonicalIds !== undefined && typeof canonicalIds !== 'boolean')
-    throw invalidOption(`tables.${table}.canonicalIds`, 'true or false', canonicalIds)
+  if (canonicalIds !== undefined && typeof canonicalIds !== 'boolean' && !areTexts(canonicalIds))
+    throw invalidOption(`tables.${table}.canonicalIds`, 'true, false, or names of columns', canonicalIds)
   if (columns !== undefined && !(Array.isArray(columns) && columns.length > 0))
     throw invalidOption(`tables.${table}.columns`, 'the names of one column or more', columns)
+  checkTags(table, watched)
   return columns
 }
+
+/** What a `tableTags` has made, or nothing. */
+function checkTags(table: string, { tags, types }: Exclude<WatchedTable, (row: never) => unknown>): void {
+  if (tags !== undefined && !(Array.isArray(tags) && tags.every(group => isKeyspaceName(group?.tag))))
+    throw invalidOption(`tables.${table}.tags`, 'made by tableTags', tags)
+  for (const [column, type] of Object.entries(types ?? {})) {
+    if (!isColumnType(type))
+      throw invalidOption(`tables.${table}.types.${column}`, `one of ${COLUMN_TYPES.join(', ')}`, type)
+  }
+}
+
+const areTexts = (given: unknown): given is readonly string[] =>
+  Array.isArray(given) && given.every(one => typeof one === 'string')
 
 /**
  * A schema's name, checked. It is dropped as a whole with the feed, so it must not be one that others live in.
@@ -109,13 +130,26 @@ export function feedMigrationSql(options: FeedMigrationOptions): string {
     feedSchemaSql(schema, maxRows),
     // The names of the tables, and nothing else, are looked up along the path of the session.
     formerPathSql(schema),
-    ...columnsByTable(options.tables).map(
-      ([table, columns]) =>
-        `SELECT ${identifier(schema)}.watch(${literal(table)}, ${literal(table)}::pg_catalog.regclass, ${columns});`,
+    ...columnsByTable(options.tables).map(([table, columns]) =>
+      watchSql(schema, table, columns, options.tables),
     ),
     ...relayRoles.map(role => relayRoleSql(schema, role)),
     warnOfLooseColumnsSql(schema, looseTables(options.tables)),
   ].join('\n')
+}
+
+function watchSql(
+  schema: string,
+  table: string,
+  columns: string,
+  tables: FeedMigrationOptions['tables'],
+): string {
+  const watched = Array.isArray(tables) ? undefined : (tables as Record<string, WatchedTable>)[table]
+  const { tags = [], types = {} } = typeof watched === 'object' ? watched : {}
+  const [inside, name] = [identifier(schema), literal(table)]
+  const relation = `${name}::pg_catalog.regclass`
+  return `SELECT ${inside}.declare_tags(${name}, ${relation}, ${json(tags)}, ${typesSql(types)});
+SELECT ${inside}.watch(${name}, ${relation}, ${columns});`
 }
 
 /**
@@ -134,12 +168,13 @@ const formerPathSql = (schema: string): string =>
  *
  * @internal
  */
-export function looseTables(tables: FeedMigrationOptions['tables']): readonly string[] {
-  if (Array.isArray(tables)) return tables
-  const all = Object.entries(tables as Readonly<Record<string, WatchedTable>>)
-  return all
-    .filter(([, table]) => typeof table === 'function' || table.canonicalIds !== true)
-    .map(([name]) => name)
+export function looseTables(tables: FeedMigrationOptions['tables']): readonly LooseTable[] {
+  if (Array.isArray(tables)) return tables.map(table => ({ table, canonical: [] }))
+  return Object.entries(tables as Readonly<Record<string, WatchedTable>>).flatMap(([table, watched]) => {
+    const { canonicalIds = [] } = typeof watched === 'function' ? {} : watched
+    if (canonicalIds === true) return []
+    return [{ table, canonical: canonicalIds === false ? [] : canonicalIds }]
+  })
 }
 
 /** The tables, each with its columns as an SQL expression. */
@@ -149,10 +184,14 @@ function columnsByTable(tables: FeedMigrationOptions['tables']): [string, string
       throw invalidOption('tables', 'the names of tables', tables)
     return tables.map(table => [table, 'NULL'])
   }
-  return Object.entries(tables as Readonly<Record<string, WatchedTable>>).map(([table, watched]) => {
-    const columns = checkedColumns(table, watched)
-    return [table, columns === undefined ? 'NULL' : literals(columns)]
-  })
+  const all = Object.entries(tables as Readonly<Record<string, WatchedTable>>)
+  // Always in the same order: two migrations of different programs do not wait for each other's rows.
+  return all
+    .sort(([one], [other]) => (one < other ? -1 : 1))
+    .map(([table, watched]) => {
+      const columns = checkedColumns(table, watched)
+      return [table, columns === undefined ? 'NULL' : literals(columns)]
+    })
 }
 
 /**

@@ -116,7 +116,7 @@ export class ObservingSession implements FeedSession {
     if (rows.length > MOST_CHANGES)
       return tables.map(table => ({ id: '0', table, rows: undefined, ageMs: sinceMs }))
     // No keyspace of this process depends on a table that it does not know, and others see the change for themselves.
-    return rows.map(changeOf).filter(({ table }) => tables.includes(table))
+    return rows.map(row => changeOf(row)).filter(({ table }) => tables.includes(table))
   }
 
   /** Removes what everybody has seen: any observer does it for all. */

@@ -1,10 +1,19 @@
 import type { FeedWarningCode } from '../base/events.ts'
 import type { Change, FeedOpening, FeedRow } from '../feed/change-feed.ts'
+import type { ColumnType } from './column-types.ts'
 import type { Connection, Texts } from './connection.ts'
 import { Horizon } from './horizon.ts'
-import { type LooseColumn, looseColumnsSql, looseColumnWarning } from './key-types.ts'
+import {
+  type LooseColumn,
+  type LooseTable,
+  looseColumnsSql,
+  looseColumnWarning,
+  mistypedColumnsSql,
+  mistypedWarning,
+} from './key-types.ts'
 import { lifeSql, type Origin, readJson, readOrigin, settingsWarnings } from './origin.ts'
-import { identifier, literal } from './sql.ts'
+import { identifier, json, literal } from './sql.ts'
+import { groupsOf, type TagGroup, targetsOfRows } from './tag-groups.ts'
 
 /** What a session is about. */
 export interface Scope {
@@ -12,7 +21,13 @@ export interface Scope {
   /** The tables of which this process knows what depends on them. */
   readonly tables: readonly string[]
   /** Those of which it is not said that every row has one id. */
-  readonly looseTables: readonly string[]
+  readonly looseTables: readonly LooseTable[]
+  /** The tables whose rows have tags, with the groups that this process asks for. */
+  readonly tags: readonly {
+    readonly table: string
+    readonly groups: readonly TagGroup[]
+    readonly types: Readonly<Record<string, ColumnType>>
+  }[]
   readonly timeoutMs: number
   /** Within how long the work of a dead writer ends, if writers see to it themselves. */
   readonly writersEndMs: number | undefined
@@ -30,6 +45,7 @@ export interface Poll {
 }
 
 const UPKEEP_EVERY_MS = 10_000
+const ASK_EVERY_MS = 3_600_000
 /** For how long a kind of reader that is not heard of any more keeps the other kind away. */
 export const CLAIM_MS = 30_000
 
@@ -50,6 +66,7 @@ export class Outbox {
   /** What the last upkeep has found. */
   #problems: ReadonlyMap<string, FeedWarningCode> = new Map()
   #upkeepDueMs = Number.NEGATIVE_INFINITY
+  #askDueMs = Number.NEGATIVE_INFINITY
 
   constructor(connection: Connection, opening: FeedOpening, scope: Scope, reader: Reader, origin: Origin) {
     this.connection = connection
@@ -94,12 +111,15 @@ DELETE FROM ${this.schema}.keyspace
   WHERE EXISTS (SELECT FROM ${this.schema}.feed WHERE reader <> ${reader} AND ${isLate});
 UPDATE ${this.schema}.feed SET reader = ${reader}, reader_at = clock_timestamp()
   WHERE reader = ${reader} OR reader IS NULL OR ${isLate};
-SELECT reader, to_json(${this.schema}.cover())::text AS problems, pg_current_xact_id()::text AS xid
+SELECT reader, to_json(${this.schema}.cover())::text AS problems, pg_current_xact_id()::text AS xid,
+  has_function_privilege(to_regprocedure(${literal(`${this.schema}.ask_for_tags(jsonb)`)}), 'EXECUTE')::text AS may_ask
   FROM ${this.schema}.feed`,
     )
-    const { drawn, reader: holder, problems, xid } = Object.assign({}, ...rows) as Record<string, string>
+    const found = Object.assign({}, ...rows) as Record<string, string>
+    const { drawn, reader: holder, problems, xid, may_ask: mayAsk } = found
     this.horizon.mark(drawn!, xid!)
-    this.#tell(JSON.parse(problems!) as string[])
+    const ofTags = holder === this.#reader ? await this.#askForTags(mayAsk === 'true') : []
+    this.#tell([...(JSON.parse(problems!) as string[]), ...ofTags])
     if (holder === this.#reader) return true
     throw new Error(
       `the change feed in the schema ${this.scope.schema} is read by ${holder}, less than ${CLAIM_MS / 1000} s ago. ` +
@@ -123,6 +143,37 @@ SELECT reader, to_json(${this.schema}.cover())::text AS problems, pg_current_xac
       if (code !== 'TABLE_REPLACED') this.opening.mended(message)
     }
     this.#problems = found
+  }
+
+  /**
+   * Says that this program still asks for its tags, so that they are kept for it, and finds out whether they are there.
+   *
+   * @returns what should be mended, a code before each.
+   */
+  async #askForTags(may: boolean): Promise<readonly string[]> {
+    const { tags } = this.scope
+    const nowMs = this.opening.clock.nowMs()
+    if (tags.length === 0 || nowMs < this.#askDueMs) return []
+    const again = 'run installFeed, or the script of feedMigrationSql, again'
+    if (!may) {
+      const tables = tags.map(({ table }) => table).join(', ')
+      return [
+        `OUTDATED the feed keeps no tags of the table ${tables} for relays of other processes, or not for this role: ${again}`,
+      ]
+    }
+    const wanted = tags.flatMap(({ table, groups }) =>
+      groups.map(({ tag, by, version }) => ({ source: table, tag, by, version })),
+    )
+    const unknown = (await readJson(
+      this.connection,
+      `SELECT to_json(${this.schema}.ask_for_tags(${json(wanted)}))::text AS value`,
+    )) as string[]
+    // Where any is missing, it is asked for again at the next upkeep.
+    if (unknown.length === 0) this.#askDueMs = nowMs + ASK_EVERY_MS
+    return unknown.map(
+      group =>
+        `NOT_WATCHED the feed does not know the tags of ${group}, and relays of other processes pass them over: ${again}`,
+    )
   }
 
   /** Says it once per session, or again if it was mended meanwhile. */
@@ -158,6 +209,7 @@ export async function openOutbox(
     `SELECT ${looseColumnsSql(scope.schema, scope.looseTables)}::text AS value`,
   )
   for (const column of loose as LooseColumn[]) opening.warn(looseColumnWarning(column), 'KEY_TYPE')
+  for (const { table, types } of scope.tags) await warnOfTypes(outbox, table, types)
   for (const table of scope.tables) {
     if (origin.watched[table] === undefined)
       outbox.warn(
@@ -174,6 +226,21 @@ export async function openOutbox(
   return outbox
 }
 
+/** Tags made for another type of a column than it has are those of no row, or of another one. */
+async function warnOfTypes(
+  outbox: Outbox,
+  table: string,
+  types: Readonly<Record<string, ColumnType>>,
+): Promise<void> {
+  if (Object.keys(types).length === 0) return
+  const { connection, scope } = outbox
+  const mistyped = (await readJson(
+    connection,
+    `SELECT ${mistypedColumnsSql(scope.schema, table, types)}::text AS value`,
+  )) as { name: string; type: string }[]
+  for (const { name, type } of mistyped) outbox.warn(mistypedWarning(table, name, type), 'KEY_TYPE')
+}
+
 /** The columns of a row of the outbox, as {@link changeOf} reads them. */
 export const CHANGE_COLUMNS = `id::text AS id, source, old::text AS old, new::text AS new,
   (extract(epoch FROM clock_timestamp() - at) * 1000)::text AS age_ms`
@@ -184,13 +251,32 @@ const MOST_PENDING = 10_000
 export const pendingSql = (schema: string): string =>
   `SELECT ${CHANGE_COLUMNS} FROM ${identifier(schema)}.outbox ORDER BY outbox.id LIMIT ${MOST_PENDING}`
 
-/** A row of the outbox as a change. */
-export function changeOf({ id, source, old, new: now, age_ms }: Texts): Change {
-  const rows = [old, now].filter(text => text != null).map(text => JSON.parse(text) as FeedRow)
-  return {
-    id: id ?? '',
-    table: source ?? '',
-    rows: rows.length === 0 ? undefined : rows,
-    ageMs: Math.max(0, Number(age_ms)),
-  }
+/**
+ * All groups of tags that lie beside the outbox, as one value in JSON, named `groups`. They are looked for by way of a
+ * value of the whole row, because an earlier version that has installed the feed knows no such column.
+ *
+ * To be asked for after the changes, in the same transaction: 1. a process of a newer version declares a group, and a reader
+ * of it loads; 2. a row changes; 3. a relay of an older version, that had read the groups before, takes the change. What
+ * is read after the change was taken was there when it was committed.
+ */
+export const groupsSql = (schema: string): string =>
+  `SELECT (SELECT pg_catalog.json_object_agg(w.source, pg_catalog.to_jsonb(w) OPERATOR(pg_catalog.->) 'tags')
+  FROM ${identifier(schema)}.watched AS w)::pg_catalog.text AS groups`
+
+const NO_GROUPS: ReadonlyMap<string, readonly TagGroup[]> = new Map()
+
+/** Takes what {@link groupsSql} has found out of the rows of a script. */
+export function withGroups(rows: readonly Texts[]): Change[] {
+  const groups = groupsOf(JSON.parse(rows.at(-1)?.groups ?? 'null'))
+  return rows.slice(0, -1).map(row => changeOf(row, groups))
+}
+
+/** A row of the outbox as a change, which invalidates the tags of these groups. */
+export function changeOf({ id, source, old, new: now, age_ms }: Texts, groups = NO_GROUPS): Change {
+  const found = [old, now].filter(text => text != null).map(text => JSON.parse(text) as FeedRow)
+  const rows = found.length === 0 ? undefined : found
+  const table = source ?? ''
+  const change = { id: id ?? '', table, rows, ageMs: Math.max(0, Number(age_ms)) }
+  const ofTable = groups.get(table)
+  return ofTable === undefined ? change : Object.assign(change, { declared: targetsOfRows(ofTable, rows) })
 }

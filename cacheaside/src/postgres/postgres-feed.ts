@@ -8,6 +8,7 @@ import type {
   FeedTable,
   FeedTargets,
 } from '../feed/change-feed.ts'
+import type { ColumnType } from './column-types.ts'
 import {
   type Connect,
   type Connection,
@@ -21,6 +22,7 @@ import { checkedColumns, checkedSchema, looseTables } from './migration.ts'
 import { ObservingSession } from './observing-session.ts'
 import { changeOf, openOutbox, pendingSql, type Scope } from './outbox.ts'
 import { SharingSession } from './sharing-session.ts'
+import type { TagGroup } from './tag-groups.ts'
 
 /**
  * The function from a row to what it invalidates. Where the columns are named, the row has these and no others. Where they
@@ -47,10 +49,15 @@ export interface PostgresFeedTable<Column = string> {
   readonly keyspaces?: readonly string[] | undefined
   /**
    * That the keyspaces of this table see to it that a row has one id, although the type of a recorded column has several
-   * texts for one value, as uuid has: by `key` or `idOf`. Without it `installFeed` and the feed warn of such columns.
+   * texts for one value, as uuid has: by `key` or `idOf`. Or the names of the columns of which that is so. Without it
+   * `installFeed` and the feed warn of such columns.
    * @defaultValue false
    */
-  readonly canonicalIds?: boolean | undefined
+  readonly canonicalIds?: boolean | readonly string[] | undefined
+  /** The groups of the table's tags, which `tableTags` makes: what `installFeed` lays beside the outbox. Left out: none. */
+  readonly tags?: readonly TagGroup[] | undefined
+  /** The types of their columns, as far as they are named. Left out: none is. */
+  readonly types?: Readonly<Record<string, ColumnType>> | undefined
 }
 
 /** Of each table the names of its columns, as a type; `unknown` where it names none. */
@@ -156,19 +163,21 @@ export function postgresFeed<const Columns extends ColumnsByTable = ColumnsByTab
     schema,
     tables: [...tables.keys()],
     looseTables: looseTables(options.tables as PostgresFeedTables),
+    tags: tagsByTable(options.tables as PostgresFeedTables),
     timeoutMs,
     writersEndMs,
   }
   return {
     name: 'postgres',
     tables,
+    tagNames: [...new Set(scope.tags.flatMap(({ groups }) => groups.map(({ tag }) => tag)))],
     pollMs,
     timeoutMs,
     open: opening => open(connect, scope, opening),
     pending: () =>
       once(connect, async connection => {
         const rows = await connection.run(pendingSql(scope.schema))
-        return rows.map(changeOf)
+        return rows.map(row => changeOf(row))
       }),
     status: (options = {}) => once(connect, connection => readStatus(connection, scope, options)),
   }
@@ -230,6 +239,13 @@ function checkedTables(given: PostgresFeedTables): ReadonlyMap<string, FeedTable
   if (tables.size === 0) throw invalidOption('tables', 'one table or more', given)
   return tables
 }
+
+/** The groups of tags of each table that has any. */
+const tagsByTable = (given: PostgresFeedTables): Scope['tags'] =>
+  Object.entries(given).flatMap(([table, watched]) => {
+    const { tags: groups = [], types = {} } = typeof watched === 'object' ? watched : {}
+    return groups.length === 0 ? [] : [{ table, groups, types }]
+  })
 
 /**
  * A row with all columns that the map names. A map may well answer with no key where a column is null, and would not see

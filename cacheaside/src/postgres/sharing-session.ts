@@ -1,6 +1,6 @@
 import type { Batch, Change, FeedSession } from '../feed/change-feed.ts'
 import { readJson } from './origin.ts'
-import { CHANGE_COLUMNS, changeOf, type Outbox, type Poll } from './outbox.ts'
+import { CHANGE_COLUMNS, groupsSql, type Outbox, type Poll, withGroups } from './outbox.ts'
 import { literal, literals } from './sql.ts'
 
 const MOST_CHANGES = 500
@@ -53,10 +53,11 @@ export class SharingSession implements FeedSession {
     if (!waiting) return { changes: [], more: false, drained: true }
     const rows = await connection.runWithin(
       `${this.#begin()}SELECT ${CHANGE_COLUMNS} ${from} ORDER BY outbox.id LIMIT ${MOST_CHANGES}` +
-        (connection.isShared ? ' FOR UPDATE SKIP LOCKED' : ''),
+        `${connection.isShared ? ' FOR UPDATE SKIP LOCKED' : ''}; ${groupsSql(this.#outbox.scope.schema)}`,
     )
-    if (rows.length === 0 && connection.isShared) await connection.runWithin('COMMIT')
-    return { changes: rows.map(changeOf), more: rows.length === MOST_CHANGES, drained: false }
+    const changes = withGroups(rows)
+    if (changes.length === 0 && connection.isShared) await connection.runWithin('COMMIT')
+    return { changes, more: changes.length === MOST_CHANGES, drained: false }
   }
 
   async settle(applied: readonly Change[]): Promise<void> {

@@ -7,3 +7,6 @@ export const literals = (texts: Iterable<string>): string =>
 
 /** A name as a quoted SQL identifier. */
 export const identifier = (name: string): string => `"${name.replaceAll('"', '""')}"`
+
+/** A value as an SQL literal of the type `jsonb`. */
+export const json = (value: unknown): string => `${literal(JSON.stringify(value))}::pg_catalog.jsonb`

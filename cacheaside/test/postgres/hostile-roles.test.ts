@@ -1,7 +1,7 @@
 import type pg from 'pg'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { createDatabase, type PostgresServer, startPostgres } from '../../../test/services.ts'
-import { type FeedMigrationOptions, installFeed, removeFeed } from '../../src/postgres/index.ts'
+import { type FeedMigrationOptions, installFeed, removeFeed, tableTags } from '../../src/postgres/index.ts'
 import { connected } from './databases.ts'
 
 /**
@@ -182,7 +182,52 @@ describe.each([15, 18] as const)('on PostgreSQL %s', version => {
       const { rows } =
         await root.query(`SELECT proname FROM pg_proc WHERE pronamespace = 'cacheaside'::regnamespace
         AND has_function_privilege('relay_role', oid, 'EXECUTE')`)
-      expect(rows).toEqual([{ proname: 'cover' }])
+      expect(rows.map(({ proname }) => proname).sort()).toEqual(['ask_for_tags', 'cover'])
+    })
+
+    it('may say that groups of tags are still asked for, and neither add nor change nor remove any', async () => {
+      const tables = tableTags({ spell: { by: ['name'] } })
+      await install({ tables })
+      const stored = async () =>
+        (await root.query('SELECT source, columns, tags::text FROM cacheaside.watched ORDER BY source')).rows
+      const before = await stored()
+      const evil = [
+        { source: 'spell', tag: 'evil', by: ['name'], version: 1 },
+        { source: 'spell', tag: 'table.spell', by: ['id'], version: 1 },
+        { source: 'spell', tag: 'table.spell', by: 'name', version: 9 },
+        { source: `spell'; DROP TABLE deeds; --`, tag: null, by: [] },
+      ]
+      for (const role of ['relay_role', 'writer_role', 'owner_of_spell', 'stranger']) {
+        const client = await as(role)
+        if (role === 'relay_role')
+          await client.query('SELECT cacheaside.ask_for_tags($1)', [JSON.stringify(evil.toSpliced(2, 1))])
+        for (const statement of [
+          `SELECT cacheaside.declare_tags('spell', 'spell', '${JSON.stringify(evil.slice(0, 1))}', '{}')`,
+          `SELECT cacheaside.watch('spell', 'spell', '{name}')`,
+          `SELECT cacheaside.tag_columns('spell')`,
+          `UPDATE cacheaside.watched SET tags = '${JSON.stringify(evil.slice(0, 1))}'`,
+          `UPDATE cacheaside.watched SET tags = NULL`,
+          `DELETE FROM cacheaside.watched`,
+          `INSERT INTO cacheaside.watched (source, relation, columns, recorder, tags) VALUES ('x', 'spell', '{}', '', '[]')`,
+          ...(role === 'relay_role' ? [] : [`SELECT cacheaside.ask_for_tags('[]')`]),
+        ])
+          await expect(client.query(statement), `${role}: ${statement}`).rejects.toThrow(/permission denied/)
+      }
+      expect(await stored()).toEqual(before)
+      expect(await deeds()).toEqual([])
+    })
+
+    it('has nothing run with its rights by what the owner of a table calls its columns, or makes of its types', async () => {
+      const owner = await as('owner_of_spell')
+      await owner.query(`${EVIL_TYPE} ALTER TABLE spell ADD "n'; SELECT public.deed('name'); --" evil`)
+      const hostile = `n'; SELECT public.deed('name'); --`
+      await install({ tables: tableTags({ spell: { by: [hostile, 'name'] } }) as never })
+      await install({ tables: tableTags({ spell: { by: ['name'], types: { name: 'text' } } }) })
+      await owner.query(`INSERT INTO spell VALUES (1, 'x', row(1)::evil)`)
+      const relay = await as('relay_role')
+      await relay.query('SELECT cacheaside.cover()')
+      expect(await deeds()).toEqual([])
+      expect((await recorded()).at(-1)).toEqual({ [hostile]: '(1)', name: 'x' })
     })
 
     it('has nothing run by cover that the owner of a table has put under a watched name', async () => {

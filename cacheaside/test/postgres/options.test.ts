@@ -43,12 +43,12 @@ describe('postgresFeed', () => {
     [
       'a misspelt option of a table',
       { pool, tables: { spell: { keys: () => [], column: ['wizard_id'] } } },
-      'expected tables.spell.column to be one of columns, keys, keyspaces, canonicalIds, got "an unknown option"',
+      'expected tables.spell.column to be one of columns, keys, keyspaces, canonicalIds, tags, types, got "an unknown option"',
     ],
     [
       'ids that are half canonical',
       { pool, tables: { spell: { keys: () => [], canonicalIds: 'yes' } } },
-      'expected tables.spell.canonicalIds to be true or false, got "yes"',
+      'expected tables.spell.canonicalIds to be true, false, or names of columns, got "yes"',
     ],
     [
       'columns that are none',
