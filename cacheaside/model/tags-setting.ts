@@ -121,6 +121,7 @@ export const TAG_PROTECTIONS = [
   'second look at stamps',
   'second look takes absent for changed',
   'fills awaited by snapshots',
+  'queue asked by snapshots',
 ] as const
 
 /** One of them. */

@@ -1,6 +1,6 @@
 import { set } from './record.ts'
 import type { Step } from './search.ts'
-import { answerSnapshot, floorOf } from './tags-promises.ts'
+import { answerSnapshot, floorOf, isQueued } from './tags-promises.ts'
 import { clear, lookAtStamp, putValue } from './tags-registers.ts'
 import type { Snapshot, TagsState } from './tags-state.ts'
 import type { TagsWorld } from './tags-world.ts'
@@ -60,10 +60,20 @@ class SnapshotSteps {
         if (me.own.at === 'idle') {
           me.own.at = 'look'
           me.floor = floorOf(this.#world, next, 0, true)
+          if (this.#isQueued(next)) {
+            this.#giveUp(next, me)
+            return
+          }
         }
         change(next, me)
       },
     )
+  }
+
+  /** Whether something of a key is queued in its process, which is the first. */
+  #isQueued(next: TagsState): boolean {
+    if (!this.#world.has('queue asked by snapshots')) return false
+    return next.values.some((_, key) => isQueued(this.#world, next, 0, key, this.#world.asked(0, key)))
   }
 
   #lookAtKey(key: number): void {
