@@ -14,11 +14,15 @@ import { loadConfig } from './config-file.ts'
 import { doctorCommand } from './doctor-command.ts'
 import { explainCommand } from './explain-command.ts'
 import { feedCommands } from './feed-commands.ts'
+import { statsCommand } from './stats-command.ts'
+import { topCommand } from './top-command.ts'
 import { verifyCommand } from './verify-command.ts'
 
 /** Every command, in the order in which the help lists them. */
 export const COMMANDS: Readonly<Record<string, Command>> = {
   explain: explainCommand,
+  stats: statsCommand,
+  top: topCommand,
   ...changingCommands,
   ...feedCommands,
   doctor: doctorCommand,

@@ -19,6 +19,22 @@ export {
 export { explanationText } from './explain-text.ts'
 export { feedScript, feedStatus, installChangeFeed, removeChangeFeed } from './feed.ts'
 export { feedStatusText } from './feed-text.ts'
+export {
+  type AnsweringOptions,
+  answerInquiries,
+  askHotKeys,
+  type HotKeys,
+  type HotKeysReport,
+  hotKeys,
+  type ProcessStats,
+} from './hot-keys.ts'
 export type { ReaderAnswer, ReaderAnswers } from './reader.ts'
 export { flushKeyspace, invalidateKey } from './remove.ts'
+export type { CountedKey } from './space-saving.ts'
+export {
+  type KeyspaceHoldings,
+  type StoreStats,
+  type StoreStatsOptions,
+  storeStats,
+} from './store-stats.ts'
 export type { Operated } from './target.ts'

@@ -20,6 +20,7 @@ import type {
 } from '../shared/shared-store.ts'
 import { CheckedCommands } from './checked-commands.ts'
 import { Heartbeat, identityOfRegisters } from './heartbeat.ts'
+import { Inquiries } from './inquiries.ts'
 import { namesUnder } from './names.ts'
 import { type RedisSharedOptions, type ResolvedRedisOptions, resolveRedisOptions } from './options.ts'
 import { RegisterCommands } from './register-commands.ts'
@@ -89,6 +90,7 @@ class RedisStore implements RedisShared {
   readonly #commands: CheckedCommands
   readonly #registers: RegisterCommands
   readonly #heartbeat: Heartbeat
+  readonly #inquiries: Inquiries
 
   constructor(options: ResolvedRedisOptions) {
     const { driver, prefix, clock } = options
@@ -102,6 +104,15 @@ class RedisStore implements RedisShared {
     this.#servers = servers
     this.#commands = commands
     this.#registers = registers
+    this.#inquiries = new Inquiries({
+      driver,
+      clock,
+      prefix,
+      publish: async (channel, message) => {
+        const [primary] = await servers.route.primaries()
+        return primary!.link.send(['PUBLISH', channel, message])
+      },
+    })
     this.#heartbeat = new Heartbeat({ servers, commands, registers, script: scripts.heartbeat, names, clock })
   }
 
@@ -180,6 +191,14 @@ class RedisStore implements RedisShared {
     return this.#heartbeat.send(text, keyspaces)
   }
 
+  answer(respond: (question: string) => Promise<string | undefined>): () => void {
+    return this.#inquiries.answer(respond)
+  }
+
+  ask(question: string, forMs: number): Promise<readonly string[]> {
+    return this.#inquiries.ask(question, forMs)
+  }
+
   identity(): Promise<string> {
     return identityOfRegisters(this.#servers, this.#options.prefix)
   }
@@ -197,6 +216,7 @@ class RedisStore implements RedisShared {
   }
 
   async close(): Promise<void> {
+    this.#inquiries.close()
     this.#servers.close()
   }
 }

@@ -251,8 +251,29 @@ export interface SharedIdentity {
   identity(): Promise<string>
 }
 
+/**
+ * A way for people to ask the processes that use a shared store, such as for the keys that they read most. Nothing of the cache
+ * depends on it, and a store may do without. Questions and answers may be lost without a word.
+ */
+export interface SharedInquiries {
+  /**
+   * Answers questions from now on.
+   *
+   * @param respond - Given each question. `undefined`: this process has no answer. What it rejects with is dropped.
+   * @returns what ends it; idempotent.
+   */
+  answer?(respond: (question: string) => Promise<string | undefined>): () => void
+  /**
+   * Asks all processes that answer, and waits for so many milliseconds.
+   *
+   * @returns their answers, in the order in which they came.
+   * @throws an error that says why there is no connection.
+   */
+  ask?(question: string, forMs: number): Promise<readonly string[]>
+}
+
 /** A shared store: registers, their stream and their identity, with a name and an end. */
-export interface SharedStore extends SharedRegisters, SharedStream, SharedIdentity {
+export interface SharedStore extends SharedRegisters, SharedStream, SharedIdentity, SharedInquiries {
   /** For events and error messages: `'embedded'`, `'redis'`. */
   readonly name: string
   /**
