@@ -49,7 +49,7 @@ export interface ReadOptions {
 
 /** How several values of a keyspace are read as they were at one moment. */
 export interface SnapshotManyOptions<Id, Loaded> extends Pick<SnapshotOptions<never>, 'signal'> {
-  /** Asks for all keys as they were at one moment. */
+  /** All values as they were at one moment. */
   readonly consistency: 'snapshot'
   /** As `loadMany`: reads all at once, in one statement or in one transaction of `REPEATABLE READ`. */
   readonly load: (

@@ -69,7 +69,7 @@ export interface SnapshotOptions<Loaded> {
    * cache cannot give a snapshot. So trouble with the shared store never fails one.
    */
   readonly load: (context: LoadContext) => Promise<Loaded> | Loaded
-  /** Ends the wait with the signal's reason. Left out: nothing ends it before its answer. */
+  /** Ends this caller's wait with the signal's reason. Left out: it waits until the read has ended. */
   readonly signal?: AbortSignal
 }
 
