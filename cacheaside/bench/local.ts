@@ -1,4 +1,4 @@
-import { createCache, embeddedShared } from 'cacheaside'
+import { type CacheOptions, createCache, embeddedShared } from 'cacheaside'
 import { LRUCache } from 'lru-cache'
 import { type Case, spellOf, times, timesAwaited } from './measure.ts'
 
@@ -12,12 +12,16 @@ export async function localCases(): Promise<Case[]> {
   const withLocal = createCache({ local: { maxBytes: 64 * 2 ** 20 } }).keyspace('spell', { load })
   const evicting = createCache({ local: { maxEntries: 10_000 } }).keyspace('spell', { load })
   const sharedOnly = createCache({ shared: embeddedShared() }).keyspace('spell', { load })
+  const tagged = withTags({ local: { maxBytes: 64 * 2 ** 20 } })
+  const taggedShared = withTags({ shared: embeddedShared() })
   const plain = new Map<number, object>()
   for (let id = 0; id < KEYS; id++) {
     lru.set(id, spellOf(id))
     plain.set(id, spellOf(id))
     await withLocal.get(id)
     await sharedOnly.get(id)
+    await tagged.get(id)
+    await taggedShared.get(id)
   }
   const ids = Array.from({ length: 100 }, (_, id) => id)
   let coldId = 1_000_000
@@ -43,10 +47,23 @@ export async function localCases(): Promise<Case[]> {
       run: n => timesAwaited(n, i => withLocal.get(i % KEYS)),
     },
     {
+      name: 'await get with three tags, L1 hit',
+      against: 'await get, L1 hit',
+      goal: 1.5,
+      operations: 200_000,
+      run: n => timesAwaited(n, i => tagged.get(i % KEYS)),
+    },
+    {
       name: 'await get, hit in the embedded store',
       against: 'await async Map.get',
       operations: 20_000,
       run: n => timesAwaited(n, i => sharedOnly.get(i % KEYS)),
+    },
+    {
+      name: 'await get with three tags, hit in the embedded store',
+      against: 'await get, hit in the embedded store',
+      operations: 20_000,
+      run: n => timesAwaited(n, i => taggedShared.get(i % KEYS)),
     },
     {
       name: 'await getMany of 100, embedded store, per key',
@@ -73,6 +90,13 @@ export async function localCases(): Promise<Case[]> {
       run: n => times(n, () => lruBytes.set(`spell:${coldId++}`, plain, { size: 500 })),
     },
   ]
+}
+
+/** A keyspace whose values have three tags each, known from the id. */
+function withTags(options: CacheOptions) {
+  const cache = createCache(options)
+  const one = cache.tags<number>('one')
+  return cache.keyspace('spell', { load, tags: id => [one.key(id % 10), one.key(100 + id), one.key(5_000)] })
 }
 
 const noCommit = () => undefined

@@ -23,7 +23,9 @@ export async function redisCases(): Promise<{ cases: Case[]; close: () => Promis
   const nodeRedis = createClient({ url: `redis://127.0.0.1:${server.port}` })
   await nodeRedis.connect()
   for (let id = 0; id < MANY_KEYS; id++) await client.set(rawName(id), JSON.stringify(spellOf(id)))
-  const onIoredis = await opened('i', new Redis(server.port) as unknown as RedisClient)
+  const handedIn = [new Redis(server.port), new Redis(server.port)] as const
+  const onIoredis = await opened('i', handedIn[0] as unknown as RedisClient)
+  const onIoredisWithTags = await opened('t', handedIn[1] as unknown as RedisClient, true)
   const onNodeRedis = await opened('n', nodeRedis as unknown as RedisClient)
   const get = (id: number) => client.get(rawName(id)).then(parsed)
   const getPipelined = (id: number) => pipelining.get(rawName(id)).then(parsed)
@@ -35,6 +37,12 @@ export async function redisCases(): Promise<{ cases: Case[]; close: () => Promis
       goal: 1.1,
       operations: 500,
       run: n => timesAwaited(n, i => onIoredis.get(i % KEYS)),
+    },
+    {
+      name: 'await get with three tags, ioredis',
+      against: 'await get, ioredis',
+      operations: 500,
+      run: n => timesAwaited(n, i => onIoredisWithTags.get(i % KEYS)),
     },
     {
       name: 'node-redis GET and parse',
@@ -79,13 +87,16 @@ export async function redisCases(): Promise<{ cases: Case[]; close: () => Promis
       run: n => timesAtOnce(n, AT_ONCE, i => onIoredis.get(i % MANY_KEYS)),
     },
   ]
-  return { cases, close: () => ended(server, [client, pipelining], nodeRedis) }
+  return { cases, close: () => ended(server, [client, pipelining, ...handedIn], nodeRedis) }
 }
 
-async function opened(prefix: string, client: RedisClient) {
+async function opened(prefix: string, client: RedisClient, hasTags = false) {
   const shared = redisShared({ client, prefix: `${prefix}:` })
   await shared.ready()
-  const spells = createCache({ shared }).keyspace('spell', { load })
+  const cache = createCache({ shared })
+  const one = cache.tags<number>('one')
+  const tags = (id: number) => [one.key(id % 10), one.key(100 + id), one.key(5_000)]
+  const spells = cache.keyspace('spell', { load, ...(hasTags ? { tags } : {}) })
   await spells.getMany(Array.from({ length: MANY_KEYS }, (_, id) => id))
   return spells
 }
