@@ -12,6 +12,7 @@ import { registers } from './registers.scenarios.ts'
 import type { Protection } from './stage.ts'
 import { stale } from './stale.scenarios.ts'
 import { stream } from './stream.scenarios.ts'
+import { tags } from './tags.scenarios.ts'
 
 /** In the order of docs/protections.md, under its headings. */
 const themes: Readonly<Record<string, readonly Protection[]>> = {
@@ -24,6 +25,7 @@ const themes: Readonly<Record<string, readonly Protection[]>> = {
   'What is not confirmed': queue,
   'The stream and L1': stream,
   'What is stale': stale,
+  Tags: tags,
 }
 
 const nursery = new Nursery()
