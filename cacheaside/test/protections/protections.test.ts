@@ -11,6 +11,7 @@ import { queue } from './queue.scenarios.ts'
 import { registers } from './registers.scenarios.ts'
 import type { Protection } from './stage.ts'
 import { stale } from './stale.scenarios.ts'
+import { stamps } from './stamps.scenarios.ts'
 import { stream } from './stream.scenarios.ts'
 import { tags } from './tags.scenarios.ts'
 
@@ -20,6 +21,7 @@ const themes: Readonly<Record<string, readonly Protection[]>> = {
   'What is given back': leases,
   'Generations, shapes and bytes': generations,
   'Versions and keys': registers,
+  Stamps: stamps,
   Flights: flights,
   'The guard': guards,
   'What is not confirmed': queue,
