@@ -268,7 +268,7 @@ export const tags: readonly Protection[] = [
     controls: [
       {
         without: 'asking the queue for tags',
-        patches: [['const why = queue.whyHeld(tag)', 'const why = queue.whyHeld(`${tag}-`)']],
+        patches: [['const why = queue.whyHeld(tag)', "const why = queue.whyHeld('nothing:0')"]],
         reports: 'a read after a queued invalidation got v1, not v2',
       },
     ],
