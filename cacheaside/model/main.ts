@@ -1,6 +1,6 @@
 /**
  * The protocol's model at the command line: `npm run model`, `-- --ci` for the part that the tests run, `-- WORDS` for
- * the rows whose name contains the words, `-- --table` for the table of `docs/model.md`.
+ * the rows whose name contains the words.
  */
 import { parsedArgs, refuse } from '../../test/usage.ts'
 import type { Row } from './row.ts'
@@ -9,14 +9,13 @@ import { type Result, run, story } from './run.ts'
 
 const { values, positionals } = parsedArgs('model', {
   allowPositionals: true,
-  options: { ci: { type: 'boolean' }, table: { type: 'boolean' } },
+  options: { ci: { type: 'boolean' } },
 })
 const words = positionals.join(' ')
-const { ci: isCi = false, table: isTable = false } = values
+const { ci: isCi = false } = values
 const chosen = ROWS.filter(({ name }) => name.includes(words))
 if (chosen.length === 0) refuse('model', `no row contains "${words}"`)
 
-if (isTable) console.log('| row | must | states | steps | s |\n|---|---|---|---|---|')
 let unexpected = 0
 const beganMs = performance.now()
 for (const row of chosen) {
@@ -34,14 +33,7 @@ function report(row: Row, name: string, setting: Row['setting'], expected: numbe
   const tookMs = performance.now() - startMs
   const isGood = result.isAsExpected && result.states === expected
   if (!isGood) unexpected++
-  if (isTable) console.log(line(name, result, tookMs))
-  else tell(name, result, expected, isGood, tookMs)
-}
-
-function line(name: string, { states, breach }: Result, tookMs: number): string {
-  const outcome = breach === undefined ? 'hold | ' : 'break | '
-  const length = breach === undefined ? '' : String(breach.trail.length)
-  return `| ${name} | ${outcome}${states.toLocaleString('en')} | ${length} | ${(tookMs / 1000).toFixed(1)} |`
+  tell(name, result, expected, isGood, tookMs)
 }
 
 function tell(name: string, result: Result, expected: number, isGood: boolean, tookMs: number): void {

@@ -1,5 +1,3 @@
-import { readFileSync } from 'node:fs'
-import { join } from 'node:path'
 import { describe, expect, test } from 'vitest'
 import { ROWS } from './rows.ts'
 import { run, story } from './run.ts'
@@ -23,22 +21,5 @@ describe('the model', () => {
 
   test('names no row twice', () => {
     expect(new Set(ROWS.map(({ name }) => name)).size).toBe(ROWS.length)
-  })
-
-  test('is described row by row in docs/model.md', () => {
-    const page = readFileSync(join(import.meta.dirname, '../../docs/model.md'), 'utf8')
-    const said = [...page.matchAll(/^\| (.+) \| (hold|break) \| ([\d,]+) \| \d* \| [\d.]+ \|$/gm)].map(
-      match => match.slice(1, 4),
-    )
-    const line = (name: string, breaks: string | undefined, states: number) => [
-      name,
-      breaks === undefined ? 'hold' : 'break',
-      states.toLocaleString('en'),
-    ]
-    const meant = ROWS.flatMap(({ name, breaks, states, larger }) => [
-      line(name, breaks, states),
-      ...(larger === undefined ? [] : [line(`${name}, larger`, breaks, larger.states)]),
-    ])
-    expect(said).toEqual(meant)
   })
 })
