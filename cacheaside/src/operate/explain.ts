@@ -1,5 +1,4 @@
 /** What the shared store holds for one key, and what that means. Nothing is changed by asking. */
-import type { Key } from '../base/key.ts'
 import type { Change, ChangeFeed } from '../feed/change-feed.ts'
 import { planOf } from '../feed/plan.ts'
 import type { Mark } from '../shared/key-mark.ts'
@@ -93,7 +92,7 @@ export interface ExplainedTag {
 /** What a change feed can tell about a key. */
 export interface ExplainedFeed {
   readonly name: string
-  /** Changes that are not applied yet and end this key, the oldest first; at most ten. */
+  /** Changes that are not applied yet and end this key, or a tag of its value, the oldest first; at most ten. */
   readonly waiting: readonly PendingChange[]
   /** How many there are in all, among the oldest changes of the outbox. */
   readonly count: number
@@ -175,19 +174,20 @@ async function explained(
     clock: clockOf(operated),
   })
   const { feed } = operated
+  const tags = await tagsOf(text, view)
   return {
     store: name,
     keyspace: keyspace.name,
     key,
     register: registerOf(named, text, {
       timeMs,
-      tags: await tagsOf(text, view),
+      tags,
       withText: options.withText === true,
     }),
     ...(lifeMs === undefined ? {} : { lifeMs }),
     ...(generation === undefined ? {} : { generation }),
     readers,
-    ...(feed?.pending === undefined ? {} : { feed: await feedOf(operated, named, feed) }),
+    ...(feed?.pending === undefined ? {} : { feed: await feedOf(operated, named, tags, feed) }),
     ...(options.compare === true ? { origin: await compared(operated, named, view) } : {}),
     notes: synchronous ? [...view.caveats, EMBEDDED_NOTE] : view.caveats,
   }
@@ -285,7 +285,8 @@ function tagNow(text: string | undefined, token: string, sameGeneration: boolean
 
 async function feedOf(
   operated: Operated,
-  { key, keyspace }: NamedKey,
+  { key }: NamedKey,
+  tags: readonly ExplainedTag[],
   feed: ChangeFeed,
 ): Promise<ExplainedFeed> {
   let changes: readonly Change[]
@@ -301,7 +302,14 @@ async function feedOf(
     () => keyspacesOf(operated).map(({ name }) => name),
     () => {},
   )
-  const found = new Set([...(plan.keys.get(key as Key) ?? []), ...(plan.keyspaces.get(keyspace.name) ?? [])])
+  const byKey: ReadonlyMap<string, readonly Change[]> = plan.keys
+  // A change ends a value by its own key, or by a tag that it was loaded under.
+  const found = new Set(
+    [key, ...tags.map(({ name }) => name)].flatMap(name => [
+      ...(byKey.get(name) ?? []),
+      ...(plan.keyspaces.get(name.slice(0, name.indexOf(':'))) ?? []),
+    ]),
+  )
   const waiting = [...found].sort((a, b) => b.ageMs - a.ageMs)
   return {
     name: feed.name,

@@ -5,6 +5,7 @@
  */
 import type { Clock, Timer } from '../base/clock.ts'
 import type { From, Why } from '../base/events.ts'
+import { keyspaceOf, type Tag } from '../base/key.ts'
 import { Cache } from '../cache.ts'
 import type { CacheOptions, KeyspaceOptions } from '../options.ts'
 import type { SharedStore, StoreView } from '../shared/shared-store.ts'
@@ -58,7 +59,7 @@ export async function answersFor(readers: Readers): Promise<ReaderAnswers> {
       false,
     )
     try {
-      const keyspace = cache.keyspace(readers.name, standIn(readers.options, originAnswers))
+      const keyspace = cache.keyspace(readers.name, standIn(readers.options, originAnswers, knownTo(cache)))
       const { from, why, kept, value } = await keyspace.read(
         readers.id,
         isStrong ? { consistency: 'strong' } : undefined,
@@ -80,13 +81,27 @@ export async function answersFor(readers: Readers): Promise<ReaderAnswers> {
 
 const ORIGIN_DOWN = new Error('the origin is down, for the sake of the question')
 
+/** Lets a cache know tags that another one has made. */
+function knownTo(cache: Cache): (tags: readonly Tag[]) => readonly Tag[] {
+  const groups = new Set<string>()
+  return tags => {
+    for (const group of new Set(tags.map(keyspaceOf)))
+      if (!groups.has(group)) {
+        groups.add(group)
+        cache.tags(group)
+      }
+    return tags
+  }
+}
+
 /**
  * The keyspace with an origin that answers at once. That there is no such row is an answer which no codec has to know. Time
- * limits, and refreshes that are drawn by lot, are left out.
+ * limits, and refreshes that are drawn by lot, are left out; and what tags a value would have that nobody has loaded.
  */
 function standIn(
   options: KeyspaceOptions<unknown, unknown>,
   originAnswers: boolean,
+  known: (tags: readonly Tag[]) => readonly Tag[],
 ): KeyspaceOptions<unknown, unknown> {
   const load = () => {
     if (originAnswers) return undefined
@@ -97,9 +112,11 @@ function standIn(
     loadTimeoutMs: _limit,
     loadSoftTimeoutMs: _soft,
     refreshAhead: _ahead,
+    tagsOf: _tagsOf,
+    tags,
     ...others
   } = options
-  return { ...others, load }
+  return { ...others, load, ...(tags === undefined ? {} : { tags: id => known(tags(id)) }) }
 }
 
 const silent = { info() {}, warn() {}, error() {} }

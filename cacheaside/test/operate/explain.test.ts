@@ -1,4 +1,4 @@
-import { describe, expect, test } from 'vitest'
+import { describe, expect, onTestFinished, test } from 'vitest'
 import type { Change, ChangeFeed } from '../../src/feed/change-feed.ts'
 import { createCache, embeddedShared } from '../../src/index.ts'
 import { type Explanation, explain, explanationText } from '../../src/operate/index.ts'
@@ -95,6 +95,60 @@ describe('of the change feed, explain', () => {
     const found = await explained(() => Promise.reject(new Error('no postgres://me:secret@host/db\nat all')))
     expect(found.register.state).toBe('value')
     expect(explanationText(found)).toContain('its outbox cannot be read: no postgres://***@host/db')
+  })
+})
+
+describe('of a keyspace with tags, explain', () => {
+  const FEED_TABLE = 'author'
+
+  /** A value that a cache has stored under one tag of its id and one of its value. */
+  async function tagged() {
+    const shared = embeddedShared()
+    const cache = createCache({ shared })
+    onTestFinished(() => cache.close())
+    const author = cache.tags<number>('author')
+    const place = cache.tags<number>('place')
+    const options = {
+      load: async (id: number) => id,
+      tags: (id: number) => [author.key(id)],
+      tagsOf: (value: number | undefined) => [place.key(value ?? 0)],
+    }
+    const pages = cache.keyspace('page', options)
+    for (let i = 0; i < 2; i++) await pages.get(4)
+    const audited = auditedKeyspace('page', { ...options, idFromKey: ([id]) => Number(id) })
+    const feed: ChangeFeed = {
+      ...feedOf(async () => ['5', '4'].map(id => ({ ...change(id, 300, [{ id }]), table: FEED_TABLE }))),
+      tables: new Map([[FEED_TABLE, { keys: row => [author.key(Number(row.id))], keyspaces: ['author'] }]]),
+    }
+    const ask = () => explain({ shared, keyspaces: [audited], feed }, 'page', ['4'])
+    return { shared, author, place, ask }
+  }
+
+  test('tells what readers get while its tags stand, and when one has fallen', async () => {
+    const { author, place, ask } = await tagged()
+    expect(await ask()).toMatchObject({
+      register: { tags: [{ name: 'author:4' }, { name: 'place:4' }] },
+      readers: {
+        plain: { from: 'shared', why: 'fresh' },
+        strong: { from: 'shared', why: 'fresh' },
+        originDown: { from: 'shared', why: 'fresh' },
+      },
+    })
+    await author.invalidate(5)
+    await place.invalidate(4)
+    const fallen = await ask()
+    expect(fallen.readers).toMatchObject({
+      plain: { from: 'origin', why: 'tag', kept: true },
+      strong: { from: 'origin', why: 'tag', kept: true },
+    })
+    expect(fallen.readers.originDown).toBeUndefined()
+    expect(explanationText(fallen)).toContain('a tag of the value was invalidated since it was stored')
+  })
+
+  test('tells which changes wait that end it by a tag', async () => {
+    const { ask } = await tagged()
+    const { feed } = await ask()
+    expect(feed).toMatchObject({ count: 1, waiting: [{ id: '4', table: FEED_TABLE }] })
   })
 })
 

@@ -92,6 +92,10 @@ const READS: Record<string, Reads> = {
 const ANY_VALUE = (reply: string): boolean =>
   isValue(reply) || /^\*\d+\r\n(\$-1\r\n|_\r\n)*\$\d+\r\n[VL]/.test(reply)
 
+/** The reply of a script that takes stamps, renews one, or invalidates. */
+const ABOUT_TAGS = (reply: string): boolean =>
+  /^\*\d\r\n\$\d+\r\n(createMany|renewStamp|invalidate) /.test(reply)
+
 /** Waits until values are found in the shared store again. */
 const served = ({ spells }: World) =>
   eventually(async () => {
@@ -136,6 +140,37 @@ describe.each(CLIENT_LIBRARIES)('redisShared by $name', library => {
         ])
         expect([one!.fenced, other!.fenced]).toContain(false)
       }
+    })
+  })
+
+  describe.each(FAULTS)('where a reply about a tag is %s', fault => {
+    it('answers reads under tags with no other row, and with nothing of before an invalidation', async () => {
+      const { relay, cache, spells } = await behindRelay(library)
+      const authors = 5
+      const versions = new Array<number>(authors).fill(0)
+      const author = cache.tags<number>('author')
+      const pages = cache.keyspace('page', {
+        load: async (id: number) => ({ of: `page ${id}`, version: versions[id % authors]! }),
+        tags: id => [author.key(id % authors), author.key((id + 1) % authors)],
+      })
+      const wrongOnes: string[] = []
+      for (let round = 0; round < 30; round++) {
+        const changed = round % authors
+        const ids = [0, 1, 2, 3].map(i => changed + i * authors)
+        if (round % 3 === 1) relay.tamper(fault, round % 2 === 0 ? ANY_VALUE : ABOUT_TAGS)
+        // What is stored now must not be found any more after the change.
+        const others = Promise.all([spells.get(round), ...ids.map(id => pages.get(id))])
+        if (round % 2 === 0) await others
+        versions[changed]!++
+        await author.invalidate(changed)
+        const rows = await Promise.all(ids.map(id => pages.get(id, { consistency: 'strong' })))
+        for (const [i, id] of ids.entries())
+          if (rows[i]?.of !== `page ${id}` || rows[i]?.version !== versions[changed])
+            wrongOnes.push(`page ${id} was ${JSON.stringify(rows[i])}, not of version ${versions[changed]}`)
+        await others
+      }
+      expect(wrongOnes).toEqual([])
+      expect(relay.tampered).toBeGreaterThan(0)
     })
   })
 
