@@ -22,7 +22,7 @@ const LADDER: Readonly<Record<string, readonly string[]>> = {
   feed: ['base'],
   memory: ['base', 'shared', 'eviction'],
   redis: ['base', 'shared'],
-  postgres: ['base', 'feed'],
+  postgres: ['base', 'feed', 'shared', STORY],
   testing: ['base', 'shared', 'feed', 'memory', 'node:'],
   verify: ['base', 'shared', 'feed', STORY, 'node:'],
   operate: ['base', 'shared', 'feed', 'postgres', 'redis', 'verify', STORY],
@@ -31,6 +31,9 @@ const LADDER: Readonly<Record<string, readonly string[]>> = {
   [STORY]: ['base', 'local', 'shared', 'feed'],
   index: [ANY],
 }
+
+/** Rungs of which a folder may import only types: its code must not depend on them. */
+const TYPES_ONLY: Readonly<Record<string, readonly string[]>> = { postgres: ['shared', STORY] }
 
 /** Where time, timers and chance come from: a simulation that missed one of them could not be replayed. */
 const CLOCK_WORDS = [
@@ -62,18 +65,26 @@ function rungOf(path: string): string {
   return first === 'index.ts' ? 'index' : STORY
 }
 
+/** Whether everything that a module imports from there are types. */
+function isOnlyTypes(text: string, specifier: string): boolean {
+  const from = [...code(text).matchAll(/\b(import|export)\s+(type\s+)?[^'"]*?from\s*['"]([^'"]+)['"]/g)]
+  const all = from.filter(match => match[3] === specifier)
+  return all.length > 0 && all.every(match => match[1] === 'import' && match[2] !== undefined)
+}
+
 /** Whether a module of the library may import this. */
-function mayClimb(path: string, specifier: string, target: string): boolean {
+function mayClimb(path: string, specifier: string, target: string, text: string): boolean {
   const allowed = LADDER[rungOf(path)] ?? []
   if (specifier.startsWith('node:')) return allowed.includes('node:')
   if (!specifier.startsWith('.')) return allowed.includes(`npm:${specifier}`)
   if (!target.startsWith(LIBRARY)) return false
   const rung = rungOf(target)
+  if (TYPES_ONLY[rungOf(path)]?.includes(rung) && !isOnlyTypes(text, specifier)) return false
   return rung === rungOf(path) || allowed.includes(rung) || allowed.includes(ANY)
 }
 
 /** Whether a module outside the library may import this: the library by its name, as a stranger would. */
-function mayImport(path: string, specifier: string, target: string): boolean {
+function mayImport(path: string, specifier: string, target: string, _text: string): boolean {
   if (!specifier.startsWith('.')) return !/^cacheaside\/(src|dist)\b/.test(specifier)
   const isTest = /\/test\/|\.test\.ts$/.test(path)
   return (
@@ -91,7 +102,7 @@ function breaches(modules: ReadonlyMap<string, string>): string[] {
     if (inLibrary && LADDER[rungOf(path)] === undefined) found.push(`${path} stands on no rung`)
     for (const specifier of importsOf(text)) {
       const target = posix.join(posix.dirname(path), specifier)
-      const allowed = (inLibrary ? mayClimb : mayImport)(path, specifier, target)
+      const allowed = (inLibrary ? mayClimb : mayImport)(path, specifier, target, text)
       if (!allowed) found.push(`${path} imports ${specifier}`)
     }
     if (inLibrary && path !== BUILTIN_USER && code(text).includes(BUILTIN_WORD))
@@ -143,6 +154,13 @@ test.each([
   ['cacheaside/src/read.ts', 'imports ./testing/a.ts', `type A = import('./testing/a.ts').A`],
   ['cacheaside/src/index.ts', 'imports ioredis', `export { Redis } from 'ioredis'`],
   ['cacheaside/src/redis/a.ts', 'imports pg', `import pg from 'pg'`],
+  ['cacheaside/src/postgres/a.ts', 'imports ../cache.ts', `import { Cache } from '../cache.ts'`],
+  ['cacheaside/src/postgres/a.ts', 'imports ../cache.ts', `export type { Cache } from '../cache.ts'`],
+  [
+    'cacheaside/src/postgres/a.ts',
+    'imports ../cache.ts',
+    `import type { A } from './b.ts'\nimport { Cache } from '../cache.ts'`,
+  ],
   ['cacheaside/src/memory/a.ts', 'imports ../../test/a.ts', `import { a } from '../../test/a.ts'`],
   ['cacheaside/src/attic/a.ts', 'stands on no rung', ``],
   ['cacheaside/src/base/utils/a.ts', 'lies in a folder called utils', ``],
@@ -169,6 +187,10 @@ test.each([
 test.each([
   ['cacheaside/src/memory/a.ts', `import { a } from '../shared/a.ts'\nimport { b } from './b.ts'`],
   ['cacheaside/src/redis/a.ts', `import type { Fill } from '../shared/shared-store.ts'`],
+  [
+    'cacheaside/src/postgres/a.ts',
+    `import { b } from '../base/b.ts'\nimport type { Cache } from '../cache.ts'\nimport type { Relay } from '../feed/relay.ts'`,
+  ],
   ['cacheaside/src/testing/a.ts', `import assert from 'node:assert/strict'`],
   ['cacheaside/src/index.ts', `export { a } from './memory/a.ts'\nexport { b } from './cache.ts'`],
   [

@@ -90,6 +90,8 @@ export interface KeyspaceStats {
   readonly unreadable: number
   /** Replies that held another key's register. */
   readonly mismatches: number
+  /** Loads that were observed, and had read what nothing of their value is invalidated by. */
+  readonly undeclared: number
   /** Stored values that a sampler has compared with the origin, by what came of it: staleness as it was measured. */
   readonly verified: Readonly<Record<VerifiedEvent['outcome'], number>> & {
     /** The longest time, in milliseconds, for which one of the stale ones had been stale at least. */
@@ -143,6 +145,7 @@ function noCounts(): Mutable<KeyspaceStats> {
     writtenThrough: 0,
     unreadable: 0,
     mismatches: 0,
+    undeclared: 0,
     verified: { equal: 0, stale: 0, unreadable: 0, orphaned: 0, skipped: 0, maxStaleMs: 0 },
   }
 }
@@ -222,6 +225,9 @@ export class StatsFold {
         return
       case 'mismatch':
         this.of(event.keyspace).mismatches++
+        return
+      case 'undeclared':
+        this.of(event.keyspace).undeclared++
         return
       case 'verified': {
         const { verified } = this.of(event.keyspace)

@@ -81,6 +81,13 @@ const TELL: { readonly [Type in CacheEvent['type']]?: Tell<Type> } = {
       )
   },
 
+  undeclared(warnings, { keyspace, key, tables, unwatched }) {
+    const read = [...tables, ...unwatched].join(', ')
+    warnings.once('UNDECLARED', `${keyspace} ${read}`, {
+      message: `values of ${keyspace} depend on ${read}, and no change there invalidates them, for example ${key}`,
+    })
+  },
+
   fault(warnings, { during, error }) {
     const message = `the cache had trouble during ${during}${because(error)}`
     warnings.begin('FAULT', during, { message, error })

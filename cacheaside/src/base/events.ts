@@ -15,6 +15,7 @@ export type CacheEvent =
   | UnreadableEvent
   | MismatchEvent
   | VerifiedEvent
+  | UndeclaredEvent
   | SharedStateEvent
   | StreamEvent
   | DiscardEvent
@@ -199,6 +200,19 @@ export interface VerifiedEvent {
   readonly outcome: 'equal' | 'stale' | 'unreadable' | 'orphaned' | 'skipped'
   /** For a stale value: milliseconds for which it has been stale at least; otherwise 0. */
   readonly staleMs: number
+}
+
+/** A load that was observed has read tables whose changes invalidate nothing of its value. */
+export interface UndeclaredEvent {
+  readonly type: 'undeclared'
+  readonly keyspace: string
+  readonly key: string
+  /** Tables of the feed, none of which invalidates the keyspace or one of the value's tags. */
+  readonly tables: readonly string[]
+  /** Tables that the feed does not watch, where the observer was asked for them. */
+  readonly unwatched: readonly string[]
+  /** The tags that were named for the value. */
+  readonly tags: readonly string[]
 }
 
 /** The shared store stopped answering in time and is skipped, or answers again. */

@@ -32,6 +32,7 @@ export const WARNINGS = {
   UNREADABLE: 'warn',
   UNKEPT: 'warn',
   STALE_FOUND: 'error',
+  UNDECLARED: 'error',
   FEED_LOST: 'warn',
   FEED_WARNING: 'warn',
   FEED_KEY_TYPE: 'warn',

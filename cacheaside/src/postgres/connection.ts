@@ -90,6 +90,22 @@ export function poolConnect(pool: PgPool): Connect {
 }
 
 /**
+ * Takes a client of a pool for a while. If it breaks meanwhile, that is told by what is asked of it.
+ *
+ * @returns the client, and what gives it back, or ends it.
+ */
+export async function borrowed(
+  pool: PgPool,
+): Promise<{ readonly client: PgPoolClient; readonly giveBack: (destroy: boolean) => void }> {
+  const client = await handedOut(pool)
+  const giveBack = (destroy: boolean) => {
+    if (!destroy) client.removeListener('error', ignore)
+    client.release(destroy)
+  }
+  return { client, giveBack }
+}
+
+/**
  * A client with a listener, also for after it was destroyed: it may break at any time, and without one that ends the process.
  * A promise would be too late: 1. a server says that the session is ready, and ends it; 2. both arrive together, and the
  * client is handed out for the one and breaks for the other; 3. the caller that awaits it comes after that.

@@ -22,6 +22,15 @@ export {
   type WatchedTable,
 } from './migration.ts'
 export {
+  type LoadObserver,
+  type ObservedContext,
+  type ObservedKeyspaceOptions,
+  type ObservedPGlite,
+  type ObserveLoadsOptions,
+  observeLoads,
+  type UndeclaredDependency,
+} from './observe-loads.ts'
+export {
   feedTables,
   type PostgresFeed,
   type PostgresFeedMap,

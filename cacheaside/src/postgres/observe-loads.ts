@@ -1,0 +1,347 @@
+import { invalidOption, knownNames } from '../base/invalid-option.ts'
+import { keyspaceOf, type Tag } from '../base/key.ts'
+import type { Cache } from '../cache.ts'
+import type { Keyspace } from '../keyspace.ts'
+import type { KeyspaceOptions, LoadContext } from '../options.ts'
+import type { Kept } from '../shared/kept.ts'
+import { borrowed, type PgPool } from './connection.ts'
+import { LentClient } from './observed-client.ts'
+import type { PostgresFeedTables } from './postgres-feed.ts'
+import { type Touched, touchedSql } from './touched.ts'
+
+/** The part of a PGlite that an observer uses. */
+export interface ObservedPGlite {
+  transaction<T>(work: (transaction: never) => Promise<T>): Promise<T>
+}
+
+/** What {@link observeLoads} is told. */
+export interface ObserveLoadsOptions<Pool, Db = Pool> {
+  /** A `pg` pool of two clients at least. Left out: `pglite` is given. */
+  readonly pool?: Pool & PgPool
+  /** Or a PGlite. There a load that reads other keys through the cache cannot be observed. Left out: `pool` is given. */
+  readonly pglite?: Pool & ObservedPGlite
+  /**
+   * The tables of the feed, as `postgresFeed` and `installFeed` are given them. What a change of each invalidates is told by
+   * its `keyspaces`, or by `covers`.
+   */
+  readonly tables: PostgresFeedTables
+  /** For tables whose map names no `keyspaces`: the names of the keyspaces and tags that it invalidates. Left out: there are none. */
+  readonly covers?: Readonly<Record<string, readonly string[]>>
+  /**
+   * Makes what loaders work with, of the pool, or of what stands in for it while a load is observed: `drizzle`, or a Kysely on
+   * it. Called once, and once for each load that is observed. Left out: loaders get the pool.
+   */
+  readonly use?: (pool: Pool) => Db
+  /** How many of the loads are observed: 1 is all of them, 0.001 one in a thousand, at random. Left out: none. */
+  readonly sample?: number
+  /** Whether a load is observed for tables, too, that the feed does not watch. @defaultValue false */
+  readonly unwatched?: boolean
+  /**
+   * What is done besides the event: `'throw'` has the load fail, for tests. Or a function that is told.
+   * Left out: nothing; the event `undeclared`, the statistics and a warning tell.
+   */
+  readonly undeclared?: 'throw' | ((finding: UndeclaredDependency) => void)
+}
+
+/** A table that a load has touched, and whose changes invalidate nothing of what the load has returned. */
+export interface UndeclaredDependency {
+  readonly keyspace: string
+  readonly key: string
+  /** The tables, by the names under which they are watched. */
+  readonly tables: readonly string[]
+  /** Tables that are not watched at all; only with `unwatched`. */
+  readonly unwatched: readonly string[]
+  /** The tags that were named for the value. */
+  readonly tags: readonly string[]
+}
+
+/** What a loader is given besides the id, where it is observed. */
+export interface ObservedContext<Db> extends LoadContext {
+  /**
+   * What to read the origin with: the pool, or what stands in for it while this load is observed. Only what is read by it
+   * is seen. Not to be kept beyond the load.
+   */
+  readonly db: Db
+}
+
+/** The options of a keyspace whose loads are observed: as those of `cache.keyspace`, with a `db` for its loaders. */
+export interface ObservedKeyspaceOptions<Id, V, D, W, Db>
+  extends Omit<KeyspaceOptions<Id, V, D, W>, 'load' | 'loadMany'> {
+  /** As in `KeyspaceOptions`. Left out: `loadMany` is given. */
+  readonly load?: (id: Id, context: ObservedContext<Db>) => Promise<V | undefined> | V | undefined
+  /** As in `KeyspaceOptions`. Left out: `load` is called for each id. */
+  readonly loadMany?: (
+    ids: readonly Id[],
+    context: ObservedContext<Db>,
+  ) => Promise<Iterable<readonly [Id, V | Error | undefined]>>
+  /** Tables that it may read though nothing of it depends on them, as a log. Left out: none. */
+  readonly mayRead?: readonly string[]
+}
+
+/** Observes the loads of the keyspaces that it defines. Made by {@link observeLoads}. */
+export interface LoadObserver<Db> {
+  /** Defines a keyspace, as `cache.keyspace` does. */
+  keyspace<Id, V, D = Kept<V>, W = D>(
+    name: string,
+    options: ObservedKeyspaceOptions<Id, V, D, W, Db>,
+  ): Keyspace<Id, NoInfer<W>, V>
+  /** What was found so far, each once: a hundred at most. */
+  readonly findings: readonly UndeclaredDependency[]
+}
+
+/** What one load came to: its value, and what it has touched; `undefined` if that is not known. */
+interface Observed<T> {
+  readonly result: T
+  readonly touched: Touched | undefined
+}
+
+const OPTION_NAMES = ['pool', 'pglite', 'tables', 'covers', 'use', 'sample', 'unwatched', 'undeclared']
+const MOST_FINDINGS = 100
+
+/**
+ * Finds tables on which values depend and which their keyspace does not declare. Loads run in a transaction; before it ends,
+ * the locks of its session (`pg_locks`) tell which tables it has touched: by views, policies and functions too, and by plans
+ * that were made long ago. A watched table that is touched must invalidate something of the value: its keyspace, or one of
+ * the tags that `tags` and `tagsOf` name for this very value. Any other is an event `undeclared`.
+ *
+ * It sees tables and not rows: that `where` names the right group it cannot know. A load that is not observed costs nothing; one
+ * that is costs three statements more, and keeps a client while it runs. At most half of the pool's clients are used so at once;
+ * beyond it loads are not observed.
+ *
+ * @throws CacheError `INVALID_OPTIONS`
+ * @see docs/tables.md#what-a-load-has-read
+ *
+ * @example
+ * ```ts
+ * const observed = observeLoads(cache, { pool, tables, sample: 0.001 })
+ * const posts = observed.keyspace('post', {
+ *   load: async (id: number, { db }) => (await db.query('SELECT * FROM post_with_author WHERE id = $1', [id])).rows[0],
+ *   tagsOf: post => (post ? [author.where({ id: post.author_id })] : []),
+ * })
+ * ```
+ */
+export function observeLoads<Pool, Db = Pool>(
+  cache: Cache,
+  options: ObserveLoadsOptions<Pool, Db>,
+): LoadObserver<Db> {
+  return new Observer(cache, checked(cache, options))
+}
+
+type Checked = ReturnType<typeof checked>
+
+function checked<Pool, Db>(cache: Cache, options: ObserveLoadsOptions<Pool, Db>) {
+  if (typeof cache?.keyspace !== 'function') throw invalidOption('cache', 'a cache', cache)
+  knownNames('options', options, OPTION_NAMES)
+  const { pool, pglite, tables, covers = {}, use, sample, unwatched = false, undeclared } = options
+  if ((pool === undefined) === (pglite === undefined))
+    throw invalidOption('pool', 'given, or pglite, and not both', pool === undefined ? 'neither' : 'both')
+  if (pool !== undefined && typeof pool?.connect !== 'function')
+    throw invalidOption('pool', 'a pool of pg', pool)
+  if (pglite !== undefined && typeof pglite?.transaction !== 'function')
+    throw invalidOption('pglite', 'a PGlite', pglite)
+  const most = (pool as { options?: { max?: number } } | undefined)?.options?.max ?? 10
+  if (most < 2) throw invalidOption('pool', 'of two clients at least', most)
+  if (sample !== undefined && !(typeof sample === 'number' && sample > 0 && sample <= 1))
+    throw invalidOption('sample', 'greater than 0 and at most 1', sample)
+  if (undeclared !== undefined && undeclared !== 'throw' && typeof undeclared !== 'function')
+    throw invalidOption('undeclared', "'throw', or a function", undeclared)
+  if (use !== undefined && typeof use !== 'function') throw invalidOption('use', 'a function', use)
+  if (typeof tables !== 'object' || tables === null) throw invalidOption('tables', 'an object', tables)
+  const names = Object.keys(tables)
+  const invalidates = new Map<string, readonly string[]>()
+  for (const [table, map] of Object.entries(tables)) {
+    const covered = covers[table] ?? (typeof map === 'function' ? undefined : map.keyspaces)
+    if (covered === undefined)
+      throw invalidOption(
+        `tables.${table}.keyspaces`,
+        'given, or covers, or nobody knows what it invalidates',
+        covered,
+      )
+    invalidates.set(table, covered)
+  }
+  return {
+    pool,
+    pglite,
+    use: (use ?? ((given: unknown) => given)) as (given: unknown) => unknown,
+    invalidates,
+    sql: touchedSql(names),
+    sample: sample ?? 0,
+    unwatched,
+    undeclared,
+    most: pglite === undefined ? Math.floor(most / 2) : 1,
+  }
+}
+
+class Observer<Db> implements LoadObserver<Db> {
+  readonly #cache: Cache
+  readonly #options: Checked
+  readonly #plain: Db
+  readonly #findings = new Map<string, UndeclaredDependency>()
+  #running = 0
+
+  constructor(cache: Cache, options: Checked) {
+    this.#cache = cache
+    this.#options = options
+    this.#plain = options.use(options.pool ?? options.pglite) as Db
+  }
+
+  get findings(): readonly UndeclaredDependency[] {
+    return [...this.#findings.values()]
+  }
+
+  keyspace<Id, V, D = Kept<V>, W = D>(
+    name: string,
+    { load, loadMany, mayRead = [], ...rest }: ObservedKeyspaceOptions<Id, V, D, W, Db>,
+  ): Keyspace<Id, NoInfer<W>, V> {
+    const judge = (id: Id, value: V | undefined, touched: Touched) =>
+      this.#judge(space, rest as KeyspaceOptions<unknown, unknown>, mayRead, id, value, touched)
+    const space: Keyspace<Id, NoInfer<W>, V> = this.#cache.keyspace<Id, V, D, W>(name, {
+      ...(rest as KeyspaceOptions<Id, V, D, W>),
+      ...(load && {
+        load: (id: Id, context: LoadContext) => {
+          if (!this.#isChosen()) return load(id, Object.assign({}, context, { db: this.#plain }))
+          return this.#run(
+            name,
+            async db => load(id, Object.assign({}, context, { db })),
+            value => [[id, value]],
+            judge,
+          )
+        },
+      }),
+      ...(loadMany && {
+        loadMany: (ids: readonly Id[], context: LoadContext) => {
+          if (!this.#isChosen()) return loadMany(ids, Object.assign({}, context, { db: this.#plain }))
+          const answer = async (db: Db) => [...(await loadMany(ids, Object.assign({}, context, { db })))]
+          const pairsOf = (pairs: readonly (readonly [Id, V | Error | undefined])[]) => {
+            const values = new Map(pairs.map(([id, value]) => [space.key(id), value]))
+            return ids.map(id => [id, values.get(space.key(id))] as const)
+          }
+          return this.#run(name, answer, pairsOf, judge)
+        },
+      }),
+    })
+    return space
+  }
+
+  #isChosen(): boolean {
+    const { sample, most } = this.#options
+    if (sample === 0 || this.#running >= most) return false
+    return sample === 1 || this.#cache.auditable.clock.random() < sample
+  }
+
+  async #run<Id, V, T>(
+    name: string,
+    work: (db: Db) => Promise<T>,
+    pairsOf: (result: T) => readonly (readonly [Id, V | Error | undefined])[],
+    judge: (id: Id, value: V | undefined, touched: Touched) => void,
+  ): Promise<T> {
+    this.#running++
+    try {
+      const { pglite } = this.#options
+      const { result, touched } = await (pglite === undefined
+        ? this.#onClient(name, work)
+        : this.#onPGlite(pglite as ObservedPGlite, work))
+      if (touched === undefined) return result
+      for (const [id, value] of pairsOf(result)) if (!(value instanceof Error)) judge(id, value, touched)
+      return result
+    } finally {
+      this.#running--
+    }
+  }
+
+  async #onClient<T>(name: string, work: (db: Db) => Promise<T>): Promise<Observed<T>> {
+    const { client, giveBack } = await borrowed(this.#options.pool as PgPool)
+    const lent = new LentClient(client, this.#options.sql)
+    let isBroken = true
+    try {
+      const result = await work(this.#options.use(lent.stand) as Db).catch(async error => {
+        await lent.end(false).then(
+          () => {
+            isBroken = false
+          },
+          () => {},
+        )
+        throw error
+      })
+      await lent.end(true)
+      isBroken = false
+      const trouble = lent.isUsed
+        ? lent.trouble
+        : new Error('the loader has not used the db that it was given')
+      if (trouble === undefined) return { result, touched: lent.touched }
+      if (this.#options.undeclared === 'throw') throw trouble
+      this.#cache.auditable.emit({ type: 'fault', during: `observing the loads of ${name}`, error: trouble })
+      return { result, touched: undefined }
+    } finally {
+      giveBack(isBroken)
+    }
+  }
+
+  /** PGlite has one session, which is kept for the transaction. What the loader throws ends it. */
+  async #onPGlite<T>(pglite: ObservedPGlite, work: (db: Db) => Promise<T>): Promise<Observed<T>> {
+    return pglite.transaction(async (transaction: object) => {
+      const stand: unknown = new Proxy(transaction, {
+        get(session, property) {
+          if (property === 'transaction') return (inside: (given: unknown) => unknown) => inside(stand)
+          const value: unknown = Reflect.get(session, property)
+          return typeof value === 'function' ? value.bind(session) : value
+        },
+      })
+      const result = await work(this.#options.use(stand) as Db)
+      const { query } = transaction as { query(text: string): Promise<{ rows: { touched: string }[] }> }
+      const { rows } = await query.call(transaction, this.#options.sql)
+      return { result, touched: JSON.parse(rows[0]!.touched) as Touched }
+    })
+  }
+
+  #judge<Id>(
+    space: Pick<Keyspace<Id, unknown>, 'name'> & { key(id: Id): string },
+    { tags, tagsOf }: Pick<KeyspaceOptions<unknown, unknown>, 'tags' | 'tagsOf'>,
+    mayRead: readonly string[],
+    id: Id,
+    value: unknown,
+    touched: Touched,
+  ): void {
+    // Without its tags the value is not kept, which is told elsewhere.
+    const named = [() => tags?.(id) ?? [], () => tagsOf?.(value, id) ?? []].flatMap(attempt)
+    const names = new Set([space.name, ...named.map(tag => keyspaceOf(tag))])
+    const isCovered = (table: string) =>
+      mayRead.includes(table) || this.#options.invalidates.get(table)?.some(name => names.has(name))
+    const tables = touched.asked.filter(table => !isCovered(table))
+    const unwatched = this.#options.unwatched ? touched.others.filter(table => !mayRead.includes(table)) : []
+    if (tables.length === 0 && unwatched.length === 0) return
+    this.#report({
+      keyspace: space.name,
+      key: space.key(id),
+      tables,
+      unwatched,
+      tags: [...new Set(named)].sort(),
+    })
+  }
+
+  #report(finding: UndeclaredDependency): void {
+    const { keyspace, tables, unwatched } = finding
+    const cause = JSON.stringify([keyspace, tables, unwatched])
+    if (this.#findings.size < MOST_FINDINGS && !this.#findings.has(cause)) this.#findings.set(cause, finding)
+    this.#cache.auditable.emit({ type: 'undeclared', ...finding })
+    const { undeclared } = this.#options
+    if (undeclared === 'throw') throw new Error(sentence(finding))
+    undeclared?.(finding)
+  }
+}
+
+function attempt(name: () => readonly Tag[]): readonly Tag[] {
+  try {
+    return name()
+  } catch {
+    return []
+  }
+}
+
+function sentence({ key, tables, unwatched, tags }: UndeclaredDependency): string {
+  const read = [
+    ...(tables.length > 0 ? [`${tables.join(', ')}, whose changes invalidate none of its tags`] : []),
+    ...(unwatched.length > 0 ? [`${unwatched.join(', ')}, which the feed does not watch`] : []),
+  ]
+  return `the load of ${key} has read ${read.join('; and ')} (its tags: ${tags.join(', ') || 'none'})`
+}
