@@ -71,12 +71,18 @@ export async function fillAndKeep<Id, V>(
   const made = { costMs, text: sealed.text, tags: tagged }
   const accepted = await offer(space, flight, asked, made, freshMs)
   if (accepted) keep(space, flight, sealed.opened, asked.generation, answer, made)
+  // If not: 1. this process stores the value, and later finds it in L1 only; 2. a write invalidates it and a tag of it; 3. the
+  // tag is late again, under a new stamp, and the value is loaded twice.
+  if (accepted) space.tagging?.remember(flight.key, namesOf(tagged))
   // An answer that has waited for its fill also tells what became of it.
   flight.resolve(accepted ? answer : originAnswer(asked, sealed.opened, spent))
   return false
 }
 
 const UNTAGGED: readonly Stamp[] = Object.freeze([])
+
+const namesOf = (tags: readonly Stamp[]): readonly string[] =>
+  tags.length === 0 ? NO_NAMES : tags.map(({ name }) => name)
 
 /** The stamps that a loaded value is to be stored under; or what else is to become of it. */
 async function stampsFor<Id, V>(
@@ -253,7 +259,7 @@ export function keep<Id, V>(
       opened,
       peeked,
       absent: answer.absent,
-      tags: made.tags.length === 0 ? NO_NAMES : made.tags.map(({ name }) => name),
+      tags: namesOf(made.tags),
       // The very string that hits compare with; and a register's would keep the whole register's text in memory.
       generation: generation === space.generation.value ? space.generation.value : generation,
       filledAtMs: answer.filledAtMs!,

@@ -5,10 +5,12 @@ import { fills } from './fills.scenarios.ts'
 import { flights } from './flights.scenarios.ts'
 import { generations } from './generations.scenarios.ts'
 import { guards } from './guards.scenarios.ts'
+import { lateTags } from './late-tags.scenarios.ts'
 import { leases } from './leases.scenarios.ts'
 import { Nursery, shipped } from './library.ts'
 import { queue } from './queue.scenarios.ts'
 import { registers } from './registers.scenarios.ts'
+import { snapshots } from './snapshots.scenarios.ts'
 import type { Protection } from './stage.ts'
 import { stale } from './stale.scenarios.ts'
 import { stamps } from './stamps.scenarios.ts'
@@ -28,6 +30,8 @@ const themes: Readonly<Record<string, readonly Protection[]>> = {
   'The stream and L1': stream,
   'What is stale': stale,
   Tags: tags,
+  'Late tags': lateTags,
+  Snapshots: snapshots,
 }
 
 const nursery = new Nursery()

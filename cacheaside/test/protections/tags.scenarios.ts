@@ -1,46 +1,6 @@
 /** What depends on tags: a value is found only while every tag stands that it was loaded under. */
-import type { KeyspaceOptions } from '../../src/index.ts'
-import {
-  all,
-  got,
-  L1,
-  type Process,
-  type ProcessOptions,
-  type Protection,
-  STRONG,
-  Stage,
-  unless,
-} from './stage.ts'
-
-/** A process whose values depend on one tag: known from the id, and known only from the value. */
-async function tagged(
-  stage: Stage,
-  options: ProcessOptions = {},
-  shown: Partial<KeyspaceOptions<number, number>> = {},
-) {
-  const process = await stage.process(options)
-  return { ...process, ...spaces(stage, process, shown) }
-}
-
-function spaces(
-  stage: Stage,
-  { cache }: Pick<Process, 'cache'>,
-  shown: Partial<KeyspaceOptions<number, number>>,
-) {
-  const { load, loadMany } = stage.origin
-  const tag = cache.tags<number>('tag')
-  const common = { load, loadMany, ttlJitter: 0 }
-  return {
-    tag,
-    shown: cache.keyspace('shown', { ...common, tags: () => [tag.key(1)], ...shown }),
-    late: cache.keyspace('late', { ...common, tagsOf: () => [tag.key(1)] }),
-  }
-}
-
-/** Reads until a value with a late tag is kept. */
-async function warm(stage: Stage, read: () => Promise<unknown>): Promise<void> {
-  for (let i = 0; i < 3; i++) await stage.now(read())
-}
+import { all, failure, got, L1, type Protection, STRONG, Stage, shown, unless } from './stage.ts'
+import { evict, holdNext, tagged, warm } from './tagged.ts'
 
 export const tags: readonly Protection[] = [
   {
@@ -333,6 +293,494 @@ export const tags: readonly Protection[] = [
         without: 'storing nothing with tags',
         patches: [['if (this.#space.tagging !== undefined) return undefined', '']],
         reports: 'a strong read after invalidate got v2, not v3',
+      },
+    ],
+  },
+  {
+    name: 'get reads the stamps of all tags before its load',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const [reader, other] = [await tagged(stage), await tagged(stage)]
+      const query = stage.origin.stopNextLoad()
+      const reading = reader.shown.get(4)
+      await query.reached
+      reader.link.holdStream()
+      stage.origin.commit(2)
+      await stage.now(other.tag.invalidate(1))
+      query.open()
+      await stage.now(reading)
+      return got('a strong read after invalidate', await stage.now(other.shown.get(4, STRONG)), 2)
+    },
+    controls: [
+      {
+        without: 'reading them before: they are read after the load',
+        patches: [
+          ['  if (tags !== undefined) await tags.ask(tags.names)\n', ''],
+          ['given : await readyOne(space, flight, given)', 'given : (void readyOne, given)'],
+          ["if (tags.haveStood(late)) return 'stood'", "if (late.length > 0) return 'stood'"],
+        ],
+        reports: 'a strong read after invalidate got v1, not v2',
+      },
+    ],
+  },
+  {
+    name: 'get refreshes a value under stamps that were read before the load',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const reader = await tagged(stage, {}, { ttlMs: 1_000, staleMs: 60_000 })
+      const other = await tagged(stage, {}, { ttlMs: 1_000, staleMs: 60_000 })
+      await stage.now(reader.shown.get(4))
+      await stage.clock.advance(2_000)
+      const query = stage.origin.stopNextLoad()
+      await stage.now(reader.shown.get(4))
+      await query.reached
+      reader.link.holdStream()
+      stage.origin.commit(2)
+      await stage.now(other.tag.invalidate(1))
+      query.open()
+      await stage.clock.drain()
+      return got('a strong read after invalidate', await stage.now(other.shown.get(4, STRONG)), 2)
+    },
+    controls: [
+      {
+        without: 'reading them before: they are read after the load',
+        patches: [
+          ['given : await readyOne(space, flight, given)', 'given : (void readyOne, given)'],
+          ["if (tags.haveStood(late)) return 'stood'", "if (late.length > 0) return 'stood'"],
+          // The refresh replaces the value also if its stamp has fallen: nobody has seen that yet.
+        ],
+        reports: 'a strong read after invalidate got v1, not v2',
+      },
+    ],
+  },
+  {
+    name: 'get hears of a tag from before it asks for its stamp',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const reader = await tagged(stage, { cache: { local: L1 } })
+      const other = await tagged(stage)
+      await warm(stage, () => other.late.get(4))
+      const stamps = holdNext(reader.link, 'stampMany', 'reply')
+      const reading = reader.late.get(4)
+      await stamps.reached
+      stage.origin.commit(2)
+      await stage.now(other.tag.invalidate(1))
+      stamps.open()
+      await stage.now(reading)
+      return got('a default read after the message', await stage.now(reader.late.get(4)), 2)
+    },
+    controls: [
+      {
+        without: 'listing the flight before the question: it is listed after the reply',
+        patches: [
+          [
+            'this.add(names)\n    this.learn(await askedStates(this.#parts, names, { ...this.#request, ...request }))',
+            'const states = await askedStates(this.#parts, names, { ...this.#request, ...request })\n    this.add(names)\n    this.learn(states)',
+          ],
+        ],
+        reports: 'a default read after the message got v1, not v2',
+      },
+    ],
+  },
+  {
+    name: 'get keeps nothing in L1 of what it loads while it hears that all tags of a kind were invalidated',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const reader = await tagged(stage, { cache: { local: L1 } })
+      const other = await tagged(stage)
+      const query = stage.origin.stopNextLoad()
+      const reading = reader.shown.get(4)
+      await query.reached
+      stage.origin.commit(2)
+      await stage.now(other.tag.invalidateAll())
+      query.open()
+      await stage.now(reading)
+      return got('a default read after the message', await stage.now(reader.shown.get(4)), 2)
+    },
+    controls: [
+      {
+        without: "dooming the flights that depend on a tag's keyspace",
+        patches: [['    flights.doomDependentsOfKeyspace(keyspace)', '']],
+        reports: 'a default read after the message got v1, not v2',
+      },
+    ],
+  },
+  {
+    name: 'get finds nothing in L1 once a heartbeat has brought a new generation of its tags',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const reader = await tagged(stage, { cache: { local: L1 } })
+      const other = await tagged(stage)
+      await stage.now(reader.shown.get(4))
+      const query = stage.origin.stopNextLoad()
+      const loading = reader.shown.get(5)
+      await query.reached
+      reader.link.muteStream()
+      stage.origin.commit(2)
+      await stage.now(other.tag.invalidateAll())
+      reader.link.releaseStream()
+      await stage.clock.advance(600)
+      query.open()
+      await stage.now(loading)
+      return all(
+        got('a default read after the heartbeat', await stage.now(reader.shown.get(4)), 2),
+        got('a default read of what was loaded meanwhile', await stage.now(reader.shown.get(5)), 2),
+      )
+    },
+    controls: [
+      {
+        without: 'dropping what depends on the older one',
+        patches: [['if (changed) this.#owner.keyspaceInvalidated(keyspace)', 'void changed']],
+        reports: 'a default read after the heartbeat got v1, not v2',
+      },
+      {
+        without: 'dropping flights: only entries are dropped',
+        patches: [
+          [
+            'if (changed) this.#owner.keyspaceInvalidated(keyspace)',
+            "if (changed && keyspace !== 'tag') this.#owner.keyspaceInvalidated(keyspace)\n    else if (changed) this.#owner.entriesOf(keyspace)",
+          ],
+          [
+            '        keyspaceInvalidated: keyspace => this.#dropKeyspace(keyspace),',
+            '        keyspaceInvalidated: keyspace => this.#dropKeyspace(keyspace),\n        entriesOf: (keyspace: string) => { for (const key of local.dependentsOfKeyspace(keyspace)) local.remove(key) },',
+          ],
+        ],
+        reports: 'a default read of what was loaded meanwhile got v1, not v2',
+      },
+    ],
+  },
+  {
+    name: 'get lets no value fall by a stamp that was read before the value',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const [reader, other] = [await tagged(stage), await tagged(stage)]
+      await stage.now(other.shown.get(5)) // a stamp is there
+      const question = holdNext(reader.link, 'lease', 'question')
+      const reading = reader.shown.get(4)
+      await question.reached
+      // The reader has the stamp. Before its other question arrives, the value is stored under a newer one.
+      await stage.now(other.tag.invalidate(1))
+      await stage.now(other.shown.get(4))
+      const { loads } = stage.origin
+      question.open()
+      await stage.now(reading)
+      return unless(stage.origin.loads > loads, 'the other process has loaded for nothing')
+    },
+    controls: [
+      {
+        without: 'reading the stamp again',
+        patches: [
+          [
+            'await tags.ask(doubtful, { strong: true, limitMs: leftMs(space.parts, progress) })',
+            'if (tags.unknown(doubtful).length > 0) await tags.ask(doubtful, { strong: true, limitMs: leftMs(space.parts, progress) })',
+          ],
+        ],
+        reports: 'the other process has loaded for nothing',
+      },
+    ],
+  },
+  {
+    name: 'get lets no value fall by a copy of a generation',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const [reader, other] = [await tagged(stage), await tagged(stage)]
+      await stage.now(reader.shown.get(5)) // it has a copy of the generation
+      reader.link.holdStream()
+      await stage.now(other.tag.invalidateAll())
+      await stage.now(other.shown.get(4))
+      const { loads } = stage.origin
+      await stage.now(reader.shown.get(4))
+      return unless(stage.origin.loads > loads, 'the other process has loaded for nothing')
+    },
+    controls: [
+      {
+        without: 'reading the generation again',
+        patches: [['await tags.ask(doubtful, { strong: true, limitMs', 'await tags.ask(doubtful, { limitMs']],
+        reports: 'the other process has loaded for nothing',
+      },
+    ],
+  },
+  {
+    name: 'get finds no value that lacks a tag of its id, and replaces it once',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const older = await stage.process()
+      const olderTag = older.cache.tags<number>('older')
+      const { load } = stage.origin
+      const olds = older.cache.keyspace('shown', { load, ttlJitter: 0, tags: () => [olderTag.key(1)] })
+      const newer = await tagged(stage)
+      await stage.now(olds.get(4))
+      stage.origin.commit(2)
+      await stage.now(newer.tag.invalidate(1))
+      const read = await stage.now(newer.shown.get(4))
+      const { loads } = stage.origin
+      for (let i = 0; i < 5; i++) {
+        await stage.now(olds.get(4))
+        await stage.now(newer.shown.get(4))
+      }
+      // The older one replaces it once, and finds its value from then on. The newer one bypasses that.
+      return all(
+        got('a read of the newer deploy', read, 2),
+        unless(stage.origin.loads > loads + 1 + 5, 'the deploys take turns'),
+      )
+    },
+    controls: [
+      {
+        without: 'comparing the tags',
+        patches: [['  if (lacking === undefined) {', '  if (lacking !== null) {']],
+        reports: 'a read of the newer deploy got v1, not v2',
+      },
+      {
+        without: 'remembering what was replaced',
+        patches: [['if ((this.#replaced.get(key) ?? Number.NEGATIVE_INFINITY) > nowMs) return false\n', '']],
+        reports: 'the deploys take turns',
+      },
+    ],
+  },
+  {
+    name: 'get gives back the claim of a refresh whose stamps it cannot read',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const options = { ttlMs: 1_000, staleMs: 60_000 }
+      const reader = await tagged(stage, {}, options)
+      const other = await tagged(stage, {}, options)
+      await stage.now(reader.shown.get(4))
+      await stage.clock.advance(2_000)
+      const claim = holdNext(reader.link, 'claim', 'reply')
+      await stage.now(reader.shown.get(4))
+      await claim.reached
+      reader.link.fail('stampMany')
+      claim.open()
+      await stage.clock.drain()
+      stage.origin.commit(2)
+      await stage.now(other.shown.get(4)) // finds it stale, and refreshes it
+      return got('a read after the refresh', await stage.now(other.shown.get(4)), 2)
+    },
+    controls: [
+      {
+        without: 'giving back claims: only leases are given back',
+        patches: [
+          [
+            '    giveBack(space, load.flight.key, load.asked)',
+            "    if (load.asked.kind === 'leased' && load.asked.claim === undefined) giveBack(space, load.flight.key, load.asked)",
+          ],
+        ],
+        reports: 'a read after the refresh got v1, not v2',
+      },
+    ],
+  },
+  {
+    name: 'get takes no stamp of another tag for that of its own',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const reader = await tagged(stage)
+      const second = reader.cache.keyspace('second', {
+        load: stage.origin.load,
+        tags: () => [reader.tag.key(2)],
+      })
+      await stage.now(second.get(9))
+      const foreign = stage.store.inspect('tag:2')!
+      // A reply too many: each stamp asked for is that of the other tag.
+      const { look, stampMany } = reader.link
+      const shift = (keys: readonly string[], replies: readonly unknown[]) =>
+        replies.map((reply, i) => (keys[i] === 'tag:1' ? foreign : reply))
+      Object.assign(reader.link, {
+        look: async (keys: readonly string[]) => shift(keys, await look.call(reader.link, keys)),
+        stampMany: async (requests: readonly { key: string; token: string }[], lifeMs: number) =>
+          shift(
+            requests.map(({ key }) => key),
+            await stampMany.call(reader.link, requests, lifeMs),
+          ),
+      })
+      await stage.now(reader.shown.get(4))
+      stage.origin.commit(2)
+      const other = await tagged(stage)
+      reader.link.holdStream()
+      await stage.now(other.tag.invalidate(1))
+      return got('a strong read after invalidate', await stage.now(reader.shown.get(4, STRONG)), 2)
+    },
+    controls: [
+      {
+        without: 'the mark of the tag',
+        patches: [
+          [
+            "store.synchronous || markOf(register, tag) === 'own')",
+            "store.synchronous || markOf(register, tag) !== ('' as string))",
+          ],
+        ],
+        reports: 'a strong read after invalidate got v1, not v2',
+      },
+    ],
+  },
+  {
+    name: 'get finds no value whose stamp was evicted',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const [reader, other] = [await tagged(stage), await tagged(stage)]
+      await stage.now(reader.shown.get(4))
+      await evict(stage, 'tag:1')
+      reader.link.holdStream()
+      stage.origin.commit(2)
+      await stage.now(other.tag.invalidate(1)) // there is nothing to be removed
+      return got('a read after invalidate', await stage.now(reader.shown.get(4)), 2)
+    },
+    controls: [
+      {
+        without: 'the rule that a value without its stamps falls: an absent one stands',
+        patches: [
+          [
+            'stamps.filter(stamp => !isSame(',
+            "stamps.filter(stamp => this.#states.get(stamp.name) !== 'absent' && !isSame(",
+          ],
+        ],
+        reports: 'a read after invalidate got v1, not v2',
+      },
+    ],
+  },
+  {
+    name: 'invalidate of a tag without a stamp is told to all processes',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const reader = await tagged(stage, { cache: { local: L1 } })
+      const other = await tagged(stage)
+      await stage.now(reader.shown.get(4))
+      await evict(stage, 'tag:1')
+      stage.origin.commit(2)
+      await stage.now(other.tag.invalidate(1))
+      return got('a default read after the message', await stage.now(reader.shown.get(4)), 2)
+    },
+    controls: [
+      {
+        without: 'the message: only what is there is told of',
+        patches: [
+          [
+            'this.#broadcast(listener => listener.invalidated(key))\n    this.#apply(key, invalidated(this.inspect(key)))',
+            'if (this.inspect(key) !== undefined) this.#broadcast(listener => listener.invalidated(key))\n    this.#apply(key, invalidated(this.inspect(key)))',
+          ],
+        ],
+        reports: 'a default read after the message got v1, not v2',
+      },
+    ],
+  },
+  {
+    name: 'get finds nothing while the second of two writers of a tag is at work',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const [reader, writer, second] = [await tagged(stage), await tagged(stage), await tagged(stage)]
+      void second.cache.write([second.tag.key(1)], () => new Promise(() => {}))
+      await stage.now(Promise.resolve())
+      await stage.now(writer.cache.write([writer.tag.key(1)], () => stage.origin.commit(2)))
+      const between = await stage.now(reader.shown.get(4))
+      stage.origin.commit(3) // by the second writer, which then dies
+      second.link.cut()
+      const after = await stage.now(reader.shown.get(4, STRONG))
+      await stage.clock.advance(80_000)
+      return all(
+        got('a read between the writes', between, 2),
+        got('a strong read after the second commit', after, 3),
+        got('a read after its guard', await stage.now(reader.shown.get(4)), 3),
+      )
+    },
+    controls: [
+      {
+        without: 'leaving the guard to those who are still there',
+        patches: [
+          [
+            'if (left.length > 0) return { reply: { held, stored: false }, change: guard(true, left) }',
+            'void left',
+          ],
+        ],
+        reports: 'a strong read after the second commit got v2, not v3',
+      },
+    ],
+  },
+  {
+    name: 'write that dies after its commit leaves no value under its tag to be found',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const [reader, writer] = [await tagged(stage), await tagged(stage)]
+      await stage.now(reader.shown.get(4))
+      reader.link.holdStream()
+      void writer.cache.write([writer.tag.key(1)], () => new Promise(() => {}))
+      await stage.now(Promise.resolve())
+      stage.origin.commit(2)
+      writer.link.cut()
+      await stage.clock.advance(80_000)
+      return got('a strong read after the guard', await stage.now(reader.shown.get(4, STRONG)), 2)
+    },
+    controls: [
+      {
+        without: 'removing the stamp by the guard: the register is left for the release',
+        patches: [
+          [
+            'this.#take(key, (text, timeMs) => guarded(text, token, guardMs, renewal, timeMs, lifeUntilMs))',
+            "(text => text?.startsWith('S') === true ? 'new' as const : this.#take(key, (text, timeMs) => guarded(text, token, guardMs, renewal, timeMs, lifeUntilMs)))(this.inspect(key))",
+          ],
+        ],
+        reports: 'a strong read after the guard got v1, not v2',
+      },
+    ],
+  },
+  {
+    name: 'get finds values for longer than their stamps were first made for',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const reader = await tagged(stage, {}, { ttlMs: 600_000 })
+      await stage.now(reader.shown.get(4))
+      const { loads } = stage.origin
+      await stage.clock.advance(300_000)
+      await stage.now(reader.shown.get(4))
+      return unless(stage.origin.loads > loads, 'the value was loaded again')
+    },
+    controls: [
+      {
+        without: 'making the stamps of a stored value live longer',
+        patches: [["if (outcome === 'accepted') renewStamps(space, made.tags, value)", 'void renewStamps']],
+        reports: 'the value was loaded again',
+      },
+    ],
+  },
+  {
+    name: 'get does not fall back on a value whose tag has fallen',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const options = { ttlMs: 1_000, staleIfErrorMs: 60_000 }
+      const [reader, other] = [await tagged(stage, {}, options), await tagged(stage, {}, options)]
+      const fails = async (before: boolean): Promise<unknown> => {
+        const query = stage.origin.stopNextLoad()
+        if (before) await stage.now(other.tag.invalidate(1))
+        const reading = failure(reader.shown.get(4))
+        await query.reached
+        if (!before) await stage.now(other.tag.invalidate(1))
+        query.fail(new Error('no connection'))
+        return shown(await stage.now(reading))
+      }
+      const whys: unknown[] = []
+      for (const before of [true, false]) {
+        await stage.now(reader.shown.get(4))
+        await stage.clock.advance(2_000)
+        whys.push(await fails(before))
+      }
+      return all(
+        got('a reader after invalidate', whys[0], 'no connection'),
+        got('a reader during invalidate', whys[1], 'no connection'),
+      )
+    },
+    controls: [
+      {
+        without: 'judging the tags before the age',
+        patches: [
+          [
+            'const judged = judgeTags(space, progress, register)',
+            "const judged = register.softExpiryMs < space.parts.stream.storesFromOurs(nowMs) ? 'standing' as const : judgeTags(space, progress, register)",
+          ],
+        ],
+        reports: 'a reader after invalidate got undefined, not no connection',
+      },
+      {
+        without: 'dooming the flights that depend on a tag',
+        patches: [['    flights.doomDependents(key)', '']],
+        reports: 'a reader during invalidate got undefined, not no connection',
       },
     ],
   },
