@@ -1,11 +1,11 @@
+import { createCache } from 'cacheaside'
 import { postgresFeed } from 'cacheaside/postgres'
 import { auditedKeyspace, type VerifyConfig } from 'cacheaside/verify'
 import { pino } from 'pino'
 import { ConfigError, loadEnvFile, readConfig } from './src/config.ts'
 import { openPostgres } from './src/postgres.ts'
 import { openSharedStore } from './src/shared-store.ts'
-import { spellTable } from './src/spell-table.ts'
-import { feedTables, keyspaceOptions, type PageId, VERSION } from './src/spells.ts'
+import { endsOf, feedTables, keyspaceOptions, type PageId, tagsIn } from './src/spells.ts'
 
 /**
  * For `npm run verify --workspace spellbook`: audits a Spellbook on Redis and PostgreSQL, while it runs or while it does
@@ -19,30 +19,35 @@ export default async function config(): Promise<VerifyConfig> {
   const database = openPostgres(at, () => {})
   // The server keeps its policy: an audit sets nothing.
   const shared = await openSharedStore({ ...cache.shared, policy: undefined }, pino({ level: 'silent' }))
-  const options = keyspaceOptions(spellTable(database), cache.ttlMs)
+  // It makes the tags that the feed's map names, and is asked for nothing else.
+  const tagging = createCache({})
+  const tags = tagsIn(tagging)
+  const options = keyspaceOptions(database, tags, cache.ttlMs)
 
+  // Anything else the database would refuse, and with it all that is asked of it in the same breath.
+  const idFromKey = ([id]: readonly string[]) => (/^\d{1,18}$/.test(id!) ? id : undefined)
+  const pageFromKey = ([after, limit]: readonly string[]): PageId => [after!, Number(limit)]
   const spells = auditedKeyspace('spell', {
     ...options.spells,
-    // Anything else the database would refuse, and with it all that is asked of it in the same breath.
-    idFromKey: ([id]) => (/^\d{1,18}$/.test(id!) ? id : undefined),
+    idFromKey,
     versionOf: row => row.updated_at,
   })
-  // Any version is as good as another: it is drawn, not read.
-  const list = auditedKeyspace('spell-list', {
-    ...options.list,
-    idFromKey: (): typeof VERSION => VERSION,
-    equal: () => true,
-  })
-  const pages = auditedKeyspace('spell-page', {
-    ...options.pages,
-    idFromKey: ([version, after, limit]): PageId => [version!, after!, Number(limit)],
-    isReachable: async ([version], lookup) => version === (await lookup('spell-list', VERSION)),
-  })
-  const feed = postgresFeed({ ...database.feedSource, tables: feedTables(() => ({ spells, list })) })
+  const wizards = auditedKeyspace('wizard', { ...options.wizards, idFromKey })
+  const keyspaces = [
+    spells,
+    wizards,
+    auditedKeyspace('spell-page', { ...options.spellPages, idFromKey: pageFromKey }),
+    auditedKeyspace('wizard-page', { ...options.wizardPages, idFromKey: pageFromKey }),
+  ]
+  const ends = endsOf({ spells, wizards }, tags)
+  const feed = postgresFeed({ ...database.feedSource, tables: feedTables(() => ends) })
   return {
     shared,
-    keyspaces: [spells, list, pages],
+    keyspaces,
     ...(cache.feed ? { feed } : {}),
-    close: () => database.close(),
+    close: async () => {
+      await tagging.close()
+      await database.close()
+    },
   }
 }

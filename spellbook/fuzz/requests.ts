@@ -45,14 +45,14 @@ export interface Asking {
 
 const JSON_TYPE = 'content-type: application/json'
 
-/** A target names its spell by a rank, which becomes an id when it is known which there are. */
+/** A target names rows by ranks, which become ids when it is known which there are. */
 const MAX_RANK = 40
-const RANK = /~(\d+)~/
+const RANK = /(\w+)\/~(\d+)~/g
 
-/** The request for a spell that `idOf` gives for the rank in it. */
-export const resolveId = (asking: Asking, idOf: (rank: number) => string): Asking => ({
+/** The request for the rows that `idOf` gives for the ranks in it, each of the resource that is named before it. */
+export const resolveIds = (asking: Asking, idOf: (resource: string, rank: number) => string): Asking => ({
   ...asking,
-  target: asking.target.replace(RANK, (_, rank) => idOf(Number(rank))),
+  target: asking.target.replace(RANK, (_, resource, rank) => `${resource}/${idOf(resource, Number(rank))}`),
 })
 
 function madeOf(schema: Schema, { components }: Description): Arbitrary<unknown> {
@@ -88,16 +88,17 @@ function draftOf(path: string, method: string, operation: Operation, api: Descri
   )
   return fc
     .record({
-      id: fc.integer({ min: 0, max: MAX_RANK }),
+      ranks: fc.array(fc.integer({ min: 0, max: MAX_RANK }), { minLength: 2, maxLength: 2 }),
       body: schema === undefined ? fc.constant(undefined) : madeOf(schema, api),
       query: fc.record(asked, { requiredKeys: [] }),
       isHead: fc.boolean(),
     })
-    .map(({ id, body, query, isHead }) => {
+    .map(({ ranks: [first, second], body, query, isHead }) => {
+      const resolved = path.replace('{id}', `~${first}~`).replace('{spell_id}', `~${second}~`)
       const text = new URLSearchParams(query as Record<string, string>).toString()
       return {
         method: method === 'get' && isHead ? 'HEAD' : method.toUpperCase(),
-        target: path.replace('{id}', `~${id}~`) + (text === '' ? '' : `?${text}`),
+        target: resolved + (text === '' ? '' : `?${text}`),
         head: ['host: localhost', ...(body === undefined ? [] : [JSON_TYPE])],
         body: body === undefined ? undefined : Buffer.from(JSON.stringify(body)),
       }
@@ -166,6 +167,10 @@ const strangeTarget = fc.oneof(
     '/spells?limit=1&limit=2',
     '/spells?__proto__=1',
     '/spells/1?x',
+    '/wizards/0',
+    '/wizards/1/spells/0',
+    '/wizards/1/spells/%00',
+    '/wizards/9223372036854775808/spells/1',
     '*',
     'http://localhost/spells',
     'http://evil.example/spells',

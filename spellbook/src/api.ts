@@ -12,7 +12,7 @@ const MAX_INT8 = 2n ** 63n - 1n
  * PostgreSQL counts characters, which are code points, and so does JSON Schema; the `length` of a string counts UTF-16
  * units. It also cannot store NUL, and half a surrogate pair is no character in any encoding.
  */
-function isSpellName(text: string): boolean {
+function isName(text: string): boolean {
   if (text.length > 2 * MAX_NAME_LENGTH || text.includes('\0') || !text.isWellFormed()) return false
   const length = [...text].length
   return length >= 1 && length <= MAX_NAME_LENGTH
@@ -21,10 +21,13 @@ function isSpellName(text: string): boolean {
 const NAME = `must be a text of 1 to ${MAX_NAME_LENGTH} characters, without NUL`
 const DAMAGE = 'must be a whole number from -2147483648 to 2147483647'
 
-const spellName = z
-  .string({ error: NAME })
-  .refine(isSpellName, { error: NAME })
-  .meta({ minLength: 1, maxLength: MAX_NAME_LENGTH, examples: ['Fireball'] })
+const name = (example: string) =>
+  z
+    .string({ error: NAME })
+    .refine(isName, { error: NAME })
+    .meta({ minLength: 1, maxLength: MAX_NAME_LENGTH, examples: [example] })
+const spellName = name('Fireball')
+const wizardName = name('Merlin')
 
 const damage = z
   .int32({ error: DAMAGE })
@@ -40,17 +43,15 @@ const digits = (pattern: RegExp, error: string) =>
 const ID = `must be a whole number from 1 to ${MAX_INT8}`
 const AFTER = `must be a whole number from 0 to ${MAX_INT8}`
 const LIMIT = 'must be a whole number from 1 to 100'
+const id = digits(/^[1-9]\d{0,18}$/, ID)
+
+// Never above 2^53 - 1: the tables have that bound, so that a number here always names the row that it says.
+const rowId = z.int().min(1)
+const time = z.iso.datetime().meta({ description: 'In UTC, to the millisecond.' })
 
 /** A spell, as every answer shows it. */
 export const spell = z
-  .strictObject({
-    // Never above 2^53 - 1: the table has that bound, so that a number here always names the row that it says.
-    id: z.int().min(1),
-    name: spellName,
-    damage,
-    created_at: z.iso.datetime().meta({ description: 'In UTC, to the millisecond.' }),
-    updated_at: z.iso.datetime().meta({ description: 'In UTC, to the millisecond.' }),
-  })
+  .strictObject({ id: rowId, name: spellName, damage, created_at: time, updated_at: time })
   .meta({ id: 'Spell' })
 
 /** What a new spell is made of. */
@@ -60,13 +61,36 @@ export const spellFields = z.strictObject({ name: spellName, damage }).meta({ id
 export const spellChange = z.strictObject({ damage, name: spellName.optional() }).meta({ id: 'SpellChange' })
 
 /** Which spell. An id that no spell can have, such as 9223372036854775807, is still well-formed. */
-export const spellPath = z.strictObject({ id: digits(/^[1-9]\d{0,18}$/, ID) })
+export const spellPath = z.strictObject({ id })
 
-/** Which part of the list: at most `limit` spells with an id greater than `after`. */
+/** A wizard, with all spells of the book in the order of their ids. */
+export const wizard = z
+  .strictObject({
+    id: rowId,
+    name: wizardName,
+    spells: z.array(spell),
+    created_at: time,
+    updated_at: time,
+  })
+  .meta({ id: 'Wizard' })
+
+/** A wizard without the book, as lists show it. */
+export const wizardEntry = wizard.omit({ spells: true }).meta({ id: 'WizardEntry' })
+
+/** What a new wizard is made of, and what of one can be changed. */
+export const wizardFields = z.strictObject({ name: wizardName }).meta({ id: 'NewWizard' })
+
+/** Which wizard. */
+export const wizardPath = z.strictObject({ id })
+
+/** Which spell, in whose book. */
+export const bookPath = z.strictObject({ id, spell_id: id })
+
+/** Which part of a list: at most `limit` rows with an id greater than `after`. */
 export const listQuery = z.strictObject({
   after: digits(/^(0|[1-9]\d{0,18})$/, AFTER)
     .default('0')
-    .meta({ description: 'Only spells with a greater id.' }),
+    .meta({ description: 'Only those with a greater id.' }),
   limit: z
     .string({ error: LIMIT })
     .regex(/^([1-9]\d?|100)$/, { error: LIMIT })
@@ -112,6 +136,12 @@ export type Spell = z.output<typeof spell>
 export type SpellFields = z.output<typeof spellFields>
 /** See {@link spellChange}. */
 export type SpellChange = z.output<typeof spellChange>
+/** See {@link wizard}. */
+export type Wizard = z.output<typeof wizard>
+/** See {@link wizardEntry}. */
+export type WizardEntry = z.output<typeof wizardEntry>
+/** See {@link wizardFields}. */
+export type WizardFields = z.output<typeof wizardFields>
 /** See {@link problem}. */
 export type Problem = z.output<typeof problem>
 /** One of a problem's `errors`. */

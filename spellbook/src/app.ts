@@ -19,6 +19,7 @@ import { spellRoutes } from './spell-routes.ts'
 import type { Spells } from './spells.ts'
 import { answerBadRequest, answerConnect } from './unrouted.ts'
 import { webPage } from './web-page.ts'
+import { wizardRoutes } from './wizard-routes.ts'
 
 /** What the application serves. */
 export interface Service {
@@ -88,6 +89,7 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
   answerUnrouted(app)
   await describeRoutes(app)
   spellRoutes(app, () => service()!.spells)
+  wizardRoutes(app, () => service()!.spells.wizards)
   healthRoutes(app, service)
   await webPage(app)
   return app

@@ -55,11 +55,13 @@ export async function migrate(database: Database, folder: string = FOLDER): Prom
 }
 
 /**
- * Makes the database write every change of a spell, by anyone, into an outbox. To be run after {@link migrate}, any number of
+ * Makes the database write every change of a spell, a wizard or a book, by anyone, into an outbox. To be run after {@link migrate}, any number of
  * times: it leaves alone what is there, and a newer version of the feed brings it up to date.
  */
 export async function installChangeFeed(database: Database): Promise<void> {
-  await database.transaction(transaction => transaction.script(feedMigrationSql({ tables: ['spell'] })))
+  await database.transaction(transaction =>
+    transaction.script(feedMigrationSql({ tables: ['spell', 'wizard', 'wizard_spell'] })),
+  )
 }
 
 async function namesDone(transaction: Transaction): Promise<Set<string>> {

@@ -2,21 +2,12 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import { z } from 'zod'
 import { listQuery, noQuery, type Spell, spell, spellChange, spellFields, spellPath } from './api.ts'
-import { cacheStatus, origin, serverTiming } from './cache-status.ts'
 import { answer, nothing, trouble } from './openapi.ts'
 import { sendProblem } from './problem.ts'
-import type { Answer, Spells } from './spells.ts'
+import { conditional, invalid, refuseCondition, tellSource, unavailable, withBody } from './route-parts.ts'
+import type { Spells } from './spells.ts'
 
-const invalid = { 400: trouble('The request is malformed; `errors` says where.') }
-const unavailable = {
-  503: trouble('The database is away, or too much is being asked of it. See `Retry-After`.'),
-}
 const unknown = { 404: trouble('There is no such spell.') }
-const conditional = { 412: trouble('A condition was set that does not hold; spells have no entity tags.') }
-const withBody = {
-  413: trouble('The body is larger than 16 KiB.'),
-  415: trouble('The body is not `application/json`, or it is compressed.'),
-}
 
 /** The five routes of the spells. */
 export function spellRoutes(app: FastifyInstance, spells: () => Spells): void {
@@ -144,27 +135,6 @@ function writeRoutes(app: FastifyInstance, spells: () => Spells): void {
   )
 }
 
-/**
- * Keeps a change from being made whose condition cannot be met. A spell has no entity tags, so no version can be asked
- * for but any; and that there is none is no condition for a change. Nor is a part of a spell ever changed.
- *
- * @see https://www.rfc-editor.org/rfc/rfc9110#section-13.1
- */
-function refuseCondition(request: FastifyRequest, reply: FastifyReply, done: () => void): void {
-  const { 'if-match': wanted = '*', 'if-none-match': unwanted, 'content-range': part } = request.headers
-  if (part !== undefined) {
-    sendProblem(request, reply, { status: 400, detail: 'A spell is changed as a whole.' })
-  } else if (wanted !== '*' || unwanted === '*') {
-    sendProblem(request, reply, { status: 412, detail: 'Spells have no entity tags that could match.' })
-  } else done()
-}
-
-const noSpell = (request: FastifyRequest, reply: FastifyReply, id: string): FastifyReply =>
+/** Answers that there is none. */
+export const noSpell = (request: FastifyRequest, reply: FastifyReply, id: string): FastifyReply =>
   sendProblem(request, reply, { status: 404, detail: `There is no spell ${id}.` })
-
-/** Says where an answer came from: to the client in headers, to the operator in the log. */
-function tellSource(request: FastifyRequest, reply: FastifyReply, read: Answer<unknown>, what: string): void {
-  reply.header('cache-status', cacheStatus(read)).header('server-timing', serverTiming(read))
-  const { from, why, timings } = read
-  request.log.info({ from, why, ms: Number(timings.totalMs.toFixed(3)) }, `${what} from ${origin(read)}`)
-}

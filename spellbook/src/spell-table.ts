@@ -2,13 +2,15 @@ import type { Spell, SpellChange, SpellFields } from './api.ts'
 import type { Queryable } from './database.ts'
 
 /**
- * The rows as the API shows them. Times are ISO 8601 texts from here on: a Date would have to be turned into text and
- * back on its way through every cache, and would arrive as something else than it set out.
+ * Times are ISO 8601 texts from here on: a Date would have to be turned into text and back on its way through every cache,
+ * and would arrive as something else than it set out.
  */
-const COLUMNS = `
-  id, name, damage,
+export const TIMES = `
   to_char(created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as created_at,
   to_char(updated_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as updated_at`
+
+/** The rows as the API shows them. */
+export const COLUMNS = `id, name, damage, ${TIMES}`
 
 const FIND = `select ${COLUMNS} from spell where id = $1`
 const FIND_MANY = `select ${COLUMNS} from spell where id = any($1::bigint[])`

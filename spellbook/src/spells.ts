@@ -1,4 +1,3 @@
-import { randomUUID } from 'node:crypto'
 import {
   type Cache,
   type CacheEvent,
@@ -6,6 +5,7 @@ import {
   createCache,
   type FeedRow,
   type Key,
+  type Keyspace,
   type LoadContext,
   type Logger,
   type ReadResult,
@@ -13,28 +13,46 @@ import {
   type SharedStore,
 } from 'cacheaside'
 import { postgresFeed } from 'cacheaside/postgres'
-import { type Spell, type SpellChange, type SpellFields, spell } from './api.ts'
+import {
+  type Spell,
+  type SpellChange,
+  type SpellFields,
+  spell,
+  type Wizard,
+  type WizardEntry,
+  type WizardFields,
+  wizard,
+} from './api.ts'
 import type { CacheConfig } from './config.ts'
-import { type Database, DatabaseAwayError } from './database.ts'
+import { type Database, DatabaseAwayError, type Queryable } from './database.ts'
 import { type SpellTable, spellTable } from './spell-table.ts'
+import { type Added, type WizardTable, wizardTable } from './wizard-table.ts'
 
 /**
- * The spells, with a cache beside the table. This is the page to copy from: everything that Spellbook does with the
- * cache is here, and nothing else is.
+ * The spells and the wizards, with a cache beside the tables. This is the page to copy from: everything that Spellbook does
+ * with the cache is here, and nothing else is.
  *
- * | use | what is cached, and what ends it |
- * |---|---|
- * | find one | `spell:{id}`: the row, or that there is none; ended by any write of that id |
- * | list a page | `spell-page:{version}:{after}:{limit}`; all pages are ended at once, by ending the version |
- * | create | guards the version, and inside the transaction the new id, which somebody may have asked for before |
- * | update | guards the row and the version; may put the new row in the cache as it releases the guard |
- * | delete | guards the row and the version |
- * | a change by anybody else | the feed ends the row and the version, soon after its commit |
+ * | use | what is cached | what ends it |
+ * |---|---|---|
+ * | find a spell | `spell:{id}`: one row, or that there is none | a change of that row |
+ * | list spells | `spell-page:{after}:{limit}`: many rows | a change of any spell, also of one that it does not show: the tag `list:spells` |
+ * | find a wizard | `wizard:{id}`: a row, and the spells of the book | a change of that row or that book; and of a spell in it: the tag `shown:{spell}` |
+ * | list wizards | `wizard-page:{after}:{limit}`: many rows | a change of any wizard: the tag `list:wizards` |
+ *
+ * A write guards what it changes, from before its commit until after it. A change by anybody else reaches the cache through
+ * the feed, soon after its commit. What a change ends is said once for both, in `endsOf`.
  */
 
 /** Some of the spells, in the order of their ids. */
 export interface Page {
   readonly spells: readonly Spell[]
+  /** Whether there are more after the last. */
+  readonly more: boolean
+}
+
+/** Some of the wizards, in the order of their ids. */
+export interface WizardPage {
+  readonly wizards: readonly WizardEntry[]
   /** Whether there are more after the last. */
   readonly more: boolean
 }
@@ -47,6 +65,8 @@ export type Answer<T> = Pick<ReadResult<T>, 'from' | 'kept' | 'joined' | 'ttlMs'
 
 /** What can be done with spells, cached or not. */
 export interface Spells {
+  /** What can be done with those who cast them. */
+  readonly wizards: Wizards
   /** @param signal - Aborts when nobody wants the answer any more: then it rejects, and no statement is sent for it. */
   find(id: string, signal?: AbortSignal): Promise<Answer<Spell | undefined>>
   /**
@@ -60,71 +80,110 @@ export interface Spells {
   update(id: string, change: SpellChange): Promise<Spell | undefined>
   /** Whether there was one. */
   delete(id: string): Promise<boolean>
-  /** Lets reads and writes that are under way finish. */
+  /** Lets reads and writes that are under way finish, those of wizards too. */
   close(): Promise<void>
 }
 
-/** What a page is kept under: the version of the list that it was loaded under, `after` and `limit`. */
-export type PageId = readonly [version: string, after: string, limit: number]
+/** What can be done with wizards and their books, cached or not. What is not said here is as for {@link Spells}. */
+export interface Wizards {
+  find(id: string, signal?: AbortSignal): Promise<Answer<Wizard | undefined>>
+  page(after: string, limit: number, signal?: AbortSignal): Promise<Answer<WizardPage>>
+  create(fields: WizardFields): Promise<WizardEntry>
+  update(id: string, fields: WizardFields): Promise<WizardEntry | undefined>
+  delete(id: string): Promise<boolean>
+  /** Adds a spell to a book. */
+  add(id: string, spellId: string): Promise<Added>
+  /** Removes a spell from a book. Whether it was there. */
+  remove(id: string, spellId: string): Promise<boolean>
+}
 
-/** The one id of the keyspace that holds the list's version. */
-export const VERSION = 'version'
+/** What a page is kept under. */
+export type PageId = readonly [after: string, limit: number]
+
+/**
+ * The tags: names on which cached values depend. What is known before the load is named by `tags`, what only the value
+ * itself tells by `tagsOf`.
+ */
+export function tagsIn(cache: Pick<Cache, 'tags'>) {
+  return {
+    /** Everything that shows a part of a list. */
+    lists: cache.tags<'spells' | 'wizards'>('list'),
+    /** Everything that shows a spell besides `spell:{id}`. */
+    shown: cache.tags<string | number>('shown'),
+  }
+}
+
+type Tags = ReturnType<typeof tagsIn>
 
 /** What is cached, and how it is loaded. Also what an audit compares it by (`verify.config.ts`). */
-export function keyspaceOptions(table: SpellTable, ttlMs: number) {
-  const spells = {
-    load: (id: string, { signal }: LoadContext) => table.find(id, signal),
-    loadMany: async (ids: readonly string[], { signal }: LoadContext) => {
-      const found = await table.findMany(ids, signal)
-      return found.map(row => [String(row.id), row] as const)
-    },
-    schema: spell,
-    ttlMs,
-  }
-
-  // A page is changed by writes of rows that it does not hold, so no write can name the pages it changes. Instead every
-  // page is kept under the list's version, a random token that is drawn when it is read and not there, and every write
-  // ends the version. A page that is found is right, because
-  // 1. the version that it is kept under was drawn before the page was loaded;
-  // 2. the version is guarded, and so gone, before any transaction that changes the list commits;
-  // 3. so a reader that asks for the version after that gets another one, and finds no older page under it;
-  // 4. and a page that was loaded from before the commit is kept, if at all, under a version that nobody gets again.
-  // Old pages need not be removed: they expire, or make room.
-  const list = { load: (_version: typeof VERSION): string => randomUUID(), ttlMs }
-  const pages = {
-    load: ([_version, after, limit]: PageId, { signal }: LoadContext) =>
-      loadPage(table, after, limit, signal),
-    ttlMs,
-  }
-  return { spells, list, pages }
-}
-
-function keyspacesOf(cache: Cache, table: SpellTable, ttlMs: number) {
-  const { spells, list, pages } = keyspaceOptions(table, ttlMs)
+export function keyspaceOptions(at: Queryable, { lists, shown }: Tags, ttlMs: number) {
+  const [spells, wizards] = [spellTable(at), wizardTable(at)]
   return {
-    spells: cache.keyspace('spell', spells),
-    list: cache.keyspace('spell-list', list),
-    pages: cache.keyspace('spell-page', pages),
+    spells: {
+      load: (id: string, { signal }: LoadContext) => spells.find(id, signal),
+      loadMany: async (ids: readonly string[], { signal }: LoadContext) => {
+        const found = await spells.findMany(ids, signal)
+        return found.map(row => [String(row.id), row] as const)
+      },
+      schema: spell,
+      ttlMs,
+    },
+    spellPages: {
+      load: ([after, limit]: PageId, { signal }: LoadContext) => spellPage(spells, after, limit, signal),
+      // A page is changed by writes of rows that it does not hold: a new spell, or one that moves up.
+      tags: () => [lists.key('spells')],
+      ttlMs,
+    },
+    wizards: {
+      load: (id: string, { signal }: LoadContext) => wizards.find(id, signal),
+      // Which spells are in the book is known when it has been read. One that comes to it is a change of the book.
+      tagsOf: (found: Wizard | undefined) => (found?.spells ?? []).map(({ id }) => shown.key(id)),
+      schema: wizard,
+      ttlMs,
+    },
+    wizardPages: {
+      load: ([after, limit]: PageId, { signal }: LoadContext) => wizardPage(wizards, after, limit, signal),
+      tags: () => [lists.key('wizards')],
+      ttlMs,
+    },
   }
 }
 
-/** What is cached of a row: the spell, or that there was none, and through the version all pages. */
-export function feedTables(
-  keyspaces: () => {
-    readonly spells: { key(id: string): Key }
-    readonly list: { key(id: typeof VERSION): Key }
-  },
+function keyspacesIn(cache: Cache, at: Queryable, ttlMs: number) {
+  const tags = tagsIn(cache)
+  const options = keyspaceOptions(at, tags, ttlMs)
+  const keyspaces = {
+    spells: cache.keyspace('spell', options.spells),
+    spellPages: cache.keyspace('spell-page', options.spellPages),
+    wizards: cache.keyspace('wizard', options.wizards),
+    wizardPages: cache.keyspace('wizard-page', options.wizardPages),
+  }
+  return { ...keyspaces, lists: tags.lists, ends: endsOf(keyspaces, tags) }
+}
+
+/** What a change of a row ends, whoever makes it: for writers and for the feed. */
+export function endsOf(
+  { spells, wizards }: { readonly [Name in 'spells' | 'wizards']: { key(id: string): Key } },
+  { lists, shown }: Tags,
 ) {
   return {
-    spell: {
-      keys: (row: FeedRow) => [keyspaces().spells.key(row.id), keyspaces().list.key(VERSION)],
-      keyspaces: ['spell', 'spell-list'],
-    },
+    spell: (id: string) => [spells.key(id), shown.key(id), lists.key('spells')],
+    wizard: (id: string) => [wizards.key(id), lists.key('wizards')],
+    book: (wizardId: string) => [wizards.key(wizardId)],
+  }
+}
+
+/** For the feed: what the change of a row ends, and what ends when the rows are not known. */
+export function feedTables(ends: () => ReturnType<typeof endsOf>) {
+  return {
+    spell: { keys: (row: FeedRow) => ends().spell(row.id), keyspaces: ['spell', 'shown', 'list'] },
+    wizard: { keys: (row: FeedRow) => ends().wizard(row.id), keyspaces: ['wizard', 'list'] },
+    wizard_spell: { keys: (row: FeedRow) => ends().book(row.wizard_id), keyspaces: ['wizard'] },
   }
 }
 
 /** One row more than is asked for tells whether there are more. */
-async function loadPage(
+async function spellPage(
   table: SpellTable,
   after: string,
   limit: number,
@@ -134,8 +193,18 @@ async function loadPage(
   return { spells: rows.slice(0, limit), more: rows.length > limit }
 }
 
+async function wizardPage(
+  table: WizardTable,
+  after: string,
+  limit: number,
+  signal?: AbortSignal,
+): Promise<WizardPage> {
+  const rows = await table.page(after, limit + 1, signal)
+  return { wizards: rows.slice(0, limit), more: rows.length > limit }
+}
+
 /**
- * The spells behind a cache of their own.
+ * The spells and the wizards behind a cache of their own.
  *
  * @param shared - Where what is cached is kept: in this process, or on Redis for many. Its connections end with the last cache on it.
  * @param onEvent - Told of everything that the cache does.
@@ -149,7 +218,7 @@ export async function cachedSpells(
   logger?: Logger,
 ): Promise<Spells> {
   const table = spellTable(database)
-  const feed = postgresFeed({ ...database.feedSource, tables: feedTables(() => keyspaces) })
+  const feed = postgresFeed({ ...database.feedSource, tables: feedTables(() => keyspaces.ends) })
   const cache = createCache({
     shared,
     ...(config.localMaxBytes === undefined ? {} : { local: { maxBytes: config.localMaxBytes } }),
@@ -161,28 +230,20 @@ export async function cachedSpells(
     commitInDoubt: error =>
       error instanceof DatabaseAwayError && !error.sent ? false : commitInDoubt(error),
   })
-  const keyspaces = keyspacesOf(cache, table, config.ttlMs)
-  const { spells, list, pages } = keyspaces
-  if (config.flushOnStart) await Promise.all([spells, list, pages].map(keyspace => keyspace.invalidateAll()))
+  const keyspaces = keyspacesIn(cache, database, config.ttlMs)
+  const { spells, spellPages, wizards, wizardPages, lists, ends } = keyspaces
+  if (config.flushOnStart)
+    await Promise.all([spells, spellPages, wizards, wizardPages].map(keyspace => keyspace.invalidateAll()))
 
   return {
+    wizards: cachedWizards(cache, database, keyspaces),
+
     find: (id, signal) => spells.read(id, within(signal)),
 
-    async page(after, limit, signal) {
-      // Strong, because the list is to show every write that was done before, and the writer may be another process: a
-      // default read may be answered from L1, or join a flight of this process, and then be as old as `localMaxStaleMs`
-      // if a broadcast was lost. It costs one round trip, L1 or not. The page itself needs no such care: whatever is
-      // found under the version of this moment, in L1 too, is right.
-      const version = await list.read(VERSION, { consistency: 'strong', ...within(signal) })
-      // A version that was not kept is nobody else's: while a writer is at work, or the cache is away, a page kept
-      // under it would never be found.
-      if (!version.kept) return measured(version.why, () => loadPage(table, after, limit, signal))
-      const page = await pages.read([version.value!, after, limit], within(signal))
-      return { ...page, value: page.value!, timings: together(version.timings, page.timings) }
-    },
+    page: (after, limit, signal) => readList(spellPages, [after, limit], signal),
 
     async create(fields) {
-      const { value } = await cache.write([list.key(VERSION)], ({ guard }) =>
+      const { value } = await cache.write([lists.key('spells')], ({ guard }) =>
         // Whatever is thrown inside comes before the COMMIT: the guards go at once.
         database.transaction(
           rollsBack(async transaction => {
@@ -199,7 +260,7 @@ export async function cachedSpells(
 
     async update(id, change) {
       const { value } = await cache.write(
-        [spells.key(id), list.key(VERSION)],
+        ends.spell(id),
         () => table.update(id, change),
         config.writeThrough ? { writeThrough: row => [spells.entry(id, row)] } : {},
       )
@@ -207,7 +268,7 @@ export async function cachedSpells(
     },
 
     async delete(id) {
-      const { value } = await cache.write([spells.key(id), list.key(VERSION)], () => table.delete(id))
+      const { value } = await cache.write(ends.spell(id), () => table.delete(id))
       return value
     },
 
@@ -215,12 +276,76 @@ export async function cachedSpells(
   }
 }
 
-/** The same spells straight from the table: what everything else can be measured against. */
+function cachedWizards(
+  cache: Cache,
+  database: Database,
+  { wizards, wizardPages, lists, ends }: ReturnType<typeof keyspacesIn>,
+): Wizards {
+  const table = wizardTable(database)
+  return {
+    find: (id, signal) => wizards.read(id, within(signal)),
+
+    page: (after, limit, signal) => readList(wizardPages, [after, limit], signal),
+
+    async create(fields) {
+      const { value } = await cache.write([lists.key('wizards')], ({ guard }) =>
+        database.transaction(
+          rollsBack(async transaction => {
+            const inside = wizardTable(transaction)
+            const id = await inside.nextId()
+            await guard(wizards.key(id))
+            return inside.insert(id, fields)
+          }),
+        ),
+      )
+      return value
+    },
+
+    async update(id, fields) {
+      const { value } = await cache.write(ends.wizard(id), () => table.update(id, fields))
+      return value
+    },
+
+    async delete(id) {
+      const { value } = await cache.write(ends.wizard(id), () => table.delete(id))
+      return value
+    },
+
+    async add(id, spellId) {
+      const { value } = await cache.write(ends.book(id), () =>
+        database.transaction(rollsBack(transaction => wizardTable(transaction).add(id, spellId))),
+      )
+      return value
+    },
+
+    async remove(id, spellId) {
+      const { value } = await cache.write(ends.book(id), () => table.remove(id, spellId))
+      return value
+    },
+  }
+}
+
+/**
+ * Strong, because a list is to show every write that was done before, and the writer may be another process: a default read
+ * may be answered from L1, or join a flight of this process, and then be as old as `localMaxStaleMs` if a broadcast was
+ * lost. It costs one round trip: the page and its tag are asked for together.
+ */
+async function readList<T>(
+  pages: Keyspace<PageId, T>,
+  id: PageId,
+  signal: AbortSignal | undefined,
+): Promise<Answer<T>> {
+  const page = await pages.read(id, { consistency: 'strong', ...within(signal) })
+  return { ...page, value: page.value! }
+}
+
+/** The same straight from the tables: what everything else can be measured against. */
 export function uncachedSpells(database: Database): Spells {
   const table = spellTable(database)
   return {
-    find: (id, signal) => measured('off', () => table.find(id, signal)),
-    page: (after, limit, signal) => measured('off', () => loadPage(table, after, limit, signal)),
+    wizards: uncachedWizards(database),
+    find: (id, signal) => measured(() => table.find(id, signal)),
+    page: (after, limit, signal) => measured(() => spellPage(table, after, limit, signal)),
     create: fields =>
       database.transaction(async transaction => {
         const inside = spellTable(transaction)
@@ -232,29 +357,31 @@ export function uncachedSpells(database: Database): Spells {
   }
 }
 
-/** An option that is left out is not given as `undefined`. */
-const within = (signal: AbortSignal | undefined) => (signal === undefined ? {} : { signal })
-
-type Timings = ReadResult<unknown>['timings']
-
-/** An answer that came straight from the database. */
-async function measured<T>(why: Answer<T>['why'], load: () => Promise<T>): Promise<Answer<T>> {
-  const began = performance.now()
-  const value = await load()
-  const loadMs = performance.now() - began
+function uncachedWizards(database: Database): Wizards {
+  const table = wizardTable(database)
   return {
-    value,
-    from: 'origin',
-    why,
-    kept: false,
-    joined: false,
-    ttlMs: undefined,
-    timings: { totalMs: loadMs, sharedMs: 0, loadMs },
+    find: (id, signal) => measured(() => table.find(id, signal)),
+    page: (after, limit, signal) => measured(() => wizardPage(table, after, limit, signal)),
+    create: fields =>
+      database.transaction(async transaction => {
+        const inside = wizardTable(transaction)
+        return inside.insert(await inside.nextId(), fields)
+      }),
+    update: (id, fields) => table.update(id, fields),
+    delete: id => table.delete(id),
+    add: (id, spellId) => database.transaction(transaction => wizardTable(transaction).add(id, spellId)),
+    remove: (id, spellId) => table.remove(id, spellId),
   }
 }
 
-const together = (first: Timings, second: Timings): Timings => ({
-  totalMs: first.totalMs + second.totalMs,
-  sharedMs: first.sharedMs + second.sharedMs,
-  loadMs: first.loadMs + second.loadMs,
-})
+/** An option that is left out is not given as `undefined`. */
+const within = (signal: AbortSignal | undefined) => (signal === undefined ? {} : { signal })
+
+/** An answer that came straight from the database. */
+async function measured<T>(load: () => Promise<T>): Promise<Answer<T>> {
+  const began = performance.now()
+  const value = await load()
+  const loadMs = performance.now() - began
+  const timings = { totalMs: loadMs, sharedMs: 0, loadMs }
+  return { value, from: 'origin', why: 'off', kept: false, joined: false, ttlMs: undefined, timings }
+}

@@ -5,6 +5,7 @@ import type { CacheConfig } from '../src/config.ts'
 import type { Database } from '../src/database.ts'
 import { migrate } from '../src/migrations.ts'
 import { CACHE, type Harness, reset, serve, serveUncached } from './harness.ts'
+import { wizardSuite } from './wizard-suite.ts'
 
 const SEEDS = [
   ['Fireball', 30],
@@ -318,6 +319,16 @@ export function apiSuite(
         expect((await ask('GET', '/health/live')).json()).toEqual({ status: 'alive' })
         expect((await ask('GET', '/health/ready')).json()).toEqual({ status: 'ready' })
       })
+    })
+
+    wizardSuite({
+      harness: () => harness,
+      database: () => database,
+      emptyCache,
+      async replace(make) {
+        await harness.close()
+        harness = await make()
+      },
     })
 
     test.each([

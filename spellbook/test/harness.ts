@@ -89,7 +89,7 @@ const EIGHT_SPELLS = readFileSync(new URL('../migrations/002-eight-spells.sql', 
 /** Puts the eight spells back, and the sequence behind them. */
 export async function reset(database: Database): Promise<void> {
   await database.transaction(async transaction => {
-    await transaction.script('truncate spell restart identity')
+    await transaction.script('truncate spell, wizard, wizard_spell restart identity')
     await transaction.script(EIGHT_SPELLS)
   })
 }

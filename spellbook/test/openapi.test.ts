@@ -28,6 +28,13 @@ describe('GET /openapi.json', () => {
       'GET /spells/{id}',
       'PUT /spells/{id}',
       'DELETE /spells/{id}',
+      'GET /wizards',
+      'POST /wizards',
+      'GET /wizards/{id}',
+      'PUT /wizards/{id}',
+      'DELETE /wizards/{id}',
+      'PUT /wizards/{id}/spells/{spell_id}',
+      'DELETE /wizards/{id}/spells/{spell_id}',
       'GET /health/live',
       'GET /health/ready',
     ])

@@ -210,7 +210,7 @@ describe('a start', () => {
     }
     expect(
       programs.flatMap(program => program.log).filter(line => line.msg.startsWith('ran migration')),
-    ).toHaveLength(2)
+    ).toHaveLength(3)
     expect(
       (await post(`${addresses[0]!.url}/spells`, { name: 'Spark', damage: 1 })).headers.get('location'),
     ).toBe('/spells/9')

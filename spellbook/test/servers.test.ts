@@ -6,7 +6,7 @@ import { afterEach, describe, expect, test, vi } from 'vitest'
 import { PATIENCE } from '../../test/patience.ts'
 import { type RedisServer, startRedis, startRedisCluster } from '../../test/redis-servers.ts'
 import { createDatabase, sharedPostgresUrl, startPostgres } from '../../test/services.ts'
-import type { Spell } from '../src/api.ts'
+import type { Spell, Wizard, WizardEntry } from '../src/api.ts'
 import { endPrograms, endsInOrder, type Program, startProgram } from './program.ts'
 
 /** What a test has started beside Spellbook, to be ended after it in reverse. */
@@ -172,6 +172,88 @@ describe('two processes on one Redis and one PostgreSQL', () => {
     }, PATIENCE)
   })
 
+  test.each([
+    ['with copies of their own', String(2 ** 20)],
+    ['without copies of their own', ''],
+  ])(
+    'show what the other one and psql change of a wizard, a book and the spells in it, %s',
+    async (_how, copies) => {
+      const redis = await openRedis()
+      const database = await newDatabase()
+      const env = { DATABASE_URL: database, REDIS_URL: redis.url, CACHE_LOCAL_MAX_BYTES: copies }
+      const both = await Promise.all([serve(env), serve(env)])
+      const [first, second] = both
+      const psql = await openPsql(database)
+      for (const name of ['Merlin', 'Morgana']) await first.ask('POST', '/wizards', { name })
+      for (const path of ['1/spells/4', '1/spells/5', '2/spells/5'])
+        await first.ask('PUT', `/wizards/${path}`)
+      const PATHS = ['/wizards/1', '/wizards/2', '/wizards']
+      /** Each wizard with its book, and the list. */
+      const seen = async (one: Served) => {
+        const [merlin, morgana, list] = await Promise.all(
+          PATHS.map(async path => (await one.ask('GET', path)).json),
+        )
+        const bookOf = (wizard: Wizard) =>
+          [
+            wizard.name ?? 'none',
+            ...(wizard.spells ?? []).map(({ name, damage }) => `${name} ${damage}`),
+          ].join(', ')
+        return [
+          bookOf(merlin!),
+          bookOf(morgana!),
+          (list! as WizardEntry[]).map(({ name }) => name).join(', '),
+        ]
+      }
+      /** Has both full of what is about to change, changes it, and waits until both show it. */
+      const change = async (make: () => Promise<unknown>, ...now: string[]) => {
+        for (const one of both) for (const path of PATHS) if (!now.includes('none')) await one.hit(path)
+        await make()
+        await soon(async () => {
+          for (const one of both) expect(await seen(one)).toEqual(now)
+        })
+      }
+      const by = (sql: string) => () => psql.query(sql)
+      const E = 'Merlin, Earthquake'
+      const H = 'Healing Light'
+      const all = 'Merlin, Morgana'
+      await change(
+        () => second.ask('PUT', '/spells/5', { damage: -26 }),
+        `${E} 40, ${H} -26`,
+        `Morgana, ${H} -26`,
+        all,
+      )
+      await change(by('update spell set damage = damage - 1'), `${E} 39, ${H} -27`, `Morgana, ${H} -27`, all)
+      await change(
+        by('delete from wizard_spell where wizard_id = 1 and spell_id = 5'),
+        `${E} 39`,
+        `Morgana, ${H} -27`,
+        all,
+      )
+      await change(
+        by('insert into wizard_spell values (2, 4)'),
+        `${E} 39`,
+        `Morgana, Earthquake 39, ${H} -27`,
+        all,
+      )
+      await change(
+        by('update wizard_spell set wizard_id = 1 where spell_id = 5'),
+        `${E} 39, ${H} -27`,
+        'Morgana, Earthquake 39',
+        all,
+      )
+      await change(
+        by("update wizard set name = 'Morgause' where id = 2"),
+        `${E} 39, ${H} -27`,
+        'Morgause, Earthquake 39',
+        'Merlin, Morgause',
+      )
+      await change(by('delete from spell where id = 4'), `Merlin, ${H} -27`, 'Morgause', 'Merlin, Morgause')
+      await change(by('delete from wizard where id = 1'), 'none', 'Morgause', 'Morgause')
+      expect((await psql.query('select from wizard_spell where wizard_id = 1')).rowCount).toBe(0)
+      for (const one of both) await endsWell(one)
+    },
+  )
+
   test('are right with copies of their own, too', async () => {
     const redis = await openRedis()
     const env = {
@@ -260,7 +342,7 @@ describe('a Redis', () => {
         msg => /^nothing that is cached counts any more in ([^:]*): /.exec(msg)?.[1] ?? '',
       )
       const keyspaces = told.flatMap(names => names.split(', '))
-      return ['spell', 'spell-list'].every(name => keyspaces.includes(name))
+      return ['spell', 'list', 'wizard', 'shown'].every(name => keyspaces.includes(name))
     }
     let noticedMs: number | undefined
     await Promise.all(

@@ -8,7 +8,8 @@ import type { Database, Queryable } from '../src/database.ts'
 import { migrate } from '../src/migrations.ts'
 import { openPostgres } from '../src/postgres.ts'
 import { spellTable } from '../src/spell-table.ts'
-import type { Answer, Page, Spells } from '../src/spells.ts'
+import { type Answer, type Page, type Spells, uncachedSpells } from '../src/spells.ts'
+import { wizardTable } from '../src/wizard-table.ts'
 import { CACHE, openSpells, reset } from './harness.ts'
 
 let database: Database
@@ -69,10 +70,17 @@ async function naiveSpells(db: Database): Promise<Spells> {
   }
   const drop = <T>(id: string, value: T): T => {
     kept.delete(id)
-    for (const key of kept.keys()) if (key.startsWith('page')) kept.delete(key)
+    for (const key of kept.keys()) if (/^(page|wizard)/.test(key)) kept.delete(key)
     return value
   }
+  const wizards = uncachedSpells(db).wizards
   return {
+    wizards: {
+      ...wizards,
+      find: id => read(`wizard ${id}`, async () => (await wizards.find(id)).value),
+      add: async (id, spellId) => drop(`wizard ${id}`, await wizards.add(id, spellId)),
+      remove: async (id, spellId) => drop(`wizard ${id}`, await wizards.remove(id, spellId)),
+    },
     find: id => read(id, () => table.find(id)),
     page: (after, limit) =>
       read(`page ${after} ${limit}`, async () => ({ spells: await table.page(after, limit), more: false })),
@@ -90,6 +98,15 @@ const KINDS = [
   ['the cache of Spellbook', (db: Database) => openSpells(db, CACHE), 'right'],
   ['a cache as it is usually written', naiveSpells, 'stale'],
 ] as const
+
+/** A wizard with these spells in the book. */
+async function withBook(spells: Spells, ...ids: string[]): Promise<void> {
+  await spells.wizards.create({ name: 'Merlin' })
+  for (const id of ids) await spells.wizards.add('1', id)
+}
+
+const bookOf = async (spells: Spells) =>
+  (await spells.wizards.find('1')).value!.spells.map(({ name, damage }) => `${name} ${damage}`)
 
 const names = (page: Answer<Page>) => page.value.spells.map(spell => spell.name)
 
@@ -130,6 +147,42 @@ describe.each(KINDS)('in %s', (_name, make, verdict) => {
     expect((await spells.find('9')).value?.name).toBe(verdict === 'right' ? 'Spark' : undefined)
     await spells.close()
   })
+})
+
+describe.each(KINDS)('in %s', (_name, make, verdict) => {
+  const changes: [string, string[], (spells: Spells) => Promise<unknown>, string[]][] = [
+    ['changed', ['4'], spells => spells.update('4', { damage: 41 }), ['Earthquake 41']],
+    ['deleted', ['4', '5'], spells => spells.delete('4'), ['Healing Light -25']],
+    ['added', ['4'], spells => spells.wizards.add('1', '5'), ['Earthquake 40', 'Healing Light -25']],
+    ['removed', ['4'], spells => spells.wizards.remove('1', '4'), []],
+  ]
+  test.each(changes)(
+    `a book of which a spell was %s during its load is ${verdict} afterwards`,
+    async (_what, ids, change, now) => {
+      // With and without a memory of what was in the book the last time.
+      for (const isRead of [false, true]) {
+        await reset(database)
+        const loading = stop('select id, name,')
+        const stops: Stop[] = []
+        const spells = await make(stoppable(stops))
+        await withBook(spells, ...ids)
+        const before = await bookOf(uncachedSpells(database))
+        if (isRead) {
+          await bookOf(spells)
+          await spells.wizards.update('1', { name: 'Myrddin' })
+          if (verdict === 'stale') continue
+        }
+        stops.push(loading)
+        const early = bookOf(spells)
+        await loading.at.reached
+        await change(spells)
+        loading.at.open()
+        expect(await early).toEqual(before)
+        expect(await bookOf(spells)).toEqual(verdict === 'right' ? now : before)
+        await spells.close()
+      }
+    },
+  )
 })
 
 describe('cachedSpells', () => {
@@ -204,7 +257,12 @@ describe('cachedSpells', () => {
     const events: CacheEvent[] = []
     const spells = await openSpells(database, { ...CACHE, flushOnStart: true }, event => events.push(event))
     const flushed = events.filter(event => event.type === 'keyspace-invalidation')
-    expect(flushed.map(event => event.keyspace).sort()).toEqual(['spell', 'spell-list', 'spell-page'])
+    expect(flushed.map(event => event.keyspace).sort()).toEqual([
+      'spell',
+      'spell-page',
+      'wizard',
+      'wizard-page',
+    ])
     expect((await spells.find('4')).value?.name).toBe('Earthquake')
     await spells.close()
   })
@@ -223,10 +281,16 @@ describe('cachedSpells', () => {
 })
 
 /** One step of a history; `of` chooses among few spells, so that steps meet. */
-type Step = { readonly what: 'find' | 'page' | 'create' | 'update' | 'delete'; readonly of: number }
+type Step = {
+  readonly what: 'find' | 'page' | 'create' | 'update' | 'delete' | 'book' | 'add' | 'remove'
+  readonly of: number
+}
 
 const step: fc.Arbitrary<Step> = fc.record({
-  what: fc.constantFrom('find', 'find', 'find', 'page', 'page', 'create', 'update', 'update', 'delete'),
+  what: fc.constantFrom(
+    ...(['find', 'find', 'find', 'page', 'page', 'book', 'book'] as const),
+    ...(['create', 'update', 'update', 'delete', 'add', 'remove'] as const),
+  ),
   of: fc.integer({ min: 1, max: 10 }),
 })
 
@@ -273,7 +337,32 @@ describe('cachedSpells, with everything at once', () => {
       turns.set(id, turn)
       return turn
     }
+    /** Whether a spell is in the book; and how often a change has begun or ended: while it is odd, one is being made. */
+    const inBook = new Map<number, { isIn: boolean; changes: number }>()
+    const changeBook = (id: number, write: () => Promise<boolean>) =>
+      inTurn(-id, async () => {
+        const { isIn, changes } = inBook.get(id) ?? { isIn: false, changes: 0 }
+        inBook.set(id, { isIn, changes: changes + 1 })
+        inBook.set(id, { isIn: await write(), changes: changes + 2 })
+      })
     const perform: Record<Step['what'], (id: number) => Promise<unknown>> = {
+      async book() {
+        const before = snapshot()
+        const then = new Map(inBook)
+        const found = new Map((await wizards.find('1')).value!.spells.map(spell => [spell.id, spell]))
+        for (const spell of found.values()) check(spell.id, spell, before)
+        for (const [id, { isIn, changes }] of then) {
+          if (changes % 2 === 1 || inBook.get(id)?.changes !== changes) continue
+          if (!isIn) expect([...found.keys()]).not.toContain(id)
+          else if (!deleting.has(id)) expect([...found.keys()]).toContain(id)
+        }
+      },
+      add: id => changeBook(id, async () => (await wizards.add('1', String(id))) === 'added'),
+      remove: id =>
+        changeBook(id, async () => {
+          await wizards.remove('1', String(id))
+          return false
+        }),
       async find(id) {
         const before = snapshot()
         check(id, (await spells.find(String(id))).value, before)
@@ -301,6 +390,8 @@ describe('cachedSpells, with everything at once', () => {
           if (await spells.delete(String(id))) known.set(id, { damage: 0, deleted: true })
         }),
     }
+    const { wizards } = spells
+    await wizards.create({ name: 'Merlin' })
     await Promise.all(
       clients.map(async steps => {
         for (const { what, of } of steps) await perform[what](of)
@@ -308,9 +399,11 @@ describe('cachedSpells, with everything at once', () => {
     )
     // And when all is quiet, cache and database say the same.
     const rows = await spellTable(database).page('0', 1000)
+    const merlin = await wizardTable(database).find('1')
     for (let i = 0; i < 2; i++) {
       expect((await spells.page('0', 1000)).value.spells).toEqual(rows)
       for (const row of rows) expect((await spells.find(String(row.id))).value).toEqual(row)
+      expect((await wizards.find('1')).value).toEqual(merlin)
     }
   }
 

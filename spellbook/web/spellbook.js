@@ -4,7 +4,6 @@
 const KEPT_ANSWERS = 40
 
 const byId = id => document.getElementById(id)
-const spells = byId('spells')
 const answers = byId('answers')
 
 /** A copy of a template's content, and its parts by name. */
@@ -84,26 +83,32 @@ function show({ method, path, ms, status, headers, detail }) {
   while (answers.children.length > KEPT_ANSWERS) answers.lastElementChild.remove()
 }
 
-const FIRST_PAGE = '/spells'
-let page = FIRST_PAGE
-
-/** Only the answer to the newest question about the list is shown. */
-let newest = 0
-
-async function readList(path = page) {
-  const turn = ++newest
-  const answer = await ask('GET', path)
-  if (turn !== newest || answer === undefined || !answer.ok) return
-  page = path
-  const next = /<([^>]+)>; rel="next"/.exec(answer.headers.get('link') ?? '')?.[1]
-  byId('next').disabled = next === undefined
-  byId('next').onclick = () => readList(next)
-  byId('first').disabled = page === FIRST_PAGE
-  byId('empty').hidden = answer.value.length > 0
-  spells.replaceChildren(...answer.value.map(rowOf))
+/** A list that is shown page by page, from `first` on: `suffix` ends the ids of its buttons. */
+function listOf(first, rows, empty, suffix, rowOf) {
+  let page = first
+  /** Only the answer to the newest question about the list is shown. */
+  let newest = 0
+  const read = async (path = page) => {
+    const turn = ++newest
+    const answer = await ask('GET', path)
+    if (turn !== newest || answer === undefined || !answer.ok) return
+    page = path
+    const next = /<([^>]+)>; rel="next"/.exec(answer.headers.get('link') ?? '')?.[1]
+    byId(`next${suffix}`).disabled = next === undefined
+    byId(`next${suffix}`).onclick = () => read(next)
+    byId(`first${suffix}`).disabled = page === first
+    empty.hidden = answer.value.length > 0
+    rows.replaceChildren(...answer.value.map(rowOf))
+  }
+  byId(`reload${suffix}`).onclick = () => read()
+  byId(`first${suffix}`).onclick = () => read(first)
+  return read
 }
 
-function rowOf(spell) {
+const readSpells = listOf('/spells', byId('spells'), byId('empty'), '', spellRow)
+const readWizards = listOf('/wizards', byId('wizards'), byId('no-wizards'), '-wizards', wizardRow)
+
+function spellRow(spell) {
   const { root, parts } = stamp('spell')
   const path = `/spells/${spell.id}`
   parts.id.textContent = spell.id
@@ -119,24 +124,82 @@ function rowOf(spell) {
   parts.change.onclick = async () => {
     if (!parts.damage.reportValidity()) return
     await ask('PUT', path, { damage: parts.damage.valueAsNumber })
-    await readList()
+    await readSpells()
   }
   parts.delete.onclick = async () => {
     await ask('DELETE', path)
-    await readList()
+    await readSpells()
   }
   return root
 }
 
-byId('reload').onclick = () => readList()
-byId('first').onclick = () => readList(FIRST_PAGE)
+function wizardRow(wizard) {
+  const { root, parts } = stamp('wizard')
+  const path = `/wizards/${wizard.id}`
+  parts.id.textContent = wizard.id
+  parts.name.value = wizard.name
+  parts.name.setAttribute('aria-label', `Name of wizard ${wizard.id}`)
+  parts.open.onclick = () => readBook(path)
+  parts.change.onclick = async () => {
+    if (!parts.name.reportValidity()) return
+    await ask('PUT', path, { name: parts.name.value })
+    await readWizards()
+    if (book === path) await readBook(path)
+  }
+  parts.delete.onclick = async () => {
+    await ask('DELETE', path)
+    await readWizards()
+    if (book === path) await readBook(path)
+  }
+  return root
+}
+
+/** The wizard whose book is open. */
+let book
+
+async function readBook(path) {
+  book = path
+  const answer = await ask('GET', path)
+  if (answer === undefined || book !== path) return
+  byId('book').hidden = !answer.ok
+  if (!answer.ok) return
+  const { name, spells } = answer.value
+  byId('book-title').textContent = `The book of ${name}`
+  byId('book-spells').replaceChildren(...spells.map(spell => inBook(path, spell)))
+}
+
+function inBook(path, { id, name, damage }) {
+  const { root, parts } = stamp('in-book')
+  parts.name.textContent = `${name}, ${damage}`
+  parts.remove.onclick = async () => {
+    await ask('DELETE', `${path}/spells/${id}`)
+    await readBook(path)
+  }
+  return root
+}
 
 byId('create').onsubmit = async event => {
   event.preventDefault()
   const { name, damage } = event.target.elements
   const answer = await ask('POST', '/spells', { name: name.value, damage: damage.valueAsNumber })
   if (answer?.ok) name.value = ''
-  await readList()
+  await readSpells()
+}
+
+byId('create-wizard').onsubmit = async event => {
+  event.preventDefault()
+  const { name } = event.target.elements
+  const answer = await ask('POST', '/wizards', { name: name.value })
+  if (answer?.ok) name.value = ''
+  await readWizards()
+}
+
+byId('reload-book').onclick = () => readBook(book)
+
+byId('add-to-book').onsubmit = async event => {
+  event.preventDefault()
+  await ask('PUT', `${book}/spells/${encodeURIComponent(event.target.elements.id.value)}`)
+  await readBook(book)
 }
 
 byId('look-up').onsubmit = async event => {
@@ -144,4 +207,5 @@ byId('look-up').onsubmit = async event => {
   await ask('GET', `/spells/${encodeURIComponent(event.target.elements.id.value)}`)
 }
 
-readList()
+readSpells()
+readWizards()
