@@ -19,6 +19,8 @@ const EXACT = ['int2', 'int4', 'int8', 'oid', 'text', 'varchar', 'name', '"char"
 export interface LooseTable {
   readonly table: string
   readonly canonical: readonly string[]
+  /** The columns that its map looks at; `null`: all that are recorded. */
+  readonly reads: readonly string[] | null
 }
 
 /** The loose columns of these tables, as a query. */
@@ -29,8 +31,8 @@ const query = (schema: string, tables: readonly LooseTable[]): string => `
   JOIN pg_type AS own ON own.oid = atttypid
   JOIN pg_type AS base ON base.oid = CASE own.typtype WHEN 'd' THEN own.typbasetype ELSE own.oid END
   LEFT JOIN pg_collation ON pg_collation.oid = attcollation
-  JOIN jsonb_to_recordset(${json(tables)}) AS asked ("table" text, canonical jsonb)
-    ON asked."table" = watched.source AND NOT canonical ? attname::text
+  JOIN jsonb_to_recordset(${json(tables)}) AS asked ("table" text, canonical jsonb, reads jsonb)
+    ON asked."table" = watched.source AND NOT canonical ? attname::text AND coalesce(reads ? attname::text, true)
   WHERE true
     AND (base.typtype <> 'e' AND base.oid <> ALL (${literals(EXACT)}::regtype[]::oid[]) OR NOT collisdeterministic)
   ORDER BY 1, attnum`

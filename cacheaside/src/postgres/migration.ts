@@ -19,7 +19,9 @@ export type WatchedTable =
       readonly canonicalIds?: boolean | readonly string[] | undefined
       /** The groups of its tags: see `tableTags`. */
       readonly tags?: readonly TagGroup[] | undefined
-      /** The types of their columns, as far as they are named. */
+      /** The columns that the map looks at: see `PostgresFeedTable`. */
+      readonly reads?: readonly string[] | undefined
+      /** The types of the columns of tags, as far as they are named. */
       readonly types?: Readonly<Record<string, ColumnType>> | undefined
     }
   | ((row: never) => unknown)
@@ -68,7 +70,15 @@ export function checkedColumns(table: string, watched: WatchedTable): readonly s
   if (typeof watched === 'function') return undefined
   if (typeof watched !== 'object' || watched === null)
     throw invalidOption(`tables.${table}`, 'a function or an object', watched)
-  knownNames(`tables.${table}`, watched, ['columns', 'keys', 'keyspaces', 'canonicalIds', 'tags', 'types'])
+  knownNames(`tables.${table}`, watched, [
+    'columns',
+    'keys',
+    'keyspaces',
+    'canonicalIds',
+    'tags',
+    'reads',
+    'types',
+  ])
   const { columns, canonicalIds } = watched
   if (canonicalIds !== undefined && typeof canonicalIds !== 'boolean' && !areTexts(canonicalIds))
     throw invalidOption(`tables.${table}.canonicalIds`, 'true, false, or names of columns', canonicalIds)
@@ -169,11 +179,11 @@ const formerPathSql = (schema: string): string =>
  * @internal
  */
 export function looseTables(tables: FeedMigrationOptions['tables']): readonly LooseTable[] {
-  if (Array.isArray(tables)) return tables.map(table => ({ table, canonical: [] }))
+  if (Array.isArray(tables)) return tables.map(table => ({ table, canonical: [], reads: null }))
   return Object.entries(tables as Readonly<Record<string, WatchedTable>>).flatMap(([table, watched]) => {
-    const { canonicalIds = [] } = typeof watched === 'function' ? {} : watched
+    const { canonicalIds = [], reads = null } = typeof watched === 'function' ? {} : watched
     if (canonicalIds === true) return []
-    return [{ table, canonical: canonicalIds === false ? [] : canonicalIds }]
+    return [{ table, canonical: canonicalIds === false ? [] : canonicalIds, reads }]
   })
 }
 

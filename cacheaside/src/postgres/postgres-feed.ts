@@ -56,7 +56,9 @@ export interface PostgresFeedTable<Column = string> {
   readonly canonicalIds?: boolean | readonly string[] | undefined
   /** The groups of the table's tags, which `tableTags` makes: what `installFeed` lays beside the outbox. Left out: none. */
   readonly tags?: readonly TagGroup[] | undefined
-  /** The types of their columns, as far as they are named. Left out: none is. */
+  /** The columns that the map looks at; of no others the feed warns. Left out: all that are recorded. */
+  readonly reads?: readonly string[] | undefined
+  /** The types of the columns of tags, as far as they are named. Left out: none is. */
   readonly types?: Readonly<Record<string, ColumnType>> | undefined
 }
 

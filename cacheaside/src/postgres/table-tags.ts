@@ -58,7 +58,7 @@ export type TableGroup<Options> = GroupValues<
 >
 
 /** The tags of one table by its options. */
-export type TableTagsOf<Options> = TableTags<ColumnsOf<Grouping<Options>>, TableGroup<Options>>
+export type TableTagsOf<Options> = TableTags<TableGroup<Options>>
 
 /** Refuses types of columns that no group names, where the names are known. */
 type Checked<Options> = Options extends { readonly types: infer Types }
@@ -76,11 +76,11 @@ export interface TagsCache {
  * The tags of the rows of one table, made by {@link tableTags}: keys for the `tags` of a keyspace, and at the same time the
  * table's map and columns, for `installFeed` and `postgresFeed`.
  */
-export class TableTags<Column extends string = string, Group = Readonly<Record<string, unknown>>> {
-  /** The columns that the feed records for these tags. Left out: the primary key, where no group names any. */
-  readonly columns?: readonly Column[]
-  /** The map: the tags that a row belongs to. */
-  readonly keys: PostgresFeedMap<Column>
+export class TableTags<Group = Readonly<Record<string, unknown>>> {
+  /** The map: the tags that a row belongs to. The feed records its columns besides the primary key. */
+  readonly keys: (row: FeedRow) => readonly (Tag | WholeKeyspace)[]
+  /** The columns that the map looks at. */
+  readonly reads: readonly string[]
   /** What is invalidated when the rows are not known: all of these tags. */
   readonly keyspaces: readonly string[]
   /** The groups, as they are to lie beside the outbox. */
@@ -93,15 +93,14 @@ export class TableTags<Column extends string = string, Group = Readonly<Record<s
 
   /** @internal */
   constructor(name: string, groups: readonly (readonly string[])[], types: TableTagsOptions['types'] = {}) {
-    const columns = [...new Set(groups.flat())].sort() as Column[]
     const tags = [[], ...groups].map(by => ({ tag: name, by, version: GROUP_VERSION }))
     this.#name = name
     this.tags = tags
-    if (columns.length > 0) this.columns = columns
+    this.reads = [...new Set(groups.flat())].sort()
     this.keyspaces = [name]
     this.types = types
     this.canonicalIds = Object.keys(types)
-    this.keys = ((row: FeedRow) => targetsOfRows(tags, [row])) as unknown as PostgresFeedMap<Column>
+    this.keys = row => targetsOfRows(tags, [row])
   }
 
   /** What its tags begin with. */
@@ -168,7 +167,7 @@ export class TableTags<Column extends string = string, Group = Readonly<Record<s
     const { columns, keyspaces, canonicalIds } = own
     const ownKeys = own.keys as (row: FeedRow) => FeedTargets
     return {
-      columns: columns === undefined ? undefined : [...new Set([...columns, ...(this.columns ?? [])])],
+      columns,
       keys: (row: FeedRow) => [...ownKeys(row), ...targetsOfRows(this.tags, [row])],
       keyspaces: keyspaces === undefined ? undefined : [...keyspaces, this.#name],
       canonicalIds: canonicalIds === true || [

@@ -227,7 +227,7 @@ describe.each([15, 18] as const)('on PostgreSQL %s', version => {
       const relay = await as('relay_role')
       await relay.query('SELECT cacheaside.cover()')
       expect(await deeds()).toEqual([])
-      expect((await recorded()).at(-1)).toEqual({ [hostile]: '(1)', name: 'x' })
+      expect((await recorded()).at(-1)).toEqual({ id: '1', [hostile]: '(1)', name: 'x' })
     })
 
     it('has nothing run by cover that the owner of a table has put under a watched name', async () => {

@@ -43,7 +43,7 @@ describe('postgresFeed', () => {
     [
       'a misspelt option of a table',
       { pool, tables: { spell: { keys: () => [], column: ['wizard_id'] } } },
-      'expected tables.spell.column to be one of columns, keys, keyspaces, canonicalIds, tags, types, got "an unknown option"',
+      'expected tables.spell.column to be one of columns, keys, keyspaces, canonicalIds, tags, reads, types, got "an unknown option"',
     ],
     [
       'ids that are half canonical',

@@ -9,6 +9,7 @@ import {
   type TableTags,
   tableTags,
 } from '../../src/postgres/index.ts'
+import { until } from './conditions.ts'
 import { connected, openPGlite, openPostgres, type TestDatabase } from './databases.ts'
 import { FeedScene } from './feed-contract.ts'
 
@@ -304,6 +305,14 @@ describe.each([
       expect(row?.columns).toEqual(['id', 'post_id'])
     })
 
+    it('leave older processes the primary key, which their maps may look at', async () => {
+      await scene.install({ tables: ['comment'] })
+      await installFeed(database.sql, { tables: { comment: postTags } })
+      await database.sql('DELETE FROM cacheaside.outbox; INSERT INTO comment VALUES (1, 5, 7)')
+      const [change] = await scene.all(await openOlder())
+      expect(change?.rows).toEqual([{ id: '1', post_id: '5' }])
+    })
+
     it('add to those of another version, and both are applied', async () => {
       await scene.install({ tables: { comment: postTags } })
       await installFeed(database.sql, { tables: { comment: authorTags } })
@@ -358,10 +367,13 @@ describe.each([
     it('are removed by the first installation after thirty days, with their columns', async () => {
       await age(29)
       await installFeed(database.sql, { tables: { comment: newerTags } })
-      expect(await groups()).toEqual({ by: ['', 'author_id', 'post_id'], columns: ['author_id', 'post_id'] })
+      expect(await groups()).toEqual({
+        by: ['', 'author_id', 'post_id'],
+        columns: ['id', 'author_id', 'post_id'],
+      })
       await age(2)
       await installFeed(database.sql, { tables: { comment: newerTags } })
-      expect(await groups()).toEqual({ by: ['', 'author_id'], columns: ['author_id'] })
+      expect(await groups()).toEqual({ by: ['', 'author_id'], columns: ['id', 'author_id'] })
       expect(await declaredBy('INSERT INTO comment VALUES (1, 5, 7)')).toEqual([
         newerTags.any(),
         newerTags.where({ author_id: 7 }),
@@ -400,7 +412,7 @@ describe.each([
     it('are removed at once when one of their columns is gone', async () => {
       await database.sql('ALTER TABLE comment DROP COLUMN post_id')
       await installFeed(database.sql, { tables: { comment: newerTags } })
-      expect(await groups()).toEqual({ by: ['', 'author_id'], columns: ['author_id'] })
+      expect(await groups()).toEqual({ by: ['', 'author_id'], columns: ['id', 'author_id'] })
       await expect(installFeed(database.sql, { tables: { comment: olderTags } })).rejects.toThrow(
         /no stored column post_id/,
       )
@@ -492,7 +504,7 @@ describe.each([
     })
 
     it('are warned of if their column has several texts for a value, unless its type is named', async () => {
-      await database.sql('ALTER TABLE comment ADD owner uuid')
+      await database.sql('ALTER TABLE comment ADD owner uuid, ALTER id TYPE numeric')
       const loose = tableTags({ comment: { by: ['owner', 'post_id'] } }).comment
       const typed = tableTags({ comment: { by: ['owner', 'post_id'], types: { owner: 'uuid' } } }).comment
       await scene.install({ tables: { comment: loose } })
@@ -508,7 +520,10 @@ describe.each([
         columns: ['id', 'owner'],
         keys: (row: Record<string, string>) => [ids.key(row.owner!)],
       } as const
-      expect(await opened({ comment: typed.with(map) })).toEqual([warning])
+      expect(await opened({ comment: typed.with(map) })).toEqual([
+        expect.stringContaining('KEY_TYPE the column id of the table comment is of the type numeric'),
+        warning,
+      ])
       scene.warnings.length = 0
       expect(await opened({ comment: typed.with({ ...map, canonicalIds: true }) })).toEqual([])
     })
@@ -685,6 +700,64 @@ describe.each([
   })
 })
 
+describe('a relay that takes a change while its group is being declared', () => {
+  it('reads the groups after the changes, and so finds it', async () => {
+    const database = await openPostgres()
+    const scene = new FeedScene(database)
+    const deploy = await connected(database.url)
+    const { comment } = tableTags({ comment: { by: ['post_id'] } })
+    try {
+      await database.sql(COMMENT)
+      await scene.install({ tables: { comment: { columns: ['id', 'post_id'], keys: () => [] } } })
+      await database.sql('INSERT INTO comment VALUES (1, 4, 7)')
+      /** Stops every statement that reads the outbox, and goes on when the relay stands before it. */
+      const declare = async () => {
+        await deploy.query('BEGIN; LOCK TABLE cacheaside.outbox')
+        return async () => {
+          await until('the relay to wait', async () => {
+            const [row] = await database.sql(`SELECT count(*)::int AS n FROM pg_locks WHERE NOT granted
+              AND relation = 'cacheaside.outbox'::regclass`)
+            return row?.n === 1
+          })
+          await installFeed(deploy, { tables: { comment } })
+          await deploy.query('INSERT INTO comment VALUES (2, 5, 7); COMMIT')
+        }
+      }
+      let declaring: Promise<void> | undefined
+      const pool = {
+        async connect() {
+          const client = await database.pool.connect()
+          return new Proxy(client, {
+            get(target, name) {
+              if (name !== 'query') {
+                const value = Reflect.get(target, name)
+                return typeof value === 'function' ? value.bind(target) : value
+              }
+              return async (text: string) => {
+                if (!text.includes('FOR UPDATE SKIP LOCKED')) return target.query(text)
+                const goOn = await declare()
+                const answer = target.query(text)
+                declaring = goOn()
+                return answer
+              }
+            },
+          })
+        },
+      }
+      const session = await scene.open(['comment'], { pool: pool as never })
+      const { changes } = await session.take(undefined)
+      await declaring
+      expect(changes.flatMap(({ rows }) => rows ?? [])).toContainEqual({ id: '2', post_id: '5' })
+      expect(declaredIn(changes)).toContain(comment.where({ post_id: 5 }))
+      await session.settle(changes)
+    } finally {
+      scene.end()
+      await deploy.end()
+      await database.close()
+    }
+  })
+})
+
 describe('tags of tables on PostgreSQL 13', () => {
   it('are installed and applied as on later ones', async () => {
     const server = await startPostgres(13)
@@ -697,7 +770,9 @@ describe('tags of tables on PostgreSQL 13', () => {
       const { rows } =
         await client.query(`SELECT new, cacheaside.ask_for_tags('[{"source": "comment", "tag": "x", "by": ["a", "b"]}]')
         FROM cacheaside.outbox`)
-      expect(rows).toEqual([{ new: { author_id: '7', post_id: '5' }, ask_for_tags: ['comment by (a, b)'] }])
+      expect(rows).toEqual([
+        { new: { id: '1', author_id: '7', post_id: '5' }, ask_for_tags: ['comment by (a, b)'] },
+      ])
     } finally {
       await client.end()
       await server.stop()
