@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
-import type { CacheOptions, Key, Tag } from '../src/index.ts'
+import type { CacheOptions, Key, KeyspaceOptions, Tag } from '../src/index.ts'
 import { gate } from '../src/testing/index.ts'
-import { openWorld, within } from './world.ts'
+import { openWorld, passing, within } from './world.ts'
 
 interface Post {
   readonly id: number
@@ -243,6 +243,73 @@ describe.each([
     origin.posts.set(1, 8)
     await slot.invalidate(1)
     expect(await rows.get(1)).toMatchObject({ author: 'Bob' })
+  })
+})
+
+/** What a load has seen, and which of all loads it was. */
+interface Row {
+  readonly seen: number
+  readonly call: number
+}
+
+/** How often the loads of three processes are called while 20 readers of each ask for one key, after each of five writes. */
+async function loadsOf(
+  shape: 'static' | 'late' | 'restless',
+  options: Omit<CacheOptions, 'clock' | 'shared'>,
+) {
+  const world = openWorld()
+  let [version, loads] = [1, 0]
+  const processes = [1, 2, 3].map(() => {
+    const { cache } = world.process(options, world.network())
+    const tag = cache.tags<number>('tag')
+    const load = async (_id: number): Promise<Row> => {
+      const [seen, call] = [version, ++loads]
+      await passing(world.clock, 20)
+      return { seen, call }
+    }
+    const named: Record<typeof shape, Pick<KeyspaceOptions<number, Row>, 'tags' | 'tagsOf'>> = {
+      static: { tags: () => [tag.key(1)] },
+      late: { tagsOf: () => [tag.key(1)] },
+      restless: { tagsOf: row => [tag.key(row?.call ?? 0)] },
+    }
+    const values = cache.keyspace<number, Row>('value', { load, ...named[shape] })
+    return { cache, tag, values }
+  })
+  await world.clock.advance(10)
+  const counts: number[] = []
+  for (let round = 0; round < 6; round++) {
+    const before = loads
+    const { cache, tag } = processes[round % 3]!
+    if (round > 0) await cache.write([tag.key(1)], async () => ++version)
+    const reading = processes.flatMap(({ values }) => Array.from({ length: 20 }, () => values.get(1)))
+    const answers = await within(world.clock, 2_000, Promise.all(reading))
+    expect(new Set(answers.map(answer => answer?.seen))).toEqual(new Set([version]))
+    // Those who come later, one after the other.
+    for (let i = 0; i < 5; i++)
+      for (const { values } of processes) await within(world.clock, 200, values.get(1))
+    counts.push(loads - before)
+  }
+  await world.clock.advance(5_000)
+  for (const { cache } of processes) expect(cache.stats().now).toMatchObject({ loads: 0, flights: 0 })
+  return counts
+}
+
+describe.each([
+  ['without L1', {}],
+  ['with L1', { local: { maxEntries: 100 } }],
+])('the loads of a hot key in three processes %s', (_, options) => {
+  test('are one for each write, where its tag is known from the id', async () => {
+    expect(await loadsOf('static', options)).toEqual([1, 1, 1, 1, 1, 1])
+  })
+
+  test('are one for each write, where its tag is late, and one more where the tag is new', async () => {
+    expect(await loadsOf('late', options)).toEqual([2, 1, 1, 1, 1, 1])
+  })
+
+  test('are one for each time that somebody asks, and one more for each process, where its tags never stay the same', async () => {
+    // All readers of three processes at once, and then 15 readers one after the other.
+    const each = 3 + 15
+    expect(await loadsOf('restless', options)).toEqual([each + 3, each, each, each, each, each])
   })
 })
 

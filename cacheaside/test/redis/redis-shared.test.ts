@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { type AddressInfo, connect } from 'node:net'
+import { type AddressInfo, connect, createServer as createTcpServer, type Socket } from 'node:net'
 import { createServer, rootCertificates } from 'node:tls'
 import fc from 'fast-check'
 import { Redis } from 'ioredis'
@@ -44,6 +44,41 @@ async function sent(work: () => Promise<unknown>): Promise<string[]> {
   const lines = log.split('\r\n').filter(line => line.startsWith('+1') && !line.includes(' lua] '))
   const commands = lines.map(line => line.slice(line.indexOf('] ') + 2).replaceAll('"', ''))
   return commands.filter(command => !/^echo|@heartbeat|@generation|^info/i.test(command))
+}
+
+/** A way to the server that can keep back what clients send. */
+async function startHoldingWay(serverPort: number) {
+  const sockets = new Set<Socket>()
+  let isHolding = false
+  let kept: { readonly chunk: Buffer; readonly upstream: Socket }[] = []
+  const way = createTcpServer(socket => {
+    const upstream = connect(serverPort, '127.0.0.1')
+    for (const one of [socket, upstream]) sockets.add(one.on('error', () => {}))
+    socket.on('data', chunk => void (isHolding ? kept.push({ chunk, upstream }) : upstream.write(chunk)))
+    upstream.pipe(socket)
+    socket.on('close', () => upstream.destroy())
+  })
+  way.listen(0, '127.0.0.1')
+  await once(way, 'listening')
+  return {
+    port: (way.address() as AddressInfo).port,
+    /** What is kept back. */
+    get held() {
+      return Buffer.concat(kept.map(({ chunk }) => chunk)).toString('latin1')
+    },
+    hold() {
+      isHolding = true
+    },
+    letGo() {
+      isHolding = false
+      for (const { chunk, upstream } of kept) upstream.write(chunk)
+      kept = []
+    },
+    close() {
+      for (const socket of sockets) socket.destroy()
+      way.close()
+    },
+  }
 }
 
 describe.each(CLIENT_LIBRARIES)('redisShared by $name', library => {
@@ -96,6 +131,50 @@ describe.each(CLIENT_LIBRARIES)('redisShared by $name', library => {
     expect(await sent(() => spells.get(4, { consistency: 'strong' }))).toEqual([
       expect.stringMatching(/^SET spell:4 L.{16} NX GET PX/i),
     ])
+  })
+
+  /** A process whose values have three tags that are known from the id, and one value that it has found already. */
+  const openTagged = async (port: number) => {
+    const shared = openStore({ client: library.single(port) })
+    const cache = createCache({ shared, sharedTimeoutMs: 1500 })
+    onTestFinished(() => cache.close())
+    const author = cache.tags<number>('author')
+    const pages = cache.keyspace('page', {
+      load: async (id: number) => ({ id }),
+      tags: () => [author.key(3), author.key(1), author.key(2)],
+    })
+    await eventually(async () => (await pages.read(4)).from === 'shared', 'a value that is found')
+    return { cache, author, pages }
+  }
+
+  it('get costs one command for a hit of a value with three tags', async () => {
+    const { pages } = await openTagged(server.port)
+    const hit = [expect.stringMatching(/^MGET page:4 author:1 author:2 author:3$/i)]
+    await eventually(async () => (await sent(() => pages.get(4))).length === 1, 'the generations')
+    expect(await sent(() => pages.get(4))).toEqual(hit)
+    await pages.getMany([4])
+    expect(await sent(() => pages.getMany([4]))).toEqual(hit)
+  })
+
+  it('get by a strong reader asks for a value and its tags in one round trip', async () => {
+    const way = await startHoldingWay(server.port)
+    onTestFinished(() => way.close())
+    const { pages, author } = await openTagged(way.port)
+    const asked = ['page:4', 'author:1', 'author:2', 'author:3'].map(key => `\r\n${key}\r\n`)
+    way.hold()
+    const reading = pages.read(4, { consistency: 'strong' })
+    // All of it has left before anything can have been answered.
+    await eventually(() => asked.every(key => way.held.includes(key)), 'all questions to leave')
+    const commands = await sent(async () => {
+      way.letGo()
+      expect(await reading).toMatchObject({ from: 'shared', why: 'fresh' })
+    })
+    expect(commands).toEqual([
+      expect.stringMatching(/^SET page:4 L.{16} NX GET PX/i),
+      expect.stringMatching(/^EVALSHA \w{40} 3 author:1 author:2 author:3 /i),
+    ])
+    await author.invalidate(2)
+    expect(await pages.read(4, { consistency: 'strong' })).toMatchObject({ why: 'tag', tag: 'author:2' })
   })
 
   it('getMany costs one round trip', async () => {

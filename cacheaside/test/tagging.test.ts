@@ -1,0 +1,44 @@
+import { expect, test } from 'vitest'
+import { Tagging } from '../src/tagging.ts'
+
+const open = () => new Tagging<number, number>('value', { tagsOf: () => [] }, () => true)
+
+test('the tags of 8,192 keys are remembered, and those of the key that changed first are forgotten first', () => {
+  const tagging = open()
+  for (let i = 0; i <= 8_192; i++) tagging.remember(`value:${i}`, [`author:${i}`])
+  expect(tagging.remembered('value:0')).toEqual([])
+  expect(tagging.remembered('value:1')).toEqual(['author:1'])
+  tagging.remember('value:1', ['author:2'], true)
+  tagging.remember('value:9000', [])
+  expect(tagging.remembered('value:1')).toEqual(['author:2'])
+  expect(tagging.isRestless('value:1')).toBe(true)
+  expect(tagging.remembered('value:2')).toEqual([])
+  expect(tagging.isRestless('value:2')).toBe(false)
+})
+
+test('nothing is remembered where all tags are known from the id', () => {
+  const tagging = new Tagging<number, number>('value', { tags: () => [] }, () => true)
+  tagging.remember('value:1', ['author:1'])
+  expect(tagging.remembered('value:1')).toEqual([])
+})
+
+test('of 8,192 keys it is remembered that a value was replaced, until that value would have ended', () => {
+  const tagging = open()
+  expect(tagging.mayReplace('value:0', 0, 100)).toBe(true)
+  expect(tagging.mayReplace('value:0', 99, 200)).toBe(false)
+  expect(tagging.mayReplace('value:0', 100, 200)).toBe(true)
+  for (let i = 1; i < 8_192; i++) tagging.mayReplace(`value:${i}`, 100, 200)
+  expect(tagging.mayReplace('value:0', 100, 200)).toBe(false)
+  tagging.mayReplace('value:8192', 100, 200)
+  expect(tagging.mayReplace('value:0', 100, 200)).toBe(true)
+})
+
+test('tags are told in order and once, those of the id with those of the value', () => {
+  const tagging = new Tagging<number, number>(
+    'value',
+    { tags: () => ['b:1', 'a:1', 'b:1'] as never, tagsOf: () => ['c:1', 'a:1', 'a:10'] as never },
+    () => true,
+  )
+  expect(tagging.before(1)).toEqual(['a:1', 'b:1'])
+  expect(tagging.after(tagging.before(1), 1, 1)).toEqual(['a:1', 'a:10', 'b:1', 'c:1'])
+})
