@@ -45,6 +45,8 @@ export interface TrialDatabase {
   version(id: number): Promise<number | null>
   /** Makes rows of version 1 with these ids. */
   plant(...ids: number[]): Promise<void>
+  /** Makes such rows, and for each a book of the same id that shows it. */
+  plantBooks(...ids: number[]): Promise<void>
   /** Another session, for a transaction that stays open. */
   session(): Promise<pg.Client>
   /** How long each of a few sessions, which ask for nothing else, has had no answer all in all: the machine's doing. */
@@ -119,6 +121,9 @@ async function openDatabase(): Promise<TrialDatabase & { close(): Promise<void> 
   const url = await createDatabase(sharedPostgresUrl())
   const foreign = new pg.Pool({ connectionString: url, max: 4 })
   await foreign.query('CREATE TABLE spell (id bigint PRIMARY KEY, version int NOT NULL)')
+  await foreign.query(
+    'CREATE TABLE scroll (id bigint PRIMARY KEY, book bigint NOT NULL, spell bigint NOT NULL)',
+  )
   await installFeed(foreign, { tables: ['spell'] })
   const sessions: pg.Client[] = []
   const session = async () => {
@@ -139,6 +144,13 @@ async function openDatabase(): Promise<TrialDatabase & { close(): Promise<void> 
     },
     async plant(...ids) {
       await sql('INSERT INTO spell SELECT id, 1 FROM unnest($1::bigint[]) AS id', [ids])
+    },
+    async plantBooks(...ids) {
+      await sql(
+        `WITH planted AS (INSERT INTO spell SELECT id, 1 FROM unnest($1::bigint[]) AS id RETURNING id)
+         INSERT INTO scroll SELECT id, id, id FROM planted`,
+        [ids],
+      )
     },
     session,
     async lostMs() {

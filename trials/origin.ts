@@ -1,24 +1,33 @@
 import pg from 'pg'
 import type { Steps } from './steps.ts'
-import type { WriteHow } from './subject.ts'
+import type { Shown, WriteHow } from './subject.ts'
 
-/** A row of the table. */
+/** A row of the table; or a book, whose version is the sum of those of its rows. */
 export interface Spell {
   readonly id: number
   readonly version: number
+  /** The rows that the book shows. */
+  readonly spells?: readonly number[]
 }
+
+const ROWS = 'SELECT id::int AS id, version FROM spell WHERE id = ANY($1::bigint[])'
+const BOOKS = `SELECT scroll.book::int AS id, sum(spell.version)::int AS version,
+    array_agg(spell.id::int ORDER BY spell.id) AS spells
+  FROM scroll JOIN spell ON spell.id = scroll.spell WHERE scroll.book = ANY($1::bigint[]) GROUP BY scroll.book`
 
 /** The table, as one process reads and changes it. */
 export class Origin {
   readonly pool: pg.Pool
   readonly #steps: Steps
+  readonly #select: string
   /** SELECTs that were sent, and how many were under way at once at most. */
   loads = 0
   mostLoads = 0
   #loading = 0
 
-  constructor(url: string, steps: Steps, statementTimeoutMs?: number, max = 10) {
+  constructor(url: string, steps: Steps, statementTimeoutMs?: number, max = 10, shown: Shown = 'row') {
     this.#steps = steps
+    this.#select = shown === 'row' ? ROWS : BOOKS
     this.pool = new pg.Pool({
       connectionString: url,
       max,
@@ -41,10 +50,7 @@ export class Origin {
     this.mostLoads = Math.max(this.mostLoads, ++this.#loading)
     try {
       for (const id of ids) await this.#steps.pass('load', id)
-      const { rows } = await this.pool.query(
-        'SELECT id::int AS id, version FROM spell WHERE id = ANY($1::bigint[])',
-        [ids],
-      )
+      const { rows } = await this.pool.query(this.#select, [ids])
       for (const id of ids) await this.#steps.pass('loaded', id)
       return rows
     } finally {
@@ -68,6 +74,14 @@ export class Origin {
       client.off('error', ignore)
       client.release(problem)
     }
+  }
+
+  /** Takes one from the version of a row, and adds it to another's. */
+  async move(from: number, to: number): Promise<void> {
+    await this.pool.query(
+      'UPDATE spell SET version = version + CASE WHEN id = $1 THEN -1 ELSE 1 END WHERE id = ANY($2::bigint[])',
+      [from, [from, to]],
+    )
   }
 
   async #transaction(client: pg.PoolClient, ids: readonly number[]): Promise<Spell[]> {

@@ -2,7 +2,7 @@ import type { Cluster, Redis } from 'ioredis'
 import { Origin, type Spell } from './origin.ts'
 import { clientOf } from './redis-client.ts'
 import type { Steps } from './steps.ts'
-import type { ProcessOptions, Seen, Status, Subject, WriteHow, Written } from './subject.ts'
+import type { ProcessOptions, Seen, SeenTogether, Status, Subject, WriteHow, Written } from './subject.ts'
 
 const CHANNEL = 'plain-changes'
 const DEFAULT_TTL_MS = 600_000
@@ -15,7 +15,8 @@ interface Stored {
 /**
  * Cache-aside as it is usually written, for comparison: GET, on a miss SELECT and SET; UPDATE, then DEL. With one load
  * per key and process at a time, as most libraries have it. With `local` also copies in this process, which are
- * removed when a process publishes that it changed a row.
+ * removed when a process publishes that it changed a row. Books are kept with hand-written tags: a set per row, which names
+ * the books that show it.
  */
 export class PlainSubject implements Subject {
   readonly #origin: Origin
@@ -33,7 +34,7 @@ export class PlainSubject implements Subject {
     const { postgres, statementTimeoutMs, poolSize, commandTimeoutMs } = options
     this.#options = options
     this.#steps = steps
-    this.#origin = new Origin(postgres, steps, statementTimeoutMs, poolSize)
+    this.#origin = new Origin(postgres, steps, statementTimeoutMs, poolSize, options.shown)
     this.#redis = clientOf(
       options.store,
       commandTimeoutMs === undefined
@@ -97,9 +98,8 @@ export class PlainSubject implements Subject {
     const beganMs = performance.now()
     const spell = (await this.#origin.raise([id], how))[0]!
     await this.#steps.pass('release', id)
-    this.#local.delete(id)
     const told = this.#tolerant<unknown>(
-      how.through === true ? this.#store(id, spell) : this.#redis.del(`plain:${id}`),
+      how.through === true ? this.#store(id, spell) : this.#forget(await this.#dependentsOf(id)),
     )
     await this.#steps.pass('releasing', id)
     await told
@@ -111,11 +111,32 @@ export class PlainSubject implements Subject {
   async writeAll(ids: readonly number[]): Promise<Written[]> {
     const spells = await this.#origin.raise(ids)
     for (const id of ids) {
-      this.#local.delete(id)
-      await this.#tolerant(this.#redis.del(`plain:${id}`))
+      await this.#tolerant(this.#forget(await this.#dependentsOf(id)))
       await this.#tolerant(this.#redis.publish(CHANNEL, String(id)))
     }
     return spells.map(({ version }) => ({ version, invalidation: 'applied', fenced: false, tookMs: 0 }))
+  }
+
+  async move(from: number, to: number): Promise<void> {
+    await this.#origin.move(from, to)
+    for (const id of [from, to]) await this.#forget(await this.#dependentsOf(id))
+  }
+
+  async snapshot(ids: readonly number[]): Promise<SeenTogether> {
+    return { versions: await this.getMany(ids), isLoaded: false }
+  }
+
+  /** What shows a row: itself, or the books in its set. */
+  async #dependentsOf(id: number): Promise<readonly number[]> {
+    if ((this.#options.shown ?? 'row') === 'row') return [id]
+    return (await this.#tolerant(this.#redis.smembers(`plain-shows:${id}`)))?.map(Number) ?? []
+  }
+
+  async #forget(ids: readonly number[]): Promise<void> {
+    for (const id of ids) {
+      this.#local.delete(id)
+      await this.#redis.del(`plain:${id}`)
+    }
   }
 
   status(): Status {
@@ -155,6 +176,8 @@ export class PlainSubject implements Subject {
     const stored = { version: spell?.version ?? null, storedMs: Date.now() }
     const lifeMs = this.#ttlMs + this.#staleMs
     await this.#tolerant(this.#redis.set(`plain:${id}`, JSON.stringify(stored), 'PX', lifeMs))
+    for (const shown of spell?.spells ?? [])
+      await this.#tolerant(this.#redis.sadd(`plain-shows:${shown}`, String(id)))
     await this.#steps.pass('filled', id)
     this.#keep(id, stored)
     return stored

@@ -46,5 +46,8 @@ const groupOf = (line: string): string => line.split('|', 2)[1]!
 
 /** The lines by their groups, in each as they are. */
 function tableOf(lines: readonly string[]): string {
-  return [HEAD, ...lines.toSorted((a, b) => groupOf(a).localeCompare(groupOf(b)))].join('\n')
+  return [
+    HEAD,
+    ...lines.toSorted((a, b) => groupOf(a).localeCompare(groupOf(b), 'en', { numeric: true })),
+  ].join('\n')
 }

@@ -47,6 +47,20 @@ export interface Status {
   readonly lostMs: number
 }
 
+/** Several values, as a snapshot read answered with them. */
+export interface SeenTogether {
+  readonly versions: readonly (number | null)[]
+  /** Whether the cache could not give the snapshot, and the origin was asked for all of them at once. */
+  readonly isLoaded: boolean
+}
+
+/**
+ * What the values are. `row`: a row each. The others are books: each shows the rows whose scrolls lie in it, and depends on
+ * tags. `condition`: on one tag per book, which is known from its id. `reference`: on one per row in it, which is known from
+ * the loaded book only. `table`: on groups of the two tables, with `tableTags`.
+ */
+export type Shown = 'row' | 'condition' | 'reference' | 'table'
+
 /** A cache in one process, in front of one table. */
 export interface Subject {
   get(id: number, strong?: boolean): Promise<Seen>
@@ -54,6 +68,10 @@ export interface Subject {
   write(id: number, how?: WriteHow): Promise<Written>
   /** Changes several rows in one transaction. */
   writeAll(ids: readonly number[]): Promise<Written[]>
+  /** Takes one from the version of a row, and adds it to another's, in one transaction. Their sum stays. */
+  move(from: number, to: number): Promise<void>
+  /** Reads several values by one snapshot read; plain: one after the other. */
+  snapshot(ids: readonly number[]): Promise<SeenTogether>
   status(): Status
 }
 
@@ -80,6 +98,8 @@ export interface ProcessOptions {
   /** Whether the process keeps copies; plain: removed when another process publishes a change. */
   readonly local?: boolean
   readonly feed?: boolean
+  /** Left out: rows. */
+  readonly shown?: Shown
   readonly allowUnsafePolicy?: boolean
   /** Plain only: every reader loads by itself, as in a program without single-flight. */
   readonly loadsApart?: boolean

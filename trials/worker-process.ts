@@ -2,7 +2,17 @@ import { type ChildProcess, fork, spawn } from 'node:child_process'
 import { once } from 'node:events'
 import { fileURLToPath } from 'node:url'
 import { type Step, stepOf } from './steps.ts'
-import type { Operation, Order, ProcessOptions, Report, Seen, Status, Subject, Written } from './subject.ts'
+import type {
+  Operation,
+  Order,
+  ProcessOptions,
+  Report,
+  Seen,
+  SeenTogether,
+  Status,
+  Subject,
+  Written,
+} from './subject.ts'
 
 const WORKER = fileURLToPath(new URL('worker.ts', import.meta.url))
 const START_DEADLINE_MS = 90_000
@@ -83,6 +93,14 @@ export class WorkerProcess implements Remote {
 
   writeAll(ids: readonly number[]): Promise<Written[]> {
     return this.#call('writeAll', ids)
+  }
+
+  move(from: number, to: number): Promise<void> {
+    return this.#call('move', from, to)
+  }
+
+  snapshot(ids: readonly number[]): Promise<SeenTogether> {
+    return this.#call('snapshot', ids)
   }
 
   status(): Promise<Status> {
