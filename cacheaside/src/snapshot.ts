@@ -187,9 +187,10 @@ async function standsStill(
   snapshot: readonly AnyPart[],
   seen: readonly Seen[],
 ): Promise<boolean> {
-  const stamps = new Map(seen.flatMap(one => one.stamps.map(stamp => [stamp.name, stamp.token])))
+  const stamps = seen.flatMap(one => one.stamps)
   const leases = snapshot.map(({ key }) => ({ key, token: markedToken(key, clock.token()) }))
-  const creations = [...stamps.keys()].map(key => ({ key, token: markedToken(key, clock.token()) }))
+  const names = [...new Set(stamps.map(({ name }) => name))]
+  const creations = names.map(key => ({ key, token: markedToken(key, clock.token()) }))
   const dropGranted = (replies: readonly unknown[]) => {
     for (const [i, { key, token }] of leases.entries()) if (replies[i] === null) dropLease(parts, key, token)
   }
@@ -203,9 +204,12 @@ async function standsStill(
   }
   dropGranted(values)
   if (tokens === UNCONFIRMED || queue.holdsAny([...leases, ...creations].map(({ key }) => key))) return false
+  const standing = new Map(names.map((name, i) => [name, tokens[i]]))
   return (
     values.every((text, i) => typeof text === 'string' && text.startsWith(seen[i]!.prefix)) &&
-    tokens.every((text, i) => text === stampText(stamps.get(creations[i]!.key)!))
+    // All of them, also those of one tag: 1. a value is seen under its stamp; 2. the tag is written; 3. another value is loaded
+    // under the next stamp, which stands.
+    stamps.every(({ name, token }) => standing.get(name) === stampText(token))
   )
 }
 
