@@ -5,7 +5,7 @@
 import { type SpawnSyncReturns, spawnSync } from 'node:child_process'
 import { cp, mkdir, mkdtemp, readdir, readFile, rm, symlink, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
-import { basename, join } from 'node:path'
+import { basename, dirname, join } from 'node:path'
 import { afterAll, beforeAll, expect, test } from 'vitest'
 
 const ROOT = join(import.meta.dirname, '..')
@@ -102,8 +102,36 @@ test('the installed package brings no other package with it', async () => {
   expect(installed.filter(name => !name.startsWith('.'))).toEqual(['cacheaside'])
 })
 
-test('every entry point is imported by plain Node', async () => {
-  const names = Object.keys(manifest.exports).map(path => path.replace('.', 'cacheaside'))
+/** Entry points that import a package of others, which whoever uses them has. */
+const NEEDING: Record<string, string> = {
+  'cacheaside/opentelemetry': '@opentelemetry/api',
+  'cacheaside/prometheus': 'prom-client',
+}
+
+test.each(Object.entries(NEEDING))(
+  '%s is imported where %s is, and otherwise asks for it',
+  async (name, peer) => {
+    expect(manifest.peerDependenciesMeta?.[peer]).toEqual({ optional: true })
+    const program = `import(${JSON.stringify(name)}).then(
+    names => console.log(Object.keys(names).length > 0),
+    ({ code, message }) => console.log(code, message.includes(${JSON.stringify(`'${peer}'`)})))`
+    await writeFile(join(consumer, 'import.js'), program)
+    expect(succeed(consumer, process.execPath, 'import.js')).toBe('ERR_MODULE_NOT_FOUND true\n')
+    const place = join(consumer, 'node_modules', peer)
+    await mkdir(dirname(place), { recursive: true })
+    await symlink(join(ROOT, 'node_modules', peer), place)
+    try {
+      expect(succeed(consumer, process.execPath, 'import.js')).toBe('true\n')
+    } finally {
+      await rm(join(consumer, 'node_modules', peer.split('/')[0]!), { recursive: true })
+    }
+  },
+)
+
+test('every other entry point is imported by plain Node', async () => {
+  const names = Object.keys(manifest.exports)
+    .map(path => path.replace('.', 'cacheaside'))
+    .filter(name => NEEDING[name] === undefined)
   const program = `
     for (const name of ${JSON.stringify(names)}) {
       const count = Object.keys(await import(name)).length

@@ -50,6 +50,8 @@ export class Cache {
   /** Those of them that the feed invalidates by itself, and so has defined. */
   readonly #fedTags = new Map<string, Tags<never>>()
   readonly #listeners = new Set<(event: CacheEvent) => void>()
+  /** Those that hear of all but reads: for them a hit in L1 needs no event. */
+  readonly #readless = new Set<(event: CacheEvent) => void>()
   /** What ends samplers. */
   readonly #stops = new Set<() => Promise<void>>()
   /** Work under way that `close` waits for. */
@@ -78,6 +80,8 @@ export class Cache {
       stats.fold(event)
       warnOf(warnings, event, isQueueEmpty)
       for (const listener of this.#listeners) this.#tell(listener, event)
+      if (event.type === 'read') return
+      for (const listener of this.#readless) this.#tell(listener, event)
     }
     if (options.onEvent !== undefined) this.#listeners.add(options.onEvent)
     this.#letGo = options.shared.retain?.()
@@ -255,7 +259,7 @@ export class Cache {
 
   /** What the cache has done so far, and what it holds and is doing now. */
   stats(): Stats & { readonly now: Occupancy } {
-    const { local, flights, limit, queue } = this.#parts
+    const { clock, local, flights, limit, queue, stream } = this.#parts
     const now = {
       localEntries: local.size,
       localBytes: local.bytes,
@@ -265,6 +269,7 @@ export class Cache {
       queuedLoads: limit.queued,
       queuedInvalidations: queue.size,
       commitsInDoubt: queue.doubts,
+      streamProven: stream.isProven(clock.nowMs()),
     }
     return Object.assign(this.#parts.stats.snapshot(), { now })
   }
@@ -282,6 +287,18 @@ export class Cache {
   /** @internal */
   get isClosed(): boolean {
     return this.#closed
+  }
+
+  /** What metrics are made of, besides {@link stats}. @internal */
+  get measurable(): Measurable {
+    return {
+      hasFeed: this.#relay !== undefined,
+      isHeard: this.#listeners.size > 0,
+      listenButToReads: listener => {
+        this.#readless.add(listener)
+        return () => void this.#readless.delete(listener)
+      },
+    }
   }
 
   /** What a sampler of `cacheaside/verify` works with. @internal */
@@ -426,6 +443,15 @@ export class Cache {
 const twinMessage = (name: string): string =>
   `two caches of this process have the keyspace ${name}, each on an embedded store of its own: neither hears of what the other writes. Make one cache: keep it on globalThis where a bundler evaluates the module twice, or give both the same store`
 
+/** What metrics need to know of a cache. @internal */
+export interface Measurable {
+  readonly hasFeed: boolean
+  /** Whether a hit in L1 makes an event. */
+  readonly isHeard: boolean
+  /** As `listen`, for all events but reads. */
+  readonly listenButToReads: (listener: (event: CacheEvent) => void) => () => void
+}
+
 /** The parts of a cache that a sampler uses. @internal */
 export interface Auditable {
   readonly shared: SharedStore
@@ -450,4 +476,6 @@ export interface Occupancy {
   readonly queuedInvalidations: number
   /** Those of them that have a commit in doubt. */
   readonly commitsInDoubt: number
+  /** Whether the broadcast stream is proven, so that L1 may answer. An embedded store needs no proof, and a store without a stream has none. */
+  readonly streamProven: boolean
 }

@@ -88,6 +88,8 @@ export function emitInvalidation(
   key: string,
   outcome: 'applied' | 'queued' | 'in-doubt',
   stored = false,
+  unfenced = false,
 ): void {
-  emit({ type: 'invalidation', keyspace: keyspaceOf(key), key, outcome, stored })
+  const event = { type: 'invalidation', keyspace: keyspaceOf(key), key, outcome, stored } as const
+  emit(unfenced ? { ...event, unfenced } : event)
 }

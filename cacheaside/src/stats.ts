@@ -86,6 +86,8 @@ export interface KeyspaceStats {
   readonly keyspaceInvalidations: { readonly applied: number; readonly queued: number; readonly late: number }
   /** Committed values stored by their write. */
   readonly writtenThrough: number
+  /** Keys of committed writes that were not fenced; one per key, and not per write. */
+  readonly unfenced: number
   /** Stored bytes that could not be read. */
   readonly unreadable: number
   /** Replies that held another key's register. */
@@ -143,6 +145,7 @@ function noCounts(): Mutable<KeyspaceStats> {
     invalidations: { applied: 0, queued: 0, 'in-doubt': 0, late: 0, collapsed: 0 },
     keyspaceInvalidations: { applied: 0, queued: 0, late: 0 },
     writtenThrough: 0,
+    unfenced: 0,
     unreadable: 0,
     mismatches: 0,
     undeclared: 0,
@@ -215,6 +218,7 @@ export class StatsFold {
         const counts = this.of(event.keyspace)
         counts.invalidations[event.outcome]++
         if (event.stored) counts.writtenThrough++
+        if (event.unfenced) counts.unfenced++
         return
       }
       case 'keyspace-invalidation':

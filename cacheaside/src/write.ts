@@ -189,17 +189,27 @@ class WriteSession {
     return share
   }
 
-  /** Ends every guard; those whose end is not confirmed are queued. */
+  /**
+   * Ends every guard; those whose end is not confirmed are queued.
+   *
+   * @param committed - What the write stores; left out: nothing was committed.
+   */
   async release(
-    committed: ReadonlyMap<Key | Tag, CommittedEntry> = new Map(),
+    committed?: ReadonlyMap<Key | Tag, CommittedEntry>,
   ): Promise<{ invalidation: 'applied' | 'queued'; fenced: boolean }> {
     this.#ended = true
     await Promise.allSettled(this.#pending)
     const ended = await Promise.all(
       [...this.#guards].map(async ([key, share]) => {
-        const { applied, fenced, stored } = await share.end(committed.get(key)?.fill)
+        const { applied, fenced, stored } = await share.end(committed?.get(key)?.fill)
         this.#parts.forget(key)
-        emitInvalidation(this.#parts, key, applied ? 'applied' : 'queued', stored)
+        emitInvalidation(
+          this.#parts,
+          key,
+          applied ? 'applied' : 'queued',
+          stored,
+          committed !== undefined && !fenced,
+        )
         return { applied, fenced }
       }),
     )

@@ -162,6 +162,8 @@ export interface InvalidationEvent {
   readonly outcome: 'applied' | 'queued' | 'in-doubt' | 'late' | 'collapsed'
   /** Whether the release of a write stored the committed value. */
   readonly stored: boolean
+  /** There, and true, if it is the release of a committed write that did not guard this key all the time. */
+  readonly unfenced?: true
 }
 
 /** A whole keyspace was given a new generation. */

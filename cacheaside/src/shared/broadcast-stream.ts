@@ -100,6 +100,11 @@ export class BroadcastStream {
     return false
   }
 
+  /** The same for somebody who only looks: nothing is concluded from it. */
+  isProven(nowMs: number): boolean {
+    return this.#access.store.synchronous || nowMs - this.#proofMs <= this.#maxStaleMs
+  }
+
   /** The present moment, by this process's `nowMs`, by the store's clock as well as it is known here; never a matter of safety. */
   storesFromOurs(nowMs: number): number {
     return nowMs + (this.#offsetMs ?? this.#clock.epochMs() - this.#clock.nowMs())
