@@ -2,7 +2,7 @@
  * `compose.yaml` as far as it can be tried without Docker: it is read as Compose reads it, its Redis is started with the
  * very arguments, and what it says agrees with the configuration that Spellbook reads and with the README.
  */
-import { readFileSync } from 'node:fs'
+import { existsSync, readFileSync } from 'node:fs'
 import { join } from 'node:path'
 import { redisShared } from 'cacheaside/redis'
 import { Redis } from 'ioredis'
@@ -13,6 +13,7 @@ import { type Settings, startRedis } from './redis-servers.ts'
 
 interface Service {
   readonly image: string
+  readonly profiles?: readonly string[]
   readonly environment?: Readonly<Record<string, string>>
   readonly command?: readonly string[]
   readonly ports: readonly string[]
@@ -39,7 +40,10 @@ const versionOf = ({ image }: Service): [name: string, major: number] => {
 }
 
 test('compose.yaml has the two servers, of versions that are supported, on this machine only', () => {
-  expect(Object.keys(compose.services)).toEqual(['postgres', 'redis'])
+  const others = Object.entries<Service>(compose.services).filter(
+    ([, { profiles }]) => profiles !== undefined,
+  )
+  expect(Object.keys(compose.services)).toEqual(['postgres', 'redis', ...others.map(([name]) => name)])
   const [postgresName, postgresMajor] = versionOf(postgres)
   expect(postgresName).toBe('postgres')
   expect(postgresMajor).toBeGreaterThanOrEqual(13)
@@ -102,4 +106,35 @@ test('compose.yaml starts its Redis with arguments that it takes, and that Spell
   expect(nodes.map(({ policy }) => policy)).toEqual(['allkeys-lru'])
   expect(warnings).toEqual([])
   expect(await server.command('CONFIG', 'GET', 'save')).toEqual(['save', ''])
+})
+
+interface Watching extends Service {
+  readonly network_mode: string
+}
+
+test('compose.yaml has a profile for Prometheus and one for Grafana, on this machine only', () => {
+  const { prometheus, grafana } = compose.services as unknown as Record<'prometheus' | 'grafana', Watching>
+  for (const [name, service] of Object.entries({ prometheus, grafana })) {
+    expect(service.profiles).toEqual([name])
+    // Spellbook tells its metrics to this machine, and what publishes no port must itself listen on the loopback.
+    expect(service.network_mode).toBe('host')
+    expect(service.ports).toBeUndefined()
+    expect(service.healthcheck.test.at(-1)).toMatch(/^http:\/\/127\.0\.0\.1:\d+\//)
+    for (const volume of service.volumes!) {
+      const [path = '', , mode] = volume.split(':')
+      expect(existsSync(join(ROOT, path)), path).toBe(true)
+      expect(mode).toBe('ro')
+    }
+  }
+  const listening = prometheus.command!.find(text => text.startsWith('--web.listen-address='))
+  expect(listening).toBe('--web.listen-address=127.0.0.1:9090')
+  expect(grafana.environment!.GF_SERVER_HTTP_ADDR).toBe('127.0.0.1')
+  const [source] = parse(read('grafana/provisioning/datasources/prometheus.yml')).datasources
+  expect(source.url).toBe('http://localhost:9090')
+  const [provider] = parse(read('grafana/provisioning/dashboards/cacheaside.yml')).providers
+  expect(grafana.volumes!.some(volume => volume.split(':')[1]!.startsWith(`${provider.options.path}/`))).toBe(
+    true,
+  )
+  const [job] = parse(read('prometheus/prometheus.yml')).scrape_configs
+  expect(job.static_configs[0].targets).toEqual([`localhost:${readConfig({}).port}`])
 })
