@@ -10,6 +10,7 @@ const { packages } = JSON.parse(readFileSync(join(import.meta.dirname, '../packa
 /** Whether a range, as they are written in the lock, has the oldest Node that is supported: 20.19. */
 function hasOurs(range: string): boolean {
   return range.split('||').some(part => {
+    if (part.trim() === '*') return true
     const [, operator, major, minor = 0] = part.trim().match(/^(>=|\^)? ?(\d+)(?:\.(\d+))?/) ?? []
     if (Number(major) === 20) return Number(minor) <= 19
     return operator === '>=' && Number(major) < 20
@@ -26,6 +27,7 @@ test('every package that is installed says that it runs on the oldest Node that 
 })
 
 test.each([
+  ['*', true],
   ['>=0.4', true],
   ['>= 10.x', true],
   ['>=20.19', true],
