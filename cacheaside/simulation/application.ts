@@ -1,15 +1,25 @@
-import type { Cache, CacheEvent, CacheOptions, Key, Keyspace, ReadOptions } from '../src/index.ts'
+import type {
+  Cache,
+  CacheEvent,
+  CacheOptions,
+  CommittedEntry,
+  Key,
+  Keyspace,
+  ReadOptions,
+} from '../src/index.ts'
 import type { SimulatedClock } from '../src/testing/index.ts'
 import { quiet } from '../test/heard-warnings.ts'
 import type { Library } from '../test/protections/library.ts'
-import type { Checker, ReadMark, Row } from './checker.ts'
+import type { Checker, Row } from './checker.ts'
 import { type Database, DatabaseError } from './database.ts'
 import { Debts } from './debts.ts'
 import { Link } from './link.ts'
 import type { Primary } from './primary.ts'
 import { ProcessClock } from './process-clock.ts'
 import type { Random } from './random.ts'
-import { KEYSPACES, rowOf, type Settings, TIMES } from './settings.ts'
+import { type Settings, TIMES } from './settings.ts'
+import { KEYSPACES, ROWS, type Subjects, TAGS } from './subjects.ts'
+import { type Begun, type Named, optionsOf, passagesOf, TaggedValues, type Target } from './tagged-values.ts'
 import type { Trail } from './trail.ts'
 import type { Weather } from './weather.ts'
 
@@ -36,6 +46,8 @@ export interface Surroundings {
   readonly checker: Checker
   readonly database: Database
   readonly server: ObservedServer
+  /** What each key and tag shows. */
+  readonly subjects: Subjects
   readonly hasFeed: boolean
   /** The rows that this history is about. */
   readonly rows: readonly number[]
@@ -49,21 +61,17 @@ interface Waiting {
   readonly what: string
 }
 
-/** A read that has begun. */
-interface Begun extends ReadMark {
-  readonly crossings: number
-}
-
 const LINGERING_MS = 2_000
 /** Which part of the reads are strong. */
 const USUALLY_STRONG = 0.35
-const STRONG = { consistency: 'strong' } as const
 /** The longest asking: once, waiting for another's load, and once more. */
 const ASKING_MS = 2 * TIMES.sharedTimeoutMs + TIMES.busyWaitMs
 /** The longest passage: a look and asking, the load, and a fill that is waited for. */
 const PASSAGE_MS = 2 * TIMES.sharedTimeoutMs + ASKING_MS + TIMES.loadTimeoutMs
 /** A drifting clock, a timer's granularity, and the turns that a reply is given to be seen in. */
 const SLACK_MS = 40
+/** Beside it, for what depends on tags: stamps asked for at three moments, one of them behind another key of a batch. */
+const STAMPS_MS = 4 * TIMES.sharedTimeoutMs
 
 /**
  * One process of the simulated application: the real cache on a clock and a network of its own. It remembers what it was
@@ -89,17 +97,20 @@ export class Application {
   /** Whether a write that cannot be guarded is not to begin. */
   readonly #mayRefuse: boolean
   #loads = 0
-  /** When a load of each row was last under way, or waited for its turn. */
-  readonly #loadedMs = new Map<number, number>()
-  readonly #loading = new Map<number, number>()
+  /** When a load of each key was last under way, or waited for its turn. */
+  readonly #loadedMs = new Map<string, number>()
+  readonly #loading = new Map<string, number>()
   readonly #ownFloors = new Map<number, { floor: number; forgetting: number }>()
-  /** How many writes of this process are at work on a row, so that their guards can be told from others'. */
-  readonly #writers = new Map<number, number>()
+  /** How many writes of this process are at work on a key, so that their guards can be told from others'. */
+  readonly #writers = new Map<string, number>()
   /** Writes that ended in doubt, whose commits may still happen: their guards stand on. */
-  readonly #doubtful = new Map<number, number>()
-  /** When that is over for all of them that had ended by the time when nobody was at work on the row, and their guards. */
-  readonly #doubts = new Map<number, { untilMs: number; writes: number; tokens: readonly string[] }>()
+  readonly #doubtful = new Map<string, number>()
+  /** When that is over for all of them that had ended by the time when nobody was at work on the key, and their guards. */
+  readonly #doubts = new Map<string, { untilMs: number; writes: number; tokens: readonly string[] }>()
   readonly #debts: Debts
+  readonly #subjects: Subjects
+  /** Values of several rows, if there are any. */
+  readonly tagged: TaggedValues | undefined
   #invalidating = 0
 
   constructor(name: string, world: Surroundings, settings: Settings, isStreamless: boolean) {
@@ -107,9 +118,11 @@ export class Application {
     this.#world = world
     this.#random = world.random.fork()
     this.#checker = world.checker
-    this.#debts = new Debts(world.checker)
+    this.#subjects = world.subjects
+    this.#debts = new Debts(world.checker, world.subjects)
     this.#database = world.database
-    this.#shape = world.weather.deploys ? this.#random.between(1, 2) : 1
+    const hasShapes = world.weather.deploys && world.weather.tags !== true
+    this.#shape = hasShapes ? this.#random.between(1, 2) : 1
     this.clock = new ProcessClock(
       world.clock,
       this.#random.fork(),
@@ -132,18 +145,43 @@ export class Application {
       })
       for (const row of rows) this.#spaces[row] = space
     }
+    if (settings.tags !== undefined) this.tagged = this.#taggedValues(settings, settings.tags)
+  }
+
+  #taggedValues(settings: Settings, tags: NonNullable<Settings['tags']>): TaggedValues {
+    const reader = {
+      name: this.name,
+      cache: this.cache,
+      checker: this.#checker,
+      shape: this.#shape,
+      plainKey: (row: number) => this.key(row),
+      plainSpace: (row: number) => this.#spaces[row]!,
+      begin: (subject: number, isStrong: boolean) => this.#begin(subject, isStrong),
+      ownFloor: (subject: number) => this.#ownFloor(subject),
+      writtenFloor: (subject: number) => this.#writtenFloor(subject),
+      isExcused: ({ crossings }: Begun) => this.link.hasStrayed(crossings),
+      timed: (what: string, passages: number, read: (signal: AbortSignal | undefined) => Promise<void>) =>
+        this.#timed(what, passages, read),
+      load: (keys: readonly string[], rows: readonly number[]) => this.#loadOf(keys, rows),
+    }
+    const { deploys } = this.#world.weather
+    return new TaggedValues(reader, this.#subjects, this.#random.fork(), { ...settings, tags, deploys })
   }
 
   #wiring(): CacheOptions {
-    const keys = (row: { id?: string }) => [this.key(Number(row.id))]
+    const names = this.#world.weather.tags === true ? [...TAGS.keys()] : []
+    const keys = ({ id }: { id?: string }) => {
+      const row = Number(id)
+      return this.tagged === undefined ? [this.key(row)] : [this.key(row), this.tagged.tagOf(row)]
+    }
     const feed =
       this.#world.hasFeed && this.link.stream !== 'none'
-        ? { feed: this.#database.feed(this.clock, { keys, keyspaces: [...KEYSPACES.keys()] }) }
+        ? { feed: this.#database.feed(this.clock, { keys, keyspaces: [...KEYSPACES.keys(), ...names] }) }
         : {}
     // A load whose turn has not come by its time limit was waited for until now, though nobody has seen it begin.
     const onEvent = (event: CacheEvent) => {
       if (event.type === 'load')
-        for (const key of event.keys) this.#loadedMs.set(rowOf(key), this.#world.clock.nowMs())
+        for (const key of event.keys) this.#loadedMs.set(key, this.#world.clock.nowMs())
     }
     return {
       shared: this.link,
@@ -159,24 +197,34 @@ export class Application {
     return this.#spaces[row]!.key(row)
   }
 
+  /** Any key or tag that there is. */
+  anyKey(random: Random): string {
+    return this.tagged === undefined ? this.key(random.below(ROWS)) : random.pick(this.#subjects.all).key
+  }
+
   async #load(rows: readonly number[]): Promise<Map<number, Row | undefined>> {
+    const shape = this.#shape
+    const found = await this.#loadOf(
+      rows.map(row => this.key(row)),
+      rows,
+    )
+    return new Map(
+      [...found].map(([row, version]) => [row, version === undefined ? undefined : { row, version, shape }]),
+    )
+  }
+
+  /** One load for these keys, by a snapshot of these rows. */
+  async #loadOf(keys: readonly string[], rows: readonly number[]): Promise<Map<number, number | undefined>> {
     if (++this.#loads > this.#maxLoads)
       this.#checker.accuse(`${this.name} runs ${this.#loads} loads, and the limit is ${this.#maxLoads}`)
-    for (const row of rows) add(this.#loading, row, 1)
+    for (const key of keys) add(this.#loading, key, 1)
     try {
-      const found = await this.#database.load(this.clock, rows)
-      const shape = this.#shape
-      return new Map(
-        [...found].map(([row, version]) => [
-          row,
-          version === undefined ? undefined : { row, version, shape },
-        ]),
-      )
+      return await this.#database.load(this.clock, rows)
     } finally {
       this.#loads--
-      for (const row of rows) {
-        add(this.#loading, row, -1)
-        this.#loadedMs.set(row, this.#world.clock.nowMs())
+      for (const key of keys) {
+        add(this.#loading, key, -1)
+        this.#loadedMs.set(key, this.#world.clock.nowMs())
       }
     }
   }
@@ -190,12 +238,12 @@ export class Application {
     return ASKING_MS + SLACK_MS + this.link.longestMs
   }
 
-  /** Since when nobody here has been loading the row. */
-  idleSinceMs(row: number): number {
+  /** Since when nobody here has been loading the key. */
+  idleSinceMs(key: string): number {
     const { queuedLoads } = this.cache.stats().now
-    if (queuedLoads > 0 || (this.#loading.get(row) ?? 0) > 0)
-      this.#loadedMs.set(row, this.#world.clock.nowMs())
-    return this.#loadedMs.get(row) ?? 0
+    if (queuedLoads > 0 || (this.#loading.get(key) ?? 0) > 0)
+      this.#loadedMs.set(key, this.#world.clock.nowMs())
+    return this.#loadedMs.get(key) ?? 0
   }
 
   /** One read of some kind, checked. */
@@ -205,18 +253,19 @@ export class Application {
     const isStrong = random.chance(this.#world.weather.strong ?? USUALLY_STRONG)
     if (dice < 0.08) return this.peek(row)
     if (dice < 0.3) return this.#readMany(isStrong)
-    const stop = random.chance(0.06) ? this.#impatience() : undefined
-    const options: ReadOptions = {
-      ...(isStrong ? STRONG : {}),
-      ...(stop === undefined ? {} : { signal: stop.signal }),
-    }
     const how = isStrong ? 'strong read' : 'read'
     const mark = this.#begin(row, isStrong)
     const space = this.#spaces[row]!
-    await this.#timed(`${how} of ${row}`, isStrong, stop?.signal, async () => {
+    await this.#timed(`${how} of ${row}`, passagesOf(isStrong), async signal => {
+      const options = optionsOf(isStrong, signal)
       const value = dice < 0.7 ? await this.#explained(space, mark, options) : await space.get(row, options)
       this.#answered(mark, value, how)
     })
+  }
+
+  /** One read of some kind of a value that shows this row beside others, checked. */
+  async readTagged(row: number): Promise<void> {
+    await this.tagged!.read(row, this.#random.chance(this.#world.weather.strong ?? USUALLY_STRONG))
   }
 
   /** A read that tells how long it has asked the shared server. */
@@ -225,7 +274,7 @@ export class Application {
     mark: Begun,
     options: ReadOptions,
   ): Promise<Row | undefined> {
-    const { row } = mark
+    const row = mark.subject
     const { disturbances } = this.clock
     const { value, why, joined, timings } = await space.read(row, options)
     const { sharedMs } = timings
@@ -245,14 +294,14 @@ export class Application {
    * the lease back and falls back in one go.
    */
   #fellBack(mark: Begun, value: Row | undefined, joined: boolean): void {
-    const { row } = mark
+    const row = mark.subject
     this.#answered({ ...mark, ownFloor: this.#ownFloor(row) }, value, 'fallback')
     if (!joined && this.link.givenBack.get(this.key(row)) === this.clock.wakings)
       this.#checker.accuse(`${this.name} fell back on a value of row ${row} that is no longer there`)
   }
 
-  #begin(row: number, isStrong: boolean): Begun {
-    const mark = this.#checker.begin(row, isStrong, this.#shape, this.#ownFloor(row))
+  #begin(subject: number, isStrong: boolean): Begun {
+    const mark = this.#checker.begin(subject, isStrong, this.#shape, this.#ownFloor(subject))
     return { ...mark, crossings: this.link.crossings }
   }
 
@@ -261,20 +310,25 @@ export class Application {
     if (!this.link.hasStrayed(mark.crossings)) this.#checker.answered(mark, value, this.name, how)
   }
 
-  /** What this process knows of a row: from a write of its own, and from what it has heard. */
-  #ownFloor(row: number): number {
+  /** What this process knows of a row under a key: from a write of its own, and from what it has heard. */
+  #ownFloor(subject: number): number {
     const { forgetting } = this.#checker
-    const own = this.#ownFloors.get(row)
-    const heard = this.link.heard.get(row)
+    const heard = this.link.heard.get(subject)
     return Math.max(
-      own?.forgetting === forgetting ? own.floor : 0,
-      heard?.forgetting === forgetting ? (heard.floors[heard.rows.indexOf(row)] ?? 0) : 0,
+      this.#writtenFloor(subject),
+      heard?.forgetting === forgetting ? (heard.floors[heard.subjects.indexOf(subject)] ?? 0) : 0,
     )
   }
 
-  #remember(row: number, version: number): void {
-    const floor = Math.max(version, this.#ownFloor(row))
-    this.#ownFloors.set(row, { floor, forgetting: this.#checker.forgetting })
+  /** Of that: from its own writes and invalidations alone. */
+  #writtenFloor(subject: number): number {
+    const own = this.#ownFloors.get(subject)
+    return own?.forgetting === this.#checker.forgetting ? own.floor : 0
+  }
+
+  #remember(subject: number, version: number): void {
+    const floor = Math.max(version, this.#ownFloor(subject))
+    this.#ownFloors.set(subject, { floor, forgetting: this.#checker.forgetting })
   }
 
   /** What L1 holds now. */
@@ -288,15 +342,10 @@ export class Application {
     const space = this.#random.pick([...new Set(this.#spaces)])
     const rows = [...KEYSPACES.get(space.name)!]
     const marks = rows.map(row => this.#begin(row, isStrong))
-    const stop = this.#random.chance(0.06) ? this.#impatience() : undefined
-    const options: ReadOptions = {
-      ...(isStrong ? STRONG : {}),
-      ...(stop === undefined ? {} : { signal: stop.signal }),
-    }
-    await this.#timed(`batch of ${space.name}`, isStrong, stop?.signal, async () => {
-      const values = await space.getMany(rows, options)
+    await this.#timed(`batch of ${space.name}`, passagesOf(isStrong), async signal => {
+      const values = await space.getMany(rows, optionsOf(isStrong, signal))
       for (const mark of marks)
-        this.#answered(mark, values.get(mark.row), isStrong ? 'strong batch' : 'batch')
+        this.#answered(mark, values.get(mark.subject), isStrong ? 'strong batch' : 'batch')
     })
   }
 
@@ -310,17 +359,17 @@ export class Application {
   /** Watches over how long a read takes, and what it fails with. */
   async #timed(
     what: string,
-    isStrong: boolean,
-    signal: AbortSignal | undefined,
-    read: () => Promise<void>,
+    passages: number,
+    read: (signal: AbortSignal | undefined) => Promise<void>,
   ): Promise<void> {
-    // A strong read may have to wait for the passage before its own.
-    const limitMs = (isStrong ? 2 : 1) * PASSAGE_MS + SLACK_MS
+    const signal = this.#random.chance(0.06) ? this.#impatience().signal : undefined
+    const passageMs = this.tagged === undefined ? PASSAGE_MS : PASSAGE_MS + STAMPS_MS
+    const limitMs = passages * passageMs + SLACK_MS
     const sinceMs = this.#world.clock.nowMs()
     const waiting: Waiting = { sinceMs, limitMs, disturbances: this.clock.disturbances, what }
     this.waiting.add(waiting)
     try {
-      await read()
+      await read(signal)
     } catch (error) {
       if (!isExpected(error, signal))
         this.#checker.accuse(`${what} by ${this.name} failed: ${describe(error)}`)
@@ -344,53 +393,64 @@ export class Application {
     const pondersMs = random.chance(0.06) ? random.below(1_500) : random.below(25)
     const { forgetting } = this.#checker
     const { crossings } = this.link
-    for (const row of all) add(this.#writers, row, 1)
+    const named = this.tagged?.named(rows, late, random) ?? this.#keysOf(rows, late)
+    const keys = [...new Set([...named.first, ...named.late])]
+    for (const key of keys) add(this.#writers, key, 1)
     const covered = new Map<number, boolean>()
     this.writing++
     this.writes++
     try {
       const { value, fenced, invalidation } = await this.cache.write(
-        rows.map(row => this.key(row)),
+        named.first,
         async ({ guard }) => {
-          this.#mustBeGuarded(rows)
+          this.#mustBeGuarded(named.first)
           await this.clock.later(1 + pondersMs)
-          await guard(...late.map(row => this.key(row)))
-          this.#mustBeGuarded(late)
-          const committed = await this.#commit(all, covered)
+          await guard(...named.late)
+          this.#mustBeGuarded(named.late)
+          const committed = await this.#commit(all, keys, covered)
           if (random.chance(this.#world.weather.lingering ?? 0))
             await this.clock.later(random.below(LINGERING_MS))
           return committed
         },
-        through
-          ? {
-              writeThrough: versions =>
-                [...versions].map(([row, version]) =>
-                  this.#spaces[row]!.entry(row, this.#rowOf(row, version)),
-                ),
-            }
-          : {},
+        through ? { writeThrough: versions => this.#entries(versions, keys) } : {},
       )
       if (fenced) this.fencedWrites++
-      if (!this.link.hasStrayed(crossings)) this.#wrote(value, fenced, invalidation, forgetting, covered)
+      if (!this.link.hasStrayed(crossings))
+        this.#wrote(value, keys, { fenced, invalidation }, forgetting, covered)
     } catch (error) {
       const isKnown = error instanceof DatabaseError || codeOf(error) === 'UNGUARDED'
       if (!isKnown) this.#checker.accuse(`a write by ${this.name} failed: ${describe(error)}`)
-      if (codeOf(error) === undefined) for (const row of all) add(this.#doubtful, row, 1)
+      if (codeOf(error) === undefined) for (const key of keys) add(this.#doubtful, key, 1)
     }
-    for (const row of all) {
-      add(this.#writers, row, -1)
-      this.#noteDoubts(row)
+    for (const key of keys) {
+      add(this.#writers, key, -1)
+      this.#noteDoubts(key)
     }
     this.writing--
   }
 
+  /** What a write of these rows names: at first, and when it is under way. */
+  #keysOf(rows: readonly number[], late: readonly number[]): Named {
+    return { first: rows.map(row => this.key(row)), late: late.map(row => this.key(row)) }
+  }
+
+  /** What a write hands over to be stored: also for values of several rows, of which nothing may be. */
+  #entries(versions: ReadonlyMap<number, number>, keys: readonly string[]): CommittedEntry[] {
+    const entries = [...versions].map(([row, version]) =>
+      this.#spaces[row]!.entry(row, this.#rowOf(row, version)),
+    )
+    return this.tagged === undefined ? entries : [...entries, ...this.tagged.entries(keys)]
+  }
+
   /** Where no write may go on without its guards, it has been told of them. */
-  #mustBeGuarded(rows: readonly number[]): void {
+  #mustBeGuarded(keys: readonly string[]): void {
     if (!this.#mayRefuse) return
-    for (const row of rows) {
-      const tokens = this.link.tokens.get(this.key(row)) ?? []
+    for (const key of keys) {
+      const tokens = this.link.tokens.get(key) ?? []
       if (![...tokens].some(token => this.link.confirmed.has(token)))
-        this.#checker.accuse(`${this.name} goes on with a write of row ${row} without its guard`)
+        this.#checker.accuse(
+          `${this.name} goes on with a write of ${this.#subjects.nameOf(key)} without its guard`,
+        )
     }
   }
 
@@ -398,27 +458,25 @@ export class Application {
     return this.#database.isDeleted(row, version) ? undefined : { row, version, shape: this.#shape }
   }
 
-  #commit(rows: readonly number[], covered: Map<number, boolean>): Promise<ReadonlyMap<number, number>> {
-    const { server } = this.#world
-    const { losses } = server
+  #commit(
+    rows: readonly number[],
+    keys: readonly string[],
+    covered: Map<number, boolean>,
+  ): Promise<ReadonlyMap<number, number>> {
+    const { losses } = this.#world.server
     const { disturbances } = this.clock
-    const sent = new Map(rows.map(row => [row, this.#lastingGuard(row)]))
+    const sent = new Map(keys.map(key => [key, this.#lastingGuard(key)]))
     return this.#database.commit({
       rows,
       clock: this.clock,
       committed: versions => {
-        for (const row of versions.keys()) {
-          const isAlone = this.#writersOf(row) === 1
-          const isCovered = this.#isGuarded(row)
-          this.#debts.owe(row, versions.get(row)!, disturbances)
-          if (isCovered || isAlone) covered.set(row, isCovered)
-          if (isCovered || this.#isAnyStanding(row)) this.#checker.applied(row)
-          else if (server.inspect(this.key(row)) === undefined) this.#checker.vanished(row)
-          const token = sent.get(row)
-          const isQuiet = losses === server.losses && disturbances === this.clock.disturbances
-          if (token !== undefined && isQuiet && !server.holders(this.key(row))?.has(token))
+        const isQuiet = losses === this.#world.server.losses && disturbances === this.clock.disturbances
+        for (const key of keys) {
+          this.#committed(key, versions, covered, disturbances)
+          const token = sent.get(key)
+          if (token !== undefined && isQuiet && !this.#world.server.holders(key)?.has(token))
             this.#checker.accuse(
-              `row ${row} was committed by ${this.name} when its guard had been taken away`,
+              `${this.#subjects.nameOf(key)} was committed by ${this.name} when its guard had been taken away`,
             )
         }
       },
@@ -426,22 +484,41 @@ export class Application {
     })
   }
 
-  /** The only guard of this process on the row, if it stands for longer than any commit can take. */
-  #lastingGuard(row: number): string | undefined {
-    this.#forgetDoubts(row)
-    const [token, ...others] = this.link.tokens.get(this.key(row)) ?? []
-    if (token === undefined || others.length > 0 || this.#writersOf(row) > 1) return undefined
-    const leftMs = this.#world.server.holders(this.key(row))?.get(token) ?? 0
+  /** What a commit means for what one key or tag shows that its write has named. */
+  #committed(
+    key: string,
+    versions: ReadonlyMap<number, number>,
+    covered: Map<number, boolean>,
+    disturbances: number,
+  ): void {
+    const isAlone = this.#writersOf(key) === 1
+    const isCovered = this.#isGuarded(key)
+    for (const subject of this.#subjects.ofKey(key)) {
+      const version = versions.get(this.#subjects.all[subject]!.row)
+      if (version === undefined) continue
+      this.#debts.owe(subject, version, disturbances)
+      if (isCovered || isAlone) covered.set(subject, isCovered)
+      if (isCovered) this.#checker.fenced(subject, version)
+      if (isCovered || this.#isAnyStanding(key)) this.#checker.applied(subject)
+      else if (this.#world.server.inspect(key) === undefined) this.#checker.vanished(subject)
+    }
+  }
+
+  /** The only guard of this process on the key, if it stands for longer than any commit can take. */
+  #lastingGuard(key: string): string | undefined {
+    this.#forgetDoubts(key)
+    const [token, ...others] = this.link.tokens.get(key) ?? []
+    if (token === undefined || others.length > 0 || this.#writersOf(key) > 1) return undefined
+    const leftMs = this.#world.server.holders(key)?.get(token) ?? 0
     return leftMs > this.#database.statementTimeoutMs ? token : undefined
   }
 
   /**
-   * Whether all guards of this process on the row stand. Writers share a token, so there may be fewer than writers; one
+   * Whether all guards of this process on the key stand. Writers share a token, so there may be fewer than writers; one
    * that has none is guarded by those of the others for as long as they stand.
    */
-  #isGuarded(row: number): boolean {
-    this.#forgetDoubts(row)
-    const key = this.key(row)
+  #isGuarded(key: string): boolean {
+    this.#forgetDoubts(key)
     const tokens = this.link.tokens.get(key)
     const holders = this.#world.server.holders(key)
     if (tokens === undefined || holders === undefined) return false
@@ -450,39 +527,38 @@ export class Application {
   }
 
   /** Whether a guard of this process stands. Then nothing is there to be found, after any commit. */
-  #isAnyStanding(row: number): boolean {
-    const key = this.key(row)
+  #isAnyStanding(key: string): boolean {
     const holders = this.#world.server.holders(key)
     return [...(this.link.tokens.get(key) ?? [])].some(token => holders?.has(token) === true)
   }
 
-  #writersOf(row: number): number {
-    this.#forgetDoubts(row)
-    return (this.#writers.get(row) ?? 0) + (this.#doubtful.get(row) ?? 0)
+  #writersOf(key: string): number {
+    this.#forgetDoubts(key)
+    return (this.#writers.get(key) ?? 0) + (this.#doubtful.get(key) ?? 0)
   }
 
-  /** Where nobody is at work on the row, all guards that were not released are those of commits in doubt. */
-  #noteDoubts(row: number): void {
-    const writes = this.#doubtful.get(row) ?? 0
-    if (writes === 0 || (this.#writers.get(row) ?? 0) > 0) return
+  /** Where nobody is at work on the key, all guards that were not released are those of commits in doubt. */
+  #noteDoubts(key: string): void {
+    const writes = this.#doubtful.get(key) ?? 0
+    if (writes === 0 || (this.#writers.get(key) ?? 0) > 0) return
     const untilMs = this.#world.clock.nowMs() + this.#database.statementTimeoutMs
-    this.#doubts.set(row, { untilMs, writes, tokens: [...(this.link.tokens.get(this.key(row)) ?? [])] })
+    this.#doubts.set(key, { untilMs, writes, tokens: [...(this.link.tokens.get(key) ?? [])] })
   }
 
   /** Once these commits have happened, or never will, their guards protect nobody. */
-  #forgetDoubts(row: number): void {
-    const doubts = this.#doubts.get(row)
+  #forgetDoubts(key: string): void {
+    const doubts = this.#doubts.get(key)
     if (doubts === undefined || doubts.untilMs > this.#world.clock.nowMs()) return
-    this.#doubts.delete(row)
-    add(this.#doubtful, row, -doubts.writes)
-    for (const token of doubts.tokens) this.link.tokens.get(this.key(row))?.delete(token)
+    this.#doubts.delete(key)
+    add(this.#doubtful, key, -doubts.writes)
+    for (const token of doubts.tokens) this.link.tokens.get(key)?.delete(token)
   }
 
   /** A write has been answered: what it was told must be true. */
   #wrote(
     versions: ReadonlyMap<number, number>,
-    fenced: boolean,
-    invalidation: 'applied' | 'queued',
+    keys: readonly string[],
+    { fenced, invalidation }: { fenced: boolean; invalidation: 'applied' | 'queued' },
     forgetting: number,
     covered: ReadonlyMap<number, boolean>,
   ): void {
@@ -495,40 +571,54 @@ export class Application {
         this.#checker.accuse(
           `${this.name} could not fence v${version} of row ${row}, and nothing was in the way`,
         )
-      if (forgetting !== this.#checker.forgetting) continue
-      this.#remember(row, version)
-      if (invalidation === 'applied' && this.#checker.strongFloor(row) < version)
-        this.#checker.accuse(
-          `${this.name} was told that v${version} of row ${row} was applied, and it was not`,
-        )
-      if (fenced && covered.get(row) === false)
-        this.#checker.accuse(
-          `${this.name} was told that v${version} of row ${row} was fenced, and it was not`,
-        )
+    }
+    if (forgetting !== this.#checker.forgetting) return
+    for (const subject of keys.flatMap(key => this.#subjects.ofKey(key))) {
+      const { key, row } = this.#subjects.all[subject]!
+      const version = versions.get(row)
+      if (version === undefined) continue
+      const what = `v${version} of ${this.#subjects.nameOf(key)}`
+      this.#remember(subject, version)
+      if (invalidation === 'applied' && this.#checker.strongFloor(subject) < version)
+        this.#checker.accuse(`${this.name} was told that ${what} was applied, and it was not`)
+      if (fenced && covered.get(subject) === false)
+        this.#checker.accuse(`${this.name} was told that ${what} was fenced, and it was not`)
     }
   }
 
-  /** Changes rows behind the library's back, mostly, and says so afterwards: of one row, or of a whole keyspace. */
+  /**
+   * Changes rows behind the library's back, mostly, and says so afterwards: of one row, or of a whole keyspace. Where values
+   * depend on tags, it mostly says so of the row's tag, or of all tags of a kind.
+   */
   async invalidate(row: number | undefined): Promise<void> {
-    const rows = row === undefined ? KEYSPACES.get(this.#random.pick([...KEYSPACES.keys()]))! : [row]
+    const target = this.tagged?.target(row, this.#random) ?? this.#target(row)
+    const { subjects, what } = target
+    const rows = [...new Set(subjects.map(subject => this.#subjects.all[subject]!.row))]
     if (this.#random.chance(0.7)) await this.#changeBehind(rows)
     const { forgetting } = this.#checker
     const { crossings } = this.link
-    const floors = rows.map(one => this.#database.current(one))
-    const space = this.#spaces[rows[0]!]!
-    rows.forEach((one, i) => {
-      this.#debts.owe(one, floors[i]!, this.clock.disturbances)
+    const floors = subjects.map(subject => this.#database.current(this.#subjects.all[subject]!.row))
+    subjects.forEach((subject, i) => {
+      this.#debts.owe(subject, floors[i]!, this.clock.disturbances)
     })
     this.#invalidating++
-    const outcome = await (row === undefined ? space.invalidateAll() : space.invalidate(row))
+    const outcome = await target.invalidate()
     this.#invalidating--
-    this.#world.trail.note(this.name, () => `invalidated ${row ?? space.name}: ${outcome}`)
+    this.#world.trail.note(this.name, () => `invalidated ${what}: ${outcome}`)
     if (forgetting !== this.#checker.forgetting || this.link.hasStrayed(crossings)) return
-    rows.forEach((one, i) => {
-      this.#remember(one, floors[i]!)
-      if (outcome === 'applied' && this.#checker.strongFloor(one) < floors[i]!)
-        this.#checker.accuse(`${this.name} was told that row ${one} was invalidated, and it was not`)
+    subjects.forEach((subject, i) => {
+      this.#remember(subject, floors[i]!)
+      if (outcome === 'applied' && this.#checker.strongFloor(subject) < floors[i]!)
+        this.#checker.accuse(`${this.name} was told that ${what} was invalidated, and it was not`)
     })
+  }
+
+  #target(row: number | undefined): Target {
+    const subjects = row === undefined ? KEYSPACES.get(this.#random.pick([...KEYSPACES.keys()]))! : [row]
+    const space = this.#spaces[subjects[0]!]!
+    return row === undefined
+      ? { what: space.name, subjects, invalidate: () => space.invalidateAll() }
+      : { what: `row ${row}`, subjects, invalidate: () => space.invalidate(row) }
   }
 
   async #changeBehind(rows: readonly number[]): Promise<void> {
@@ -555,13 +645,12 @@ export class Application {
     const found = new Map<string, number | undefined>()
     const peeked = space.peek(row)
     if (peeked !== undefined) found.set('L1', peeked.value?.version)
-    // The simulated database still fails now and then; a user would try again, and so does this.
-    for (const [how, options] of [
-      ['read', {}],
-      ['strong read', STRONG],
-      ['read again', {}],
+    for (const [how, isStrong] of [
+      ['read', false],
+      ['strong read', true],
+      ['read again', false],
     ] as const) {
-      const answer = await wait(retrying(() => space.read(row, options)))
+      const answer = await wait(retrying(() => space.read(row, optionsOf(isStrong, undefined))))
       found.set(`${how} from ${answer.from}`, answer.value?.version)
     }
     return found
@@ -576,11 +665,12 @@ export class Application {
   }
 }
 
-function add(counts: Map<number, number>, row: number, by: number): void {
-  counts.set(row, (counts.get(row) ?? 0) + by)
+function add(counts: Map<string, number>, key: string, by: number): void {
+  counts.set(key, (counts.get(key) ?? 0) + by)
 }
 
-async function retrying<T>(read: () => Promise<T>): Promise<T> {
+/** The simulated database still fails now and then; a user would try again, and so does this. */
+export async function retrying<T>(read: () => Promise<T>): Promise<T> {
   for (;;) {
     try {
       return await read()

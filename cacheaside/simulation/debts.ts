@@ -1,4 +1,5 @@
 import type { Checker } from './checker.ts'
+import type { Subjects } from './subjects.ts'
 
 /** A version that is to be invalidated, and how things stood when that became so. */
 interface Debt {
@@ -13,19 +14,21 @@ interface Debt {
  */
 export class Debts {
   readonly #checker: Checker
+  readonly #subjects: Subjects
   readonly #owed = new Map<number, Debt>()
 
-  constructor(checker: Checker) {
+  constructor(checker: Checker, subjects: Subjects) {
     this.#checker = checker
+    this.#subjects = subjects
   }
 
   get isEmpty(): boolean {
     return this.#owed.size === 0
   }
 
-  /** This version of the row is to be invalidated. */
-  owe(row: number, version: number, disturbances: number): void {
-    this.#owed.set(row, { version, forgetting: this.#checker.forgetting, disturbances })
+  /** This version is to be invalidated. */
+  owe(subject: number, version: number, disturbances: number): void {
+    this.#owed.set(subject, { version, forgetting: this.#checker.forgetting, disturbances })
   }
 
   /**
@@ -34,10 +37,10 @@ export class Debts {
    */
   settle(disturbances: number): string[] {
     const left: string[] = []
-    for (const [row, debt] of this.#owed) {
+    for (const [subject, debt] of this.#owed) {
       const isExcused = debt.forgetting !== this.#checker.forgetting || debt.disturbances !== disturbances
-      if (!isExcused && this.#checker.strongFloor(row) < debt.version)
-        left.push(`v${debt.version} of row ${row}`)
+      if (!isExcused && this.#checker.strongFloor(subject) < debt.version)
+        left.push(`v${debt.version} of ${this.#subjects.nameOf(this.#subjects.all[subject]!.key)}`)
     }
     this.#owed.clear()
     return left

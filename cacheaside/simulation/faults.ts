@@ -2,7 +2,6 @@ import type { SimulatedClock } from '../src/testing/index.ts'
 import type { Application } from './application.ts'
 import type { Database } from './database.ts'
 import type { Random } from './random.ts'
-import { ROWS } from './settings.ts'
 import type { Comeback, SharedServer } from './shared-server.ts'
 import type { Fault, Weather } from './weather.ts'
 
@@ -150,8 +149,8 @@ export const STRIKES: Readonly<Record<Fault, Strike>> = {
     until(() => clock.resume())
   },
   'wall clock': ({ application: { clock }, random }) => clock.jumpWall(random.between(-5_000, 5_000)),
-  evict: ({ world, application, random }) => world.server.evict(application.key(random.below(ROWS))),
-  plant: ({ world, application, random }) => world.server.plant(application.key(random.below(ROWS))),
+  evict: ({ world, application, random }) => world.server.evict(application.anyKey(random)),
+  plant: ({ world, application, random }) => world.server.plant(application.anyKey(random)),
   'forget generations': ({ world }) => world.server.forgetGenerations(),
   'restart empty': blow => comeBack(blow, () => ({ elsewhere: false })),
   'restart from a snapshot': blow =>

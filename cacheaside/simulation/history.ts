@@ -1,22 +1,21 @@
 import type { Library } from '../test/protections/library.ts'
-import { Application, type Surroundings } from './application.ts'
+import { Application, retrying, type Surroundings } from './application.ts'
 import { Checker } from './checker.ts'
 import { Database } from './database.ts'
 import { STRIKES, type StruckWorld } from './faults.ts'
 import { Random } from './random.ts'
 import {
   drawSettings,
-  KEYSPACES,
+  LASTING_MS,
   MAX_STALE_MS,
-  ROWS,
-  rowOf,
   SETTLING_MS,
   type Settings,
   STATEMENT_TIMEOUT_MS,
 } from './settings.ts'
 import { SharedServer } from './shared-server.ts'
+import { COMPOSITES, PLAIN_SUBJECTS, ROWS, TAGGED_SUBJECTS, tagNameOf } from './subjects.ts'
 import { Trail } from './trail.ts'
-import { drawFault, type Fault, WEATHERS, type Weather } from './weather.ts'
+import { CONTROLS, drawFault, type Fault, WEATHERS, type Weather } from './weather.ts'
 import { WorldClock } from './world-clock.ts'
 
 /** Which history is played, and with what. */
@@ -55,6 +54,8 @@ const LONGEST_FAULT_MS = 2_500
 const SHORT_FAULT_MS = 300
 /** How fast operations follow one another: at most so many milliseconds, mostly. */
 const PACES_MS = [8, 25, 80]
+/** Which part of the reads are of values with tags, where there are any. */
+const READS_TAGGED = 0.75
 /** Which part of the operations are writes. */
 const WRITES = [0.05, 0.1, 0.2]
 
@@ -107,14 +108,15 @@ class Stage {
     const random = new Random(seed)
     this.#random = random.fork()
     const drawn = random.pick(WEATHERS)
-    const weather = WEATHERS.find(({ name }) => name === wanted) ?? drawn
+    const weather = [...WEATHERS, ...CONTROLS].find(({ name }) => name === wanted) ?? drawn
     const trail = new Trail(clock, withTrail)
     const database = new Database({ clock, random, trail, weather }, ROWS, STATEMENT_TIMEOUT_MS)
     const drawnMs = random.pick(MAX_STALE_MS)
     const localMaxStaleMs = weather.localMaxStaleMs ?? drawnMs
-    const checker = new Checker(clock, trail, database, ROWS, localMaxStaleMs)
+    const subjects = weather.tags === true ? TAGGED_SUBJECTS : PLAIN_SUBJECTS
+    const checker = new Checker(clock, trail, database, subjects, localMaxStaleMs)
     database.onTakenBack = row => checker.tookBack(row)
-    const server = new SharedServer({ clock, random, trail, library, weather }, checker, rowOf, KEYSPACES)
+    const server = new SharedServer({ clock, random, trail, library, weather }, checker, subjects)
     const hasFeed = random.chance(weather.feed)
     this.#settings = drawSettings(random, localMaxStaleMs, weather)
     const rows = Array.from({ length: ROWS }, (_, row) => row)
@@ -125,7 +127,19 @@ class Stage {
     this.#paceMs = random.pick(PACES_MS)
     this.#writes = weather.writes ?? random.pick(WRITES)
     this.#peeks = random.chance(0.5)
-    this.world = { clock, random, trail, weather, library, checker, database, server, hasFeed, rows }
+    this.world = {
+      clock,
+      random,
+      trail,
+      weather,
+      library,
+      checker,
+      database,
+      server,
+      subjects,
+      hasFeed,
+      rows,
+    }
     const processes = random.between(2, weather.processes ?? 4)
     for (let i = 0; i < processes; i++) this.#start(i)
   }
@@ -199,6 +213,7 @@ class Stage {
     if (dice < this.#writes) void application.write()
     else if (dice < one) void application.invalidate(row)
     else if (dice < all) void application.invalidate(undefined)
+    else if (weather.tags === true && random.chance(READS_TAGGED)) void application.readTagged(row)
     else void application.read(row)
   }
 
@@ -266,7 +281,7 @@ class Stage {
   }
 
   async #compare(): Promise<void> {
-    const { checker, database } = this.world
+    const { checker, database, weather } = this.world
     for (const application of this.#applications) {
       for (const { what, sinceMs } of application.waiting)
         checker.accuse(`${what} by ${application.name}, begun at ${sinceMs.toFixed(1)}, was never answered`)
@@ -287,7 +302,44 @@ class Stage {
             )
         }
       }
+      await this.#compareComposites(application)
     }
+    if (weather.tags === true) await this.#lookForLoads()
+  }
+
+  /** The same for values of several rows. */
+  async #compareComposites({ tagged, name }: Application): Promise<void> {
+    const { checker, database, subjects } = this.world
+    for (const key of tagged?.keys ?? []) {
+      for (const [how, shown] of await tagged!.atRest(key, read => this.#wait(retrying(read))))
+        for (const { row, version } of shown) {
+          const isKnown = this.world.hasFeed || checker.isInvalidated(subjects.ofKey(tagNameOf(row))[0]!)
+          if (!isKnown || !tagged!.promises(key, row) || version === (database.visible(row) ?? null)) continue
+          checker.accuse(
+            `at rest: ${how} of ${key} by ${name} shows v${version} of row ${row}, the origin has v${database.visible(row)}`,
+          )
+        }
+    }
+  }
+
+  /**
+   * At rest everything has been read by everybody, and is found. Versions of the program that name different tags replace each
+   * other's values once each, and then leave them alone.
+   */
+  async #lookForLoads(): Promise<void> {
+    const { checker, weather } = this.world
+    const { ttlMs } = this.#settings.keyspace
+    const { slow, late, deaf, slowRepliesMs } = weather
+    const mayBeSlow = slow + late + deaf > 0 || slowRepliesMs !== undefined
+    if (ttlMs !== LASTING_MS || mayBeSlow || weather.room !== undefined) return
+    for (let round = weather.deploys ? this.#applications.length : 0; round >= 0; round--)
+      for (const { tagged, name } of this.#applications)
+        for (const key of tagged!.keys) {
+          const loaded = await tagged!.whyLoaded(key, read => this.#wait(retrying(read)))
+          const isLeftAlone = weather.deploys && loaded?.why === 'names' && !loaded.kept
+          if (round === 0 && loaded !== undefined && !isLeftAlone)
+            checker.accuse(`at rest: ${name} has loaded ${key} again (${loaded.why})`)
+        }
   }
 
   /** Lets time pass until the promise has settled. */
@@ -315,6 +367,7 @@ class Stage {
     for (const application of this.#applications) {
       if (application.clock.isDead || application.clock.isPaused) continue
       for (const row of this.world.rows) application.peek(row)
+      for (const key of application.tagged?.keys ?? []) application.tagged!.peek(key)
     }
   }
 
@@ -345,11 +398,13 @@ class Stage {
 
   /** What has been settled was applied to the server that there is, also where nobody has kept anything that is too old. */
   #lookForInvalidations(): void {
-    const { checker, database } = this.world
-    for (let row = 0; row < ROWS; row++) {
+    const { checker, database, subjects } = this.world
+    for (const [subject, { key, row }] of subjects.all.entries()) {
+      // What only depends on tags is invalidated by them.
+      if (COMPOSITES.has(key)) continue
       const version = database.current(row)
-      if (version > 1 && !checker.isInvalidated(row))
-        checker.accuse(`at rest: v${version} of row ${row} was never invalidated`)
+      if (version > 1 && !checker.isInvalidated(subject))
+        checker.accuse(`at rest: v${version} of ${subjects.nameOf(key)} was never invalidated`)
     }
   }
 
@@ -359,7 +414,7 @@ class Stage {
     for (const application of this.#applications) {
       const beforeMs = clock.nowMs() - application.idleLeaseMs
       for (const key of server.grantsOf(application.link, beforeMs))
-        if (application.idleSinceMs(rowOf(key)) < beforeMs)
+        if (application.idleSinceMs(key) < beforeMs)
           checker.accuse(`${application.name} keeps the lease of ${key}, and loads nothing`)
     }
   }

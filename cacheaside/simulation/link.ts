@@ -49,7 +49,7 @@ export class Link implements SharedStore, LinkEnd {
   readonly grants = new Grants()
   /** In which waking of its process the lease of a key was last given back. */
   readonly givenBack = new Map<string, number>()
-  /** The last message about each row that this process has heard. */
+  /** The last message about each subject that this process has heard. */
   readonly heard = new Map<number, Message>()
   readonly #listeners = new Set<StreamListener>()
   readonly name: string
@@ -226,7 +226,7 @@ export class Link implements SharedStore, LinkEnd {
 
   #hear(message: Message): void {
     this.#tell(message.tell)
-    for (const row of message.rows) this.heard.set(row, message)
+    for (const subject of message.subjects) this.heard.set(subject, message)
     if (this.#awaited !== undefined && this.#isOwnBeat(message)) this.#happened('heartbeat')
   }
 
@@ -346,7 +346,12 @@ export class Link implements SharedStore, LinkEnd {
       // As the store on Redis does: what nobody could hear is published once more.
       if (this.#random.chance(0.5))
         for (const text of this.#beats)
-          this.publish({ tell: listener => listener.heartbeat(text), rows: [], floors: [], forgetting: 0 })
+          this.publish({
+            tell: listener => listener.heartbeat(text),
+            subjects: [],
+            floors: [],
+            forgetting: 0,
+          })
     })
   }
 
@@ -376,7 +381,8 @@ export class Link implements SharedStore, LinkEnd {
       const isLate = this.#random.chance(this.#weather.late)
       const afterMs = isLate ? this.#random.below(LONGEST_DELAY_MS) : this.#inOrder()
       if (isLate && this.#random.chance(0.5)) this.#world.after(this.#random.below(afterMs + 1), fail)
-      if (isRepeatable && this.#random.chance(this.#weather.repeated)) this.#repeat(operation, given)
+      const mayRepeat = isRepeatable || (this.#weather.repeatsStamps && operation === 'stampMany')
+      if (mayRepeat && this.#random.chance(this.#weather.repeated)) this.#repeat(operation, given)
       const arrived = this.#replies?.ask({ operation, given, answer, fail }) ?? answer
       this.#world.after(afterMs, () => {
         if (this.isHalfOpen && !isLate) return void this.#swallowed.push(fail)

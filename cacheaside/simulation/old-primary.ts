@@ -37,6 +37,6 @@ export class OldPrimary implements Primary {
   }
 
   #publish(tell: (listener: StreamListener) => void): void {
-    for (const link of this.links) link.publish({ tell, rows: [], floors: [], forgetting: 0 })
+    for (const link of this.links) link.publish({ tell, subjects: [], floors: [], forgetting: 0 })
   }
 }

@@ -7,8 +7,8 @@ export type Operation = (typeof SHARED_OPERATIONS)[number]
 /** A message of the stream, and what it is about. */
 export interface Message {
   readonly tell: (listener: StreamListener) => void
-  readonly rows: readonly number[]
-  /** Which version of each row nothing may be older than that is read where this has been heard. */
+  readonly subjects: readonly number[]
+  /** Which version of each nothing may be older than that is read where this has been heard. */
   floors: readonly number[]
   readonly forgetting: number
 }

@@ -2,15 +2,6 @@ import type { CacheOptions, KeyspaceOptions } from '../src/index.ts'
 import type { Random } from './random.ts'
 import type { Weather } from './weather.ts'
 
-/** Rows of the origin; the first ones are one keyspace, the others another. */
-export const ROWS = 4
-/** The keyspaces and their rows. */
-export const KEYSPACES: ReadonlyMap<string, readonly number[]> = new Map([
-  ['row', [0, 1]],
-  ['sum', [2, 3]],
-])
-/** The row that a key is of. */
-export const rowOf = (key: string): number => Number(key.slice(key.indexOf(':') + 1))
 /** The durations of a simulated world: in the proportions of the defaults, and shorter. */
 export const TIMES = {
   sharedTimeoutMs: 60,
@@ -25,7 +16,8 @@ export const MAX_STALE_MS = [600, 1_600]
 const GUARD_MS = [900, 1_300]
 /** Less than two thirds of `guardMs`, as the documentation asks for. */
 export const STATEMENT_TIMEOUT_MS = 500
-const LASTING_MS = 3_600_000
+/** The time to live of values that are to expire only when they are old. */
+export const LASTING_MS = 3_600_000
 /** Within which, once all faults have stopped, every level agrees with the origin; in half of it where there is no change feed and nothing is queued. */
 export const SETTLING_MS = 12_000
 
@@ -38,6 +30,13 @@ export interface Settings {
   >
   /** Whether there is a loader for many rows at once. */
   readonly loadsMany: boolean
+  /** How values name their tags; left out: there are none. */
+  readonly tags?: {
+    /** Whether the tag of a link's own row is known from the id. If not, its value names it. */
+    readonly namesOwnRow: boolean
+    /** Whether names come twice, and in any order. */
+    readonly isUntidy: boolean
+  }
 }
 
 /** Draws the settings of a history. */
@@ -62,7 +61,10 @@ export function drawSettings(random: Random, localMaxStaleMs: number, weather: W
   const withLocal = random.chance(0.85) && weather.withoutLocal !== true
   const roomOfQueue = random.chance(0.2) ? 1 : (weather.roomOfQueue ?? 1_000)
   const ownRandom = random.fork()
+  const tags =
+    weather.tags === true ? { tags: { namesOwnRow: random.chance(0.5), isUntidy: random.chance(0.3) } } : {}
   return {
+    ...tags,
     keyspace,
     loadsMany: random.chance(0.7),
     cache: () => ({

@@ -1,6 +1,12 @@
 import type { Clock } from '../src/base/clock.ts'
 import type { EmbeddedStore } from '../src/memory/embedded-shared.ts'
-import { claimPrefix, leaseText, parseRegister } from '../src/shared/register.ts'
+import {
+  claimPrefix,
+  leaseText,
+  parseRegister,
+  stampText,
+  type ValueRegister,
+} from '../src/shared/register.ts'
 import type { Fill } from '../src/shared/shared-store.ts'
 import type { SimulatedClock } from '../src/testing/index.ts'
 import type { Library } from '../test/protections/library.ts'
@@ -9,6 +15,7 @@ import { OldPrimary } from './old-primary.ts'
 import { identityOf, type LinkEnd, type Message, type Operation, type Primary } from './primary.ts'
 import { tokenFrom } from './process-clock.ts'
 import type { Random } from './random.ts'
+import { COMPOSITES, type Composite, keyspaceOf, type Subjects, shownBy, tagNameOf } from './subjects.ts'
 import type { Trail } from './trail.ts'
 import type { Weather } from './weather.ts'
 
@@ -43,6 +50,10 @@ export interface Comeback {
 
 const GENERATION = 'generation '
 const MAX_BYTES = 2 ** 20
+/** Of each process: reads of one key that may be under way at the same time, and find what others have stored dead. */
+const FLIGHTS = 3
+/** How old a copy of a generation is at most in whoever judges a value by it. */
+const COPIES_MS = 4_000
 const ROUNDING_MS = 1
 /** The writers that were there while a guard was missing, or have invalidated. */
 const SOMEBODY = 'somebody'
@@ -63,8 +74,7 @@ export class SharedServer implements Primary {
   readonly #trail: Trail
   readonly #checker: Checker
   readonly #library: Library
-  readonly #rowOf: (key: string) => number
-  readonly #keyspaces: ReadonlyMap<string, readonly number[]>
+  readonly #subjects: Subjects
   #skewMs = 0
   /** For how long after its deadline a guard is still found. */
   readonly #lagMs: number
@@ -81,6 +91,15 @@ export class SharedServer implements Primary {
   readonly #company = new Map<string, Set<string>>()
   /** Messages of the operation that is being done. */
   readonly #published: Message[] = []
+  /** How often each value of several rows was stored since something happened that it may depend on. */
+  readonly #fills = new Map<string, number>()
+  /** Whether that is counted: not where values expire, or replies are taken for others. */
+  readonly #countsFills: boolean
+  /** Whether there are processes that name fewer tags than others. */
+  readonly #mayLackTags: boolean
+  readonly #room: number | undefined
+  /** When each keyspace was given a new generation. */
+  readonly #renewedMs = new Map<string, number>()
   /** The generation of each keyspace, if it has one. */
   readonly #generations = new Map<string, string>()
   /** Those with which it came back the last time. */
@@ -89,18 +108,19 @@ export class SharedServer implements Primary {
   constructor(
     world: { clock: SimulatedClock; random: Random; trail: Trail; library: Library; weather: Weather },
     checker: Checker,
-    rowOf: (key: string) => number,
-    keyspaces: ReadonlyMap<string, readonly number[]>,
+    subjects: Subjects,
   ) {
     this.#clock = world.clock
     this.#random = world.random.fork()
-    const { lagMs } = world.weather
+    const { lagMs, isLasting = false, inOrder = false, deploys } = world.weather
+    this.#countsFills = isLasting && !inOrder && !deploys
+    this.#mayLackTags = deploys
+    this.#room = world.weather.room
     this.#lagMs = lagMs === undefined ? 0 : this.#random.below(lagMs)
     this.#trail = world.trail
     this.#library = world.library
     this.#checker = checker
-    this.#rowOf = rowOf
-    this.#keyspaces = keyspaces
+    this.#subjects = subjects
     this.#boot()
   }
 
@@ -155,7 +175,7 @@ export class SharedServer implements Primary {
     if (operation === 'generation' || operation === 'heartbeat') this.#noteGenerations(operation, given)
     // The message goes out first, and means what has been done now.
     for (const message of this.#published.splice(0))
-      message.floors = message.rows.map(row => this.#checker.strongFloor(row))
+      message.floors = message.subjects.map(subject => this.#checker.strongFloor(subject))
     this.#trail.note(
       'server',
       () =>
@@ -168,6 +188,7 @@ export class SharedServer implements Primary {
   evict(key: string): void {
     if (this.inspect(key) === undefined) return
     this.losses++
+    this.#fills.clear()
     this.#trail.note('server', () => `evicts ${key}: ${brief(this.inspect(key))}`)
     this.#registers.delete(key)
     this.#checker.tick++
@@ -180,8 +201,9 @@ export class SharedServer implements Primary {
   /** Somebody puts bytes into a value's register that no version can read. */
   plant(key: string): void {
     const text = this.inspect(key)
-    if (text !== undefined && !text.startsWith('V')) return
+    if (text !== undefined && !text.startsWith('V') && !text.startsWith('S')) return
     this.#checker.tick++
+    this.#fills.clear()
     this.#grants.delete(key)
     this.#put(key, 'unreadable', this.#registers.timeMs() + 60_000)
   }
@@ -190,7 +212,7 @@ export class SharedServer implements Primary {
   forgetGenerations(): void {
     this.#checker.tick++
     const state = [...this.#stateAsOf(this.#checker.tick)].filter(({ key }) => !key.startsWith(GENERATION))
-    for (const name of this.#keyspaces.keys())
+    for (const name of this.#subjects.ofKeyspace.keys())
       this.#journal.push({ tick: this.#checker.tick, key: GENERATION + name, text: undefined, untilMs: 0 })
     this.#trail.note('server', () => 'forgets the generations')
     this.#boot(state)
@@ -223,8 +245,7 @@ export class SharedServer implements Primary {
     for (const [name, text] of this.#generations) this.#formerGenerations.set(name, text)
     // First the floors fall, then the state is noted: a return to this state finds these floors.
     this.#checker.fellBack(asOf ?? this.#checker.tick)
-    if (asOf === undefined)
-      for (const rows of this.#keyspaces.values()) for (const row of rows) this.#checker.vanished(row)
+    if (asOf === undefined) for (const subject of this.#subjects.all.keys()) this.#checker.vanished(subject)
     this.#checker.tick++
     for (const key of this.#untilMs.keys())
       if (!state.some(entry => entry.key === key))
@@ -239,7 +260,9 @@ export class SharedServer implements Primary {
   #boot(state: readonly Entry[] = []): void {
     const { embeddedStore, registersFor } = this.#library
     this.#generations.clear()
-    this.#registers = registersFor({ clock: this.#serverClock(), maxBytes: MAX_BYTES })
+    this.#fills.clear()
+    const room = this.#room === undefined ? {} : { maxEntries: this.#room, policy: 'noeviction' as const }
+    this.#registers = registersFor({ clock: this.#serverClock(), maxBytes: MAX_BYTES, ...room })
     if (this.#lagMs > 0) lag(this.#registers, this.#lagMs)
     this.#store = embeddedStore(this.#registers)
     for (const { key, text, untilMs } of state) {
@@ -250,9 +273,9 @@ export class SharedServer implements Primary {
       else this.#registers.put(key, text!, untilMs)
     }
     this.#unsubscribe = this.#store.subscribe({
-      invalidated: key => this.#publish([this.#rowOf(key)], listener => listener.invalidated(key)),
+      invalidated: key => this.#publish(this.#subjects.ofKey(key), listener => listener.invalidated(key)),
       keyspaceInvalidated: keyspace =>
-        this.#publish(this.#keyspaces.get(keyspace) ?? [], listener =>
+        this.#publish(this.#subjects.ofKeyspace.get(keyspace) ?? [], listener =>
           listener.keyspaceInvalidated(keyspace),
         ),
       heartbeat: text => this.#publish([], listener => listener.heartbeat(text)),
@@ -274,9 +297,9 @@ export class SharedServer implements Primary {
     }
   }
 
-  #publish(rows: readonly number[], tell: Message['tell']): void {
-    const message: Message = { tell, rows, floors: [], forgetting: this.#checker.forgetting }
-    if (rows.length > 0) this.#published.push(message)
+  #publish(subjects: readonly number[], tell: Message['tell']): void {
+    const message: Message = { tell, subjects, floors: [], forgetting: this.#checker.forgetting }
+    if (subjects.length > 0) this.#published.push(message)
     for (const link of this.links) link.publish(message)
   }
 
@@ -333,6 +356,7 @@ export class SharedServer implements Primary {
   }
 
   #newGeneration(name: string, text: string): void {
+    this.#renewedMs.set(name, this.#clock.nowMs())
     this.#generations.set(name, text)
     this.#journal.push({
       tick: this.#checker.tick,
@@ -340,7 +364,7 @@ export class SharedServer implements Primary {
       text,
       untilMs: Number.POSITIVE_INFINITY,
     })
-    for (const row of this.#keyspaces.get(name) ?? []) this.#checker.applied(row)
+    this.#applied(this.#subjects.ofKeyspace.get(name) ?? [])
   }
 
   /** What an operation means for the floors, and whether it broke a rule about leases. */
@@ -353,7 +377,7 @@ export class SharedServer implements Primary {
     given: readonly unknown[],
     at: number,
   ): void {
-    const row = this.#rowOf(key)
+    const subjects = this.#subjects.ofKey(key)
     switch (operation) {
       case 'lease':
       case 'leaseMany': {
@@ -365,8 +389,10 @@ export class SharedServer implements Primary {
         break
       }
       case 'swap':
-        if (before !== after && after === leaseText(given[2] as string))
+        if (before !== after && after === leaseText(given[2] as string)) {
+          this.#lookForRemoval(by, key, before)
           this.#granted(by, key, given[2] as string, given[3] as number, false, before)
+        }
         break
       case 'claim': {
         const [, nonce, token, claimMs] = given as [string, string, string, number]
@@ -387,30 +413,36 @@ export class SharedServer implements Primary {
         this.#company.get(key)?.add(given[1] as string)
         this.#promised(key).set(given[1] as string, this.#clock.nowMs() + (given[2] as number))
         // A renewal finds nothing that could be taken away, and does not know what others may have committed unguarded.
-        if (before?.includes(given[1] as string) !== true) this.#checker.applied(row)
+        if (before?.includes(given[1] as string) !== true) this.#applied(subjects)
         break
       case 'invalidate':
         this.#grants.delete(key)
         this.#company.get(key)?.add(SOMEBODY)
-        this.#checker.applied(row)
+        this.#applied(subjects)
         break
       case 'release':
         this.#company.get(key)?.add(given[1] as string)
         if (after?.startsWith('V') && before !== after) this.#wroteThrough(by, key, after)
         this.#grants.delete(key)
         this.#promised(key).delete(given[1] as string)
-        this.#checker.applied(
-          row,
-          after?.startsWith('V') ? throughVersion(after, this.#checker, row) : undefined,
-        )
+        if (after?.startsWith('V'))
+          this.#checker.applied(subjects[0]!, throughVersion(after, this.#checker, subjects[0]!))
+        else this.#applied(subjects)
         break
     }
   }
 
+  #applied(subjects: readonly number[]): void {
+    this.#fills.clear()
+    for (const subject of subjects) this.#checker.applied(subject)
+  }
+
   /** A committed value was let in: only a writer who was alone knows that it was the last one. */
   #wroteThrough(by: LinkEnd, key: string, text: string): void {
+    if (COMPOSITES.has(key))
+      this.#checker.accuse(`${by.name} has written through ${key}, whose tags nobody has looked at`)
     if ((this.#company.get(key)?.size ?? 0) > 1)
-      this.#checker.accuse(`${by.name} has written through row ${this.#rowOf(key)}, and was not alone`)
+      this.#checker.accuse(`${by.name} has written through ${this.#subjects.nameOf(key)}, and was not alone`)
     this.#stored(by, key, text)
   }
 
@@ -436,10 +468,54 @@ export class SharedServer implements Primary {
   #stored(by: LinkEnd, key: string, text: string | undefined): void {
     this.#grants.delete(key)
     const register = text === undefined ? undefined : parseRegister(text)
-    const keyspace = key.slice(0, key.indexOf(':'))
-    if (register?.state !== 'value' || register.generation !== this.#generations.get(keyspace)) return
+    if (register?.state !== 'value') return
+    if (COMPOSITES.has(key)) {
+      this.#storedComposite(by, key, register)
+      return
+    }
+    if (register.generation !== this.#generations.get(keyspaceOf(key))) return
     const version = register.text === undefined ? undefined : (JSON.parse(register.text) as Row).version
-    this.#checker.stored(this.#rowOf(key), version, by.name)
+    this.#checker.stored(this.#subjects.ofKey(key)[0]!, version, by.name)
+  }
+
+  /** A value of several rows was let in: if all its stamps stand, each of its rows is what its key and its tag promise. */
+  #storedComposite(by: LinkEnd, key: string, register: ValueRegister): void {
+    const names = register.tags.map(({ name }) => name)
+    const isFound = this.#isFound(key, register)
+    for (const { row, version } of shownBy(key, compositeIn(register))) {
+      const tag = tagNameOf(row)
+      const isNamed = names.includes(tag)
+      if (!isNamed && !this.#mayLackTags)
+        this.#checker.accuse(`${by.name} has stored row ${row} under ${key}, and not under ${tag}`)
+      if (!isFound) continue
+      this.#checker.stored(this.#subjects.at(key, row), version ?? undefined, by.name)
+      if (isNamed) this.#checker.stored(this.#subjects.at(tag, row), version ?? undefined, by.name)
+    }
+    const fills = (this.#fills.get(key) ?? 0) + 1
+    this.#fills.set(key, fills)
+    if (this.#countsFills && fills > 1 + FLIGHTS * this.links.size)
+      this.#checker.accuse(`${key} was stored ${fills} times, and nothing has happened to it`)
+  }
+
+  /** Whether a reader who judges it now finds it. */
+  #isFound(key: string, { generation, tags }: ValueRegister): boolean {
+    if (generation !== this.#generations.get(keyspaceOf(key))) return false
+    return tags.every(
+      stamp =>
+        stamp.generation === this.#generations.get(keyspaceOf(stamp.name)) &&
+        this.inspect(stamp.name) === stampText(stamp.token),
+    )
+  }
+
+  /** A lease took the place of a value: of one whose stamps all stand only if it lacks a tag that the reader's version names. */
+  #lookForRemoval(by: LinkEnd, key: string, text: string | undefined): void {
+    const register = text === undefined ? undefined : parseRegister(text)
+    if (!this.#countsFills || register?.state !== 'value' || !COMPOSITES.has(key)) return
+    // A copy of the keyspace's own generation may be as old as its process has heard nothing newer.
+    const renewedMs = this.#renewedMs.get(keyspaceOf(key)) ?? Number.NEGATIVE_INFINITY
+    if (this.#clock.nowMs() - renewedMs < COPIES_MS) return
+    if (this.life === 1 && !this.#mayLackTags && this.#isFound(key, register))
+      this.#checker.accuse(`${by.name} has removed the value of ${key}, all of whose tags stand`)
   }
 
   #granted(
@@ -476,12 +552,16 @@ function lag(registers: ReturnType<Library['registersFor']>, lagMs: number): voi
 }
 
 /** The version that a release has written through: no later read may be older than this one. */
-function throughVersion(text: string, checker: Checker, row: number): number {
+function throughVersion(text: string, checker: Checker, subject: number): number {
   const register = parseRegister(text)
   if (register.state !== 'value') return 0
-  if (register.text === undefined) return checker.lastDeletion(row)
+  if (register.text === undefined) return checker.lastDeletion(subject)
   return (JSON.parse(register.text) as Row).version
 }
+
+/** The value of several rows in a register. */
+const compositeIn = ({ text }: ValueRegister): Composite | undefined =>
+  text === undefined ? undefined : (JSON.parse(text) as Composite)
 
 function keysOf(operation: Operation, given: readonly unknown[]): readonly string[] {
   if (operation === 'leaseMany' || operation === 'stampMany')

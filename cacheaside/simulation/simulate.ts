@@ -18,7 +18,7 @@ import { explore, type Tally } from './exploration.ts'
 import { type History, playHistory } from './history.ts'
 import { type KillingSeed, killingSeeds, writeKillingSeeds } from './killing-seeds.ts'
 import { MUTANTS } from './mutants.ts'
-import { WEATHERS } from './weather.ts'
+import { CONTROLS, WEATHERS } from './weather.ts'
 
 const KEPT = join(import.meta.dirname, 'kept-seeds.json')
 const REPORT_EVERY_MS = 30_000
@@ -55,7 +55,7 @@ function readOptions(args: string[]) {
     throw new Usage((error as Error).message)
   }
   const { weather, mutant, mutants, rewrite = false } = values
-  if (weather !== undefined && !WEATHERS.some(({ name }) => name === weather))
+  if (weather !== undefined && ![...WEATHERS, ...CONTROLS].some(({ name }) => name === weather))
     throw new Usage(
       `--weather: expected one of ${WEATHERS.map(({ name }) => name).join(', ')}, got ${weather}`,
     )
@@ -90,8 +90,9 @@ async function replay(seed: number, { weather }: Options): Promise<boolean> {
   return history.violations.length === 0
 }
 
-/** Adds a seed to the list that the tests replay. */
+/** Adds a seed to the list that the tests replay, unless something was done in it that nobody may do. */
 function keep({ seed, weather, violations }: History): void {
+  if (CONTROLS.some(({ name }) => name === weather)) return
   const kept = JSON.parse(readFileSync(KEPT, 'utf8')) as { seed: number }[]
   if (kept.some(one => one.seed === seed)) return
   writeFileSync(KEPT, `${JSON.stringify([...kept, { seed, weather, found: violations[0] }], null, 2)}\n`)

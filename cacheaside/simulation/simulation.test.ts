@@ -7,7 +7,7 @@ import { explore } from './exploration.ts'
 import { playHistory } from './history.ts'
 import { killingSeeds, tables, writtenTables } from './killing-seeds.ts'
 import { MUTANTS } from './mutants.ts'
-import { WEATHERS } from './weather.ts'
+import { CONTROLS, WEATHERS } from './weather.ts'
 
 const readJson = (file: string) => JSON.parse(readFileSync(join(import.meta.dirname, file), 'utf8'))
 const keptSeeds = readJson('kept-seeds.json') as { seed: number; weather: string }[]
@@ -17,13 +17,17 @@ const library = await shipped()
 const nursery = new Nursery()
 afterAll(() => nursery.close())
 
-const SEEDS = 240
+/** As many seeds, from two on. */
+const SEEDS = 155
+const FROM = [1, 1 + SEEDS]
 
 describe('a simulated history of several processes', () => {
-  test('shows nothing wrong', async () => {
+  const played = new Set<string>()
+
+  test.each(FROM)('shows nothing wrong, from seed %d on', async from => {
     const { failed, reads, writes, fencedWrites, faults, weathers } = await explore({
       library,
-      from: 1,
+      from,
       isEnough: ({ seeds }) => seeds >= SEEDS,
     })
     expect(failed.map(({ seed, violations }) => `seed ${seed}: ${violations[0]}`)).toEqual([])
@@ -32,7 +36,11 @@ describe('a simulated history of several processes', () => {
     expect(writes).toBeGreaterThan(SEEDS * 16)
     expect(fencedWrites).toBeGreaterThan(SEEDS * 8)
     expect(faults).toBeGreaterThan(SEEDS * 4)
-    expect([...weathers.keys()].sort()).toEqual(WEATHERS.map(({ name }) => name).sort())
+    for (const name of weathers.keys()) played.add(name)
+  })
+
+  test('is played in all weathers', () => {
+    expect([...played].sort()).toEqual(WEATHERS.map(({ name }) => name).sort())
   })
 
   test('is right wherever it once was not', async () => {
@@ -42,6 +50,12 @@ describe('a simulated history of several processes', () => {
       if (violations.length > 0) wrong.push(`seed ${seed}, ${weather}: ${violations[0]}`)
     }
     expect(wrong).toEqual([])
+  })
+
+  test('finds out a stamp that is created twice by one command', async () => {
+    expect(CONTROLS.map(({ name }) => name)).toEqual(['tags-created-twice'])
+    const { violations } = await playHistory({ seed: 54, library, weather: 'tags-created-twice' })
+    expect(violations.join()).toContain('which is stale')
   })
 
   test.each(WEATHERS)(

@@ -113,8 +113,14 @@ export interface Weather {
   readonly isLasting?: boolean
   /** Whether every process but the first reaches the server by requests alone: it hears nothing, has no L1 and no relay. */
   readonly isStreamless?: boolean
-  /** Whether two versions of the program run at once, with values of different shapes. */
+  /** Whether two versions of the program run at once, with values of different shapes; with tags, such that name different tags. */
   readonly deploys: boolean
+  /** Whether there are values of several rows, which depend on tags. */
+  readonly tags?: boolean
+  /** How many registers there is room for on the server. Left out: there is room enough. */
+  readonly room?: number
+  /** Whether commands that create a stamp are delivered twice, too, which no client may do: to see that it is missed. */
+  readonly repeatsStamps?: boolean
 }
 
 const CALM: Weather = {
@@ -151,8 +157,8 @@ const HAVE_A_WEATHER: ReadonlySet<Fault> = new Set<Fault>([
   'reply added',
 ])
 
-/** All kinds of weather. The seed draws one. */
-export const WEATHERS: readonly Weather[] = [
+/** Weathers in which each value is one row. */
+const PLAIN: readonly Weather[] = [
   { ...CALM, slow: 0, givesBack: true, isQuiet: true },
   { ...CALM, name: 'slow', slow: 0.25, givesBack: true },
   { ...CALM, name: 'deaf', slow: 0, deaf: 0.06, givesBack: true },
@@ -492,6 +498,66 @@ export const WEATHERS: readonly Weather[] = [
     doubtfulCommits: 0.05,
     invalidations: { one: 0.2, all: 0.25 },
     strong: 0.1,
+    isLasting: true,
+  },
+]
+
+/** Of these there is another one each, in which values of several rows depend on tags. */
+const TAGGED: Readonly<Record<string, Partial<Weather>>> = {
+  calm: { isLasting: true },
+  slow: {},
+  deaf: {},
+  embedded: {},
+  lossy: { foreignWrites: 0.02, feed: 0.5 },
+  partitions: {},
+  crashes: {},
+  evictions: { slow: 0, isLasting: true },
+  restarts: {},
+  feed: {},
+  deploys: { slow: 0, isLasting: true, faults: { evict: 2, 'stream reset': 1 } },
+  promotions: {},
+  doubts: {},
+  failures: {},
+  storm: {},
+  reconnections: {},
+  silence: {},
+  refusals: {},
+  backlogs: {},
+  observers: {},
+  aftermath: {},
+  splits: {},
+  shifts: {},
+  requests: {},
+}
+
+/** All kinds of weather. The seed draws one. */
+export const WEATHERS: readonly Weather[] = [
+  ...PLAIN,
+  ...PLAIN.filter(({ name }) => name in TAGGED).map(
+    (weather): Weather => ({ ...weather, ...TAGGED[weather.name], name: `tags-${weather.name}`, tags: true }),
+  ),
+  {
+    ...CALM,
+    name: 'tags-full',
+    tags: true,
+    room: 7,
+    faultsPerHundred: 5,
+    faults: { evict: 1 },
+    isLasting: true,
+  },
+]
+
+/** Weathers in which something is done that nobody may do, to see that it is missed. No seed draws them. */
+export const CONTROLS: readonly Weather[] = [
+  {
+    ...CALM,
+    name: 'tags-created-twice',
+    tags: true,
+    slow: 0,
+    repeated: 0.9,
+    repeatsStamps: true,
+    writes: 0.15,
+    affinity: 0.5,
     isLasting: true,
   },
 ]
