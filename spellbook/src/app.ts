@@ -9,6 +9,7 @@ import {
 } from 'fastify'
 import { validatorCompiler } from 'fastify-type-provider-zod'
 import findMyWay, { type HTTPMethod } from 'find-my-way'
+import { type Administered, adminRoutes } from './admin-routes.ts'
 import { type Health, health } from './api.ts'
 import { type ConnectionLimits, Connections } from './connections.ts'
 import { type Addressed, isAuthority, judgeHosts } from './hosts.ts'
@@ -26,6 +27,8 @@ export interface Service {
   readonly spells: Spells
   /** Resolves if the database answers. */
   ping(): Promise<unknown>
+  /** The cache as somebody sees it who looks after it. Left out: `/admin` has nothing to tell. */
+  readonly administered?: Administered
 }
 
 /** What the application is made with. */
@@ -38,6 +41,8 @@ export interface AppOptions {
   readonly alsoAt?: readonly string[]
   /** The names that it may be asked for by, besides the loopback's. Left out: by any. */
   readonly hosts?: readonly string[]
+  /** What opens `/admin` to others than this machine. Left out: nothing does. */
+  readonly adminToken?: string
   /** What is not given: see {@link LIMITS}. */
   readonly limits?: Partial<ConnectionLimits>
 }
@@ -60,7 +65,7 @@ const MAX_PARAM_LENGTH = 64 * 1024
 
 /** Spellbook over HTTP. It opens and closes nothing but its own port. */
 export async function createApp(options: AppOptions): Promise<FastifyInstance> {
-  const { log, service, alsoAt = [], hosts, limits } = options
+  const { log, service, alsoAt = [], hosts, limits, adminToken } = options
   const connections = new Connections({ ...LIMITS, ...limits })
   const app: FastifyInstance = fastify({
     loggerInstance: log,
@@ -91,6 +96,7 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
   spellRoutes(app, () => service()!.spells)
   wizardRoutes(app, () => service()!.spells.wizards)
   healthRoutes(app, service)
+  adminRoutes(app, adminToken, () => service()?.administered)
   await webPage(app)
   return app
 }

@@ -20,6 +20,8 @@ export interface Config {
   /** How many connections of clients are open at most; `undefined`: a thousand, or fewer if descriptors are few. */
   readonly maxConnections: number | undefined
   readonly logLevel: LogLevel
+  /** What opens `/admin` to others than this machine; `undefined`: nothing does. It must not reach a log. */
+  readonly adminToken: string | undefined
   readonly database: PostgresConfig | PGliteConfig
   /** `undefined`: every read goes to the database. */
   readonly cache: CacheConfig | undefined
@@ -147,6 +149,10 @@ const VARIABLES = z.object({
   ALLOWED_HOSTS: hostNames.optional(),
   MAX_CONNECTIONS: whole(1, 1_000_000).optional(),
   LOG_LEVEL: oneOf(...LOG_LEVELS).default('info'),
+  ADMIN_TOKEN: z
+    .string()
+    .regex(/^[\x21-\x7e]{1,512}$/, { error: 'of 1 to 512 printable characters of ASCII, without blanks' })
+    .optional(),
   DATABASE_URL: z
     .string()
     .refine(isPostgresUrl, { error: POSTGRES_URL, abort: true })
@@ -170,7 +176,7 @@ const VARIABLES = z.object({
 })
 
 /** Variables whose text must not be shown, because it may hold a password. */
-const SECRET = new Set(['DATABASE_URL', 'REDIS_URL'])
+const SECRET = new Set(['DATABASE_URL', 'REDIS_URL', 'ADMIN_TOKEN'])
 
 function complaint(name: string, expected: string, got: string): string {
   const shown = SECRET.has(name) ? 'something else (not shown: it may hold a password)' : JSON.stringify(got)
@@ -210,6 +216,7 @@ export function readConfig(
     allowedHosts: values.ALLOWED_HOSTS,
     maxConnections: values.MAX_CONNECTIONS,
     logLevel: values.LOG_LEVEL,
+    adminToken: values.ADMIN_TOKEN,
     database:
       values.DATABASE_URL === undefined
         ? pglite(values, workingFolder)

@@ -56,6 +56,12 @@ function placeOf(url: string): Place | undefined {
   return { name: hostname.replace(/\.$/, ''), port }
 }
 
+/** Whether the header `Host` names the loopback, with or without a port. */
+export function isLoopbackHost(host: string): boolean {
+  const name = host === '' || !isAuthority(host) ? undefined : placeOf(`http://${host}`)?.name
+  return name !== undefined && (name === 'localhost' || isLoopback(name.replace(/^\[|\]$/g, '')))
+}
+
 /** Where a request says that it goes, and where the page is that sent it. */
 export interface Addressed {
   readonly method: string

@@ -1,5 +1,6 @@
 import type { AddressInfo } from 'node:net'
 import type { SharedStore } from 'cacheaside'
+import { answerInquiries } from 'cacheaside/operate'
 import type { FastifyInstance } from 'fastify'
 import { type Logger, pino } from 'pino'
 import { createApp, type Service } from './app.ts'
@@ -9,6 +10,7 @@ import type { Database } from './database.ts'
 import { connectionsFor } from './descriptors.ts'
 import { servedHosts } from './hosts.ts'
 import { installChangeFeed, migrate } from './migrations.ts'
+import { operatedCache } from './operated.ts'
 import { openPGlite } from './pglite.ts'
 import { openPostgres } from './postgres.ts'
 import { nameOfRedis } from './redis-url.ts'
@@ -34,6 +36,7 @@ interface Opened {
   database?: Database
   shared?: SharedStore
   spells?: Spells
+  closeOperated?: () => Promise<void>
 }
 
 /** Stops half-way, and throws, if the signal aborts. */
@@ -49,6 +52,7 @@ async function open(config: Config, log: Logger, opened: Opened, signal: AbortSi
     alsoAt,
     limits,
     ...(hosts === undefined ? {} : { hosts }),
+    ...(config.adminToken === undefined ? {} : { adminToken: config.adminToken }),
   })
   opened.app = app
   await app.listen({ port: config.port, host, listenTextResolver: () => 'the port is ours' })
@@ -63,7 +67,11 @@ async function open(config: Config, log: Logger, opened: Opened, signal: AbortSi
       ? uncachedSpells(database)
       : await openCache(database, config.cache, log, opened)
   opened.spells = spells
-  service = { spells, ping: () => database.query('select 1') }
+  service = {
+    spells,
+    ping: () => database.query('select 1'),
+    ...administeredBy(opened, database, config.cache),
+  }
   const url = urlOf(app, config.host)
   const ms = Math.round(performance.now() - began)
   const cache = config.cache === undefined ? 'off' : presentable(config.cache)
@@ -100,13 +108,29 @@ async function openCache(
   return cachedSpells(database, shared, config, undefined, log)
 }
 
+/** What `/admin` looks after, and what lets `cacheaside top` ask this process. */
+function administeredBy(
+  opened: Opened,
+  database: Database,
+  config: CacheConfig | undefined,
+): Pick<Service, 'administered'> {
+  const { spells, shared } = opened
+  const cache = spells?.cache
+  if (cache === undefined || shared === undefined || config === undefined) return {}
+  if (shared.answer !== undefined) answerInquiries(cache)
+  const { close, ...operated } = operatedCache(database, shared, config)
+  opened.closeOperated = close
+  return { administered: { cache, operated } }
+}
+
 /** The cache's configuration without what may be a secret. */
 const presentable = (config: CacheConfig) =>
   config.shared.kind === 'redis' ? { ...config, shared: nameOfRedis(config.shared) } : config
 
 /** In-flight requests first, then what they use. */
-async function close({ app, spells, shared, database }: Opened): Promise<void> {
+async function close({ app, spells, closeOperated, shared, database }: Opened): Promise<void> {
   await app?.close()
+  await closeOperated?.()
   await spells?.close()
   await shared?.close()
   await database?.close()

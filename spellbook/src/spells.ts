@@ -163,6 +163,7 @@ export async function cachedSpells(
   return {
     wizards: cachedWizards(cache, database, keyspaces),
 
+    cache,
     find: (id, signal) => spells.read(id, within(signal)),
 
     page: (after, limit, signal) => readList(spellPages, [after, limit], signal),

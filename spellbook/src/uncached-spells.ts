@@ -1,4 +1,4 @@
-import type { ReadResult } from 'cacheaside'
+import type { Cache, ReadResult } from 'cacheaside'
 import type { Spell, SpellChange, SpellFields, Wizard, WizardEntry, WizardFields } from './api.ts'
 import type { Database } from './database.ts'
 import { type SpellTable, spellTable } from './spell-table.ts'
@@ -31,6 +31,8 @@ export type Answer<T> = Pick<ReadResult<T>, 'from' | 'kept' | 'joined' | 'ttlMs'
 
 /** What can be done with spells, cached or not. */
 export interface Spells {
+  /** The cache, for whoever looks after it. Left out: there is none. */
+  readonly cache?: Cache
   /** What can be done with those who cast them. */
   readonly wizards: Wizards
   /** @param signal - Aborts when nobody wants the answer any more: then it rejects, and no statement is sent for it. */

@@ -20,6 +20,7 @@ describe('readConfig', () => {
       port: 3000,
       host: 'localhost',
       logLevel: 'info',
+      adminToken: undefined,
       database: { kind: 'pglite', folder: '/somewhere/data/pglite' },
       cache: {
         shared: { kind: 'embedded', policy: 's3-fifo', maxBytes: 67_108_864 },
@@ -40,6 +41,7 @@ describe('readConfig', () => {
       ALLOWED_HOSTS: 'spells.example, [::2],10.0.0.7',
       MAX_CONNECTIONS: '50',
       LOG_LEVEL: 'debug',
+      ADMIN_TOKEN: 'abracadabra',
       DATABASE_URL: 'postgresql://merlin:secret@db/spells?sslmode=verify-full',
       DATABASE_POOL_MAX: '3',
       DATABASE_TIMEOUT_MS: '700',
@@ -58,6 +60,7 @@ describe('readConfig', () => {
       allowedHosts: ['spells.example', '[::2]', '10.0.0.7'],
       maxConnections: 50,
       logLevel: 'debug',
+      adminToken: 'abracadabra',
       database: {
         kind: 'postgres',
         url: 'postgresql://merlin:secret@db/spells?sslmode=verify-full',
@@ -102,6 +105,11 @@ describe('readConfig', () => {
       text,
       `ALLOWED_HOSTS must be names of hosts without a port, with commas between them, or * for any; it is "${text}"`,
     ]),
+    [
+      'ADMIN_TOKEN',
+      'open sesame',
+      'ADMIN_TOKEN must be of 1 to 512 printable characters of ASCII, without blanks; it is something else (not shown: it may hold a password)',
+    ],
     ['MAX_CONNECTIONS', '0', 'MAX_CONNECTIONS must be a whole number from 1 to 1000000; it is "0"'],
     [
       'LOG_LEVEL',

@@ -4,6 +4,7 @@
  *
  * @packageDocumentation
  */
+export { lineOf } from '../base/masked.ts'
 export type { AdviceCode, DoctorFinding } from './advice.ts'
 export type { FeedMigration, OperationConfig, PoolSize } from './config.ts'
 export { type DoctorOptions, type DoctorReport, examineAll } from './doctor.ts'

@@ -1,0 +1,188 @@
+/**
+ * What the command line `cacheaside` does, over HTTP and for a cache in this process. No route is described in
+ * `/openapi.json`: they are for whoever looks after Spellbook, and not a part of its interface.
+ */
+import { type Cache, CacheError } from 'cacheaside'
+import {
+  askHotKeys,
+  examineAll,
+  explain,
+  feedStatus,
+  flushKeyspace,
+  hotKeys,
+  installChangeFeed,
+  invalidateKey,
+  lineOf,
+  type Operated,
+  removeChangeFeed,
+  storeStats,
+} from 'cacheaside/operate'
+import { verify } from 'cacheaside/verify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { ZodTypeProvider } from 'fastify-type-provider-zod'
+import { z } from 'zod'
+import { guardAdmin } from './admin-guard.ts'
+import { sendProblem } from './problem.ts'
+
+/** What is looked after. */
+export interface Administered {
+  /** This process's cache. */
+  readonly cache: Cache
+  readonly operated: Omit<Operated, 'clock' | 'signal'>
+}
+
+/** Adds the routes under `/admin`. */
+export function adminRoutes(
+  app: FastifyInstance,
+  token: string | undefined,
+  administered: () => Administered | undefined,
+): void {
+  const judge = guardAdmin(token)
+  void app.register(
+    async admin => {
+      admin.addHook('onRequest', (request, reply, done) => {
+        reply.header('cache-control', 'no-store')
+        const telling = judge(request)
+        if (telling?.status === 401) reply.header('www-authenticate', 'Bearer')
+        if (telling !== undefined) return void sendProblem(request, reply, telling)
+        if (administered() === undefined)
+          return void sendProblem(request, reply, { status: 404, detail: 'There is no cache: CACHE is off.' })
+        done()
+      })
+      admin.setErrorHandler(sendTrouble)
+      lookingRoutes(admin, () => administered()!)
+      changingRoutes(admin, () => administered()!)
+    },
+    { prefix: '/admin' },
+  )
+}
+
+/** Whoever asks here may know why something failed. */
+function sendTrouble(
+  error: Error & { readonly validation?: unknown; readonly statusCode?: number },
+  request: FastifyRequest,
+  reply: FastifyReply,
+): FastifyReply {
+  const isOfTheRequest =
+    error.validation !== undefined || (error instanceof CacheError && /^INVALID_/.test(error.code))
+  const status = isOfTheRequest ? 400 : (error.statusCode ?? 503)
+  if (status >= 500) request.log.warn({ err: error }, 'an administrator got no answer')
+  return sendProblem(request, reply, { status, detail: lineOf(error) })
+}
+
+const whole = (least: number, most: number) =>
+  z
+    .string()
+    .regex(/^\d{1,9}$/)
+    .transform(Number)
+    .refine(value => value >= least && value <= most)
+/** One part of an id, or several. */
+const id = z.union([z.string(), z.array(z.string()).min(1).max(64)])
+const parts = (given: z.output<typeof id>): readonly string[] => [given].flat()
+const flag = z.enum(['true', 'false']).optional()
+
+const DEFAULT_SECONDS = 5
+const DEFAULT_LIMIT = 20
+const hide = true
+
+function lookingRoutes(admin: FastifyInstance, administered: () => Administered): void {
+  const routes = admin.withTypeProvider<ZodTypeProvider>()
+  const operated = () => administered().operated
+
+  routes.get(
+    '/explain',
+    {
+      schema: { hide, querystring: z.strictObject({ keyspace: z.string(), id, origin: flag, value: flag }) },
+    },
+    ({ query }) =>
+      explain(operated(), query.keyspace, parts(query.id), {
+        compare: query.origin === 'true',
+        withText: query.value === 'true',
+      }),
+  )
+  routes.get(
+    '/stats',
+    { schema: { hide, querystring: z.strictObject({ sample: whole(1, 10_000).optional() }) } },
+    async ({ query: { sample } }) => ({
+      ...(await storeStats(operated(), sample === undefined ? {} : { sample })),
+      here: administered().cache.stats(),
+    }),
+  )
+  routes.get(
+    '/top',
+    {
+      schema: {
+        hide,
+        querystring: z.strictObject({ seconds: whole(1, 25).optional(), limit: whole(1, 100).optional() }),
+      },
+    },
+    ({ query: { seconds = DEFAULT_SECONDS, limit = DEFAULT_LIMIT } }) => {
+      const { cache, operated } = administered()
+      return operated.shared.ask === undefined
+        ? hotKeys(cache, seconds * 1000, limit)
+        : askHotKeys(operated, seconds * 1000, limit)
+    },
+  )
+  routes.get('/doctor', { schema: { hide } }, () => examineAll(operated()))
+  routes.get('/feed', { schema: { hide } }, () => feedStatus(operated()))
+  routes.get(
+    '/verify',
+    {
+      schema: {
+        hide,
+        querystring: z.strictObject({
+          keyspace: z.string().optional(),
+          sample: whole(1, 100_000).optional(),
+          rate: whole(1, 100_000).optional(),
+        }),
+      },
+    },
+    ({ query: { keyspace, sample, rate }, signal }) => {
+      const { shared, keyspaces, feed } = operated()
+      return verify({
+        ...{ shared, keyspaces, signal },
+        ...(feed === undefined ? {} : { feed }),
+        ...(keyspace === undefined ? {} : { only: [keyspace] }),
+        ...(sample === undefined ? {} : { sample }),
+        ...(rate === undefined ? {} : { rate }),
+      })
+    },
+  )
+}
+
+function changingRoutes(admin: FastifyInstance, administered: () => Administered): void {
+  const routes = admin.withTypeProvider<ZodTypeProvider>()
+  const operated = () => administered().operated
+  const tell = (request: FastifyRequest, what: string) =>
+    request.log.warn(`an administrator has done this: ${what}`)
+
+  routes.post(
+    '/invalidate',
+    { schema: { hide, body: z.strictObject({ keyspace: z.string(), id }) } },
+    async request => {
+      const key = await invalidateKey(operated(), request.body.keyspace, parts(request.body.id))
+      tell(request, `invalidate ${key}`)
+      return { done: 'invalidate', key }
+    },
+  )
+  routes.post(
+    '/flush',
+    { schema: { hide, body: z.strictObject({ keyspace: z.string() }) } },
+    async request => {
+      const { keyspace } = request.body
+      const generation = await flushKeyspace(operated(), keyspace)
+      tell(request, `flush ${keyspace}`)
+      return { done: 'flush', keyspace, generation }
+    },
+  )
+  routes.put('/feed', { schema: { hide } }, async request => {
+    await installChangeFeed(operated())
+    tell(request, 'feed install')
+    return { done: 'feed install' }
+  })
+  routes.delete('/feed', { schema: { hide } }, async request => {
+    await removeChangeFeed(operated())
+    tell(request, 'feed remove')
+    return { done: 'feed remove' }
+  })
+}

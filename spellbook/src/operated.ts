@@ -1,0 +1,48 @@
+import { createCache, type SharedStore } from 'cacheaside'
+import type { Operated } from 'cacheaside/operate'
+import { postgresFeed } from 'cacheaside/postgres'
+import { auditedKeyspace } from 'cacheaside/verify'
+import type { CacheConfig } from './config.ts'
+import type { Database } from './database.ts'
+import { endsOf, feedTables, keyspaceOptions, type PageId, tagsIn } from './spells.ts'
+
+/** The cache as somebody sees it who looks after it: from `verify.config.ts`, and over HTTP (`admin-routes.ts`). */
+export function operatedCache(
+  database: Database,
+  shared: SharedStore,
+  config: CacheConfig,
+): Omit<Operated, 'clock' | 'signal'> & { close(): Promise<void> } {
+  // It makes the tags that the feed's map names, and is asked for nothing else.
+  const tagging = createCache({})
+  const tags = tagsIn(tagging)
+  const options = keyspaceOptions(database, tags, config.ttlMs)
+  // Anything else the database would refuse, and with it all that is asked of it in the same breath.
+  const idFromKey = ([id]: readonly string[]) => (/^\d{1,18}$/.test(id!) ? id : undefined)
+  const pageFromKey = ([after, limit]: readonly string[]): PageId => [after!, Number(limit)]
+  const spells = auditedKeyspace('spell', {
+    ...options.spells,
+    idFromKey,
+    versionOf: row => row.updated_at,
+  })
+  const wizards = auditedKeyspace('wizard', { ...options.wizards, idFromKey })
+  const ends = endsOf({ spells, wizards }, tags)
+  const tables = feedTables(() => ends)
+  const { pool } = database.feedSource
+  return {
+    shared,
+    keyspaces: [
+      spells,
+      wizards,
+      auditedKeyspace('spell-page', { ...options.spellPages, idFromKey: pageFromKey }),
+      auditedKeyspace('wizard-page', { ...options.wizardPages, idFromKey: pageFromKey }),
+    ],
+    ...(config.feed ? { feed: postgresFeed({ ...database.feedSource, tables }) } : {}),
+    migration: {
+      sql: script => database.transaction(transaction => transaction.script(script)),
+      tables,
+    },
+    cache: { fill: config.fill },
+    ...(pool === undefined ? {} : { pool: pool as { readonly options?: { readonly max?: number } } }),
+    close: () => tagging.close(),
+  }
+}
