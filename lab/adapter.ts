@@ -1,10 +1,24 @@
 import type pg from 'pg'
 
-/** A row of the table. `version` grows by one with every change of it. */
+/**
+ * A row of the table. `version` grows by one with every change of it. Where values depend on other rows it is a book, and its
+ * version is the sum of those of the rows that it shows.
+ */
 export interface Spell {
   readonly id: number
   readonly version: number
+  /** The rows that a book shows. Unless a trial moves them, they are the one of the same id. */
+  readonly spells?: readonly number[]
 }
+
+/**
+ * From what a book's tags are made. `id`: before it is loaded, from its id: the tag of the row of the same id. `value`: from what
+ * was loaded: one tag for each row in it.
+ */
+export type TagsFrom = 'id' | 'value'
+
+/** The tags of a book: one for each row it shows. */
+export const tagOf = (row: number): string => `spell-${row}`
 
 /** What an adapter is given: the servers, and the functions of the program that has the cache. */
 export interface Setting {
@@ -18,6 +32,8 @@ export interface Setting {
   readonly ttlMs: number
   /** Where refreshes are tried: how they are to be set up. Left out: as the library does it when nothing is said. */
   readonly refresh?: RefreshTimes
+  /** For libraries that are tried with tags. */
+  readonly tagsFrom: TagsFrom
 }
 
 /** For libraries that refresh a value which has expired, and for those that refresh before it does. */
@@ -40,6 +56,8 @@ export interface Adapter {
    * @returns what the library says of the invalidation, where it says anything.
    */
   write(id: number, change: () => Promise<Spell>): Promise<string | undefined>
+  /** The same for several rows that are changed by one commit. Only asked of libraries with tags. */
+  writeAll?(ids: readonly number[], change: () => Promise<void>): Promise<void>
 }
 
 /** What the table and the notes say of an adapter. */
@@ -55,6 +73,10 @@ export interface About {
   readonly refreshes: boolean
   /** Nothing is cached, so that there is nothing to be warm. */
   readonly isControl?: true
+  /** It is tried with values that depend on other rows, and with nothing else. */
+  readonly hasTags?: true
+  /** What the keys look like in which Redis keeps what is known of tags. Left out: there are none. */
+  readonly tagKeys?: RegExp
   /** What is tried but not promised, by the id of the trial, and why. */
   readonly unpromised?: Readonly<Record<string, string>>
 }

@@ -70,6 +70,14 @@ export class LabProcess {
     return this.#ask('getMany', ids)
   }
 
+  getBoth(ids: readonly number[]): Promise<(number | null)[]> {
+    return this.#ask('getBoth', ids)
+  }
+
+  move(from: number, to: number): Promise<void> {
+    return this.#ask('move', from, to)
+  }
+
   getAtOnce(id: number, times: number): Promise<number> {
     return this.#ask('getAtOnce', id, times)
   }

@@ -137,7 +137,9 @@ async function tryAll(options: Options, postgresUrl: string, redisProgram: strin
     ),
   })
   const all = asked.flatMap(trial =>
-    adapters.map(adapter => ({ adapter, trial, library: libraries.get(adapter)! })),
+    adapters
+      .map(adapter => ({ adapter, trial, library: libraries.get(adapter)! }))
+      .filter(({ library }) => library.about.hasTags === trial.isOfTags),
   )
   let done = 0
   await inTurn(all, jobs, async job => {
@@ -189,9 +191,9 @@ async function write(results?: Results): Promise<void> {
 function print({ rows }: Results, asked: readonly Trial[]): void {
   const name = Math.max(...Object.values(rows).map(({ about }) => about.name.length))
   for (const { id, heading } of asked) {
-    console.log(`\n${heading}`)
-    for (const { about, cells } of Object.values(rows))
-      console.log(`  ${about.name.padEnd(name)}  ${inShort(cells[id])}`)
+    const tried = Object.values(rows).filter(({ cells }) => cells[id] !== undefined)
+    if (tried.length > 0) console.log(`\n${heading}`)
+    for (const { about, cells } of tried) console.log(`  ${about.name.padEnd(name)}  ${inShort(cells[id])}`)
   }
 }
 

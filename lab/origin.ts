@@ -3,6 +3,10 @@ import type { Steps } from '../trials/steps.ts'
 import type { Spell } from './adapter.ts'
 
 const FIND = 'SELECT id::int AS id, version FROM spell WHERE id = ANY($1::bigint[])'
+const BOOKS = `SELECT scroll.book::int AS id, sum(spell.version)::int AS version,
+    array_agg(spell.id::int ORDER BY spell.id) AS spells
+  FROM scroll JOIN spell ON spell.id = scroll.spell WHERE scroll.book = ANY($1::bigint[]) GROUP BY scroll.book`
+const MOVE = `UPDATE spell SET version = version + CASE WHEN id = $1 THEN -1 ELSE 1 END WHERE id = ANY($2::bigint[])`
 const CHANGE = `INSERT INTO spell VALUES ($1, 1)
   ON CONFLICT (id) DO UPDATE SET version = spell.version + 1 RETURNING id::int AS id, version`
 
@@ -13,12 +17,14 @@ const MOST_CONNECTIONS = 5
 export class Origin {
   readonly pool: pg.Pool
   readonly #steps: Steps
+  readonly #find: string
   readonly #loads = new Map<number, number>()
   #delayMs = 0
   #isFailing = false
 
-  constructor(url: string, steps: Steps) {
+  constructor(url: string, steps: Steps, hasBooks: boolean) {
     this.#steps = steps
+    this.#find = hasBooks ? BOOKS : FIND
     this.pool = new pg.Pool({ connectionString: url, max: MOST_CONNECTIONS })
     this.pool.on('error', () => {})
   }
@@ -38,11 +44,17 @@ export class Origin {
 
   findMany = async (ids: readonly number[]): Promise<Spell[]> => {
     for (const id of ids) this.#loads.set(id, (this.#loads.get(id) ?? 0) + 1)
-    const { rows } = await this.pool.query<Spell>(FIND, [ids])
+    for (const id of ids) await this.#steps.pass('load', id)
+    const { rows } = await this.pool.query<Spell>(this.#find, [ids])
     if (this.#delayMs > 0) await new Promise(resolve => setTimeout(resolve, this.#delayMs))
     if (this.#isFailing) throw new Error('the loader fails')
     for (const id of ids) await this.#steps.pass('loaded', id)
     return rows
+  }
+
+  /** Takes one from the version of a row, and adds it to another's. */
+  move = async (from: number, to: number): Promise<void> => {
+    await this.pool.query(MOVE, [from, [from, to]])
   }
 
   /** Changes a row, or makes it where there is none; it is committed when this resolves. */

@@ -32,9 +32,17 @@ function table(heads: readonly string[], lines: readonly (readonly string[])[]):
 /** The library's name, as a link to the file that shows how it is used. */
 const linked = (name: string, { about }: Row): string => `[${about.name}](../lab/adapters/${name}.ts)`
 
-function counts({ rows }: Results, trials: readonly Trial[]): string {
-  const counted = trials.filter(trial => !trial.isInformation)
-  const lines = Object.entries(rows).map(([name, row]) => [
+/** The rows that are tried with tags, or those that are not. */
+const rowsOf = ({ rows }: Results, hasTags: boolean): [string, Row][] =>
+  Object.entries(rows).filter(([, { about }]) => (about.hasTags === true) === hasTags)
+
+/** The trials that count, with tags or without. */
+export const counting = (trials: readonly Trial[], isOfTags = false): readonly Trial[] =>
+  trials.filter(trial => !trial.isInformation && (trial.isOfTags === true) === isOfTags)
+
+function counts(results: Results, trials: readonly Trial[], isOfTags: boolean): string {
+  const counted = counting(trials, isOfTags)
+  const lines = rowsOf(results, isOfTags).map(([name, row]) => [
     linked(name, row),
     ...counted.map(({ id }) => marked(row.cells[id], row.about.unpromised?.[id] === undefined)),
   ])
@@ -44,9 +52,9 @@ function counts({ rows }: Results, trials: readonly Trial[]): string {
 const noteOf = (cell: Cell | undefined): string =>
   cell?.outcome.kind === 'count' ? (cell.outcome.note ?? '') : ''
 
-function facts({ rows }: Results, trials: readonly Trial[]): string {
+function facts(results: Results, trials: readonly Trial[]): string {
   const told = trials.filter(trial => trial.isInformation)
-  const lines = Object.entries(rows).map(([name, row]) => [
+  const lines = rowsOf(results, false).map(([name, row]) => [
     linked(name, row),
     noteOf(row.cells['cut-off-3']),
     noteOf(row.cells['cut-off-30']),
@@ -103,13 +111,27 @@ were tried, ${REST_MS / 1000} s after everything had come to rest, with a time t
 
 Run on: ${results.machine}; ${days(results)}.
 
-${counts(results, trials)}
+${counts(results, trials, false)}
 
 ${LEGEND}
 
 For information (in brackets: what the library itself says of the invalidation, if anything):
 
 ${facts(results, trials)}
+
+## Values that depend on other rows
+
+Some libraries have tags, or references: names under which a value is stored, and by which it is invalidated with all others. These trials
+are for them. A value is a *book*: it shows rows of a table, through another table that says which rows lie in which book. A tag stands for
+a row. The control reads the database each time.
+
+${counts(results, trials, true)}
+
+A † : stale, and not promised without the change feed. Where a process keeps in its memory which tags were invalidated, it does not
+forget that with Redis; a process that starts later is not tried.
+
+Left out: Drizzle's cache with tables, whose own store speaks to Upstash only, and the cache handlers of Next, which need Next itself. The
+set per tag by hand does what [Next's example](https://github.com/vercel/next.js/tree/canary/examples/cache-handler-redis) does.
 ${failed.length === 0 ? '' : `\nTrials that could not be done:\n\n${failed.join('\n')}\n`}
 ## Run it
 

@@ -1,5 +1,5 @@
 /** The table as a picture, in colours for light and dark. */
-import { inShort, isBad } from './page.ts'
+import { counting, inShort, isBad } from './page.ts'
 import type { Cell, Results } from './results.ts'
 import type { Trial } from './trial.ts'
 
@@ -47,8 +47,9 @@ function square(cell: Cell | undefined, isPromised: boolean, x: number, y: numbe
 }
 
 /** Draws the counts; what only informs is left to the page. */
-export function picture({ rows }: Results, trials: readonly Trial[]): string {
-  const counted = trials.filter(trial => !trial.isInformation)
+export function picture(results: Results, trials: readonly Trial[]): string {
+  const rows = Object.fromEntries(Object.entries(results.rows).filter(([, { about }]) => !about.hasTags))
+  const counted = counting(trials)
   const width = NAME_WIDTH + counted.length * WIDTH + 60
   const height = HEAD_HEIGHT + Object.keys(rows).length * HEIGHT + 34
   const heads = counted.map(({ heading }, i) => {

@@ -13,6 +13,15 @@ import { redisHangs, redisStopped } from './trials/redis-away.ts'
 import { refresh } from './trials/refresh.ts'
 import { lateRead, lateReadElsewhere, staleSet, staleSetInProcess } from './trials/stale-set.ts'
 import { failingLoader, stampede } from './trials/stampede.ts'
+import {
+  lateTag,
+  rowMoves,
+  stampEvicted,
+  tagInLoad,
+  tagInLoadElsewhere,
+  tagOldSnapshot,
+  tornPair,
+} from './trials/tags.ts'
 
 /** All trials. */
 export const trials: readonly Trial[] = [
@@ -33,10 +42,24 @@ export const trials: readonly Trial[] = [
   failingLoader,
   redisHangs,
   redisStopped,
+  tagInLoad,
+  tagInLoadElsewhere,
+  lateTag,
+  stampEvicted,
+  rowMoves,
+  tagOldSnapshot,
+  tornPair,
 ]
 
-const FIRST = ['no-cache', 'plain-ioredis', 'plain-ioredis-background', 'node-redis-client-side']
-const LAST = ['cacheaside', 'cacheaside-local', 'cacheaside-feed']
+const FIRST = [
+  'no-cache',
+  'plain-ioredis',
+  'plain-ioredis-background',
+  'node-redis-client-side',
+  'tags-no-cache',
+  'tags-plain-sets',
+]
+const LAST = ['cacheaside', 'cacheaside-local', 'cacheaside-feed', 'tags-cacheaside', 'tags-cacheaside-feed']
 
 /** The names of all adapters: the control and cache-aside by hand, the others by name, ours. */
 export function adapterNames(): string[] {

@@ -54,6 +54,7 @@ async function opened(name: string, redisPort: number, pool: pg.Pool): Promise<C
     find: async id => rowOf(id),
     findMany: async ids => ids.map(rowOf),
     ttlMs: 3_600_000,
+    tagsFrom: 'id',
   }
   const { get } = await open(setting)
   // Warm is what a whole turn finds without a load, however long a library takes to store behind its answers.

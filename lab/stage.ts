@@ -2,7 +2,7 @@ import pg from 'pg'
 import { type Proxy as Network, startProxy } from '../test/proxy.ts'
 import { type RedisServer, startRedis } from '../test/redis-servers.ts'
 import { createDatabase } from '../test/services.ts'
-import type { AdapterModule, RefreshTimes } from './adapter.ts'
+import type { AdapterModule, RefreshTimes, TagsFrom } from './adapter.ts'
 import { LabProcess } from './lab-process.ts'
 
 /** How long everything is left alone before answers are counted as stale: longer than any bound of ours. */
@@ -20,6 +20,8 @@ export interface StartOptions {
   readonly redisPort?: number
   readonly ttlMs?: number
   readonly refresh?: RefreshTimes
+  /** From the id, unless it is said. */
+  readonly tagsFrom?: TagsFrom
 }
 
 /** What one trial of one library is done on: servers and processes of its own. */
@@ -27,12 +29,14 @@ export interface Stage {
   readonly redis: RedisServer
   /** Whether the library caches at all. */
   readonly caches: boolean
+  /** In which keys the library keeps what it knows of tags. */
+  readonly tagKeys: RegExp | undefined
   start(count: number, options?: StartOptions): Promise<LabProcess[]>
   /** A network between a process and Redis. */
   network(): Promise<Network>
   /** New ids. */
   ids(count: number): number[]
-  /** Makes rows of version 1. */
+  /** Makes rows of version 1; for libraries with tags also a book of the same id for each, which shows it. */
   plant(ids: readonly number[]): Promise<void>
   /** A statement of another program, which knows of no cache. */
   sql(text: string, params?: unknown[]): Promise<Record<string, unknown>[]>
@@ -40,6 +44,10 @@ export interface Stage {
   staleAmong(processes: readonly LabProcess[], ids: readonly number[]): Promise<Set<number>>
   close(): Promise<void>
 }
+
+const ROWS = 'SELECT id::int AS id, version FROM spell WHERE id = ANY($1::bigint[])'
+const BOOKS = `SELECT scroll.book::int AS id, sum(spell.version)::int AS version
+  FROM scroll JOIN spell ON spell.id = scroll.spell WHERE scroll.book = ANY($1::bigint[]) GROUP BY scroll.book`
 
 /** Opens a stage for a library. */
 export async function openStage(
@@ -52,6 +60,8 @@ export async function openStage(
   const pool = new pg.Pool({ connectionString: postgres, max: 4 })
   pool.on('error', () => {})
   await pool.query('CREATE TABLE spell (id bigint PRIMARY KEY, version int NOT NULL)')
+  await pool.query('CREATE TABLE scroll (id bigint PRIMARY KEY, book bigint NOT NULL, spell bigint NOT NULL)')
+  const hasBooks = library.about.hasTags === true
   await library.install?.(pool)
   const redis = await startRedis({}, redisProgram)
   const processes: LabProcess[] = []
@@ -61,9 +71,11 @@ export async function openStage(
   return {
     redis,
     caches: library.about.isControl !== true,
+    tagKeys: library.about.tagKeys,
     async start(count, options = {}) {
-      const { redisPort = redis.port, ttlMs = TTL_MS, refresh } = options
-      const asked = { adapter, postgres, redisPort, ttlMs, ...(refresh === undefined ? {} : { refresh }) }
+      const { redisPort = redis.port, ttlMs = TTL_MS, refresh, tagsFrom = 'id' } = options
+      const base = { adapter, postgres, redisPort, ttlMs, tagsFrom }
+      const asked = { ...base, ...(refresh === undefined ? {} : { refresh }) }
       const started = await Promise.all(Array.from({ length: count }, () => LabProcess.start(asked)))
       processes.push(...started)
       await passes(SETTLE_MS)
@@ -77,10 +89,11 @@ export async function openStage(
     ids: count => Array.from({ length: count }, () => ++lastId),
     async plant(ids) {
       await sql('INSERT INTO spell SELECT id, 1 FROM unnest($1::bigint[]) AS id', [ids])
+      if (hasBooks) await sql('INSERT INTO scroll SELECT id, id, id FROM unnest($1::bigint[]) AS id', [ids])
     },
     sql,
     async staleAmong(asked, ids) {
-      const rows = await sql('SELECT id::int AS id, version FROM spell WHERE id = ANY($1::bigint[])', [ids])
+      const rows = await sql(hasBooks ? BOOKS : ROWS, [ids])
       const versions = new Map(rows.map(row => [row.id, row.version]))
       const stale = new Set<number>()
       for (const one of asked) {

@@ -29,6 +29,8 @@ export interface Trial {
   readonly text: string
   /** Whether it only informs. */
   readonly isInformation?: true
+  /** Whether it is for libraries with tags, and only for them. */
+  readonly isOfTags?: true
   /** Whether it is only for libraries that refresh values in the background. */
   readonly isOfRefreshes?: true
   /** How many rows are taken, where it is not what was asked for. */

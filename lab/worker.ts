@@ -3,7 +3,7 @@
  * it is to be held. It ends when the lab does, however that ends.
  */
 import { Steps } from '../trials/steps.ts'
-import type { Adapter, AdapterModule, RefreshTimes } from './adapter.ts'
+import type { Adapter, AdapterModule, RefreshTimes, TagsFrom } from './adapter.ts'
 import { Origin } from './origin.ts'
 
 /** What a process is started with. */
@@ -13,6 +13,7 @@ export interface OpenOptions {
   readonly postgres: string
   readonly ttlMs: number
   readonly refresh?: RefreshTimes
+  readonly tagsFrom: TagsFrom
 }
 
 /** How a call ended. */
@@ -58,6 +59,14 @@ function methodsOf(adapter: Adapter, origin: Origin) {
       const ends = await Promise.allSettled(Array.from({ length: times }, () => versionOf(id)))
       return ends.filter(end => end.status === 'rejected').length
     },
+    /** The versions of two books, by a read of both at one moment where there is one, and else side by side. */
+    async getBoth(ids: readonly number[]) {
+      const both = (await adapter.getMany?.(ids)) ?? (await Promise.all(ids.map(id => adapter.get(id))))
+      return both.map(book => book?.version ?? null)
+    },
+    async move(from: number, to: number) {
+      await adapter.writeAll!([from, to], () => origin.move(from, to))
+    },
     write: (id: number) => adapter.write(id, () => origin.change(id)),
     loads: (ids: readonly number[]) => origin.loads(ids),
     trouble: (kind: { delayMs?: number; fail?: boolean }) => origin.trouble(kind),
@@ -66,8 +75,8 @@ function methodsOf(adapter: Adapter, origin: Origin) {
 
 async function open(options: OpenOptions): Promise<void> {
   const { adapter, postgres, ...rest } = options
-  const origin = new Origin(postgres, steps)
   const library = (await import(`./adapters/${adapter}.ts`)) as AdapterModule
+  const origin = new Origin(postgres, steps, library.about.hasTags === true)
   const { pool, find, findMany } = origin
   methods = methodsOf(await library.open({ ...rest, pool, find, findMany }), origin)
 }

@@ -9,6 +9,8 @@ import { expect, test } from 'vitest'
 const ROOT = join(import.meta.dirname, '..')
 const read = (path: string): string => readFileSync(join(ROOT, path), 'utf8')
 const adapters = readdirSync(join(ROOT, 'lab/adapters')).map(file => file.replace(/\.ts$/, ''))
+/** Those that are tried with tags, and with nothing else. */
+const tagged = adapters.filter(name => read(`lab/adapters/${name}.ts`).includes('hasTags: true'))
 
 /** The lines of a lock that say from where something is fetched; links to folders beside it do not. */
 function urlsIn(lock: string): string[] {
@@ -87,21 +89,22 @@ test('the lab imports the library by its name', () => {
 })
 
 test('the table has a row for every adapter, and a cell for every trial of it', () => {
-  const [counts = '', facts = ''] = read('docs/lab.md')
-    .split('## Run it')[0]!
-    .split('\n\n')
-    .filter(block => block.startsWith('|'))
+  const blocks = read('docs/lab.md').split('## Run it')[0]!.split('\n\n')
+  const [counts = '', facts = '', tags = ''] = blocks.filter(block => block.startsWith('|'))
   const trials = [...read('docs/lab.md').matchAll(/^### ([\w-]+)$/gm)].map(([, id]) => id as string)
   expect(adapters.length).toBeGreaterThan(12)
   expect(trials.length).toBeGreaterThan(12)
-  for (const block of [counts, facts]) {
+  expect(tagged.length).toBeGreaterThan(5)
+  for (const block of [counts, facts, tags]) {
     const [head = '', , ...lines] = block.split('\n')
     const named = lines.map(line => line.match(/\(\.\.\/lab\/adapters\/([\w-]+)\.ts\)/)?.[1])
-    expect(named.sort()).toEqual([...adapters].sort())
+    const expected = adapters.filter(name => tagged.includes(name) === (block === tags))
+    expect(named.sort()).toEqual(expected.sort())
+    expect(block).not.toContain('not run')
     expect(lines.filter(line => line.split(' | ').length !== head.split(' | ').length)).toEqual([])
     expect(trials.filter(id => head.includes(`(#${id})`)).length).toBeGreaterThan(3)
   }
-  expect(trials.filter(id => !(counts + facts).includes(`(#${id})`))).toEqual([])
+  expect(trials.filter(id => !(counts + facts + tags).includes(`(#${id})`))).toEqual([])
   expect(existsSync(join(ROOT, 'docs/lab.svg'))).toBe(true)
 })
 
@@ -116,4 +119,9 @@ test('in the table the control and ours with all levels are never stale, and cac
     expect.arrayContaining(['stale-set', 'killed-writer', 'foreign-change', 'old-snapshot']),
   )
   expect(bad('cacheaside-feed')).toEqual([])
+  expect(bad('tags-no-cache')).toEqual([])
+  expect(bad('tags-plain-sets').map(([trial]) => trial)).toEqual(
+    expect.arrayContaining(['tag-in-load', 'late-tag', 'stamp-evicted', 'row-moves', 'torn-pair']),
+  )
+  expect(bad('tags-cacheaside-feed')).toEqual([])
 })
