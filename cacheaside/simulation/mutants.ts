@@ -144,6 +144,7 @@ const NOT_SOUGHT: readonly string[] = [
   'get finds nothing in L1 once a heartbeat has brought a new generation of its tags \u2014 dropping what depends on the older one',
   'get finds nothing in L1 once a heartbeat has brought a new generation of its tags \u2014 dropping flights: only entries are dropped',
   'get lets no value fall by a copy of a generation \u2014 reading the generation again',
+  'get gives back the claim of a refresh whose stamps it cannot read \u2014 ending a refresh that may keep nothing',
   'get gives back the claim of a refresh whose stamps it cannot read \u2014 giving back claims: only leases are given back',
   'get takes no stamp of another tag for that of its own \u2014 the mark of the tag',
   'invalidate of a tag without a stamp is told to all processes \u2014 the message: only what is there is told of',

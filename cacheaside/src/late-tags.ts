@@ -32,8 +32,10 @@ export async function judgeLate<Id, V>(
   await tags.ask(late)
   if (tags.whyHeld(names) !== undefined || tags.obstacle(names) !== undefined) return 'not kept'
   if (tags.haveStood(late)) return 'stood'
-  if (isSecond) tagging!.remember(flight.key, names, true)
-  return isSecond || tagging!.isRestless(flight.key) || flight.doomed ? 'not kept' : 'again'
+  const isRestless = isSecond || tagging!.isRestless(flight.key)
+  // Also of a key that is restless already: its next load begins with the newest tags.
+  if (isRestless) tagging!.remember(flight.key, names, true)
+  return isRestless || flight.doomed ? 'not kept' : 'again'
 }
 
 /** Nothing is kept of a value because of its late tags. */

@@ -213,6 +213,8 @@ export async function fromOrigin<Id, V>(
 ): Promise<void> {
   const { clock } = space.parts
   const asked = flight.tags === undefined ? given : await readyOne(space, flight, given)
+  // A refresh that may keep nothing would load for nobody.
+  if (flight.background && asked.kind === 'bypass') return
   const stopSoftLimit = answerStaleIfSlow(space, flight, asked, sharedMs)
   const beganMs = clock.nowMs()
   let loaded: Loaded<V | undefined>

@@ -552,11 +552,20 @@ export const tags: readonly Protection[] = [
       reader.link.fail('stampMany')
       claim.open()
       await stage.clock.drain()
+      const { loads } = stage.origin
       stage.origin.commit(2)
       await stage.now(other.shown.get(4)) // finds it stale, and refreshes it
-      return got('a read after the refresh', await stage.now(other.shown.get(4)), 2)
+      return all(
+        got('a read after the refresh', await stage.now(other.shown.get(4)), 2),
+        unless(loads > 1, 'a refresh that may keep nothing has loaded'),
+      )
     },
     controls: [
+      {
+        without: 'ending a refresh that may keep nothing',
+        patches: [["if (flight.background && asked.kind === 'bypass') return", '']],
+        reports: 'a refresh that may keep nothing has loaded',
+      },
       {
         without: 'giving back claims: only leases are given back',
         patches: [
