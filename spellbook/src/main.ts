@@ -9,6 +9,7 @@ import { addressesOf } from './connections.ts'
 import type { Database } from './database.ts'
 import { connectionsFor } from './descriptors.ts'
 import { servedHosts } from './hosts.ts'
+import { logLines, terminalOf } from './log-lines.ts'
 import { installChangeFeed, migrate } from './migrations.ts'
 import { operatedCache } from './operated.ts'
 import { openPGlite } from './pglite.ts'
@@ -194,11 +195,9 @@ function onSignals(stop: (signal: string) => void): void {
 }
 
 const config = configure()
-// Each line is written before the next. Written behind our back, as Pino does by default, the last lines overtake one
-// that is still on its way when the process exits, and that one may be lost.
 const log = pino(
   { level: config.logLevel, base: { pid: process.pid }, serializers: { err: presentableError } },
-  pino.destination({ dest: 1, sync: true }),
+  logLines(terminalOf(process.stdout, process.env)),
 )
 const opened: Opened = {}
 const stopped = new AbortController()

@@ -1,0 +1,34 @@
+import { type DestinationStream, pino } from 'pino'
+import { prettyFactory } from 'pino-pretty'
+
+/**
+ * Where the log goes: to the standard output, each line before the next. Written behind our back, as Pino does by default, the
+ * last lines overtake one that is still on its way when the process exits, and that one may be lost.
+ *
+ * @param terminal - Whether somebody reads it on a terminal: then a line is text, and otherwise JSON. `colours`: whether that
+ *   text has them.
+ * @param lines - Takes each line. Left out: the standard output.
+ */
+export function logLines(
+  terminal: { readonly colours: boolean } | undefined,
+  lines: DestinationStream = pino.destination({ dest: 1, sync: true }),
+): DestinationStream {
+  if (terminal === undefined) return lines
+  // Not pino-pretty's stream: that one writes later.
+  const readable = prettyFactory({
+    colorize: terminal.colours,
+    ignore: 'pid',
+    singleLine: true,
+    translateTime: 'SYS:HH:MM:ss',
+  })
+  return { write: line => void lines.write(readable(line)) }
+}
+
+/** The terminal that this process writes to, if it does. It has no colours if `NO_COLOR` is set. https://no-color.org */
+export function terminalOf(
+  { isTTY }: { readonly isTTY?: boolean },
+  env: Readonly<Record<string, string | undefined>>,
+): { readonly colours: boolean } | undefined {
+  if (isTTY !== true) return undefined
+  return { colours: (env.NO_COLOR ?? '') === '' && env.TERM !== 'dumb' }
+}
