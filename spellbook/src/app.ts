@@ -13,6 +13,7 @@ import { type Administered, adminRoutes } from './admin-routes.ts'
 import { type Health, health } from './api.ts'
 import { type ConnectionLimits, Connections } from './connections.ts'
 import { type Addressed, isAuthority, judgeHosts } from './hosts.ts'
+import { type Metrics, metricsRoute } from './metrics-route.ts'
 import { answer, describeRoutes, trouble } from './openapi.ts'
 import { sendError, sendProblem, type Telling } from './problem.ts'
 import { SECURITY_HEADERS } from './security-headers.ts'
@@ -24,6 +25,8 @@ import { wizardRoutes } from './wizard-routes.ts'
 
 /** What the application serves. */
 export interface Service {
+  /** What `/metrics` tells. Left out: nothing. */
+  readonly metrics?: Metrics
   readonly spells: Spells
   /** Resolves if the database answers. */
   ping(): Promise<unknown>
@@ -41,7 +44,7 @@ export interface AppOptions {
   readonly alsoAt?: readonly string[]
   /** The names that it may be asked for by, besides the loopback's. Left out: by any. */
   readonly hosts?: readonly string[]
-  /** What opens `/admin` to others than this machine. Left out: nothing does. */
+  /** What opens `/admin` and `/metrics` to others than this machine. Left out: nothing does. */
   readonly adminToken?: string
   /** What is not given: see {@link LIMITS}. */
   readonly limits?: Partial<ConnectionLimits>
@@ -93,6 +96,7 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
   refuseUntilReady(app, service)
   answerUnrouted(app)
   await describeRoutes(app)
+  metricsRoute(app, adminToken, () => service()?.metrics)
   spellRoutes(app, () => service()!.spells)
   wizardRoutes(app, () => service()!.spells.wizards)
   healthRoutes(app, service)

@@ -10,6 +10,7 @@ import type { Database } from './database.ts'
 import { connectionsFor } from './descriptors.ts'
 import { servedHosts } from './hosts.ts'
 import { logLines, terminalOf } from './log-lines.ts'
+import { metricsOf } from './metrics-route.ts'
 import { installChangeFeed, migrate } from './migrations.ts'
 import { operatedCache } from './operated.ts'
 import { openPGlite } from './pglite.ts'
@@ -71,6 +72,7 @@ async function open(config: Config, log: Logger, opened: Opened, signal: AbortSi
   service = {
     spells,
     ping: () => database.query('select 1'),
+    metrics: metricsOf(spells.cache),
     ...administeredBy(opened, database, config.cache),
   }
   const url = urlOf(app, config.host)

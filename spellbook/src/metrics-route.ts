@@ -1,0 +1,57 @@
+import type { Cache } from 'cacheaside'
+import { prometheusMetrics } from 'cacheaside/prometheus'
+import type { FastifyInstance } from 'fastify'
+import { collectDefaultMetrics, Registry } from 'prom-client'
+import { guardAdmin } from './admin-guard.ts'
+import { sendProblem } from './problem.ts'
+
+/** The metrics of a process and of its cache, as Prometheus reads them. */
+export interface Metrics {
+  readonly contentType: string
+  /** All of them, at this moment. */
+  text(): Promise<string>
+}
+
+/** The metrics of this process, and of a cache if there is one. */
+export function metricsOf(cache: Cache | undefined): Metrics {
+  const registry = new Registry()
+  collectDefaultMetrics({ register: registry })
+  if (cache !== undefined) prometheusMetrics(cache, { registry, name: 'spellbook' })
+  return { contentType: registry.contentType, text: () => registry.metrics() }
+}
+
+/**
+ * Adds `/metrics`, for those to whom `/admin` is open. The numbers tell how much is asked of this, and when it is in trouble,
+ * which is nothing for strangers. The route is no part of the description of the interface.
+ *
+ * @param adminToken - What opens it to others than this machine; `undefined`: nothing does.
+ * @param metrics - What is told; asked for when this is ready.
+ */
+export function metricsRoute(
+  app: FastifyInstance,
+  adminToken: string | undefined,
+  metrics: () => Metrics | undefined,
+): void {
+  const judge = guardAdmin(adminToken)
+  app.get(
+    '/metrics',
+    {
+      schema: { hide: true },
+      onRequest: (request, reply, done) => {
+        const telling = judge(request)
+        if (telling === undefined) return done()
+        if (telling.status === 401) reply.header('www-authenticate', 'Bearer')
+        sendProblem(request, reply, telling)
+      },
+    },
+    async (request, reply) => {
+      const told = metrics()
+      if (told === undefined)
+        return sendProblem(request, reply, { status: 404, detail: 'There are no metrics.' })
+      return reply
+        .headers({ 'cache-control': 'no-store', 'content-type': told.contentType })
+        .serializer(String)
+        .send(await told.text())
+    },
+  )
+}
