@@ -155,21 +155,16 @@ const NOT_SOUGHT: readonly string[] = [
   'get does not load twice a key whose tags never stay the same \u2014 remembering that a second load did not help',
   'get loads no second time for the sake of late tags while readers wait for a place \u2014 looking whether there is room',
   'get gives back the lease when there is no room for a second load \u2014 giving it back',
-  'get gives back the lease when the second load brings new tags again \u2014 giving it back',
   'get loads no second time what was invalidated while it was loaded \u2014 looking whether the flight is doomed',
   'get loads once what was invalidated together with its late tag \u2014 remembering the tags of what this process has stored',
-  'getMany believes no stamp that was asked for by another member of its batch \u2014 the rule that a flight learns only of tags that it was listed under',
-  'getMany reads all stamps before its load \u2014 reading before it what the look has not found: it is read after the load',
-  'getMany loads once more together what has brought late tags \u2014 the second load',
-  'snapshot shows no value beside one that the same write has replaced \u2014 looking at the values once more',
   'snapshot shows no value whose tag has fallen beside one that the same write has replaced \u2014 looking at the stamps once more',
   'snapshot shows no value whose stamp was evicted beside one that the same write has replaced \u2014 the rule that the second look finds every stamp: an absent one stands',
   'snapshot shows nothing that its process has invalidated meanwhile beside what is newer \u2014 asking the queue after the second look',
   'snapshot gives back the lease that its second look was granted \u2014 giving it back',
   'snapshot gives back the lease that its second look may have been granted \u2014 giving back what may have been granted',
-  'snapshot gives back the lease of a second try that it does not load under \u2014 giving it back',
-  'snapshot looks at what it has loaded only when that is stored \u2014 waiting for the fill',
   'snapshot shows no value whose tag has fallen beside one that was loaded under the next stamp of that tag — comparing the stamps of every value: one for each tag is compared',
+  'snapshot shows no value beside one that the same write has replaced \u2014 looking at the values once more',
+  'snapshot looks at what it has loaded only when that is stored \u2014 waiting for the fill',
 ]
 
 /** Patches of the scenarios that the simulation is not asked about, and why. */
