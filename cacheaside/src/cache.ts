@@ -152,7 +152,7 @@ export class Cache {
     options: KeyspaceOptions<Id, V, D, W>,
   ): Keyspace<Id, NoInfer<W>, V> {
     this.#assertOpen()
-    this.#assertNew(name)
+    this.#assertNew("a keyspace's name", name)
     const keyspace = new Keyspace<Id, W, V>(
       this.#parts,
       name,
@@ -179,7 +179,7 @@ export class Cache {
       throw invalidOption("the tags' name", '1 to 64 letters, digits, "_", "." or "-"', name)
     const fed = this.#fedTags.get(name)
     if (fed !== undefined) return fed as unknown as Tags<Id>
-    this.#assertNew(name)
+    this.#assertNew("the tags' name", name)
     return this.#addTags(name) as unknown as Tags<Id>
   }
 
@@ -191,9 +191,8 @@ export class Cache {
     return tags
   }
 
-  #assertNew(name: string): void {
-    if (this.#keyspaces.has(name) || this.#tags.has(name))
-      throw invalidOption('a name of a keyspace or of tags', 'defined once', name)
+  #assertNew(what: string, name: string): void {
+    if (this.#keyspaces.has(name) || this.#tags.has(name)) throw invalidOption(what, 'defined once', name)
   }
 
   /**

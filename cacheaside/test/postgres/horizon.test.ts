@@ -92,6 +92,6 @@ describe('a horizon', () => {
   it('is worth nothing when the ids begin anew', () => {
     const horizon = new Horizon()
     horizon.mark('7', '200')
-    expect(() => horizon.mark('1', '201')).toThrow('begun anew')
+    expect(() => horizon.mark('1', '201')).toThrow('started again')
   })
 })

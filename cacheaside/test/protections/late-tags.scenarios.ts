@@ -134,7 +134,9 @@ export const lateTags: readonly Protection[] = [
     controls: [
       {
         without: 'remembering that a second load did not help',
-        patches: [['isSecond || tagging!.isRestless(flight.key) || ', 'isSecond || ']],
+        patches: [
+          ['const isRestless = isSecond || tagging!.isRestless(flight.key)', 'const isRestless = isSecond'],
+        ],
         reports: 'five reads have loaded 10 times, not 6 times',
       },
     ],
