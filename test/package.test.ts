@@ -102,7 +102,7 @@ test('the installed package brings no other package with it', async () => {
   expect(installed.filter(name => !name.startsWith('.'))).toEqual(['cacheaside'])
 })
 
-/** Entry points that import a package of others, which whoever uses them has. */
+/** Entry points that import a package of others. Their users have it. */
 const NEEDING: Record<string, string> = {
   'cacheaside/opentelemetry': '@opentelemetry/api',
   'cacheaside/prometheus': 'prom-client',

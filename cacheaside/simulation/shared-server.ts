@@ -52,7 +52,7 @@ const GENERATION = 'generation '
 const MAX_BYTES = 2 ** 20
 /** Of each process: reads of one key that may be under way at the same time, and find what others have stored dead. */
 const FLIGHTS = 3
-/** How old a copy of a generation is at most in whoever judges a value by it. */
+/** How old at most the copy of a generation is by which a process judges a value. */
 const COPIES_MS = 4_000
 const ROUNDING_MS = 1
 /** The writers that were there while a guard was missing, or have invalidated. */

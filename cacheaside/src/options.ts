@@ -39,7 +39,7 @@ export interface CacheOptions {
   /** L1. Left out: none; every hit then comes from the shared store. Refused on a store without a stream. */
   readonly local?: LocalOptions
   /**
-   * The committed changes of the origin, by whomever: each is invalidated at least once, also what other programs
+   * The committed changes of the origin, made by anyone: each is invalidated at least once, also what other programs
    * change and what was not applied before a crash. Refused on a store without a stream. Left out: none.
    */
   readonly feed?: ChangeFeed

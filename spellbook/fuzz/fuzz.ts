@@ -25,7 +25,7 @@ export interface FuzzOptions {
   /** About how many requests. */
   readonly requests: number
   readonly database: Database
-  /** Over this database; closed by whoever made them. */
+  /** Over this database; closed by its maker. */
   readonly spells: Spells
 }
 

@@ -18,7 +18,7 @@ const PROXY_HEADERS = ['forwarded', 'x-forwarded-for', 'x-forwarded-host', 'x-re
 /**
  * Judges requests for `/admin`.
  *
- * With a token, who has it may ask, from wherever. Without one, only this machine may, by a name of the loopback: a page of
+ * With a token, all who have it may ask, from any place. Without one, only this machine may, by a name of the loopback: a page of
  * another site that has its name point to this machine (DNS rebinding) still names its own host. In both cases no page of
  * another site may.
  *

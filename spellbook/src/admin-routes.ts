@@ -1,6 +1,6 @@
 /**
  * What the command line `cacheaside` does, over HTTP and for a cache in this process. No route is described in
- * `/openapi.json`: they are for whoever looks after Spellbook, and not a part of its interface.
+ * `/openapi.json`: they are for operators of Spellbook, and not a part of its interface.
  */
 import { type Cache, CacheError } from 'cacheaside'
 import {
@@ -57,7 +57,7 @@ export function adminRoutes(
   )
 }
 
-/** Whoever asks here may know why something failed. */
+/** An operator may know why something failed. */
 function sendTrouble(
   error: Error & { readonly validation?: unknown; readonly statusCode?: number },
   request: FastifyRequest,

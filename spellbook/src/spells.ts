@@ -107,7 +107,7 @@ function keyspacesIn(cache: Cache, at: Queryable, ttlMs: number) {
   return { ...keyspaces, lists: tags.lists, ends: endsOf(keyspaces, tags) }
 }
 
-/** What a change of a row ends, whoever makes it: for writers and for the feed. */
+/** What a change of a row by anyone ends: for writers and for the feed. */
 export function endsOf(
   { spells, wizards }: { readonly [Name in 'spells' | 'wizards']: { key(id: string): Key } },
   { lists, shown }: Tags,

@@ -31,7 +31,7 @@ export type Answer<T> = Pick<ReadResult<T>, 'from' | 'kept' | 'joined' | 'ttlMs'
 
 /** What can be done with spells, cached or not. */
 export interface Spells {
-  /** The cache, for whoever looks after it. Left out: there is none. */
+  /** The cache, for operators. Left out: there is none. */
   readonly cache?: Cache
   /** What can be done with those who cast them. */
   readonly wizards: Wizards

@@ -187,7 +187,7 @@ describe('/admin with an ADMIN_TOKEN', () => {
     headers: { host: 'spells.example', authorization: `Bearer ${token}` },
   })
 
-  test('is open to whoever has it, from wherever, and to nobody else', async () => {
+  test('is open to all who have it, from any place, and to nobody else', async () => {
     const { ask } = await served(TOKEN)
     const remoteAddress = '10.0.0.7'
     expect(await ask('GET', '/admin/stats', { ...bearer(TOKEN), remoteAddress })).toMatchObject({

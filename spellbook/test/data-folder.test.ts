@@ -126,7 +126,7 @@ describe('openDataFolder', () => {
     expect(rounds.entered).toBeGreaterThan(30)
     expect(rounds.killed).toBeGreaterThan(0)
     expect(fighters.size).toBe(0)
-    // The last word of whoever was inside last.
+    // The last word of the last process inside.
     expect(readFileSync(join(folder, 'inside'), 'utf8')).toBe('')
   })
 })

@@ -55,7 +55,7 @@ describe('GET /metrics', () => {
     await starting.close()
   })
 
-  test('tells whoever has the ADMIN_TOKEN, and nobody else once there is one', async () => {
+  test('tells all who have the ADMIN_TOKEN, and nobody else once there is one', async () => {
     const guarded = await createApp({
       log: silent,
       service: () => ({

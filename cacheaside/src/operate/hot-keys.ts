@@ -80,7 +80,7 @@ export interface AnsweringOptions {
 
 /**
  * Lets this process answer `cacheaside top` and `cacheaside stats`, by way of the shared store. It holds one connection that
- * listens, and counts nothing unless it is asked. Whoever may publish under the store's prefix may ask, and is told keys.
+ * listens, and counts nothing unless it is asked. All who may publish under the store's prefix may ask, and are told keys.
  *
  * @returns what ends it; the end of the cache does, too. Idempotent.
  * @throws CacheError `INVALID_OPTIONS` for a store that carries no questions, as the embedded one; `CLOSED`.

@@ -114,7 +114,7 @@ export class TableTags<Group = Readonly<Record<string, unknown>>> {
   }
 
   /**
-   * The tag of all rows: whatever changes in the table, by whomever, invalidates the values that have it.
+   * The tag of all rows: each change in the table, made by anyone, invalidates the values that have it.
    *
    * **For tables that are seldom written**, as a list of countries. While a table is being written to, no value with this
    * tag lives from one write to the next, and after each of them all such values are loaded again: then name a group.
@@ -183,7 +183,7 @@ export class TableTags<Group = Readonly<Record<string, unknown>>> {
 
 /**
  * Tags for whole tables and for groups of their rows, from one definition: the keys for the `tags` of keyspaces, the map
- * of the change feed, and the columns that it records. No writer has to name them: whatever changes a row, by whomever,
+ * of the change feed, and the columns that it records. No writer has to name them: each change of a row, made by anyone,
  * invalidates what depends on it. The tags are known to the cache that is given the feed.
  *
  * @param tables - How the rows of each table are grouped, by the name under which the table is watched.

@@ -301,9 +301,7 @@ describe('a relay that dies', () => {
       const second = new FakeTarget(feed.log)
       relay(second)
       await clock.advance(1_000)
-      expect(feed.outbox, 'what is locked is left to whoever holds it').toHaveLength(
-        step === 'settle' ? 1 : 0,
-      )
+      expect(feed.outbox, 'what is locked is left to its holder').toHaveLength(step === 'settle' ? 1 : 0)
       feed.sessions[0]!.vanish()
       await clock.advance(250)
       expect(feed.outbox).toEqual([])

@@ -62,7 +62,7 @@ function learnNonce(world: World, key: string): void {
 
 const key = fc.nat(7)
 const token = fc.constantFrom(...TOKENS)
-/** A token, or mostly: of whoever has the register now. */
+/** A token: mostly that of the holder of the register. */
 const who = fc.oneof({ weight: 3, arbitrary: fc.constant('the one there') }, { weight: 2, arbitrary: token })
 /** How many nonces ago, or mostly: that of the value that is there now. */
 const which = fc.oneof(

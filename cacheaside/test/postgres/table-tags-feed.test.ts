@@ -148,7 +148,7 @@ describe.each([
     ['and none by an UPDATE that finds no row', 'UPDATE comment SET post_id = 1 WHERE id = 77', []],
   ]
 
-  it('invalidate the groups of a row that is changed, by whomever and however', async () => {
+  it('invalidate the groups of a row that is changed by anyone, in any way', async () => {
     await scene.install({ tables: { comment } })
     for (const [what, script, expected] of CHANGES) {
       await database.sql(`TRUNCATE comment;

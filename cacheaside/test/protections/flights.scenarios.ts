@@ -335,7 +335,7 @@ export const flights: readonly Protection[] = [
     async scenario(library) {
       const stage = new Stage(library)
       const { origin } = stage
-      // Filled before it answers, so that whoever comes next finds the value and need not ask twice.
+      // Filled before it answers, so the next reader finds the value and need not ask twice.
       const { spells, link } = await stage.process({ cache: { fill: 'blocking' } })
       const query = origin.stopNextLoad()
       const first = spells.get(4)
