@@ -151,7 +151,6 @@ const NOT_SOUGHT: readonly string[] = [
   'get keeps nothing of a load whose late tag is queued when the load ends \u2014 asking the queue before the stamp is asked for',
   'get bypasses the store for a value whose tag it learns from the value, if the tag was queued then \u2014 asking the queue before the stamp is asked for',
   'get sees an own invalidation of all tags, also where a flight of before does not know its tags yet \u2014 setting flights apart whose tags are not known',
-  'get takes no stamp for proof that an old store has brought back \u2014 dooming the flights, and forgetting the stamps that were seen; either protection is enough',
   'get does not load twice a key whose tags never stay the same \u2014 remembering that a second load did not help',
   'get loads no second time for the sake of late tags while readers wait for a place \u2014 looking whether there is room',
   'get gives back the lease when there is no room for a second load \u2014 giving it back',

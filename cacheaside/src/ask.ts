@@ -374,7 +374,7 @@ async function judgeDoubtful<Id, V>(
   // A copy of a generation would be the same copy.
   await tags.ask(doubtful, { strong: true, limitMs: leftMs(space.parts, progress) })
   const names = register.tags.map(({ name }) => name)
-  const obstacle = tags.whyHeld(names) ?? tags.obstacle(names)
+  const obstacle = tags.obstacle(names)
   if (obstacle !== undefined) return obstacle
   const [fallen] = tags.doubtful(register.tags)
   if (fallen === undefined) return judgeNames(space, progress, register, names)

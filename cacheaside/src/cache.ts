@@ -100,7 +100,6 @@ export class Cache {
         interrupted: () => {
           local.clear()
           flights.doomAll()
-          seenStamps.clear()
           this.#relay?.reconnected('the broadcast stream was interrupted')
         },
       },

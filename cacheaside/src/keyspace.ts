@@ -397,7 +397,7 @@ export class Keyspace<Id, V, Loaded = V> {
     if (this.#needsProof && !stream.proven(nowMs)) return undefined
     const entry = local.getAt(place, nowMs)
     if (entry === undefined || entry.generation !== this.#space.generation.value) return undefined
-    if (queue.size > 0 && (queue.holds(place.key) || queue.holdsAny(entry.tags))) return undefined
+    if (queue.holds(place.key)) return undefined
     return entry
   }
 

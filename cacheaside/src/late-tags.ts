@@ -30,7 +30,7 @@ export async function judgeLate<Id, V>(
   // read, and is the old one; 3. the invalidation is applied, and leaves the queue; 4. the reply arrives.
   if (tags.whyHeld(names) !== undefined) return 'not kept'
   await tags.ask(late)
-  if (tags.whyHeld(names) !== undefined || tags.obstacle(names) !== undefined) return 'not kept'
+  if (tags.obstacle(names) !== undefined) return 'not kept'
   if (tags.haveStood(late)) return 'stood'
   const isRestless = isSecond || tagging!.isRestless(flight.key)
   // Also of a key that is restless already: its next load begins with the newest tags.

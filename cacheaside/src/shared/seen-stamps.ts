@@ -32,11 +32,6 @@ export class SeenStamps {
     this.#stamps.set(name, { stamp, since: ++this.#moment })
   }
 
-  /** The store may be another one, to which an old stamp has come back. */
-  clear(): void {
-    this.#stamps.clear()
-  }
-
   /** Whether this very stamp had been seen by that moment. */
   hadSeen(stamp: Stamp, moment: number): boolean {
     const seen = this.#stamps.get(stamp.name)

@@ -112,8 +112,8 @@ export const lateTags: readonly Protection[] = [
     },
     controls: [
       {
-        without: 'dooming the flights, and forgetting the stamps that were seen; either protection is enough',
-        patches: [['          flights.doomAll()\n          seenStamps.clear()', '']],
+        without: 'dooming the flights when messages may have been lost',
+        patches: [['local.clear()\n          flights.doomAll()', 'local.clear()']],
         reports: 'a strong read got v1, not v2',
       },
     ],

@@ -37,6 +37,4 @@ test('of many tags the 8,192 that changed last are remembered', () => {
   seen.note(stamp('author:9000'))
   expect(seen.hadSeen(stamp('author:1', 'other'), seen.now())).toBe(true)
   expect(seen.hadSeen(stamp('author:2'), seen.now())).toBe(false)
-  seen.clear()
-  expect(seen.hadSeen(stamp('author:9000'), seen.now())).toBe(false)
 })
