@@ -16,6 +16,7 @@ import { type Addressed, isAuthority, judgeHosts } from './hosts.ts'
 import { type Metrics, metricsRoute } from './metrics-route.ts'
 import { answer, describeRoutes, trouble } from './openapi.ts'
 import { sendError, sendProblem, type Telling } from './problem.ts'
+import { raceRoute } from './race-bundle.ts'
 import { SECURITY_HEADERS } from './security-headers.ts'
 import { spellRoutes } from './spell-routes.ts'
 import type { Spells } from './spells.ts'
@@ -101,6 +102,7 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
   wizardRoutes(app, () => service()!.spells.wizards)
   healthRoutes(app, service)
   adminRoutes(app, adminToken, () => service()?.administered)
+  raceRoute(app)
   await webPage(app)
   return app
 }
