@@ -1,13 +1,16 @@
 import type { TestProject } from 'vitest/node'
+import { offerBrowser } from './browser.ts'
+import { ensureChromium } from './ensure-chromium.ts'
 import { ensurePgBouncer } from './ensure-pgbouncer.ts'
 import { ensureRedisServer } from './ensure-redis-server.ts'
 import { startPostgres } from './services.ts'
 
 /**
  * Starts the PostgreSQL server that all tests of a run share, finds the programs of the Redis servers and the PgBouncer
- * that tests start for themselves, and returns what stops it all. What cannot be had fails only the tests that ask for it.
+ * that tests start for themselves, and the browser; returns what stops it all. What cannot be had fails only the tests that
+ * ask for it.
  */
-export async function setup(project: TestProject): Promise<(() => Promise<void>) | undefined> {
+export async function setup(project: TestProject): Promise<() => Promise<void>> {
   try {
     project.provide('redis', { path: ensureRedisServer() })
   } catch (error) {
@@ -18,12 +21,22 @@ export async function setup(project: TestProject): Promise<(() => Promise<void>)
   } catch (error) {
     project.provide('pgbouncer', { problem: (error as Error).message })
   }
+  const ends: (() => Promise<void>)[] = []
+  try {
+    const { shared, end } = await offerBrowser(ensureChromium())
+    ends.push(end)
+    project.provide('browser', shared)
+  } catch (error) {
+    project.provide('browser', { problem: (error as Error).message })
+  }
   try {
     const server = await startPostgres()
+    ends.push(server.stop)
     project.provide('postgres', { url: server.url })
-    return server.stop
   } catch (error) {
     project.provide('postgres', { problem: (error as Error).message })
-    return undefined
+  }
+  return async () => {
+    await Promise.all(ends.map(end => end()))
   }
 }

@@ -1,0 +1,20 @@
+import { html, svg } from '/lib/lit-html/lit-html.js'
+
+/** The pictures of the views, on a field of 24 by 24. */
+const ICONS = {
+  book: svg`<path d="M5 4.5A1.5 1.5 0 0 1 6.5 3H19v15H6.5A1.5 1.5 0 0 0 5 19.5zM5 19.5A1.5 1.5 0 0 0 6.5 21H19v-3" />
+    <path d="m12 6.5 1 2.2 2.2 1-2.2 1-1 2.3-1-2.3-2.2-1 2.2-1z" />`,
+}
+
+/**
+ * The links to the views.
+ *
+ * @param {readonly import('./views.js').View[]} views
+ * @param {import('./views.js').View} current
+ */
+export const linksTo = (views, current) =>
+  views.map(
+    view => html`<a href=${view.path} aria-current=${view === current ? 'page' : 'false'}>
+      <svg viewBox="0 0 24 24" aria-hidden="true">${ICONS[view.icon]}</svg>${view.name}</a
+    >`,
+  )
