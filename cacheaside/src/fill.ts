@@ -2,7 +2,8 @@
  * Steps 5 and 6 of a read: the loaded value is offered to the shared store, and kept in L1 if it was accepted.
  */
 import type { Clock } from './base/clock.ts'
-import type { Why } from './base/events.ts'
+import type { FillEvent, Why } from './base/events.ts'
+import { idOf } from './base/trace-id.ts'
 import { tagsOf } from './flight-tags.ts'
 import { judgeLate, keepNone, tagsOfLoaded } from './late-tags.ts'
 import { type Asked, giveBack, type Leased } from './lease.ts'
@@ -32,13 +33,7 @@ export async function fillAndKeep<Id, V>(
   const { loadMs: costMs } = spent
   const sealed = space.envelope.seal(value)
   if (sealed instanceof Unopened) {
-    parts.emit({
-      type: 'fill',
-      keyspace: space.name,
-      key: flight.key,
-      outcome: 'unencodable',
-      error: sealed.error,
-    })
+    parts.emit({ ...ofFill(space, flight, 'unencodable'), error: sealed.error })
     giveBack(space, flight.key, asked)
     flight.resolve(originAnswer(asked, new UnsealedValue(value), spent))
     return false
@@ -98,7 +93,7 @@ async function stampsFor<Id, V>(
   const names = tagsOfLoaded(space, tags, sealed.opened.take())
   const outcome = names === 'untagged' ? names : names.length > MAX_TAGS ? 'too-many-tags' : undefined
   if (names === 'untagged' || outcome !== undefined) {
-    emit({ type: 'fill', keyspace: space.name, key: flight.key, outcome: outcome! })
+    emit(ofFill(space, flight, outcome!))
     giveBack(space, flight.key, asked)
     return 'not kept'
   }
@@ -121,19 +116,13 @@ async function stampsFor<Id, V>(
  */
 function keepNot<Id, V>(
   space: Space<Id, V>,
-  { key }: Flight<Answer>,
+  flight: Flight<Answer>,
   asked: Leased<V>,
   { belongsTo, error }: Alias,
 ): void {
   const { access, background, emit } = space.parts
-  emit({
-    type: 'fill',
-    keyspace: space.name,
-    key,
-    outcome: 'alias',
-    belongsTo,
-    ...(error === undefined ? {} : { error }),
-  })
+  const { key } = flight
+  emit({ ...ofFill(space, flight, 'alias'), belongsTo, ...(error === undefined ? {} : { error }) })
   if (error !== undefined) emit({ type: 'fault', during: `${space.name}.idOf`, error })
   if (asked.claim === undefined) giveBack(space, key, asked)
   else background(access.run(() => access.store.invalidate(key)).then(() => {}))
@@ -205,7 +194,8 @@ async function offer<Id, V>(
   made: Made,
   freshMs: number,
 ): Promise<boolean> {
-  const { access, emit } = space.parts
+  const { access, clock, emit, isHeard } = space.parts
+  const sentMs = isHeard() ? clock.nowMs() : undefined
   let outcome: 'accepted' | 'refused' | 'unconfirmed' = 'refused'
   if (!flight.doomed) {
     const value = fillOf(space, asked.generation, made, freshMs)
@@ -213,10 +203,18 @@ async function offer<Id, V>(
     outcome = reply === true ? 'accepted' : reply === false ? 'refused' : 'unconfirmed'
     if (outcome === 'accepted') renewStamps(space, made.tags, value)
   }
-  emit({ type: 'fill', keyspace: space.name, key: flight.key, outcome })
+  emit(ofFill(space, flight, outcome, sentMs === undefined ? 0 : clock.nowMs() - sentMs))
   if (outcome !== 'accepted') giveBack(space, flight.key, asked)
   return outcome === 'accepted'
 }
+
+/** What is told of a value that a flight has brought. */
+export const ofFill = <Id, V>(
+  { name }: Space<Id, V>,
+  flight: Flight<Answer>,
+  outcome: FillEvent['outcome'],
+  durationMs = 0,
+): FillEvent => ({ type: 'fill', keyspace: name, key: flight.key, flight: idOf(flight), outcome, durationMs })
 
 /** A stamp lives twice as long as the values under it. One that expired before them would only cost their loads. */
 function renewStamps<Id, V>(

@@ -6,8 +6,10 @@ import { CacheError } from './base/errors.ts'
 import type { From, Why } from './base/events.ts'
 import { invalidOption } from './base/invalid-option.ts'
 import { type Key, noArray, rememberingByKey, type WholeKeyspace, wholeKeyspace } from './base/key.ts'
+import { newId } from './base/trace-id.ts'
 import { fillOf, timeToLive } from './fill.ts'
 import { invalidateKeys, invalidateWhole } from './invalidate.ts'
+import { runAround } from './local/load-run.ts'
 import { type LocalEntry, Place } from './local/local-store.ts'
 import {
   aFunction,
@@ -19,6 +21,7 @@ import {
 } from './options.ts'
 import { aliasOf } from './own-key.ts'
 import { read } from './read.ts'
+import { tellAnswered, tellFailed, tellHit } from './read-events.ts'
 import { readMany } from './read-many.ts'
 import { refresh } from './refresh.ts'
 import { Envelope, Unopened } from './shared/codec.ts'
@@ -102,7 +105,6 @@ export class Keyspace<Id, V, Loaded = V> {
    */
   readonly all: WholeKeyspace
   readonly #space: Space<Id, V>
-  readonly #counts: ReturnType<Parts['stats']['of']>
   readonly #placeOf: (id: Id) => Place<LocalEntry, Key>
   /** Whether L1 may be used only with a proof, on a clock that was really read. */
   readonly #needsProof: boolean
@@ -119,12 +121,12 @@ export class Keyspace<Id, V, Loaded = V> {
     const toPlace = rememberingByKey(name, key => new Place<LocalEntry, Key>(key))
     this.name = name
     this.all = wholeKeyspace(name)
-    this.#counts = parts.stats.of(name)
     this.#placeOf = toParts === undefined ? toPlace : id => toPlace(toParts(id))
     this.#needsProof = parts.stream.needsProof
     this.#space = {
       name,
       parts,
+      counts: parts.stats.of(name),
       options: resolved,
       envelope: new Envelope(resolved.codec, resolved.schema),
       keyOf: id => this.#placeOf(id).key,
@@ -226,10 +228,11 @@ export class Keyspace<Id, V, Loaded = V> {
     /** Which request each id waits for. The same key may be asked for twice, and is read once. */
     const requestOf = new Int32Array(ids.length).fill(-1)
     const known = new Map<Key, number>()
+    const batch = this.#space.parts.isHeard() ? newId() : undefined
     ids.forEach((id, i) => {
       const place = this.#enter(id, options)
       const { key } = place
-      const entry = this.#fromLocal(id, place, options)
+      const entry = this.#fromLocal(id, place, options, batch)
       if (entry !== undefined) found[i] = entry.opened.take() as V | undefined
       else {
         requestOf[i] = known.get(key) ?? requests.push({ id, key, strong }) - 1
@@ -237,16 +240,33 @@ export class Keyspace<Id, V, Loaded = V> {
       }
     })
     if (requests.length > 0) {
-      const answers = await readMany(this.#space, requests, options?.signal)
-      answers.forEach(({ answer, joined }, i) => {
-        this.#emitRead(requests[i]!.key, answer, joined)
-      })
+      const answers = await this.#readMany(requests, options?.signal, batch)
       for (let i = 0; i < ids.length; i++)
-        if (requestOf[i] !== -1) found[i] = answers[requestOf[i]!]!.answer.opened.take()
+        if (requestOf[i] !== -1) found[i] = answers[requestOf[i]!]!.opened.take()
     }
     const values = new Map<Id, V>()
     for (let i = 0; i < ids.length; i++) if (found[i] !== undefined) values.set(ids[i]!, found[i]!)
     return values
+  }
+
+  /** Steps 2 to 6 for several keys. */
+  async #readMany(
+    requests: readonly ReadRequest<Id>[],
+    signal: AbortSignal | undefined,
+    batch: number | undefined,
+  ): Promise<readonly Answer<V>[]> {
+    const space = this.#space
+    const { joining, beganMs, parent, answers: reading } = readMany(space, requests, signal)
+    try {
+      const answers = await reading
+      for (const [i, answer] of answers.entries())
+        tellAnswered(space, requests[i]!.key, answer, joining[i]!, beganMs, parent, batch)
+      return answers
+    } catch (error) {
+      for (const [i, { key }] of requests.entries())
+        tellFailed(space, key, error, signal, joining[i]!, beganMs, parent, batch)
+      throw error
+    }
   }
 
   /**
@@ -255,9 +275,7 @@ export class Keyspace<Id, V, Loaded = V> {
    * @throws CacheError `INVALID_KEY`.
    */
   at(id: Id): SnapshotPart<V, Loaded> {
-    const key = this.key(id)
-    const space = this.#space as unknown as Space<unknown, unknown>
-    return { key, read: { space, id, tell: answer => this.#emitRead(key, answer as Answer<V>, false) } }
+    return { key: this.key(id), read: { space: this.#space as unknown as Space<unknown, unknown>, id } }
   }
 
   /**
@@ -339,7 +357,7 @@ export class Keyspace<Id, V, Loaded = V> {
         // Its tags may have changed since, or before: nobody has read their stamps before the commit.
         if (this.#space.tagging !== undefined) return undefined
         const sealed = this.#space.envelope.seal(value)
-        const about = { type: 'fill', keyspace: this.name, key } as const
+        const about = { type: 'fill', keyspace: this.name, key, durationMs: 0 } as const
         if (sealed instanceof Unopened) {
           this.#space.parts.emit({ ...about, outcome: 'unencodable', error: sealed.error })
           return undefined
@@ -377,16 +395,20 @@ export class Keyspace<Id, V, Loaded = V> {
     id: Id,
     place: Place<LocalEntry, Key>,
     options: ReadOptions | undefined,
+    batch?: number,
   ): LocalEntry | undefined {
     if (options?.consistency === 'strong') return undefined
     const entry = this.#findLocal(place)
     if (entry === undefined) return undefined
-    if (
-      entry.refreshAtMs !== Number.POSITIVE_INFINITY &&
-      entry.refreshAtMs <= this.#space.parts.clock.coarseMs()
-    )
-      refresh(this.#space, id, place.key)
-    this.#emitHit(place.key, entry.absent)
+    const { parts, counts } = this.#space
+    const isDue =
+      entry.refreshAtMs !== Number.POSITIVE_INFINITY && entry.refreshAtMs <= parts.clock.coarseMs()
+    const readId = isDue || parts.isHeard() ? newId() : 0
+    if (isDue) refresh(this.#space, id, place.key, readId)
+    if (parts.isHeard()) {
+      const parent = runAround(options?.signal)
+      tellHit(this.#space, place.key, readId, entry.absent, parent, batch)
+    } else parts.stats.read(counts, 'local', 'fresh', false, entry.absent)
     return entry
   }
 
@@ -409,33 +431,15 @@ export class Keyspace<Id, V, Loaded = V> {
     make: (answer: Answer<V>, joined: boolean) => R,
   ): Promise<R> {
     const strong = options?.consistency === 'strong'
-    return read(this.#space, { id, key, strong }, options?.signal, (answer: Answer<V>, joined) => {
-      this.#emitRead(key, answer, joined)
-      return make(answer, joined)
+    const signal = options?.signal
+    return read(this.#space, { id, key, strong }, signal, {
+      answered: (answer: Answer<V>, joining, beganMs, parent) => {
+        tellAnswered(this.#space, key, answer, joining, beganMs, parent)
+        return make(answer, joining.joined)
+      },
+      failed: (error, joining, beganMs, parent) =>
+        tellFailed(this.#space, key, error, signal, joining, beganMs, parent),
     })
-  }
-
-  #emitRead(key: Key, { from, why, absent, tag }: Answer<V>, joined: boolean): void {
-    const { parts } = this.#space
-    if (parts.isHeard()) {
-      const event = { type: 'read', keyspace: this.name, key, from, why, joined, absent } as const
-      parts.emit(tag === undefined ? event : { ...event, tag })
-    } else parts.stats.read(this.#counts, from, why, joined, absent)
-  }
-
-  #emitHit(key: Key, absent: boolean): void {
-    const { parts } = this.#space
-    if (parts.isHeard())
-      parts.emit({
-        type: 'read',
-        keyspace: this.name,
-        key,
-        from: 'local',
-        why: 'fresh',
-        joined: false,
-        absent,
-      })
-    else parts.stats.read(this.#counts, 'local', 'fresh', false, absent)
   }
 
   #result(answer: Answer<V>, joined: boolean, beganMs: number): ReadResult<V> {

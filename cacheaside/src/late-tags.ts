@@ -4,6 +4,7 @@
  * Otherwise the callers are answered, and the value is loaded once more under the stamps that are known now (`load.ts`). If
  * that brings new tags again, nothing is kept, and the key is not loaded twice any more.
  */
+import { idOf } from './base/trace-id.ts'
 import { type FlightTags, tagsOf } from './flight-tags.ts'
 import { giveBack, type Leased } from './lease.ts'
 import type { Flight } from './local/single-flight.ts'
@@ -40,7 +41,14 @@ export async function judgeLate<Id, V>(
 
 /** Nothing is kept of a value because of its late tags. */
 export function keepNone<Id, V>(space: Space<Id, V>, flight: Flight<Answer>, asked: Leased<V>): void {
-  space.parts.emit({ type: 'fill', keyspace: space.name, key: flight.key, outcome: 'late-tags' })
+  space.parts.emit({
+    type: 'fill',
+    keyspace: space.name,
+    key: flight.key,
+    flight: idOf(flight),
+    outcome: 'late-tags',
+    durationMs: 0,
+  })
   giveBack(space, flight.key, asked)
 }
 

@@ -6,6 +6,7 @@ import { Abort } from './base/abort.ts'
 import type { Clock } from './base/clock.ts'
 import { CacheError } from './base/errors.ts'
 import type { CacheEvent, LoadEvent } from './base/events.ts'
+import { idOf } from './base/trace-id.ts'
 import { fillAndKeep } from './fill.ts'
 import { readyTags, tagsOf } from './flight-tags.ts'
 import { keepNone } from './late-tags.ts'
@@ -31,6 +32,8 @@ export interface LoadFrame {
   readonly clock: Clock
   readonly limit: LoadLimit
   readonly emit: (event: CacheEvent) => void
+  /** Whether anybody is told of loads: if not, its flights get no numbers. */
+  readonly isHeard: () => boolean
   readonly keyspace: string
   /** What it answers, all with the same parent. */
   readonly flights: readonly Awaited[]
@@ -48,6 +51,8 @@ export interface LoadFrame {
 export interface Loaded<T> {
   readonly result: T
   readonly costMs: number
+  /** The number that events name the load by. */
+  readonly loadId: number
 }
 
 /**
@@ -69,14 +74,26 @@ export function callLoader<T>(
   for (const flight of flights) flight.run = run
   return new Promise((resolve, reject) => {
     let beganMs: number | undefined
+    let queuedMs: number | undefined
     let ended = false
     const end = (outcome: LoadEvent['outcome'], error?: unknown): number => {
-      const costMs = beganMs === undefined ? 0 : clock.nowMs() - beganMs
+      const nowMs = beganMs === undefined && queuedMs === undefined ? 0 : clock.nowMs()
+      const costMs = beganMs === undefined ? 0 : nowMs - beganMs
       if (ended) return costMs
       ended = true
       timer.cancel()
       stopListening()
-      const event = { type: 'load', keyspace: frame.keyspace, keys, outcome, costMs } as const
+      const waitMs = queuedMs === undefined ? 0 : (beganMs ?? nowMs) - queuedMs
+      const numbers = { id: idOf(run), flights: frame.isHeard() ? flights.map(idOf) : NOT_TOLD }
+      const event = {
+        type: 'load',
+        keyspace: frame.keyspace,
+        keys,
+        ...numbers,
+        outcome,
+        costMs,
+        waitMs,
+      } as const
       frame.emit(outcome === 'loaded' ? event : { ...event, error })
       return costMs
     }
@@ -101,7 +118,7 @@ export function callLoader<T>(
       beganMs = clock.nowMs()
       try {
         const result = await run.within(call)
-        resolve({ result, costMs: end('loaded') })
+        resolve({ result, costMs: end('loaded'), loadId: idOf(run) })
       } catch (error) {
         run.hasFailed = true
         end('failed', error)
@@ -115,10 +132,13 @@ export function callLoader<T>(
       reject(error)
     }
     const turn = limit.enter(run)
-    if (turn === undefined) begin()
-    else turn.then(begin, refused)
+    if (turn === undefined) return void begin()
+    queuedMs = clock.nowMs()
+    turn.then(begin, refused)
   })
 }
+
+const NOT_TOLD: readonly number[] = Object.freeze([])
 
 function isTimeout(reason: unknown): boolean {
   return reason instanceof CacheError && reason.code === 'LOAD_TIMEOUT'
@@ -265,7 +285,9 @@ export async function loadAgain<Id, V>(space: Space<Id, V>, loads: readonly Agai
   const now = parts.seenStamps.now()
   for (const { flight } of loads) tagsOf(flight)!.loadBegan = now
   // Flights of its own: the callers' have been answered, and their loads lend places to nobody any more.
-  const nobody = loads.map(({ flight }) => new Flight<Answer>(flight.key, space.name, flight.beganAtMs, true))
+  const nobody = loads.map(
+    ({ flight }) => new Flight<Answer>(flight.key, space.name, flight.beganAtMs, true, undefined, flight),
+  )
   const frame = loadFrame(space, nobody, new Abort(), false)
   const spentOf = (loadMs: number) => ({ sharedMs: 0, loadMs })
   try {
@@ -304,9 +326,9 @@ export function loadFrame<Id, V>(
   abort: Abort,
   isAwaited = true,
 ): LoadFrame {
-  const { clock, limit, emit } = space.parts
+  const { clock, limit, emit, isHeard } = space.parts
   const timeoutMs = space.options.loadTimeoutMs
-  return { clock, limit, emit, keyspace: space.name, flights, timeoutMs, isAwaited, abort }
+  return { clock, limit, emit, isHeard, keyspace: space.name, flights, timeoutMs, isAwaited, abort }
 }
 
 /**

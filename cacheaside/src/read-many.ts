@@ -9,6 +9,7 @@ import {
 } from './ask.ts'
 import { Abort } from './base/abort.ts'
 import { CacheError } from './base/errors.ts'
+import { idOf } from './base/trace-id.ts'
 import { fillAndKeep } from './fill.ts'
 import { askedStates, beginTags, lookedStates, readyTags, type TagState, tagsOf } from './flight-tags.ts'
 import { type Asked, dropLease, giveBack } from './lease.ts'
@@ -43,29 +44,30 @@ export function readMany<Id, V>(
   space: Space<Id, V>,
   requests: readonly ReadRequest<Id>[],
   signal: AbortSignal | undefined,
-): Promise<Read<V>[]> {
+): Reading<V> {
   const own: Member<Id>[] = []
   let gathering = true
-  const lead: Lead = (led, id, key, strong, nowMs, parent) => {
-    const flight = beginFlight(led, key, nowMs, false, parent)
+  const lead: Lead = (led, id, key, strong, nowMs, parent, sameAs) => {
+    const flight = beginFlight(led, key, nowMs, false, parent, sameAs)
     // A strong reader's flight may have to wait for the one before it; by then the others have left.
     if (gathering) own.push({ flight, id: id as unknown as Id, strong })
     else led.parts.background(runFlight(led, flight, id, strong))
     return flight
   }
-  const nowMs = space.parts.clock.nowMs()
+  const beganMs = space.parts.clock.nowMs()
   const parent = runAround(signal)
-  const joining = requests.map(request => joinOrLead(space, request, nowMs, lead, parent))
+  const joining = requests.map(request => joinOrLead(space, request, beganMs, lead, parent))
   gathering = false
   const waitsFor = parent === undefined ? joining : allUnlessDeadlocked(space, requests, parent, joining)
   if (waitsFor instanceof CacheError) {
     for (const { flight } of own) endFlight(space, flight, waitsFor)
-    return Promise.reject(waitsFor)
+    return { joining, beganMs, parent, answers: Promise.reject(waitsFor) }
   }
   const answers = allAnswers<V>(waitsFor, signal)
   if (own.length > 0) space.parts.background(runFlights(space, own))
   const flights = waitsFor.map(({ flight }) => flight)
-  return parent === undefined ? answers : waitInside(parent, flights, answers)
+  const waiting = parent === undefined ? answers : waitInside(parent, flights, answers)
+  return { joining: waitsFor, beganMs, parent, answers: waiting }
 }
 
 /** What a loader may wait for, if it may for all. */
@@ -90,22 +92,28 @@ function endFlight<Id, V>({ parts }: Space<Id, V>, flight: Flight<Answer>, error
   parts.flights.end(flight)
 }
 
-/** A request's answer, and whether it came from a flight that somebody else leads. */
-export interface Read<V> {
-  readonly answer: Answer<V>
-  readonly joined: boolean
+/** A batch under way. */
+interface Reading<V> {
+  /** The flights that answer the requests, in their order. */
+  readonly joining: readonly Joining[]
+  /** By the clock's `nowMs`. */
+  readonly beganMs: number
+  /** The load inside whose loader it was asked for. */
+  readonly parent: LoadRun | undefined
+  /** In the order of the requests. Rejects with the first error. */
+  readonly answers: Promise<Answer<V>[]>
 }
 
 /** Waits for all flights, or for the first that fails: with one promise, as mostly all end at once. */
-function allAnswers<V>(joining: readonly Joining[], signal: AbortSignal | undefined): Promise<Read<V>[]> {
+function allAnswers<V>(joining: readonly Joining[], signal: AbortSignal | undefined): Promise<Answer<V>[]> {
   return new Promise((resolve, reject) => {
-    const reads = new Array<Read<V>>(joining.length)
+    const answers = new Array<Answer<V>>(joining.length)
     let left = joining.length
-    joining.forEach(({ flight, joined }, i) => {
+    joining.forEach(({ flight }, i) => {
       const caller = {
         resolve(answer: Answer) {
-          reads[i] = { answer: answer as Answer<V>, joined }
-          if (--left === 0) resolve(reads)
+          answers[i] = answer as Answer<V>
+          if (--left === 0) resolve(answers)
         },
         reject,
       }
@@ -408,7 +416,7 @@ async function loadTogether<Id, V>(
     const members = missing.map(({ member }) => member.flight)
     const frame = loadFrame(space, members, abortedWithAll(members))
     const loading = callLoader(frame, context => loadByKey(space, ids, context))
-    const { result, costMs } = await loading.finally(() => {
+    const { result, costMs, loadId } = await loading.finally(() => {
       for (const stop of stops) stop()
     })
     const keys = members.map(({ key }) => key)
@@ -426,7 +434,17 @@ async function loadTogether<Id, V>(
           return
         }
         const { error } = value
-        emit({ type: 'load', keyspace: space.name, keys: [flight.key], outcome: 'failed', costMs, error })
+        emit({
+          type: 'load',
+          keyspace: space.name,
+          keys: [flight.key],
+          id: loadId,
+          flights: [idOf(flight)],
+          outcome: 'failed',
+          costMs,
+          waitMs: 0,
+          error,
+        })
         hasFailed(space, one, error, { sharedMs, loadMs: costMs })
       }),
     )

@@ -16,6 +16,7 @@
 import { ask } from './ask.ts'
 import { CacheError } from './base/errors.ts'
 import type { Key } from './base/key.ts'
+import { type Identified, idOf } from './base/trace-id.ts'
 import { keep } from './fill.ts'
 import { beginTags } from './flight-tags.ts'
 import { type Asked, giveBack } from './lease.ts'
@@ -26,18 +27,30 @@ import { recursion, unlessDeadlocked, waitInside } from './nested.ts'
 import { refresh } from './refresh.ts'
 import { type Answer, beginFlight, foundAnswer, type Joining, type ReadRequest, type Space } from './space.ts'
 
-/** Steps 2 to 6 for one caller, and what the caller makes of the answer. */
+/** What the caller of a read makes of how it ended. */
+export interface Ending<V, R> {
+  answered(answer: Answer<V>, joining: Joining, beganMs: number, parent: LoadRun | undefined): R
+  failed(error: unknown, joining: Joining, beganMs: number, parent: LoadRun | undefined): void
+}
+
+/** Steps 2 to 6 for one caller. */
 export function read<Id, V, R>(
   space: Space<Id, V>,
   request: ReadRequest<Id>,
   signal: AbortSignal | undefined,
-  make: (answer: Answer<V>, joined: boolean) => R,
+  ending: Ending<V, R>,
 ): Promise<R> {
   const parent = runAround(signal)
-  const joining = joinOrLead(space, request, space.parts.clock.nowMs(), lead, parent)
-  if (parent !== undefined) return readInside(space, request, signal, make, parent, joining)
-  const { flight, joined } = joining
-  return answerOf<V>(flight, signal).then(answer => make(answer, joined))
+  const nowMs = space.parts.clock.nowMs()
+  const joining = joinOrLead(space, request, nowMs, lead, parent)
+  if (parent !== undefined) return readInside(space, request, signal, ending, nowMs, parent, joining)
+  return answerOf<V>(joining.flight, signal).then(
+    answer => ending.answered(answer, joining, nowMs, undefined),
+    error => {
+      ending.failed(error, joining, nowMs, undefined)
+      throw error
+    },
+  )
 }
 
 /** Step 2, for a read inside a loader. */
@@ -45,14 +58,24 @@ function readInside<Id, V, R>(
   space: Space<Id, V>,
   request: ReadRequest<Id>,
   signal: AbortSignal | undefined,
-  make: (answer: Answer<V>, joined: boolean) => R,
+  ending: Ending<V, R>,
+  beganMs: number,
   parent: LoadRun,
   joining: Joining,
 ): Promise<R> {
   const waitsFor = unlessDeadlocked(space, request, parent, joining)
-  if (waitsFor instanceof CacheError) return Promise.reject(waitsFor)
-  const { flight, joined } = waitsFor
-  return waitInside(parent, [flight], answerOf<V>(flight, signal)).then(answer => make(answer, joined))
+  if (waitsFor instanceof CacheError) {
+    ending.failed(waitsFor, joining, beganMs, parent)
+    return Promise.reject(waitsFor)
+  }
+  const { flight } = waitsFor
+  return waitInside(parent, [flight], answerOf<V>(flight, signal)).then(
+    answer => ending.answered(answer, waitsFor, beganMs, parent),
+    error => {
+      ending.failed(error, waitsFor, beganMs, parent)
+      throw error
+    },
+  )
 }
 
 /** Waits for a flight, also for one that has yet to begin, on behalf of a caller who may give up. */
@@ -68,6 +91,7 @@ export type Lead = <Id, V>(
   strong: boolean,
   nowMs: number,
   parent: LoadRun | undefined,
+  sameAs: Identified | undefined,
 ) => Flight<Answer>
 
 /** Step 2: a flight to wait for. */
@@ -79,18 +103,18 @@ export function joinOrLead<Id, V>(
   parent: LoadRun | undefined,
 ): Joining {
   const { flights, clock, options, stream } = space.parts
-  if (strong) return flights.next(key, () => lead(space, id, key, true, clock.nowMs(), parent))
+  if (strong) return flights.next(key, queued => lead(space, id, key, true, clock.nowMs(), parent, queued))
   // Asked for what it does: when the proof has run out, the flights that relied on it are doomed. The generation that
   // one of them began with may be older than this reader may be shown.
   stream.proven(nowMs)
   const flight = flights.joinable(key, nowMs - options.localMaxStaleMs)
   return flight === undefined
-    ? { flight: lead(space, id, key, false, nowMs, parent), joined: false }
+    ? { flight: lead(space, id, key, false, nowMs, parent, undefined), joined: false }
     : { flight, joined: true }
 }
 
-const lead: Lead = (space, id, key, strong, nowMs, parent) => {
-  const flight = beginFlight(space, key, nowMs, false, parent)
+const lead: Lead = (space, id, key, strong, nowMs, parent, sameAs) => {
+  const flight = beginFlight(space, key, nowMs, false, parent, sameAs)
   space.parts.background(runFlight(space, flight, id, strong))
   return flight
 }
@@ -132,5 +156,5 @@ export function answerFound<Id, V>(
   if (found.why === 'fresh')
     keep(space, flight, found.opened, found.register.generation, answer, found.register)
   flight.resolve(answer)
-  if (found.refresh) refresh(space, id, flight.key as Key, found.register)
+  if (found.refresh) refresh(space, id, flight.key as Key, idOf(flight), found.register)
 }

@@ -3,6 +3,7 @@
  */
 import { ask } from './ask.ts'
 import type { Key } from './base/key.ts'
+import { idOf } from './base/trace-id.ts'
 import { keep } from './fill.ts'
 import { beginTags, FlightTags, tagsOf } from './flight-tags.ts'
 import { type Asked, claimRefresh } from './lease.ts'
@@ -16,29 +17,40 @@ import { type Answer, beginFlight, foundAnswer, type Space } from './space.ts'
  * Loads a value again in the background, while the old one is still served. It first claims the refresh: one reader of all
  * processes does it. Its fill is compared with the value it claimed.
  *
+ * @param readId - The number of the read that it is begun for.
  * @param seen - The value as it was found; left out: it is asked for.
  */
-export function refresh<Id, V>(space: Space<Id, V>, id: Id, key: Key, seen?: ValueRegister): void {
+export function refresh<Id, V>(
+  space: Space<Id, V>,
+  id: Id,
+  key: Key,
+  readId: number,
+  seen?: ValueRegister,
+): void {
   const { parts } = space
   if (parts.flights.refreshing(key)) return
   // Nobody waits for it, also not the loader inside which it may have been begun: it has a turn of its own.
   const flight = beginFlight(space, key, parts.clock.nowMs(), true, undefined)
-  parts.background(runRefresh(space, flight, id, seen))
+  parts.background(runRefresh(space, flight, id, readId, seen))
 }
 
 async function runRefresh<Id, V>(
   space: Space<Id, V>,
   flight: Flight<Answer>,
   id: Id,
+  readId: number,
   seen: ValueRegister | undefined,
 ): Promise<void> {
-  const { flights, emit } = space.parts
+  const { flights, emit, clock } = space.parts
   const emitOutcome = (outcome: 'began' | 'left-to-another' | 'failed', error?: unknown) =>
     emit({
       type: 'refresh',
       keyspace: space.name,
       key: flight.key,
       outcome,
+      flight: idOf(flight),
+      read: readId,
+      durationMs: clock.nowMs() - flight.beganAtMs,
       ...(error === undefined ? {} : { error }),
     })
   try {

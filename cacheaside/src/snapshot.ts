@@ -12,13 +12,15 @@ import { Abort, follow } from './base/abort.ts'
 import { CacheError } from './base/errors.ts'
 import { invalidOption, knownNames } from './base/invalid-option.ts'
 import type { Key } from './base/key.ts'
+import { newId } from './base/trace-id.ts'
 import { beginTags } from './flight-tags.ts'
 import { dropLease, giveBack } from './lease.ts'
 import { callLoader, fromOrigin, loadFrame } from './load.ts'
-import { runAround } from './local/load-run.ts'
+import { type LoadRun, runAround } from './local/load-run.ts'
 import { Flight } from './local/single-flight.ts'
 import { waitInside } from './nested.ts'
 import type { LoadContext } from './options.ts'
+import { tellAnswered, tellFailed } from './read-events.ts'
 import { type Opened, Unopened, UnsealedValue } from './shared/codec.ts'
 import { markedToken } from './shared/key-mark.ts'
 import { stampText, valuePrefix } from './shared/register.ts'
@@ -39,12 +41,10 @@ export interface SnapshotPart<V, Loaded = V> {
 }
 declare const partBrand: unique symbol
 
-/** What a snapshot does with one part, whose types nothing depends on here. */
+/** How one part is read. Nothing depends on its types here. */
 export interface PartReader {
   readonly space: Space<unknown, unknown>
   readonly id: unknown
-  /** Counts the answer. */
-  readonly tell: (answer: Answer) => void
 }
 
 /** Any part. */
@@ -75,6 +75,15 @@ export interface SnapshotOptions<Loaded> {
 
 /** How often the cache is tried. */
 const TRIES = 2
+
+/** One part of a snapshot under way. */
+interface PartRead {
+  readonly reader: PartReader
+  readonly key: Key
+  /** Whose number all its flights have. */
+  readonly flight: { traceId: number }
+  readonly joined: false
+}
 
 /** A value that was seen, and how it is known again. */
 interface Seen {
@@ -114,45 +123,62 @@ async function readParts(
   load: SnapshotOptions<readonly unknown[]>['load'],
   signal: AbortSignal | undefined,
 ): Promise<unknown[]> {
-  const readers = parts.map(({ read }) => read)
-  // A loader reads what its caller waits for: all at once costs it no more, and needs no lent place.
-  const isInside = runAround(signal) !== undefined
-  for (let left = isInside ? 0 : TRIES; left > 0; left--) {
-    const seen: readonly (Seen | undefined)[] = await Promise.all(
-      readers.map((reader, i) => see(reader, parts[i]!.key)),
-    )
-    if (!isComplete(seen)) break
-    if (!(await standsStill(readers[0]!.space, parts, seen))) continue
-    return seen.map(({ answer }, i) => told(readers[i]!, answer))
+  const reads = parts.map(
+    ({ key, read }): PartRead => ({ reader: read, key, flight: { traceId: 0 }, joined: false }),
+  )
+  const parent = runAround(signal)
+  const { clock } = reads[0]!.reader.space.parts
+  const beganMs = clock.nowMs()
+  const batch = newId()
+  try {
+    const answers = await answersOf(reads, load, signal, parent)
+    // The caller has been told so.
+    signal?.throwIfAborted()
+    const values = answers.map(({ opened }) => opened.take())
+    for (const [i, read] of reads.entries())
+      tellAnswered(read.reader.space, read.key, answers[i]!, read, beganMs, parent, batch)
+    return values
+  } catch (error) {
+    for (const read of reads)
+      tellFailed(read.reader.space, read.key, error, signal, read, beganMs, parent, batch)
+    throw error
   }
-  return loadAll(parts, readers, load, signal)
+}
+
+async function answersOf(
+  reads: readonly PartRead[],
+  load: SnapshotOptions<readonly unknown[]>['load'],
+  signal: AbortSignal | undefined,
+  parent: LoadRun | undefined,
+): Promise<readonly Answer[]> {
+  // A loader reads what its caller waits for: all at once costs it no more, and needs no lent place.
+  for (let left = parent !== undefined ? 0 : TRIES; left > 0; left--) {
+    const seen: readonly (Seen | undefined)[] = await Promise.all(reads.map(see))
+    if (!isComplete(seen)) break
+    if (!(await standsStill(reads[0]!.reader.space, reads, seen))) continue
+    return seen.map(({ answer }) => answer)
+  }
+  return loadAll(reads, load, signal, parent)
 }
 
 const isComplete = (seen: readonly (Seen | undefined)[]): seen is readonly Seen[] => !seen.includes(undefined)
-
-function told(reader: PartReader, answer: Answer): unknown {
-  reader.tell(answer)
-  return answer.opened.take()
-}
 
 /**
  * The value as the shared store has it; loaded and stored first if it is missing. `undefined` if it cannot be kept, or its
  * loader fails: `load` may still read it.
  */
-async function see(reader: PartReader, key: Key): Promise<Seen | undefined> {
-  let seen = await seeOnce(reader, key, true)
-  if (seen === 'stored') seen = await seeOnce(reader, key, false)
+async function see(read: PartRead): Promise<Seen | undefined> {
+  let seen = await seeOnce(read, true)
+  if (seen === 'stored') seen = await seeOnce(read, false)
   return seen === 'stored' ? undefined : seen
 }
 
 /** @param loads - Whether to load what is missing. */
-async function seeOnce(
-  { space, id }: PartReader,
-  key: Key,
-  loads: boolean,
-): Promise<Seen | 'stored' | undefined> {
+async function seeOnce(read: PartRead, loads: boolean): Promise<Seen | 'stored' | undefined> {
+  const { reader, key, flight: sameAs } = read
+  const { space, id } = reader
   const { clock, flights } = space.parts
-  const flight = beginFlight(space, key, clock.nowMs(), false, undefined)
+  const flight = beginFlight(space, key, clock.nowMs(), false, undefined, sameAs)
   // Its answer is for nobody else: it may end without one.
   flight.isApart = true
   try {
@@ -184,7 +210,7 @@ async function seeOnce(
  */
 async function standsStill(
   { parts: { access, clock, options, queue }, parts }: Space<unknown, unknown>,
-  snapshot: readonly AnyPart[],
+  snapshot: readonly PartRead[],
   seen: readonly Seen[],
 ): Promise<boolean> {
   const stamps = seen.flatMap(one => one.stamps)
@@ -215,25 +241,26 @@ async function standsStill(
 
 /** One call of the snapshot's own loader. What it reads is kept nowhere. */
 async function loadAll(
-  parts: readonly AnyPart[],
-  readers: readonly PartReader[],
+  reads: readonly PartRead[],
   load: SnapshotOptions<readonly unknown[]>['load'],
   signal: AbortSignal | undefined,
-): Promise<unknown[]> {
-  const { space } = readers[0]!
+  parent: LoadRun | undefined,
+): Promise<readonly Answer[]> {
+  const { space } = reads[0]!.reader
   const abort = new Abort()
   const stopFollowing = signal === undefined ? () => {} : follow(signal, reason => abort.abort(reason))
   const nowMs = space.parts.clock.nowMs()
-  const parent = runAround(signal)
-  const flights = parts.map(({ key }) => new Flight<Answer>(key, space.name, nowMs, false, parent))
+  const flights = reads.map(
+    ({ key, flight }) => new Flight<Answer>(key, space.name, nowMs, false, parent, flight),
+  )
   try {
     const loading = callLoader(loadFrame(space, flights, abort), load)
     const { result, costMs } = await (parent === undefined ? loading : waitInside(parent, flights, loading))
-    if (!Array.isArray(result) || result.length !== parts.length)
+    if (!Array.isArray(result) || result.length !== reads.length)
       throw new TypeError(
-        `a snapshot's load must answer with ${parts.length} values, in the order of its parts`,
+        `a snapshot's load must answer with ${reads.length} values, in the order of its parts`,
       )
-    return readers.map((reader, i) => told(reader, loadedAnswer(reader, result[i], costMs)))
+    return reads.map(({ reader }, i) => loadedAnswer(reader, result[i], costMs))
   } finally {
     stopFollowing()
   }

@@ -2,6 +2,7 @@
 import type { Clock } from './base/clock.ts'
 import type { CacheEvent, From, Why } from './base/events.ts'
 import type { Key } from './base/key.ts'
+import type { Identified } from './base/trace-id.ts'
 import type { Warnings } from './base/warnings.ts'
 import type { GuardHolds } from './guard-holds.ts'
 import type { FoundKeys } from './local/found-keys.ts'
@@ -64,6 +65,8 @@ export interface Space<Id, V> {
   readonly options: ResolvedKeyspaceOptions<Id, V>
   readonly envelope: Envelope<V>
   readonly parts: Parts
+  /** Where its reads are counted. */
+  readonly counts: ReturnType<StatsFold['of']>
   readonly keyOf: (id: Id) => Key
   /** Which tags its values depend on; left out: none. */
   readonly tagging: Tagging<Id, V> | undefined
@@ -86,6 +89,7 @@ export interface ReadRequest<Id> {
  * Begins to track a flight. It is doomed by invalidations from here on, before its first command is sent.
  *
  * @param parent - The load whose loader leads it.
+ * @param sameAs - Whose number events name it by; left out: one of its own.
  */
 export function beginFlight<Id, V>(
   space: Space<Id, V>,
@@ -93,8 +97,9 @@ export function beginFlight<Id, V>(
   nowMs: number,
   background: boolean,
   parent: LoadRun | undefined,
+  sameAs?: Identified,
 ): Flight<Answer> {
-  const flight = new Flight<Answer>(key, space.name, nowMs, background, parent)
+  const flight = new Flight<Answer>(key, space.name, nowMs, background, parent, sameAs)
   space.parts.flights.begin(flight)
   return flight
 }

@@ -1,4 +1,4 @@
-import type { CacheEvent, From, LoadEvent, VerifiedEvent, Why } from './base/events.ts'
+import type { CacheEvent, FailedReadEvent, From, LoadEvent, VerifiedEvent, Why } from './base/events.ts'
 
 /**
  * What a cache has done since it was made: a fold over its events, which explain every number. Counts only grow; to get a
@@ -47,6 +47,8 @@ export interface KeyspaceStats {
   readonly joined: number
   /** Answered reads of rows that do not exist. */
   readonly absent: number
+  /** Reads that were not answered, by how they ended: one per caller and key. */
+  readonly failedReads: Readonly<Record<FailedReadEvent['outcome'], number>>
   /** Calls of the loader by how they ended; a batch is one call. */
   readonly loads: Readonly<Record<LoadEvent['outcome'], number>>
   /** Milliseconds that those calls took in all. */
@@ -128,6 +130,7 @@ function noCounts(): Mutable<KeyspaceStats> {
     },
     joined: 0,
     absent: 0,
+    failedReads: { failed: 0, 'timed-out': 0, aborted: 0, overloaded: 0 },
     loads: { loaded: 0, failed: 0, 'timed-out': 0, aborted: 0, overloaded: 0 },
     loadMs: 0,
     fills: {
@@ -194,11 +197,19 @@ export class StatsFold {
     if (absent) counts.absent++
   }
 
+  /** Adds a read that was not answered, as {@link StatsFold.read} does. */
+  readFailed(counts: Mutable<KeyspaceStats>, outcome: FailedReadEvent['outcome']): void {
+    counts.failedReads[outcome]++
+  }
+
   fold(event: CacheEvent): void {
     switch (event.type) {
-      case 'read':
-        this.read(this.of(event.keyspace), event.from, event.why, event.joined, event.absent)
+      case 'read': {
+        const counts = this.of(event.keyspace)
+        if (event.outcome === 'answered') this.read(counts, event.from, event.why, event.joined, event.absent)
+        else this.readFailed(counts, event.outcome)
         return
+      }
       case 'load': {
         const counts = this.of(event.keyspace)
         counts.loads[event.outcome]++

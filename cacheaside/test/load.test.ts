@@ -17,6 +17,7 @@ function framed(maxLoads = 1) {
     clock,
     limit,
     emit: (event: CacheEvent) => void events.push(event),
+    isHeard: () => true,
     keyspace: 'spell',
     flights: [new Flight('spell:4', 'spell', 0, false)],
     timeoutMs: 1_000,

@@ -143,7 +143,7 @@ describe('getMany', () => {
 
   test('reports where each key came from, and the load once', async () => {
     const { clock, process } = openWorld()
-    const { cache, eventsOf } = process({ local: L1 })
+    const { cache, eventsOf, answers } = process({ local: L1 })
     const other = process().cache.keyspace('spell', { load: spellTable(iceShard).find })
     const spells = cache.keyspace('spell', { loadMany: spellTable(fireball, iceShard, earthquake).findMany })
     await Promise.all([spells.get(4), other.get(5)])
@@ -151,7 +151,7 @@ describe('getMany', () => {
     const before = eventsOf('read').length
     await spells.getMany([4, 5, 6])
     expect(
-      eventsOf('read')
+      answers()
         .slice(before)
         .map(({ key, from, why }) => [key, from, why]),
     ).toEqual([
@@ -490,7 +490,7 @@ describe('getMany', () => {
     const elsewhere = process().cache.keyspace('spell', { load: (_: number) => never.wait() })
     const slow = elsewhere.get(4)
     await never.reached
-    const { cache, eventsOf } = process({ busyWaitMs: 300 })
+    const { cache, eventsOf, answers } = process({ busyWaitMs: 300 })
     const spells = cache.keyspace('spell', { loadMany: table.findMany })
     const all = spells.getMany([4, 5])
     await clock.advance(1)
@@ -498,7 +498,7 @@ describe('getMany', () => {
     expect(eventsOf('fill')).toMatchObject([{ key: 'spell:5', outcome: 'accepted' }])
     expect((await within(clock, 310, all)).size).toBe(2)
     expect(table.asked).toEqual([[5], [4]])
-    expect(eventsOf('read').map(({ key, why }) => [key, why])).toEqual([
+    expect(answers().map(({ key, why }) => [key, why])).toEqual([
       ['spell:4', 'busy'],
       ['spell:5', 'missing'],
     ])
@@ -559,13 +559,13 @@ describe('getMany', () => {
   test('loads keys round the cache together with the others', async () => {
     const { clock, process } = openWorld()
     const table = spellTable(fireball, iceShard)
-    const { cache, eventsOf } = process()
+    const { cache, eventsOf, answers } = process()
     const spells = cache.keyspace('spell', { loadMany: table.findMany })
     await spells.write(4, async () => {
       expect((await spells.getMany([4, 5])).size).toBe(2)
     })
     expect(table.asked).toEqual([[4, 5]])
-    expect(eventsOf('read').map(({ key, why }) => [key, why])).toEqual([
+    expect(answers().map(({ key, why }) => [key, why])).toEqual([
       ['spell:4', 'guarded'],
       ['spell:5', 'missing'],
     ])
@@ -602,7 +602,7 @@ describe('getMany', () => {
     const { clock, process } = openWorld()
     const table = spellTable(fireball, iceShard)
     let costMs = 0
-    const { cache, eventsOf } = process()
+    const { cache, answers } = process()
     const spells = cache.keyspace('spell', {
       ttlMs: 1_000,
       ttlJitter: 0,
@@ -621,7 +621,7 @@ describe('getMany', () => {
     await clock.advance(350)
     expect((await spells.getMany([4])).get(4)).toMatchObject({ damage: 31 })
     expect(
-      eventsOf('read')
+      answers()
         .map(({ why }) => why)
         .slice(2),
     ).toEqual(['stale-error', 'stale-error', 'fresh'])

@@ -536,7 +536,7 @@ describe('read', () => {
 
   test('says that what was found absent is absent, with an age like any other', async () => {
     const { clock, process } = openWorld()
-    const { cache, eventsOf } = process()
+    const { cache, answers } = process()
     const spells = cache.keyspace('spell', { load: spellTable().find, absentTtlMs: 5_000, ttlJitter: 0 })
     await spells.get(4)
     await clock.advance(1_000)
@@ -546,7 +546,7 @@ describe('read', () => {
       ageMs: 1_000,
       ttlMs: 4_000,
     })
-    expect(eventsOf('read').map(({ absent }) => absent)).toEqual([true, true])
+    expect(answers().map(({ absent }) => absent)).toEqual([true, true])
     await clock.advance(4_000)
     expect(await spells.read(4)).toMatchObject({ why: 'missing' })
   })

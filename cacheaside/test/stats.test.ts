@@ -109,23 +109,30 @@ describe('stats', () => {
     })
   })
 
-  test('do not count reads that failed', async () => {
+  test('count reads that failed apart from those that were answered', async () => {
     const { process } = openWorld()
     const { cache, eventsOf } = process()
     const spells = cache.keyspace<number, Spell>('spell', { load: () => Promise.reject(new Error('boom')) })
     await expect(spells.get(4)).rejects.toThrow('boom')
-    expect(eventsOf('read')).toEqual([])
+    expect(eventsOf('read')).toMatchObject([{ key: 'spell:4', outcome: 'failed' }])
     expect(eventsOf('load')).toEqual([
       {
         type: 'load',
         keyspace: 'spell',
         keys: ['spell:4'],
+        id: expect.any(Number),
+        flights: [eventsOf('read')[0]!.id],
         outcome: 'failed',
         costMs: 0,
+        waitMs: 0,
         error: expect.any(Error),
       },
     ])
-    expect(cache.stats().keyspaces.spell).toMatchObject({ reads: { origin: 0 }, loads: { failed: 1 } })
+    expect(cache.stats().keyspaces.spell).toMatchObject({
+      reads: { origin: 0 },
+      failedReads: { failed: 1 },
+      loads: { failed: 1 },
+    })
   })
 
   test('handed out are a copy, which does not change any more and may be changed', async () => {

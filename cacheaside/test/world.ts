@@ -1,4 +1,5 @@
 import {
+  type AnsweredReadEvent,
   type Cache,
   type CacheEvent,
   type CacheOptions,
@@ -32,6 +33,8 @@ export interface Process {
   readonly warnings: readonly Heard[]
   /** Those events of one type. */
   eventsOf<Type extends CacheEvent['type']>(type: Type): readonly (CacheEvent & { readonly type: Type })[]
+  /** The reads that were answered. */
+  answers(): readonly AnsweredReadEvent[]
 }
 
 /** The time, the shared store and the processes of one test. */
@@ -69,6 +72,7 @@ export function openWorld(storeOptions: Omit<EmbeddedSharedOptions, 'clock'> = {
         events,
         warnings: logger.heard,
         eventsOf: type => events.filter(event => event.type === type) as never,
+        answers: () => events.filter(event => event.type === 'read' && event.outcome === 'answered') as never,
       }
     },
     network: () => faultySharedStore(store, { clock }),

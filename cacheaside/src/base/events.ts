@@ -2,7 +2,11 @@
  * What the cache reports: one closed union, told apart by `type`. Statistics are a fold over it (`stats.ts`), tests
  * assert on it, and logs, metrics and the live page are made of nothing else.
  *
- * Durations are milliseconds. `key` is the canonical key, for example `spell:4`.
+ * Durations are milliseconds. `key` is the canonical key, for example `spell:4`. An event is told at the moment at which what
+ * it tells of ends, but for the beginning of a refresh.
+ *
+ * Numbers make a tree of events: `id` names a read or a load, and nothing else in this process has the same number. A
+ * **flight** has the number of the read that leads it, or one of its own if it is a refresh.
  */
 export type CacheEvent =
   | ReadEvent
@@ -73,19 +77,51 @@ export type Why =
   | 'snapshot'
   | 'unavailable'
 
-/** A read was answered. One per caller and key, also for those that joined. Failed reads are not reported here. */
-export interface ReadEvent {
+/** A read has ended. One per caller and key, also for those that joined. What is refused before it begins is no read. */
+export type ReadEvent = AnsweredReadEvent | FailedReadEvent
+
+/** What is told of a read in any case. */
+interface EndedRead {
   readonly type: 'read'
   readonly keyspace: string
   readonly key: string
-  readonly from: From
-  readonly why: Why
+  readonly id: number
+  /** The flight that it waited for: its own number, or that of the read that it joined. Not there for a hit in L1. */
+  readonly flight?: number
+  /** The number that reads of one `getMany`, or of one snapshot, have in common. */
+  readonly batch?: number
+  /** The load inside whose loader it was asked for. */
+  readonly parent?: number
   /** Whether this caller waited for a flight that another caller leads. */
   readonly joined: boolean
+  /** From the call to the answer; 0 for a hit in L1, which takes less time than to measure it. */
+  readonly durationMs: number
+}
+
+/** A read was answered. */
+export interface AnsweredReadEvent extends EndedRead {
+  readonly outcome: 'answered'
+  readonly from: From
+  readonly why: Why
+  /** What its flight has spent on asking the shared store before the load: the whole of it, also for one that joined. */
+  readonly sharedMs: number
+  /** What its flight's load took; 0 without one. */
+  readonly loadMs: number
   /** Whether the origin has no such row. */
   readonly absent: boolean
   /** The tag because of which the value fell, or the store was bypassed. */
   readonly tag?: string
+}
+
+/**
+ * A read was not answered. `timed-out` and `overloaded`: with `LOAD_TIMEOUT` or `OVERLOADED`. `aborted`: its caller's signal
+ * was. `failed`: with any other error, mostly the loader's. If one key of a `getMany` or of a snapshot fails, each of its reads
+ * past L1 has.
+ */
+export interface FailedReadEvent extends EndedRead {
+  readonly outcome: 'failed' | 'timed-out' | 'aborted' | 'overloaded'
+  /** What the caller was told. */
+  readonly error: unknown
 }
 
 /**
@@ -96,9 +132,14 @@ export interface LoadEvent {
   readonly type: 'load'
   readonly keyspace: string
   readonly keys: readonly string[]
+  readonly id: number
+  /** The flights that it was for, in the order of the keys. */
+  readonly flights: readonly number[]
   readonly outcome: 'loaded' | 'failed' | 'timed-out' | 'aborted' | 'overloaded'
   /** From the call of the loader (not counting its wait for the load limit) to its end; 0 if it was never called. */
   readonly costMs: number
+  /** Its wait for the load limit. */
+  readonly waitMs: number
   readonly error?: unknown
 }
 
@@ -123,6 +164,10 @@ export interface FillEvent {
     | 'too-many-tags'
     | 'untagged'
     | 'late-tags'
+  /** The flight that has brought the value; not there for one that a write was to store. */
+  readonly flight?: number
+  /** How long the shared store took for it; 0 if it was not asked. */
+  readonly durationMs: number
   /** The key that an `alias` belongs under; `undefined` if `idOf` threw, or did not answer with an id. */
   readonly belongsTo?: string | undefined
   readonly error?: unknown
@@ -134,6 +179,12 @@ export interface RefreshEvent {
   readonly keyspace: string
   readonly key: string
   readonly outcome: 'began' | 'left-to-another' | 'failed'
+  /** Its own number, which its load and its fill have as their flight. */
+  readonly flight: number
+  /** The read because of which it was begun. */
+  readonly read: number
+  /** Since it was asked for. */
+  readonly durationMs: number
   readonly error?: unknown
 }
 

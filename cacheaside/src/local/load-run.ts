@@ -1,6 +1,7 @@
 import { Abort } from '../base/abort.ts'
 import { CacheError } from '../base/errors.ts'
 import { AsyncContext } from '../base/runtime.ts'
+import type { Identified } from '../base/trace-id.ts'
 
 /**
  * Loads that read through the cache: who waits for whom.
@@ -15,7 +16,7 @@ import { AsyncContext } from '../base/runtime.ts'
  */
 
 /** What a run can wait for: a flight, or one that has yet to begin. */
-export interface Awaited {
+export interface Awaited extends Identified {
   readonly key: string
   /** The run whose loader leads it. */
   parent: LoadRun | undefined
@@ -80,7 +81,7 @@ export function runAround(signal: AbortSignal | undefined): LoadRun | undefined 
 const NONE = new Set<Wait>()
 
 /** One run of a loader, from the moment in which it asks for a place until the loader has settled. */
-export class LoadRun {
+export class LoadRun implements Identified {
   readonly limit: Places
   /** What it answers. */
   readonly flights: readonly Awaited[]
@@ -101,6 +102,7 @@ export class LoadRun {
   beginQueued: (() => void) | undefined
   /** Whether its loader has thrown. */
   hasFailed = false
+  traceId = 0
   #isInside = false
   #keys: Set<string> | undefined
 

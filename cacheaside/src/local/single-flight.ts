@@ -1,5 +1,6 @@
 import { Abort, follow } from '../base/abort.ts'
 import { queueMicrotask } from '../base/clock.ts'
+import type { Identified } from '../base/trace-id.ts'
 import { Dependents } from './dependents.ts'
 import { type Awaited, type LoadRun, NOTHING_AHEAD, standBehind, stepOut, type Wait } from './load-run.ts'
 
@@ -32,7 +33,7 @@ export interface TagsOfFlight {
 }
 
 /** One passage through the read path for one key. */
-export class Flight<T> implements Awaited {
+export class Flight<T> implements Awaited, Identified {
   readonly key: string
   readonly keyspace: string
   /** By the clock's `nowMs`: a default reader joins only a flight that began a short while ago. */
@@ -54,6 +55,8 @@ export class Flight<T> implements Awaited {
   /** Whether nobody may join it any more, although it is not doomed. */
   isApart = false
   hasEnded = false
+  traceId = 0
+  readonly sameAs: Identified | undefined
 
   #doomed = false
   #outcome: 'resolved' | 'rejected' | undefined
@@ -66,12 +69,21 @@ export class Flight<T> implements Awaited {
   #others: Caller<T>[] | undefined
   #onOver: (() => void)[] | undefined
 
-  constructor(key: string, keyspace: string, beganAtMs: number, background: boolean, parent?: LoadRun) {
+  /** @param sameAs - Whose number events name it by: another flight for the same read. */
+  constructor(
+    key: string,
+    keyspace: string,
+    beganAtMs: number,
+    background: boolean,
+    parent?: LoadRun,
+    sameAs?: Identified,
+  ) {
     this.key = key
     this.keyspace = keyspace
     this.beganAtMs = beganAtMs
     this.background = background
     this.parent = parent
+    this.sameAs = sameAs
   }
 
   /** Aborted when nobody waits for the flight any more, or its load takes too long. Made when it is first needed. */
@@ -178,8 +190,9 @@ export class Flight<T> implements Awaited {
 }
 
 /** A flight that has yet to begin, when the one before it is over. */
-export class QueuedFlight<T> implements Awaited {
+export class QueuedFlight<T> implements Awaited, Identified {
   readonly key: string
+  traceId = 0
   readonly parent = undefined
   readonly run = undefined
   ahead = NOTHING_AHEAD
@@ -321,10 +334,13 @@ export class SingleFlight<T> {
    * one at once. Otherwise all strong readers that come before the next one begins share that one. It does not begin if
    * all of them have given up by then.
    *
-   * @param lead - Begins a flight and leads it.
+   * @param lead - Begins a flight and leads it; is told of the queued one, if it takes the place of one.
    * @returns the flight, and whether another reader leads it.
    */
-  next(key: string, lead: () => Flight<T>): { flight: Flight<T> | QueuedFlight<T>; joined: boolean } {
+  next(
+    key: string,
+    lead: (queued?: Identified) => Flight<T>,
+  ): { flight: Flight<T> | QueuedFlight<T>; joined: boolean } {
     const queued = this.#queued.get(key)
     if (queued !== undefined) return { flight: queued, joined: true }
     let before = this.#youngest.get(key)
@@ -340,7 +356,7 @@ export class SingleFlight<T> {
       queueMicrotask(() => {
         this.#queued.delete(key)
         stepOut(flight)
-        if (flight.isWanted) flight.begin(lead())
+        if (flight.isWanted) flight.begin(lead(flight))
       }),
     )
     this.#queued.set(key, flight)

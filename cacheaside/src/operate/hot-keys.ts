@@ -54,7 +54,7 @@ export async function hotKeys(cache: Cache, forMs: number, most: number): Promis
   const sketch = new SpaceSaving(SKETCH_SIZE)
   const beganMs = clock.nowMs()
   const stop = cache.listen(event => {
-    if (event.type === 'read') sketch.add(event.key, event.from)
+    if (event.type === 'read' && event.outcome === 'answered') sketch.add(event.key, event.from)
   })
   try {
     await pause(clock, forMs, ending.signal)

@@ -171,6 +171,12 @@ export const METRICS: readonly Metric[] = [
     'Answered reads of rows that do not exist.',
     ({ absent }) => absent,
   ),
+  byKeyspace(
+    'reads.failed',
+    '{read}',
+    'Reads that were not answered, one per caller and key.',
+    ({ failedReads }) => failedReads,
+  ),
   byKeyspace('loads', '{load}', 'Calls of the loader, a batch being one.', ({ loads }) => loads),
   byKeyspace('fills', '{value}', 'Values offered to the shared store.', ({ fills }) => fills),
   byKeyspace('refreshes', '{refresh}', 'Refreshes in the background.', ({ refreshes }) => refreshes),

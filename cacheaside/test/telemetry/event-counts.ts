@@ -5,7 +5,12 @@ import { type Numbers, seriesOf } from './exported.ts'
 function* added(event: CacheEvent): Generator<[name: string, labels: Record<string, string>, by: number]> {
   switch (event.type) {
     case 'read': {
-      const { keyspace, from, why } = event
+      const { keyspace, outcome } = event
+      if (outcome !== 'answered') {
+        yield ['reads_failed_total', { keyspace, outcome }, 1]
+        return
+      }
+      const { from, why } = event
       yield ['reads_total', { keyspace, from, why }, 1]
       if (event.joined) yield ['reads_joined_total', { keyspace }, 1]
       if (event.absent) yield ['reads_absent_total', { keyspace }, 1]
