@@ -59,7 +59,8 @@ async function deploy() {
         : earlier.redisShared({ client, onWarning: () => {} })
     await shared.ready()
     const make = version === 'present' ? present.createCache : earlier.createCache
-    const cache = make({ shared, local: { maxEntries: 100 } })
+    // A busy machine is no outage: each write has to be fenced.
+    const cache = make({ shared, local: { maxEntries: 100 }, sharedTimeoutMs: 1_500 })
     onTestFinished(async () => {
       await cache.close()
       await shared.close()

@@ -128,13 +128,16 @@ describe('npm run verify', () => {
       },
     })
     await one.ask('PUT', '/spells/4', { damage: 41 })
-    for (const path of ['/spells/4', '/spells']) await one.hit(path)
-    const after = await verifyAsJson(env)
-    expect(after).toMatchObject({
-      code: 0,
-      findings: ['orphaned spell-page:3:20 tag', 'orphaned wizard:1 tag'],
-    })
-    expect(after.report.total).toMatchObject({ checked: 13, equal: 11, orphaned: 2 })
+    // The change feed may invalidate the spell once more after it was read again.
+    await vi.waitFor(async () => {
+      for (const path of ['/spells/4', '/spells']) await one.hit(path)
+      const after = await verifyAsJson(env)
+      expect(after).toMatchObject({
+        code: 0,
+        findings: ['orphaned spell-page:3:20 tag', 'orphaned wizard:1 tag'],
+      })
+      expect(after.report.total).toMatchObject({ checked: 13, equal: 11, orphaned: 2 })
+    }, PATIENCE)
     await end(one)
   })
 
