@@ -1,4 +1,4 @@
-import type { Answer } from './spells.ts'
+import type { Answer, Written } from './spells.ts'
 
 /** Where an answer came from, in one word for people. */
 export const origin = (answer: Answer<unknown>): 'cache' | 'database' =>
@@ -30,15 +30,35 @@ export function cacheStatus(answer: Answer<unknown>): string {
 }
 
 /**
- * Says how long a read took, and how much of that the cache and the database did.
+ * Says what a change did to the cache, for example `spellbook; fwd=method; detail=invalidated`. Every change goes to the
+ * database. `queued`: the cache could not be told yet, and is not used for what was changed until it has been.
+ */
+export function writeStatus({ invalidation }: Pick<Written<unknown>, 'invalidation'>): string {
+  if (invalidation === 'off') return 'spellbook; fwd=bypass; detail=off'
+  return `spellbook; fwd=method; detail=${invalidation === 'applied' ? 'invalidated' : invalidation}`
+}
+
+/**
+ * Of an error, for example `spellbook; detail=not-asked`. It says neither `hit` nor `fwd`: no answer came either way.
+ *
+ * @param detail - Why there is none, as a token.
+ */
+export const errorStatus = (detail: string): string => `spellbook; detail=${detail}`
+
+/** How many seconds ago that was loaded which the cache answers with; `undefined` for what it does not answer. @see https://www.rfc-editor.org/rfc/rfc9111#section-5.1 */
+export const ageS = ({ from, ageMs }: Answer<unknown>): number | undefined =>
+  from === 'origin' || ageMs === undefined ? undefined : Math.floor(ageMs / 1000)
+
+/**
+ * Says how long a read or a change took, and how much of that the cache and the database did.
  *
  * @see https://www.w3.org/TR/server-timing/
  */
-export function serverTiming({ timings: { totalMs, sharedMs, loadMs } }: Answer<unknown>): string {
-  const parts = [
-    ['total', totalMs],
-    ['cache', sharedMs],
-    ['database', loadMs],
-  ] as const
-  return parts.map(([name, durationMs]) => `${name};dur=${durationMs.toFixed(3)}`).join(', ')
+export function serverTiming({
+  timings: { totalMs, sharedMs, loadMs },
+}: Pick<Answer<unknown>, 'timings'>): string {
+  return `${totalTiming(totalMs)}, cache;dur=${sharedMs.toFixed(3)}, database;dur=${loadMs.toFixed(3)}`
 }
+
+/** Says how long an answer took of which no more is known. */
+export const totalTiming = (totalMs: number): string => `total;dur=${totalMs.toFixed(3)}`

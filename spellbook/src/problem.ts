@@ -2,6 +2,8 @@ import { STATUS_CODES } from 'node:http'
 import { CacheError } from 'cacheaside'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
 import type { Flaw, Problem } from './api.ts'
+import { errorStatus, totalTiming } from './cache-status.ts'
+import { ConditionError } from './changes.ts'
 import { DatabaseAwayError, sqlState } from './database.ts'
 
 /**
@@ -17,6 +19,8 @@ export interface Telling {
   readonly errors?: Flaw[]
   /** When it may be worth trying again, in seconds. */
   readonly retryAfterS?: number
+  /** What `Cache-Status` says of it, if nothing has said that yet: a token. Left out: that the cache was not asked. */
+  readonly cached?: string
 }
 
 /** The body of a problem. */
@@ -34,6 +38,9 @@ export function problemBody(instance: string, { status, detail, errors }: Tellin
 /** Answers with a problem. */
 export function sendProblem(request: FastifyRequest, reply: FastifyReply, telling: Telling): FastifyReply {
   if (telling.retryAfterS !== undefined) reply.header('retry-after', telling.retryAfterS)
+  if (!reply.hasHeader('cache-status'))
+    reply.header('cache-status', errorStatus(telling.cached ?? 'not-asked'))
+  if (!reply.hasHeader('server-timing')) reply.header('server-timing', totalTiming(reply.elapsedTime))
   return reply.code(telling.status).type('application/problem+json').send(problemBody(request.url, telling))
 }
 
@@ -59,9 +66,17 @@ function tell(error: FastifyError): Telling {
     }
   }
   if (error instanceof DatabaseAwayError) {
-    return { status: 503, detail: 'The database does not answer just now.', retryAfterS: AWAY_RETRY_S }
+    return {
+      status: 503,
+      detail: 'The database does not answer just now.',
+      retryAfterS: AWAY_RETRY_S,
+      cached: 'database-away',
+    }
   }
-  if (error instanceof CacheError) return tellCacheError(error)
+  if (error instanceof ConditionError)
+    return { status: 412, detail: 'What is there now is not what was asked for.', cached: 'condition-failed' }
+  if (error instanceof CacheError)
+    return { ...tellCacheError(error), cached: error.code.toLowerCase().replaceAll('_', '-') }
   if (error.code === 'EMFILE' || error.code === 'ENFILE') {
     return { status: 503, detail: 'Out of file descriptors just now.', retryAfterS: BUSY_RETRY_S }
   }
@@ -77,7 +92,7 @@ function tell(error: FastifyError): Telling {
   if (state === undefined && statusCode !== undefined && statusCode >= 400 && statusCode < 500) {
     return { status: statusCode, detail: error.message }
   }
-  return { status: 500, detail: 'Something went wrong here. It has been logged.' }
+  return { status: 500, detail: 'Something went wrong here. It has been logged.', cached: 'failed' }
 }
 
 function tellCacheError(error: CacheError): Telling {

@@ -1,8 +1,11 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
-import { cacheStatus, origin, serverTiming } from './cache-status.ts'
-import { trouble } from './openapi.ts'
+import { ageS, cacheStatus, origin, serverTiming, writeStatus } from './cache-status.ts'
+import type { Condition } from './changes.ts'
+import { nothing, trouble } from './openapi.ts'
+import { conditionOf, judgeRead, type Present } from './preconditions.ts'
 import { sendProblem } from './problem.ts'
-import type { Answer } from './spells.ts'
+import { representationOf, type Shown } from './representation.ts'
+import type { Answer, Written } from './spells.ts'
 
 /** What the routes of spells and those of wizards have in common. */
 
@@ -12,29 +15,59 @@ export const invalid = { 400: trouble('The request is malformed; `errors` says w
 export const unavailable = {
   503: trouble('The database is away, or too much is being asked of it. See `Retry-After`.'),
 }
-/** What a change may answer. See {@link refuseCondition}. */
+/** What a request with a condition may be answered. */
 export const conditional = {
-  412: trouble('A condition was set that does not hold; nothing here has entity tags.'),
+  412: trouble('`If-Match` or `If-None-Match` does not hold of what is there now. Nothing was changed.'),
 }
 /** What a route may answer that takes a body. */
 export const withBody = {
   413: trouble('The body is larger than 16 KiB.'),
   415: trouble('The body is not `application/json`, or it is compressed.'),
 }
+/** What a read with a condition may be answered. */
+export const unchanged = {
+  304: nothing('`If-None-Match` names the entity tag of what would be sent.'),
+  ...conditional,
+}
+
+/** Refuses to change a part of something. @see https://www.rfc-editor.org/rfc/rfc9110#section-14.4 */
+export function refusePart(request: FastifyRequest, reply: FastifyReply, done: () => void): void {
+  if (request.headers['content-range'] === undefined) done()
+  else sendProblem(request, reply, { status: 400, detail: 'What is changed here is changed as a whole.' })
+}
 
 /**
- * Keeps a change from being made whose condition cannot be met. Nothing here has entity tags, so no version can be
- * asked for but any; and that there is none is no condition for a change. Nor is a part of anything ever changed.
- *
- * @see https://www.rfc-editor.org/rfc/rfc9110#section-13.1
+ * Refuses every condition but that there is something: for what adds to a list. Nothing keeps a list as it is until
+ * something has been added, so nothing more could be promised.
  */
 export function refuseCondition(request: FastifyRequest, reply: FastifyReply, done: () => void): void {
-  const { 'if-match': wanted = '*', 'if-none-match': unwanted, 'content-range': part } = request.headers
-  if (part !== undefined) {
-    sendProblem(request, reply, { status: 400, detail: 'A spell is changed as a whole.' })
-  } else if (wanted !== '*' || unwanted === '*') {
-    sendProblem(request, reply, { status: 412, detail: 'Spells have no entity tags that could match.' })
-  } else done()
+  const { 'if-match': wanted = '*', 'if-none-match': unwanted } = request.headers
+  if (wanted === '*' && unwanted === undefined) refusePart(request, reply, done)
+  else sendProblem(request, reply, { status: 412, detail: 'No condition can be set for adding to a list.' })
+}
+
+/** Answers a read that has found something. Its conditions are judged by what was found. */
+export function sendFound<T extends object>(
+  request: FastifyRequest,
+  reply: FastifyReply,
+  read: Answer<unknown> & { readonly value: T },
+  what: string,
+  show: (value: T) => Shown,
+): FastifyReply {
+  const { body, etag, headers } = representationOf(read.value, () => show(read.value))
+  tellSource(request, reply, read, what)
+  const verdict = judgeRead(request.headers, etag)
+  if (verdict === 'failed')
+    return sendProblem(request, reply, {
+      status: 412,
+      detail: 'What is there now is not what was asked for.',
+    })
+  reply.headers(headers)
+  if (verdict === 'not modified') reply.code(304)
+  // To HEAD Fastify sends the length of what it is given, and nothing else of it.
+  if (verdict === 'send' || request.method === 'HEAD') return reply.send(body)
+  // https://www.rfc-editor.org/rfc/rfc9110#section-15.4.5: what describes a body belongs to one.
+  return reply.removeHeader('content-type').send()
 }
 
 /** Says where an answer came from: to the client in headers, to the operator in the log. */
@@ -45,6 +78,27 @@ export function tellSource(
   what: string,
 ): void {
   reply.header('cache-status', cacheStatus(read)).header('server-timing', serverTiming(read))
+  const age = ageS(read)
+  if (age !== undefined) reply.header('age', age)
   const { from, why, timings } = read
   request.log.info({ from, why, ms: Number(timings.totalMs.toFixed(3)) }, `${what} from ${origin(read)}`)
+}
+
+/**
+ * Says what a change did to the cache, and what it ends in caches elsewhere.
+ *
+ * @param ended - The groups; `undefined`: nothing was changed.
+ */
+export function tellChange(reply: FastifyReply, written: Written<unknown>, ended: string | undefined): void {
+  reply.header('cache-status', writeStatus(written)).header('server-timing', serverTiming(written))
+  if (ended !== undefined) reply.header('cache-group-invalidation', ended)
+}
+
+/** The condition of a request on what it changes. */
+export function conditionOn<T extends object>(
+  request: FastifyRequest,
+  present: (value: T) => Present,
+): Condition<T> | undefined {
+  const condition = conditionOf(request.headers)
+  return condition && (value => condition(present(value)))
 }

@@ -2,10 +2,46 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import { z } from 'zod'
 import { listQuery, noQuery, type Spell, spell, spellChange, spellFields, spellPath } from './api.ts'
+import { endedGroups, groupsOf } from './cache-groups.ts'
 import { answer, nothing, trouble } from './openapi.ts'
 import { sendProblem } from './problem.ts'
-import { conditional, invalid, refuseCondition, tellSource, unavailable, withBody } from './route-parts.ts'
-import type { Spells } from './spells.ts'
+import { representationOf, type Shown } from './representation.ts'
+import {
+  conditional,
+  conditionOn,
+  invalid,
+  refuseCondition,
+  refusePart,
+  sendFound,
+  tellChange,
+  tellSource,
+  unavailable,
+  unchanged,
+  withBody,
+} from './route-parts.ts'
+import type { Page, Spells } from './spells.ts'
+
+/** How a spell is shown. */
+export const showSpell = (content: Spell): Shown => ({
+  content,
+  headers: { 'cache-groups': groupsOf.spell(content.id) },
+})
+
+/** How a page is shown that was asked for with this limit. */
+const showPage =
+  (limit: number) =>
+  ({ spells, more }: Page): Shown => ({
+    content: spells,
+    headers: {
+      'cache-groups': groupsOf.spellPage(),
+      ...(more ? { link: `</spells?after=${spells.at(-1)!.id}&limit=${limit}>; rel="next"` } : {}),
+    },
+  })
+
+const presentSpell = (spell: Spell) => ({
+  exists: true,
+  etag: representationOf(spell, () => showSpell(spell)).etag,
+})
 
 const unknown = { 404: trouble('There is no such spell.') }
 
@@ -26,16 +62,13 @@ function readRoutes(app: FastifyInstance, spells: () => Spells): void {
         summary: 'Lists spells in the order of their ids',
         description: 'If there are more, the `Link` header says where: `rel="next"`.',
         querystring: listQuery,
-        response: { 200: answer('The spells.', z.array(spell)), ...invalid, ...unavailable },
+        response: { 200: answer('The spells.', z.array(spell)), ...unchanged, ...invalid, ...unavailable },
       },
     },
-    async (request, reply): Promise<readonly Spell[]> => {
+    async (request, reply): Promise<FastifyReply> => {
       const { after, limit } = request.query
       const read = await spells().page(after, limit, request.signal)
-      tellSource(request, reply, read, 'spells')
-      const { spells: found, more } = read.value
-      if (more) reply.header('link', `</spells?after=${found.at(-1)!.id}&limit=${limit}>; rel="next"`)
-      return found
+      return sendFound(request, reply, read, 'spells', showPage(limit))
     },
   )
 
@@ -47,14 +80,22 @@ function readRoutes(app: FastifyInstance, spells: () => Spells): void {
         summary: 'Shows a spell',
         params: spellPath,
         querystring: noQuery,
-        response: { 200: answer('The spell.', spell), ...invalid, ...unknown, ...unavailable },
+        response: {
+          200: answer('The spell.', spell),
+          ...unchanged,
+          ...invalid,
+          ...unknown,
+          ...unavailable,
+        },
       },
     },
-    async (request, reply): Promise<Spell | FastifyReply> => {
+    async (request, reply): Promise<FastifyReply> => {
       const { id } = request.params
       const read = await spells().find(id, request.signal)
+      const { value } = read
+      if (value !== undefined) return sendFound(request, reply, { ...read, value }, `spell ${id}`, showSpell)
       tellSource(request, reply, read, `spell ${id}`)
-      return read.value ?? noSpell(request, reply, id)
+      return noSpell(request, reply, id)
     },
   )
 }
@@ -73,14 +114,22 @@ function writeRoutes(app: FastifyInstance, spells: () => Spells): void {
         response: {
           201: answer('The spell; `Location` says where it is.', spell),
           ...invalid,
+          ...conditional,
           ...withBody,
           ...unavailable,
         },
       },
+      preHandler: refuseCondition,
     },
     async (request, reply) => {
-      const created = await spells().create(request.body)
-      return reply.code(201).header('location', `/spells/${created.id}`).send(created)
+      const written = await spells().create(request.body)
+      const { value: created } = written
+      tellChange(reply, written, endedGroups.spell(created.id))
+      const { etag } = presentSpell(created)
+      return reply
+        .code(201)
+        .headers({ location: `/spells/${created.id}`, etag })
+        .send(created)
     },
   )
 
@@ -102,11 +151,13 @@ function writeRoutes(app: FastifyInstance, spells: () => Spells): void {
           ...unavailable,
         },
       },
-      preHandler: refuseCondition,
+      preHandler: refusePart,
     },
     async (request, reply): Promise<Spell | FastifyReply> => {
       const { id } = request.params
-      return (await spells().update(id, request.body)) ?? noSpell(request, reply, id)
+      const written = await spells().update(id, request.body, conditionOn(request, presentSpell))
+      tellChange(reply, written, written.value ? endedGroups.spell(id) : undefined)
+      return written.value ?? noSpell(request, reply, id)
     },
   )
 
@@ -126,11 +177,13 @@ function writeRoutes(app: FastifyInstance, spells: () => Spells): void {
           ...unavailable,
         },
       },
-      preHandler: refuseCondition,
+      preHandler: refusePart,
     },
     async (request, reply): Promise<FastifyReply> => {
       const { id } = request.params
-      return (await spells().delete(id)) ? reply.code(204).send(null) : noSpell(request, reply, id)
+      const written = await spells().delete(id, conditionOn(request, presentSpell))
+      tellChange(reply, written, written.value ? endedGroups.spell(id) : undefined)
+      return written.value ? reply.code(204).send(null) : noSpell(request, reply, id)
     },
   )
 }

@@ -13,6 +13,7 @@ export const TIMES = `
 export const COLUMNS = `id, name, damage, ${TIMES}`
 
 const FIND = `select ${COLUMNS} from spell where id = $1`
+const LOCK = `${FIND} for update`
 const FIND_MANY = `select ${COLUMNS} from spell where id = any($1::bigint[])`
 const PAGE = `select ${COLUMNS} from spell where id > $1 order by id limit $2`
 const NEXT_ID = `select nextval('spell_id_seq')::text as id`
@@ -25,6 +26,8 @@ const DELETE = `delete from spell where id = $1 returning id`
 /** SQL, and nothing else. Every statement is one snapshot of its own, unless `at` is a transaction. */
 export interface SpellTable {
   find(id: string, signal?: AbortSignal): Promise<Spell | undefined>
+  /** As `find`, and keeps others from changing it until the transaction ends. */
+  lock(id: string): Promise<Spell | undefined>
   /** The spells among `ids` that exist, in no particular order. */
   findMany(ids: readonly string[], signal?: AbortSignal): Promise<Spell[]>
   /** At most `limit` spells with an id greater than `after`, in the order of their ids. */
@@ -43,6 +46,10 @@ export function spellTable(at: Queryable): SpellTable {
   return {
     async find(id, signal) {
       const rows = await at.query<Spell>(FIND, [id], signal)
+      return rows[0]
+    },
+    async lock(id) {
+      const rows = await at.query<Spell>(LOCK, [id])
       return rows[0]
     },
     findMany: (ids, signal) => at.query<Spell>(FIND_MANY, [ids], signal),

@@ -10,13 +10,24 @@ import {
   type Logger,
   rollsBack,
   type SharedStore,
+  type Tag,
+  type WriteContext,
+  type WriteOptions,
 } from 'cacheaside'
 import { postgresFeed } from 'cacheaside/postgres'
 import { spell, type Wizard, wizard } from './api.ts'
+import { changesIn } from './changes.ts'
 import type { CacheConfig } from './config.ts'
 import { type Database, DatabaseAwayError, type Queryable } from './database.ts'
 import { spellTable } from './spell-table.ts'
-import { type Answer, type Spells, spellPage, type Wizards, wizardPage } from './uncached-spells.ts'
+import {
+  type Answer,
+  type Spells,
+  spellPage,
+  type Wizards,
+  type Written,
+  wizardPage,
+} from './uncached-spells.ts'
 import { wizardTable } from './wizard-table.ts'
 
 /**
@@ -41,6 +52,7 @@ export {
   uncachedSpells,
   type WizardPage,
   type Wizards,
+  type Written,
 } from './uncached-spells.ts'
 
 /** What a page is kept under. */
@@ -107,10 +119,15 @@ function keyspacesIn(cache: Cache, at: Queryable, ttlMs: number) {
   return { ...keyspaces, lists: tags.lists, ends: endsOf(keyspaces, tags) }
 }
 
+/** What names keys: keyspaces and tags do, and what tells caches elsewhere of them (`cache-groups.ts`). */
+interface Naming<Id, Name> {
+  key(id: Id): Name
+}
+
 /** What a change of a row by anyone ends: for writers and for the feed. */
-export function endsOf(
-  { spells, wizards }: { readonly [Name in 'spells' | 'wizards']: { key(id: string): Key } },
-  { lists, shown }: Tags,
+export function endsOf<K, T>(
+  { spells, wizards }: { readonly [Name in 'spells' | 'wizards']: Naming<string, K> },
+  { lists, shown }: { readonly lists: Naming<'spells' | 'wizards', T>; readonly shown: Naming<string, T> },
 ) {
   return {
     spell: (id: string) => [spells.key(id), shown.key(id), lists.key('spells')],
@@ -120,7 +137,7 @@ export function endsOf(
 }
 
 /** For the feed: what the change of a row ends, and what ends when the rows are not known. */
-export function feedTables(ends: () => ReturnType<typeof endsOf>) {
+export function feedTables(ends: () => ReturnType<typeof endsOf<Key, Tag>>) {
   return {
     spell: { keys: (row: FeedRow) => ends().spell(row.id), keyspaces: ['spell', 'shown', 'list'] },
     wizard: { keys: (row: FeedRow) => ends().wizard(row.id), keyspaces: ['wizard', 'list'] },
@@ -142,7 +159,8 @@ export async function cachedSpells(
   onEvent: (event: CacheEvent) => void = () => {},
   logger?: Logger,
 ): Promise<Spells> {
-  const table = spellTable(database)
+  // As above: a condition that does not hold is thrown before the COMMIT.
+  const changes = changesIn(database, work => database.transaction(rollsBack(work)))
   const feed = postgresFeed({ ...database.feedSource, tables: feedTables(() => keyspaces.ends) })
   const cache = createCache({
     shared,
@@ -161,15 +179,15 @@ export async function cachedSpells(
     await Promise.all([spells, spellPages, wizards, wizardPages].map(keyspace => keyspace.invalidateAll()))
 
   return {
-    wizards: cachedWizards(cache, database, keyspaces),
+    wizards: cachedWizards(cache, database, keyspaces, changes),
 
     cache,
     find: (id, signal) => spells.read(id, within(signal)),
 
     page: (after, limit, signal) => readList(spellPages, [after, limit], signal),
 
-    async create(fields) {
-      const { value } = await cache.write([lists.key('spells')], ({ guard }) =>
+    create: fields =>
+      written(cache, [lists.key('spells')], ({ guard }) =>
         // Whatever is thrown inside comes before the COMMIT: the guards go at once.
         database.transaction(
           rollsBack(async transaction => {
@@ -180,23 +198,17 @@ export async function cachedSpells(
             return inside.insert(id, fields)
           }),
         ),
-      )
-      return value
-    },
+      ),
 
-    async update(id, change) {
-      const { value } = await cache.write(
+    update: (id, ...change) =>
+      written(
+        cache,
         ends.spell(id),
-        () => table.update(id, change),
+        () => changes.updateSpell(id, ...change),
         config.writeThrough ? { writeThrough: row => [spells.entry(id, row)] } : {},
-      )
-      return value
-    },
+      ),
 
-    async delete(id) {
-      const { value } = await cache.write(ends.spell(id), () => table.delete(id))
-      return value
-    },
+    delete: (id, condition) => written(cache, ends.spell(id), () => changes.deleteSpell(id, condition)),
 
     close: () => cache.close(),
   }
@@ -206,15 +218,15 @@ function cachedWizards(
   cache: Cache,
   database: Database,
   { wizards, wizardPages, lists, ends }: ReturnType<typeof keyspacesIn>,
+  changes: ReturnType<typeof changesIn>,
 ): Wizards {
-  const table = wizardTable(database)
   return {
     find: (id, signal) => wizards.read(id, within(signal)),
 
     page: (after, limit, signal) => readList(wizardPages, [after, limit], signal),
 
-    async create(fields) {
-      const { value } = await cache.write([lists.key('wizards')], ({ guard }) =>
+    create: fields =>
+      written(cache, [lists.key('wizards')], ({ guard }) =>
         database.transaction(
           rollsBack(async transaction => {
             const inside = wizardTable(transaction)
@@ -223,32 +235,36 @@ function cachedWizards(
             return inside.insert(id, fields)
           }),
         ),
-      )
-      return value
-    },
+      ),
 
-    async update(id, fields) {
-      const { value } = await cache.write(ends.wizard(id), () => table.update(id, fields))
-      return value
-    },
+    update: (id, ...change) => written(cache, ends.wizard(id), () => changes.updateWizard(id, ...change)),
 
-    async delete(id) {
-      const { value } = await cache.write(ends.wizard(id), () => table.delete(id))
-      return value
-    },
+    delete: (id, condition) => written(cache, ends.wizard(id), () => changes.deleteWizard(id, condition)),
 
-    async add(id, spellId) {
-      const { value } = await cache.write(ends.book(id), () =>
-        database.transaction(rollsBack(transaction => wizardTable(transaction).add(id, spellId))),
-      )
-      return value
-    },
+    add: (id, ...change) => written(cache, ends.book(id), () => changes.addToBook(id, ...change)),
 
-    async remove(id, spellId) {
-      const { value } = await cache.write(ends.book(id), () => table.remove(id, spellId))
-      return value
-    },
+    remove: (id, ...change) => written(cache, ends.book(id), () => changes.removeFromBook(id, ...change)),
   }
+}
+
+/** A write, and how long it took. */
+async function written<T>(
+  cache: Cache,
+  keys: Parameters<Cache['write']>[0],
+  commit: (context: WriteContext) => Promise<T>,
+  options: WriteOptions<T> = {},
+): Promise<Written<T>> {
+  const beganMs = performance.now()
+  let loadMs = 0
+  const timed = async (context: WriteContext) => {
+    const committingMs = performance.now()
+    const value = await commit(context)
+    loadMs = performance.now() - committingMs
+    return value
+  }
+  const { value, invalidation } = await cache.write(keys, timed, options)
+  const totalMs = performance.now() - beganMs
+  return { value, invalidation, timings: { totalMs, sharedMs: totalMs - loadMs, loadMs } }
 }
 
 /**

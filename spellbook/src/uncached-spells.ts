@@ -1,5 +1,6 @@
 import type { Cache, ReadResult } from 'cacheaside'
 import type { Spell, SpellChange, SpellFields, Wizard, WizardEntry, WizardFields } from './api.ts'
+import { type Condition, changesIn } from './changes.ts'
 import type { Database } from './database.ts'
 import { type SpellTable, spellTable } from './spell-table.ts'
 import { type Added, type WizardTable, wizardTable } from './wizard-table.ts'
@@ -24,9 +25,18 @@ export interface WizardPage {
 }
 
 /** A value, and how it came to be found. `off`: there is no cache. */
-export type Answer<T> = Pick<ReadResult<T>, 'from' | 'kept' | 'joined' | 'ttlMs' | 'timings'> & {
+export type Answer<T> = Pick<ReadResult<T>, 'from' | 'kept' | 'joined' | 'ageMs' | 'ttlMs' | 'timings'> & {
   readonly value: T
   readonly why: ReadResult<T>['why'] | 'off'
+}
+
+/** What came of a change. */
+export interface Written<T> {
+  readonly value: T
+  /** Whether the cache was told. `off`: there is no cache. */
+  readonly invalidation: 'applied' | 'queued' | 'off'
+  /** Milliseconds: of the whole, of what the cache did before and after the change, and of the change. */
+  readonly timings: ReadResult<T>['timings']
 }
 
 /** What can be done with spells, cached or not. */
@@ -43,11 +53,16 @@ export interface Spells {
    * @param signal - See `find`.
    */
   page(after: string, limit: number, signal?: AbortSignal): Promise<Answer<Page>>
-  create(fields: SpellFields): Promise<Spell>
-  /** The changed spell, or `undefined` if there is none. */
-  update(id: string, change: SpellChange): Promise<Spell | undefined>
-  /** Whether there was one. */
-  delete(id: string): Promise<boolean>
+  create(fields: SpellFields): Promise<Written<Spell>>
+  /**
+   * The changed spell, or `undefined` if there is none.
+   *
+   * @param condition - Of the spell as it is when it is changed. Left out: there is none.
+   * @throws ConditionError if it does not hold.
+   */
+  update(id: string, change: SpellChange, condition?: Condition<Spell>): Promise<Written<Spell | undefined>>
+  /** Whether there was one. The condition is as for `update`. */
+  delete(id: string, condition?: Condition<Spell>): Promise<Written<boolean>>
   /** Lets reads and writes that are under way finish, those of wizards too. */
   close(): Promise<void>
 }
@@ -56,13 +71,18 @@ export interface Spells {
 export interface Wizards {
   find(id: string, signal?: AbortSignal): Promise<Answer<Wizard | undefined>>
   page(after: string, limit: number, signal?: AbortSignal): Promise<Answer<WizardPage>>
-  create(fields: WizardFields): Promise<WizardEntry>
-  update(id: string, fields: WizardFields): Promise<WizardEntry | undefined>
-  delete(id: string): Promise<boolean>
+  create(fields: WizardFields): Promise<Written<WizardEntry>>
+  /** Conditions are of the wizard with all that is in the book, also for what changes only the book. */
+  update(
+    id: string,
+    fields: WizardFields,
+    condition?: Condition<Wizard>,
+  ): Promise<Written<WizardEntry | undefined>>
+  delete(id: string, condition?: Condition<Wizard>): Promise<Written<boolean>>
   /** Adds a spell to a book. */
-  add(id: string, spellId: string): Promise<Added>
+  add(id: string, spellId: string, condition?: Condition<Wizard>): Promise<Written<Added>>
   /** Removes a spell from a book. Whether it was there. */
-  remove(id: string, spellId: string): Promise<boolean>
+  remove(id: string, spellId: string, condition?: Condition<Wizard>): Promise<Written<boolean>>
 }
 
 /** One row more than is asked for tells whether there are more. */
@@ -90,43 +110,54 @@ export async function wizardPage(
 /** The spells and the wizards straight from the tables: what everything else can be measured against. */
 export function uncachedSpells(database: Database): Spells {
   const table = spellTable(database)
+  const changes = changesIn(database, work => database.transaction(work))
   return {
-    wizards: uncachedWizards(database),
+    wizards: uncachedWizards(database, changes),
     find: (id, signal) => measured(() => table.find(id, signal)),
     page: (after, limit, signal) => measured(() => spellPage(table, after, limit, signal)),
     create: fields =>
-      database.transaction(async transaction => {
-        const inside = spellTable(transaction)
-        return inside.insert(await inside.nextId(), fields)
-      }),
-    update: (id, change) => table.update(id, change),
-    delete: id => table.delete(id),
+      changed(() =>
+        database.transaction(async transaction => {
+          const inside = spellTable(transaction)
+          return inside.insert(await inside.nextId(), fields)
+        }),
+      ),
+    update: (...change) => changed(() => changes.updateSpell(...change)),
+    delete: (...change) => changed(() => changes.deleteSpell(...change)),
     close: async () => {},
   }
 }
 
-function uncachedWizards(database: Database): Wizards {
+function uncachedWizards(database: Database, changes: ReturnType<typeof changesIn>): Wizards {
   const table = wizardTable(database)
   return {
     find: (id, signal) => measured(() => table.find(id, signal)),
     page: (after, limit, signal) => measured(() => wizardPage(table, after, limit, signal)),
     create: fields =>
-      database.transaction(async transaction => {
-        const inside = wizardTable(transaction)
-        return inside.insert(await inside.nextId(), fields)
-      }),
-    update: (id, fields) => table.update(id, fields),
-    delete: id => table.delete(id),
-    add: (id, spellId) => database.transaction(transaction => wizardTable(transaction).add(id, spellId)),
-    remove: (id, spellId) => table.remove(id, spellId),
+      changed(() =>
+        database.transaction(async transaction => {
+          const inside = wizardTable(transaction)
+          return inside.insert(await inside.nextId(), fields)
+        }),
+      ),
+    update: (...change) => changed(() => changes.updateWizard(...change)),
+    delete: (...change) => changed(() => changes.deleteWizard(...change)),
+    add: (...change) => changed(() => changes.addToBook(...change)),
+    remove: (...change) => changed(() => changes.removeFromBook(...change)),
   }
 }
 
 /** An answer that came straight from the database. */
 async function measured<T>(load: () => Promise<T>): Promise<Answer<T>> {
+  const { value, timings } = await changed(load)
+  const nowhere = { kept: false, joined: false, ageMs: undefined, ttlMs: undefined }
+  return { value, from: 'origin', why: 'off', ...nowhere, timings }
+}
+
+/** A change that was made straight in the database. */
+async function changed<T>(change: () => Promise<T>): Promise<Written<T>> {
   const began = performance.now()
-  const value = await load()
+  const value = await change()
   const loadMs = performance.now() - began
-  const timings = { totalMs: loadMs, sharedMs: 0, loadMs }
-  return { value, from: 'origin', why: 'off', kept: false, joined: false, ttlMs: undefined, timings }
+  return { value, invalidation: 'off', timings: { totalMs: loadMs, sharedMs: 0, loadMs } }
 }

@@ -12,12 +12,51 @@ import {
   wizardFields,
   wizardPath,
 } from './api.ts'
+import { endedGroups, groupsOf } from './cache-groups.ts'
 import { answer, nothing, trouble } from './openapi.ts'
 import { sendProblem } from './problem.ts'
-import { conditional, invalid, refuseCondition, tellSource, unavailable, withBody } from './route-parts.ts'
+import { representationOf, type Shown } from './representation.ts'
+import {
+  conditional,
+  conditionOn,
+  invalid,
+  refuseCondition,
+  refusePart,
+  sendFound,
+  tellChange,
+  tellSource,
+  unavailable,
+  unchanged,
+  withBody,
+} from './route-parts.ts'
 import { noSpell } from './spell-routes.ts'
-import type { Wizards } from './spells.ts'
+import type { WizardPage, Wizards } from './spells.ts'
 import { BOOK_SPELLS } from './wizard-table.ts'
+
+const showWizard = (content: Wizard): Shown => ({
+  content,
+  headers: { 'cache-groups': groupsOf.wizard(content) },
+})
+
+const showPage =
+  (limit: number) =>
+  ({ wizards, more }: WizardPage): Shown => ({
+    content: wizards,
+    headers: {
+      'cache-groups': groupsOf.wizardPage(),
+      ...(more ? { link: `</wizards?after=${wizards.at(-1)!.id}&limit=${limit}>; rel="next"` } : {}),
+    },
+  })
+
+const etagOf = (wizard: Wizard) => representationOf(wizard, () => showWizard(wizard)).etag
+
+const presentWizard = (wizard: Wizard) => ({ exists: true, etag: etagOf(wizard) })
+
+/** A place in a book is shown by nothing but the wizard, so it has the wizard's entity tag. It exists if the spell is there. */
+const presentPlace = (spellId: string) => (wizard: Wizard) => ({
+  exists: wizard.spells.some(({ id }) => String(id) === spellId),
+  etag: etagOf(wizard),
+})
 
 const unknown = { 404: trouble('There is no such wizard.') }
 const unknownBoth = { 404: trouble('There is no such wizard, or no such spell.') }
@@ -40,16 +79,18 @@ function readRoutes(app: FastifyInstance, wizards: () => Wizards): void {
         summary: 'Lists wizards in the order of their ids, without their books',
         description: 'If there are more, the `Link` header says where: `rel="next"`.',
         querystring: listQuery,
-        response: { 200: answer('The wizards.', z.array(wizardEntry)), ...invalid, ...unavailable },
+        response: {
+          200: answer('The wizards.', z.array(wizardEntry)),
+          ...unchanged,
+          ...invalid,
+          ...unavailable,
+        },
       },
     },
-    async (request, reply): Promise<readonly WizardEntry[]> => {
+    async (request, reply): Promise<FastifyReply> => {
       const { after, limit } = request.query
       const read = await wizards().page(after, limit, request.signal)
-      tellSource(request, reply, read, 'wizards')
-      const { wizards: found, more } = read.value
-      if (more) reply.header('link', `</wizards?after=${found.at(-1)!.id}&limit=${limit}>; rel="next"`)
-      return found
+      return sendFound(request, reply, read, 'wizards', showPage(limit))
     },
   )
 
@@ -61,14 +102,23 @@ function readRoutes(app: FastifyInstance, wizards: () => Wizards): void {
         summary: 'Shows a wizard with all spells of the book',
         params: wizardPath,
         querystring: noQuery,
-        response: { 200: answer('The wizard.', wizard), ...invalid, ...unknown, ...unavailable },
+        response: {
+          200: answer('The wizard.', wizard),
+          ...unchanged,
+          ...invalid,
+          ...unknown,
+          ...unavailable,
+        },
       },
     },
-    async (request, reply): Promise<Wizard | FastifyReply> => {
+    async (request, reply): Promise<FastifyReply> => {
       const { id } = request.params
       const read = await wizards().find(id, request.signal)
+      const { value } = read
+      if (value !== undefined)
+        return sendFound(request, reply, { ...read, value }, `wizard ${id}`, showWizard)
       tellSource(request, reply, read, `wizard ${id}`)
-      return read.value ?? noWizard(request, reply, id)
+      return noWizard(request, reply, id)
     },
   )
 }
@@ -87,13 +137,17 @@ function writeRoutes(app: FastifyInstance, wizards: () => Wizards): void {
         response: {
           201: answer('The wizard; `Location` says where it is.', wizardEntry),
           ...invalid,
+          ...conditional,
           ...withBody,
           ...unavailable,
         },
       },
+      preHandler: refuseCondition,
     },
     async (request, reply) => {
-      const created = await wizards().create(request.body)
+      const written = await wizards().create(request.body)
+      const { value: created } = written
+      tellChange(reply, written, endedGroups.wizard(created.id))
       return reply.code(201).header('location', `/wizards/${created.id}`).send(created)
     },
   )
@@ -116,11 +170,13 @@ function writeRoutes(app: FastifyInstance, wizards: () => Wizards): void {
           ...unavailable,
         },
       },
-      preHandler: refuseCondition,
+      preHandler: refusePart,
     },
     async (request, reply): Promise<WizardEntry | FastifyReply> => {
       const { id } = request.params
-      return (await wizards().update(id, request.body)) ?? noWizard(request, reply, id)
+      const written = await wizards().update(id, request.body, conditionOn(request, presentWizard))
+      tellChange(reply, written, written.value ? endedGroups.wizard(id) : undefined)
+      return written.value ?? noWizard(request, reply, id)
     },
   )
 
@@ -134,11 +190,13 @@ function writeRoutes(app: FastifyInstance, wizards: () => Wizards): void {
         querystring: noQuery,
         response: { 204: nothing('It is gone.'), ...invalid, ...unknown, ...conditional, ...unavailable },
       },
-      preHandler: refuseCondition,
+      preHandler: refusePart,
     },
     async (request, reply): Promise<FastifyReply> => {
       const { id } = request.params
-      return (await wizards().delete(id)) ? reply.code(204).send(null) : noWizard(request, reply, id)
+      const written = await wizards().delete(id, conditionOn(request, presentWizard))
+      tellChange(reply, written, written.value ? endedGroups.wizard(id) : undefined)
+      return written.value ? reply.code(204).send(null) : noWizard(request, reply, id)
     },
   )
 }
@@ -164,11 +222,13 @@ function bookRoutes(app: FastifyInstance, wizards: () => Wizards): void {
           ...unavailable,
         },
       },
-      preHandler: refuseCondition,
+      preHandler: refusePart,
     },
     async (request, reply): Promise<FastifyReply> => {
       const { id, spell_id } = request.params
-      const came = await wizards().add(id, spell_id)
+      const written = await wizards().add(id, spell_id, conditionOn(request, presentPlace(spell_id)))
+      const { value: came } = written
+      tellChange(reply, written, came === 'added' ? endedGroups.book(id) : undefined)
       if (came === 'no wizard') return noWizard(request, reply, id)
       if (came === 'no spell') return noSpell(request, reply, spell_id)
       if (came === 'full')
@@ -187,11 +247,13 @@ function bookRoutes(app: FastifyInstance, wizards: () => Wizards): void {
         querystring: noQuery,
         response: { 204: nothing('It is gone.'), ...invalid, ...unknownBoth, ...conditional, ...unavailable },
       },
-      preHandler: refuseCondition,
+      preHandler: refusePart,
     },
     async (request, reply): Promise<FastifyReply> => {
       const { id, spell_id } = request.params
-      if (await wizards().remove(id, spell_id)) return reply.code(204).send(null)
+      const written = await wizards().remove(id, spell_id, conditionOn(request, presentPlace(spell_id)))
+      tellChange(reply, written, written.value ? endedGroups.book(id) : undefined)
+      if (written.value) return reply.code(204).send(null)
       const detail = `There is no spell ${spell_id} in the book of a wizard ${id}.`
       return sendProblem(request, reply, { status: 404, detail })
     },

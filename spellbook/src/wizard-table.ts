@@ -19,6 +19,12 @@ const UPDATE = `update wizard set name = $2, updated_at = clock_timestamp() wher
 const DELETE = `delete from wizard where id = $1 returning id`
 // Others who add to this book wait here, so that the next statement sees what they have added.
 const LOCK = `select id from wizard where id = $1 for no key update`
+// For one who wants all that a wizard shows to stay as it is: the row, the spells of the book, and that they are in it. In this
+// order, because who deletes a spell has that row first, and then takes it out of the books.
+const LOCK_ROW = `select id from wizard where id = $1 for update`
+const LOCK_SPELLS = `
+  select id from spell where id in (select spell_id from wizard_spell where wizard_id = $1) order by id for share`
+const LOCK_BOOK = `select spell_id from wizard_spell where wizard_id = $1 order by spell_id for share`
 const STATE = `
   select exists (select from spell where id = $2) as "isSpell",
     (select count(*)::int from wizard_spell join spell on id = spell_id where wizard_id = $1 and id <> $2) as others`
@@ -32,6 +38,8 @@ export type Added = 'added' | 'no wizard' | 'no spell' | 'full'
 export interface WizardTable {
   /** With the spells of the book, in the order of their ids: one statement, so that all is from one moment. */
   find(id: string, signal?: AbortSignal): Promise<Wizard | undefined>
+  /** As `find`, and keeps others from changing what is found until the transaction ends. */
+  lock(id: string): Promise<Wizard | undefined>
   /** At most `limit` wizards with an id greater than `after`, in the order of their ids. */
   page(after: string, limit: number, signal?: AbortSignal): Promise<WizardEntry[]>
   /** The id of the next wizard. Given out once, whether it is used or not. */
@@ -41,8 +49,12 @@ export interface WizardTable {
   update(id: string, fields: WizardFields): Promise<WizardEntry | undefined>
   /** Whether there was one. Its book goes with it. */
   delete(id: string): Promise<boolean>
-  /** Adds a spell to a book. To be called in a transaction. */
-  add(id: string, spellId: string): Promise<Added>
+  /**
+   * Adds a spell to a book. To be called in a transaction.
+   *
+   * @param before - Called when it can be added, before it is. If it rejects, so does this.
+   */
+  add(id: string, spellId: string, before?: () => Promise<void>): Promise<Added>
   /** Whether it was there. */
   remove(id: string, spellId: string): Promise<boolean>
 }
@@ -52,6 +64,11 @@ export function wizardTable(at: Queryable): WizardTable {
   return {
     async find(id, signal) {
       const rows = await at.query<Wizard>(FIND, [id], signal)
+      return rows[0]
+    },
+    async lock(id) {
+      for (const statement of [LOCK_ROW, LOCK_SPELLS, LOCK_BOOK]) await at.query(statement, [id])
+      const rows = await at.query<Wizard>(FIND, [id])
       return rows[0]
     },
     page: (after, limit, signal) => at.query<WizardEntry>(PAGE, [after, limit], signal),
@@ -71,12 +88,13 @@ export function wizardTable(at: Queryable): WizardTable {
       const rows = await at.query(DELETE, [id])
       return rows.length > 0
     },
-    async add(id, spellId) {
+    async add(id, spellId, before) {
       const locked = await at.query(LOCK, [id])
       if (locked.length === 0) return 'no wizard'
       const [state] = await at.query<{ isSpell: boolean; others: number }>(STATE, [id, spellId])
       if (!state!.isSpell) return 'no spell'
       if (state!.others >= BOOK_SPELLS) return 'full'
+      await before?.()
       await at.query(ADD, [id, spellId])
       return 'added'
     },

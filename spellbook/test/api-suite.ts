@@ -4,8 +4,9 @@ import type { Problem, Spell } from '../src/api.ts'
 import type { CacheConfig } from '../src/config.ts'
 import type { Database } from '../src/database.ts'
 import { migrate } from '../src/migrations.ts'
+import { conditionsSuite } from './conditions-suite.ts'
 import { CACHE, type Harness, reset, serve, serveUncached } from './harness.ts'
-import { wizardSuite } from './wizard-suite.ts'
+import { type Surroundings, wizardSuite } from './wizard-suite.ts'
 
 const SEEDS = [
   ['Fireball', 30],
@@ -321,7 +322,7 @@ export function apiSuite(
       })
     })
 
-    wizardSuite({
+    const surroundings: Surroundings = {
       harness: () => harness,
       database: () => database,
       emptyCache,
@@ -329,7 +330,9 @@ export function apiSuite(
         await harness.close()
         harness = await make()
       },
-    })
+    }
+    wizardSuite(surroundings)
+    conditionsSuite(surroundings)
 
     test.each([
       ['a NUL in the name', { name: 'a\0b', damage: 1 }],

@@ -8,6 +8,7 @@ const answer = (given: Partial<Answer<unknown>>): Answer<unknown> => ({
   why: 'missing',
   kept: true,
   joined: false,
+  ageMs: undefined,
   ttlMs: undefined,
   timings: { totalMs: 0, sharedMs: 0, loadMs: 0 },
   ...given,

@@ -8,8 +8,10 @@ import { afterEach, describe, expect, test } from 'vitest'
 import { PATIENCE } from '../../test/patience.ts'
 import { problem } from '../src/api.ts'
 import { createApp, LIMITS, type Service } from '../src/app.ts'
+import { ConditionError } from '../src/changes.ts'
 import { type ConnectionLimits, Connections } from '../src/connections.ts'
 import type { Spells } from '../src/spells.ts'
+import { written } from './harness.ts'
 
 const GET = 'GET /health/live HTTP/1.1\r\nhost: x\r\n\r\n'
 const READY = 'GET /health/ready HTTP/1.1\r\nhost: x\r\n\r\n'
@@ -212,7 +214,7 @@ describe('a client that has left', () => {
       begun = true
       await gate
       done = true
-      return SPELL
+      return written(SPELL)
     }
     const port = await listening([], { spells: { create } as Spells, ping: async () => {} })
     const { socket } = await dial(port)
@@ -477,9 +479,10 @@ describe('what no route answers', () => {
 
   test('is a request with so many headers that a condition could be hidden among them', async () => {
     const changed: unknown[] = []
-    const update: Spells['update'] = async (_id, change) => {
+    const update: Spells['update'] = async (_id, change, condition) => {
+      if (condition?.(SPELL) === false) throw new ConditionError()
       changed.push(change)
-      return SPELL
+      return written(SPELL)
     }
     const port = await listening([], { spells: { update } as Spells, ping: async () => {} })
     const put = (headers: number) =>

@@ -6,7 +6,7 @@ import { createApp } from '../src/app.ts'
 import type { CacheConfig } from '../src/config.ts'
 import type { Database } from '../src/database.ts'
 import { openSharedStore } from '../src/shared-store.ts'
-import { cachedSpells, type Spells, uncachedSpells } from '../src/spells.ts'
+import { cachedSpells, type Spells, uncachedSpells, type Written } from '../src/spells.ts'
 
 /** A line of the log. */
 export interface LogLine {
@@ -34,6 +34,13 @@ export const CACHE: CacheConfig = {
   flushOnStart: false,
   writeThrough: false,
 }
+
+/** What a stand-in for the spells answers a change with. */
+export const written = <T>(value: T): Written<T> => ({
+  value,
+  invalidation: 'off',
+  timings: { totalMs: 0, sharedMs: 0, loadMs: 0 },
+})
 
 /** The spells behind a cache, whose shared store is closed with it. */
 export async function openSpells(

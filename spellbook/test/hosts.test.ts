@@ -6,6 +6,7 @@ import { problem } from '../src/api.ts'
 import { createApp } from '../src/app.ts'
 import { isLoopback, servedHosts } from '../src/hosts.ts'
 import type { Spells } from '../src/spells.ts'
+import { written } from './harness.ts'
 
 const opened: FastifyInstance[] = []
 afterEach(() => Promise.all(opened.splice(0).map(app => app.close())))
@@ -14,9 +15,9 @@ const changed: string[] = []
 const spells = {
   delete: async (id: string) => {
     changed.push(id)
-    return true
+    return written(true)
   },
-} as Spells
+} as Partial<Spells> as Spells
 
 /** Says something to a Spellbook that may be asked for by these names, and answers with the status. */
 async function ask(said: string, hosts: readonly string[] | 'any' = []): Promise<number> {

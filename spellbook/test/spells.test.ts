@@ -64,6 +64,7 @@ async function naiveSpells(db: Database): Promise<Spells> {
       why: 'off',
       kept: true,
       joined: false,
+      ageMs: undefined,
       ttlMs: 1,
       timings,
     }
@@ -73,7 +74,8 @@ async function naiveSpells(db: Database): Promise<Spells> {
     for (const key of kept.keys()) if (/^(page|wizard)/.test(key)) kept.delete(key)
     return value
   }
-  const wizards = uncachedSpells(db).wizards
+  const plain = uncachedSpells(db)
+  const { wizards } = plain
   return {
     wizards: {
       ...wizards,
@@ -85,11 +87,11 @@ async function naiveSpells(db: Database): Promise<Spells> {
     page: (after, limit) =>
       read(`page ${after} ${limit}`, async () => ({ spells: await table.page(after, limit), more: false })),
     create: async fields => {
-      const id = await table.nextId()
-      return drop(id, await table.insert(id, fields))
+      const created = await plain.create(fields)
+      return drop(String(created.value.id), created)
     },
-    update: async (id, change) => drop(id, await table.update(id, change)),
-    delete: async id => drop(id, await table.delete(id)),
+    update: async (id, change) => drop(id, await plain.update(id, change)),
+    delete: async id => drop(id, await plain.delete(id)),
     close: async () => {},
   }
 }
@@ -248,7 +250,7 @@ describe('cachedSpells', () => {
     await spells.page('7', 9)
     await expect(spells.create({ name: 'x'.repeat(256), damage: 1 })).rejects.toThrow('too long')
     expect(names(await spells.page('7', 9))).toEqual(['Chain Lightning'])
-    expect((await spells.create({ name: 'Spark', damage: 1 })).id).toBe(10)
+    expect((await spells.create({ name: 'Spark', damage: 1 })).value.id).toBe(10)
     expect(names(await spells.page('7', 9))).toEqual(['Chain Lightning', 'Spark'])
     await spells.close()
   })
@@ -357,7 +359,7 @@ describe('cachedSpells, with everything at once', () => {
           else if (!deleting.has(id)) expect([...found.keys()]).toContain(id)
         }
       },
-      add: id => changeBook(id, async () => (await wizards.add('1', String(id))) === 'added'),
+      add: id => changeBook(id, async () => (await wizards.add('1', String(id))).value === 'added'),
       remove: id =>
         changeBook(id, async () => {
           await wizards.remove('1', String(id))
@@ -374,20 +376,20 @@ describe('cachedSpells, with everything at once', () => {
         for (const id of before.keys()) check(id, found.get(id), before)
       },
       async create() {
-        const spell = await spells.create({ name: 'Spark', damage: 0 })
+        const { value: spell } = await spells.create({ name: 'Spark', damage: 0 })
         known.set(spell.id, { damage: 0, deleted: false })
       },
       update: id =>
         inTurn(id, async () => {
           const written = damage++
-          if ((await spells.update(String(id), { damage: written })) !== undefined) {
+          if ((await spells.update(String(id), { damage: written })).value !== undefined) {
             known.set(id, { damage: written, deleted: false })
           }
         }),
       delete: id =>
         inTurn(id, async () => {
           deleting.add(id)
-          if (await spells.delete(String(id))) known.set(id, { damage: 0, deleted: true })
+          if ((await spells.delete(String(id))).value) known.set(id, { damage: 0, deleted: true })
         }),
     }
     const { wizards } = spells

@@ -1,0 +1,42 @@
+import { hash } from 'node:crypto'
+
+/** A value as it is sent: its JSON, and the header fields that depend on it alone. */
+export interface Representation {
+  readonly body: string
+  /** Its strong entity tag. @see https://www.rfc-editor.org/rfc/rfc9110#section-8.8.3 */
+  readonly etag: string
+  readonly headers: Readonly<Record<string, string>>
+}
+
+/** What a value is shown as. */
+export interface Shown {
+  /** What the body tells. */
+  readonly content: unknown
+  /** Fields that are a part of what is shown: where they differ, so do the entity tags. */
+  readonly headers: Readonly<Record<string, string>>
+}
+
+const made = new WeakMap<object, Representation>()
+
+/**
+ * A value as it is sent. The cache hands out the same frozen value again and again, so this is made once for each.
+ *
+ * @param show - What it is shown as. It must say the same of the same value each time.
+ */
+export function representationOf(value: object, show: () => Shown): Representation {
+  const known = made.get(value)
+  if (known !== undefined) return known
+  const { content, headers } = show()
+  const body = JSON.stringify(content)
+  const etag = entityTag(body + JSON.stringify(headers))
+  // A browser may keep it, and asks each time whether it is still so.
+  const always = { 'content-type': 'application/json; charset=utf-8', 'cache-control': 'no-cache', etag }
+  const representation = { body, etag, headers: { ...always, ...headers } }
+  if (Object.isFrozen(value)) made.set(value, representation)
+  return representation
+}
+
+/** Long enough that nobody finds two texts with one tag. */
+const ETAG_LENGTH = 27
+
+const entityTag = (text: string): string => `"${hash('sha256', text, 'base64url').slice(0, ETAG_LENGTH)}"`
