@@ -180,11 +180,14 @@ function findTimers(): TimersModule | undefined {
   const { setTimeout, clearTimeout } = globalThis
   const modules = [builtin('node:timers') as TimersModule | undefined, { setTimeout, clearTimeout }]
   for (const found of modules) {
-    const handle: unknown = found?.setTimeout(() => {}, 1)
+    if (found === undefined) continue
+    // Called as functions: those of a browser refuse to be methods of another object.
+    const { setTimeout, clearTimeout } = found
+    const handle: unknown = setTimeout(() => {}, 1)
     // A field of Node's own timers.
     const isReal = typeof handle === 'object' && handle !== null && '_idleTimeout' in handle
-    found?.clearTimeout(handle as never)
-    if (isReal) return { setTimeout: found!.setTimeout, clearTimeout: found!.clearTimeout }
+    clearTimeout(handle as never)
+    if (isReal) return { setTimeout, clearTimeout }
   }
   return undefined
 }
