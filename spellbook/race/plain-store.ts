@@ -19,11 +19,9 @@ export class PlainStore {
       get: key =>
         party.exchange('cache', {
           asked: `GET ${key}`,
-          run: async () => this.#get(key),
+          run: async () => this.#get(key) ?? null,
           answered: text =>
-            text === undefined
-              ? { text: 'nothing' }
-              : { text: `v${versionIn(text)}`, version: versionIn(text) },
+            text === null ? { text: 'nothing' } : { text: `v${versionIn(text)}`, version: versionIn(text) },
         }),
       set: (key, text, lifeS) =>
         party.exchange('cache', {

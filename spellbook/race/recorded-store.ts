@@ -37,7 +37,7 @@ export class RecordedStore implements SharedStore {
 
   lease(key: string, token: string, leaseMs: number) {
     return this.#party.exchange('cache', {
-      asked: `ask for ${key}, or lease it`,
+      asked: `get or lease ${key}`,
       run: () => this.#inner.lease(key, token, leaseMs),
       answered: found,
     })
@@ -45,7 +45,7 @@ export class RecordedStore implements SharedStore {
 
   look(keys: readonly string[]) {
     return this.#party.exchange('cache', {
-      asked: `ask for ${keys.join(', ')}`,
+      asked: `get ${keys.join(', ')}`,
       run: () => this.#inner.look(keys),
       answered: ([text = null]) => (text === null ? { text: 'nothing' } : found(text)),
     })
@@ -59,13 +59,13 @@ export class RecordedStore implements SharedStore {
   }
 
   swap(key: string, seen: Expected, token: string, leaseMs: number) {
-    return this.#comparing(`lease ${key} instead of what is there`, 'leased', () =>
+    return this.#comparing(`lease ${key} instead`, 'leased', () =>
       this.#inner.swap(key, seen, token, leaseMs),
     )
   }
 
   drop(key: string, seen: Expected) {
-    return this.#comparing(`give the lease of ${key} back`, 'done', () => this.#inner.drop(key, seen))
+    return this.#comparing('give the lease back', 'done', () => this.#inner.drop(key, seen))
   }
 
   claim(key: string, nonce: string, token: string, claimMs: number) {

@@ -8,7 +8,7 @@ import type { FastifyInstance } from 'fastify'
 const FOLDER = fileURLToPath(new URL('../web', import.meta.url))
 
 /** The paths of the views, which are all shown by the one page: see `web/views.js`. */
-export const VIEW_PATHS = ['/'] as const
+export const VIEW_PATHS = ['/', '/race'] as const
 
 const packageOf = (name: string) => dirname(createRequire(import.meta.url).resolve(name))
 

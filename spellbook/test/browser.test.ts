@@ -1,13 +1,9 @@
-import { readFileSync } from 'node:fs'
-import { createRequire } from 'node:module'
 import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { openPage, picture, sharedBrowser } from '../../test/browser.ts'
 import { VIEW_PATHS } from '../src/web-page.ts'
+import { barriers } from './barriers.ts'
 import { endPrograms, startProgram } from './program.ts'
-
-/** The rules for pages that everybody can use. */
-const AXE = readFileSync(createRequire(import.meta.url).resolve('axe-core/axe.min.js'), 'utf8')
 
 const PHONE: BrowserContextOptions = { viewport: { width: 360, height: 740 }, hasTouch: true }
 
@@ -22,18 +18,6 @@ afterAll(async () => {
   await browser?.close()
   await endPrograms()
 })
-
-/** What a page has that keeps somebody out, as `rule: element`. */
-async function barriers(page: Page): Promise<string[]> {
-  // Not by a script element: the page's own policy forbids that.
-  await page.evaluate(AXE)
-  const { violations } = (await page.evaluate('axe.run({ resultTypes: ["violations"] })')) as {
-    violations: { id: string; nodes: { html: string; failureSummary: string }[] }[]
-  }
-  return violations.flatMap(({ id, nodes }) =>
-    nodes.map(({ html, failureSummary }) => `${id}: ${html} ${failureSummary}`),
-  )
-}
 
 const card = (page: Page, name: string) => page.getByRole('region', { name })
 const headline = (page: Page) => page.locator('.headline')

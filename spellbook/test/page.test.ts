@@ -17,6 +17,15 @@ const textOf = (file: string) => readFileSync(new URL(file, WEB), 'utf8')
 const scripts = files.filter(file => file.endsWith('.js'))
 const styles = files.filter(file => file.endsWith('.css'))
 
+/** A module of the page and those that it imports before it runs. */
+function loadedWith(file: string, found = new Set<string>()): Set<string> {
+  if (found.has(file) || !files.includes(file)) return found
+  found.add(file)
+  for (const [, specifier] of textOf(file).matchAll(/\bfrom '(\.[^']+)'/g))
+    loadedWith(posix.join(posix.dirname(file), specifier!), found)
+  return found
+}
+
 describe('the page', () => {
   let app: Awaited<ReturnType<typeof createApp>>
   beforeAll(async () => {
@@ -94,12 +103,18 @@ describe('the page', () => {
     expect([...seen].filter(url => url.startsWith('/lib/')).length).toBeGreaterThan(1)
   })
 
-  test('is light: without the charts it takes less than 100 KB, and a third of that packed', async () => {
-    const parts = [...files.map(file => `/${file}`), '/lib/lit-html/lit-html.js']
-    const payloads = await Promise.all(parts.map(async part => (await app.inject(part)).rawPayload))
-    const sum = (sizes: number[]) => sizes.reduce((a, b) => a + b)
-    expect(sum(payloads.map(({ length }) => length))).toBeLessThan(100_000)
-    expect(sum(payloads.map(payload => gzipSync(payload).length))).toBeLessThan(34_000)
+  test('is light: without charts and engines a view takes less than 100 KB, and a third of that packed', async () => {
+    const views = [...textOf('views.js').matchAll(/import\('\.\/([^']+)'\)/g)].map(([, file]) => file!)
+    expect(views.length).toBe(VIEW_PATHS.length)
+    const rest = files.filter(file => !file.endsWith('.js')).map(file => `/${file}`)
+    for (const view of views) {
+      const parts = [...loadedWith('main.js'), ...loadedWith(view)].map(file => `/${file}`)
+      const all = [...new Set([...parts, ...rest, '/lib/lit-html/lit-html.js'])]
+      const payloads = await Promise.all(all.map(async part => (await app.inject(part)).rawPayload))
+      const sum = (sizes: number[]) => sizes.reduce((a, b) => a + b)
+      expect(sum(payloads.map(({ length }) => length))).toBeLessThan(100_000)
+      expect(sum(payloads.map(payload => gzipSync(payload).length))).toBeLessThan(34_000)
+    }
   })
 
   test('may run no script but its own, and be shown in no frame', async () => {

@@ -2,34 +2,16 @@
  * The races of the page: what each side comes to, and that it is what really happened. With the protection taken out of the
  * library that it is about, our side goes wrong as well.
  */
-import { readFileSync } from 'node:fs'
-import type { Plugin } from 'esbuild'
 import { pino } from 'pino'
 import { beforeAll, describe, expect, test } from 'vitest'
 import { type Entry, type Outcome, playRace, races, type SideName } from '../race/index.ts'
 import { createApp } from '../src/app.ts'
-import { bundleRaces, raceBuild } from '../src/race-bundle.ts'
+import { bundleRaces } from '../src/race-bundle.ts'
+import { FENCE, GUARD, mutantText, RELAY } from './race-mutants.ts'
 
 const [STALE_SET, WRITER_KILLED, BY_PSQL] = ['stale-set', 'writer-killed', 'changed-by-psql']
 const V1 = { version: 1, right: 2 }
 const V2 = { version: 2, right: 2 }
-
-/** The library with one text replaced, which is in exactly one of its files. */
-async function mutant(find: string, replace: string): Promise<typeof import('../race/index.ts')> {
-  let places = 0
-  const patch: Plugin = {
-    name: 'patch',
-    setup: ({ onLoad }) =>
-      onLoad({ filter: /cacheaside\/src\/.*\.ts$/ }, ({ path }) => {
-        const parts = readFileSync(path, 'utf8').split(find)
-        places += parts.length - 1
-        return { contents: parts.join(replace), loader: 'ts' }
-      }),
-  }
-  const text = await bundleRaces({ ...raceBuild, plugins: [...raceBuild.plugins, patch] })
-  expect(places).toBe(1)
-  return loaded(text)
-}
 
 /** A module from its text, as a browser would load it. */
 const loaded = (text: string): Promise<typeof import('../race/index.ts')> =>
@@ -104,21 +86,11 @@ describe('ours', () => {
 
 describe('without the protection that a race is about', () => {
   test.each([
-    [
-      'the fence of fills',
-      STALE_SET,
-      'if (!stands(text, { prefix })) return REJECTED',
-      'void [stands, text, prefix]',
-    ],
-    [
-      'the guard',
-      WRITER_KILLED,
-      'await access.run(() => access.store.guard(this.key, this.#token, options.guardMs, false))',
-      "('new' as const)",
-    ],
-    ['what the relay does with a change', BY_PSQL, '() => this.#target.invalidate(key)', 'async () => true'],
-  ])('%s: our side of %s goes stale, too', async (_what, race, find, replace) => {
-    const { playRace } = await mutant(find, replace)
+    ['the fence of fills', STALE_SET, FENCE],
+    ['the guard', WRITER_KILLED, GUARD],
+    ['what the relay does with a change', BY_PSQL, RELAY],
+  ])('%s: our side of %s goes stale, too', async (_what, race, patch) => {
+    const { playRace } = await loaded(await mutantText(...patch))
     const { now, later, staleMs } = await playRace(race!, 'ours')
     expect({ now, later }).toEqual({ now: V1, later: V1 })
     expect(staleMs).toBeGreaterThan(60_000)

@@ -23,4 +23,5 @@
 /** @type {readonly View[]} */
 export const VIEWS = [
   { path: '/', name: 'Spellbook', icon: 'book', load: () => import('./views/spellbook.js') },
+  { path: '/race', name: 'Play the race', icon: 'race', load: () => import('./views/race.js') },
 ]
