@@ -50,7 +50,7 @@ export class Cache {
   /** Those of them that the feed invalidates by itself, and so has defined. */
   readonly #fedTags = new Map<string, Tags<never>>()
   readonly #listeners = new Set<(event: CacheEvent) => void>()
-  /** Those that hear of all but reads: for them a hit in L1 needs no event. */
+  /** Those that hear of all but reads and writes, of which no event is made for them: a hit in L1 needs none. */
   readonly #readless = new Set<(event: CacheEvent) => void>()
   /** What ends samplers. */
   readonly #stops = new Set<() => Promise<void>>()
@@ -80,7 +80,7 @@ export class Cache {
       stats.fold(event)
       warnOf(warnings, event, isQueueEmpty)
       for (const listener of this.#listeners) this.#tell(listener, event)
-      if (event.type === 'read') return
+      if (event.type === 'read' || event.type === 'write') return
       for (const listener of this.#readless) this.#tell(listener, event)
     }
     if (options.onEvent !== undefined) this.#listeners.add(options.onEvent)
@@ -116,7 +116,7 @@ export class Cache {
       access,
       stream,
       queue,
-      holds: new GuardHolds({ access, clock, emit, options, queue, stream }),
+      holds: new GuardHolds({ access, clock, emit, isHeard: this.#isHeard, options, queue, stream }),
       local,
       flights,
       found: access.store.synchronous ? undefined : new FoundKeys(),
@@ -129,7 +129,7 @@ export class Cache {
       forgetKeyspace: this.#forgetKeyspace,
       isTags: name => this.#tags.has(name),
       checkKeys: keys => this.#known.check(keys),
-      isHeard: () => this.#listeners.size > 0,
+      isHeard: this.#isHeard,
       closed: () => this.#closed,
       committed: () => this.#relay?.poke(),
       background: work => this.#track(work),
@@ -292,7 +292,7 @@ export class Cache {
     return {
       hasFeed: this.#relay !== undefined,
       isHeard: this.#listeners.size > 0,
-      listenButToReads: listener => {
+      listenToWork: listener => {
         this.#readless.add(listener)
         return () => void this.#readless.delete(listener)
       },
@@ -355,8 +355,8 @@ export class Cache {
         const identity = await access.runBehind(() => store.identity())
         return identity === UNCONFIRMED ? undefined : identity
       },
-      invalidate: key => relayKey(this.#parts, key),
-      invalidateKeyspace: keyspace => relayKeyspace(this.#parts, keyspace),
+      invalidate: (key, batch) => relayKey(this.#parts, key, batch),
+      invalidateKeyspace: (keyspace, batch) => relayKeyspace(this.#parts, keyspace, batch),
     }
   }
 
@@ -392,6 +392,8 @@ export class Cache {
     for (const dependent of local.dependentsOfKeyspace(keyspace)) local.remove(dependent)
     flights.doomDependentsOfKeyspace(keyspace)
   }
+
+  readonly #isHeard = (): boolean => this.#listeners.size > 0
 
   #track(work: Promise<void>): void {
     this.#working++
@@ -446,8 +448,8 @@ export interface Measurable {
   readonly hasFeed: boolean
   /** Whether a hit in L1 makes an event. */
   readonly isHeard: boolean
-  /** As `listen`, for all events but reads. */
-  readonly listenButToReads: (listener: (event: CacheEvent) => void) => () => void
+  /** As `listen`, for all events but reads and writes. */
+  readonly listenToWork: (listener: (event: CacheEvent) => void) => () => void
 }
 
 /** The parts of a cache that a sampler uses. @internal */

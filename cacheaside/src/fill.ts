@@ -3,6 +3,7 @@
  */
 import type { Clock } from './base/clock.ts'
 import type { FillEvent, Why } from './base/events.ts'
+import { heardMs, sinceMs } from './base/heard-time.ts'
 import { idOf } from './base/trace-id.ts'
 import { tagsOf } from './flight-tags.ts'
 import { judgeLate, keepNone, tagsOfLoaded } from './late-tags.ts'
@@ -194,8 +195,8 @@ async function offer<Id, V>(
   made: Made,
   freshMs: number,
 ): Promise<boolean> {
-  const { access, clock, emit, isHeard } = space.parts
-  const sentMs = isHeard() ? clock.nowMs() : undefined
+  const { access, emit } = space.parts
+  const sentMs = heardMs(space.parts)
   let outcome: 'accepted' | 'refused' | 'unconfirmed' = 'refused'
   if (!flight.doomed) {
     const value = fillOf(space, asked.generation, made, freshMs)
@@ -203,7 +204,7 @@ async function offer<Id, V>(
     outcome = reply === true ? 'accepted' : reply === false ? 'refused' : 'unconfirmed'
     if (outcome === 'accepted') renewStamps(space, made.tags, value)
   }
-  emit(ofFill(space, flight, outcome, sentMs === undefined ? 0 : clock.nowMs() - sentMs))
+  emit(ofFill(space, flight, outcome, sinceMs(space.parts, sentMs)))
   if (outcome !== 'accepted') giveBack(space, flight.key, asked)
   return outcome === 'accepted'
 }

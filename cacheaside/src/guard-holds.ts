@@ -1,6 +1,8 @@
 import type { Clock, Timer } from './base/clock.ts'
 import type { CacheEvent, GuardEvent } from './base/events.ts'
+import { heardMs, sinceMs } from './base/heard-time.ts'
 import { type Key, keyspaceOf, type Tag } from './base/key.ts'
+import { type Identified, idOf } from './base/trace-id.ts'
 import type { ResolvedCacheOptions } from './options.ts'
 import type { BroadcastStream } from './shared/broadcast-stream.ts'
 import type { InvalidationQueue } from './shared/invalidation-queue.ts'
@@ -32,13 +34,14 @@ export class GuardHolds {
    *
    * @param beganMs - When its write began: `writeTimeoutMs` after that nothing is renewed for it any more.
    * @param readsGeneration - Whether it wants to write through: then the generation is read before the guard is sent.
+   * @param write - The write, as events name it.
    */
-  guard(key: Key | Tag, beganMs: number, readsGeneration: boolean): GuardShare {
+  guard(key: Key | Tag, beganMs: number, readsGeneration: boolean, write: Identified): GuardShare {
     const standing = this.#open.get(key)
-    if (standing?.isOpen === true) return standing.share(beganMs)
+    if (standing?.isOpen === true) return standing.share(beganMs, write)
     const hold = new GuardHold(this.#parts, key, readsGeneration, this.#closed)
     if (hold.isOpen) this.#open.set(key, hold)
-    return hold.share(beganMs)
+    return hold.share(beganMs, write)
   }
 
   readonly #closed = (hold: GuardHold): void => {
@@ -51,6 +54,7 @@ export interface HoldParts {
   readonly access: SharedAccess
   readonly clock: Clock
   readonly emit: (event: CacheEvent) => void
+  readonly isHeard: () => boolean
   readonly options: ResolvedCacheOptions
   readonly queue: InvalidationQueue
   readonly stream: BroadcastStream
@@ -160,11 +164,14 @@ class GuardHold {
     return !this.#isClosed && clock.nowMs() - this.#sentMs < options.guardMs / 3
   }
 
-  share(beganMs: number): GuardShare {
+  share(beganMs: number, write: Identified): GuardShare {
     if (this.#sharers.size > 0) this.#isShared = true
     const share = new GuardShare(this, beganMs)
     this.#sharers.add(share)
-    void this.confirming.then(() => this.#emitOutcome(this.#intact ? 'confirmed' : this.#failure))
+    const askedMs = heardMs(this.#parts)
+    void this.confirming.then(() =>
+      this.#emitOutcome(this.#intact ? 'confirmed' : this.#failure, askedMs, write),
+    )
     return share
   }
 
@@ -248,10 +255,11 @@ class GuardHold {
   /** Renews the token, for those who are at work, and tells those who have ended whether it was there. */
   async #ask(ending: readonly Ending[]): Promise<Ended> {
     const { access, options, queue } = this.#parts
+    const askedMs = heardMs(this.#parts)
     const reply = await access.run(() => access.store.guard(this.key, this.#token, options.guardMs, true))
     // A renewal that nobody answered may have found the token missing, and the next one would not tell.
     if (reply !== 'renewed') this.#lose()
-    this.#emitOutcome(reply === UNCONFIRMED ? 'unconfirmed' : reply === 'new' ? 'renewed' : reply)
+    this.#emitOutcome(reply === UNCONFIRMED ? 'unconfirmed' : reply === 'new' ? 'renewed' : reply, askedMs)
     // Without the token, which is not to be taken from the others.
     if (reply === UNCONFIRMED && ending.length > 0) queue.add(this.key)
     return { applied: reply !== UNCONFIRMED, fenced: this.#intact, stored: false }
@@ -274,7 +282,14 @@ class GuardHold {
     return { applied, fenced: applied && this.#intact && reply.held, stored: applied && reply.stored }
   }
 
-  #emitOutcome(outcome: GuardEvent['outcome']): void {
-    this.#parts.emit({ type: 'guard', keyspace: keyspaceOf(this.key), key: this.key, outcome })
+  #emitOutcome(outcome: GuardEvent['outcome'], askedMs: number | undefined, write?: Identified): void {
+    const durationMs = sinceMs(this.#parts, askedMs)
+    const { key } = this
+    const keyspace = keyspaceOf(key)
+    this.#parts.emit(
+      write === undefined
+        ? { type: 'guard', keyspace, key, outcome, durationMs }
+        : { type: 'guard', keyspace, key, outcome, durationMs, write: idOf(write) },
+    )
   }
 }

@@ -12,7 +12,10 @@
  * A relay takes only step 2, and queues nothing: a change that was not applied stays in its outbox. This process hears
  * of it by the broadcast, as all others do.
  */
+import type { InvalidationEvent } from './base/events.ts'
+import { heardMs, sinceMs } from './base/heard-time.ts'
 import { type Key, keyspaceOf, type Tag } from './base/key.ts'
+import { newId } from './base/trace-id.ts'
 import { markedToken } from './shared/key-mark.ts'
 import { UNCONFIRMED } from './shared/shared-access.ts'
 import type { Parts } from './space.ts'
@@ -27,12 +30,15 @@ export async function invalidateKeys(
   keys: readonly (Key | Tag)[],
 ): Promise<'applied' | 'queued'> {
   const { access, queue, forget } = parts
+  const cause = newId()
+  const sentMs = heardMs(parts)
   for (const key of keys) forget(key)
   const applied = await Promise.all(
     keys.map(async key => {
       const reply = await access.run(() => access.store.invalidate(key))
       if (reply === UNCONFIRMED) queue.add(key)
-      emitInvalidation(parts, key, reply !== UNCONFIRMED ? 'applied' : 'queued')
+      const durationMs = sinceMs(parts, sentMs)
+      emitInvalidation(parts, key, reply !== UNCONFIRMED ? 'applied' : 'queued', { cause, durationMs })
       forget(key)
       return reply !== UNCONFIRMED
     }),
@@ -45,10 +51,9 @@ export async function invalidateKeys(
  *
  * @returns as {@link invalidateKeys}.
  */
-export async function invalidateWhole(
-  { access, clock, queue, emit, forgetKeyspace }: Parts,
-  keyspace: string,
-): Promise<'applied' | 'queued'> {
+export async function invalidateWhole(parts: Parts, keyspace: string): Promise<'applied' | 'queued'> {
+  const { access, clock, queue, emit, forgetKeyspace } = parts
+  const sentMs = heardMs(parts)
   forgetKeyspace(keyspace)
   const reply = await access.run(() =>
     access.store.invalidateKeyspace(keyspace, markedToken(keyspace, clock.token())),
@@ -56,40 +61,44 @@ export async function invalidateWhole(
   if (reply === UNCONFIRMED) queue.addKeyspace(keyspace)
   forgetKeyspace(keyspace)
   const outcome = reply === UNCONFIRMED ? 'queued' : 'applied'
-  emit({ type: 'keyspace-invalidation', keyspace, outcome })
+  const durationMs = sinceMs(parts, sentMs)
+  emit({ type: 'keyspace-invalidation', keyspace, outcome, cause: newId(), durationMs })
   return outcome
 }
 
-/** Invalidates a key for a relay. Says whether it was confirmed. */
-export async function relayKey(parts: Parts, key: Key | Tag): Promise<boolean> {
+/** Invalidates a key for a relay, because of a batch of its feed. Says whether it was confirmed. */
+export async function relayKey(parts: Parts, key: Key | Tag, batch: number): Promise<boolean> {
   const { access } = parts
+  const sentMs = heardMs(parts)
   if ((await access.runBehind(() => access.store.invalidate(key))) === UNCONFIRMED) return false
-  emitInvalidation(parts, key, 'applied')
-  return true
-}
-
-/** Invalidates a whole keyspace for a relay. Says whether it was confirmed. */
-export async function relayKeyspace({ access, clock, emit }: Parts, keyspace: string): Promise<boolean> {
-  const reply = await access.runBehind(() =>
-    access.store.invalidateKeyspace(keyspace, markedToken(keyspace, clock.token())),
-  )
-  if (reply === UNCONFIRMED) return false
-  emit({ type: 'keyspace-invalidation', keyspace, outcome: 'applied' })
+  emitInvalidation(parts, key, 'applied', { cause: batch, durationMs: sinceMs(parts, sentMs) })
   return true
 }
 
 /**
- * Reports what became of the invalidation of a key.
+ * Invalidates a whole keyspace for a relay. Says whether it was confirmed.
  *
- * @param stored - Whether the committed value took the place of what was invalidated.
+ * @param batch - The batch of its feed because of which; left out: the store or the origin is not trusted any more.
  */
+export async function relayKeyspace(parts: Parts, keyspace: string, batch?: number): Promise<boolean> {
+  const { access, clock, emit } = parts
+  const sentMs = heardMs(parts)
+  const reply = await access.runBehind(() =>
+    access.store.invalidateKeyspace(keyspace, markedToken(keyspace, clock.token())),
+  )
+  if (reply === UNCONFIRMED) return false
+  const cause = batch === undefined ? {} : { cause: batch }
+  const durationMs = sinceMs(parts, sentMs)
+  emit({ type: 'keyspace-invalidation', keyspace, outcome: 'applied', ...cause, durationMs })
+  return true
+}
+
+/** Reports what became of the invalidation of a key. */
 export function emitInvalidation(
   { emit }: Parts,
   key: string,
   outcome: 'applied' | 'queued' | 'in-doubt',
-  stored = false,
-  unfenced = false,
+  about: Pick<InvalidationEvent, 'cause' | 'durationMs' | 'unfenced'> & { readonly stored?: boolean },
 ): void {
-  const event = { type: 'invalidation', keyspace: keyspaceOf(key), key, outcome, stored } as const
-  emit(unfenced ? { ...event, unfenced } : event)
+  emit({ type: 'invalidation', keyspace: keyspaceOf(key), key, outcome, stored: false, ...about })
 }

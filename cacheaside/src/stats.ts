@@ -1,4 +1,12 @@
-import type { CacheEvent, FailedReadEvent, From, LoadEvent, VerifiedEvent, Why } from './base/events.ts'
+import type {
+  CacheEvent,
+  FailedReadEvent,
+  From,
+  LoadEvent,
+  VerifiedEvent,
+  Why,
+  WriteEvent,
+} from './base/events.ts'
 
 /**
  * What a cache has done since it was made: a fold over its events, which explain every number. Counts only grow; to get a
@@ -6,6 +14,8 @@ import type { CacheEvent, FailedReadEvent, From, LoadEvent, VerifiedEvent, Why }
  */
 export interface Stats {
   readonly keyspaces: Readonly<Record<string, KeyspaceStats>>
+  /** Writes by how they ended, however many keys each has guarded. */
+  readonly writes: Readonly<Record<WriteEvent['outcome'], number>>
   /** Entries that L1 let go to make room, or because they had expired. */
   readonly local: { readonly evicted: number; readonly expired: number }
   /** How often the shared store was found not to answer, and whether reads skip it now. */
@@ -159,6 +169,7 @@ function noCounts(): Mutable<KeyspaceStats> {
 /** Folds events into {@link Stats}. */
 export class StatsFold {
   readonly #keyspaces: Record<string, Mutable<KeyspaceStats>> = Object.create(null)
+  readonly #writes = { committed: 0, failed: 0, 'in-doubt': 0, refused: 0 }
   readonly #local = { evicted: 0, expired: 0 }
   readonly #shared = { outages: 0, available: true }
   readonly #feed = {
@@ -202,6 +213,11 @@ export class StatsFold {
     counts.failedReads[outcome]++
   }
 
+  /** Adds a write, as {@link StatsFold.read} does. */
+  write(outcome: WriteEvent['outcome']): void {
+    this.#writes[outcome]++
+  }
+
   fold(event: CacheEvent): void {
     switch (event.type) {
       case 'read': {
@@ -221,6 +237,9 @@ export class StatsFold {
         return
       case 'refresh':
         this.of(event.keyspace).refreshes[event.outcome]++
+        return
+      case 'write':
+        this.write(event.outcome)
         return
       case 'guard':
         this.of(event.keyspace).guards[event.outcome]++
@@ -265,6 +284,7 @@ export class StatsFold {
         if (event.state === 'lost') this.#feed.losses++
         return
       case 'feed-batch':
+        if (event.outcome === 'failed') return
         this.#feed.applied += event.applied
         this.#feed.retained += event.changes - event.applied
         if (event.applied === 0) return
@@ -291,6 +311,7 @@ export class StatsFold {
   snapshot(): Stats {
     return structuredClone({
       keyspaces: this.#keyspaces,
+      writes: this.#writes,
       local: this.#local,
       shared: this.#shared,
       streamLosses: this.#streamLosses,

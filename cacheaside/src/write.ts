@@ -17,14 +17,17 @@
  * in the cache, after another has seen version 2; 3. the writer dies before its invalidation, and version 1 stays.
  */
 import { CacheError } from './base/errors.ts'
+import { heardMs, sinceMs } from './base/heard-time.ts'
 import { invalidOption } from './base/invalid-option.ts'
 import type { Key, Tag } from './base/key.ts'
+import { type Identified, idOf } from './base/trace-id.ts'
 import { rolledBack } from './commit-in-doubt.ts'
 import type { GuardShare } from './guard-holds.ts'
 import { emitInvalidation } from './invalidate.ts'
 import { aFunction, checkWriteOptions } from './options.ts'
 import type { Fill } from './shared/shared-store.ts'
 import type { Parts } from './space.ts'
+import { ToldWrite } from './write-events.ts'
 
 /** What a write's function is given. */
 export interface WriteContext {
@@ -81,20 +84,28 @@ export async function write<T>(
   if (typeof commit !== 'function') throw invalidOption('commit', 'a function', commit)
   checkWriteOptions(options)
   aFunction('writeThrough', options.writeThrough)
+  const told = new ToldWrite(parts)
   const session = new WriteSession(
     parts,
+    told,
     options.unguarded ?? parts.options.unguarded,
     options.writeThrough !== undefined,
   )
   let value: T
   try {
     await session.guard(keys)
+    told.guarded()
     value = await commit({ guard: async (...more) => session.guard(more) })
+    told.returned()
   } catch (error) {
+    told.returned()
     const inDoubt = options.commitInDoubt ?? parts.options.commitInDoubt
     // A guard that was refused is thrown before the function was called, or inside it before the commit.
-    if (!session.refused(error) && isInDoubt(parts, inDoubt, error)) session.abandon()
+    const isRefused = session.refused(error)
+    const isDoubtful = !isRefused && isInDoubt(parts, inDoubt, error)
+    if (isDoubtful) session.abandon()
     else await session.release()
+    told.ended(isDoubtful ? 'in-doubt' : isRefused ? 'refused' : 'failed', session.keys, { error })
     throw error
   } finally {
     // Also after an error: the commit may still have happened.
@@ -107,7 +118,9 @@ export async function write<T>(
   } catch (error) {
     parts.emit({ type: 'fault', during: 'writeThrough', error })
   }
-  return { value, ...(await session.release(committed)) }
+  const released = await session.release(committed)
+  told.ended('committed', session.keys, released)
+  return { value, ...released }
 }
 
 /** What the user's rule says of an error; a rule that throws leaves it in doubt. */
@@ -123,6 +136,7 @@ function isInDoubt(parts: Parts, inDoubt: (error: unknown) => boolean, thrown: u
 /** The guards of one write, from the first guard to the last release. */
 class WriteSession {
   readonly #parts: Parts
+  readonly #told: Identified
   readonly #unguarded: 'proceed' | 'refuse'
   readonly #readsGenerations: boolean
   readonly #guards = new Map<Key | Tag, GuardShare>()
@@ -131,11 +145,17 @@ class WriteSession {
   #ended = false
   readonly #refusals = new Set<unknown>()
 
-  constructor(parts: Parts, unguarded: 'proceed' | 'refuse', readsGenerations: boolean) {
+  constructor(parts: Parts, told: Identified, unguarded: 'proceed' | 'refuse', readsGenerations: boolean) {
     this.#parts = parts
+    this.#told = told
     this.#unguarded = unguarded
     this.#readsGenerations = readsGenerations
     this.#beganMs = parts.clock.nowMs()
+  }
+
+  /** What it has guarded. */
+  get keys(): Iterable<Key | Tag> {
+    return this.#guards.keys()
   }
 
   /** Whether this error is a refusal that the session itself threw, of a guard or of a key. */
@@ -184,7 +204,7 @@ class WriteSession {
 
   #open(key: Key | Tag): GuardShare {
     this.#parts.forget(key)
-    const share = this.#parts.holds.guard(key, this.#beganMs, this.#readsGenerations)
+    const share = this.#parts.holds.guard(key, this.#beganMs, this.#readsGenerations, this.#told)
     this.#guards.set(key, share)
     return share
   }
@@ -199,17 +219,18 @@ class WriteSession {
   ): Promise<{ invalidation: 'applied' | 'queued'; fenced: boolean }> {
     this.#ended = true
     await Promise.allSettled(this.#pending)
+    const sentMs = heardMs(this.#parts)
+    const cause = idOf(this.#told)
     const ended = await Promise.all(
       [...this.#guards].map(async ([key, share]) => {
         const { applied, fenced, stored } = await share.end(committed?.get(key)?.fill)
         this.#parts.forget(key)
-        emitInvalidation(
-          this.#parts,
-          key,
-          applied ? 'applied' : 'queued',
+        emitInvalidation(this.#parts, key, applied ? 'applied' : 'queued', {
           stored,
-          committed !== undefined && !fenced,
-        )
+          cause,
+          durationMs: sinceMs(this.#parts, sentMs),
+          ...(committed !== undefined && !fenced ? { unfenced: true } : {}),
+        })
         return { applied, fenced }
       }),
     )
@@ -230,7 +251,7 @@ class WriteSession {
       share.leave()
       queue.addLater(key, options.guardMs)
       this.#parts.forget(key)
-      emitInvalidation(this.#parts, key, 'in-doubt')
+      emitInvalidation(this.#parts, key, 'in-doubt', { cause: idOf(this.#told) })
     }
   }
 }

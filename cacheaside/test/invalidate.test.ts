@@ -31,7 +31,15 @@ describe('invalidate', () => {
     const spells = cache.keyspace('spell', { load: spellTable(fireball).find })
     expect(await spells.invalidate(4)).toBe('applied')
     expect(eventsOf('invalidation')).toEqual([
-      { type: 'invalidation', keyspace: 'spell', key: 'spell:4', outcome: 'applied', stored: false },
+      {
+        type: 'invalidation',
+        keyspace: 'spell',
+        key: 'spell:4',
+        outcome: 'applied',
+        stored: false,
+        cause: expect.any(Number),
+        durationMs: 0,
+      },
     ])
   })
 

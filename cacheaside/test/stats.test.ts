@@ -79,6 +79,7 @@ describe('stats', () => {
         'refresh',
         'shared',
         'stream',
+        'write',
       ].sort(),
     )
     await cache.close()

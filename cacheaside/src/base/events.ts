@@ -5,14 +5,15 @@
  * Durations are milliseconds. `key` is the canonical key, for example `spell:4`. An event is told at the moment at which what
  * it tells of ends, but for the beginning of a refresh.
  *
- * Numbers make a tree of events: `id` names a read or a load, and nothing else in this process has the same number. A
- * **flight** has the number of the read that leads it, or one of its own if it is a refresh.
+ * Numbers make a tree of events: `id` names a read, a load, a write or a batch of the feed, and nothing else in this process
+ * has the same number. A **flight** has the number of the read that leads it, or one of its own if it is a refresh.
  */
 export type CacheEvent =
   | ReadEvent
   | LoadEvent
   | FillEvent
   | RefreshEvent
+  | WriteEvent
   | GuardEvent
   | InvalidationEvent
   | KeyspaceInvalidationEvent
@@ -188,6 +189,30 @@ export interface RefreshEvent {
   readonly error?: unknown
 }
 
+/** A write has ended. */
+export interface WriteEvent {
+  readonly type: 'write'
+  readonly id: number
+  /** What it has guarded: keys and tags. */
+  readonly keys: readonly string[]
+  /**
+   * `failed`: its function threw, and nothing was committed. `in-doubt`: it threw, and the commit may still happen. `refused`: a
+   * guard was, and nothing was committed.
+   */
+  readonly outcome: 'committed' | 'failed' | 'in-doubt' | 'refused'
+  /** From the call to the end of the last release. */
+  readonly durationMs: number
+  /** Until its guards were confirmed, or their time was up. */
+  readonly guardMs: number
+  /** What its function took, with the guards that it asked for; 0 if it was not called. */
+  readonly commitMs: number
+  /** Of a committed write: whether every key was guarded from before the commit until its release. */
+  readonly fenced?: boolean
+  /** Of a committed write: what became of its releases. */
+  readonly invalidation?: 'applied' | 'queued'
+  readonly error?: unknown
+}
+
 /** A guard was asked for. */
 export interface GuardEvent {
   readonly type: 'guard'
@@ -198,6 +223,10 @@ export interface GuardEvent {
    * version of this library stands, which this one cannot join, so the write is not fenced either.
    */
   readonly outcome: 'confirmed' | 'renewed' | 'rejoined' | 'barred' | 'unconfirmed'
+  /** The write that has asked for it; not there where it was asked again for all writers who share it. */
+  readonly write?: number
+  /** How long the shared store took for it. */
+  readonly durationMs: number
 }
 
 /** A release or an invalidation of one key. */
@@ -215,6 +244,10 @@ export interface InvalidationEvent {
   readonly stored: boolean
   /** There, and true, if it is the release of a committed write that did not guard this key all the time. */
   readonly unfenced?: true
+  /** The write, the call of `invalidate` or the batch of the feed that it belongs to; not there for what is `late` or `collapsed`. */
+  readonly cause?: number
+  /** How long the shared store took for it; not there where it was not asked at once. */
+  readonly durationMs?: number
 }
 
 /** A whole keyspace was given a new generation. */
@@ -222,6 +255,10 @@ export interface KeyspaceInvalidationEvent {
   readonly type: 'keyspace-invalidation'
   readonly keyspace: string
   readonly outcome: 'applied' | 'queued' | 'late'
+  /** The call of `invalidateAll` or the batch of the feed that it belongs to. */
+  readonly cause?: number
+  /** How long the shared store took for it; not there where it was not asked at once. */
+  readonly durationMs?: number
 }
 
 /** Stored bytes could not be read; they are overwritten. */
@@ -299,6 +336,14 @@ export interface FeedEvent {
 /** Changes were taken from the feed. What they invalidated is reported by events of its own. */
 export interface FeedBatchEvent {
   readonly type: 'feed-batch'
+  readonly id: number
+  /**
+   * `applied`: all of them. `retained`: some, or all, stay in the outbox. `failed`: the session with the origin was lost
+   * meanwhile, and what was applied is not marked as such: all of them are taken again.
+   */
+  readonly outcome: 'applied' | 'retained' | 'failed'
+  /** Since they were taken. */
+  readonly durationMs: number
   readonly changes: number
   /** Those that the shared store has acknowledged; the others stay in the outbox and are tried again. */
   readonly applied: number
@@ -307,6 +352,7 @@ export interface FeedBatchEvent {
    * known that it came after the row was written and after the outbox was last seen empty: so it may have been less.
    */
   readonly lagMs: number
+  readonly error?: unknown
 }
 
 /** The shared store, or the origin, may be another one than before: these keyspaces were given a new generation. */

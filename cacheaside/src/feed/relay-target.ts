@@ -10,6 +10,8 @@ export interface RelayTarget {
   isKnown(keyspace: string): boolean
   /** What the shared store says of itself. */
   identity(): Promise<string | undefined>
-  invalidate(key: Key | Tag): Promise<boolean>
-  invalidateKeyspace(keyspace: string): Promise<boolean>
+  /** @param batch - The number of the batch because of which. */
+  invalidate(key: Key | Tag, batch: number): Promise<boolean>
+  /** @param batch - As above; left out where no change is the reason. */
+  invalidateKeyspace(keyspace: string, batch?: number): Promise<boolean>
 }

@@ -1,6 +1,7 @@
 import type { Clock, Timer } from '../base/clock.ts'
 import type { CacheEvent } from '../base/events.ts'
 import { keyspaceOf } from '../base/key.ts'
+import { newId } from '../base/trace-id.ts'
 import type { Batch, Change, ChangeFeed, FeedSession } from './change-feed.ts'
 import { Identities } from './identities.ts'
 import { type Plan, planOf } from './plan.ts'
@@ -202,9 +203,7 @@ export class Relay {
     const fromTheStart = this.#after === undefined
     const batch = await this.#limited(session.take(this.#after))
     if (batch.changes.length > 0) {
-      const applied = await this.#apply(session, batch)
-      await this.#limited(session.settle(applied))
-      this.#tell(batch, applied, sentMs)
+      const applied = await this.#carry(session, batch, sentMs)
       this.#after = batch.changes.at(-1)!.id
       if (applied.length < batch.changes.length) {
         const waitMs = this.#backOff()
@@ -215,6 +214,32 @@ export class Relay {
     }
     if (batch.drained && fromTheStart && this.#isClean) this.#drainedMs = sentMs
     return batch.more ? 0 : this.#atTheEnd()
+  }
+
+  /** Apply, then mark; and tell what became of the batch. */
+  async #carry(session: FeedSession, batch: Batch, sentMs: number): Promise<Change[]> {
+    const id = newId()
+    const tookMs = this.#clock.nowMs()
+    try {
+      const applied = await this.#apply(session, batch, id)
+      await this.#limited(session.settle(applied))
+      this.#tell(id, batch, applied, sentMs, tookMs)
+      return applied
+    } catch (error) {
+      const durationMs = this.#clock.nowMs() - tookMs
+      const changes = batch.changes.length
+      this.#emit({
+        type: 'feed-batch',
+        id,
+        outcome: 'failed',
+        changes,
+        applied: 0,
+        lagMs: 0,
+        durationMs,
+        error,
+      })
+      throw error
+    }
   }
 
   /** Everything was tried. What was not applied is tried again when its time has come; until then only what is new. */
@@ -235,7 +260,7 @@ export class Relay {
   }
 
   /** Invalidates what the batch comes down to, and returns the changes of which everything was confirmed, and counts. */
-  async #apply(session: FeedSession, { changes }: Batch): Promise<Change[]> {
+  async #apply(session: FeedSession, { changes }: Batch, id: number): Promise<Change[]> {
     const doubted = await this.#limited(this.#identities.doubted(session))
     const reported = new Set<string>()
     const plan = planOf(
@@ -250,7 +275,7 @@ export class Relay {
       this.#named,
     )
     this.#noteFaults(changes, reported)
-    const failed = await this.#invalidate(plan, doubted)
+    const failed = await this.#invalidate(plan, doubted, id)
     return changes.filter(change => !failed.has(change))
   }
 
@@ -280,12 +305,16 @@ export class Relay {
   }
 
   /** The changes of which something was not confirmed, or does not count. */
-  async #invalidate({ keys, keyspaces }: Plan, doubted: ReadonlySet<string>): Promise<ReadonlySet<Change>> {
+  async #invalidate(
+    { keys, keyspaces }: Plan,
+    doubted: ReadonlySet<string>,
+    id: number,
+  ): Promise<ReadonlySet<Change>> {
     const failed = new Set<Change>()
     const work: (readonly [keyspace: string, invalidate: () => Promise<boolean>, of: readonly Change[]])[] =
       []
-    for (const [name, of] of keyspaces) work.push([name, () => this.#target.invalidateKeyspace(name), of])
-    for (const [key, of] of keys) work.push([keyspaceOf(key), () => this.#target.invalidate(key), of])
+    for (const [name, of] of keyspaces) work.push([name, () => this.#target.invalidateKeyspace(name, id), of])
+    for (const [key, of] of keys) work.push([keyspaceOf(key), () => this.#target.invalidate(key, id), of])
     let isAway = false
     for (let at = 0; at < work.length; at += AT_ONCE) {
       const some = work.slice(at, at + AT_ONCE)
@@ -300,18 +329,16 @@ export class Relay {
   }
 
   /** Reports a batch, with the time from commit to invalidation as far as it can be told. */
-  #tell(batch: Batch, applied: readonly Change[], sentMs: number): void {
+  #tell(id: number, batch: Batch, applied: readonly Change[], sentMs: number, tookMs: number): void {
     const nowMs = this.#clock.nowMs()
     let lagMs = 0
     // A change was committed after it was written, and after the last time when nothing was left: so at most this long.
     for (const { ageMs } of applied)
       lagMs = Math.max(lagMs, Math.min(ageMs + nowMs - sentMs, nowMs - this.#drainedMs))
-    this.#emit({
-      type: 'feed-batch',
-      changes: batch.changes.length,
-      applied: applied.length,
-      lagMs,
-    })
+    const changes = batch.changes.length
+    const outcome = applied.length === changes ? 'applied' : 'retained'
+    const durationMs = nowMs - tookMs
+    this.#emit({ type: 'feed-batch', id, outcome, changes, applied: applied.length, lagMs, durationMs })
   }
 
   #emitState(state: 'open' | 'lost', error?: unknown): void {

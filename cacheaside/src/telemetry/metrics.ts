@@ -138,6 +138,17 @@ const DISCARDS: Metric = {
   ],
 }
 
+const WRITES: Metric = {
+  name: 'writes',
+  kind: 'counter',
+  unit: '{write}',
+  labels: ['outcome'],
+  help: 'Writes, however many keys each of them has guarded.',
+  *samples({ writes }) {
+    for (const [outcome, count] of Object.entries(writes)) yield [{ outcome }, count]
+  },
+}
+
 const verdicts = ({ verified: { maxStaleMs: _, ...outcomes } }: KeyspaceStats) => outcomes
 const seconds = (ms: number): number => ms / 1_000
 
@@ -180,6 +191,7 @@ export const METRICS: readonly Metric[] = [
   byKeyspace('loads', '{load}', 'Calls of the loader, a batch being one.', ({ loads }) => loads),
   byKeyspace('fills', '{value}', 'Values offered to the shared store.', ({ fills }) => fills),
   byKeyspace('refreshes', '{refresh}', 'Refreshes in the background.', ({ refreshes }) => refreshes),
+  WRITES,
   byKeyspace('guards', '{guard}', 'Guards of writes.', ({ guards }) => guards),
   byKeyspace(
     'invalidations',

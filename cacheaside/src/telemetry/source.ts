@@ -41,7 +41,7 @@ export function onLoad(
   cache: Cache,
   record: (keyspace: string, outcome: string, tookS: number) => void,
 ): () => void {
-  return cache.measurable.listenButToReads(event => {
+  return cache.measurable.listenToWork(event => {
     if (event.type === 'load' && event.outcome !== 'overloaded')
       record(event.keyspace, event.outcome, event.costMs / 1_000)
   })

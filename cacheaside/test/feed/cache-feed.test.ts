@@ -111,13 +111,16 @@ describe('a cache with a change feed', () => {
     expect(await spells.get(1), 'not polled yet').toBe('Fireball')
     await clock.advance(250)
     expect(await spells.get(1)).toBe('Meteor')
-    expect(events).toContainEqual({ type: 'feed-batch', changes: 1, applied: 1, lagMs: 250 })
+    const batch = events.find(event => event.type === 'feed-batch')
+    expect(batch).toMatchObject({ outcome: 'applied', changes: 1, applied: 1, lagMs: 250, durationMs: 0 })
     expect(events).toContainEqual({
       type: 'invalidation',
       keyspace: 'spell',
       key: 'spell:1',
       outcome: 'applied',
       stored: false,
+      cause: batch!.id,
+      durationMs: 0,
     })
   })
 
@@ -217,7 +220,8 @@ describe('a cache with a change feed', () => {
     const { cache } = await start()
     cache.keyspace('late', { load: () => 1 })
     await clock.advance(10)
-    expect(events).toContainEqual({ type: 'keyspace-invalidation', keyspace: 'late', outcome: 'applied' })
+    const whole = { type: 'keyspace-invalidation', keyspace: 'late', outcome: 'applied', durationMs: 0 }
+    expect(events).toContainEqual(whole)
     expect([...feed.remembered.keys()]).toEqual(['spell', 'late'])
   })
 

@@ -213,7 +213,7 @@ export const flights: readonly Protection[] = [
     controls: [
       {
         without: 'forgetting after it was applied',
-        patches: [["'applied' : 'queued')\n      forget(key)", "'applied' : 'queued')"]],
+        patches: [['{ cause, durationMs })\n      forget(key)', '{ cause, durationMs })']],
         reports: 'a read by the same process after invalidate got v1, not v2',
       },
     ],

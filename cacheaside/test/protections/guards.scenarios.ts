@@ -603,8 +603,8 @@ export const guards: readonly Protection[] = [
         without: 'the doubt: the keys are released',
         patches: [
           [
-            'isInDoubt(parts, inDoubt, error)) session',
-            'isInDoubt(parts, inDoubt, undefined) && false) session',
+            'isRefused && isInDoubt(parts, inDoubt, error)',
+            'isRefused && isInDoubt(parts, inDoubt, undefined) && false',
           ],
         ],
         reports: 'a strong read in the end got v1, not v2',

@@ -54,6 +54,9 @@ function* added(event: CacheEvent): Generator<[name: string, labels: Record<stri
     case 'refresh':
       yield ['refreshes_total', { keyspace: event.keyspace, outcome: event.outcome }, 1]
       return
+    case 'write':
+      yield ['writes_total', { outcome: event.outcome }, 1]
+      return
     case 'guard':
       yield ['guards_total', { keyspace: event.keyspace, outcome: event.outcome }, 1]
       return
@@ -82,6 +85,7 @@ function* added(event: CacheEvent): Generator<[name: string, labels: Record<stri
       if (event.state === 'lost') yield ['feed_losses_total', {}, 1]
       return
     case 'feed-batch':
+      if (event.outcome === 'failed') return
       yield ['feed_changes_total', { outcome: 'applied' }, event.applied]
       yield ['feed_changes_total', { outcome: 'retained' }, event.changes - event.applied]
       return

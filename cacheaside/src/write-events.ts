@@ -1,0 +1,54 @@
+import type { WriteEvent } from './base/events.ts'
+import { heardMs, sinceMs } from './base/heard-time.ts'
+import { type Identified, idOf } from './base/trace-id.ts'
+import type { Parts } from './space.ts'
+
+/** What is counted of a write, and told to those who listen. */
+export class ToldWrite implements Identified {
+  traceId = 0
+  readonly #parts: Parts
+  readonly #beganMs: number | undefined
+  #guardMs = 0
+  #committingMs: number | undefined
+  #commitMs = 0
+
+  constructor(parts: Parts) {
+    this.#parts = parts
+    this.#beganMs = heardMs(parts)
+  }
+
+  /** Its guards stand, or could not be had, and its function is about to be called. */
+  guarded(): void {
+    this.#guardMs = sinceMs(this.#parts, this.#beganMs)
+    this.#committingMs = heardMs(this.#parts)
+  }
+
+  /** Its function has ended, if it was called. */
+  returned(): void {
+    if (this.#committingMs === undefined) this.#guardMs = sinceMs(this.#parts, this.#beganMs)
+    else this.#commitMs = sinceMs(this.#parts, this.#committingMs)
+  }
+
+  /** @param about - What is known of a write that was committed, or the error of another one. */
+  ended(
+    outcome: WriteEvent['outcome'],
+    keys: Iterable<string>,
+    about: Pick<WriteEvent, 'fenced' | 'invalidation' | 'error'>,
+  ): void {
+    const parts = this.#parts
+    if (!parts.isHeard()) {
+      parts.stats.write(outcome)
+      return
+    }
+    parts.emit({
+      type: 'write',
+      id: idOf(this),
+      keys: [...keys],
+      outcome,
+      durationMs: sinceMs(parts, this.#beganMs),
+      guardMs: this.#guardMs,
+      commitMs: this.#commitMs,
+      ...about,
+    })
+  }
+}
