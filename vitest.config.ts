@@ -4,7 +4,7 @@ import { ClosingLine } from './test/closing-line.ts'
 export default defineConfig({
   ssr: { resolve: { conditions: ['source'], externalConditions: ['source'] } },
   test: {
-    include: ['{cacheaside,spellbook,examples,test,trials}/**/*.test.ts'],
+    include: ['{cacheaside,spellbook,examples,lesson,test,trials}/**/*.test.ts'],
     exclude: ['**/node_modules/**', '**/dist/**', '**/.mutants/**'],
     globalSetup: 'test/global-setup.ts',
     reporters: ['default', new ClosingLine()],

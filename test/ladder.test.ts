@@ -147,6 +147,12 @@ test('Spellbook and the examples import the library by its name', () => {
   expect(breaches(modules)).toEqual([])
 })
 
+test('the lesson imports the library by its name', () => {
+  const specifiers = [...modulesIn('lesson').values()].flatMap(importsOf)
+  expect(specifiers).toContain('cacheaside')
+  expect(specifiers.filter(specifier => /\bcacheaside\/(src|dist)\b/.test(specifier))).toEqual([])
+})
+
 test.each([
   ['cacheaside/src/base/entry.ts', 'imports ../shared/a.ts', `import { a } from '../shared/a.ts'`],
   ['cacheaside/src/base/entry.ts', 'imports node:fs', `import { readFile } from 'node:fs'`],
