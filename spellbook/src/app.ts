@@ -13,6 +13,7 @@ import { type Administered, adminRoutes } from './admin-routes.ts'
 import { type Health, health } from './api.ts'
 import { type ConnectionLimits, Connections } from './connections.ts'
 import { type Addressed, isAuthority, judgeHosts } from './hosts.ts'
+import { countUnrouted, type LoadLimits, limitLoad } from './load-limits.ts'
 import { type Metrics, metricsRoute } from './metrics-route.ts'
 import { answer, describeRoutes, trouble } from './openapi.ts'
 import { sendError, sendProblem, type Telling } from './problem.ts'
@@ -49,6 +50,10 @@ export interface AppOptions {
   readonly adminToken?: string
   /** What is not given: see {@link LIMITS}. */
   readonly limits?: Partial<ConnectionLimits>
+  /** How much is done for clients. Left out: all that they ask for. */
+  readonly load?: LoadLimits
+  /** Proxies that are believed when they say for whom they ask: addresses, and ranges such as `10.0.0.0/8`. Left out: none is. */
+  readonly trustedProxies?: readonly string[]
 }
 
 /** What is asked of connections where nothing else is said. */
@@ -69,7 +74,7 @@ const MAX_PARAM_LENGTH = 64 * 1024
 
 /** Spellbook over HTTP. It opens and closes nothing but its own port. */
 export async function createApp(options: AppOptions): Promise<FastifyInstance> {
-  const { log, service, alsoAt = [], hosts, limits, adminToken } = options
+  const { log, service, alsoAt = [], hosts, limits, load = {}, adminToken, trustedProxies = [] } = options
   const connections = new Connections({ ...LIMITS, ...limits })
   const app: FastifyInstance = fastify({
     loggerInstance: log,
@@ -79,6 +84,7 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
     routerOptions: { maxParamLength: MAX_PARAM_LENGTH },
     clientErrorHandler: (error, socket) => answerBadRequest(connections, error, socket),
     rewriteUrl: pathOf,
+    trustProxy: trustedProxies.length > 0 && [...trustedProxies],
     serverFactory: answer => connections.serve(HTTP, answer),
     // Such a request has no route, and so no hook has seen it.
     frameworkErrors: (error, request, reply) =>
@@ -94,6 +100,7 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
   app.server.on('connect', ({ url = '' }, socket: Socket) => answerConnect(connections, url, socket))
   logDurations(app)
   refuseUnclear(app, hosts)
+  await limitLoad(app, load)
   refuseUntilReady(app, service)
   answerUnrouted(app)
   await describeRoutes(app)
@@ -244,7 +251,7 @@ function answerUnrouted(app: FastifyInstance): void {
       routes.on(each, url, () => {})
     }
   })
-  app.setNotFoundHandler((request, reply) => {
+  app.setNotFoundHandler(countUnrouted(app), (request, reply) => {
     const path = request.url.split('?', 1)[0]!
     // https://www.rfc-editor.org/rfc/rfc9110#section-9.3.7
     const isOfAll = path === '*' && request.method === 'OPTIONS'

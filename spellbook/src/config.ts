@@ -1,4 +1,5 @@
 import { existsSync, readFileSync } from 'node:fs'
+import { isIP } from 'node:net'
 import { join, resolve } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { parseEnv } from 'node:util'
@@ -19,6 +20,12 @@ export interface Config {
   readonly allowedHosts: readonly string[] | 'any' | undefined
   /** How many connections of clients are open at most; `undefined`: a thousand, or fewer if descriptors are few. */
   readonly maxConnections: number | undefined
+  /** How many requests a client may send in a minute; `undefined`: many, where others than this machine can reach it. */
+  readonly rateLimit: number | 'off' | undefined
+  /** How late the event loop may be before requests are refused, in milliseconds; `undefined`: as for `rateLimit`. */
+  readonly shedAboveMs: number | 'off' | undefined
+  /** Proxies that are believed when they say for whom they ask. */
+  readonly trustedProxies: readonly string[]
   readonly logLevel: LogLevel
   /** What opens `/admin` to others than this machine; `undefined`: nothing does. It must not reach a log. */
   readonly adminToken: string | undefined
@@ -100,6 +107,34 @@ function whole(least: number, most: number, remark = '') {
     .refine(value => value >= least && value <= most, { error })
 }
 
+/** The word for none, or a number. */
+function offOr(least: number, most: number) {
+  const error = `off, or a whole number from ${least} to ${most}`
+  const isMeant = (text: string) =>
+    text === 'off' || (/^\d{1,16}$/.test(text) && Number(text) >= least && Number(text) <= most)
+  return z
+    .string()
+    .refine(isMeant, { error })
+    .transform((text): number | 'off' => (text === 'off' ? text : Number(text)))
+}
+
+const PROXIES = 'addresses of proxies, or ranges such as 10.0.0.0/8, with commas between them'
+
+const proxies = z.string().transform((text, context): readonly string[] => {
+  const ranges = text.split(',').map(range => range.trim())
+  if (ranges.every(isAddressRange)) return ranges
+  context.issues.push({ code: 'custom', message: PROXIES, input: text })
+  return z.NEVER
+})
+
+/** All of the Internet is no proxy: whoever asked could then say to be anybody. */
+function isAddressRange(range: string): boolean {
+  const [address = '', bits, ...others] = range.split('/')
+  const family = isIP(address)
+  if (family === 0 || others.length > 0) return false
+  return bits === undefined || (/^[1-9]\d{0,2}$/.test(bits) && Number(bits) <= (family === 4 ? 32 : 128))
+}
+
 const isPostgresUrl = (text: string): boolean =>
   URL.canParse(text) && /^postgres(ql)?:$/.test(new URL(text).protocol)
 
@@ -148,6 +183,9 @@ const VARIABLES = z.object({
     .default('localhost'),
   ALLOWED_HOSTS: hostNames.optional(),
   MAX_CONNECTIONS: whole(1, 1_000_000).optional(),
+  RATE_LIMIT: offOr(1, 1_000_000_000).optional(),
+  SHED_ABOVE_MS: offOr(1, 60_000).optional(),
+  TRUSTED_PROXIES: proxies.default([]),
   LOG_LEVEL: oneOf(...LOG_LEVELS).default('info'),
   ADMIN_TOKEN: z
     .string()
@@ -215,6 +253,9 @@ export function readConfig(
     host: values.HOST,
     allowedHosts: values.ALLOWED_HOSTS,
     maxConnections: values.MAX_CONNECTIONS,
+    rateLimit: values.RATE_LIMIT,
+    shedAboveMs: values.SHED_ABOVE_MS,
+    trustedProxies: values.TRUSTED_PROXIES,
     logLevel: values.LOG_LEVEL,
     adminToken: values.ADMIN_TOKEN,
     database:

@@ -20,6 +20,13 @@ export function isLoopback(address: string): boolean {
   return family !== 0 && LOOPBACK.check(address, family === 4 ? 'ipv4' : 'ipv6')
 }
 
+/** Whether only this machine reaches what listens at a host. */
+export async function isForThisMachine(host: string): Promise<boolean> {
+  // A name that leads nowhere ends the start, when it is listened at.
+  const addresses = await lookup(host, { all: true }).catch(() => [])
+  return addresses.length > 0 && addresses.every(({ address }) => isLoopback(address))
+}
+
 /**
  * The names that requests are held to, besides the loopback's; `undefined`: requests are not judged by names, because
  * others are meant to reach this, by names that it does not know.
@@ -30,9 +37,7 @@ export async function servedHosts({
 }: Pick<Config, 'host' | 'allowedHosts'>): Promise<readonly string[] | undefined> {
   if (allowedHosts === 'any') return undefined
   if (allowedHosts !== undefined) return allowedHosts
-  // A name that leads nowhere ends the start, when it is listened at.
-  const addresses = await lookup(host, { all: true }).catch(() => [])
-  if (addresses.length === 0 || !addresses.every(({ address }) => isLoopback(address))) return undefined
+  if (!(await isForThisMachine(host))) return undefined
   return host === 'localhost' || isIP(host) !== 0 ? [] : [host]
 }
 

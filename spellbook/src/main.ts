@@ -8,7 +8,8 @@ import { type CacheConfig, type Config, ConfigError, loadEnvFile, readConfig } f
 import { addressesOf } from './connections.ts'
 import type { Database } from './database.ts'
 import { connectionsFor } from './descriptors.ts'
-import { servedHosts } from './hosts.ts'
+import { isForThisMachine, servedHosts } from './hosts.ts'
+import { loadLimitsFor } from './load-limits.ts'
 import { logLines, terminalOf } from './log-lines.ts'
 import { metricsOf } from './metrics-route.ts'
 import { installChangeFeed, migrate } from './migrations.ts'
@@ -53,6 +54,8 @@ async function open(config: Config, log: Logger, opened: Opened, signal: AbortSi
     service: () => service,
     alsoAt,
     limits,
+    load: loadLimitsFor(config, await isForThisMachine(config.host)),
+    trustedProxies: config.trustedProxies,
     ...(hosts === undefined ? {} : { hosts }),
     ...(config.adminToken === undefined ? {} : { adminToken: config.adminToken }),
   })

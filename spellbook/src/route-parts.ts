@@ -13,6 +13,7 @@ import type { Answer, Written } from './spells.ts'
 export const invalid = { 400: trouble('The request is malformed; `errors` says where.') }
 /** What any route may answer that asks the database. */
 export const unavailable = {
+  429: trouble('The client has sent too many requests. See `Retry-After`.'),
   503: trouble('The database is away, or too much is being asked of it. See `Retry-After`.'),
 }
 /** What a request with a condition may be answered. */

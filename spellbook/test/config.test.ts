@@ -19,6 +19,7 @@ describe('readConfig', () => {
     expect(readConfig({}, '/somewhere')).toEqual({
       port: 3000,
       host: 'localhost',
+      trustedProxies: [],
       logLevel: 'info',
       adminToken: undefined,
       database: { kind: 'pglite', folder: '/somewhere/data/pglite' },
@@ -53,12 +54,18 @@ describe('readConfig', () => {
       CACHE_FEED: 'off',
       CACHE_FLUSH_ON_START: 'true',
       CACHE_WRITE_THROUGH: 'on',
+      RATE_LIMIT: '600',
+      SHED_ABOVE_MS: 'off',
+      TRUSTED_PROXIES: '127.0.0.1, 10.0.0.0/8,2001:db8::/32',
     })
     expect(config).toEqual({
       port: 0,
       host: '::1',
       allowedHosts: ['spells.example', '[::2]', '10.0.0.7'],
       maxConnections: 50,
+      rateLimit: 600,
+      shedAboveMs: 'off',
+      trustedProxies: ['127.0.0.1', '10.0.0.0/8', '2001:db8::/32'],
       logLevel: 'debug',
       adminToken: 'abracadabra',
       database: {
@@ -110,6 +117,15 @@ describe('readConfig', () => {
       'open sesame',
       'ADMIN_TOKEN must be of 1 to 512 printable characters of ASCII, without blanks; it is something else (not shown: it may hold a password)',
     ],
+    ['RATE_LIMIT', '0', 'RATE_LIMIT must be off, or a whole number from 1 to 1000000000; it is "0"'],
+    ['SHED_ABOVE_MS', '1e3', 'SHED_ABOVE_MS must be off, or a whole number from 1 to 60000; it is "1e3"'],
+    ...['true', '*', '0.0.0.0/0', '::/0', '10.0.0.0/33', '10.0.0.0/8/8', 'proxy.example', '10.0.0.1,'].map(
+      (text): [string, string, string] => [
+        'TRUSTED_PROXIES',
+        text,
+        `TRUSTED_PROXIES must be addresses of proxies, or ranges such as 10.0.0.0/8, with commas between them; it is "${text}"`,
+      ],
+    ),
     ['MAX_CONNECTIONS', '0', 'MAX_CONNECTIONS must be a whole number from 1 to 1000000; it is "0"'],
     [
       'LOG_LEVEL',
@@ -226,7 +242,15 @@ describe('.env.example', () => {
   )
 
   test('shows the defaults, but for what the choice of servers decides, and for what is off without a value', () => {
-    const decided = ['DATABASE_URL', 'REDIS_URL', 'CACHE_FEED', 'CACHE_LOCAL_MAX_BYTES']
+    const decided = [
+      'DATABASE_URL',
+      'REDIS_URL',
+      'CACHE_FEED',
+      'RATE_LIMIT',
+      'SHED_ABOVE_MS',
+      'TRUSTED_PROXIES',
+      'CACHE_LOCAL_MAX_BYTES',
+    ]
     const defaults = Object.fromEntries(settings.filter(([name]) => !decided.includes(name)))
     expect(readConfig(defaults, '/x')).toEqual(readConfig({}, '/x'))
   })
