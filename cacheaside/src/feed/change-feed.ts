@@ -62,18 +62,20 @@ export interface FeedTable<Column extends string = string> {
   readonly keyspaces?: readonly string[] | undefined
 }
 
-/** One committed change. */
+/** One committed change, or a batch of changes of one table. */
 export interface Change {
   /** Names it within its feed; later changes have larger ids, more or less. */
   readonly id: string
   readonly table: string
-  /** The row before and after, as far as there are both; `undefined`: any row of the table. */
+  /** The row before and after, as far as there are both, or all rows of a batch; `undefined`: any row of the table. */
   readonly rows: readonly FeedRow[] | undefined
   /**
    * What it invalidates besides what this process's map says: what any process has declared beside the changes. Left out:
    * nothing.
    */
   readonly declared?: readonly (Tag | WholeKeyspace)[]
+  /** How many changes it stands for. @defaultValue 1 */
+  readonly count?: number
   /** How long before it was taken it was written, in milliseconds by the origin's clock; it was committed later. */
   readonly ageMs: number
 }

@@ -227,7 +227,7 @@ export class Relay {
       return applied
     } catch (error) {
       const durationMs = this.#clock.nowMs() - tookMs
-      const changes = batch.changes.length
+      const changes = countOf(batch.changes)
       this.#emit({
         type: 'feed-batch',
         id,
@@ -335,10 +335,10 @@ export class Relay {
     // A change was committed after it was written, and after the last time when nothing was left: so at most this long.
     for (const { ageMs } of applied)
       lagMs = Math.max(lagMs, Math.min(ageMs + nowMs - sentMs, nowMs - this.#drainedMs))
-    const changes = batch.changes.length
-    const outcome = applied.length === changes ? 'applied' : 'retained'
+    const outcome = applied.length === batch.changes.length ? 'applied' : 'retained'
     const durationMs = nowMs - tookMs
-    this.#emit({ type: 'feed-batch', id, outcome, changes, applied: applied.length, lagMs, durationMs })
+    const changes = countOf(batch.changes)
+    this.#emit({ type: 'feed-batch', id, outcome, changes, applied: countOf(applied), lagMs, durationMs })
   }
 
   #emitState(state: 'open' | 'lost', error?: unknown): void {
@@ -383,3 +383,4 @@ export class Relay {
 }
 
 const mapOf = (table: string): string => `the feed's map of table ${table}`
+const countOf = (changes: readonly Change[]): number => changes.reduce((sum, { count = 1 }) => sum + count, 0)

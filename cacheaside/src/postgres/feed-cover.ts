@@ -3,51 +3,6 @@
  * rights of the role that installed the feed.
  */
 export const COVER = `
--- Which triggers are missing, or do not fire always, on watched tables, their partitions and heirs. A partition is
--- given a row trigger by PostgreSQL itself when it is attached, but no trigger for TRUNCATE. They are known by their
--- function and not by their name, which differs from one version to another.
-CREATE OR REPLACE FUNCTION cacheaside.gaps(
-  OUT source text, OUT recorder text, OUT member regclass, OUT name text, OUT event text, OUT is_there boolean
-) RETURNS SETOF record LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
-  WITH RECURSIVE family AS (
-    SELECT watched.source, watched.recorder, watched.relation AS root, pg_class.oid AS member, 0 AS depth
-    FROM cacheaside.watched JOIN pg_class ON pg_class.oid = relation
-    UNION
-    SELECT family.source, family.recorder, family.root, inhrelid, depth + 1
-    FROM family JOIN pg_inherits ON inhparent = family.member
-  )
-  SELECT family.source, family.recorder, family.member::regclass,
-    -- A table may be watched twice, and be attached to one that is watched: no two triggers of it have one name.
-    coalesce(there.tgname, kind.name || '_' || left(md5(family.source || ' ' || family.root::oid), 8)),
-    kind.event, there.tgname IS NOT NULL
-  FROM family CROSS JOIN (VALUES
-    ('cacheaside_row', 'INSERT OR UPDATE OR DELETE', 29), ('cacheaside_truncate', 'TRUNCATE', 32)
-  ) AS kind (name, event, type)
-  LEFT JOIN LATERAL (
-    SELECT tgname, tgenabled FROM pg_trigger
-    WHERE tgrelid = family.member AND tgfoid = to_regprocedure(family.recorder || '()')
-      AND tgtype & 63 = kind.type AND tgqual IS NULL AND tgattr::text = ''
-    ORDER BY tgenabled = 'A' DESC, tgname LIMIT 1
-  ) AS there ON true
-  WHERE there.tgenabled IS DISTINCT FROM 'A'
-  ORDER BY depth, family.member, kind.name
-$function$;
-
-CREATE OR REPLACE FUNCTION cacheaside.mend(
-  source text, recorder text, member regclass, name text, event text, is_there boolean
-) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
-#variable_conflict use_variable
-BEGIN
-  IF NOT is_there THEN
-    EXECUTE format('CREATE TRIGGER %I AFTER %s ON %s FOR EACH %s EXECUTE FUNCTION %s()', name, event, member,
-      CASE event WHEN 'TRUNCATE' THEN 'STATEMENT' ELSE 'ROW' END, recorder);
-  END IF;
-  -- What happened before was not recorded, or not all of it: somebody may have disabled the trigger for a while.
-  INSERT INTO cacheaside.outbox (source) VALUES (source);
-  -- Always: also in sessions that apply what was replicated from elsewhere.
-  EXECUTE format('ALTER TABLE %s ENABLE ALWAYS TRIGGER %I', member, name);
-END $function$;
-
 -- What of a table can change without a trigger: which tables it is made of, its columns, the expressions of those that
 -- are generated, the labels of its enums, the parts of its composite types. A row of the catalog has another xmin after
 -- each change, also after ALTER COLUMN ... TYPE ... USING, which leaves the type as it was and changes the values.
@@ -161,20 +116,24 @@ BEGIN
   END LOOP;
   LOOP
     -- Looked up again each time: a trigger on a partitioned table brings those of its partitions with it.
-    SELECT * INTO gap FROM cacheaside.gaps() AS g WHERE g.source || g.member || g.name <> ALL (left_open) LIMIT 1;
+    SELECT * INTO gap FROM cacheaside.trigger_gaps() AS g WHERE g.source || g.member || g.name <> ALL (left_open) LIMIT 1;
     EXIT WHEN NOT FOUND;
     BEGIN
-      PERFORM cacheaside.mend(gap.source, gap.recorder, gap.member, gap.name, gap.event, gap.is_there);
+      PERFORM cacheaside.mend(gap.source, gap.recorder, gap.member, gap.name, gap.event, gap.is_there, gap.wanted,
+        gap.condition, gap.urgent);
     EXCEPTION WHEN OTHERS THEN
       left_open := left_open || (gap.source || gap.member || gap.name);
-      problems := problems ||
-        format('NOT_WATCHED %s cannot be given the trigger %s: %s', gap.member, gap.name, SQLERRM);
+      IF gap.urgent THEN
+        problems := problems ||
+          format('NOT_WATCHED %s cannot be given the trigger %s: %s', gap.member, gap.name, SQLERRM);
+      END IF;
     END;
   END LOOP;
   FOR turn IN 1..16 LOOP
     EXIT WHEN NOT cacheaside.is_full();
     PERFORM cacheaside.collapse();
   END LOOP;
+  PERFORM cacheaside.widen();
   RETURN problems || cacheaside.columns_gone();
 END $function$;
 `

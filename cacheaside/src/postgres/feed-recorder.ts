@@ -117,6 +117,18 @@ $function$;
  * Watching a table, and ending it. They run with the rights of the role that calls them.
  */
 export const WATCH = `
+-- Takes a recorder from everybody but the one who installs the feed.
+CREATE OR REPLACE FUNCTION cacheaside.keep(recorder text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
+BEGIN
+  -- Only where it is needed: each time, every session would have to compile the function again.
+  IF EXISTS (SELECT FROM pg_proc, aclexplode(coalesce(proacl, acldefault('f', proowner))) AS acl
+    WHERE pg_proc.oid = to_regprocedure(recorder || '()') AND acl.grantee = 0)
+  THEN
+    EXECUTE format('REVOKE ALL ON FUNCTION %s() FROM PUBLIC', recorder);
+  END IF;
+END $function$;
+
 -- Who may attach a recorder: nobody but the owner of its table, who needs it where a partition is made or attached.
 CREATE OR REPLACE FUNCTION cacheaside.allow(recorder text, relation regclass) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
@@ -125,12 +137,7 @@ DECLARE
   owner oid := (SELECT relowner FROM pg_class WHERE oid = relation);
   made oid := to_regprocedure(recorder || '()');
 BEGIN
-  -- Only where it is needed: each time, every session would have to compile the function again.
-  IF EXISTS (SELECT FROM pg_proc, aclexplode(coalesce(proacl, acldefault('f', proowner))) AS acl
-    WHERE pg_proc.oid = made AND acl.grantee = 0)
-  THEN
-    EXECUTE format('REVOKE ALL ON FUNCTION %s() FROM PUBLIC', recorder);
-  END IF;
+  PERFORM cacheaside.keep(recorder);
   IF NOT has_function_privilege(owner, made, 'EXECUTE') THEN
     EXECUTE format('GRANT EXECUTE ON FUNCTION %s() TO %I', recorder, pg_get_userbyid(owner));
   END IF;
@@ -142,8 +149,12 @@ CREATE OR REPLACE FUNCTION cacheaside.watch(source text, relation regclass, colu
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
 #variable_conflict use_variable
 DECLARE
+  short text := CASE WHEN octet_length(source) <= 53 THEN source ELSE md5(source) END;
   recorder text := format('cacheaside.%I',
     'record_' || CASE WHEN octet_length(source) <= 56 THEN source ELSE md5(source) END);
+  statements text := format('cacheaside.%I', 'statement_' || short);
+  is_new boolean := NOT EXISTS (
+    SELECT FROM cacheaside.watched AS w WHERE w.source = source AND w.relation = relation AND w.recorder <> '');
   named text := (SELECT format('%I.%I', nspname, relname)
     FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace WHERE pg_class.oid = relation);
   missing text;
@@ -180,16 +191,25 @@ BEGIN
     INSERT INTO cacheaside.outbox (source) VALUES (source);
   END IF;
   PERFORM cacheaside.allow(recorder, relation);
-  INSERT INTO cacheaside.watched AS known (source, relation, columns, recorder, named)
-    VALUES (source, relation, columns, recorder, named)
+  body := cacheaside.statement_body_of(source, relation, columns);
+  IF NOT EXISTS (SELECT FROM pg_proc WHERE oid = to_regprocedure(statements || '()') AND prosrc = body) THEN
+    EXECUTE format('CREATE OR REPLACE FUNCTION %s() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER '
+      'SET search_path = pg_catalog, pg_temp AS %L', statements, body);
+  END IF;
+  PERFORM cacheaside.keep(statements);
+  INSERT INTO cacheaside.watched AS known (source, relation, columns, recorder, named, statements)
+    VALUES (source, relation, columns, recorder, named, statements)
     ON CONFLICT ON CONSTRAINT watched_pkey DO UPDATE
-    SET relation = EXCLUDED.relation, columns = EXCLUDED.columns, recorder = EXCLUDED.recorder, named = EXCLUDED.named
-    WHERE (known.relation, known.columns, known.recorder, known.named)
-      IS DISTINCT FROM (EXCLUDED.relation, EXCLUDED.columns, EXCLUDED.recorder, EXCLUDED.named);
+    SET relation = EXCLUDED.relation, columns = EXCLUDED.columns, recorder = EXCLUDED.recorder, named = EXCLUDED.named,
+      statements = EXCLUDED.statements
+    WHERE (known.relation, known.columns, known.recorder, known.named, known.statements)
+      IS DISTINCT FROM (EXCLUDED.relation, EXCLUDED.columns, EXCLUDED.recorder, EXCLUDED.named, EXCLUDED.statements);
   LOOP
-    SELECT * INTO gap FROM cacheaside.gaps() AS g WHERE g.source = source LIMIT 1;
+    -- What works, though not in the best way, is left to relays: they take no lock for which they would have to wait.
+    SELECT * INTO gap FROM cacheaside.trigger_gaps() AS g WHERE g.source = source AND (is_new OR g.urgent) LIMIT 1;
     EXIT WHEN NOT FOUND;
-    PERFORM cacheaside.mend(gap.source, gap.recorder, gap.member, gap.name, gap.event, gap.is_there);
+    PERFORM cacheaside.mend(gap.source, gap.recorder, gap.member, gap.name, gap.event, gap.is_there, gap.wanted,
+      gap.condition, gap.urgent);
   END LOOP;
   PERFORM cacheaside.compare_shape(source);
 END $function$;
@@ -198,11 +218,14 @@ CREATE OR REPLACE FUNCTION cacheaside.unwatch(source text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
 #variable_conflict use_variable
 DECLARE
-  recorder text;
+  known record;
 BEGIN
-  DELETE FROM cacheaside.watched AS w WHERE w.source = source RETURNING w.recorder INTO recorder;
+  DELETE FROM cacheaside.watched AS w WHERE w.source = source RETURNING w.recorder, w.statements INTO known;
   IF FOUND THEN
-    EXECUTE format('DROP FUNCTION IF EXISTS %s() CASCADE', recorder);
+    EXECUTE format('DROP FUNCTION IF EXISTS %s() CASCADE', known.recorder);
+  END IF;
+  IF known.statements IS NOT NULL THEN
+    EXECUTE format('DROP FUNCTION IF EXISTS %s() CASCADE', known.statements);
   END IF;
   DELETE FROM cacheaside.outbox AS o WHERE o.source = source;
 END $function$;

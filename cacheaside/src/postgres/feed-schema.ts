@@ -1,6 +1,8 @@
 import { COVER } from './feed-cover.ts'
 import { GROUPS } from './feed-groups.ts'
 import { RECORDER, WATCH } from './feed-recorder.ts'
+import { STATEMENT_RECORDER } from './feed-statement-recorder.ts'
+import { TRIGGERS } from './feed-triggers.ts'
 import { identifier, literal } from './sql.ts'
 
 /** The comment on the schema, by which it is known to be ours; the number grows with incompatible changes. */
@@ -108,7 +110,7 @@ export function feedSchemaSql(schema: string, maxRows: number): string {
     `CREATE SCHEMA IF NOT EXISTS ${identifier(schema)};`,
     ownershipCheckSql(schema),
     `COMMENT ON SCHEMA ${identifier(schema)} IS ${literal(SCHEMA_MARK)};`,
-    [TABLES, COLLAPSE, RECORDER, COVER, GROUPS, WATCH]
+    [TABLES, TRIGGERS, COLLAPSE, RECORDER, STATEMENT_RECORDER, COVER, GROUPS, WATCH]
       .join('')
       .replaceAll('cacheaside.', `${identifier(schema)}.`)
       .replaceAll('cacheaside_', `${schema}_`),
@@ -132,15 +134,17 @@ GRANT EXECUTE ON FUNCTION ${inside}.cover(), ${inside}.ask_for_tags(jsonb) TO ${
 }
 
 const TABLES = `
--- One row per change that was not applied yet. With neither an old nor a new row it stands for the whole table. Vacuum
--- comes early, by count and not by size, and never takes the lock that would shorten the file: writers wait for it.
+-- One row per change that was not applied yet, or per batch of them, whose rows are an array in \`rows\`. With none of the
+-- three it stands for the whole table. Vacuum comes early, by count and not by size, and never takes the lock that would shorten the file: writers wait for it.
 CREATE TABLE IF NOT EXISTS cacheaside.outbox (
   id bigint GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
   at timestamptz NOT NULL DEFAULT clock_timestamp(),
   xid xid8 NOT NULL DEFAULT pg_current_xact_id(),
   source text NOT NULL,
   old jsonb,
-  new jsonb
+  new jsonb,
+  rows json,
+  changes integer NOT NULL DEFAULT 1
 ) WITH (
   autovacuum_vacuum_scale_factor = 0, autovacuum_vacuum_threshold = 1000, autovacuum_vacuum_cost_delay = 0,
   autovacuum_analyze_scale_factor = 0, autovacuum_analyze_threshold = 10000, vacuum_truncate = false
@@ -162,6 +166,10 @@ BEGIN
   -- The groups of tags that processes of any version ask for.
   IF NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = 'cacheaside.watched'::regclass AND attname = 'tags') THEN
     ALTER TABLE cacheaside.watched ADD COLUMN tags jsonb;
+  END IF;
+  -- The recorder of its statements.
+  IF NOT EXISTS (SELECT FROM pg_attribute WHERE attrelid = 'cacheaside.watched'::regclass AND attname = 'statements') THEN
+    ALTER TABLE cacheaside.watched ADD COLUMN statements text;
   END IF;
 END $upgrade$;
 -- Under which life of the store and of this server each keyspace was last given a generation.
@@ -190,8 +198,13 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
   most bigint := (SELECT max_rows FROM cacheaside.feed);
 BEGIN
-  RETURN (SELECT max(id) - min(id) FROM cacheaside.outbox) >= most
-    AND (SELECT count(*) FROM (SELECT FROM cacheaside.outbox LIMIT most + 1) AS counted) > most;
+  IF (SELECT max(id) - min(id) FROM cacheaside.outbox) < most THEN
+    RETURN false;
+  END IF;
+  IF NOT cacheaside.is_wide() THEN
+    RETURN (SELECT count(*) FROM (SELECT FROM cacheaside.outbox LIMIT most + 1) AS counted) > most;
+  END IF;
+  RETURN (SELECT sum(changes) FROM (SELECT changes FROM cacheaside.outbox LIMIT most + 1) AS counted) > most;
 END $function$;
 
 -- Takes 4,096 rows out, and puts one per table in their place: the oldest, the newest, or those of this transaction.

@@ -1,11 +1,10 @@
 /** How a change feed is doing, found out without changing anything: what relays would find, and whether any has looked. */
 import type { FeedWarningCode } from '../base/events.ts'
 import type { Connection } from './connection.ts'
-import { RECORDER_MARK } from './feed-recorder.ts'
 import { SCHEMA_MARK } from './feed-schema.ts'
 import { type LooseColumn, looseColumnsSql, looseColumnWarning } from './key-types.ts'
-import { readJson, SETTINGS, settingsWarnings } from './origin.ts'
-import { CLAIM_MS, type Scope } from './outbox.ts'
+import { isOutdatedSql, readJson, SETTINGS, settingsWarnings } from './origin.ts'
+import { CLAIM_MS, isWideSql, type Scope } from './outbox.ts'
 import { identifier, literal, literals } from './sql.ts'
 
 /**
@@ -81,6 +80,8 @@ const NEEDS: readonly (readonly [name: string, privileges: readonly string[]])[]
 const READ_ONLY = 'SET TRANSACTION READ ONLY; '
 
 interface Marked {
+  /** Whether the outbox has batches. */
+  readonly wide: boolean
   readonly mark: string | null
   readonly missing: readonly string[] | null
   readonly settings: Readonly<Record<string, string>> | null
@@ -103,7 +104,7 @@ export async function readStatus(
   scope: Scope,
   { guardMs, lagMs = DEFAULT_LAG_MS }: FeedStatusOptions,
 ): Promise<PostgresFeedStatus> {
-  const { mark, missing, settings } = (await readJson(
+  const { mark, missing, settings, wide } = (await readJson(
     connection,
     READ_ONLY + markedSql(scope.schema),
   )) as Marked
@@ -127,7 +128,7 @@ export async function readStatus(
     if (missing.some(right => /USAGE|SELECT/.test(right)))
       return { schema, installed: true, tables: [], findings }
   }
-  const details = (await readJson(connection, READ_ONLY + detailsSql(scope))) as Details
+  const details = (await readJson(connection, READ_ONLY + detailsSql(scope, wide))) as Details
   findings.push(...(await problemsOf(connection, schema)))
   findings.push(...judge(scope, details, lagMs))
   const { rows, maxRows, oldestMs, byTable, reader, agoMs } = details
@@ -156,6 +157,7 @@ function markedSql(schema: string): string {
   )
   const within = `to_regnamespace(${literal(identifier(schema))})`
   return `SELECT json_build_object(
+  'wide', ${isWideSql(schema)},
   'mark', obj_description(${within}, 'pg_namespace'),
   'missing', (SELECT json_agg(right_of ORDER BY right_of) FROM (
     SELECT format('%s ON %s', privilege, need.name) AS right_of
@@ -173,16 +175,17 @@ function markedSql(schema: string): string {
 )::text AS value`
 }
 
-function detailsSql({ schema, looseTables }: Scope): string {
+function detailsSql({ schema, looseTables }: Scope, isWide: boolean): string {
   const inside = identifier(schema)
+  const counted = isWide ? 'coalesce(sum(changes), 0)' : 'count(*)'
   return `SELECT json_build_object(
   'watched', (SELECT json_agg(json_build_object('source', source, 'columns', columns, 'outdated',
-      prosrc IS NOT NULL AND prosrc NOT LIKE ${literal(`%${RECORDER_MARK}%`)}) ORDER BY source)
+      ${isOutdatedSql}) ORDER BY source)
     FROM ${inside}.watched LEFT JOIN pg_proc ON pg_proc.oid = to_regprocedure(recorder || '()')),
-  'rows', (SELECT count(*) FROM ${inside}.outbox),
+  'rows', (SELECT ${counted} FROM ${inside}.outbox),
   'oldestMs', (SELECT extract(epoch FROM clock_timestamp() - min(at)) * 1000 FROM ${inside}.outbox),
   'byTable', (SELECT json_object_agg(source, changes)
-    FROM (SELECT source, count(*) AS changes FROM ${inside}.outbox GROUP BY source) AS counted),
+    FROM (SELECT source, ${counted} AS changes FROM ${inside}.outbox GROUP BY source) AS counted),
   'maxRows', (SELECT max_rows FROM ${inside}.feed),
   'reader', (SELECT reader FROM ${inside}.feed),
   'agoMs', (SELECT extract(epoch FROM clock_timestamp() - reader_at) * 1000 FROM ${inside}.feed),

@@ -145,6 +145,8 @@ export function feedMigrationSql(options: FeedMigrationOptions): string {
     ),
     ...relayRoles.map(role => relayRoleSql(schema, role)),
     warnOfLooseColumnsSql(schema, looseTables(options.tables)),
+    // Last: until the transaction ends, writers wait for its lock.
+    `SELECT ${identifier(schema)}.widen();`,
   ].join('\n')
 }
 

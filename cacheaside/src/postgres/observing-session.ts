@@ -1,7 +1,7 @@
 import type { Batch, Change, FeedSession } from '../feed/change-feed.ts'
 import type { Texts } from './connection.ts'
 import { readJson } from './origin.ts'
-import { CHANGE_COLUMNS, changeOf, type Outbox, type Poll } from './outbox.ts'
+import { changeOf, type Outbox, type Poll } from './outbox.ts'
 import { literal } from './sql.ts'
 
 /** More changes than this at once count as a change of every table. */
@@ -61,14 +61,19 @@ export class ObservingSession implements FeedSession {
   async take(): Promise<Batch> {
     const { connection, schema, pollSql, opening, horizon } = this.#outbox
     if (await this.#outbox.upkeep()) await this.#prune()
+    const { columns, changes: counted } = this.#outbox
     const sentMs = opening.clock.nowMs()
     const { snapshot, rows, ...poll } = (await readJson(
       connection,
       `SELECT json_build_object(${pollSql}, 'snapshot', pg_current_snapshot()::text, 'rows', (
   SELECT coalesce(json_agg(found), '[]') FROM (
-    SELECT ${CHANGE_COLUMNS} FROM ${schema}.outbox
-    WHERE id > ${this.#known} AND NOT pg_visible_in_snapshot(xid, ${literal(this.#seen)})
-    ORDER BY outbox.id LIMIT ${MOST_CHANGES + 1}
+    SELECT ${columns} FROM (
+      SELECT *, sum(${counted}) OVER (ORDER BY id) - ${counted} AS ahead FROM (
+        SELECT * FROM ${schema}.outbox
+        WHERE id > ${this.#known} AND NOT pg_visible_in_snapshot(xid, ${literal(this.#seen)})
+        ORDER BY outbox.id LIMIT ${MOST_CHANGES + 1}
+      ) AS oldest
+    ) AS placed WHERE ahead <= ${MOST_CHANGES} ORDER BY placed.id
   ) AS found
 ))::text AS value`,
     )) as Poll & { snapshot: string; rows: Texts[] }
@@ -113,7 +118,8 @@ export class ObservingSession implements FeedSession {
 
   #changesOf(rows: Texts[], sinceMs: number): Change[] {
     const { tables } = this.#outbox.scope
-    if (rows.length > MOST_CHANGES)
+    const count = rows.reduce((sum, { changes }) => sum + Number(changes), 0)
+    if (count > MOST_CHANGES)
       return tables.map(table => ({ id: '0', table, rows: undefined, ageMs: sinceMs }))
     // No keyspace of this process depends on a table that it does not know, and others see the change for themselves.
     return rows.map(row => changeOf(row)).filter(({ table }) => tables.includes(table))

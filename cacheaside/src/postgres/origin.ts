@@ -24,6 +24,10 @@ export interface Origin {
 export const lifeSql = (schema: string): string =>
   `concat_ws(' ', extract(epoch FROM pg_postmaster_start_time()), (SELECT token FROM ${identifier(schema)}.life))`
 
+/** Whether an earlier version has installed what records a table, of `watched` joined with its recorder in `pg_proc`. */
+export const isOutdatedSql = `prosrc IS NOT NULL
+  AND (prosrc NOT LIKE ${literal(`%${RECORDER_MARK}%`)} OR to_jsonb(watched) ->> 'statements' IS NULL)`
+
 /** The settings that matter. */
 export const SETTINGS = [
   'statement_timeout',
@@ -72,8 +76,8 @@ SELECT json_build_object(
     WHERE name IN (${SETTINGS.map(literal).join(', ')})),
   'watched', (SELECT json_object_agg(source, columns) FROM ${identifier(schema)}.watched),
   'outdated', (SELECT json_agg(source ORDER BY source)
-    FROM ${identifier(schema)}.watched JOIN pg_proc ON pg_proc.oid = to_regprocedure(recorder || '()')
-    WHERE prosrc NOT LIKE ${literal(`%${RECORDER_MARK}%`)}),
+    FROM ${identifier(schema)}.watched LEFT JOIN pg_proc ON pg_proc.oid = to_regprocedure(recorder || '()')
+    WHERE ${isOutdatedSql}),
   'mayReadControl', has_function_privilege('pg_control_system()', 'execute')
     AND has_function_privilege('pg_control_checkpoint()', 'execute')
 )::text AS value`,

@@ -65,6 +65,7 @@ export class Outbox {
   readonly #warned = new Set<string>()
   /** What the last upkeep has found. */
   #problems: ReadonlyMap<string, FeedWarningCode> = new Map()
+  #isWide = false
   #upkeepDueMs = Number.NEGATIVE_INFINITY
   #askDueMs = Number.NEGATIVE_INFINITY
 
@@ -80,6 +81,19 @@ export class Outbox {
   /** Whether a commit that was acknowledged may be gone when the connection is lost. */
   get mayTakeBack(): boolean {
     return this.connection.isShared && (this.origin.settings.synchronous_commit ?? 'off') === 'off'
+  }
+
+  /**
+   * The columns of a row of the outbox, as {@link changeOf} reads them. A feed of an earlier version has no batches; and where it is
+   * brought up to date during the session, a batch counts as a change of the whole table until the next upkeep.
+   */
+  get columns(): string {
+    return changeColumns(this.#isWide)
+  }
+
+  /** How many changes a row of the outbox stands for, as an expression. */
+  get changes(): string {
+    return this.#isWide ? 'changes' : '1'
   }
 
   /** The SQL of a {@link Poll}, as arguments of `json_build_object`. */
@@ -112,11 +126,12 @@ DELETE FROM ${this.schema}.keyspace
 UPDATE ${this.schema}.feed SET reader = ${reader}, reader_at = clock_timestamp()
   WHERE reader = ${reader} OR reader IS NULL OR ${isLate};
 SELECT reader, to_json(${this.schema}.cover())::text AS problems, pg_current_xact_id()::text AS xid,
-  has_function_privilege(to_regprocedure(${literal(`${this.schema}.ask_for_tags(jsonb)`)}), 'EXECUTE')::text AS may_ask
+  ${isWideSql(this.scope.schema)}::text AS wide, has_function_privilege(to_regprocedure(${literal(`${this.schema}.ask_for_tags(jsonb)`)}), 'EXECUTE')::text AS may_ask
   FROM ${this.schema}.feed`,
     )
     const found = Object.assign({}, ...rows) as Record<string, string>
-    const { drawn, reader: holder, problems, xid, may_ask: mayAsk } = found
+    const { drawn, reader: holder, problems, xid, wide, may_ask: mayAsk } = found
+    this.#isWide = wide === 'true'
     this.horizon.mark(drawn!, xid!)
     const ofTags = holder === this.#reader ? await this.#askForTags(mayAsk === 'true') : []
     this.#tell([...(JSON.parse(problems!) as string[]), ...ofTags])
@@ -241,15 +256,31 @@ async function warnOfTypes(
   for (const { name, type } of mistyped) outbox.warn(mistypedWarning(table, name, type), 'KEY_TYPE')
 }
 
-/** The columns of a row of the outbox, as {@link changeOf} reads them. */
-export const CHANGE_COLUMNS = `id::text AS id, source, old::text AS old, new::text AS new,
-  (extract(epoch FROM clock_timestamp() - at) * 1000)::text AS age_ms`
+const changeColumns = (isWide: boolean): string =>
+  `id::text AS id, source, old::text AS old, new::text AS new, ${isWide ? 'rows' : 'NULL'}::text AS rows,
+  ${isWide ? 'changes' : '1'}::text AS changes, (extract(epoch FROM clock_timestamp() - at) * 1000)::text AS age_ms`
+
+/** Whether the outbox has the columns for batches: an expression. */
+export const isWideSql = (schema: string): string =>
+  `EXISTS (SELECT FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
+  WHERE relnamespace = to_regnamespace(${literal(identifier(schema))}) AND relname = 'outbox' AND attname = 'changes')`
 
 const MOST_PENDING = 10_000
 
-/** Reads the oldest rows of the outbox, also those that a relay has locked. */
-export const pendingSql = (schema: string): string =>
-  `SELECT ${CHANGE_COLUMNS} FROM ${identifier(schema)}.outbox ORDER BY outbox.id LIMIT ${MOST_PENDING}`
+/** Reads the oldest changes of the outbox, also those that a relay has locked. */
+export async function readPending(connection: Connection, schema: string): Promise<Change[]> {
+  const isWide = (await readJson(
+    connection,
+    `SELECT to_json(${isWideSql(schema)})::text AS value`,
+  )) as boolean
+  const rows = await connection.run(
+    `SELECT ${changeColumns(isWide)} FROM (
+  SELECT *, sum(${isWide ? 'changes' : '1'}) OVER (ORDER BY id) - ${isWide ? 'changes' : '1'} AS ahead
+  FROM (SELECT * FROM ${identifier(schema)}.outbox ORDER BY outbox.id LIMIT ${MOST_PENDING}) AS oldest
+) AS counted WHERE ahead < ${MOST_PENDING} ORDER BY counted.id`,
+  )
+  return rows.map(row => changeOf(row))
+}
 
 /**
  * All groups of tags that lie beside the outbox, as one value in JSON, named `groups`. They are looked for by way of a
@@ -272,11 +303,23 @@ export function withGroups(rows: readonly Texts[]): Change[] {
 }
 
 /** A row of the outbox as a change, which invalidates the tags of these groups. */
-export function changeOf({ id, source, old, new: now, age_ms }: Texts, groups = NO_GROUPS): Change {
-  const found = [old, now].filter(text => text != null).map(text => JSON.parse(text) as FeedRow)
-  const rows = found.length === 0 ? undefined : found
+export function changeOf({ id, source, changes, age_ms, ...texts }: Texts, groups = NO_GROUPS): Change {
+  const rows = rowsOf(texts)
   const table = source ?? ''
-  const change = { id: id ?? '', table, rows, ageMs: Math.max(0, Number(age_ms)) }
+  const change = {
+    id: id ?? '',
+    table,
+    rows,
+    count: Number(changes ?? 1),
+    ageMs: Math.max(0, Number(age_ms)),
+  }
   const ofTable = groups.get(table)
   return ofTable === undefined ? change : Object.assign(change, { declared: targetsOfRows(ofTable, rows) })
+}
+
+/** The rows of a change, or of a batch; `undefined`: any row of the table. */
+function rowsOf({ old, new: now, rows }: Texts): readonly FeedRow[] | undefined {
+  if (rows != null) return JSON.parse(rows) as FeedRow[]
+  const found = [old, now].filter(text => text != null).map(text => JSON.parse(text) as FeedRow)
+  return found.length === 0 ? undefined : found
 }

@@ -20,7 +20,7 @@ import {
 import { type FeedStatusOptions, type PostgresFeedStatus, readStatus } from './feed-status.ts'
 import { checkedColumns, checkedSchema, looseTables } from './migration.ts'
 import { ObservingSession } from './observing-session.ts'
-import { changeOf, openOutbox, pendingSql, type Scope } from './outbox.ts'
+import { openOutbox, readPending, type Scope } from './outbox.ts'
 import { SharingSession } from './sharing-session.ts'
 import type { TagGroup } from './tag-groups.ts'
 
@@ -176,11 +176,7 @@ export function postgresFeed<const Columns extends ColumnsByTable = ColumnsByTab
     pollMs,
     timeoutMs,
     open: opening => open(connect, scope, opening),
-    pending: () =>
-      once(connect, async connection => {
-        const rows = await connection.run(pendingSql(scope.schema))
-        return rows.map(row => changeOf(row))
-      }),
+    pending: () => once(connect, connection => readPending(connection, scope.schema)),
     status: (options = {}) => once(connect, connection => readStatus(connection, scope, options)),
   }
 }

@@ -1,9 +1,12 @@
 import type { Batch, Change, FeedSession } from '../feed/change-feed.ts'
 import { readJson } from './origin.ts'
-import { CHANGE_COLUMNS, groupsSql, type Outbox, type Poll, withGroups } from './outbox.ts'
+import { groupsSql, type Outbox, type Poll, withGroups } from './outbox.ts'
 import { literal, literals } from './sql.ts'
 
-const MOST_CHANGES = 500
+/** How many rows of the outbox are locked at once. */
+const MOST_ROWS = 500
+/** How many changes are handed out at once, but for those of the last batch among them. */
+const MOST_CHANGES = 2_000
 /** For how long a change of a table that is not known here is left to processes that know it. */
 const FOREIGN_MS = 10_000
 
@@ -36,6 +39,7 @@ export class SharingSession implements FeedSession {
   async take(after: string | undefined): Promise<Batch> {
     const { connection, schema, pollSql, horizon } = this.#outbox
     await this.#outbox.upkeep()
+    const { columns, changes: counted } = this.#outbox
     const gone = this.#gone
     const from = `FROM ${schema}.outbox WHERE id > ${larger(gone, BigInt(after ?? 0))}
   AND (source = ANY (${literals(this.#outbox.scope.tables)})
@@ -51,13 +55,19 @@ export class SharingSession implements FeedSession {
     // What was decided before this poll, and was not seen in it, is gone for good.
     this.#gone = least === null ? horizon.id : smaller(horizon.id, BigInt(least) - 1n)
     if (!waiting) return { changes: [], more: false, drained: true }
+    // Where batches are long, fewer rows are handed out than were locked. The others are free again when these are settled.
     const rows = await connection.runWithin(
-      `${this.#begin()}SELECT ${CHANGE_COLUMNS} ${from} ORDER BY outbox.id LIMIT ${MOST_CHANGES}` +
-        `${connection.isShared ? ' FOR UPDATE SKIP LOCKED' : ''}; ${groupsSql(this.#outbox.scope.schema)}`,
+      `${this.#begin()}WITH locked AS MATERIALIZED (
+  SELECT * ${from} ORDER BY outbox.id LIMIT ${MOST_ROWS}${connection.isShared ? ' FOR UPDATE SKIP LOCKED' : ''}
+)
+SELECT ${columns}, locked FROM (
+  SELECT *, (count(*) OVER ())::text AS locked, sum(${counted}) OVER (ORDER BY id) - ${counted} AS ahead FROM locked
+) AS placed WHERE ahead < ${MOST_CHANGES} ORDER BY placed.id; ${groupsSql(this.#outbox.scope.schema)}`,
     )
     const changes = withGroups(rows)
     if (changes.length === 0 && connection.isShared) await connection.runWithin('COMMIT')
-    return { changes, more: changes.length === MOST_CHANGES, drained: false }
+    const locked = changes.length === 0 ? 0 : Number(rows[0]?.locked)
+    return { changes, more: locked === MOST_ROWS || locked > changes.length, drained: false }
   }
 
   async settle(applied: readonly Change[]): Promise<void> {

@@ -128,13 +128,13 @@ class Play {
   }
 
   async #write(table: string, one: DdlCase, who: string, session: Session, n: number, isLater: boolean) {
-    const { writes = defaultWrites, later, laterTwice = false } = one
+    const { writes = defaultWrites, later } = one
     const expectations =
       isLater && later !== undefined ? later(n) : writes(table, n).map(([, recorded]) => recorded)
     for (const [i, [script]] of writes(table, n).entries()) {
       await session(script)
       const expected = expectations[i]
-      const times = expected === undefined ? 0 : isLater && laterTwice ? 2 : 1
+      const times = expected === undefined ? 0 : 1
       const wanted = Array.from({ length: times }, () => expected)
       const got = await this.#recorded(table)
       if (!isDeepStrictEqual(got, wanted))

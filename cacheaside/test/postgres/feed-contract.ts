@@ -94,6 +94,9 @@ export class FeedScene {
 
 const SPELL = 'CREATE TABLE spell (id bigint PRIMARY KEY, name text, damage int)'
 
+/** With it, every row of a statement is recorded by itself; where the feed is installed, from the next look on. */
+const HEIR = 'CREATE TABLE heir () INHERITS (spell);'
+
 /** What the feed must do on any database of the PostgreSQL kind. */
 export function feedContract(open: () => Promise<TestDatabase>): void {
   let database: TestDatabase
@@ -218,6 +221,151 @@ export function feedContract(open: () => Promise<TestDatabase>): void {
         ),
       ).toEqual([['spell', 'all']])
       expect(await scene.changesOf('VACUUM FULL spell')).toEqual([])
+    })
+  })
+
+  describe('a statement', () => {
+    const MANY = 'INSERT INTO spell SELECT generate_series(1, 1000)'
+    const stateOf = async (table = 'spell') =>
+      (
+        await database.sql(
+          `SELECT regexp_replace(tgname, '^cacheaside_|_[0-9a-f]{8}$', '', 'g') || ' ' || tgenabled::text AS state
+        FROM pg_trigger WHERE tgrelid = '${table}'::regclass AND NOT tgisinternal ORDER BY tgname`,
+        )
+      ).map(({ state }) => state)
+    const PLAIN = ['delete O', 'insert O', 'part O', 'row R', 'truncate A', 'update O']
+    const BY_ROW = ['row A', 'truncate A']
+
+    /** Makes of this feed one that the version before batches has installed. */
+    const EARLIER = `
+      DROP FUNCTION cacheaside.statement_spell() CASCADE;
+      DO $$ BEGIN
+        EXECUTE (SELECT format('DROP TRIGGER %I ON spell', tgname) FROM pg_trigger
+          WHERE tgrelid = 'spell'::regclass AND tgqual IS NOT NULL);
+        EXECUTE (SELECT format('ALTER TABLE spell ENABLE ALWAYS TRIGGER %I', tgname) FROM pg_trigger
+          WHERE tgrelid = 'spell'::regclass AND tgenabled = 'R');
+      END $$;
+      ALTER TABLE cacheaside.outbox DROP COLUMN rows, DROP COLUMN changes;
+      UPDATE cacheaside.watched SET statements = NULL;
+      DELETE FROM cacheaside.outbox`
+
+    beforeEach(() => scene.install({ tables: ['spell'] }))
+
+    it('of many rows is recorded in a few batches of a bounded length, without a row twice', async () => {
+      await database.sql(MANY)
+      await database.sql('DELETE FROM cacheaside.outbox; UPDATE spell SET damage = 1')
+      const batches = await database.sql(
+        'SELECT length(rows::text) AS length, changes FROM cacheaside.outbox',
+      )
+      expect(batches.length).toBeLessThan(10)
+      for (const { length } of batches) expect(length).toBeLessThan(4_600)
+      expect(batches.reduce((sum, { changes }) => sum + Number(changes), 0)).toBe(1_000)
+      const changes = await scene.all(await scene.open(['spell']))
+      expect(new Set(changes.flatMap(({ rows }) => rows!.map(({ id }) => id))).size).toBe(1_000)
+    })
+
+    it('of many rows that changes keys is recorded by those before and those after', async () => {
+      await database.sql(MANY)
+      await database.sql('DELETE FROM cacheaside.outbox; UPDATE spell SET id = -id WHERE id <= 20')
+      const changes = await scene.all(await scene.open(['spell']))
+      const ids = changes.flatMap(({ rows }) => rows!.map(({ id }) => Number(id)))
+      expect(ids.sort((a, b) => a - b)).toEqual(
+        Array.from({ length: 41 }, (_, i) => i - 20).filter(id => id !== 0),
+      )
+    })
+
+    it('that changes no row is not recorded', async () => {
+      expect(await scene.changesOf('UPDATE spell SET damage = 1; DELETE FROM spell')).toEqual([])
+    })
+
+    it('is recorded with the rows that a foreign key deletes for it', async () => {
+      await database.sql(`CREATE TABLE school (id int PRIMARY KEY); INSERT INTO school VALUES (1), (2);
+        ALTER TABLE spell ADD FOREIGN KEY (damage) REFERENCES school ON DELETE CASCADE;
+        INSERT INTO spell SELECT n, 'x', 1 + n % 2 FROM generate_series(1, 40) AS n; DELETE FROM cacheaside.outbox;
+        DELETE FROM school WHERE id = 1; SELECT cacheaside.cover()`)
+      const changes = await scene.all(await scene.open(['spell']))
+      const ids = new Set(changes.flatMap(({ rows }) => (rows ?? []).map(({ id }) => Number(id))))
+      expect(ids).toEqual(new Set(Array.from({ length: 20 }, (_, i) => 2 * i + 2)))
+    })
+
+    it('of many rows fails no writer when a recorded column was renamed', async () => {
+      await database.sql('ALTER TABLE spell RENAME COLUMN id TO number')
+      await database.sql(
+        `DELETE FROM cacheaside.outbox; ${MANY}; UPDATE spell SET damage = 1; DELETE FROM spell`,
+      )
+      expect(
+        (await database.sql('SELECT source, old, new, rows FROM cacheaside.outbox')).map(row =>
+          Object.values(row),
+        ),
+      ).toEqual(Array(3).fill(['spell', null, null, null]))
+    })
+
+    it('through a table that it has just become a partition of is recorded at once, and by rows from the next look on', async () => {
+      expect(await stateOf()).toEqual(PLAIN)
+      await database.sql(`CREATE TABLE book (LIKE spell INCLUDING ALL) PARTITION BY RANGE (id);
+        ALTER TABLE book ATTACH PARTITION spell FOR VALUES FROM (0) TO (10); INSERT INTO book VALUES (1)`)
+      const changes = await scene.changesOf('')
+      expect(changes).toContainEqual(['spell', { id: '1' }])
+      expect(await stateOf()).toEqual(BY_ROW)
+      expect(await scene.changesOf('INSERT INTO book VALUES (2); INSERT INTO spell VALUES (3)')).toEqual([
+        ['spell', { id: '2' }],
+        ['spell', { id: '3' }],
+      ])
+      await scene.changesOf('ALTER TABLE book DETACH PARTITION spell')
+      expect(await stateOf()).toEqual(PLAIN)
+    })
+
+    it('through a table that it has become an heir of is recorded from the next look on', async () => {
+      await database.sql('CREATE TABLE book (id bigint NOT NULL, name text); ALTER TABLE spell INHERIT book')
+      expect(await scene.changesOf('INSERT INTO spell VALUES (1)')).toContainEqual(['spell', 'all'])
+      expect(await stateOf()).toEqual(BY_ROW)
+      expect(await scene.changesOf(`UPDATE book SET name = 'x'`)).toEqual([['spell', { id: '1' }]])
+    })
+
+    it('of many rows is a change of the whole table to relays of the version before', async () => {
+      await database.sql(MANY)
+      const [seen] = await database.sql(
+        'SELECT count(*) FILTER (WHERE old IS NULL AND new IS NULL) = count(*) AS whole FROM cacheaside.outbox',
+      )
+      expect(seen).toEqual({ whole: true })
+    })
+
+    it('is recorded by rows by a feed of the version before, until it was brought up to date without counting as a change', async () => {
+      await database.sql(EARLIER)
+      expect(await stateOf()).toEqual(BY_ROW)
+      // What its triggers have left behind.
+      await database.sql('INSERT INTO spell VALUES (1), (2)')
+      await installFeed(database.sql, { tables: ['spell'] })
+      expect(await stateOf(), 'no lock on the table was taken').toEqual(BY_ROW)
+      const session = await scene.open(['spell'])
+      expect(await stateOf()).toEqual(PLAIN)
+      await database.sql('INSERT INTO spell VALUES (3)')
+      expect((await scene.all(session)).map(essence)).toEqual([1, 2, 3].map(id => ['spell', { id: `${id}` }]))
+    })
+
+    it('is read by a relay of this version from a feed of the version before, and from one that is brought up to date meanwhile', async () => {
+      await database.sql(EARLIER)
+      const session = await scene.open(['spell'])
+      expect(scene.warned).toContain('OUTDATED')
+      await database.sql('INSERT INTO spell VALUES (1), (2)')
+      expect((await scene.all(session)).map(essence)).toEqual([1, 2].map(id => ['spell', { id: `${id}` }]))
+      await installFeed(database.sql, { tables: ['spell'] })
+      await database.sql(`SELECT cacheaside.cover(); ${MANY.replace('1, 1000', '11, 40')}`)
+      expect((await scene.all(session)).map(essence)).toEqual([['spell', 'all']])
+      await scene.clock.advance(10_000)
+      await database.sql(MANY.replace('1, 1000', '51, 80'))
+      const [change] = await scene.all(session)
+      expect(change!.rows).toHaveLength(30)
+    })
+
+    it('is recorded once again as it should be after a feed of the version before was installed over this one', async () => {
+      await database.sql(`DO $$ BEGIN EXECUTE (SELECT format('ALTER TABLE spell ENABLE ALWAYS TRIGGER %I', tgname)
+        FROM pg_trigger WHERE tgrelid = 'spell'::regclass AND tgenabled = 'R'); END $$`)
+      expect(await scene.changesOf('INSERT INTO spell VALUES (1)'), 'twice does no harm').toEqual(
+        Array(2).fill(['spell', { id: '1' }]),
+      )
+      expect(await stateOf()).toEqual(PLAIN)
+      expect(await scene.changesOf('INSERT INTO spell VALUES (2)')).toEqual([['spell', { id: '2' }]])
     })
   })
 
@@ -509,8 +657,9 @@ export function feedContract(open: () => Promise<TestDatabase>): void {
       await session.settle([])
     })
 
-    it('gives up to 500 changes at a time', async () => {
-      await database.sql('INSERT INTO spell SELECT generate_series(1, 1001)')
+    it('gives up to 500 rows of the outbox at a time', async () => {
+      await database.sql(`${HEIR} SELECT cacheaside.cover(); DELETE FROM cacheaside.outbox;
+        INSERT INTO spell SELECT generate_series(1, 1001)`)
       const session = await scene.open(['spell'])
       const sizes: [number, boolean][] = []
       for (let i = 0; i < 3; i++) {
@@ -523,6 +672,24 @@ export function feedContract(open: () => Promise<TestDatabase>): void {
         [500, true],
         [1, false],
       ])
+    })
+
+    it('gives batches of about 2,000 changes at a time', async () => {
+      await database.sql('INSERT INTO spell SELECT generate_series(1, 5000)')
+      const session = await scene.open(['spell'])
+      const counts: number[] = []
+      const told = new Set<string>()
+      for (let more = true; more; ) {
+        const batch = await session.take(undefined)
+        counts.push(batch.changes.reduce((sum, { count }) => sum + count!, 0))
+        for (const { rows } of batch.changes) for (const row of rows!) told.add(row.id)
+        await session.settle(batch.changes)
+        more = batch.more
+      }
+      expect(told.size).toBe(5_000)
+      expect(counts).toHaveLength(3)
+      expect(Math.max(...counts)).toBeLessThan(2_500)
+      expect(await scene.waiting()).toBe(0)
     })
 
     it('tells how old a change is, by the clock of the database', async () => {
@@ -715,7 +882,7 @@ export function feedContract(open: () => Promise<TestDatabase>): void {
 
   describe('the outbox', () => {
     it('past its limit collapses into whole tables, also when nobody reads it, and in one transaction', async () => {
-      await database.sql('CREATE TABLE word (word text PRIMARY KEY)')
+      await database.sql(`CREATE TABLE word (word text PRIMARY KEY); ${HEIR}`)
       await scene.install({ tables: ['spell', 'word'], maxRows: 2_000 })
       await database.sql(`INSERT INTO word VALUES ('a'); INSERT INTO spell SELECT generate_series(1, 20000)`)
       expect(await scene.waiting()).toBeLessThanOrEqual(2_000 + 1_024)
@@ -749,6 +916,7 @@ export function feedContract(open: () => Promise<TestDatabase>): void {
     })
 
     it('is brought within its limit by a relay where its writers, all serializable, leave that to others', async () => {
+      await database.sql(HEIR)
       await scene.install({ tables: ['spell'], maxRows: 500 })
       await database.sql(`BEGIN ISOLATION LEVEL SERIALIZABLE;
         INSERT INTO spell SELECT generate_series(1, 20000); COMMIT`)
@@ -759,9 +927,26 @@ export function feedContract(open: () => Promise<TestDatabase>): void {
     })
 
     it('below its limit keeps every row', async () => {
+      await database.sql(HEIR)
       await scene.install({ tables: ['spell'], maxRows: 5_000 })
       await database.sql('INSERT INTO spell SELECT generate_series(1, 4096)')
       expect(await scene.waiting()).toBe(4_096)
+    })
+
+    it('past its limit collapses batches as well, by the number of their changes', async () => {
+      await scene.install({ tables: ['spell'], maxRows: 2_000 })
+      for (let i = 0; i < 4; i++)
+        await database.sql(`INSERT INTO spell SELECT generate_series(${i * 1000}, ${i * 1000 + 999})`)
+      const [held] = await database.sql('SELECT sum(changes)::int AS changes FROM cacheaside.outbox')
+      expect(held!.changes).toBeLessThanOrEqual(2_000)
+      expect(await scene.changesOf('')).toContainEqual(['spell', 'all'])
+    })
+
+    it('holds more rows of one statement than it may hold changes as one change of the whole table', async () => {
+      await scene.install({ tables: ['spell'], maxRows: 2_000 })
+      expect(await scene.changesOf('INSERT INTO spell SELECT generate_series(1, 2001)')).toEqual([
+        ['spell', 'all'],
+      ])
     })
   })
 }

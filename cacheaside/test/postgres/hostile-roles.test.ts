@@ -99,6 +99,18 @@ describe.each([15, 18] as const)('on PostgreSQL %s', version => {
         { id: null },
         { id: null },
       ])
+      // A statement of many rows compares them, too.
+      await owner.query(`INSERT INTO spell SELECT row(n)::evil, 'x' FROM generate_series(1, 20) AS n; UPDATE spell SET name = 'y';
+        DELETE FROM spell`)
+      expect(await deeds()).toEqual([])
+      expect((await root.query('SELECT sum(changes)::int AS n FROM cacheaside.outbox')).rows).toEqual([
+        { n: 65 },
+      ])
+      const own = 'CREATE TRIGGER t AFTER INSERT ON spell FOR EACH STATEMENT EXECUTE FUNCTION'
+      await root.query('GRANT USAGE ON SCHEMA cacheaside TO owner_of_spell')
+      await expect(owner.query(`${own} cacheaside.statement_spell()`)).rejects.toThrow(
+        'permission denied for function',
+      )
     })
 
     it('has nothing of a domain, an array, a range or an enum of its own run either', async () => {
@@ -358,6 +370,7 @@ describe.each([15, 18] as const)('on PostgreSQL %s', version => {
         (await root.query(`SELECT tgname FROM pg_trigger WHERE tgrelid = 'spell'::regclass ORDER BY 1`)).rows,
         'and takes no lock for it',
       ).toEqual([{ tgname: 'cacheaside_row' }, { tgname: 'cacheaside_truncate' }])
+      await root.query('SELECT cacheaside.cover()')
       await root.query('DELETE FROM cacheaside.outbox')
       await owner.query(`${changeType}; INSERT INTO spell VALUES (row(1)::evil, 'x')`)
       expect(await deeds()).toEqual([])
@@ -385,7 +398,17 @@ const EARLIER = `
     RETURN NULL;
   END $$;
   GRANT EXECUTE ON FUNCTION cacheaside.record_spell() TO PUBLIC;
-  ALTER TABLE cacheaside.watched DROP COLUMN named, DROP COLUMN shape, ADD UNIQUE (relation);
+  ALTER TABLE cacheaside.watched DROP COLUMN named, DROP COLUMN shape, ADD UNIQUE (relation), DROP COLUMN statements;
+  ALTER TABLE cacheaside.outbox DROP COLUMN rows, DROP COLUMN changes;
+  DROP FUNCTION cacheaside.statement_spell() CASCADE;
+  DO $$ DECLARE one record; BEGIN
+    FOR one IN SELECT tgname FROM pg_trigger WHERE tgrelid = 'spell'::regclass AND tgqual IS NOT NULL LOOP
+      EXECUTE format('DROP TRIGGER %I ON spell', one.tgname);
+    END LOOP;
+    FOR one IN SELECT tgname FROM pg_trigger WHERE tgrelid = 'spell'::regclass LOOP
+      EXECUTE format('ALTER TABLE spell ENABLE ALWAYS TRIGGER %I', one.tgname);
+    END LOOP;
+  END $$;
   DO $$ DECLARE one record; BEGIN
     FOR one IN SELECT tgname FROM pg_trigger WHERE tgrelid = 'spell'::regclass LOOP
       EXECUTE format('ALTER TRIGGER %I ON spell RENAME TO %I', one.tgname, regexp_replace(one.tgname, '_[0-9a-f]{8}$', ''));

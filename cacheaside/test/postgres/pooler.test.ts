@@ -57,7 +57,8 @@ describe('postgresFeed behind PgBouncer', () => {
     ends.push(() => pool.end())
     await pool.query('CREATE TABLE spell (id bigint PRIMARY KEY)')
     await Promise.all(Array.from({ length: 5 }, () => installFeed(pool, { tables: ['spell'] })))
-    const { rows } = await pool.query("SELECT objid FROM pg_locks WHERE locktype = 'advisory'")
+    const { rows } = await pool.query(`SELECT objid FROM pg_locks WHERE locktype = 'advisory'
+      AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`)
     expect(rows).toEqual([])
     expect((await pool.query('SELECT source FROM cacheaside.watched')).rows).toEqual([{ source: 'spell' }])
   })

@@ -1,0 +1,116 @@
+/**
+ * Which triggers a watched table should have, and how it is given them.
+ *
+ * A plain table has a trigger for each kind of statement. A statement trigger does not fire for what is written through
+ * another table, and not for what is replicated. So these have row triggers:
+ *
+ * - partitions, their tables, heirs, and tables that have heirs: always;
+ * - every other table: in sessions in the role of a replica, in which statement triggers do not fire; and where it has just
+ *   become a partition, until a relay has looked. PostgreSQL computes the condition of that trigger once for a statement.
+ *
+ * The outbox of a feed that an earlier version has installed lacks the columns for batches. Adding them takes a lock that
+ * writers wait for, and holding it while waiting for a table would be a deadlock with one of them. So it is done last and alone, and
+ * only if the lock is to be had at once; until then row triggers go on.
+ */
+export const TRIGGERS = `
+-- Whether the outbox has the columns for batches.
+CREATE OR REPLACE FUNCTION cacheaside.is_wide() RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+  SELECT EXISTS (SELECT FROM pg_attribute
+    WHERE attrelid = to_regclass('cacheaside.outbox') AND attname = 'changes' AND NOT attisdropped)
+$function$;
+
+CREATE OR REPLACE FUNCTION cacheaside.widen() RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '100ms' AS $function$
+BEGIN
+  IF NOT cacheaside.is_wide() THEN
+    ALTER TABLE cacheaside.outbox ADD COLUMN rows json, ADD COLUMN changes integer NOT NULL DEFAULT 1;
+  END IF;
+EXCEPTION WHEN lock_not_available THEN
+  -- Somebody writes. The next relay tries again.
+  NULL;
+END $function$;
+
+-- What each member of a watched table's family lacks, has too much, or has in another state than it should: 'A' fires
+-- always, 'R' in the role of a replica, 'O' in any other, and '-' is to be dropped. They are known by their function and
+-- their kind, and not by their name, which differs from one version to another. What is urgent may have been missed, or may
+-- be at any moment.
+CREATE OR REPLACE FUNCTION cacheaside.trigger_gaps(
+  OUT source text, OUT recorder text, OUT member regclass, OUT name text, OUT event text, OUT is_there boolean,
+  OUT wanted text, OUT condition text, OUT urgent boolean
+) RETURNS SETOF record LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+  WITH RECURSIVE family AS (
+    SELECT watched.source, watched.recorder, watched.statements, watched.relation AS root, pg_class.oid AS member, 0 AS depth,
+      watched.statements IS NOT NULL AND cacheaside.is_wide() AND relkind = 'r' AND NOT relispartition
+        AND NOT EXISTS (SELECT FROM pg_inherits WHERE pg_class.oid IN (inhrelid, inhparent)) AS is_plain
+    FROM cacheaside.watched JOIN pg_class ON pg_class.oid = relation
+    UNION
+    SELECT family.source, family.recorder, family.statements, family.root, inhrelid, depth + 1, false
+    FROM family JOIN pg_inherits ON inhparent = family.member
+  ), found AS (
+    SELECT family.*, kind.*, there.tgname, there.tgenabled::text AS state,
+      max(there.tgenabled::text) FILTER (WHERE kind.place = 5) OVER each_member AS row_state,
+      count(there.tgname) FILTER (WHERE kind.place <= 3 AND there.tgenabled IN ('O', 'A')) OVER each_member AS complete
+    FROM family CROSS JOIN (VALUES
+      (1, 'cacheaside_insert', 'INSERT', 4, false), (2, 'cacheaside_update', 'UPDATE', 16, false),
+      (3, 'cacheaside_delete', 'DELETE', 8, false), (4, 'cacheaside_part', 'INSERT OR UPDATE OR DELETE', 29, true),
+      (5, 'cacheaside_row', 'INSERT OR UPDATE OR DELETE', 29, false), (6, 'cacheaside_truncate', 'TRUNCATE', 32, false)
+    ) AS kind (place, prefix, event, type, has_condition)
+    LEFT JOIN LATERAL (
+      SELECT tgname, tgenabled FROM pg_trigger
+      WHERE tgrelid = family.member AND tgtype & 63 = kind.type AND (tgqual IS NOT NULL) = kind.has_condition
+        AND tgattr::text = ''
+        AND tgfoid = to_regprocedure(CASE WHEN kind.place <= 3 THEN family.statements ELSE family.recorder END || '()')
+      ORDER BY tgenabled = 'A' DESC, tgname LIMIT 1
+    ) AS there ON true
+    WINDOW each_member AS (PARTITION BY family.source, family.member)
+  ), judged AS (
+    SELECT *, CASE WHEN place = 6 OR place = 5 AND NOT (is_plain AND complete = 3) THEN 'A'
+      WHEN place = 5 THEN 'R' WHEN is_plain THEN 'O' ELSE '-' END AS should
+    FROM found
+  )
+  SELECT source, CASE WHEN place <= 3 THEN statements ELSE recorder END, member::regclass,
+    -- A table may be watched twice, and be attached to one that is watched: no two triggers of it have one name.
+    coalesce(tgname, prefix || '_' || left(md5(source || ' ' || root::oid), 8)), event, tgname IS NOT NULL, should,
+    CASE WHEN has_condition THEN format('WHEN (pg_catalog.pg_partition_root(%L::pg_catalog.regclass) IS NOT NULL)', member::regclass)
+      ELSE '' END,
+    -- While the row trigger fires always, no other of them is needed.
+    CASE place WHEN 6 THEN true WHEN 5 THEN should = 'A' OR state IS DISTINCT FROM 'A'
+      ELSE should = 'O' AND row_state IS DISTINCT FROM 'A' AND place <= 3 END
+  FROM judged WHERE should IS DISTINCT FROM coalesce(state, '-')
+  ORDER BY depth, member, place
+$function$;
+
+-- Those by which changes may be missed; by the name and in the form in which earlier versions ask.
+CREATE OR REPLACE FUNCTION cacheaside.gaps(
+  OUT source text, OUT recorder text, OUT member regclass, OUT name text, OUT event text, OUT is_there boolean
+) RETURNS SETOF record LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+  SELECT source, recorder, member, name, event, is_there FROM cacheaside.trigger_gaps() WHERE urgent
+$function$;
+
+CREATE OR REPLACE FUNCTION cacheaside.mend(
+  source text, recorder text, member regclass, name text, event text, is_there boolean, wanted text, condition text,
+  urgent boolean
+) RETURNS void LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
+#variable_conflict use_variable
+BEGIN
+  IF wanted = '-' THEN
+    EXECUTE format('DROP TRIGGER %I ON %s', name, member);
+    RETURN;
+  END IF;
+  IF NOT is_there THEN
+    EXECUTE format('CREATE TRIGGER %I AFTER %s ON %s %s FOR EACH %s %s EXECUTE FUNCTION %s()', name, event, member,
+      CASE event WHEN 'INSERT' THEN 'REFERENCING NEW TABLE AS cacheaside_new'
+        WHEN 'UPDATE' THEN 'REFERENCING OLD TABLE AS cacheaside_old NEW TABLE AS cacheaside_new'
+        WHEN 'DELETE' THEN 'REFERENCING OLD TABLE AS cacheaside_old' ELSE '' END,
+      CASE WHEN event LIKE '% OR %' THEN 'ROW' ELSE 'STATEMENT' END, condition, recorder);
+  END IF;
+  IF urgent THEN
+    -- What happened before was not recorded, or not all of it: somebody may have disabled the trigger for a while.
+    INSERT INTO cacheaside.outbox (source) VALUES (source);
+  END IF;
+  EXECUTE format('ALTER TABLE %s ENABLE %s TRIGGER %I', member,
+    CASE wanted WHEN 'A' THEN 'ALWAYS' WHEN 'R' THEN 'REPLICA' ELSE '' END, name);
+END $function$;
+DROP FUNCTION IF EXISTS cacheaside.mend(text, text, regclass, text, text, boolean);
+`
