@@ -70,34 +70,52 @@ end
 `
 
 /**
- * `guardOf`: the writers of the guard under a key and whether it is dirty; nothing for whatever else is there. As strict
+ * `guardOf`: the writers of the guard under a key, and whether it is dirty; nothing for whatever else is there. As strict
  * as `parseRegister`. Of a guard that is longer than this version writes nothing is read but its first two characters
- * and its life, so that no length holds up the server: it has no writers. A guard that cannot be read is of a later
- * version: it is made dirty, and the third answer says that it is to be left alone.
+ * and its life, so that no length holds up the server: its writers are not told apart. A guard that cannot be read is of a
+ * later version: it is made dirty, and the third answer says that it is to be left alone.
+ *
+ * The others stay the text that they are, without the writer of the given token: with 64 writers, taking all of them apart
+ * and putting them together again held up everybody else for a third of a millisecond. Deadlines have a fixed width, so
+ * that they compare as texts.
  */
 const GUARD = `${LIFE}
-local function parseGuard(text)
-  local first, size = ${HOLDERS_AT + 1}, ${HOLDER_LENGTH}
-  if #text < ${HOLDERS_AT + HOLDER_LENGTH} or (#text - first + 1) % size ~= 0 then return nil end
-  local writers = {}
-  for at = first, #text, size do
-    local deadline = ${partFrom('text', 'at', holder.deadline)}
-    if string.find(deadline, '%D') then return nil end
-    writers[#writers + 1] = { token = ${partFrom('text', 'at', holder.token)}, deadline = tonumber(deadline) }
-  end
-  return writers, ${part('text', LAYOUT.guard.dirty)} == '1'
+local find, sub = string.find, string.sub
+local first, size = ${HOLDERS_AT + 1}, ${HOLDER_LENGTH}
+local function placeOf(text, token)
+  local place = find(text, token, first, true)
+  while place and (place - first) % size ~= 0 do place = find(text, token, place + 1, true) end
+  return place
 end
-local function guardOf(key)
+local function without(text, place)
+  return place and sub(text, 1, place - 1) .. sub(text, place + size) or text
+end
+local function parseGuard(text, token)
+  if #text < ${HOLDERS_AT + HOLDER_LENGTH} or (#text - first + 1) % size ~= 0 then return nil end
+  local own = token and placeOf(text, token)
+  local earliest, latest = '${'9'.repeat(LAYOUT.timeLength)}', '${'0'.repeat(LAYOUT.timeLength)}'
+  for at = first, #text, size do
+    local deadline = ${partFrom('text', 'at', holder.deadline).replace('string.', '')}
+    if find(deadline, '%D') then return nil end
+    if at ~= own then
+      if deadline < earliest then earliest = deadline end
+      if deadline > latest then latest = deadline end
+    end
+  end
+  return { others = without(text, own), found = own ~= nil, earliest = earliest, latest = latest },
+    ${part('text', LAYOUT.guard.dirty)} == '1'
+end
+local function guardOf(key, token)
   local text = redis.pcall('GETRANGE', key, 0, ${MAX_GUARD_LENGTH})
-  if type(text) ~= 'string' or string.sub(text, 1, 1) ~= '${letters.guard}' then return nil end
-  local isOurs = string.find(text, '^.[01]')
+  if type(text) ~= 'string' or sub(text, 1, 1) ~= '${letters.guard}' then return nil end
+  local isOurs = find(text, '^.[01]')
   if isOurs and #text > ${MAX_GUARD_LENGTH} then
     if lifeOf(key) == -1 then return nil end
-    return {}, true, false
+    return { isTooLong = true }, true, false
   end
   if isOurs then
-    local writers, dirty = parseGuard(text)
-    if writers then return writers, dirty, false end
+    local guard, dirty = parseGuard(text, token)
+    if guard then return guard, dirty, false end
   end
   local at = isOurs and ${LAYOUT.guard.dirty.at} or ${LAYOUT.guard.laterDirty.at}
   if #text > at then redis.call('SETRANGE', key, at, '1') end
@@ -143,56 +161,59 @@ const guard = source(
   GUARD,
   PUBLISH,
   `
-local writers, dirty, later = guardOf(KEYS[1])
+local guard, dirty, later = guardOf(KEYS[1], ARGV[3])
 if later then return 'barred' end
-local own = nowMs() + ARGV[4]
-local latest, merged, found = own, 0, false
-local texts = {}
-for _, writer in ipairs(writers or {}) do
-  if writer.token == ARGV[3] then found = true
-  elseif writer.token == '${MERGED}' then merged = writer.deadline
-  else
-    texts[#texts + 1] = writer.token .. stamp(writer.deadline)
-    latest = math.max(latest, writer.deadline)
-  end
+local now = nowMs()
+local own, latest, merged = stamp(now + ARGV[4]), nil, nil
+-- The others, behind what a guard begins with.
+local text, found = ${CLEAN}, false
+if guard and guard.isTooLong then merged = stamp(now + (lifeOf(KEYS[1]) or ARGV[4]))
+elseif guard then
+  text, found, latest = guard.others, guard.found, guard.latest
+  local place = placeOf(text, '${MERGED}')
+  merged = place and ${partFrom('text', 'place', holder.deadline)}
+  text = without(text, place)
 end
-if writers and #writers == 0 then merged = nowMs() + (lifeOf(KEYS[1]) or ARGV[4]) end
 local token = ARGV[3]
-if #texts >= ${MAX_HOLDERS} then token, own = '${MERGED}', math.max(own, merged)
-elseif merged > 0 then texts[#texts + 1] = '${MERGED}' .. stamp(merged) end
-texts[#texts + 1] = token .. stamp(own)
-latest = math.max(latest, merged, own)
+if #text - first + 1 >= ${MAX_HOLDERS} * size then
+  token = '${MERGED}'
+  if merged and merged > own then own = merged end
+elseif merged then text = text .. '${MERGED}' .. merged end
+if not latest or own > latest then latest = own end
+if merged and merged > latest then latest = merged end
 local renewal = ARGV[5] == '1'
 -- Anybody else there, now or while this writer's token was missing: nothing may be written through any more.
-dirty = dirty or (writers and not found) or (renewal and not found)
-redis.call('SET', KEYS[1], (dirty and ${DIRTY} or ${CLEAN}) .. table.concat(texts), 'PXAT', stamp(latest))
+dirty = dirty or (guard and not found) or (renewal and not found)
+redis.call('SET', KEYS[1], (dirty and ${DIRTY} or ${CLEAN}) .. sub(text, first) .. token .. own, 'PXAT', latest)
 return found and 'renewed' or (renewal and 'rejoined' or 'new')
 `,
 )
 
 const RELEASE = `
-local writers, dirty, later = guardOf(KEYS[1])
+local guard, dirty, later = guardOf(KEYS[1], ARGV[3])
 if later then return { 0, 0 } end
-if not writers then
+if not guard then
   redis.call('DEL', KEYS[1])
   return { 0, 0 }
 end
-if #writers == 0 then
+if guard.isTooLong then
   redis.call('SETRANGE', KEYS[1], ${LAYOUT.guard.dirty.at}, '1')
   return { 0, 0 }
 end
+-- Being in the guard is what counts, not the deadline: as long as the register stood, nobody could fill.
+local held = guard.found and 1 or 0
 local now = nowMs()
-local held, latest, left = 0, 0, {}
-for _, writer in ipairs(writers) do
-  -- Being in the guard is what counts, not the deadline: as long as the register stood, nobody could fill.
-  if writer.token == ARGV[3] then held = 1
-  elseif writer.deadline > now then
-    left[#left + 1] = writer.token .. stamp(writer.deadline)
-    latest = math.max(latest, writer.deadline)
+local left, nowText = sub(guard.others, first), stamp(now)
+if guard.earliest <= nowText then
+  left = ''
+  for at = first, #guard.others, size do
+    if ${partFrom('guard.others', 'at', holder.deadline).replace('string.', '')} > nowText then
+      left = left .. sub(guard.others, at, at + size - 1)
+    end
   end
 end
-if #left > 0 then
-  redis.call('SET', KEYS[1], ${DIRTY} .. table.concat(left), 'PXAT', stamp(latest))
+if left ~= '' then
+  redis.call('SET', KEYS[1], ${DIRTY} .. left, 'PXAT', guard.latest)
   return { held, 0 }
 end
 if ARGV[4] and held == 1 and not dirty then
@@ -215,9 +236,9 @@ const invalidate = source(
   GUARD,
   PUBLISH,
   `
-local writers, _, later = guardOf(KEYS[1])
+local guard, _, later = guardOf(KEYS[1])
 if later then return end
-if writers then redis.call('SETRANGE', KEYS[1], ${LAYOUT.guard.dirty.at}, '1') else redis.call('DEL', KEYS[1]) end
+if guard then redis.call('SETRANGE', KEYS[1], ${LAYOUT.guard.dirty.at}, '1') else redis.call('DEL', KEYS[1]) end
 `,
 )
 
