@@ -12,7 +12,7 @@ export const psql: Demonstration = {
     const load = (id: string | number) => database.find(String(id))
     const byHand = async (damage: number) => {
       const statement = `update spell set damage = ${damage} where name = 'Earthquake'`
-      room.say(`  psql: ${statement}`)
+      room.say(`  by hand: ${statement}`)
       await database.database.query(statement)
     }
 
