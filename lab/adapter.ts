@@ -77,6 +77,8 @@ export interface About {
   readonly hasTags?: true
   /** What the keys look like in which Redis keeps what is known of tags. Left out: there are none. */
   readonly tagKeys?: RegExp
+  /** Trials that would show nothing of it, by their id, and why. */
+  readonly unfit?: Readonly<Record<string, string>>
   /** What is tried but not promised, by the id of the trial, and why. */
   readonly unpromised?: Readonly<Record<string, string>>
 }

@@ -34,6 +34,14 @@ interface Job {
   readonly trial: Trial
 }
 
+/** What trials are done on. */
+interface Ground {
+  readonly postgresUrl: string
+  readonly redisProgram: string
+  /** For people. */
+  readonly machine: string
+}
+
 interface Options {
   readonly adapters: readonly string[]
   readonly trials: readonly Trial[]
@@ -85,17 +93,25 @@ function chosen(asked: readonly string[] | undefined, all: readonly string[]): r
 }
 
 /** Does one trial of one library, on a stage of its own. */
-async function tryOne(job: Job, count: number, postgresUrl: string, redisProgram: string): Promise<Cell> {
-  const { adapter, library, trial } = job
-  const date = new Date().toISOString().slice(0, 10)
+async function tryOne(
+  { adapter, library, trial }: Job,
+  count: number,
+  { postgresUrl, redisProgram, machine }: Ground,
+): Promise<Cell> {
+  const when = { date: new Date().toISOString().slice(0, 10), machine }
   if (trial.isOfRefreshes && !library.about.refreshes)
-    return { outcome: { kind: 'none', why: 'does not refresh in the background' }, date }
+    return { outcome: { kind: 'none', why: 'does not refresh in the background' }, ...when }
+  const unfit = library.about.unfit?.[trial.id]
+  if (unfit !== undefined) return { outcome: { kind: 'none', why: unfit }, ...when }
   const stage = await openStage(adapter, library, postgresUrl, redisProgram)
   try {
-    return { outcome: await trial.run(stage, trial.rows?.(count) ?? count), date }
+    return { outcome: await trial.run(stage, trial.rows?.(count) ?? count), ...when }
   } catch (error) {
     const { message, cause } = error as Error
-    return { outcome: { kind: 'problem', why: cause === undefined ? message : `${message}: ${cause}` }, date }
+    return {
+      outcome: { kind: 'problem', why: cause === undefined ? message : `${message}: ${cause}` },
+      ...when,
+    }
   } finally {
     await stage.close()
   }
@@ -126,9 +142,9 @@ async function tryAll(options: Options, postgresUrl: string, redisProgram: strin
   const { adapters, trials: asked, count, jobs, writes } = options
   const libraries = await allLibraries()
   const machine = machineOf(redisProgram, await postgresVersion(postgresUrl))
+  const ground = { postgresUrl, redisProgram, machine }
   const cells = new Map(adapters.map(name => [name, {} as Record<string, Cell>]))
   const results = (): Results => ({
-    machine,
     rows: Object.fromEntries(
       adapters.map(name => {
         const { about } = libraries.get(name)!
@@ -143,7 +159,7 @@ async function tryAll(options: Options, postgresUrl: string, redisProgram: strin
   )
   let done = 0
   await inTurn(all, jobs, async job => {
-    const cell = await tryOne(job, count, postgresUrl, redisProgram)
+    const cell = await tryOne(job, count, ground)
     cells.get(job.adapter)![job.trial.id] = cell
     console.log(`${++done}/${all.length} ${job.trial.id}, ${job.library.about.name}: ${inFull(cell)}`)
     if (writes) await write(results())
@@ -182,7 +198,7 @@ async function write(results?: Results): Promise<void> {
   const rows = Object.fromEntries(
     [...abouts.keys()].flatMap(name => (known.rows[name] === undefined ? [] : [[name, known.rows[name]]])),
   )
-  const ordered = { ...known, rows }
+  const ordered = { rows }
   writeResults(docs('lab.json'), ordered)
   writeFileSync(docs('lab.md'), page(ordered, trials))
   writeFileSync(docs('lab.svg'), picture(ordered, trials))

@@ -78,6 +78,25 @@ function days({ rows }: Results): string {
   return sorted.length > 1 ? `${sorted[0]} to ${sorted.at(-1)}` : (sorted[0] ?? 'never')
 }
 
+/** Why trials were not done that would show nothing of a library. */
+function unfit({ rows }: Results, trials: readonly Trial[]): string {
+  const lines = Object.values(rows).flatMap(({ about }) =>
+    Object.entries(about.unfit ?? {}).map(([id, why]) => {
+      const { heading } = trials.find(trial => trial.id === id)!
+      return `- ${about.name}, *${heading}*: ${why}.`
+    }),
+  )
+  return ['A dash: the trial would show nothing.', '', ...lines].join('\n')
+}
+
+/** What was run on, the most usual first. */
+function machines({ rows }: Results): string {
+  const counts = new Map<string, number>()
+  for (const { cells } of Object.values(rows))
+    for (const { machine } of Object.values(cells)) counts.set(machine, (counts.get(machine) ?? 0) + 1)
+  return [...counts.keys()].sort((one, other) => counts.get(other)! - counts.get(one)!).join('; ')
+}
+
 const LEGEND = `A dash: the library has no such thing. A † : stale, and not promised without the change feed. *Nothing cached*: the library, or the program
 by hand, does not remember that a row does not exist. Each heading links to its trial.`
 
@@ -109,7 +128,7 @@ were tried, ${REST_MS / 1000} s after everything had come to rest, with a time t
 
 ![The table as a picture](lab.svg)
 
-Run on: ${results.machine}; ${days(results)}.
+Run on: ${machines(results)}; ${days(results)}.
 
 ${counts(results, trials, false)}
 
@@ -130,8 +149,10 @@ ${counts(results, trials, true)}
 A † : stale, and not promised without the change feed. Where a process keeps in its memory which tags were invalidated, it does not
 forget that with Redis; a process that starts later is not tried.
 
-Left out: Drizzle's cache with tables, whose own store speaks to Upstash only, and the cache handlers of Next, which need Next itself. The
-set per tag by hand does what [Next's example](https://github.com/vercel/next.js/tree/canary/examples/cache-handler-redis) does.
+${unfit(results, trials)}
+
+Left out: Next itself. What is tried is a handler that its cache can be given; the set per tag by hand does what [Next's
+example](https://github.com/vercel/next.js/tree/canary/examples/cache-handler-redis) of one does.
 ${failed.length === 0 ? '' : `\nTrials that could not be done:\n\n${failed.join('\n')}\n`}
 ## Run it
 

@@ -10,6 +10,8 @@ export interface Cell {
   readonly outcome: Outcome | { readonly kind: 'problem'; readonly why: string }
   /** The day on which it was done. */
   readonly date: string
+  /** What it was done on. */
+  readonly machine: string
 }
 
 /** A library in the table. */
@@ -23,7 +25,6 @@ export interface Row {
 
 /** All that is known of the last runs. */
 export interface Results {
-  readonly machine: string
   /** By the name of the adapter's file. */
   readonly rows: Readonly<Record<string, Row>>
 }
@@ -39,16 +40,15 @@ export function merged(earlier: Results | undefined, later: Results | undefined)
     const kept = rows[name]
     rows[name] = isOfSameVersions(kept, row) ? { ...row, cells: { ...kept!.cells, ...row.cells } } : row
   }
-  return { machine: later.machine, rows }
+  return { rows }
 }
 
 /** The results that were written last, of the libraries that are still tried. */
 export function readResults(path: string, abouts: ReadonlyMap<string, About>): Results | undefined {
   if (!existsSync(path)) return undefined
-  const { machine, rows } = JSON.parse(readFileSync(path, 'utf8')) as Results
+  const { rows } = JSON.parse(readFileSync(path, 'utf8')) as Results
   const known = Object.entries(rows).filter(([name]) => abouts.has(name))
   return {
-    machine,
     rows: Object.fromEntries(known.map(([name, row]) => [name, { ...row, about: abouts.get(name)! }])),
   }
 }

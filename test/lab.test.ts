@@ -41,7 +41,7 @@ test('npm ci at the root installs nothing of the lab', () => {
   expect(workspaces).not.toContain('lab')
   const { packages } = JSON.parse(read('package-lock.json')) as { packages: Record<string, unknown> }
   const { dependencies } = JSON.parse(read('lab/package.json')) as { dependencies: Record<string, string> }
-  const ours = ['cacheaside', 'ioredis', 'pg', 'redis']
+  const ours = ['cacheaside', 'drizzle-orm', 'ioredis', 'pg', 'redis']
   const others = Object.keys(dependencies).filter(name => !ours.includes(name))
   expect(others.length).toBeGreaterThan(8)
   expect(others.filter(name => packages[`node_modules/${name}`] !== undefined)).toEqual([])
