@@ -82,6 +82,8 @@ export async function openPage(
     locale: 'en-GB',
     ...options,
   })
+  // A page that has not come to it by then will not.
+  context.setDefaultTimeout(15_000)
   const page = await context.newPage()
   const wrong: string[] = []
   page.on('pageerror', error => wrong.push(error.message))

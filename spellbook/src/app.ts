@@ -13,6 +13,8 @@ import { type Administered, adminRoutes } from './admin-routes.ts'
 import { type Health, health } from './api.ts'
 import { type ConnectionLimits, Connections } from './connections.ts'
 import { type Addressed, isAuthority, judgeHosts } from './hosts.ts'
+import type { LiveReads } from './live/live-reads.ts'
+import { endLive, liveRoute } from './live/live-route.ts'
 import { countUnrouted, type LoadLimits, limitLoad } from './load-limits.ts'
 import { type Metrics, metricsRoute } from './metrics-route.ts'
 import { answer, describeRoutes, trouble } from './openapi.ts'
@@ -32,6 +34,8 @@ export interface Service {
   readonly spells: Spells
   /** Resolves if the database answers. */
   ping(): Promise<unknown>
+  /** What `/live` tells. Left out: there is nothing to watch. The application closes it. */
+  readonly live?: LiveReads
   /** The cache as somebody sees it who looks after it. Left out: `/admin` has nothing to tell. */
   readonly administered?: Administered
 }
@@ -96,6 +100,7 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
   app.setErrorHandler(sendError)
   parseJsonOnly(app)
   addHeaders(app)
+  endLive(app, () => service()?.live)
   connections.attend(app, alsoAt)
   app.server.on('connect', ({ url = '' }, socket: Socket) => answerConnect(connections, url, socket))
   logDurations(app)
@@ -104,6 +109,7 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
   refuseUntilReady(app, service)
   answerUnrouted(app)
   await describeRoutes(app)
+  liveRoute(app, adminToken, () => service()?.live)
   metricsRoute(app, adminToken, () => service()?.metrics)
   spellRoutes(app, () => service()!.spells)
   wizardRoutes(app, () => service()!.spells.wizards)

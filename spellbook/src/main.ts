@@ -1,5 +1,5 @@
 import type { AddressInfo } from 'node:net'
-import type { SharedStore } from 'cacheaside'
+import type { Cache, SharedStore } from 'cacheaside'
 import { answerInquiries } from 'cacheaside/operate'
 import type { FastifyInstance } from 'fastify'
 import { type Logger, pino } from 'pino'
@@ -9,6 +9,7 @@ import { addressesOf } from './connections.ts'
 import type { Database } from './database.ts'
 import { connectionsFor } from './descriptors.ts'
 import { isForThisMachine, servedHosts } from './hosts.ts'
+import { LiveReads } from './live/live-reads.ts'
 import { loadLimitsFor } from './load-limits.ts'
 import { logLines, terminalOf } from './log-lines.ts'
 import { metricsOf } from './metrics-route.ts'
@@ -76,6 +77,7 @@ async function open(config: Config, log: Logger, opened: Opened, signal: AbortSi
     spells,
     ping: () => database.query('select 1'),
     metrics: metricsOf(spells.cache),
+    ...(spells.cache === undefined ? {} : { live: liveReads(spells.cache, config.cache, limits) }),
     ...administeredBy(opened, database, config.cache),
   }
   const url = urlOf(app, config.host)
@@ -83,6 +85,13 @@ async function open(config: Config, log: Logger, opened: Opened, signal: AbortSi
   const cache = config.cache === undefined ? 'off' : presentable(config.cache)
   log.info({ url, database: database.name, cache, ms }, `Spellbook is ready at ${url}`)
 }
+
+/** Half of the connections at most are for those who watch: the others are for requests that end. */
+const liveReads = (
+  cache: Cache,
+  config: CacheConfig | undefined,
+  limits: { readonly maxConnections: number },
+) => new LiveReads(cache, config?.localMaxBytes !== undefined, Math.floor(limits.maxConnections / 2))
 
 const openDatabase = async (
   config: Config['database'],

@@ -8,15 +8,15 @@ import type { FastifyInstance } from 'fastify'
 const FOLDER = fileURLToPath(new URL('../web', import.meta.url))
 
 /** The paths of the views, which are all shown by the one page: see `web/views.js`. */
-export const VIEW_PATHS = ['/', '/race'] as const
+export const VIEW_PATHS = ['/', '/path', '/race'] as const
 
-const packageOf = (name: string) => dirname(createRequire(import.meta.url).resolve(name))
+/** The folder of a package, whose main module lies in one of its folders: which one depends on the conditions of this process. */
+const packageOf = (name: string) => join(dirname(createRequire(import.meta.url).resolve(name)), '..')
 
 /** What the page uses of the packages in `node_modules`, under `/lib`: a folder, and the files in it. */
 const LIBRARIES: Readonly<Record<string, { readonly folder: string; readonly files: readonly string[] }>> = {
   'lit-html': {
-    // The package hands Node a build without a browser.
-    folder: join(packageOf('lit-html'), '..'),
+    folder: packageOf('lit-html'),
     files: [
       'lit-html.js',
       'directive.js',
@@ -25,6 +25,8 @@ const LIBRARIES: Readonly<Record<string, { readonly folder: string; readonly fil
       'directives/repeat.js',
     ],
   },
+  'eventsource-parser': { folder: join(packageOf('eventsource-parser'), 'dist'), files: ['index.js'] },
+  uplot: { folder: join(packageOf('uplot'), 'dist'), files: ['uPlot.iife.min.js', 'uPlot.min.css'] },
 }
 
 // https://www.rfc-editor.org/rfc/rfc9239#section-6

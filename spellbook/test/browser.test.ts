@@ -1,17 +1,36 @@
-import type { Browser, BrowserContextOptions, Page } from 'playwright-core'
+import type { Browser, BrowserContextOptions, Locator, Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { openPage, picture, sharedBrowser } from '../../test/browser.ts'
+import { createDatabase, sharedPostgresUrl } from '../../test/services.ts'
 import { VIEW_PATHS } from '../src/web-page.ts'
 import { barriers } from './barriers.ts'
 import { endPrograms, startProgram } from './program.ts'
 
 const PHONE: BrowserContextOptions = { viewport: { width: 360, height: 740 }, hasTouch: true }
 
+/** What shows that a view is there with all that it has, by its path. */
+const READY: Record<(typeof VIEW_PATHS)[number], (page: Page) => Locator> = {
+  '/': page => page.getByRole('button', { name: 'Add Merlin' }),
+  '/race': page => page.getByRole('heading', { level: 1 }),
+  '/path': page => page.locator('[data-chart="loads"] canvas'),
+}
+
+/** A Spellbook on a database of its own. What it reads it keeps before it answers, and no feed ends it again. */
+const start = async (env: Record<string, string> = {}) =>
+  startProgram({
+    env: {
+      DATABASE_URL: await createDatabase(sharedPostgresUrl()),
+      CACHE_FILL: 'blocking',
+      CACHE_FEED: 'off',
+      ...env,
+    },
+  })
+
 let browser: Browser
 let url: string
 
 beforeAll(async () => {
-  const program = startProgram({ env: { DATA_DIR: 'memory', CACHE_FILL: 'blocking', LOG_LEVEL: 'info' } })
+  const program = await start()
   ;[browser, { url }] = await Promise.all([sharedBrowser(), program.ready()])
 })
 afterAll(async () => {
@@ -24,7 +43,7 @@ const headline = (page: Page) => page.locator('.headline')
 
 describe('every view', () => {
   test.each(
-    (VIEW_PATHS as readonly string[]).flatMap(path =>
+    VIEW_PATHS.flatMap(path =>
       (['light', 'dark'] as const).flatMap(colorScheme => [
         { path, colorScheme, size: 'desktop', options: {} },
         { path, colorScheme, size: 'phone', options: PHONE },
@@ -34,8 +53,7 @@ describe('every view', () => {
     '$path keeps nobody out and fits, $colorScheme on a $size',
     async ({ path, colorScheme, size, options }) => {
       const page = await openPage(browser, url + path, { colorScheme, ...options })
-      await page.getByRole('heading', { level: 1 }).waitFor()
-      await page.waitForLoadState('networkidle')
+      await READY[path](page).waitFor()
       expect(await barriers(page)).toEqual([])
       expect(await page.evaluate('document.documentElement.scrollWidth - innerWidth')).toBeLessThanOrEqual(0)
       await picture(page, `${path === '/' ? 'spellbook' : path.slice(1)}-${colorScheme}-${size}`)
@@ -124,5 +142,66 @@ describe('the spellbook', () => {
     await page.keyboard.press('Escape')
     await expect.poll(() => page.getByRole('dialog').count()).toBe(0)
     await expect.poll(focused).toBe('Delete')
+  })
+})
+
+describe('the path of a read', () => {
+  const lanes = (page: Page) => page.locator('.lanes > li')
+
+  test('shows each read as it happens, with its times and why it went so', async () => {
+    const page = await openPage(browser, `${url}/path`)
+    await page.getByText('live', { exact: true }).waitFor()
+    const before = await lanes(page).count()
+    await page.getByRole('button', { name: /^Write it and read it/ }).click()
+    await page.getByRole('button', { name: /^Read a spell/ }).click()
+    // Each of the two also reads the list, to find a spell.
+    await expect.poll(() => lanes(page).count()).toBe(Math.min(50, before + 4))
+    const [hit, , miss] = [0, 1, 2].map(i => lanes(page).nth(i))
+    expect(await hit!.locator('.tag').textContent()).toBe('hit')
+    expect(await miss!.locator('.tag').textContent()).toBe('miss')
+    await miss!.locator('summary').click()
+    const steps = await miss!.locator('.lane-steps').textContent()
+    expect(steps).toMatch(/4 Load\s+the database took [\d.]+ ms/)
+    expect(steps).toMatch(/5 Fill\s+the cache took it, [\d.]+ ms/)
+    await expect.poll(() => page.locator('[data-time="3"]').textContent()).toMatch(/ms$/)
+    await expect.poll(() => page.locator('[data-chart="latency"] canvas').count()).toBe(1)
+    await expect
+      .poll(() => page.getByLabel('The last two minutes').textContent())
+      .toMatch(/Hit ratio\s*\d+ %/)
+    await picture(page, 'path-lanes')
+  })
+
+  test('shows a stranger only the reads of this browser, and all of them with the token', async () => {
+    const guarded = await start({ ADMIN_TOKEN: 'abracadabra' })
+    const page = await openPage(browser, `${(await guarded.ready()).url}/path`)
+    await page.getByText('your reads only').waitFor()
+    await page.getByRole('button', { name: /^Read a spell/ }).click()
+    await expect.poll(() => lanes(page).count()).toBe(2)
+    await picture(page, 'path-stranger')
+    await page.getByLabel('ADMIN_TOKEN').fill('abracadabra')
+    await page.getByRole('button', { name: 'Show all reads' }).click()
+    await page.getByText('live', { exact: true }).waitFor()
+    await expect.poll(() => lanes(page).count()).toBe(2)
+    // A process that ends does not wait for those who watch, and they notice.
+    const began = performance.now()
+    process.kill(guarded.process.pid!, 'SIGTERM')
+    expect(await guarded.exit).toEqual({ code: 0, signal: null })
+    expect(performance.now() - began).toBeLessThan(5_000)
+    await page.getByText('no connection').waitFor()
+  })
+
+  test('stands still when asked to, and for visitors who want little motion', async () => {
+    const page = await openPage(browser, `${url}/path`, { reducedMotion: 'reduce' })
+    await page.getByText('live', { exact: true }).waitFor()
+    await page.getByRole('button', { name: /^Read a spell/ }).click()
+    await expect.poll(() => page.locator('[data-time="2"]').textContent()).toMatch(/ms$/)
+    expect(await page.locator('.runner').count()).toBe(0)
+    await page.getByRole('button', { name: 'Pause' }).click()
+    const shown = await lanes(page).first().textContent()
+    await page.getByRole('button', { name: /^Read what is not there/ }).click()
+    await expect.poll(() => page.locator('#said').textContent()).toMatch(/^From the database/)
+    expect(await lanes(page).first().textContent()).toBe(shown)
+    await page.getByRole('button', { name: 'Go on' }).click()
+    await expect.poll(() => lanes(page).first().textContent()).not.toBe(shown)
   })
 })

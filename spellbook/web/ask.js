@@ -17,6 +17,16 @@ import { sourceOf } from './source.js'
  * @property {boolean} follows - Whether it was asked for by the page itself, after something that the visitor did.
  */
 
+/** So many answers are remembered for views that are opened later. */
+const REMEMBERED = 50
+
+/**
+ * The last answers, the newest first.
+ *
+ * @type {Answer[]}
+ */
+export const recentAnswers = []
+
 let count = 0
 /** @type {Set<(answer: Answer) => void>} */
 const listeners = new Set()
@@ -44,7 +54,7 @@ export function onAnswer(listener, signal) {
 export async function ask(method, path, body, follows = false) {
   const began = performance.now()
   /** @type {RequestInit} */
-  const options = { method }
+  const options = { method, cache: 'no-store' }
   if (body !== undefined) {
     options.body = JSON.stringify(body)
     options.headers = { 'content-type': 'application/json' }
@@ -68,7 +78,7 @@ export async function ask(method, path, body, follows = false) {
       value,
       headers,
       ms,
-      source: sourceOf(headers),
+      source: sourceOf(method, headers),
       trouble,
       follows,
     }
@@ -78,6 +88,8 @@ export async function ask(method, path, body, follows = false) {
     const nothing = { value: undefined, headers: new Headers(), source: undefined }
     answer = { number, method, path, status: 0, ok: false, ms, trouble, follows, ...nothing }
   }
+  recentAnswers.unshift(answer)
+  recentAnswers.length = Math.min(recentAnswers.length, REMEMBERED)
   for (const listener of listeners) listener(answer)
   return answer
 }

@@ -15,6 +15,22 @@ let leaving = new AbortController()
 /** @returns {View} */
 const viewAt = path => VIEWS.find(view => view.path === path) ?? /** @type {View} */ (VIEWS[0])
 
+/**
+ * Loads the styles of a view, once. Without them it is shown all the same.
+ *
+ * @param {string} name
+ * @returns {Promise<void>}
+ */
+function style(name) {
+  const href = `/styles/${name}.css`
+  if (document.querySelector(`link[href="${href}"]`) !== null) return Promise.resolve()
+  const link = Object.assign(document.createElement('link'), { rel: 'stylesheet', href })
+  document.head.append(link)
+  return new Promise(resolve => {
+    link.onload = link.onerror = () => resolve()
+  })
+}
+
 /** @param {View} view */
 async function show(view) {
   leaving.abort()
@@ -22,7 +38,7 @@ async function show(view) {
   const { signal } = leaving
   document.title = view.name === NAME ? NAME : `${view.name} – ${NAME}`
   render(linksTo(VIEWS, view), links)
-  const { show } = await view.load()
+  const [{ show }] = await Promise.all([view.load(), ...view.styles.map(style)])
   // The visitor may have gone on while it was loaded.
   if (signal.aborted) return
   const host = document.createElement('div')

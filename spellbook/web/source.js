@@ -62,19 +62,21 @@ function isWhy(text) {
 }
 
 /**
- * What `Cache-Status` and `Server-Timing` say; `undefined` of an answer that says nothing, because nothing was read.
+ * What `Cache-Status` and `Server-Timing` say of a read; `undefined` of a change, and of an error without a read.
  *
+ * @param {string} method
  * @param {Headers} headers
  * @returns {Source | undefined}
  */
-export function sourceOf(headers) {
+export function sourceOf(method, headers) {
   const status = headers.get('cache-status')
-  if (status === null) return undefined
+  if (status === null || method !== 'GET') return undefined
   const [, ...parts] = status.split(';').map(part => part.trim())
   const fields = new Map(parts.map(part => /** @type {[string, string]} */ (split(part))))
   const detail = fields.get('detail') ?? ''
   const ttl = fields.get('ttl')
   const isHit = fields.has('hit')
+  if (!isHit && !fields.has('fwd')) return undefined
   const from = isHit ? (detail === 'local' ? 'local' : 'shared') : 'origin'
   const unsaid = isHit ? 'fresh' : fields.get('fwd') === 'stale' ? 'expired' : 'missing'
   return {

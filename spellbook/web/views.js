@@ -1,6 +1,6 @@
 /**
- * The views, in the order of their links. To add one: a module under `views` that exports `show`, a line here, its path in
- * `src/web-page.ts`, its styles in `index.html`.
+ * The views, in the order of their links. To add one: a module under `views` that exports `show`, its styles under `styles`, a line
+ * here, its path in `src/web-page.ts`.
  */
 
 /**
@@ -17,11 +17,31 @@
  * @property {string} path
  * @property {string} name
  * @property {string} icon - What `shell-links.js` calls its picture.
+ * @property {readonly string[]} styles - Files of its own under `styles`, without `.css`.
  * @property {() => Promise<{ show: Show }>} load
  */
 
 /** @type {readonly View[]} */
 export const VIEWS = [
-  { path: '/', name: 'Spellbook', icon: 'book', load: () => import('./views/spellbook.js') },
-  { path: '/race', name: 'Play the race', icon: 'race', load: () => import('./views/race.js') },
+  {
+    path: '/',
+    name: 'Spellbook',
+    icon: 'book',
+    styles: ['spellbook', 'answer'],
+    load: () => import('./views/spellbook.js'),
+  },
+  {
+    path: '/path',
+    name: 'Path of a read',
+    icon: 'path',
+    styles: ['path', 'lanes'],
+    load: () => import('./views/path.js'),
+  },
+  {
+    path: '/race',
+    name: 'Play the race',
+    icon: 'race',
+    styles: ['race'],
+    load: () => import('./views/race.js'),
+  },
 ]

@@ -1,0 +1,67 @@
+import type { FastifyInstance } from 'fastify'
+import { guardAdmin } from '../admin-guard.ts'
+import { sendProblem } from '../problem.ts'
+import type { LiveReads } from './live-reads.ts'
+
+/** Ends all viewers when the application closes. To be called before what waits for answers that have begun. */
+export function endLive(app: FastifyInstance, live: () => LiveReads | undefined): void {
+  app.addHook('preClose', done => {
+    live()?.close()
+    done()
+  })
+}
+
+/** When a viewer for whom there is no room may ask again. */
+const FULL_RETRY_S = 10
+
+/**
+ * Adds `/live`: the reads of this process as server-sent events, for those to whom `/admin` is open. Who reads what, and how often,
+ * is nothing for strangers; to them the page shows their own reads, from the headers of their own answers. The route is no part
+ * of the description of the interface.
+ *
+ * @param adminToken - What opens it to others than this machine; `undefined`: nothing does.
+ * @param live - What is told; asked for when this is ready, and `undefined` without a cache.
+ */
+export function liveRoute(
+  app: FastifyInstance,
+  adminToken: string | undefined,
+  live: () => LiveReads | undefined,
+): void {
+  const judge = guardAdmin(adminToken)
+  app.get(
+    '/live',
+    {
+      schema: { hide: true },
+      exposeHeadRoute: false,
+      onRequest: (request, reply, done) => {
+        const telling = judge(request)
+        if (telling === undefined) return done()
+        if (telling.status === 401) reply.header('www-authenticate', 'Bearer')
+        sendProblem(request, reply, telling)
+      },
+    },
+    (request, reply) => {
+      const told = live()
+      if (told === undefined)
+        return sendProblem(request, reply, { status: 404, detail: 'There is no cache to watch.' })
+      if (told.viewers.isFull)
+        return sendProblem(request, reply, {
+          status: 503,
+          detail: 'As many watch as may.',
+          retryAfterS: FULL_RETRY_S,
+        })
+      reply.hijack()
+      reply.raw.writeHead(200, {
+        ...(reply.getHeaders() as Record<string, string>),
+        'content-type': 'text/event-stream',
+        // For nginx, which would collect what it passes on.
+        'x-accel-buffering': 'no',
+        // The answer has no end. A connection that was kept would only be in the way of a shutdown.
+        connection: 'close',
+      })
+      const lastId = request.headers['last-event-id']
+      told.add(reply.raw, typeof lastId === 'string' ? lastId : undefined)
+      return reply
+    },
+  )
+}

@@ -1,0 +1,125 @@
+import type { ServerResponse } from 'node:http'
+
+/** What is asked of those who watch. */
+export interface ViewerLimits {
+  /** How many there are at most. */
+  readonly maxViewers: number
+  /** How long one may take nothing, in milliseconds, before the connection is ended. */
+  readonly takingMs: number
+  /** How long nothing is said before a sign of life, in milliseconds. */
+  readonly heartbeatMs: number
+}
+
+/** Something that every viewer is told. */
+export interface Told {
+  /** As it goes over the wire. It is made once for all of them. */
+  readonly bytes: Buffer
+  /** How many reads are in it: so many has a viewer lost who is too slow for it. */
+  readonly reads: number
+}
+
+interface Viewer {
+  readonly response: ServerResponse
+  /** How many reads it was not told of since it was last told something. */
+  lost: number
+  /** Since when it takes nothing; `undefined`: it takes what comes. */
+  stuckSinceMs: number | undefined
+  toldMs: number
+}
+
+/** So many are written to before other work has its turn: a thousand at once would hold up every read for 20 ms. */
+const AT_ONCE = 50
+
+/** What a sign of life looks like, which clients pass over. https://html.spec.whatwg.org/multipage/server-sent-events.html */
+const HEARTBEAT = Buffer.from(':\n\n')
+
+/**
+ * Those who watch, over server-sent events. What they are told is made once and written to each. Nothing is queued for a viewer
+ * beyond what its socket holds, which is at most one message more than the socket's own mark: one that is too slow loses
+ * messages, and is told how many reads were in them.
+ */
+export class Viewers {
+  readonly #limits: ViewerLimits
+  readonly #nowMs: () => number
+  readonly #viewers = new Set<Viewer>()
+  readonly #timer: NodeJS.Timeout
+
+  /** @param nowMs - A clock that never goes back. */
+  constructor(limits: ViewerLimits, nowMs: () => number = () => performance.now()) {
+    this.#limits = limits
+    this.#nowMs = nowMs
+    this.#timer = setInterval(() => this.#look(), limits.heartbeatMs).unref()
+  }
+
+  /** How many there are. */
+  get size(): number {
+    return this.#viewers.size
+  }
+
+  /** Whether no other may come. */
+  get isFull(): boolean {
+    return this.#viewers.size >= this.#limits.maxViewers
+  }
+
+  /**
+   * Begins with a viewer.
+   *
+   * @param response - With its head written.
+   * @param greeting - What this one is told first.
+   */
+  add(response: ServerResponse, greeting: string): void {
+    const viewer: Viewer = { response, lost: 0, stuckSinceMs: undefined, toldMs: this.#nowMs() }
+    this.#viewers.add(viewer)
+    response.once('close', () => this.#viewers.delete(viewer))
+    // Who closes a side is owed the answers to requests that end. This one has no end.
+    response.socket?.once('end', () => response.destroy())
+    response.on('drain', () => {
+      viewer.stuckSinceMs = undefined
+    })
+    this.#write(viewer, greeting)
+  }
+
+  /** Tells all of them, and resolves when it has been written to each. */
+  async tell({ bytes, reads }: Told): Promise<void> {
+    let written = 0
+    for (const viewer of this.#viewers) {
+      this.#tellOne(viewer, bytes, reads)
+      if (++written % AT_ONCE === 0) await new Promise(resolve => setImmediate(resolve))
+    }
+  }
+
+  /** Ends all of them. They may come again, to the next process. */
+  close(): void {
+    clearInterval(this.#timer)
+    for (const { response } of this.#viewers) response.end()
+    this.#viewers.clear()
+  }
+
+  #tellOne(viewer: Viewer, bytes: Buffer, reads: number): void {
+    if (viewer.stuckSinceMs !== undefined) {
+      viewer.lost += reads
+      return
+    }
+    if (viewer.lost > 0) {
+      this.#write(viewer, `event: lost\ndata: ${viewer.lost}\n\n`)
+      viewer.lost = 0
+    }
+    this.#write(viewer, bytes)
+  }
+
+  #write(viewer: Viewer, what: Buffer | string): void {
+    viewer.toldMs = this.#nowMs()
+    if (!viewer.response.write(what)) viewer.stuckSinceMs ??= viewer.toldMs
+  }
+
+  /** Gives a sign of life where nothing was said, and ends those who take nothing. */
+  #look(): void {
+    const nowMs = this.#nowMs()
+    const { takingMs, heartbeatMs } = this.#limits
+    for (const viewer of this.#viewers) {
+      if (viewer.stuckSinceMs !== undefined) {
+        if (nowMs - viewer.stuckSinceMs >= takingMs) viewer.response.destroy()
+      } else if (nowMs - viewer.toldMs >= heartbeatMs / 2) this.#write(viewer, HEARTBEAT)
+    }
+  }
+}
