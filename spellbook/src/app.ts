@@ -11,6 +11,7 @@ import { validatorCompiler } from 'fastify-type-provider-zod'
 import findMyWay, { type HTTPMethod } from 'find-my-way'
 import { type Administered, adminRoutes } from './admin-routes.ts'
 import { type Health, health } from './api.ts'
+import { apiPage } from './api-page.ts'
 import { type ConnectionLimits, Connections } from './connections.ts'
 import { type Addressed, isAuthority, judgeHosts } from './hosts.ts'
 import type { LiveReads } from './live/live-reads.ts'
@@ -116,6 +117,7 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
   healthRoutes(app, service)
   adminRoutes(app, adminToken, () => service()?.administered)
   raceRoute(app)
+  await apiPage(app)
   await webPage(app)
   return app
 }
