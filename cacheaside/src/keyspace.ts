@@ -2,6 +2,7 @@
  * The handle that people hold: `get`, `getMany`, `read`, `peek`, `write` and `invalidate` of one keyspace. Step 1 of a
  * read is here, because a hit in L1 must cost no more than a function call; all that comes after it is in `read.ts`.
  */
+import { findAtHand } from './at-hand.ts'
 import { CacheError } from './base/errors.ts'
 import type { From, Why } from './base/events.ts'
 import { invalidOption } from './base/invalid-option.ts'
@@ -24,9 +25,9 @@ import { read } from './read.ts'
 import { tellAnswered, tellFailed, tellHit } from './read-events.ts'
 import { readMany } from './read-many.ts'
 import { refresh } from './refresh.ts'
-import { Envelope, Unopened } from './shared/codec.ts'
+import { ABSENT, Envelope, Unopened } from './shared/codec.ts'
 import { readSnapshot, type SnapshotOptions, type SnapshotPart } from './snapshot.ts'
-import type { Answer, Parts, ReadRequest, Space } from './space.ts'
+import { type Answer, type Found, foundAnswer, type Parts, type ReadRequest, type Space } from './space.ts'
 import { Tagging } from './tagging.ts'
 import {
   type CommittedEntry,
@@ -123,6 +124,10 @@ export class Keyspace<Id, V, Loaded = V> {
     this.all = wholeKeyspace(name)
     this.#placeOf = toParts === undefined ? toPlace : id => toPlace(toParts(id))
     this.#needsProof = parts.stream.needsProof
+    const tagging =
+      resolved.tags === undefined && resolved.tagsOf === undefined
+        ? undefined
+        : new Tagging(name, resolved, parts.isTags)
     this.#space = {
       name,
       parts,
@@ -130,10 +135,8 @@ export class Keyspace<Id, V, Loaded = V> {
       options: resolved,
       envelope: new Envelope(resolved.codec, resolved.schema),
       keyOf: id => this.#placeOf(id).key,
-      tagging:
-        resolved.tags === undefined && resolved.tagsOf === undefined
-          ? undefined
-          : new Tagging(name, resolved, parts.isTags),
+      tagging,
+      atHand: parts.local.enabled || tagging !== undefined ? undefined : parts.access.store.atHand,
       generation: parts.stream.follow(name),
       usualCostMs: undefined,
       batchesAreFound: false,
@@ -161,6 +164,8 @@ export class Keyspace<Id, V, Loaded = V> {
       const place = this.#enter(id, options)
       const entry = this.#fromLocal(id, place, options)
       if (entry !== undefined) return Promise.resolve(entry.opened.take() as V | undefined)
+      const found = this.#fromAtHand(id, place.key, options)
+      if (found !== undefined) return Promise.resolve(found.opened.take())
       return this.#past(id, place.key, options, take<V>)
     } catch (error) {
       return Promise.reject(error)
@@ -178,6 +183,9 @@ export class Keyspace<Id, V, Loaded = V> {
     const beganMs = clock.nowMs()
     const entry = this.#fromLocal(id, place, options)
     if (entry !== undefined) return this.#result(localAnswer(entry), false, beganMs)
+    const found = this.#fromAtHand(id, place.key, options)
+    if (found !== undefined)
+      return this.#result(foundAnswer(this.#space, found, 'fresh', NOTHING_SPENT), false, beganMs)
     return this.#past(id, place.key, options, (answer, joined) => this.#result(answer, joined, beganMs))
   }
 
@@ -232,8 +240,8 @@ export class Keyspace<Id, V, Loaded = V> {
     ids.forEach((id, i) => {
       const place = this.#enter(id, options)
       const { key } = place
-      const entry = this.#fromLocal(id, place, options, batch)
-      if (entry !== undefined) found[i] = entry.opened.take() as V | undefined
+      const hit = this.#fromLocal(id, place, options, batch) ?? this.#fromAtHand(id, key, options, batch)
+      if (hit !== undefined) found[i] = hit.opened.take() as V | undefined
       else {
         requestOf[i] = known.get(key) ?? requests.push({ id, key, strong }) - 1
         known.set(key, requestOf[i]!)
@@ -400,16 +408,36 @@ export class Keyspace<Id, V, Loaded = V> {
     if (options?.consistency === 'strong') return undefined
     const entry = this.#findLocal(place)
     if (entry === undefined) return undefined
-    const { parts, counts } = this.#space
+    const { parts } = this.#space
     const isDue =
       entry.refreshAtMs !== Number.POSITIVE_INFINITY && entry.refreshAtMs <= parts.clock.coarseMs()
     const readId = isDue || parts.isHeard() ? newId() : 0
     if (isDue) refresh(this.#space, id, place.key, readId)
-    if (parts.isHeard()) {
-      const parent = runAround(options?.signal)
-      tellHit(this.#space, place.key, readId, entry.absent, parent, batch)
-    } else parts.stats.read(counts, 'local', 'fresh', false, entry.absent)
+    this.#tellHit(place.key, readId, 'local', entry.absent, options, batch)
     return entry
+  }
+
+  /** Step 3 of a read, where the store is in this process: a fresh value in it. */
+  #fromAtHand(id: Id, key: Key, options: ReadOptions | undefined, batch?: number): Found<V> | undefined {
+    const { atHand, parts, options: own } = this.#space
+    if (atHand === undefined || options?.consistency === 'strong') return undefined
+    const readId = own.refreshAhead !== undefined || parts.isHeard() ? newId() : 0
+    const found = findAtHand(this.#space, atHand, id, key, readId)
+    if (found !== undefined) this.#tellHit(key, readId, 'shared', found.opened === ABSENT, options, batch)
+    return found
+  }
+
+  #tellHit(
+    key: Key,
+    readId: number,
+    from: 'local' | 'shared',
+    absent: boolean,
+    options: ReadOptions | undefined,
+    batch: number | undefined,
+  ): void {
+    const { parts, counts } = this.#space
+    if (parts.isHeard()) tellHit(this.#space, key, readId, from, absent, runAround(options?.signal), batch)
+    else parts.stats.hit(counts, from, absent)
   }
 
   #findLocal(place: Place<LocalEntry, Key>): LocalEntry | undefined {
@@ -460,6 +488,8 @@ export class Keyspace<Id, V, Loaded = V> {
 }
 
 const nothing = () => {}
+
+const NOTHING_SPENT = Object.freeze({ sharedMs: 0, loadMs: 0 })
 
 const take = <V>({ opened }: Answer<V>): V | undefined => opened.take()
 

@@ -71,11 +71,12 @@ export function tellFailed<Id, V>(
   })
 }
 
-/** A hit in L1, which somebody listens to. */
+/** A hit in L1 or at hand, which somebody listens to. */
 export function tellHit<Id, V>(
   { parts, name }: Space<Id, V>,
   key: string,
   id: number,
+  from: 'local' | 'shared',
   absent: boolean,
   parent: Identified | undefined,
   batch?: number,
@@ -87,7 +88,7 @@ export function tellHit<Id, V>(
     key,
     id,
     ...placeOf(parent, batch),
-    from: 'local',
+    from,
     why: 'fresh',
     joined: false,
     absent,
