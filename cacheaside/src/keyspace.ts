@@ -443,7 +443,7 @@ export class Keyspace<Id, V, Loaded = V> {
   #findLocal(place: Place<LocalEntry, Key>): LocalEntry | undefined {
     const { local, stream, clock, queue } = this.#space.parts
     if (!local.enabled) return undefined
-    const nowMs = this.#needsProof ? clock.nowMs() : clock.coarseMs()
+    const nowMs = this.#needsProof ? (clock.ceilingMs?.() ?? clock.nowMs()) : clock.coarseMs()
     if (this.#needsProof && !stream.proven(nowMs)) return undefined
     const entry = local.getAt(place, nowMs)
     if (entry === undefined || entry.generation !== this.#space.generation.value) return undefined
