@@ -29,8 +29,8 @@ export const FURTHER: readonly Mutant[] = [
     name: 'relay: apply, then mark',
     patches: [
       [
-        'const applied = await this.#apply(session, batch, id)\n      await this.#limited(session.settle(applied))',
-        'const applied = [...batch.changes]\n      await this.#limited(session.settle(applied))\n      await this.#apply(session, batch, id)',
+        'const applied = await this.#apply(session, batch, id)\n    await this.#limited(session.settle(applied))',
+        'const applied = [...batch.changes]\n    await this.#limited(session.settle(applied))\n    await this.#apply(session, batch, id)',
       ],
     ],
   },

@@ -9,6 +9,8 @@
 import type { Timer } from './base/clock.ts'
 import { CacheError } from './base/errors.ts'
 import type { Why } from './base/events.ts'
+import { idOf } from './base/trace-id.ts'
+import type { AskTrace } from './base/tracing.ts'
 import { FlightTags, lookedStates, tagsOf } from './flight-tags.ts'
 import { type Asked, claimRefresh, dropLease, type Fallback } from './lease.ts'
 import { standBehind, stepOut } from './local/load-run.ts'
@@ -87,6 +89,20 @@ export function mustBypass<Id, V>(space: Space<Id, V>, flight: Flight<Answer>): 
  * load that waits for it.
  */
 export function ask<Id, V>(
+  space: Space<Id, V>,
+  flight: Flight<Answer>,
+  strong: boolean,
+): Asked<V> | Promise<Asked<V>> {
+  const { tracing } = space.parts
+  if (!tracing.hears('ask')) return askStore(space, flight, strong)
+  const message: AskTrace = { keyspace: space.name, keys: [flight.key], flights: [idOf(flight)] }
+  const note = ({ kind }: Asked<V>) => {
+    message.answer = kind
+  }
+  return tracing.trace('ask', message, () => askStore(space, flight, strong), note)
+}
+
+function askStore<Id, V>(
   space: Space<Id, V>,
   flight: Flight<Answer>,
   strong: boolean,
@@ -481,14 +497,13 @@ function mismatched<Id, V>(
   return swapForLease(space, progress, { prefix }, 'unreadable')
 }
 
-/** Whether a fresh value is refreshed already, drawn at every hit. */
-export function refreshesAhead<Id, V>(
+function refreshesAhead<Id, V>(
   { options, parts }: Space<Id, V>,
-  { costMs }: Pick<ValueRegister, 'costMs'>,
+  register: ValueRegister,
   freshMs: number,
 ): boolean {
   if (options.refreshAhead === undefined) return false
-  return costMs * options.refreshAhead * -Math.log(1 - parts.clock.random()) >= freshMs
+  return register.costMs * options.refreshAhead * -Math.log(1 - parts.clock.random()) >= freshMs
 }
 
 /** Replaces a value that no reader should find any more by our lease, if it is still there. */

@@ -3,6 +3,7 @@ import { CacheError } from './base/errors.ts'
 import type { CacheEvent } from './base/events.ts'
 import { invalidOption } from './base/invalid-option.ts'
 import { type IdParts, isKeyspaceName, type Key, keyspaceOf, noArray, type Tag } from './base/key.ts'
+import { type Operation, type Tracer, Tracing } from './base/tracing.ts'
 import { messageOf, Warnings } from './base/warnings.ts'
 import { Relay } from './feed/relay.ts'
 import type { RelayTarget } from './feed/relay-target.ts'
@@ -52,6 +53,7 @@ export class Cache {
   readonly #listeners = new Set<(event: CacheEvent) => void>()
   /** Those that hear of all but reads and writes, of which no event is made for them: a hit in L1 needs none. */
   readonly #readless = new Set<(event: CacheEvent) => void>()
+  readonly #tracing = new Tracing()
   /** What ends samplers. */
   readonly #stops = new Set<() => Promise<void>>()
   /** Work under way that `close` waits for. */
@@ -129,7 +131,9 @@ export class Cache {
       forgetKeyspace: this.#forgetKeyspace,
       isTags: name => this.#tags.has(name),
       checkKeys: keys => this.#known.check(keys),
+      tracing: this.#tracing,
       isHeard: this.#isHeard,
+      hearsHits: this.#hearsHits,
       closed: () => this.#closed,
       committed: () => this.#relay?.poke(),
       background: work => this.#track(work),
@@ -291,7 +295,8 @@ export class Cache {
   get measurable(): Measurable {
     return {
       hasFeed: this.#relay !== undefined,
-      isHeard: this.#listeners.size > 0,
+      isHeard: this.#hearsHits(),
+      trace: tracer => this.#tracing.add(tracer),
       listenToWork: listener => {
         this.#readless.add(listener)
         return () => void this.#readless.delete(listener)
@@ -355,6 +360,8 @@ export class Cache {
         const identity = await access.runBehind(() => store.identity())
         return identity === UNCONFIRMED ? undefined : identity
       },
+      trace: (message, work) =>
+        this.#tracing.hears('relay') ? this.#tracing.trace('relay', message, work) : work(),
       invalidate: (key, batch) => relayKey(this.#parts, key, batch),
       invalidateKeyspace: (keyspace, batch) => relayKeyspace(this.#parts, keyspace, batch),
     }
@@ -393,7 +400,10 @@ export class Cache {
     flights.doomDependentsOfKeyspace(keyspace)
   }
 
-  readonly #isHeard = (): boolean => this.#listeners.size > 0
+  readonly #isHeard = (operation: Operation): boolean =>
+    this.#listeners.size > 0 || this.#tracing.hears(operation)
+
+  readonly #hearsHits = (): boolean => this.#listeners.size > 0 || this.#tracing.hearsHits
 
   #track(work: Promise<void>): void {
     this.#working++
@@ -450,6 +460,8 @@ export interface Measurable {
   readonly isHeard: boolean
   /** As `listen`, for all events but reads and writes. */
   readonly listenToWork: (listener: (event: CacheEvent) => void) => () => void
+  /** Has a tracer follow the operations of the cache, until the returned function is called. */
+  readonly trace: (tracer: Tracer) => () => void
 }
 
 /** The parts of a cache that a sampler uses. @internal */

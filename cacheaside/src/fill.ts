@@ -5,6 +5,7 @@ import type { Clock } from './base/clock.ts'
 import type { FillEvent, Why } from './base/events.ts'
 import { heardMs, sinceMs } from './base/heard-time.ts'
 import { idOf } from './base/trace-id.ts'
+import type { FillTrace } from './base/tracing.ts'
 import { tagsOf } from './flight-tags.ts'
 import { judgeLate, keepNone, tagsOfLoaded } from './late-tags.ts'
 import { type Asked, giveBack, type Leased } from './lease.ts'
@@ -188,15 +189,29 @@ export function fillOf<Id, V>(
 }
 
 /** Step 5: whether the shared store accepted the value. A lease that will not be filled is given back. */
-async function offer<Id, V>(
+function offer<Id, V>(
   space: Space<Id, V>,
   flight: Flight<Answer>,
-  asked: Asked<V> & { kind: 'leased' },
+  asked: Leased<V>,
   made: Made,
   freshMs: number,
 ): Promise<boolean> {
+  const { tracing } = space.parts
+  if (!tracing.hears('fill')) return offerTold(space, flight, asked, made, freshMs)
+  const message: FillTrace = { keyspace: space.name, key: flight.key, flight: idOf(flight) }
+  return tracing.trace('fill', message, () => offerTold(space, flight, asked, made, freshMs, message))
+}
+
+async function offerTold<Id, V>(
+  space: Space<Id, V>,
+  flight: Flight<Answer>,
+  asked: Leased<V>,
+  made: Made,
+  freshMs: number,
+  message?: FillTrace,
+): Promise<boolean> {
   const { access, emit } = space.parts
-  const sentMs = heardMs(space.parts)
+  const sentMs = heardMs(space.parts, 'fill')
   let outcome: 'accepted' | 'refused' | 'unconfirmed' = 'refused'
   if (!flight.doomed) {
     const value = fillOf(space, asked.generation, made, freshMs)
@@ -204,7 +219,9 @@ async function offer<Id, V>(
     outcome = reply === true ? 'accepted' : reply === false ? 'refused' : 'unconfirmed'
     if (outcome === 'accepted') renewStamps(space, made.tags, value)
   }
-  emit(ofFill(space, flight, outcome, sinceMs(space.parts, sentMs)))
+  const event = ofFill(space, flight, outcome, sinceMs(space.parts, sentMs))
+  if (message !== undefined) message.event = event
+  emit(event)
   if (outcome !== 'accepted') giveBack(space, flight.key, asked)
   return outcome === 'accepted'
 }

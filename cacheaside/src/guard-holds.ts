@@ -3,6 +3,7 @@ import type { CacheEvent, GuardEvent } from './base/events.ts'
 import { heardMs, sinceMs } from './base/heard-time.ts'
 import { type Key, keyspaceOf, type Tag } from './base/key.ts'
 import { type Identified, idOf } from './base/trace-id.ts'
+import type { Operation } from './base/tracing.ts'
 import type { ResolvedCacheOptions } from './options.ts'
 import type { BroadcastStream } from './shared/broadcast-stream.ts'
 import type { InvalidationQueue } from './shared/invalidation-queue.ts'
@@ -54,7 +55,7 @@ export interface HoldParts {
   readonly access: SharedAccess
   readonly clock: Clock
   readonly emit: (event: CacheEvent) => void
-  readonly isHeard: () => boolean
+  readonly isHeard: (operation: Operation) => boolean
   readonly options: ResolvedCacheOptions
   readonly queue: InvalidationQueue
   readonly stream: BroadcastStream
@@ -168,7 +169,7 @@ class GuardHold {
     if (this.#sharers.size > 0) this.#isShared = true
     const share = new GuardShare(this, beganMs)
     this.#sharers.add(share)
-    const askedMs = heardMs(this.#parts)
+    const askedMs = heardMs(this.#parts, 'guard')
     void this.confirming.then(() =>
       this.#emitOutcome(this.#intact ? 'confirmed' : this.#failure, askedMs, write),
     )
@@ -255,7 +256,7 @@ class GuardHold {
   /** Renews the token, for those who are at work, and tells those who have ended whether it was there. */
   async #ask(ending: readonly Ending[]): Promise<Ended> {
     const { access, options, queue } = this.#parts
-    const askedMs = heardMs(this.#parts)
+    const askedMs = heardMs(this.#parts, 'guard')
     const reply = await access.run(() => access.store.guard(this.key, this.#token, options.guardMs, true))
     // A renewal that nobody answered may have found the token missing, and the next one would not tell.
     if (reply !== 'renewed') this.#lose()

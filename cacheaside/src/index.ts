@@ -21,6 +21,19 @@ export { systemClock } from './base/clock.ts'
 export { CacheError, type CacheErrorCode } from './base/errors.ts'
 export type * from './base/events.ts'
 export type { IdPart, IdParts, Key, Tag, WholeKeyspace } from './base/key.ts'
+export type {
+  AskTrace,
+  FillTrace,
+  InvalidateTrace,
+  LoadTrace,
+  ReadTrace,
+  RefreshTrace,
+  RelayTrace,
+  TraceEnd,
+  TraceMessages,
+  WriteStepTrace,
+  WriteTrace,
+} from './base/tracing.ts'
 export { type Logger, WARNINGS, type WarningCode, type WarningLevel } from './base/warnings.ts'
 export type { Cache, Occupancy } from './cache.ts'
 export { commitInDoubt, rolledBack, rollsBack } from './commit-in-doubt.ts'

@@ -16,6 +16,7 @@ import type { InvalidationEvent } from './base/events.ts'
 import { heardMs, sinceMs } from './base/heard-time.ts'
 import { type Key, keyspaceOf, type Tag } from './base/key.ts'
 import { newId } from './base/trace-id.ts'
+import type { InvalidateTrace } from './base/tracing.ts'
 import { markedToken } from './shared/key-mark.ts'
 import { UNCONFIRMED } from './shared/shared-access.ts'
 import type { Parts } from './space.ts'
@@ -25,13 +26,25 @@ import type { Parts } from './space.ts'
  *
  * @returns `'applied'`, or `'queued'` if any key could not be confirmed.
  */
-export async function invalidateKeys(
+export function invalidateKeys(parts: Parts, keys: readonly (Key | Tag)[]): Promise<'applied' | 'queued'> {
+  const cause = newId()
+  const { tracing } = parts
+  if (!tracing.hears('invalidate')) return invalidateEach(parts, keys, cause)
+  const message: InvalidateTrace = { cause, keys }
+  return tracing.trace('invalidate', message, () => invalidateEach(parts, keys, cause), noting(message))
+}
+
+const noting = (message: InvalidateTrace) => (outcome: 'applied' | 'queued') => {
+  message.outcome = outcome
+}
+
+async function invalidateEach(
   parts: Parts,
   keys: readonly (Key | Tag)[],
+  cause: number,
 ): Promise<'applied' | 'queued'> {
   const { access, queue, forget } = parts
-  const cause = newId()
-  const sentMs = heardMs(parts)
+  const sentMs = heardMs(parts, 'invalidate')
   for (const key of keys) forget(key)
   const applied = await Promise.all(
     keys.map(async key => {
@@ -51,9 +64,17 @@ export async function invalidateKeys(
  *
  * @returns as {@link invalidateKeys}.
  */
-export async function invalidateWhole(parts: Parts, keyspace: string): Promise<'applied' | 'queued'> {
+export function invalidateWhole(parts: Parts, keyspace: string): Promise<'applied' | 'queued'> {
+  const cause = newId()
+  const { tracing } = parts
+  if (!tracing.hears('invalidate')) return invalidateAll(parts, keyspace, cause)
+  const message: InvalidateTrace = { cause, keys: [], keyspace }
+  return tracing.trace('invalidate', message, () => invalidateAll(parts, keyspace, cause), noting(message))
+}
+
+async function invalidateAll(parts: Parts, keyspace: string, cause: number): Promise<'applied' | 'queued'> {
   const { access, clock, queue, emit, forgetKeyspace } = parts
-  const sentMs = heardMs(parts)
+  const sentMs = heardMs(parts, 'invalidate')
   forgetKeyspace(keyspace)
   const reply = await access.run(() =>
     access.store.invalidateKeyspace(keyspace, markedToken(keyspace, clock.token())),
@@ -62,14 +83,14 @@ export async function invalidateWhole(parts: Parts, keyspace: string): Promise<'
   forgetKeyspace(keyspace)
   const outcome = reply === UNCONFIRMED ? 'queued' : 'applied'
   const durationMs = sinceMs(parts, sentMs)
-  emit({ type: 'keyspace-invalidation', keyspace, outcome, cause: newId(), durationMs })
+  emit({ type: 'keyspace-invalidation', keyspace, outcome, cause, durationMs })
   return outcome
 }
 
 /** Invalidates a key for a relay, because of a batch of its feed. Says whether it was confirmed. */
 export async function relayKey(parts: Parts, key: Key | Tag, batch: number): Promise<boolean> {
   const { access } = parts
-  const sentMs = heardMs(parts)
+  const sentMs = heardMs(parts, 'relay')
   if ((await access.runBehind(() => access.store.invalidate(key))) === UNCONFIRMED) return false
   emitInvalidation(parts, key, 'applied', { cause: batch, durationMs: sinceMs(parts, sentMs) })
   return true
@@ -82,7 +103,7 @@ export async function relayKey(parts: Parts, key: Key | Tag, batch: number): Pro
  */
 export async function relayKeyspace(parts: Parts, keyspace: string, batch?: number): Promise<boolean> {
   const { access, clock, emit } = parts
-  const sentMs = heardMs(parts)
+  const sentMs = heardMs(parts, 'relay')
   const reply = await access.runBehind(() =>
     access.store.invalidateKeyspace(keyspace, markedToken(keyspace, clock.token())),
   )

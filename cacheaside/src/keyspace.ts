@@ -2,15 +2,15 @@
  * The handle that people hold: `get`, `getMany`, `read`, `peek`, `write` and `invalidate` of one keyspace. Step 1 of a
  * read is here, because a hit in L1 must cost no more than a function call; all that comes after it is in `read.ts`.
  */
-import { findAtHand } from './at-hand.ts'
 import { CacheError } from './base/errors.ts'
 import type { From, Why } from './base/events.ts'
 import { invalidOption } from './base/invalid-option.ts'
 import { type Key, noArray, rememberingByKey, type WholeKeyspace, wholeKeyspace } from './base/key.ts'
 import { newId } from './base/trace-id.ts'
+import type { ReadTrace } from './base/tracing.ts'
 import { fillOf, timeToLive } from './fill.ts'
 import { invalidateKeys, invalidateWhole } from './invalidate.ts'
-import { runAround } from './local/load-run.ts'
+import { type LoadRun, runAround } from './local/load-run.ts'
 import { type LocalEntry, Place } from './local/local-store.ts'
 import {
   aFunction,
@@ -22,12 +22,12 @@ import {
 } from './options.ts'
 import { aliasOf } from './own-key.ts'
 import { read } from './read.ts'
-import { tellAnswered, tellFailed, tellHit } from './read-events.ts'
+import { type ReadContext, tellAnswered, tellFailed, tellHit } from './read-events.ts'
 import { readMany } from './read-many.ts'
 import { refresh } from './refresh.ts'
-import { ABSENT, Envelope, Unopened } from './shared/codec.ts'
+import { Envelope, Unopened } from './shared/codec.ts'
 import { readSnapshot, type SnapshotOptions, type SnapshotPart } from './snapshot.ts'
-import { type Answer, type Found, foundAnswer, type Parts, type ReadRequest, type Space } from './space.ts'
+import type { Answer, Parts, ReadRequest, Space } from './space.ts'
 import { Tagging } from './tagging.ts'
 import {
   type CommittedEntry,
@@ -124,10 +124,6 @@ export class Keyspace<Id, V, Loaded = V> {
     this.all = wholeKeyspace(name)
     this.#placeOf = toParts === undefined ? toPlace : id => toPlace(toParts(id))
     this.#needsProof = parts.stream.needsProof
-    const tagging =
-      resolved.tags === undefined && resolved.tagsOf === undefined
-        ? undefined
-        : new Tagging(name, resolved, parts.isTags)
     this.#space = {
       name,
       parts,
@@ -135,8 +131,10 @@ export class Keyspace<Id, V, Loaded = V> {
       options: resolved,
       envelope: new Envelope(resolved.codec, resolved.schema),
       keyOf: id => this.#placeOf(id).key,
-      tagging,
-      atHand: parts.local.enabled || tagging !== undefined ? undefined : parts.access.store.atHand,
+      tagging:
+        resolved.tags === undefined && resolved.tagsOf === undefined
+          ? undefined
+          : new Tagging(name, resolved, parts.isTags),
       generation: parts.stream.follow(name),
       usualCostMs: undefined,
       batchesAreFound: false,
@@ -162,11 +160,9 @@ export class Keyspace<Id, V, Loaded = V> {
   get(id: Id, options?: ReadOptions): Promise<V | undefined> {
     try {
       const place = this.#enter(id, options)
-      const entry = this.#fromLocal(id, place, options)
+      const entry = this.#fromLocal('get', id, place, options)
       if (entry !== undefined) return Promise.resolve(entry.opened.take() as V | undefined)
-      const found = this.#fromAtHand(id, place.key, options)
-      if (found !== undefined) return Promise.resolve(found.opened.take())
-      return this.#past(id, place.key, options, take<V>)
+      return this.#past('get', id, place.key, options, take<V>)
     } catch (error) {
       return Promise.reject(error)
     }
@@ -181,12 +177,10 @@ export class Keyspace<Id, V, Loaded = V> {
     const { clock } = this.#space.parts
     const place = this.#enter(id, options)
     const beganMs = clock.nowMs()
-    const entry = this.#fromLocal(id, place, options)
+    const entry = this.#fromLocal('read', id, place, options)
     if (entry !== undefined) return this.#result(localAnswer(entry), false, beganMs)
-    const found = this.#fromAtHand(id, place.key, options)
-    if (found !== undefined)
-      return this.#result(foundAnswer(this.#space, found, 'fresh', NOTHING_SPENT), false, beganMs)
-    return this.#past(id, place.key, options, (answer, joined) => this.#result(answer, joined, beganMs))
+    const make = (answer: Answer<V>, joined: boolean) => this.#result(answer, joined, beganMs)
+    return this.#past('read', id, place.key, options, make)
   }
 
   /**
@@ -236,43 +230,64 @@ export class Keyspace<Id, V, Loaded = V> {
     /** Which request each id waits for. The same key may be asked for twice, and is read once. */
     const requestOf = new Int32Array(ids.length).fill(-1)
     const known = new Map<Key, number>()
-    const batch = this.#space.parts.isHeard() ? newId() : undefined
+    const context = this.#ofBatch(ids, strong)
     ids.forEach((id, i) => {
       const place = this.#enter(id, options)
       const { key } = place
-      const hit = this.#fromLocal(id, place, options, batch) ?? this.#fromAtHand(id, key, options, batch)
-      if (hit !== undefined) found[i] = hit.opened.take() as V | undefined
+      const entry = this.#fromLocal('getMany', id, place, options, context)
+      if (entry !== undefined) found[i] = entry.opened.take() as V | undefined
       else {
         requestOf[i] = known.get(key) ?? requests.push({ id, key, strong }) - 1
         known.set(key, requestOf[i]!)
       }
     })
     if (requests.length > 0) {
-      const answers = await this.#readMany(requests, options?.signal, batch)
+      const answers = await this.#readTraced(requests, options?.signal, context)
       for (let i = 0; i < ids.length; i++)
         if (requestOf[i] !== -1) found[i] = answers[requestOf[i]!]!.opened.take()
-    }
+    } else if (context.message !== undefined) this.#space.parts.tracing.hit(context.message)
     const values = new Map<Id, V>()
     for (let i = 0; i < ids.length; i++) if (found[i] !== undefined) values.set(ids[i]!, found[i]!)
     return values
+  }
+
+  /** What the reads of a `getMany` have in common, as far as somebody is told of it. */
+  #ofBatch(ids: readonly Id[], strong: boolean): ReadContext {
+    const { tracing, isHeard } = this.#space.parts
+    if (!isHeard('read')) return ALONE
+    if (!tracing.hears('read')) return { batch: newId() }
+    const keys = ids.map(id => this.#space.keyOf(id))
+    return { batch: newId(), message: { call: 'getMany', keyspace: this.name, keys, strong, events: [] } }
+  }
+
+  #readTraced(
+    requests: readonly ReadRequest<Id>[],
+    signal: AbortSignal | undefined,
+    context: ReadContext,
+  ): Promise<readonly Answer<V>[]> {
+    const { tracing } = this.#space.parts
+    return context.message !== undefined
+      ? tracing.trace('read', context.message, () => this.#readMany(requests, signal, context))
+      : this.#readMany(requests, signal, context)
   }
 
   /** Steps 2 to 6 for several keys. */
   async #readMany(
     requests: readonly ReadRequest<Id>[],
     signal: AbortSignal | undefined,
-    batch: number | undefined,
+    given: ReadContext,
   ): Promise<readonly Answer<V>[]> {
     const space = this.#space
     const { joining, beganMs, parent, answers: reading } = readMany(space, requests, signal)
+    const context = parent === undefined ? given : { ...given, parent }
     try {
       const answers = await reading
       for (const [i, answer] of answers.entries())
-        tellAnswered(space, requests[i]!.key, answer, joining[i]!, beganMs, parent, batch)
+        tellAnswered(space, requests[i]!.key, answer, joining[i]!, beganMs, context)
       return answers
     } catch (error) {
       for (const [i, { key }] of requests.entries())
-        tellFailed(space, key, error, signal, joining[i]!, beganMs, parent, batch)
+        tellFailed(space, key, error, signal, joining[i]!, beganMs, context)
       throw error
     }
   }
@@ -400,50 +415,32 @@ export class Keyspace<Id, V, Loaded = V> {
 
   /** Step 1 of a read: a fresh entry in this process. */
   #fromLocal(
+    call: ReadTrace['call'],
     id: Id,
     place: Place<LocalEntry, Key>,
     options: ReadOptions | undefined,
-    batch?: number,
+    context = ALONE,
   ): LocalEntry | undefined {
     if (options?.consistency === 'strong') return undefined
     const entry = this.#findLocal(place)
     if (entry === undefined) return undefined
-    const { parts } = this.#space
+    const { parts, counts } = this.#space
     const isDue =
       entry.refreshAtMs !== Number.POSITIVE_INFINITY && entry.refreshAtMs <= parts.clock.coarseMs()
-    const readId = isDue || parts.isHeard() ? newId() : 0
+    const isHeard = parts.hearsHits() || context.message !== undefined
+    const readId = isDue || isHeard ? newId() : 0
     if (isDue) refresh(this.#space, id, place.key, readId)
-    this.#tellHit(place.key, readId, 'local', entry.absent, options, batch)
+    if (isHeard) {
+      const parent = runAround(options?.signal)
+      tellHit(this.#space, place.key, call, readId, entry.absent, { ...context, parent })
+    } else parts.stats.read(counts, 'local', 'fresh', false, entry.absent)
     return entry
-  }
-
-  /** Step 3 of a read, where the store is in this process: a fresh value in it. */
-  #fromAtHand(id: Id, key: Key, options: ReadOptions | undefined, batch?: number): Found<V> | undefined {
-    const { atHand, parts, options: own } = this.#space
-    if (atHand === undefined || options?.consistency === 'strong') return undefined
-    const readId = own.refreshAhead !== undefined || parts.isHeard() ? newId() : 0
-    const found = findAtHand(this.#space, atHand, id, key, readId)
-    if (found !== undefined) this.#tellHit(key, readId, 'shared', found.opened === ABSENT, options, batch)
-    return found
-  }
-
-  #tellHit(
-    key: Key,
-    readId: number,
-    from: 'local' | 'shared',
-    absent: boolean,
-    options: ReadOptions | undefined,
-    batch: number | undefined,
-  ): void {
-    const { parts, counts } = this.#space
-    if (parts.isHeard()) tellHit(this.#space, key, readId, from, absent, runAround(options?.signal), batch)
-    else parts.stats.hit(counts, from, absent)
   }
 
   #findLocal(place: Place<LocalEntry, Key>): LocalEntry | undefined {
     const { local, stream, clock, queue } = this.#space.parts
     if (!local.enabled) return undefined
-    const nowMs = this.#needsProof ? (clock.ceilingMs?.() ?? clock.nowMs()) : clock.coarseMs()
+    const nowMs = this.#needsProof ? clock.nowMs() : clock.coarseMs()
     if (this.#needsProof && !stream.proven(nowMs)) return undefined
     const entry = local.getAt(place, nowMs)
     if (entry === undefined || entry.generation !== this.#space.generation.value) return undefined
@@ -451,22 +448,37 @@ export class Keyspace<Id, V, Loaded = V> {
     return entry
   }
 
-  /** Steps 2 to 6 of a read, and what is made of the answer. */
   #past<R>(
+    call: ReadTrace['call'],
     id: Id,
     key: Key,
     options: ReadOptions | undefined,
     make: (answer: Answer<V>, joined: boolean) => R,
   ): Promise<R> {
+    const { tracing } = this.#space.parts
+    if (!tracing.hears('read')) return this.#pastTold(id, key, options, make)
+    const strong = options?.consistency === 'strong'
+    const message: ReadTrace = { call, keyspace: this.name, keys: [key], strong, events: [] }
+    return tracing.trace('read', message, () => this.#pastTold(id, key, options, make, message))
+  }
+
+  /** Steps 2 to 6 of a read, and what is made of the answer. */
+  #pastTold<R>(
+    id: Id,
+    key: Key,
+    options: ReadOptions | undefined,
+    make: (answer: Answer<V>, joined: boolean) => R,
+    message?: ReadTrace,
+  ): Promise<R> {
     const strong = options?.consistency === 'strong'
     const signal = options?.signal
     return read(this.#space, { id, key, strong }, signal, {
       answered: (answer: Answer<V>, joining, beganMs, parent) => {
-        tellAnswered(this.#space, key, answer, joining, beganMs, parent)
+        tellAnswered(this.#space, key, answer, joining, beganMs, contextOf(parent, message))
         return make(answer, joining.joined)
       },
       failed: (error, joining, beganMs, parent) =>
-        tellFailed(this.#space, key, error, signal, joining, beganMs, parent),
+        tellFailed(this.#space, key, error, signal, joining, beganMs, contextOf(parent, message)),
     })
   }
 
@@ -487,9 +499,12 @@ export class Keyspace<Id, V, Loaded = V> {
   }
 }
 
-const nothing = () => {}
+const ALONE: ReadContext = Object.freeze({})
 
-const NOTHING_SPENT = Object.freeze({ sharedMs: 0, loadMs: 0 })
+const contextOf = (parent: LoadRun | undefined, message: ReadTrace | undefined): ReadContext =>
+  parent === undefined && message === undefined ? ALONE : { parent, message }
+
+const nothing = () => {}
 
 const take = <V>({ opened }: Answer<V>): V | undefined => opened.take()
 

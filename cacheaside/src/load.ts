@@ -5,8 +5,9 @@
 import { Abort } from './base/abort.ts'
 import type { Clock } from './base/clock.ts'
 import { CacheError } from './base/errors.ts'
-import type { CacheEvent, LoadEvent } from './base/events.ts'
+import type { LoadEvent } from './base/events.ts'
 import { idOf } from './base/trace-id.ts'
+import type { LoadTrace, Tracing } from './base/tracing.ts'
 import { fillAndKeep } from './fill.ts'
 import { readyTags, tagsOf } from './flight-tags.ts'
 import { keepNone } from './late-tags.ts'
@@ -31,9 +32,10 @@ const isError = (value: unknown): value is Error =>
 export interface LoadFrame {
   readonly clock: Clock
   readonly limit: LoadLimit
-  readonly emit: (event: CacheEvent) => void
+  readonly emit: (event: LoadEvent) => void
+  readonly tracing: Tracing
   /** Whether anybody is told of loads: if not, its flights get no numbers. */
-  readonly isHeard: () => boolean
+  readonly isHeard: (operation: 'load') => boolean
   readonly keyspace: string
   /** What it answers, all with the same parent. */
   readonly flights: readonly Awaited[]
@@ -68,6 +70,17 @@ export function callLoader<T>(
   frame: LoadFrame,
   call: (context: LoadContext) => Promise<T> | T,
 ): Promise<Loaded<T>> {
+  const { tracing, keyspace, flights } = frame
+  if (!tracing.hears('load')) return runLoader(frame, call)
+  const message: LoadTrace = { keyspace, keys: flights.map(({ key }) => key), flights: flights.map(idOf) }
+  const emit = (event: LoadEvent) => {
+    message.event = event
+    frame.emit(event)
+  }
+  return tracing.trace('load', message, () => runLoader({ ...frame, emit }, call))
+}
+
+function runLoader<T>(frame: LoadFrame, call: (context: LoadContext) => Promise<T> | T): Promise<Loaded<T>> {
   const { clock, limit, flights, abort, isAwaited = true } = frame
   const keys = flights.map(({ key }) => key)
   const run = new LoadRun(limit, flights, abort, flights[0]!.parent)
@@ -84,7 +97,7 @@ export function callLoader<T>(
       timer.cancel()
       stopListening()
       const waitMs = queuedMs === undefined ? 0 : (beganMs ?? nowMs) - queuedMs
-      const numbers = { id: idOf(run), flights: frame.isHeard() ? flights.map(idOf) : NOT_TOLD }
+      const numbers = { id: idOf(run), flights: frame.isHeard('load') ? flights.map(idOf) : NOT_TOLD }
       const event = {
         type: 'load',
         keyspace: frame.keyspace,
@@ -326,9 +339,9 @@ export function loadFrame<Id, V>(
   abort: Abort,
   isAwaited = true,
 ): LoadFrame {
-  const { clock, limit, emit, isHeard } = space.parts
+  const { clock, limit, emit, isHeard, tracing } = space.parts
   const timeoutMs = space.options.loadTimeoutMs
-  return { clock, limit, emit, isHeard, keyspace: space.name, flights, timeoutMs, isAwaited, abort }
+  return { clock, limit, emit, isHeard, tracing, keyspace: space.name, flights, timeoutMs, isAwaited, abort }
 }
 
 /**

@@ -1,13 +1,24 @@
 /** What is counted, and told to those who listen, when a read has ended. */
 import { CacheError } from './base/errors.ts'
-import type { FailedReadEvent } from './base/events.ts'
+import type { FailedReadEvent, ReadEvent } from './base/events.ts'
 import { type Identified, idOf, newId } from './base/trace-id.ts'
+import type { ReadTrace } from './base/tracing.ts'
 import type { Answer, Space } from './space.ts'
 
 /** What a read has waited for. */
 interface WaitedFor {
   readonly flight: Identified
   readonly joined: boolean
+}
+
+/** What a read belongs to. */
+export interface ReadContext {
+  /** The load inside whose loader it was asked for. */
+  readonly parent?: Identified | undefined
+  /** The number of its `getMany` or snapshot. */
+  readonly batch?: number | undefined
+  /** The message of the call, if somebody follows it. */
+  readonly message?: ReadTrace | undefined
 }
 
 /** A read past L1 was answered. */
@@ -17,15 +28,14 @@ export function tellAnswered<Id, V>(
   { from, why, absent, sharedMs, loadMs, tag }: Answer<V>,
   joining: WaitedFor,
   beganMs: number,
-  parent: Identified | undefined,
-  batch?: number,
+  { parent, batch, message }: ReadContext,
 ): void {
   const { parts, name, counts } = space
-  if (!parts.isHeard()) {
+  if (!parts.isHeard('read')) {
     parts.stats.read(counts, from, why, joining.joined, absent)
     return
   }
-  parts.emit({
+  const event: ReadEvent = {
     type: 'read',
     outcome: 'answered',
     keyspace: name,
@@ -39,7 +49,9 @@ export function tellAnswered<Id, V>(
     sharedMs,
     loadMs,
     ...(tag === undefined ? {} : { tag }),
-  })
+  }
+  message?.events.push(event)
+  parts.emit(event)
 }
 
 /** A read past L1 was not answered. */
@@ -50,16 +62,15 @@ export function tellFailed<Id, V>(
   signal: AbortSignal | undefined,
   joining: WaitedFor,
   beganMs: number,
-  parent: Identified | undefined,
-  batch?: number,
+  { parent, batch, message }: ReadContext,
 ): void {
   const { parts, name, counts } = space
   const outcome = outcomeOf(error, signal)
-  if (!parts.isHeard()) {
+  if (!parts.isHeard('read')) {
     parts.stats.readFailed(counts, outcome)
     return
   }
-  parts.emit({
+  const event: ReadEvent = {
     type: 'read',
     outcome,
     keyspace: name,
@@ -68,34 +79,38 @@ export function tellFailed<Id, V>(
     joined: joining.joined,
     durationMs: parts.clock.nowMs() - beganMs,
     error,
-  })
+  }
+  message?.events.push(event)
+  parts.emit(event)
 }
 
-/** A hit in L1 or at hand, which somebody listens to. */
+/** A hit in L1, which somebody listens to; one of a batch is told of with the batch. */
 export function tellHit<Id, V>(
   { parts, name }: Space<Id, V>,
   key: string,
+  call: ReadTrace['call'],
   id: number,
-  from: 'local' | 'shared',
   absent: boolean,
-  parent: Identified | undefined,
-  batch?: number,
+  { parent, batch, message }: ReadContext,
 ): void {
-  parts.emit({
+  const event: ReadEvent = {
     type: 'read',
     outcome: 'answered',
     keyspace: name,
     key,
     id,
     ...placeOf(parent, batch),
-    from,
+    from: 'local',
     why: 'fresh',
     joined: false,
     absent,
     durationMs: 0,
     sharedMs: 0,
     loadMs: 0,
-  })
+  }
+  parts.emit(event)
+  if (message !== undefined) message.events.push(event)
+  else parts.tracing.hit({ call, keyspace: name, keys: [key], strong: false, events: [event] })
 }
 
 function numbersOf({ flight, joined }: WaitedFor, parent: Identified | undefined, batch: number | undefined) {
@@ -103,7 +118,6 @@ function numbersOf({ flight, joined }: WaitedFor, parent: Identified | undefined
   return { id: joined ? newId() : number, flight: number, ...placeOf(parent, batch) }
 }
 
-/** What a read belongs to: the load inside whose loader it was asked for, and its `getMany` or snapshot. */
 const placeOf = (parent: Identified | undefined, batch: number | undefined) => ({
   ...(batch === undefined ? {} : { batch }),
   ...(parent === undefined ? {} : { parent: idOf(parent) }),

@@ -186,7 +186,15 @@ interface Together {
 }
 
 /** The first commands for all keys, and the generation where it has to be read. */
-async function askTogether<Id, V>(space: Space<Id, V>, members: readonly Member<Id>[]): Promise<Together> {
+function askTogether<Id, V>(space: Space<Id, V>, members: readonly Member<Id>[]): Promise<Together> {
+  const { tracing } = space.parts
+  if (!tracing.hears('ask')) return askStore(space, members)
+  const keys = members.map(({ flight }) => flight.key)
+  const message = { keyspace: space.name, keys, flights: members.map(({ flight }) => idOf(flight)) }
+  return tracing.trace('ask', message, () => askStore(space, members))
+}
+
+async function askStore<Id, V>(space: Space<Id, V>, members: readonly Member<Id>[]): Promise<Together> {
   const { access, options } = space.parts
   const { flight, strong } = members[0]!
   const reading = space.parts.stream.generationFor(space.name, strong, flight.beganAtMs)

@@ -2,8 +2,10 @@
  * The refresh of a value in the background, while readers are still given the old one: steps 4 to 6 under a claim.
  */
 import { ask } from './ask.ts'
+import type { RefreshEvent } from './base/events.ts'
 import type { Key } from './base/key.ts'
 import { idOf } from './base/trace-id.ts'
+import type { RefreshTrace } from './base/tracing.ts'
 import { keep } from './fill.ts'
 import { beginTags, FlightTags, tagsOf } from './flight-tags.ts'
 import { type Asked, claimRefresh } from './lease.ts'
@@ -31,7 +33,14 @@ export function refresh<Id, V>(
   if (parts.flights.refreshing(key)) return
   // Nobody waits for it, also not the loader inside which it may have been begun: it has a turn of its own.
   const flight = beginFlight(space, key, parts.clock.nowMs(), true, undefined)
-  parts.background(runRefresh(space, flight, id, readId, seen))
+  const { tracing } = parts
+  if (!tracing.hears('refresh')) {
+    parts.background(runRefresh(space, flight, id, readId, seen))
+    return
+  }
+  const message: RefreshTrace = { keyspace: space.name, key, flight: idOf(flight), read: readId }
+  const run = () => runRefresh(space, flight, id, readId, seen, message)
+  parts.background(tracing.trace('refresh', message, run))
 }
 
 async function runRefresh<Id, V>(
@@ -40,10 +49,11 @@ async function runRefresh<Id, V>(
   id: Id,
   readId: number,
   seen: ValueRegister | undefined,
+  message?: RefreshTrace,
 ): Promise<void> {
   const { flights, emit, clock } = space.parts
-  const emitOutcome = (outcome: 'began' | 'left-to-another' | 'failed', error?: unknown) =>
-    emit({
+  const emitOutcome = (outcome: RefreshEvent['outcome'], error?: unknown) => {
+    const event: RefreshEvent = {
       type: 'refresh',
       keyspace: space.name,
       key: flight.key,
@@ -52,7 +62,10 @@ async function runRefresh<Id, V>(
       read: readId,
       durationMs: clock.nowMs() - flight.beganAtMs,
       ...(error === undefined ? {} : { error }),
-    })
+    }
+    if (message !== undefined) message.event = event
+    emit(event)
+  }
   try {
     beginTags(space, flight, id, false)
     // The value that was seen may have tags that nobody remembers.

@@ -13,6 +13,7 @@ import { CacheError } from './base/errors.ts'
 import { invalidOption, knownNames } from './base/invalid-option.ts'
 import type { Key } from './base/key.ts'
 import { newId } from './base/trace-id.ts'
+import type { ReadTrace } from './base/tracing.ts'
 import { beginTags } from './flight-tags.ts'
 import { dropLease, giveBack } from './lease.ts'
 import { callLoader, fromOrigin, loadFrame } from './load.ts'
@@ -106,7 +107,11 @@ export async function readSnapshot(
   if (typeof load !== 'function') throw invalidOption('load', 'a function', load)
   signal?.throwIfAborted()
   if (parts.length === 0) return []
-  return unlessAborted(signal, readParts(parts, load, signal))
+  const { tracing } = (parts[0] as AnyPart).read.space.parts
+  if (!tracing.hears('read')) return unlessAborted(signal, readParts(parts, load, signal))
+  const keys = parts.map(({ key }) => key)
+  const message: ReadTrace = { call: 'snapshot', keys, strong: true, events: [] }
+  return tracing.trace('read', message, () => unlessAborted(signal, readParts(parts, load, signal, message)))
 }
 
 /** A promise that a caller may stop waiting for. */
@@ -122,6 +127,7 @@ async function readParts(
   parts: readonly AnyPart[],
   load: SnapshotOptions<readonly unknown[]>['load'],
   signal: AbortSignal | undefined,
+  message?: ReadTrace,
 ): Promise<unknown[]> {
   const reads = parts.map(
     ({ key, read }): PartRead => ({ reader: read, key, flight: { traceId: 0 }, joined: false }),
@@ -129,18 +135,17 @@ async function readParts(
   const parent = runAround(signal)
   const { clock } = reads[0]!.reader.space.parts
   const beganMs = clock.nowMs()
-  const batch = newId()
+  const context = { parent, batch: newId(), message }
   try {
     const answers = await answersOf(reads, load, signal, parent)
     // The caller has been told so.
     signal?.throwIfAborted()
     const values = answers.map(({ opened }) => opened.take())
     for (const [i, read] of reads.entries())
-      tellAnswered(read.reader.space, read.key, answers[i]!, read, beganMs, parent, batch)
+      tellAnswered(read.reader.space, read.key, answers[i]!, read, beganMs, context)
     return values
   } catch (error) {
-    for (const read of reads)
-      tellFailed(read.reader.space, read.key, error, signal, read, beganMs, parent, batch)
+    for (const read of reads) tellFailed(read.reader.space, read.key, error, signal, read, beganMs, context)
     throw error
   }
 }

@@ -3,6 +3,7 @@ import type { Clock } from './base/clock.ts'
 import type { CacheEvent, From, Why } from './base/events.ts'
 import type { Key } from './base/key.ts'
 import type { Identified } from './base/trace-id.ts'
+import type { Operation, Tracing } from './base/tracing.ts'
 import type { Warnings } from './base/warnings.ts'
 import type { GuardHolds } from './guard-holds.ts'
 import type { FoundKeys } from './local/found-keys.ts'
@@ -12,12 +13,11 @@ import type { LocalStore } from './local/local-store.ts'
 import { Flight, type QueuedFlight, type SingleFlight } from './local/single-flight.ts'
 import type { ResolvedCacheOptions, ResolvedKeyspaceOptions } from './options.ts'
 import type { BroadcastStream, GenerationCopy } from './shared/broadcast-stream.ts'
-import { ABSENT, type Envelope, type Opened } from './shared/codec.ts'
+import type { Envelope, Opened } from './shared/codec.ts'
 import type { InvalidationQueue } from './shared/invalidation-queue.ts'
 import type { ValueRegister } from './shared/register.ts'
 import type { SeenStamps } from './shared/seen-stamps.ts'
 import type { SharedAccess } from './shared/shared-access.ts'
-import type { RegistersAtHand } from './shared/shared-store.ts'
 import type { StatsFold } from './stats.ts'
 import type { Tagging } from './tagging.ts'
 
@@ -51,8 +51,12 @@ export interface Parts {
   readonly checkKeys: (keys: readonly string[]) => void
   /** Whether the keyspace of this name is one of tags. */
   readonly isTags: (keyspace: string) => boolean
-  /** Whether anybody listens to events: if not, a read is counted without making one. */
-  readonly isHeard: () => boolean
+  /** Who follows the operations of the cache. */
+  readonly tracing: Tracing
+  /** Whether anybody listens to events, or follows this operation: if not, a read is counted without making an event. */
+  readonly isHeard: (operation: Operation) => boolean
+  /** Whether anybody is told of reads that L1 has answered. */
+  readonly hearsHits: () => boolean
   readonly closed: () => boolean
   /** Something was committed here, or may have been, which the change feed holds as well. */
   readonly committed: () => void
@@ -71,8 +75,6 @@ export interface Space<Id, V> {
   readonly keyOf: (id: Id) => Key
   /** Which tags its values depend on; left out: none. */
   readonly tagging: Tagging<Id, V> | undefined
-  /** Where a fresh value is found without waiting: in a store of this process, behind no L1, if it depends on no tags. */
-  readonly atHand: RegistersAtHand | undefined
   /** The stream's copy of the keyspace's generation. */
   readonly generation: GenerationCopy
   /** What loads have cost lately, in milliseconds: how long to wait for somebody else's. */
@@ -137,22 +139,16 @@ export interface Spent {
   readonly loadMs: number
 }
 
-/** A value that was found, and what its register says of its age. */
-export interface Found<V> {
-  readonly register: Pick<ValueRegister, 'filledAtMs' | 'softExpiryMs'>
-  readonly opened: Opened<V>
-}
-
 export function foundAnswer<Id, V>(
   space: Space<Id, V>,
-  { register, opened }: Found<V>,
+  { register, opened }: { readonly register: ValueRegister; readonly opened: Opened<V> },
   why: Why,
   { sharedMs, loadMs }: Spent,
 ): Answer<V> {
   const { stream } = space.parts
   return {
     opened,
-    absent: opened === ABSENT,
+    absent: register.text === undefined,
     from: 'shared',
     why,
     kept: true,

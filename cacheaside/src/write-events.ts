@@ -1,11 +1,14 @@
 import type { WriteEvent } from './base/events.ts'
 import { heardMs, sinceMs } from './base/heard-time.ts'
 import { type Identified, idOf } from './base/trace-id.ts'
+import type { WriteTrace } from './base/tracing.ts'
 import type { Parts } from './space.ts'
 
 /** What is counted of a write, and told to those who listen. */
 export class ToldWrite implements Identified {
   traceId = 0
+  /** The message of the call, if somebody follows it. */
+  message: WriteTrace | undefined
   readonly #parts: Parts
   readonly #beganMs: number | undefined
   #guardMs = 0
@@ -14,13 +17,13 @@ export class ToldWrite implements Identified {
 
   constructor(parts: Parts) {
     this.#parts = parts
-    this.#beganMs = heardMs(parts)
+    this.#beganMs = heardMs(parts, 'write')
   }
 
   /** Its guards stand, or could not be had, and its function is about to be called. */
   guarded(): void {
     this.#guardMs = sinceMs(this.#parts, this.#beganMs)
-    this.#committingMs = heardMs(this.#parts)
+    this.#committingMs = heardMs(this.#parts, 'write')
   }
 
   /** Its function has ended, if it was called. */
@@ -36,11 +39,11 @@ export class ToldWrite implements Identified {
     about: Pick<WriteEvent, 'fenced' | 'invalidation' | 'error'>,
   ): void {
     const parts = this.#parts
-    if (!parts.isHeard()) {
+    if (!parts.isHeard('write')) {
       parts.stats.write(outcome)
       return
     }
-    parts.emit({
+    const event: WriteEvent = {
       type: 'write',
       id: idOf(this),
       keys: [...keys],
@@ -49,6 +52,8 @@ export class ToldWrite implements Identified {
       guardMs: this.#guardMs,
       commitMs: this.#commitMs,
       ...about,
-    })
+    }
+    if (this.message !== undefined) this.message.event = event
+    parts.emit(event)
   }
 }

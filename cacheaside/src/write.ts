@@ -21,6 +21,7 @@ import { heardMs, sinceMs } from './base/heard-time.ts'
 import { invalidOption } from './base/invalid-option.ts'
 import type { Key, Tag } from './base/key.ts'
 import { type Identified, idOf } from './base/trace-id.ts'
+import type { WriteStepTrace, WriteTrace } from './base/tracing.ts'
 import { rolledBack } from './commit-in-doubt.ts'
 import type { GuardShare } from './guard-holds.ts'
 import { emitInvalidation } from './invalidate.ts'
@@ -75,7 +76,7 @@ export interface WriteOptions<T> {
 }
 
 /** Guards, calls the function, releases, answers. */
-export async function write<T>(
+export function write<T>(
   parts: Parts,
   keys: readonly (Key | Tag)[],
   commit: (context: WriteContext) => Promise<T> | T,
@@ -85,6 +86,20 @@ export async function write<T>(
   checkWriteOptions(options)
   aFunction('writeThrough', options.writeThrough)
   const told = new ToldWrite(parts)
+  const { tracing } = parts
+  if (!tracing.hears('write')) return run(parts, told, keys, commit, options)
+  const message: WriteTrace = { id: idOf(told), keys }
+  told.message = message
+  return tracing.trace('write', message, () => run(parts, told, keys, commit, options))
+}
+
+async function run<T>(
+  parts: Parts,
+  told: ToldWrite,
+  keys: readonly (Key | Tag)[],
+  commit: (context: WriteContext) => Promise<T> | T,
+  options: WriteOptions<T>,
+): Promise<WriteResult<T>> {
   const session = new WriteSession(
     parts,
     told,
@@ -95,7 +110,7 @@ export async function write<T>(
   try {
     await session.guard(keys)
     told.guarded()
-    value = await commit({ guard: async (...more) => session.guard(more) })
+    value = await session.commit(commit)
     told.returned()
   } catch (error) {
     told.returned()
@@ -163,10 +178,30 @@ class WriteSession {
     return this.#refusals.has(error)
   }
 
+  /** Calls the user's function. */
+  commit<T>(commit: (context: WriteContext) => Promise<T> | T): Promise<T> | T {
+    const { tracing } = this.#parts
+    const context: WriteContext = { guard: async (...more) => this.guard(more) }
+    if (!tracing.hears('commit')) return commit(context)
+    // What it returns may be a query that is sent when it is awaited, and has to be awaited once.
+    return tracing.trace('commit', this.#message(this.keys), async () => commit(context))
+  }
+
+  #message(keys: Iterable<Key | Tag>): WriteStepTrace {
+    return { write: idOf(this.#told), keys: [...keys] }
+  }
+
   /** Guards those of the keys that are not guarded yet, and waits for all of them. */
   guard(keys: readonly (Key | Tag)[]): Promise<void> {
     if (this.#ended) throw new Error('guard() was called after the write had ended: the key is not guarded')
     this.#check(keys)
+    const { tracing } = this.#parts
+    return tracing.hears('guard')
+      ? tracing.trace('guard', this.#message(keys), () => this.#guardAll(keys))
+      : this.#guardAll(keys)
+  }
+
+  #guardAll(keys: readonly (Key | Tag)[]): Promise<void> {
     const asked = [...new Set(keys)].map(key => [key, this.#guards.get(key) ?? this.#open(key)] as const)
     const work = Promise.all(asked.map(([, share]) => share.confirming)).then(() => {
       const lost = asked.filter(([, share]) => !share.intact).map(([key]) => key)
@@ -214,12 +249,21 @@ class WriteSession {
    *
    * @param committed - What the write stores; left out: nothing was committed.
    */
-  async release(
+  release(
+    committed?: ReadonlyMap<Key | Tag, CommittedEntry>,
+  ): Promise<{ invalidation: 'applied' | 'queued'; fenced: boolean }> {
+    const { tracing } = this.#parts
+    return tracing.hears('release')
+      ? tracing.trace('release', this.#message(this.keys), () => this.#releaseAll(committed))
+      : this.#releaseAll(committed)
+  }
+
+  async #releaseAll(
     committed?: ReadonlyMap<Key | Tag, CommittedEntry>,
   ): Promise<{ invalidation: 'applied' | 'queued'; fenced: boolean }> {
     this.#ended = true
     await Promise.allSettled(this.#pending)
-    const sentMs = heardMs(this.#parts)
+    const sentMs = heardMs(this.#parts, 'release')
     const cause = idOf(this.#told)
     const ended = await Promise.all(
       [...this.#guards].map(async ([key, share]) => {

@@ -1,5 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { Abort } from '../src/base/abort.ts'
+import { Tracing } from '../src/base/tracing.ts'
 import type { CacheEvent } from '../src/index.ts'
 import { callLoader } from '../src/load.ts'
 import { LoadLimit } from '../src/local/load-limit.ts'
@@ -7,6 +8,16 @@ import { LoadRun } from '../src/local/load-run.ts'
 import { Flight } from '../src/local/single-flight.ts'
 import { gate, SimulatedClock } from '../src/testing/index.ts'
 import { passing, within } from './world.ts'
+
+/** What is told of each of these loads. */
+const TOLD = {
+  type: 'load',
+  keyspace: 'spell',
+  keys: ['spell:4'],
+  id: expect.any(Number),
+  flights: [expect.any(Number)],
+  waitMs: 0,
+} as const
 
 function framed(maxLoads = 1) {
   const clock = new SimulatedClock()
@@ -18,6 +29,7 @@ function framed(maxLoads = 1) {
     limit,
     emit: (event: CacheEvent) => void events.push(event),
     isHeard: () => true,
+    tracing: new Tracing(),
     keyspace: 'spell',
     flights: [new Flight('spell:4', 'spell', 0, false)],
     timeoutMs: 1_000,
@@ -40,10 +52,8 @@ describe('load', () => {
       return 'Fireball'
     })
     expect(called).toBe(true)
-    expect(await within(clock, 40, loading)).toEqual({ result: 'Fireball', costMs: 40 })
-    expect(events).toEqual([
-      { type: 'load', keyspace: 'spell', keys: ['spell:4'], outcome: 'loaded', costMs: 40 },
-    ])
+    expect(await within(clock, 40, loading)).toMatchObject({ result: 'Fireball', costMs: 40 })
+    expect(events).toEqual([{ ...TOLD, outcome: 'loaded', costMs: 40 }])
     nothingLeft()
   })
 
@@ -72,9 +82,7 @@ describe('load', () => {
     expect(limit.running).toBe(1)
     query.open('Fireball')
     await clock.drain()
-    expect(events).toEqual([
-      { type: 'load', keyspace: 'spell', keys: ['spell:4'], outcome: 'aborted', costMs: 30, error: 'gone' },
-    ])
+    expect(events).toEqual([{ ...TOLD, outcome: 'aborted', costMs: 30, error: 'gone' }])
     nothingLeft()
   })
 
@@ -118,7 +126,7 @@ describe('load', () => {
     const loading = callLoader(frame, () => query.wait())
     clock.suspend(5_000)
     clock.after(1, () => query.open('Fireball'))
-    expect(await within(clock, 1, loading)).toEqual({ result: 'Fireball', costMs: 5_001 })
+    expect(await within(clock, 1, loading)).toMatchObject({ result: 'Fireball', costMs: 5_001 })
     expect(events).toMatchObject([{ outcome: 'loaded' }])
     nothingLeft()
   })

@@ -1,14 +1,15 @@
 import type { Clock } from './clock.ts'
+import type { Operation } from './tracing.ts'
 
 /** How it is known whether anybody is told how long things take. */
 export interface Heard {
   readonly clock: Clock
-  readonly isHeard: () => boolean
+  readonly isHeard: (operation: Operation) => boolean
 }
 
-/** The time by the clock's `nowMs`, if somebody is told how long what begins now takes. */
-export const heardMs = ({ clock, isHeard }: Heard): number | undefined =>
-  isHeard() ? clock.nowMs() : undefined
+/** The time by the clock's `nowMs`, if somebody is told how long the operation takes that begins now. */
+export const heardMs = ({ clock, isHeard }: Heard, operation: Operation): number | undefined =>
+  isHeard(operation) ? clock.nowMs() : undefined
 
 /** The milliseconds since then; 0 if nobody is told. */
 export const sinceMs = ({ clock }: Heard, beganMs: number | undefined): number =>

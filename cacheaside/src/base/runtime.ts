@@ -7,7 +7,15 @@ interface Builtin {
   /** As the clock knows it. */
   'node:perf_hooks': unknown
   'node:timers': unknown
+  'node:diagnostics_channel': { readonly channel: (name: string) => DiagnosticsChannel }
   'node:events': { readonly setMaxListeners?: (most: number, ...targets: EventTarget[]) => void }
+}
+
+/** A channel of `node:diagnostics_channel`, as far as it is used. */
+export interface DiagnosticsChannel {
+  readonly hasSubscribers: boolean
+  publish(message: object): void
+  runStores?<R>(message: object, work: () => R): R
 }
 
 interface AsyncStorage {

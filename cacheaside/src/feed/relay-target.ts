@@ -1,4 +1,5 @@
 import type { Key, Tag } from '../base/key.ts'
+import type { RelayTrace } from '../base/tracing.ts'
 
 /** What a relay does to the cache it belongs to. Nothing here rejects; `false` and `undefined`: not confirmed. */
 export interface RelayTarget {
@@ -10,6 +11,8 @@ export interface RelayTarget {
   isKnown(keyspace: string): boolean
   /** What the shared store says of itself. */
   identity(): Promise<string | undefined>
+  /** Calls the work of a batch, and tells those who follow the operations of the cache. */
+  trace<T>(message: RelayTrace, work: () => Promise<T>): Promise<T>
   /** @param batch - The number of the batch because of which. */
   invalidate(key: Key | Tag, batch: number): Promise<boolean>
   /** @param batch - As above; left out where no change is the reason. */

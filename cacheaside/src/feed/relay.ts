@@ -1,7 +1,8 @@
 import type { Clock, Timer } from '../base/clock.ts'
-import type { CacheEvent } from '../base/events.ts'
+import type { CacheEvent, FeedBatchEvent } from '../base/events.ts'
 import { keyspaceOf } from '../base/key.ts'
 import { newId } from '../base/trace-id.ts'
+import type { RelayTrace } from '../base/tracing.ts'
 import type { Batch, Change, ChangeFeed, FeedSession } from './change-feed.ts'
 import { Identities } from './identities.ts'
 import { type Plan, planOf } from './plan.ts'
@@ -217,29 +218,41 @@ export class Relay {
   }
 
   /** Apply, then mark; and tell what became of the batch. */
-  async #carry(session: FeedSession, batch: Batch, sentMs: number): Promise<Change[]> {
-    const id = newId()
-    const tookMs = this.#clock.nowMs()
-    try {
-      const applied = await this.#apply(session, batch, id)
-      await this.#limited(session.settle(applied))
-      this.#tell(id, batch, applied, sentMs, tookMs)
-      return applied
-    } catch (error) {
-      const durationMs = this.#clock.nowMs() - tookMs
-      const changes = countOf(batch.changes)
-      this.#emit({
-        type: 'feed-batch',
-        id,
-        outcome: 'failed',
-        changes,
-        applied: 0,
-        lagMs: 0,
-        durationMs,
-        error,
-      })
-      throw error
-    }
+  #carry(session: FeedSession, batch: Batch, sentMs: number): Promise<Change[]> {
+    const message: RelayTrace = { id: newId(), changes: countOf(batch.changes) }
+    return this.#target.trace(message, async () => {
+      const tookMs = this.#clock.nowMs()
+      try {
+        return await this.#applyAndSettle(session, batch, message, sentMs, tookMs)
+      } catch (error) {
+        const times = { lagMs: 0, durationMs: this.#clock.nowMs() - tookMs }
+        const event = {
+          type: 'feed-batch',
+          ...message,
+          outcome: 'failed',
+          applied: 0,
+          ...times,
+          error,
+        } as const
+        message.event = event
+        this.#emit(event)
+        throw error
+      }
+    })
+  }
+
+  async #applyAndSettle(
+    session: FeedSession,
+    batch: Batch,
+    message: RelayTrace,
+    sentMs: number,
+    tookMs: number,
+  ): Promise<Change[]> {
+    const { id } = message
+    const applied = await this.#apply(session, batch, id)
+    await this.#limited(session.settle(applied))
+    message.event = this.#tell(id, batch, applied, sentMs, tookMs)
+    return applied
   }
 
   /** Everything was tried. What was not applied is tried again when its time has come; until then only what is new. */
@@ -329,16 +342,23 @@ export class Relay {
   }
 
   /** Reports a batch, with the time from commit to invalidation as far as it can be told. */
-  #tell(id: number, batch: Batch, applied: readonly Change[], sentMs: number, tookMs: number): void {
+  #tell(
+    id: number,
+    batch: Batch,
+    applied: readonly Change[],
+    sentMs: number,
+    tookMs: number,
+  ): FeedBatchEvent {
     const nowMs = this.#clock.nowMs()
     let lagMs = 0
     // A change was committed after it was written, and after the last time when nothing was left: so at most this long.
     for (const { ageMs } of applied)
       lagMs = Math.max(lagMs, Math.min(ageMs + nowMs - sentMs, nowMs - this.#drainedMs))
     const outcome = applied.length === batch.changes.length ? 'applied' : 'retained'
-    const durationMs = nowMs - tookMs
-    const changes = countOf(batch.changes)
-    this.#emit({ type: 'feed-batch', id, outcome, changes, applied: countOf(applied), lagMs, durationMs })
+    const counts = { changes: countOf(batch.changes), applied: countOf(applied) }
+    const event = { type: 'feed-batch', id, outcome, ...counts, lagMs, durationMs: nowMs - tookMs } as const
+    this.#emit(event)
+    return event
   }
 
   #emitState(state: 'open' | 'lost', error?: unknown): void {

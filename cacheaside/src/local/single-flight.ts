@@ -1,5 +1,4 @@
 import { Abort, follow } from '../base/abort.ts'
-import { queueMicrotask } from '../base/clock.ts'
 import type { Identified } from '../base/trace-id.ts'
 import { Dependents } from './dependents.ts'
 import { type Awaited, type LoadRun, NOTHING_AHEAD, standBehind, stepOut, type Wait } from './load-run.ts'
@@ -352,13 +351,13 @@ export class SingleFlight<T> {
     // 1. An invalidation of a store in this process tells its listeners, and dooms the flight before this one; 2. this one
     // begins in the middle of that, and finds the old value or generation, which goes only when all have been told;
     // 3. no later message reaches it. (Seed 839 of the simulation.) So it begins when the store is done.
-    before.whenOver(() =>
-      queueMicrotask(() => {
-        this.#queued.delete(key)
-        stepOut(flight)
-        if (flight.isWanted) flight.begin(lead(flight))
-      }),
-    )
+    const over = new Promise<void>(resolve => before.whenOver(resolve))
+    // Not in the context of the one before: what is traced would count its load as a part of another's read.
+    void over.then(() => {
+      this.#queued.delete(key)
+      stepOut(flight)
+      if (flight.isWanted) flight.begin(lead(flight))
+    })
     this.#queued.set(key, flight)
     return { flight, joined: false }
   }

@@ -25,6 +25,9 @@ class FakeTarget implements RelayTarget {
   async identity() {
     return this.name
   }
+  trace<T>(_message: object, work: () => Promise<T>) {
+    return work()
+  }
   async invalidate(key: Key) {
     return this.#answer(key)
   }

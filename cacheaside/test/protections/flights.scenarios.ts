@@ -378,7 +378,7 @@ export const flights: readonly Protection[] = [
     controls: [
       {
         without: 'waiting for the store: it begins in the midst of the broadcast',
-        patches: [['queueMicrotask(() => {', '((begin: () => void) => begin())(() => {']],
+        patches: [['void over.then(() => {', 'before.whenOver(() => {']],
         reports: 'a read after invalidateAll got v1, not v2',
       },
     ],
