@@ -25,7 +25,9 @@ export const staleSet: Demonstration = {
     await wentWrong(room, database, (await b.get(EARTHQUAKE)).value)
 
     room.say('cacheaside')
-    room.say('  A misses, takes a lease and loads 41. B commits 42 and ends the lease. A may not store 41.')
+    room.say(
+      '  A misses, takes a lease and loads 41. B commits 42 and ends the lease. The fill of A is refused.',
+    )
     await redis.command('FLUSHALL')
     const slower = slowLoad(database)
     const ourA = await ours(room, redis.port, slower.load)

@@ -4,3 +4,8 @@ export {
   type OpenTelemetryOptions,
   openTelemetryMetrics,
 } from './open-telemetry-metrics.ts'
+export {
+  type OpenTelemetryTraces,
+  type OpenTelemetryTracesOptions,
+  openTelemetryTraces,
+} from './open-telemetry-traces.ts'

@@ -19,10 +19,6 @@ import { type Clock, clockOver } from '../base/clock.ts'
  * ```
  */
 export function fakeableClock(): Clock {
-  const clock = clockOver({
-    monotonicMs: () => performance.now(),
-    wallMs: () => Date.now(),
-    isWallReal: () => false,
-  })
+  const clock = clockOver({ monotonicMs: () => performance.now(), wallMs: () => Date.now() })
   return Object.assign(clock, { coarseMs: clock.nowMs })
 }
