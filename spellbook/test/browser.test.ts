@@ -61,6 +61,21 @@ describe('every view', () => {
   )
 })
 
+test("the links move between views without loading the page again, and the way back is the browser's own", async () => {
+  const page = await openPage(browser, url)
+  await READY['/'](page).waitFor()
+  await page.evaluate('window.isSame = true')
+  const views = page.getByRole('navigation', { name: 'Views' })
+  await views.getByRole('link', { name: 'Path of a read' }).click()
+  await page.getByRole('heading', { level: 1, name: 'The path of a read' }).waitFor()
+  expect([new URL(page.url()).pathname, await page.title()]).toEqual(['/path', 'Path of a read – Spellbook'])
+  expect(await page.evaluate('document.activeElement.id')).toBe('view')
+  expect(await views.getByRole('link', { name: 'Path of a read' }).getAttribute('aria-current')).toBe('page')
+  await page.goBack()
+  await READY['/'](page).waitFor()
+  expect(await page.evaluate('isSame')).toBe(true)
+})
+
 describe('the spellbook', () => {
   test('tells in words where an answer came from, and that the second comes from the cache', async () => {
     const page = await openPage(browser, url)
