@@ -268,12 +268,10 @@ export function keep<Id, V>(
   const expiresAtMs = answer.freshUntilMs!
   found?.note(flight.key, expiresAtMs)
   if (!local.enabled) return
-  const peeked = peekable(opened)
   local.keep(
     flight.key,
     {
       opened,
-      peeked,
       absent: answer.absent,
       tags: namesOf(made.tags),
       // The very string that hits compare with; and a register's would keep the whole register's text in memory.
@@ -284,11 +282,6 @@ export function keep<Id, V>(
     },
     made.text?.length ?? 0,
   )
-}
-
-/** A shared value is wrapped once; a copied one has to be taken again at every peek. */
-function peekable<V>(opened: Opened<V>): { readonly value: V | undefined } | undefined {
-  return opened.isShared ? Object.freeze({ value: opened.take() }) : undefined
 }
 
 /** When this process starts to refresh a value, drawn once; the distribution is that of the cited paper. */

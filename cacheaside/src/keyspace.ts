@@ -119,7 +119,7 @@ export class Keyspace<Id, V, Loaded = V> {
       parts.options,
     )
     const toParts = resolved.key
-    const toPlace = rememberingByKey(name, key => new Place<LocalEntry, Key>(key))
+    const toPlace = rememberingByKey(name, placeOf, () => parts.local.size)
     this.name = name
     this.all = wholeKeyspace(name)
     this.#placeOf = toParts === undefined ? toPlace : id => toPlace(toParts(id))
@@ -311,7 +311,8 @@ export class Keyspace<Id, V, Loaded = V> {
   peek(id: Id): { readonly value: V | undefined } | undefined {
     const entry = this.#findLocal(this.#enter(id, undefined))
     if (entry === undefined) return undefined
-    return (entry.peeked ?? { value: entry.opened.take() }) as { readonly value: V | undefined }
+    const { opened } = entry
+    return (opened.isShared ? opened : { value: opened.take() }) as { readonly value: V | undefined }
   }
 
   /**
@@ -505,6 +506,8 @@ const contextOf = (parent: LoadRun | undefined, message: ReadTrace | undefined):
   parent === undefined && message === undefined ? ALONE : { parent, message }
 
 const nothing = () => {}
+
+const placeOf = (key: Key) => new Place<LocalEntry, Key>(key)
 
 const take = <V>({ opened }: Answer<V>): V | undefined => opened.take()
 

@@ -127,14 +127,21 @@ export function noArray(what: 'ids' | 'keys', got: unknown): CacheError {
   return new CacheError('INVALID_KEY', `expected an array of ${what}, got ${shown}`)
 }
 
-const MOST_REMEMBERED = 8_192
+const LEAST_REMEMBERED = 8_192
 
 /**
  * What is made of the key of an id, remembered for the ids it saw last: making the text of a key costs more than finding
  * a value by it, and a text that is the very same object is found faster than one that is only equal. Bounded; when it is
  * full it starts again.
+ *
+ * @param kept - How many values are kept: so many ids are remembered, and 8,192 at least. With fewer, reads of many keys at
+ *   random would make and forget them all the time.
  */
-export function rememberingByKey<T>(keyspace: string, make: (key: Key) => T): (id: unknown) => T {
+export function rememberingByKey<T>(
+  keyspace: string,
+  make: (key: Key) => T,
+  kept: () => number = () => 0,
+): (id: unknown) => T {
   const remembered = new Map<unknown, T>()
   return id => {
     const known = remembered.get(id)
@@ -142,7 +149,7 @@ export function rememberingByKey<T>(keyspace: string, make: (key: Key) => T): (i
     const made = make(keyOf(keyspace, id))
     // A tuple is another object every time, and could be changed after it was remembered.
     if (typeof id === 'object') return made
-    if (remembered.size >= MOST_REMEMBERED) remembered.clear()
+    if (remembered.size >= Math.max(LEAST_REMEMBERED, kept())) remembered.clear()
     remembered.set(id, made)
     return made
   }

@@ -7,9 +7,7 @@ export { EVICTION_POLICIES, type EvictionPolicyName, Place } from '../eviction/b
 /** A value kept in this process. */
 export interface LocalEntry {
   /** Hands the value out; see `shared/codec.ts`. */
-  readonly opened: { take(): unknown }
-  /** What `peek` returns for it: made once, so that a peek allocates nothing. */
-  readonly peeked: { readonly value: unknown } | undefined
+  readonly opened: { take(): unknown; readonly isShared: boolean }
   /** Whether it says that there is no such row. */
   readonly absent: boolean
   /** The keyspace's generation when the value was read or filled: another one now, and it is not found. */
@@ -67,8 +65,8 @@ export const noLocal: LocalStore = {
   clear: () => {},
 }
 
-/** The entry's own objects, the map's slot and the eviction's links. */
-const ENTRY_OVERHEAD_BYTES = 320
+/** The entry's own objects, the map's slot, the eviction's links, and what the keyspace remembers for its id. */
+const ENTRY_OVERHEAD_BYTES = 440
 /** A parsed object takes about as much again as half its JSON. */
 const OBJECT_BYTES_PER_CHARACTER = 1.5
 

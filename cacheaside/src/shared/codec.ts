@@ -44,7 +44,7 @@ export type SchemaResult<Output> =
 export interface Opened<V> {
   /** The value for one more reader: the shared frozen one, or a copy of its own. */
   take(): V | undefined
-  /** Whether each taking gives the same value. */
+  /** Whether each taking gives the same value. Then this has it as its `value`, too. */
   readonly isShared: boolean
 }
 
@@ -54,10 +54,6 @@ export interface Sealed<V> {
   readonly text: string | undefined
   readonly opened: Opened<V>
 }
-
-/** An absent row. */
-export const ABSENT: Opened<never> = { take: () => undefined, isShared: true }
-const SEALED_ABSENT: Sealed<never> = { text: undefined, opened: ABSENT }
 
 /** Why a text could not be opened. */
 export class Unopened {
@@ -69,16 +65,24 @@ export class Unopened {
   }
 }
 
+/** A value that all readers share. It is also what a `peek` returns, which so allocates nothing: therefore it is frozen. */
 class SharedValue<V> implements Opened<V> {
-  readonly isShared = true
-  readonly #value: V
+  readonly value: V
   constructor(value: V) {
-    this.#value = value
+    this.value = value
+    Object.freeze(this)
+  }
+  get isShared(): true {
+    return true
   }
   take(): V {
-    return this.#value
+    return this.value
   }
 }
+
+/** An absent row. */
+export const ABSENT: Opened<never> = new SharedValue<undefined>(undefined)
+const SEALED_ABSENT: Sealed<never> = { text: undefined, opened: ABSENT }
 
 class CopiedValue<V> implements Opened<V> {
   readonly isShared = false

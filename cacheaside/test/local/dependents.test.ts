@@ -54,8 +54,7 @@ describe('the tags of an L1', () => {
           local.keep(
             one.key,
             {
-              opened: { take: () => one.key },
-              peeked: undefined,
+              opened: { take: () => one.key, isShared: true },
               absent: false,
               tags: one.tags,
               generation: 'generation',

@@ -3,8 +3,7 @@ import { boundedLocal, type LocalEntry, noLocal } from '../../src/local/local-st
 import { SimulatedClock } from '../../src/testing/index.ts'
 
 const entry = (value: unknown, expiresAtMs = 1_000): LocalEntry => ({
-  opened: { take: () => value },
-  peeked: { value },
+  opened: { take: () => value, isShared: true },
   absent: value === undefined,
   tags: [],
   generation: 'generation',
@@ -37,7 +36,7 @@ describe('an L1', () => {
     const { local, discarded } = opened({ maxBytes: 10_000 })
     for (let i = 0; i < 100; i++) local.keep(`key:${i}`, entry(i), 600)
     expect(local.bytes).toBeLessThanOrEqual(10_000)
-    expect(local.size).toBe(Math.floor(10_000 / (6 + 600 * 1.5 + 320)))
+    expect(local.size).toBe(Math.floor(10_000 / (6 + 600 * 1.5 + 440)))
     expect(discarded).toHaveLength(100 - local.size)
   })
 
