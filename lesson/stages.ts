@@ -46,6 +46,9 @@ try {
     writeFileSync(docs('stages.svg'), chart(measured))
     console.log('\nWritten: docs/stages.md, docs/stages.svg')
   }
+} catch (error) {
+  console.error(`stages: ${(error as Error).message}`)
+  process.exitCode = 1
 } finally {
   await postgres.stop()
   await redis.stop()

@@ -25,6 +25,17 @@ export const spellOf = (id: number) => ({
   created_at: '2026-01-01T00:00:00.000Z',
 })
 
+/** A hundred thousand ids below a bound, at random and the same in every run. */
+export function randomIds(below: number): Int32Array {
+  const ids = new Int32Array(100_000)
+  let state = 1
+  for (let i = 0; i < ids.length; i++) {
+    state = (Math.imul(state, 1_664_525) + 1_013_904_223) >>> 0
+    ids[i] = Math.floor((state / 2 ** 32) * below)
+  }
+  return ids
+}
+
 /** Does it so often, in one go. */
 export function times(operations: number, run: (i: number) => unknown): void {
   for (let i = 0; i < operations; i++) run(i)
@@ -54,6 +65,8 @@ export async function measure(all: readonly Case[], rounds: number): Promise<Map
   for (let round = 0; round < rounds; round++) {
     for (let at = 0; at < all.length; at++) {
       const one = all[(at + round) % all.length]!
+      // Heartbeats are heard between the cases.
+      await new Promise(resolve => setTimeout(resolve, 0))
       const beganMs = performance.now()
       await one.run(one.operations)
       const nanoseconds = ((performance.now() - beganMs) * 1e6) / one.operations

@@ -1,5 +1,11 @@
 import { isMarked, markOf, parseRegister } from '../src/shared/register.ts'
-import type { Expected, Fill, SharedStore, StreamListener } from '../src/shared/shared-store.ts'
+import type {
+  Expected,
+  Fill,
+  RegistersAtHand,
+  SharedStore,
+  StreamListener,
+} from '../src/shared/shared-store.ts'
 import type { SimulatedClock } from '../src/testing/index.ts'
 import { Grants } from './grants.ts'
 import type { LinkEnd, Message, Operation, Primary } from './primary.ts'
@@ -27,6 +33,7 @@ type Happening = 'heartbeat' | 'fill' | 'generation'
 export class Link implements SharedStore, LinkEnd {
   readonly synchronous: boolean
   readonly stream?: 'none'
+  readonly atHand?: RegistersAtHand
   /** The connection is refused or broken, and the process is told. */
   isCut = false
   /** Everything is swallowed, and nobody is told. */
@@ -98,6 +105,8 @@ export class Link implements SharedStore, LinkEnd {
     this.#weather = world.weather
     this.#slowMs = world.weather.slowMs ?? SLOW_MS
     this.synchronous = world.weather.embedded
+    // In one process nothing lies between.
+    if (this.synchronous && server.atHand !== undefined) this.atHand = server.atHand
     this.#busyUntilMs = new Array<number>(this.#random.between(1, 3)).fill(0)
     if (world.weather.inOrder) {
       this.#busyUntilMs = [0]

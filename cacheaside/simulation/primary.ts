@@ -1,4 +1,4 @@
-import type { StreamListener } from '../src/shared/shared-store.ts'
+import type { RegistersAtHand, StreamListener } from '../src/shared/shared-store.ts'
 import type { SHARED_OPERATIONS } from '../src/testing/faulty-shared.ts'
 
 /** What can be asked of a server. */
@@ -32,6 +32,8 @@ export interface Primary {
   readonly isUp: boolean
   /** Who is connected. */
   readonly links: Set<LinkEnd>
+  /** What it holds, for processes that it shares one with. */
+  readonly atHand?: RegistersAtHand
   /** Does one operation, in one go, and says what came of it. */
   apply(by: LinkEnd, operation: Operation, given: readonly unknown[]): Promise<unknown>
 }

@@ -7,7 +7,7 @@ import {
   stampText,
   type ValueRegister,
 } from '../src/shared/register.ts'
-import type { Fill } from '../src/shared/shared-store.ts'
+import type { Fill, RegistersAtHand } from '../src/shared/shared-store.ts'
 import type { SimulatedClock } from '../src/testing/index.ts'
 import type { Library } from '../test/protections/library.ts'
 import type { Checker, Row } from './checker.ts'
@@ -122,6 +122,12 @@ export class SharedServer implements Primary {
     this.#checker = checker
     this.#subjects = subjects
     this.#boot()
+  }
+
+  /** Of the store that it has now. */
+  readonly atHand: RegistersAtHand = {
+    get: key => this.#store.atHand.get(key),
+    keep: (key, made) => this.#store.atHand.keep(key, made),
   }
 
   /** What the register of a key holds. */

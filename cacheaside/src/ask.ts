@@ -497,13 +497,14 @@ function mismatched<Id, V>(
   return swapForLease(space, progress, { prefix }, 'unreadable')
 }
 
-function refreshesAhead<Id, V>(
+/** Whether a fresh value is refreshed already, drawn at every hit. */
+export function refreshesAhead<Id, V>(
   { options, parts }: Space<Id, V>,
-  register: ValueRegister,
+  { costMs }: Pick<ValueRegister, 'costMs'>,
   freshMs: number,
 ): boolean {
   if (options.refreshAhead === undefined) return false
-  return register.costMs * options.refreshAhead * -Math.log(1 - parts.clock.random()) >= freshMs
+  return costMs * options.refreshAhead * -Math.log(1 - parts.clock.random()) >= freshMs
 }
 
 /** Replaces a value that no reader should find any more by our lease, if it is still there. */

@@ -2,6 +2,7 @@
  * The handle that people hold: `get`, `getMany`, `read`, `peek`, `write` and `invalidate` of one keyspace. Step 1 of a
  * read is here, because a hit in L1 must cost no more than a function call; all that comes after it is in `read.ts`.
  */
+import { findAtHand } from './at-hand.ts'
 import { CacheError } from './base/errors.ts'
 import type { From, Why } from './base/events.ts'
 import { invalidOption } from './base/invalid-option.ts'
@@ -25,9 +26,9 @@ import { read } from './read.ts'
 import { type ReadContext, tellAnswered, tellFailed, tellHit } from './read-events.ts'
 import { readMany } from './read-many.ts'
 import { refresh } from './refresh.ts'
-import { Envelope, Unopened } from './shared/codec.ts'
+import { ABSENT, Envelope, Unopened } from './shared/codec.ts'
 import { readSnapshot, type SnapshotOptions, type SnapshotPart } from './snapshot.ts'
-import type { Answer, Parts, ReadRequest, Space } from './space.ts'
+import { type Answer, type Found, foundAnswer, type Parts, type ReadRequest, type Space } from './space.ts'
 import { Tagging } from './tagging.ts'
 import {
   type CommittedEntry,
@@ -124,6 +125,10 @@ export class Keyspace<Id, V, Loaded = V> {
     this.all = wholeKeyspace(name)
     this.#placeOf = toParts === undefined ? toPlace : id => toPlace(toParts(id))
     this.#needsProof = parts.stream.needsProof
+    const tagging =
+      resolved.tags === undefined && resolved.tagsOf === undefined
+        ? undefined
+        : new Tagging(name, resolved, parts.isTags)
     this.#space = {
       name,
       parts,
@@ -131,10 +136,8 @@ export class Keyspace<Id, V, Loaded = V> {
       options: resolved,
       envelope: new Envelope(resolved.codec, resolved.schema),
       keyOf: id => this.#placeOf(id).key,
-      tagging:
-        resolved.tags === undefined && resolved.tagsOf === undefined
-          ? undefined
-          : new Tagging(name, resolved, parts.isTags),
+      tagging,
+      atHand: parts.local.enabled || tagging !== undefined ? undefined : parts.access.store.atHand,
       generation: parts.stream.follow(name),
       usualCostMs: undefined,
       batchesAreFound: false,
@@ -162,6 +165,8 @@ export class Keyspace<Id, V, Loaded = V> {
       const place = this.#enter(id, options)
       const entry = this.#fromLocal('get', id, place, options)
       if (entry !== undefined) return Promise.resolve(entry.opened.take() as V | undefined)
+      const found = this.#fromAtHand('get', id, place.key, options)
+      if (found !== undefined) return Promise.resolve(found.opened.take())
       return this.#past('get', id, place.key, options, take<V>)
     } catch (error) {
       return Promise.reject(error)
@@ -179,6 +184,9 @@ export class Keyspace<Id, V, Loaded = V> {
     const beganMs = clock.nowMs()
     const entry = this.#fromLocal('read', id, place, options)
     if (entry !== undefined) return this.#result(localAnswer(entry), false, beganMs)
+    const found = this.#fromAtHand('read', id, place.key, options)
+    if (found !== undefined)
+      return this.#result(foundAnswer(this.#space, found, 'fresh', NOTHING_SPENT), false, beganMs)
     const make = (answer: Answer<V>, joined: boolean) => this.#result(answer, joined, beganMs)
     return this.#past('read', id, place.key, options, make)
   }
@@ -234,8 +242,10 @@ export class Keyspace<Id, V, Loaded = V> {
     ids.forEach((id, i) => {
       const place = this.#enter(id, options)
       const { key } = place
-      const entry = this.#fromLocal('getMany', id, place, options, context)
-      if (entry !== undefined) found[i] = entry.opened.take() as V | undefined
+      const hit =
+        this.#fromLocal('getMany', id, place, options, context) ??
+        this.#fromAtHand('getMany', id, key, options, context)
+      if (hit !== undefined) found[i] = hit.opened.take() as V | undefined
       else {
         requestOf[i] = known.get(key) ?? requests.push({ id, key, strong }) - 1
         known.set(key, requestOf[i]!)
@@ -431,17 +441,48 @@ export class Keyspace<Id, V, Loaded = V> {
     const isHeard = parts.hearsHits() || context.message !== undefined
     const readId = isDue || isHeard ? newId() : 0
     if (isDue) refresh(this.#space, id, place.key, readId)
-    if (isHeard) {
-      const parent = runAround(options?.signal)
-      tellHit(this.#space, place.key, call, readId, entry.absent, { ...context, parent })
-    } else parts.stats.read(counts, 'local', 'fresh', false, entry.absent)
+    if (isHeard) this.#tellHit(place.key, call, readId, 'local', entry.absent, options, context)
+    else parts.stats.hit(counts, 'local', entry.absent)
     return entry
+  }
+
+  /** Step 3 of a read, where the store is in this process: a fresh value in it. */
+  #fromAtHand(
+    call: ReadTrace['call'],
+    id: Id,
+    key: Key,
+    options: ReadOptions | undefined,
+    context = ALONE,
+  ): Found<V> | undefined {
+    const { atHand, parts, counts, options: own } = this.#space
+    if (atHand === undefined || options?.consistency === 'strong') return undefined
+    const isHeard = parts.hearsHits() || context.message !== undefined
+    const readId = own.refreshAhead !== undefined || isHeard ? newId() : 0
+    const found = findAtHand(this.#space, atHand, id, key, readId)
+    if (found === undefined) return undefined
+    const isAbsent = found.opened === ABSENT
+    if (isHeard) this.#tellHit(key, call, readId, 'shared', isAbsent, options, context)
+    else parts.stats.hit(counts, 'shared', isAbsent)
+    return found
+  }
+
+  #tellHit(
+    key: Key,
+    call: ReadTrace['call'],
+    readId: number,
+    from: 'local' | 'shared',
+    absent: boolean,
+    options: ReadOptions | undefined,
+    context: ReadContext,
+  ): void {
+    const parent = runAround(options?.signal)
+    tellHit(this.#space, key, call, readId, from, absent, { ...context, parent })
   }
 
   #findLocal(place: Place<LocalEntry, Key>): LocalEntry | undefined {
     const { local, stream, clock, queue } = this.#space.parts
     if (!local.enabled) return undefined
-    const nowMs = this.#needsProof ? clock.nowMs() : clock.coarseMs()
+    const nowMs = this.#needsProof ? (clock.ceilingMs?.() ?? clock.nowMs()) : clock.coarseMs()
     if (this.#needsProof && !stream.proven(nowMs)) return undefined
     const entry = local.getAt(place, nowMs)
     if (entry === undefined || entry.generation !== this.#space.generation.value) return undefined
@@ -508,6 +549,8 @@ const contextOf = (parent: LoadRun | undefined, message: ReadTrace | undefined):
 const nothing = () => {}
 
 const placeOf = (key: Key) => new Place<LocalEntry, Key>(key)
+
+const NOTHING_SPENT = Object.freeze({ sharedMs: 0, loadMs: 0 })
 
 const take = <V>({ opened }: Answer<V>): V | undefined => opened.take()
 

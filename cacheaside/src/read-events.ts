@@ -84,12 +84,13 @@ export function tellFailed<Id, V>(
   parts.emit(event)
 }
 
-/** A hit in L1, which somebody listens to; one of a batch is told of with the batch. */
+/** A hit in L1 or at hand, which somebody listens to; one of a batch is told of with the batch. */
 export function tellHit<Id, V>(
   { parts, name }: Space<Id, V>,
   key: string,
   call: ReadTrace['call'],
   id: number,
+  from: 'local' | 'shared',
   absent: boolean,
   { parent, batch, message }: ReadContext,
 ): void {
@@ -100,7 +101,7 @@ export function tellHit<Id, V>(
     key,
     id,
     ...placeOf(parent, batch),
-    from: 'local',
+    from,
     why: 'fresh',
     joined: false,
     absent,

@@ -1,7 +1,8 @@
 /**
  * The read path.
  *
- * 1. **Local.** Return a fresh entry of this process (`keyspace.ts`). Nothing else happens.
+ * 1. **Local.** Return a fresh entry of this process (`keyspace.ts`). Nothing else happens. Without an L1, and on a store in
+ *    this process, the same is tried with a fresh value of step 3 (`at-hand.ts`).
  * 2. **Join.** If this process already reads the key, wait for that flight, unless an invalidation has doomed it or it
  *    began too long ago. A strong reader joins no flight that began before it.
  * 3. **Shared.** Ask the shared store in one round trip (`ask.ts`). It answers *found*; *leased*: the right to load and

@@ -13,11 +13,12 @@ import type { LocalStore } from './local/local-store.ts'
 import { Flight, type QueuedFlight, type SingleFlight } from './local/single-flight.ts'
 import type { ResolvedCacheOptions, ResolvedKeyspaceOptions } from './options.ts'
 import type { BroadcastStream, GenerationCopy } from './shared/broadcast-stream.ts'
-import type { Envelope, Opened } from './shared/codec.ts'
+import { ABSENT, type Envelope, type Opened } from './shared/codec.ts'
 import type { InvalidationQueue } from './shared/invalidation-queue.ts'
 import type { ValueRegister } from './shared/register.ts'
 import type { SeenStamps } from './shared/seen-stamps.ts'
 import type { SharedAccess } from './shared/shared-access.ts'
+import type { RegistersAtHand } from './shared/shared-store.ts'
 import type { StatsFold } from './stats.ts'
 import type { Tagging } from './tagging.ts'
 
@@ -75,6 +76,8 @@ export interface Space<Id, V> {
   readonly keyOf: (id: Id) => Key
   /** Which tags its values depend on; left out: none. */
   readonly tagging: Tagging<Id, V> | undefined
+  /** Where a fresh value is found without waiting: in a store of this process, behind no L1, if it depends on no tags. */
+  readonly atHand: RegistersAtHand | undefined
   /** The stream's copy of the keyspace's generation. */
   readonly generation: GenerationCopy
   /** What loads have cost lately, in milliseconds: how long to wait for somebody else's. */
@@ -139,16 +142,22 @@ export interface Spent {
   readonly loadMs: number
 }
 
+/** A value that was found, and what its register says of its age. */
+export interface Found<V> {
+  readonly register: Pick<ValueRegister, 'filledAtMs' | 'softExpiryMs'>
+  readonly opened: Opened<V>
+}
+
 export function foundAnswer<Id, V>(
   space: Space<Id, V>,
-  { register, opened }: { readonly register: ValueRegister; readonly opened: Opened<V> },
+  { register, opened }: Found<V>,
   why: Why,
   { sharedMs, loadMs }: Spent,
 ): Answer<V> {
   const { stream } = space.parts
   return {
     opened,
-    absent: register.text === undefined,
+    absent: opened === ABSENT,
     from: 'shared',
     why,
     kept: true,

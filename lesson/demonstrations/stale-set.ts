@@ -25,9 +25,7 @@ export const staleSet: Demonstration = {
     await wentWrong(room, database, (await b.get(EARTHQUAKE)).value)
 
     room.say('cacheaside')
-    room.say(
-      '  A misses, takes a lease and loads 41. B commits 42 and ends the lease. The fill of A is refused.',
-    )
+    room.say('  A misses, takes a lease and loads 41. B commits 42 and ends the lease. A may not store 41.')
     await redis.command('FLUSHALL')
     const slower = slowLoad(database)
     const ourA = await ours(room, redis.port, slower.load)

@@ -7,6 +7,7 @@ import { z } from 'zod'
 
 const MAX_NAME_LENGTH = 255
 const MAX_INT8 = 2n ** 63n - 1n
+const MAX_INT8_DIGITS = 19
 
 /**
  * PostgreSQL counts characters, which are code points, and so does JSON Schema; the `length` of a string counts UTF-16
@@ -38,7 +39,7 @@ const digits = (pattern: RegExp, error: string) =>
   z
     .string({ error })
     .regex(pattern, { error, abort: true })
-    .refine(text => BigInt(text) <= MAX_INT8, { error })
+    .refine(text => text.length < MAX_INT8_DIGITS || BigInt(text) <= MAX_INT8, { error })
 
 const ID = `must be a whole number from 1 to ${MAX_INT8}`
 const AFTER = `must be a whole number from 0 to ${MAX_INT8}`

@@ -11,7 +11,9 @@ import { validatorCompiler } from 'fastify-type-provider-zod'
 import findMyWay, { type HTTPMethod } from 'find-my-way'
 import { type Administered, adminRoutes } from './admin-routes.ts'
 import { type Health, health } from './api.ts'
+import { apiPage } from './api-page.ts'
 import { type ConnectionLimits, Connections } from './connections.ts'
+import { HitLog, type Log } from './hit-log.ts'
 import { type Addressed, isAuthority, judgeHosts } from './hosts.ts'
 import type { LiveReads } from './live/live-reads.ts'
 import { endLive, liveRoute } from './live/live-route.ts'
@@ -42,8 +44,7 @@ export interface Service {
 
 /** What the application is made with. */
 export interface AppOptions {
-  /** Of Pino, or of its kind. */
-  readonly log: FastifyBaseLogger
+  readonly log: Log
   /** What to serve; `undefined` while that is still being made ready. */
   readonly service: () => Service | undefined
   /** Where to listen besides the address that `listen` is given. */
@@ -81,7 +82,7 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
   const { log, service, alsoAt = [], hosts, limits, load = {}, adminToken, trustedProxies = [] } = options
   const connections = new Connections({ ...LIMITS, ...limits })
   const app: FastifyInstance = fastify({
-    loggerInstance: log,
+    loggerInstance: log as FastifyBaseLogger,
     logController: new LogController({ disableRequestLogging: true }),
     bodyLimit: BODY_LIMIT_BYTES,
     return503OnClosing: false,
@@ -98,12 +99,13 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
   // What is sent has its type from the compiler, and its shape from our own SQL.
   app.setSerializerCompiler(() => data => JSON.stringify(data))
   app.setErrorHandler(sendError)
+  app.decorate('hitLog', new HitLog(log))
   parseJsonOnly(app)
   addHeaders(app)
   endLive(app, () => service()?.live)
   connections.attend(app, alsoAt)
   app.server.on('connect', ({ url = '' }, socket: Socket) => answerConnect(connections, url, socket))
-  logDurations(app)
+  logDurations(app, log)
   refuseUnclear(app, hosts)
   await limitLoad(app, load)
   refuseUntilReady(app, service)
@@ -116,6 +118,7 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
   healthRoutes(app, service)
   adminRoutes(app, adminToken, () => service()?.administered)
   raceRoute(app)
+  await apiPage(app)
   await webPage(app)
   return app
 }
@@ -158,7 +161,9 @@ function addHeaders(app: FastifyInstance): void {
   })
 }
 
-function logDurations(app: FastifyInstance): void {
+/** At the level `debug`. Without it nobody waits for the end of an answer. */
+function logDurations(app: FastifyInstance, log: Log): void {
+  if (!log.isLevelEnabled('debug')) return
   app.addHook('onResponse', (request, reply, done) => {
     const { method, url } = request
     const ms = Number(reply.elapsedTime.toFixed(3))
@@ -176,6 +181,7 @@ const ABSOLUTE = /^https?:\/\/([^/?#]*)(.*)/i
 
 /** The target of a request as routes know it: a path and a query. */
 function pathOf({ url = '', method }: IncomingMessage): string {
+  if (url.startsWith('/')) return url
   const [, , path] = ABSOLUTE.exec(url) ?? []
   if (path === undefined) return url
   if (path === '' && method === 'OPTIONS') return '*'
@@ -199,11 +205,25 @@ function refuseUnclear(app: FastifyInstance, hosts: AppOptions['hosts']): void {
   })
 }
 
-const authorityOf = (request: FastifyRequest): string | undefined => ABSOLUTE.exec(request.originalUrl)?.[1]
+const authorityOf = ({ originalUrl }: FastifyRequest): string | undefined =>
+  originalUrl.startsWith('/') ? undefined : ABSOLUTE.exec(originalUrl)?.[1]
 
 function addressed(request: FastifyRequest): Addressed {
   const { host, origin } = request.headers
   return { method: request.method, host: authorityOf(request) ?? host, origin }
+}
+
+/** The values of the fields that are judged, each as often as it was sent: Node drops or joins what comes twice. */
+function judgedFields(rawHeaders: readonly string[]) {
+  const authorities: string[] = []
+  const codings: string[] = []
+  for (let at = 0; at < rawHeaders.length; at += 2) {
+    const name = rawHeaders[at]!
+    // Most names are told by their length.
+    if (name.length === 4 && name.toLowerCase() === 'host') authorities.push(rawHeaders[at + 1]!)
+    if (name.length === 17 && name.toLowerCase() === 'transfer-encoding') codings.push(rawHeaders[at + 1]!)
+  }
+  return { authorities, codings }
 }
 
 function whatIsUnclear(request: FastifyRequest): Telling | undefined {
@@ -213,18 +233,16 @@ function whatIsUnclear(request: FastifyRequest): Telling | undefined {
   const isOfAll = request.url === '*' && request.method === 'OPTIONS'
   if ((!request.url.startsWith('/') && !isOfAll) || request.url.includes('#'))
     return { status: 400, detail: 'A request names a path.' }
-  const valuesOf = (wanted: string) =>
-    rawHeaders.filter((_, i) => i % 2 === 1 && rawHeaders[i - 1]!.toLowerCase() === wanted)
-  const hosts = valuesOf('host')
-  const named = [...hosts, authorityOf(request) ?? '']
+  const { authorities, codings } = judgedFields(rawHeaders)
+  const authority = authorityOf(request) ?? ''
   // https://www.rfc-editor.org/rfc/rfc9112#section-3.2
-  if (hosts.length > 1 || (hosts.length === 0 && httpVersion === '1.1') || !named.every(isAuthority))
+  const isNamed = authorities.length === 1 || (authorities.length === 0 && httpVersion !== '1.1')
+  if (!isNamed || !authorities.every(isAuthority) || !isAuthority(authority))
     return { status: 400, detail: 'A request names one host.' }
   const { expect = '100-continue' } = request.headers
   // https://www.rfc-editor.org/rfc/rfc9110#section-10.1.1
   if (httpVersion === '1.1' && expect.toLowerCase() !== '100-continue')
     return { status: 417, detail: 'Nothing can be expected here but 100-continue.' }
-  const codings = valuesOf('transfer-encoding')
   if (codings.length === 0) return undefined
   // https://www.rfc-editor.org/rfc/rfc9112#section-6.1
   if (httpVersion !== '1.1') return { status: 400, detail: 'HTTP/1.0 has no transfer codings.' }

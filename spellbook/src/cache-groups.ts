@@ -28,8 +28,12 @@ const ends = endsOf({ spells, wizards }, { lists, shown })
 export function groupList(groups: readonly string[]): string {
   if (groups.length > MOST_GROUPS || groups.some(({ length }) => length > MOST_CHARACTERS))
     throw new TypeError(`more than ${MOST_GROUPS} groups, or one of more than ${MOST_CHARACTERS} characters`)
+  if (groups.length === 1 && PLAIN.test(groups[0]!)) return `"${groups[0]}"`
   return serializeList(groups.map((group): Item => [group, new Map()]))
 }
+
+/** What needs nothing but quotes around it. A hit on a spell is written so. */
+const PLAIN = /^[\w:-]+$/
 
 /** Of what is shown: `Cache-Groups`. */
 export const groupsOf = {

@@ -19,6 +19,8 @@ export interface ConnectionLimits {
   readonly takingMs: number
 }
 
+/** How often connections are looked at on which an answer is not taken. */
+const LOOK_MS = 1_000
 /** How long kept connections are still listened to after the shutdown has begun. */
 const LAST_CALL_MS = 100
 /** How long a request may go on arriving then. */
@@ -63,7 +65,8 @@ class Line {
   readonly #socket: Socket
   readonly #parse: (piece: Buffer) => void
   #exchanges: Exchange[] = []
-  #taking: NodeJS.Timeout | undefined
+  /** When an answer was made that is not taken yet. */
+  #madeMs: number | undefined
   #isLast = false
 
   constructor(socket: Socket) {
@@ -77,7 +80,6 @@ class Line {
     // Node resumes when there is room for more of a body.
     for (const event of ['readable', 'drain', 'resume']) socket.on(event, () => this.#read())
     socket.once('close', () => {
-      clearTimeout(this.#taking)
       this.#exchanges = []
     })
   }
@@ -106,17 +108,21 @@ class Line {
     else before.response.once('close', () => setImmediate(send))
   }
 
-  /** Gives the client this long to accept the answer that has been made. */
-  limitTaking(ms: number): void {
-    clearTimeout(this.#taking)
-    this.#taking = setTimeout(() => this.#socket.destroy(), ms)
+  /** Begins to wait for the client to accept an answer. */
+  made(): void {
+    this.#madeMs = performance.now()
+  }
+
+  /** Ends the connection if the client has not accepted an answer that was made before. */
+  endUnlessTaken(beforeMs: number): void {
+    if (this.#madeMs !== undefined && this.#madeMs <= beforeMs) this.#socket.destroy()
   }
 
   /** Begins with the next one, but not before the other connections have had a turn. */
   #leave(exchange: Exchange): void {
     if (exchange !== this.#exchanges[0]) return
     this.#exchanges.shift()
-    clearTimeout(this.#taking)
+    this.#madeMs = undefined
     // An answer that ends the connection is the last, whatever was asked behind it.
     if (this.#socket.writableEnded) this.#exchanges = []
     const [next] = this.#exchanges
@@ -177,7 +183,7 @@ export class Connections {
     if (line === undefined) return void socket.destroy()
     line.whenLast(() => {
       if (!socket.writable) return void socket.destroy()
-      line.limitTaking(this.#limits.takingMs)
+      line.made()
       answer()
     })
   }
@@ -202,8 +208,18 @@ export class Connections {
         }
       }
     })
+    // One timer for all: setting and clearing one for each answer takes as long as half a hit.
+    const { takingMs } = this.#limits
+    const looking = setInterval(
+      () => {
+        const beforeMs = performance.now() - takingMs
+        for (const line of this.#lines.values()) line.endUnlessTaken(beforeMs)
+      },
+      Math.min(takingMs / 10, LOOK_MS),
+    ).unref()
+    app.addHook('onClose', async () => clearInterval(looking))
     app.addHook('onSend', ({ raw: { socket } }, _reply, _payload, done) => {
-      this.#lines.get(socket)?.limitTaking(this.#limits.takingMs)
+      this.#lines.get(socket)?.made()
       done()
     })
     app.addHook('preClose', async () => {

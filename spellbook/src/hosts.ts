@@ -76,6 +76,9 @@ export interface Addressed {
   readonly origin: string | undefined
 }
 
+/** So many texts of the header `Host` are remembered. */
+const MOST_JUDGED = 100
+
 /** Methods that change nothing, which other sites' pages may use; they cannot read the answers. */
 const SAFE = new Set(['GET', 'HEAD', 'OPTIONS'])
 
@@ -93,8 +96,19 @@ export function judgeHosts(
   const isOwn = (name: string) =>
     own.has(name) || name === 'localhost' || isLoopback(name.replace(/^\[|\]$/g, ''))
 
+  /** What clients write is nearly always the same, and parsing it takes longer than a hit. */
+  const judged = new Map<string, boolean>()
+  const isOurs = (host: string): boolean => {
+    const known = judged.get(host)
+    if (known !== undefined) return known
+    const ours = isOwn(placeOf(`http://${host}`)?.name ?? '')
+    if (judged.size >= MOST_JUDGED) judged.clear()
+    judged.set(host, ours)
+    return ours
+  }
+
   return ({ method, host = '', origin }) => {
-    if (host !== '' && !isOwn(placeOf(`http://${host}`)?.name ?? '')) return 'host'
+    if (host !== '' && !isOurs(host)) return 'host'
     if (origin === undefined || SAFE.has(method)) return undefined
     const page = /^https?:/.test(origin) ? placeOf(origin) : undefined
     if (page === undefined) return 'origin'

@@ -23,10 +23,10 @@ const made = new WeakMap<object, Representation>()
  *
  * @param show - What it is shown as. It must say the same of the same value each time.
  */
-export function representationOf(value: object, show: () => Shown): Representation {
+export function representationOf<T extends object>(value: T, show: (value: T) => Shown): Representation {
   const known = made.get(value)
   if (known !== undefined) return known
-  const { content, headers } = show()
+  const { content, headers } = show(value)
   const body = JSON.stringify(content)
   const etag = entityTag(body + JSON.stringify(headers))
   // A browser may keep it, and asks each time whether it is still so.

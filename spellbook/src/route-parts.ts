@@ -1,11 +1,18 @@
 import type { FastifyReply, FastifyRequest } from 'fastify'
 import { ageS, cacheStatus, origin, serverTiming, writeStatus } from './cache-status.ts'
 import type { Condition } from './changes.ts'
+import type { HitLog } from './hit-log.ts'
 import { nothing, trouble } from './openapi.ts'
 import { conditionOf, judgeRead, type Present } from './preconditions.ts'
 import { sendProblem } from './problem.ts'
 import { representationOf, type Shown } from './representation.ts'
 import type { Answer, Written } from './spells.ts'
+
+declare module 'fastify' {
+  interface FastifyInstance {
+    readonly hitLog: HitLog
+  }
+}
 
 /** What the routes of spells and those of wizards have in common. */
 
@@ -47,15 +54,18 @@ export function refuseCondition(request: FastifyRequest, reply: FastifyReply, do
   else sendProblem(request, reply, { status: 412, detail: 'No condition can be set for adding to a list.' })
 }
 
+/** Whether a read has found something. */
+export const isFound = <T>(read: Answer<T | undefined>): read is Answer<T> => read.value !== undefined
+
 /** Answers a read that has found something. Its conditions are judged by what was found. */
 export function sendFound<T extends object>(
   request: FastifyRequest,
   reply: FastifyReply,
-  read: Answer<unknown> & { readonly value: T },
-  what: string,
+  read: Answer<T>,
+  what: () => string,
   show: (value: T) => Shown,
 ): FastifyReply {
-  const { body, etag, headers } = representationOf(read.value, () => show(read.value))
+  const { body, etag, headers } = representationOf(read.value, show)
   tellSource(request, reply, read, what)
   const verdict = judgeRead(request.headers, etag)
   if (verdict === 'failed')
@@ -76,13 +86,16 @@ export function tellSource(
   request: FastifyRequest,
   reply: FastifyReply,
   read: Answer<unknown>,
-  what: string,
+  what: () => string,
 ): void {
   reply.header('cache-status', cacheStatus(read)).header('server-timing', serverTiming(read))
   const age = ageS(read)
   if (age !== undefined) reply.header('age', age)
+  const { hitLog } = request.server
+  const source = origin(read)
+  if (source === 'cache' && !hitLog.admits()) return
   const { from, why, timings } = read
-  request.log.info({ from, why, ms: Number(timings.totalMs.toFixed(3)) }, `${what} from ${origin(read)}`)
+  hitLog.write({ from, why, ms: Number(timings.totalMs.toFixed(3)) }, `${what()} from ${source}`)
 }
 
 /**

@@ -3,6 +3,7 @@ import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import { z } from 'zod'
 import { listQuery, noQuery, type Spell, spell, spellChange, spellFields, spellPath } from './api.ts'
 import { endedGroups, groupsOf } from './cache-groups.ts'
+import { ClientSignal } from './client-signal.ts'
 import { answer, nothing, trouble } from './openapi.ts'
 import { sendProblem } from './problem.ts'
 import { representationOf, type Shown } from './representation.ts'
@@ -10,6 +11,7 @@ import {
   conditional,
   conditionOn,
   invalid,
+  isFound,
   refuseCondition,
   refusePart,
   sendFound,
@@ -40,7 +42,7 @@ const showPage =
 
 const presentSpell = (spell: Spell) => ({
   exists: true,
-  etag: representationOf(spell, () => showSpell(spell)).etag,
+  etag: representationOf(spell, showSpell).etag,
 })
 
 const unknown = { 404: trouble('There is no such spell.') }
@@ -67,8 +69,8 @@ function readRoutes(app: FastifyInstance, spells: () => Spells): void {
     },
     async (request, reply): Promise<FastifyReply> => {
       const { after, limit } = request.query
-      const read = await spells().page(after, limit, request.signal)
-      return sendFound(request, reply, read, 'spells', showPage(limit))
+      const read = await spells().page(after, limit, new ClientSignal(request))
+      return sendFound(request, reply, read, () => 'spells', showPage(limit))
     },
   )
 
@@ -91,10 +93,9 @@ function readRoutes(app: FastifyInstance, spells: () => Spells): void {
     },
     async (request, reply): Promise<FastifyReply> => {
       const { id } = request.params
-      const read = await spells().find(id, request.signal)
-      const { value } = read
-      if (value !== undefined) return sendFound(request, reply, { ...read, value }, `spell ${id}`, showSpell)
-      tellSource(request, reply, read, `spell ${id}`)
+      const read = await spells().find(id, new ClientSignal(request))
+      if (isFound(read)) return sendFound(request, reply, read, () => `spell ${id}`, showSpell)
+      tellSource(request, reply, read, () => `spell ${id}`)
       return noSpell(request, reply, id)
     },
   )

@@ -13,6 +13,7 @@ import {
   wizardPath,
 } from './api.ts'
 import { endedGroups, groupsOf } from './cache-groups.ts'
+import { ClientSignal } from './client-signal.ts'
 import { answer, nothing, trouble } from './openapi.ts'
 import { sendProblem } from './problem.ts'
 import { representationOf, type Shown } from './representation.ts'
@@ -20,6 +21,7 @@ import {
   conditional,
   conditionOn,
   invalid,
+  isFound,
   refuseCondition,
   refusePart,
   sendFound,
@@ -48,7 +50,7 @@ const showPage =
     },
   })
 
-const etagOf = (wizard: Wizard) => representationOf(wizard, () => showWizard(wizard)).etag
+const etagOf = (wizard: Wizard) => representationOf(wizard, showWizard).etag
 
 const presentWizard = (wizard: Wizard) => ({ exists: true, etag: etagOf(wizard) })
 
@@ -89,8 +91,8 @@ function readRoutes(app: FastifyInstance, wizards: () => Wizards): void {
     },
     async (request, reply): Promise<FastifyReply> => {
       const { after, limit } = request.query
-      const read = await wizards().page(after, limit, request.signal)
-      return sendFound(request, reply, read, 'wizards', showPage(limit))
+      const read = await wizards().page(after, limit, new ClientSignal(request))
+      return sendFound(request, reply, read, () => 'wizards', showPage(limit))
     },
   )
 
@@ -113,11 +115,9 @@ function readRoutes(app: FastifyInstance, wizards: () => Wizards): void {
     },
     async (request, reply): Promise<FastifyReply> => {
       const { id } = request.params
-      const read = await wizards().find(id, request.signal)
-      const { value } = read
-      if (value !== undefined)
-        return sendFound(request, reply, { ...read, value }, `wizard ${id}`, showWizard)
-      tellSource(request, reply, read, `wizard ${id}`)
+      const read = await wizards().find(id, new ClientSignal(request))
+      if (isFound(read)) return sendFound(request, reply, read, () => `wizard ${id}`, showWizard)
+      tellSource(request, reply, read, () => `wizard ${id}`)
       return noWizard(request, reply, id)
     },
   )

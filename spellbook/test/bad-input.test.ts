@@ -296,7 +296,7 @@ describe('a query', () => {
   })
 
   test('may be appended to what is not of the API, as those do who pass links on or ask past a cache', async () => {
-    for (const path of ['/', '/spellbook.css', '/health/live', '/health/ready', '/openapi.json'])
+    for (const path of ['/', '/styles/base.css', '/health/live', '/health/ready', '/openapi.json'])
       expect((await harness.app.inject({ method: 'GET', url: `${path}?from=a-friend` })).statusCode).toBe(200)
   })
 })

@@ -117,7 +117,7 @@ describe('a client that asks without waiting', () => {
     socket.pause()
     const times = 4_000
     // Its answer is some kilobytes long.
-    socket.write('GET /spellbook.js HTTP/1.1\r\nhost: x\r\nconnection: keep-alive\r\n\r\n'.repeat(times))
+    socket.write('GET /styles/base.css HTTP/1.1\r\nhost: x\r\nconnection: keep-alive\r\n\r\n'.repeat(times))
     await once(app.server, 'request')
     const open = () =>
       new Promise<number>(resolve => app.server.getConnections((_error, count) => resolve(count)))
@@ -437,7 +437,7 @@ describe('what no route answers', () => {
     ['GET /health/live#x HTTP/1.1\r\nhost: x\r\n\r\n', 400],
   ])('is a problem with all the headers of an answer: %j', async (said, status) => {
     const port = await listening([], held().service)
-    const usual = await say(port, 'GET /spellbook.js HTTP/1.1\r\nhost: x\r\n\r\n')
+    const usual = await say(port, 'GET /styles/base.css HTTP/1.1\r\nhost: x\r\n\r\n')
     const answer = await say(port, said)
     expect(answer.status).toBe(status)
     expect(problem.parse(JSON.parse(answer.body)).status).toBe(status)

@@ -19,10 +19,15 @@ export interface Clock {
    */
   nowMs(): number
   /**
-   * As {@link Clock.nowMs}, but may be read once and remembered until the event loop turns. For expiry, where a
-   * few milliseconds do not matter; never for a proof of freshness.
+   * As {@link Clock.nowMs}, but may be read once and remembered for some calls of the same turn of the event loop. For
+   * expiry, where a few milliseconds do not matter; never for a proof of freshness.
    */
   coarseMs(): number
+  /**
+   * A moment that is not before {@link Clock.nowMs} and at most a millisecond after it, for what must not be too old. Left
+   * out: `nowMs` is used.
+   */
+  ceilingMs?(): number
   /** Milliseconds since 1970 by the wall clock, which may jump. For people, never for a decision. */
   epochMs(): number
   /**
@@ -47,6 +52,8 @@ const RE_ANCHOR_MS = 1000
 const STEP_MS = 20
 /** The wall clock comes in whole milliseconds: by so much it may seem to be ahead without being so. */
 const WALL_ROUNDING_MS = 1
+/** So often one coarse reading is used, so that reads which never let the event loop turn see time pass. */
+const MOST_COARSE_USES = 64
 
 /**
  * Time that passes at least as fast as the monotonic and the wall clock do. The monotonic clock of Linux stands
@@ -58,14 +65,15 @@ const WALL_ROUNDING_MS = 1
  * the wall clock to whole milliseconds would make time run at double speed. After a step forward it moves at once: if the
  * step is taken back, time would stand still until the monotonic clock has caught up.
  */
-function elapsedReader(monotonicMs: () => number, wallMs: () => number): () => number {
+function elapsedReader({ monotonicMs, wallMs, isWallReal }: Sources): Readings {
   let monotonicAnchor = monotonicMs()
   let wallAnchor = wallMs()
   let atAnchor = 0
   let last = 0
-  return () => {
+  let lastWall = Number.NaN
+  const read = (wall: number): number => {
     const monotonic = monotonicMs()
-    const wall = wallMs()
+    lastWall = wall
     const byMonotonic = monotonic - monotonicAnchor
     const byEither = Math.max(monotonic - monotonicAnchor, wall - wallAnchor - WALL_ROUNDING_MS)
     // A wall clock that a test has put in the real one's place may show anything, also none or infinity.
@@ -79,6 +87,29 @@ function elapsedReader(monotonicMs: () => number, wallMs: () => number): () => n
     }
     return last
   }
+  return {
+    nowMs: () => read(wallMs()),
+    // Reading a clock costs as much as all else that a hit does. The wall clock shows a machine's sleep, too: while it shows
+    // the millisecond of the last reading, no more than that has passed. If it was set back to this very
+    // millisecond, that is found out when it is over.
+    ceilingMs() {
+      const wall = wallMs()
+      return (wall === lastWall && isWallReal() ? last : read(wall)) + WALL_ROUNDING_MS
+    },
+  }
+}
+
+/** What a clock is made of. */
+interface Sources {
+  readonly monotonicMs: () => number
+  readonly wallMs: () => number
+  /** Whether the wall clock is the machine's. One that a test has stopped says nothing. */
+  readonly isWallReal: () => boolean
+}
+
+interface Readings {
+  readonly nowMs: () => number
+  readonly ceilingMs: () => number
 }
 
 const POOLED_TOKENS = 64
@@ -99,15 +130,12 @@ function tokenSource(): () => string {
 
 /** How timers are set. */
 export interface Timers {
-  /** Whether what is set now runs by itself. */
-  readonly areReal: boolean
   set(run: () => void, delayMs: number): { unref?(): unknown }
   clear(handle: unknown): void
 }
 
 /** Those of the moment: fake ones where a test has put them. */
 const globalTimers: Timers = {
-  areReal: true,
   set: (run, delayMs) => setTimeout(run, delayMs),
   clear: handle => clearTimeout(handle as NodeJS.Timeout),
 }
@@ -115,28 +143,36 @@ const globalTimers: Timers = {
 /**
  * A clock over the given sources; {@link systemClock} is the one over the machine's own.
  *
- * @param sources - Readers of a monotonic and of the wall clock, both in milliseconds.
+ * @param sources - Readers of a monotonic and of the wall clock, both in milliseconds. `isWallReal` left out: it is.
  * @param timers - Left out: the globals, as they are when one is set.
  */
 export function clockOver(
-  sources: { monotonicMs: () => number; wallMs: () => number },
+  sources: Omit<Sources, 'isWallReal'> & Partial<Sources>,
   timers: Timers = globalTimers,
-): Clock {
-  const nowMs = elapsedReader(sources.monotonicMs, sources.wallMs)
+): Clock & Required<Pick<Clock, 'ceilingMs'>> {
+  const { nowMs, ceilingMs } = elapsedReader({ isWallReal: () => true, ...sources })
   let coarse = 0
-  let coarseIsFresh = false
+  let usesLeft = 0
+  let isForgetting = false
   const forget = () => {
-    coarseIsFresh = false
+    usesLeft = 0
+    isForgetting = false
   }
   return {
     nowMs,
+    ceilingMs,
     coarseMs() {
-      if (coarseIsFresh) return coarse
+      if (usesLeft > 0) {
+        usesLeft--
+        return coarse
+      }
       coarse = nowMs()
-      // A fake timer may never run, and time would stand still.
-      if (!timers.areReal) return coarse
-      coarseIsFresh = true
-      timers.set(forget, 1).unref?.()
+      usesLeft = MOST_COARSE_USES
+      // Not by a timer: after the process stood still, what it was sent meanwhile is read before timers run.
+      if (!isForgetting) {
+        isForgetting = true
+        afterThisTurn(forget)
+      }
       return coarse
     },
     epochMs: sources.wallMs,
@@ -161,13 +197,9 @@ type TimersModule = { readonly setTimeout: SetTimeout; readonly clearTimeout: (h
 class RealTimers implements Timers {
   #found = findTimers()
 
-  get areReal(): boolean {
-    this.#found ??= findTimers()
-    return this.#found !== undefined
-  }
-
   set(run: () => void, delayMs: number): NodeJS.Timeout {
-    return this.areReal ? this.#found!.setTimeout(run, delayMs) : setTimeout(run, delayMs)
+    this.#found ??= findTimers()
+    return this.#found === undefined ? setTimeout(run, delayMs) : this.#found.setTimeout(run, delayMs)
   }
 
   clear(handle: unknown): void {
@@ -204,12 +236,20 @@ const realNow = (Object.getPrototypeOf(timeOrigin) as typeof performance).now ??
  */
 const wallNow = (): number => (typeof Date.now === 'function' ? Date.now() : Number.NaN)
 
+const machinesNow = Date.now
+/** A function of JavaScript, or one that is bound to something, has another text. */
+const isMachinesNow = Function.prototype.toString.call(machinesNow) === 'function now() { [native code] }'
+
 /**
  * The machine's clock, timers and randomness. Fake timers do not stop it: time passes and timers fire as they really do,
  * whatever is done to the globals, and whenever. A `Date` that is set forward counts as time that has passed.
  */
 export const systemClock: Clock = clockOver(
-  { monotonicMs: () => realNow.call(timeOrigin), wallMs: wallNow },
+  {
+    monotonicMs: () => realNow.call(timeOrigin),
+    wallMs: wallNow,
+    isWallReal: () => isMachinesNow && Date.now === machinesNow,
+  },
   new RealTimers(),
 )
 

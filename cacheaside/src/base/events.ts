@@ -87,7 +87,8 @@ interface EndedRead {
   readonly keyspace: string
   readonly key: string
   readonly id: number
-  /** The flight that it waited for: its own number, or that of the read that it joined. Not there for a hit in L1. */
+  /** The flight that it waited for: its own number, or that of the read that it joined. Not there for a hit
+   * in L1, nor for a fresh value that was found in the embedded store at once. */
   readonly flight?: number
   /** The number that reads of one `getMany`, or of one snapshot, have in common. */
   readonly batch?: number
@@ -95,7 +96,7 @@ interface EndedRead {
   readonly parent?: number
   /** Whether this caller waited for a flight that another caller leads. */
   readonly joined: boolean
-  /** From the call to the answer; 0 for a hit in L1, which takes less time than to measure it. */
+  /** From the call to the answer; 0 for a hit without a flight, which takes less time than to measure it. */
   readonly durationMs: number
 }
 

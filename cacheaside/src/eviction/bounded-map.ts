@@ -36,6 +36,8 @@ export interface BoundedMapOptions<T> {
    * change the map.
    */
   readonly onEvict?: (key: string, value: T, reason: 'evicted' | 'expired') => void
+  /** Told of each value that goes, for whatever reason, unless everything is cleared. As `onEvict` in all else. */
+  readonly onGone?: (value: T) => void
 }
 
 /** Where an entry belongs: what it is charged, how long it lives, and whether it may be evicted. */
@@ -76,6 +78,7 @@ export class BoundedMap<T> {
   readonly #maxEntries: number
   readonly #clock: Clock
   readonly #onEvict: ((key: string, value: T, reason: 'evicted' | 'expired') => void) | undefined
+  readonly #onGone: ((value: T) => void) | undefined
   readonly #policy: EvictionPolicy<T>
   readonly #nodes = new Map<string, EntryNode<T>>()
   readonly #sweep = new ExpirySweep<T>()
@@ -91,6 +94,7 @@ export class BoundedMap<T> {
     this.#maxEntries = options.maxEntries ?? Number.POSITIVE_INFINITY
     this.#clock = options.clock
     this.#onEvict = options.onEvict
+    this.#onGone = options.onGone
     this.#policy = policyNamed<T>(options.policy, {
       sharesBytes: options.maxBytes !== undefined,
       samples: options.samples ?? 5,
@@ -286,6 +290,7 @@ export class BoundedMap<T> {
     if (wasCandidate && !keepsPlace) this.#leave(node)
     if (!fits) this.#makeRoom(byBytes, 0, nowMs)
 
+    this.#onGone?.(node.value)
     node.value = value
     node.bytes = bytes
     node.evictable = evictable
@@ -332,6 +337,7 @@ export class BoundedMap<T> {
     this.#nodes.delete(node.key)
     this.#bytes -= node.bytes
     if (node.sweepSlot !== NOWHERE) this.#sweep.remove(node)
+    this.#onGone?.(value)
     return value
   }
 

@@ -25,6 +25,7 @@ import {
   type LeaseReply,
   type LookReply,
   REFUSED,
+  type RegistersAtHand,
   type ReleaseReply,
   type SharedStore,
   type StoreView,
@@ -119,6 +120,7 @@ const OPTION_NAMES: readonly string[] = [
 export class EmbeddedStore implements EmbeddedShared {
   readonly name = 'embedded'
   readonly synchronous = true
+  readonly atHand: RegistersAtHand
   readonly #registers: Registers
   readonly #generations = new Map<string, string>()
   readonly #subscriptions = new Set<{ readonly listener: StreamListener }>()
@@ -127,6 +129,10 @@ export class EmbeddedStore implements EmbeddedShared {
 
   constructor(registers: Registers) {
     this.#registers = registers
+    this.atHand = {
+      get: key => registers.held(key),
+      keep: (key, made) => registers.keepMade(key, made),
+    }
   }
 
   async lease(key: string, token: string, leaseMs: number): Promise<LeaseReply> {

@@ -1,5 +1,6 @@
 import type { Clock } from '../base/clock.ts'
 import { BoundedMap, type BoundedMapOptions } from '../eviction/bounded-map.ts'
+import type { MadeOfRegister } from '../shared/shared-store.ts'
 
 /** What {@link Registers} are bounded by; the same options as a {@link BoundedMap}'s. */
 export type RegistersOptions = Omit<BoundedMapOptions<string>, 'onEvict'>
@@ -30,7 +31,11 @@ export const REGISTER_OVERHEAD_BYTES = 240
 export class Registers {
   /** Where the time and the nonces come from. */
   readonly clock: Clock
-  readonly #map: BoundedMap<string>
+  /** The text of each register, or what a reader has made of it. */
+  readonly #map: BoundedMap<string | MadeOfRegister>
+  readonly #mostMadeBytes: number
+  /** What is charged for all that readers have made of texts. */
+  #madeBytes = 0
   readonly #epochOffsetMs: number
   #evictions = 0
   #expirations = 0
@@ -39,11 +44,15 @@ export class Registers {
     this.clock = options.clock
     // Taken once: however the wall clock jumps later, the time in registers only goes forward.
     this.#epochOffsetMs = this.clock.epochMs() - this.clock.nowMs()
-    this.#map = new BoundedMap<string>({
+    this.#mostMadeBytes = (options.maxBytes ?? Number.POSITIVE_INFINITY) * MADE_SHARE
+    this.#map = new BoundedMap<string | MadeOfRegister>({
       ...options,
-      onEvict: (_key, _text, reason) => {
+      onEvict: (_key, _held, reason) => {
         if (reason === 'evicted') this.#evictions++
         else this.#expirations++
+      },
+      onGone: held => {
+        if (typeof held === 'object') this.#madeBytes -= chargeOfMade(held.registerText)
       },
     })
   }
@@ -55,12 +64,30 @@ export class Registers {
 
   /** What is under the key; counts as an access. */
   get(key: string, timeMs: number): string | undefined {
-    return this.#map.get(key, timeMs - this.#epochOffsetMs)
+    return textOf(this.#map.get(key, timeMs - this.#epochOffsetMs))
+  }
+
+  /** As {@link Registers.get} at about this moment, or what a reader has made of the text. */
+  held(key: string): string | MadeOfRegister | undefined {
+    return this.#map.get(key, this.clock.coarseMs())
+  }
+
+  /**
+   * Keeps what a reader has made of a text beside it. A quarter of the room is for that: it only makes hits faster, and
+   * must not take the place of many other values.
+   */
+  keepMade(key: string, made: MadeOfRegister): void {
+    const { registerText } = made
+    const held = this.#map.inspect(key, this.clock.coarseMs())
+    if (textOf(held) !== registerText) return
+    const bytes = chargeOfMade(registerText)
+    if (this.#madeBytes + bytes > this.#mostMadeBytes) return
+    if (this.#map.replace(key, made, charge(key, registerText) + bytes)) this.#madeBytes += bytes
   }
 
   /** What is under the key, without counting as an access. */
   inspect(key: string, timeMs: number): string | undefined {
-    return this.#map.inspect(key, timeMs - this.#epochOffsetMs)
+    return textOf(this.#map.inspect(key, timeMs - this.#epochOffsetMs))
   }
 
   /** When the life of what is under the key ends; `undefined` if there is nothing, or it never ends. */
@@ -108,6 +135,7 @@ export class Registers {
   /** Removes everything. */
   clear(): void {
     this.#map.clear()
+    this.#madeBytes = 0
   }
 
   /** What is held now, and the counts since the beginning. */
@@ -120,6 +148,16 @@ export class Registers {
     }
   }
 }
+
+/** For so much of the room readers may keep what they have made of texts. */
+const MADE_SHARE = 0.25
+/** A parsed object takes about as much again as half its JSON, and the fields before the JSON pay for the object around it. */
+const MADE_BYTES_PER_CHARACTER = 1.5
+
+const chargeOfMade = (text: string): number => Math.ceil(text.length * MADE_BYTES_PER_CHARACTER)
+
+const textOf = (held: string | MadeOfRegister | undefined): string | undefined =>
+  typeof held === 'object' ? held.registerText : held
 
 /**
  * The limit is a promise about memory, so that text is charged by the byte, not by the character. V8 keeps text

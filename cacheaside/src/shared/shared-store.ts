@@ -123,6 +123,20 @@ export interface StoreView {
   close(): Promise<void>
 }
 
+/** What a reader has made of a register's text, kept beside it. */
+export interface MadeOfRegister {
+  /** The text that it was made of. */
+  readonly registerText: string
+}
+
+/** The registers of a store in this process as a reader finds them without waiting. */
+export interface RegistersAtHand {
+  /** What the register holds, or what was kept beside that text; `undefined` if it is absent. Counts as an access. */
+  get(key: string): string | MadeOfRegister | undefined
+  /** Keeps this beside the register for as long as it holds the same text. A store without room for it does not. */
+  keep(key: string, made: MadeOfRegister): void
+}
+
 /**
  * The registers of a shared store: what is done to them, and to the generations of keyspaces. Every method may reject;
  * the caller counts that as "not confirmed": the operation may have been applied, may be applied later, or never.
@@ -159,6 +173,8 @@ export interface SharedRegisters {
    * may answer, so it proves less than a lease does: it is for readers who have another proof that this is the store.
    */
   look(keys: readonly string[]): Promise<LookReply[]>
+  /** Only for a store that is `synchronous`: its registers, as they are now. A store may do without. */
+  readonly atHand?: RegistersAtHand
   /** Stores a value if the register begins with `prefix`: a lease of ours, or `V`, nonce and claim token of a value being refreshed. */
   fill(key: string, prefix: string, value: Fill): Promise<boolean>
   /** Replaces what was seen by a lease, if it is still there. */

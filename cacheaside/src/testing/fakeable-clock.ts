@@ -19,6 +19,10 @@ import { type Clock, clockOver } from '../base/clock.ts'
  * ```
  */
 export function fakeableClock(): Clock {
-  const clock = clockOver({ monotonicMs: () => performance.now(), wallMs: () => Date.now() })
+  const clock = clockOver({
+    monotonicMs: () => performance.now(),
+    wallMs: () => Date.now(),
+    isWallReal: () => false,
+  })
   return Object.assign(clock, { coarseMs: clock.nowMs })
 }

@@ -1,3 +1,4 @@
+import { setImmediate as setRealImmediate } from 'node:timers'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
 import { clockOver, systemClock, TOKEN_LENGTH } from '../../src/base/clock.ts'
 
@@ -25,6 +26,8 @@ function scripted() {
     },
   }
 }
+
+const theNextTurn = () => new Promise(resolve => setRealImmediate(resolve))
 
 describe('clockOver', () => {
   it('counts ordinary time', () => {
@@ -67,6 +70,46 @@ describe('clockOver', () => {
     setWall(-ms)
     pass(100)
     expect(clock.nowMs() - counted).toBeGreaterThanOrEqual(100 - 1e-6)
+  })
+
+  it('ceilingMs is never before nowMs, and at most two milliseconds after it, whatever the clocks do', () => {
+    const { clock, pass, sleep, setWall, freezeWall } = scripted()
+    const moves = [
+      () => pass(0.3),
+      () => pass(0.9),
+      () => pass(40),
+      () => sleep(5_000),
+      () => setWall(-3_000),
+      () => setWall(700),
+      () => pass(0),
+    ]
+    for (let i = 0; i < 500; i++) {
+      moves[(i * 7 + (i >> 3)) % moves.length]!()
+      const ceiling = clock.ceilingMs()
+      const now = clock.nowMs()
+      expect(ceiling).toBeGreaterThanOrEqual(now)
+      expect(ceiling).toBeLessThanOrEqual(now + 2)
+    }
+    freezeWall(5_000)
+    const before = clock.nowMs()
+    sleep(1)
+    expect(clock.ceilingMs()).toBeGreaterThanOrEqual(before)
+  })
+
+  it('ceilingMs reads the monotonic clock once in a millisecond of the wall clock, if that is real', () => {
+    let [wallMs, read, isReal] = [1_000, 0, true]
+    const monotonicMs = () => ++read
+    const clock = clockOver({ monotonicMs, wallMs: () => wallMs, isWallReal: () => isReal })
+    clock.ceilingMs()
+    read = 0
+    for (let i = 0; i < 10; i++) clock.ceilingMs()
+    expect(read).toBe(0)
+    wallMs++
+    for (let i = 0; i < 10; i++) clock.ceilingMs()
+    expect(read).toBe(1)
+    isReal = false
+    for (let i = 0; i < 10; i++) clock.ceilingMs()
+    expect(read).toBe(11)
   })
 
   it('lets time pass by the monotonic clock where the wall clock shows no time', () => {
@@ -159,25 +202,27 @@ describe('clockOver with timers', () => {
     vi.useRealTimers()
   })
 
-  it('coarseMs remembers one reading until the event loop turns', () => {
+  it('coarseMs remembers one reading until the event loop turns', async () => {
     const { clock, pass } = scripted()
     const first = clock.coarseMs()
     pass(50)
+    await undefined
     expect(clock.coarseMs()).toBe(first)
     expect(clock.nowMs()).toBeGreaterThan(first)
-    vi.advanceTimersByTime(1)
+    await theNextTurn()
     expect(clock.coarseMs()).toBeGreaterThanOrEqual(first + 50)
-    vi.advanceTimersByTime(1)
+    await theNextTurn()
     pass(50)
     expect(clock.coarseMs()).toBeGreaterThanOrEqual(first + 100)
+    expect(vi.getTimerCount()).toBe(0)
   })
 
-  it('coarseMs keeps one timer at most', () => {
-    const { clock } = scripted()
-    for (let i = 0; i < 100; i++) clock.coarseMs()
-    expect(vi.getTimerCount()).toBe(1)
-    vi.advanceTimersByTime(1)
-    expect(vi.getTimerCount()).toBe(0)
+  it('coarseMs sees time pass also where the event loop does not turn', () => {
+    const { clock, pass } = scripted()
+    const first = clock.coarseMs()
+    pass(50)
+    for (let i = 0; i < 64; i++) clock.coarseMs()
+    expect(clock.coarseMs()).toBeGreaterThanOrEqual(first + 50)
   })
 
   it('after runs once, not before its time, unless it is cancelled', () => {

@@ -76,6 +76,26 @@ export const generations: readonly Protection[] = [
     ],
   },
   {
+    name: 'invalidateAll hides what the embedded store has at hand',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const { spells } = stage.embedded()
+      await stage.now(spells.get(4)) // loaded
+      await stage.now(spells.get(4)) // v1 is at hand
+      stage.origin.commit(2)
+      await stage.now(spells.invalidateAll())
+      await stage.now(spells.get(5)) // learns the new generation
+      return got('a default read after invalidateAll', await stage.now(spells.get(4)), 2)
+    },
+    controls: [
+      {
+        without: 'comparing the generation of what is at hand',
+        patches: [['|| found.generation !== space.generation.value', '']],
+        reports: 'a default read after invalidateAll got v1, not v2',
+      },
+    ],
+  },
+  {
     name: 'get does not join a flight that invalidateAll has doomed',
     async scenario(library) {
       const stage = new Stage(library)

@@ -15,9 +15,13 @@ afterEach(async () => {
 
 type Given = Omit<OpenTelemetryTracesOptions, 'tracer'>
 
-function open(given: Given = {}, options: Parameters<ReturnType<typeof openWorld>['process']>[0] = {}) {
-  const { clock, process } = openWorld()
-  const { cache } = process(options)
+function open(
+  given: Given = {},
+  options: Parameters<ReturnType<typeof openWorld>['process']>[0] = {},
+  isFar = false,
+) {
+  const { clock, process, network } = openWorld()
+  const { cache } = isFar ? process(options, network()) : process(options)
   const tracing = openTracing()
   ends.push(tracing.close)
   const traces = openTelemetryTraces(cache, { ...given, tracer: tracing.tracer })
@@ -61,7 +65,7 @@ describe('openTelemetryTraces', () => {
   })
 
   test('shows a hit in the shared store, and no hit in L1 unless it is asked for', async () => {
-    const shared = open()
+    const shared = open({}, {}, true)
     const first = shared.cache.keyspace('spell', { load: spellTable(fireball).find })
     await first.get(4)
     await shared.clock.drain()

@@ -1,0 +1,20 @@
+import swaggerUi from '@fastify/swagger-ui'
+import type { FastifyInstance } from 'fastify'
+import { SECURITY_HEADERS } from './security-headers.ts'
+
+/** Swagger UI has its pictures in its style sheet. Everything else stays forbidden that is forbidden to Spellbook's own page. */
+const POLICY = SECURITY_HEADERS['content-security-policy']!.replace("img-src 'self'", "img-src 'self' data:")
+
+/**
+ * Adds a page at `/docs` that shows the description of the interface, and sends requests. All of it comes from here. To be
+ * called when the interface is described ({@link describeRoutes}).
+ */
+export async function apiPage(app: FastifyInstance): Promise<void> {
+  await app.register(swaggerUi, {
+    routePrefix: '/docs',
+    staticCSP: POLICY,
+    theme: { title: 'Spellbook: the interface' },
+    // Left out, it would ask a server elsewhere whether the description is valid.
+    uiConfig: { validatorUrl: null, layout: 'BaseLayout', docExpansion: 'list', tryItOutEnabled: false },
+  })
+}

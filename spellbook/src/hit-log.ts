@@ -1,0 +1,50 @@
+import type { FastifyBaseLogger } from 'fastify'
+import type { Logger } from 'pino'
+
+/** A log of Pino, or of its kind. */
+export type Log = FastifyBaseLogger & Pick<Logger, 'isLevelEnabled'>
+
+/** So many reads that were answered from the cache are logged in a second. */
+const HITS_PER_SECOND = 20
+const SECOND_MS = 1_000
+
+/**
+ * Writes at the level `info` what reads came to. What went to the database is always written. Hits can be many, and writing a
+ * line takes longer than the hit: of each second the first ones are written, and the next line says how many were not
+ * (`unwritten`). At the level `debug` all are.
+ */
+export class HitLog {
+  readonly #log: Log
+  readonly #all: boolean
+  readonly #nowMs: () => number
+  #secondMs = Number.NEGATIVE_INFINITY
+  #written = 0
+  #unwritten = 0
+
+  /** @param nowMs - A clock that never goes back. */
+  constructor(log: Log, nowMs: () => number = () => performance.now()) {
+    this.#log = log
+    this.#all = log.isLevelEnabled('debug')
+    this.#nowMs = nowMs
+  }
+
+  /** Whether a hit is to be written now. One that is not is counted. */
+  admits(): boolean {
+    if (this.#all) return true
+    const nowMs = this.#nowMs()
+    if (nowMs - this.#secondMs >= SECOND_MS) {
+      this.#secondMs = nowMs
+      this.#written = 0
+    }
+    if (this.#written++ < HITS_PER_SECOND) return true
+    this.#unwritten++
+    return false
+  }
+
+  /** Writes a line. */
+  write(fields: object, message: string): void {
+    const unwritten = this.#unwritten
+    this.#unwritten = 0
+    this.#log.info(unwritten === 0 ? fields : { ...fields, unwritten }, message)
+  }
+}
