@@ -10,7 +10,11 @@ test.each<[program: string, args: string[], line: string]>([
   ['cacheaside/bench/traces.ts', ['.', '.'], 'traces: expected one folder with *.bin.gz files, got 2'],
   ['cacheaside/bench/traces.ts', ['nowhere'], 'traces: nowhere is no folder that can be read (ENOENT)'],
   ['cacheaside/bench/traces.ts', ['lab'], 'traces: there are no *.bin.gz files in lab'],
-  ['cacheaside/bench/bench.ts', ['peers'], 'bench: peers is none of local, memory, values, redis, writers, http'],
+  [
+    'cacheaside/bench/bench.ts',
+    ['peers'],
+    'bench: peers is none of local, memory, values, redis, writers, http',
+  ],
   ['cacheaside/model/main.ts', ['no', 'such'], 'model: no row contains "no such"'],
   ['cacheaside/model/main.ts', ['--tabel'], "model: Unknown option '--tabel'"],
   ['cacheaside/simulation/simulate.ts', ['--seed', 'x'], 'simulate: --seed: expected a whole number, got x'],

@@ -67,6 +67,7 @@ describe('openTelemetryTraces', () => {
   test('shows a hit in the shared store, and no hit in L1 unless it is asked for', async () => {
     const shared = open({}, {}, true)
     const first = shared.cache.keyspace('spell', { load: spellTable(fireball).find })
+    await shared.clock.drain()
     await first.get(4)
     await shared.clock.drain()
     await first.get(4)
