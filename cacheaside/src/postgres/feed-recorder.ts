@@ -60,15 +60,20 @@ BEGIN
 END $function$;
 
 -- The text of a column of OLD or NEW, as an expression. Most keys have a type that has only one form.
-CREATE OR REPLACE FUNCTION cacheaside.text_of(record text, name text) RETURNS text
+CREATE OR REPLACE FUNCTION cacheaside.value_of(record text, name text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
-  SELECT format($expression$
-      %3$L, CASE WHEN %1$s.%2$I IS NOT DISTINCT FROM NULL THEN %4$s
+  SELECT format($expression$CASE WHEN %1$s.%2$I IS NOT DISTINCT FROM NULL THEN %3$s
         WHEN pg_typeof(%1$s.%2$I) = ANY ('{int2,int4,int8,numeric,text,varchar,name,uuid,oid}'::regtype[])
           THEN format('%%s', %1$s.%2$I)
-        ELSE cacheaside.said(%1$s.%2$I) END$expression$, record, name, name,
+        ELSE cacheaside.said(%1$s.%2$I) END$expression$, record, name,
     CASE WHEN current_setting('server_version_num')::int < 180000 THEN 'NULL'
       ELSE format('cacheaside.blank(TG_RELID, %L)', name) END)
+$function$;
+
+-- The same behind the name of the column.
+CREATE OR REPLACE FUNCTION cacheaside.text_of(record text, name text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+  SELECT format(E'\\n      %L, %s', name, cacheaside.value_of(record, name))
 $function$;
 
 -- The body of the recorder of a table. Anyone who could attach it to another table would record nothing.

@@ -1,7 +1,7 @@
 import { COVER } from './feed-cover.ts'
 import { GROUPS } from './feed-groups.ts'
 import { RECORDER, WATCH } from './feed-recorder.ts'
-import { STATEMENT_RECORDER } from './feed-statement-recorder.ts'
+import { CHANGES_PER_ID, STATEMENT_RECORDER } from './feed-statement-recorder.ts'
 import { TRIGGERS } from './feed-triggers.ts'
 import { identifier, literal } from './sql.ts'
 
@@ -198,7 +198,7 @@ LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
   most bigint := (SELECT max_rows FROM cacheaside.feed);
 BEGIN
-  IF (SELECT max(id) - min(id) FROM cacheaside.outbox) < most THEN
+  IF (SELECT max(id) - min(id) FROM cacheaside.outbox) * ${CHANGES_PER_ID} < most THEN
     RETURN false;
   END IF;
   IF NOT cacheaside.is_wide() THEN
