@@ -11,9 +11,14 @@ test.each<[program: string, args: string[], line: string]>([
   ['cacheaside/bench/traces.ts', ['nowhere'], 'traces: nowhere is no folder that can be read (ENOENT)'],
   ['cacheaside/bench/traces.ts', ['lab'], 'traces: there are no *.bin.gz files in lab'],
   [
+    'cacheaside/bench/scale.ts',
+    ['pages'],
+    'scale: pages is none of keys, processes, cluster, tags, feed, backlog',
+  ],
+  [
     'cacheaside/bench/bench.ts',
     ['peers'],
-    'bench: peers is none of local, memory, values, redis, writers, http',
+    'bench: peers is none of local, memory, values, redis, database, feed, writers, http',
   ],
   ['cacheaside/model/main.ts', ['no', 'such'], 'model: no row contains "no such"'],
   ['cacheaside/model/main.ts', ['--tabel'], "model: Unknown option '--tabel'"],

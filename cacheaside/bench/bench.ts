@@ -1,30 +1,70 @@
 /**
  * `npm run bench`: the library as it is published, against what there is without it. `npm run bench -- local`,
- * `-- memory`, `-- values`, `-- redis`, `-- writers` and `-- http` run one part.
+ * `-- memory`, `-- values`, `-- redis`, `-- database`, `-- feed`, `-- writers` and `-- http` run one part. With `--write` what was measured is kept in
+ * `docs/performance`: as Markdown, JSON and a picture.
  */
+import { createRequire } from 'node:module'
 import { refuse } from '../../test/usage.ts'
+import { feedRows } from './feed.ts'
 import { printHttp } from './http.ts'
 import { localCases } from './local.ts'
-import { printTable } from './measure.ts'
+import { measuredRows } from './measure.ts'
 import { printMemory } from './memory.ts'
 import { redisCases } from './redis.ts'
+import { databaseRows } from './redis-postgres.ts'
+import { keepPart, type Part, partOf, tableOf } from './report.ts'
 import { valueCases } from './values.ts'
-import { printWriters } from './writers.ts'
+import { writerRows } from './writers.ts'
 
-const PARTS = ['local', 'memory', 'values', 'redis', 'writers', 'http']
-const parts = process.argv.slice(2)
-const unknown = parts.find(part => !PARTS.includes(part))
-if (unknown !== undefined) refuse('bench', `${unknown} is none of ${PARTS.join(', ')}`)
-const wants = (part: string) => parts.length === 0 || parts.includes(part)
-if (wants('local')) await printTable('In one process', await localCases(), 12)
-if (wants('memory')) await printMemory()
-if (wants('values')) await printTable('Values as text', valueCases(), 40)
-if (wants('redis')) {
-  const { cases, close } = await redisCases()
-  await printTable('On Redis', cases, 25)
-  await close()
+const require = createRequire(import.meta.url)
+const versionOf = (name: string): string => require(`${name}/package.json`).version
+
+/** What each part measures. One that returns nothing prints its tables itself, and is not kept. */
+const PARTS: Readonly<Record<string, () => Promise<Part | undefined>>> = {
+  local: async () =>
+    partOf('In one process', await measuredRows(await localCases(), 12), {
+      'lru-cache': versionOf('lru-cache'),
+    }),
+  memory: async () => {
+    await printMemory()
+    return undefined
+  },
+  values: async () => partOf('Values as text', await measuredRows(valueCases(), 40)),
+  redis: async () => {
+    const { cases, redis, close } = await redisCases()
+    const rows = await measuredRows(cases, 25)
+    await close()
+    return partOf('On Redis', rows, {
+      Redis: redis,
+      ioredis: versionOf('ioredis'),
+      'node-redis': versionOf('redis'),
+    })
+  },
+  database: async () => {
+    const { rows, versions } = await databaseRows(25)
+    return partOf('Redis and PostgreSQL', rows, versions)
+  },
+  feed: async () => {
+    const { rows, postgres } = await feedRows(5)
+    return partOf('The change feed', rows, { PostgreSQL: postgres })
+  },
+  writers: async () => partOf('A thousand writers of one key at once', await writerRows()),
+  http: async () => {
+    await printHttp()
+    return undefined
+  },
 }
-if (wants('writers')) await printWriters()
-// Only if it is asked for: it needs a program that sends requests.
-if (parts.includes('http')) await printHttp()
+
+const keeps = process.argv.includes('--write')
+const asked = process.argv.slice(2).filter(word => word !== '--write')
+const unknown = asked.find(part => !Object.hasOwn(PARTS, part))
+if (unknown !== undefined) refuse('bench', `${unknown} is none of ${Object.keys(PARTS).join(', ')}`)
+for (const [name, run] of Object.entries(PARTS)) {
+  // It needs a program that sends requests.
+  if (asked.length === 0 ? name === 'http' : !asked.includes(name)) continue
+  const part = await run()
+  if (part === undefined) continue
+  console.log(tableOf(part))
+  if (keeps) await keepPart(name, part)
+}
 process.exit(0)

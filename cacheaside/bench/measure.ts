@@ -1,10 +1,11 @@
 /**
  * Speed as ratios, measured side by side in one run.
  *
- * Every case is run for a number of rounds, all cases in turn within a round and in an order that changes, and the
- * best round of each counts: a noisy neighbour makes a round slower, never faster. A ratio of two cases of the same
- * run says something on any machine; a time alone does not.
+ * Every case is run for a number of rounds, all cases in turn within a round and in an order that changes. What counts is
+ * the ratio of two cases within a round: the median over all rounds, and the middle half of them as its spread. A ratio of the
+ * same run says something on any machine; a time alone does not.
  */
+import { middleOf, type Row, rowOf } from './report.ts'
 
 /** Something whose speed is of interest. */
 export interface Case {
@@ -59,9 +60,9 @@ export async function timesAtOnce(
   await Promise.all(Array.from({ length: width }, lane))
 }
 
-/** The time that each case takes per operation in its best round, in nanoseconds. */
-export async function measure(all: readonly Case[], rounds: number): Promise<Map<string, number>> {
-  const best = new Map<string, number>()
+/** The times that each case takes per operation, in nanoseconds, one for each round and in their order. */
+export async function measure(all: readonly Case[], rounds: number): Promise<Map<string, number[]>> {
+  const taken = new Map<string, number[]>(all.map(({ name }) => [name, []]))
   for (let round = 0; round < rounds; round++) {
     for (let at = 0; at < all.length; at++) {
       const one = all[(at + round) % all.length]!
@@ -69,23 +70,24 @@ export async function measure(all: readonly Case[], rounds: number): Promise<Map
       await new Promise(resolve => setTimeout(resolve, 0))
       const beganMs = performance.now()
       await one.run(one.operations)
-      const nanoseconds = ((performance.now() - beganMs) * 1e6) / one.operations
-      best.set(one.name, Math.min(best.get(one.name) ?? Number.POSITIVE_INFINITY, nanoseconds))
+      taken.get(one.name)!.push(((performance.now() - beganMs) * 1e6) / one.operations)
     }
   }
-  return best
+  return taken
 }
 
-/** Measures all cases and prints them as a table. */
-export async function printTable(title: string, all: readonly Case[], rounds: number): Promise<void> {
-  const best = await measure(all, rounds)
-  console.log(`\n${title}; Node ${process.version}, best of ${rounds} rounds\n`)
-  console.log('| case | ns | ratio | goal |\n|---|---|---|---|')
-  for (const { name, against, goal } of all) {
-    const ratio =
-      against === undefined ? '' : `${(best.get(name)! / best.get(against)!).toFixed(2)} x ${against}`
-    console.log(
-      `| ${name} | ${best.get(name)!.toFixed(0)} | ${ratio} | ${goal === undefined ? '' : `<= ${goal}`} |`,
-    )
-  }
+/** Measures all cases, and tells of each how it compares with the one that it is held against. */
+export async function measuredRows(all: readonly Case[], rounds: number): Promise<Row[]> {
+  const taken = await measure(all, rounds)
+  return all.map(({ name, against, goal }) => {
+    const times = taken.get(name)!
+    return rowOf({
+      name,
+      value: { amount: middleOf(times), unit: 'ns' },
+      against,
+      goal,
+      // Round by round: a noisy neighbour makes both sides of a round slower.
+      ratios: against === undefined ? undefined : times.map((time, i) => time / taken.get(against)![i]!),
+    })
+  })
 }

@@ -5,6 +5,7 @@ import { type RedisClient, redisShared } from 'cacheaside/redis'
 import { Redis } from 'ioredis'
 import { ensureRedisServer } from '../../test/ensure-redis-server.ts'
 import { startRedis } from '../../test/redis-servers.ts'
+import { type Row, rowOf } from './report.ts'
 
 const WRITERS = 1_000
 /** How long each of them is at work, in milliseconds. */
@@ -35,18 +36,19 @@ const ping = async () => {
 ping()
 `
 
-/** What many writers of one key do to everybody else on their Redis, from one process and from several. */
-export async function printWriters(): Promise<void> {
+/**
+ * What many writers of one key do to everybody else on their Redis, from one process and from several: by the PING of a
+ * bystander beside that of a server on which nobody writes.
+ */
+export async function writerRows(): Promise<Row[]> {
   const server = await startRedis({}, ensureRedisServer())
-  console.log(`\n${WRITERS} writers of one key at once; Node ${process.version}\n`)
-  console.log(
-    '| processes | PING of a bystander, p99 | worst | goal | queued | commands |\n|---|---|---|---|---|---|',
-  )
-  for (const processes of [0, 1, 10]) console.log(await row(server.port, processes))
+  const rows: Row[] = []
+  for (const processes of [0, 1, 10]) rows.push(await row(server.port, processes))
   await server.stop()
+  return rows
 }
 
-async function row(port: number, processes: number): Promise<string> {
+async function row(port: number, processes: number): Promise<Row> {
   const control = new Redis(port)
   const caches = Array.from({ length: processes }, () => {
     const client = new Redis(port)
@@ -74,8 +76,11 @@ async function row(port: number, processes: number): Promise<string> {
     client.disconnect()
   }
   control.disconnect()
-  const at = (part: number) =>
-    tookMs[Math.min(tookMs.length - 1, Math.floor(tookMs.length * part))]!.toFixed(1)
-  const who = processes === 0 ? 'nobody writes' : `${processes}`
-  return `| ${who} | ${at(0.99)} ms | ${at(1)} ms | <= ${GOAL_MS} ms | ${queued} | ${commands} |`
+  const who =
+    processes === 0 ? 'nobody writes' : `${processes} processes, ${commands} commands, ${queued} queued`
+  return rowOf({
+    name: `PING of a bystander, p99: ${who}`,
+    value: { amount: tookMs[Math.floor(tookMs.length * 0.99)]!, unit: 'ms' },
+    goal: GOAL_MS,
+  })
 }

@@ -81,6 +81,14 @@ async function startHoldingWay(serverPort: number) {
   }
 }
 
+function promiseWithResolvers() {
+  let resolve = () => {}
+  const promise = new Promise<void>(settle => {
+    resolve = settle
+  })
+  return { promise, resolve: () => resolve() }
+}
+
 describe.each(CLIENT_LIBRARIES)('redisShared by $name', library => {
   const open = (prefix = '') => openStore({ client: library.single(server.port), prefix })
 
@@ -184,6 +192,33 @@ describe.each(CLIENT_LIBRARIES)('redisShared by $name', library => {
     const commands = await sent(() => shared.leaseMany(requests, LONG_MS))
     expect(commands).toHaveLength(1)
     expect(await raw.dbsize()).toBe(100)
+  })
+
+  it('getMany of values that were found before costs one command', async () => {
+    const cache = createCache({ shared: open(), sharedTimeoutMs: 1500 })
+    onTestFinished(() => cache.close())
+    const spells = cache.keyspace('spell', { load: async (id: number) => ({ id }) })
+    const ids = Array.from({ length: 100 }, (_, id) => id)
+    await eventually(async () => {
+      await spells.getMany(ids)
+      return (await sent(() => spells.getMany(ids))).length === 1
+    }, 'the fills')
+    expect(await sent(() => spells.getMany(ids))).toEqual([expect.stringMatching(/^MGET( spell:\d+){100}$/i)])
+  })
+
+  it('write of one key by a thousand at once costs a handful of commands', async () => {
+    const cache = createCache({ shared: open(), sharedTimeoutMs: 1500 })
+    onTestFinished(() => cache.close())
+    const spells = cache.keyspace('spell', { load: async (id: number) => ({ id }) })
+    await spells.get(4)
+    const commands = await sent(async () => {
+      const { promise, resolve } = promiseWithResolvers()
+      const writing = Promise.all(Array.from({ length: 1_000 }, () => spells.write(4, () => promise)))
+      await eventually(async () => (await raw.get('spell:4'))?.startsWith('W') === true, 'the guard')
+      resolve()
+      expect((await writing).every(({ fenced }) => fenced)).toBe(true)
+    })
+    expect(commands.filter(line => /^evalsha/i.test(line)).length).toBeLessThan(20)
   })
 
   it('stampMany costs one round trip, and renewStamp one', async () => {
