@@ -14,7 +14,7 @@ export const GUARD: Patch = [
   "('new' as const)",
 ]
 /** What the relay makes of a change. */
-export const RELAY: Patch = ['() => this.#target.invalidate(key)', 'async () => true']
+export const RELAY: Patch = ['() => this.#target.invalidate(key, id)', 'async () => true']
 
 /** The module of the races with a library in which something has been taken out. */
 export async function mutantText(...[find, replace]: Patch): Promise<string> {
