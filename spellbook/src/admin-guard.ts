@@ -1,7 +1,8 @@
 /** Who may look after Spellbook over HTTP. */
 import { createHash, timingSafeEqual } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
-import { isLoopback, isLoopbackHost } from './hosts.ts'
+import { isLoopbackHost } from './hosts.ts'
+import { isLoopback } from './loopback.ts'
 import type { Telling } from './problem.ts'
 
 /** So many wrong tokens of one address are judged in a window of this length; further requests are not. */

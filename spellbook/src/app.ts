@@ -15,6 +15,8 @@ import { apiPage } from './api-page.ts'
 import { type ConnectionLimits, Connections } from './connections.ts'
 import { HitLog, type Log } from './hit-log.ts'
 import { type Addressed, isAuthority, judgeHosts } from './hosts.ts'
+import type { Laboratory } from './laboratory/laboratory.ts'
+import { laboratoryRoutes } from './laboratory/laboratory-routes.ts'
 import type { LiveReads } from './live/live-reads.ts'
 import { endLive, liveRoute } from './live/live-route.ts'
 import { countUnrouted, type LoadLimits, limitLoad } from './load-limits.ts'
@@ -40,6 +42,8 @@ export interface Service {
   readonly live?: LiveReads
   /** The cache as somebody sees it who looks after it. Left out: `/admin` has nothing to tell. */
   readonly administered?: Administered
+  /** What turns the switches. Left out: there is none. */
+  readonly laboratory?: Laboratory
 }
 
 /** What the application is made with. */
@@ -117,6 +121,7 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
   wizardRoutes(app, () => service()!.spells.wizards)
   healthRoutes(app, service)
   adminRoutes(app, adminToken, () => service()?.administered)
+  laboratoryRoutes(app, adminToken, () => service()?.laboratory)
   raceRoute(app)
   await apiPage(app)
   await webPage(app)

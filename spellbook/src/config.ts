@@ -6,6 +6,7 @@ import { parseEnv } from 'node:util'
 import { EVICTION_POLICIES, type EvictionPolicyName } from 'cacheaside'
 import { REDIS_POLICIES, type RedisPolicy } from 'cacheaside/redis'
 import { z } from 'zod'
+import { isLoopback } from './loopback.ts'
 import { parseRedisUrl, type RedisServers } from './redis-url.ts'
 
 /** Everything that can be set from outside. `.env.example` describes each variable. */
@@ -32,6 +33,8 @@ export interface Config {
   readonly database: PostgresConfig | PGliteConfig
   /** `undefined`: every read goes to the database. */
   readonly cache: CacheConfig | undefined
+  /** Whether the laboratory is open, to those to whom `/admin` is. */
+  readonly lab: boolean
 }
 
 /** A PostgreSQL server. The URL may hold a password: it must not reach a log. */
@@ -211,6 +214,7 @@ const VARIABLES = z.object({
   CACHE_FEED: oneOf('outbox', 'off').optional(),
   CACHE_FLUSH_ON_START: oneOf('true', 'false').default('false'),
   CACHE_WRITE_THROUGH: oneOf('on', 'off').default('off'),
+  LAB: oneOf('on', 'off').optional(),
 })
 
 /** Variables whose text must not be shown, because it may hold a password. */
@@ -263,6 +267,7 @@ export function readConfig(
         ? pglite(values, workingFolder)
         : postgres(values, values.DATABASE_URL),
     cache: values.CACHE === 'on' ? cache(values) : undefined,
+    lab: lab(values),
   }
 }
 
@@ -289,6 +294,21 @@ const cache = (values: Values): CacheConfig => ({
   flushOnStart: values.CACHE_FLUSH_ON_START === 'true',
   writeThrough: values.CACHE_WRITE_THROUGH === 'on',
 })
+
+/**
+ * In the laboratory anyone to whom `/admin` is open makes the database slow and cuts the cache off, for all who use this. So
+ * somebody has to say that it may: except where only this machine reaches it and nothing else depends on it.
+ */
+function lab({ LAB, ADMIN_TOKEN, HOST, DATABASE_URL, REDIS_URL, CACHE }: Values): boolean {
+  const isOwn =
+    DATABASE_URL === undefined && REDIS_URL === undefined && (HOST === 'localhost' || isLoopback(HOST))
+  if (LAB === 'on' && CACHE === 'off') throw new ConfigError('LAB must be off where CACHE is off')
+  if (LAB === 'on' && !isOwn && ADMIN_TOKEN === undefined)
+    throw new ConfigError(
+      'LAB must be off, or ADMIN_TOKEN set, where there is a DATABASE_URL, a REDIS_URL or a HOST that others reach',
+    )
+  return LAB === undefined ? isOwn && CACHE === 'on' : LAB === 'on'
+}
 
 const embedded = (values: Values): EmbeddedConfig => ({
   kind: 'embedded',

@@ -1,6 +1,7 @@
 import { lookup } from 'node:dns/promises'
-import { BlockList, isIP } from 'node:net'
+import { isIP } from 'node:net'
 import type { Config } from './config.ts'
+import { isLoopback } from './loopback.ts'
 
 /**
  * By which names Spellbook may be asked for.
@@ -9,16 +10,6 @@ import type { Config } from './config.ts'
  * once it is loaded (DNS rebinding); then the browser takes Spellbook for that site. The request still carries the
  * site's name, which is none of ours.
  */
-
-const LOOPBACK = new BlockList()
-LOOPBACK.addSubnet('127.0.0.0', 8, 'ipv4')
-LOOPBACK.addAddress('::1', 'ipv6')
-
-/** Whether only this machine reaches an address. */
-export function isLoopback(address: string): boolean {
-  const family = isIP(address)
-  return family !== 0 && LOOPBACK.check(address, family === 4 ? 'ipv4' : 'ipv6')
-}
 
 /** Whether only this machine reaches what listens at a host. */
 export async function isForThisMachine(host: string): Promise<boolean> {

@@ -3,7 +3,7 @@ import rateLimit from '@fastify/rate-limit'
 import underPressure from '@fastify/under-pressure'
 import type { FastifyInstance, FastifyRequest } from 'fastify'
 import type { Config } from './config.ts'
-import { isLoopback } from './hosts.ts'
+import { isLoopback } from './loopback.ts'
 import { sendProblem } from './problem.ts'
 
 /** How much is done for clients. */

@@ -1,6 +1,5 @@
 import type { AddressInfo } from 'node:net'
-import type { Cache, SharedStore } from 'cacheaside'
-import { answerInquiries } from 'cacheaside/operate'
+import type { SharedStore } from 'cacheaside'
 import type { FastifyInstance } from 'fastify'
 import { type Logger, pino } from 'pino'
 import { createApp, type Service } from './app.ts'
@@ -9,17 +8,17 @@ import { addressesOf } from './connections.ts'
 import type { Database } from './database.ts'
 import { connectionsFor } from './descriptors.ts'
 import { isForThisMachine, servedHosts } from './hosts.ts'
-import { LiveReads } from './live/live-reads.ts'
+import { Laboratory } from './laboratory/laboratory.ts'
+import { pausableFeed } from './laboratory/switches.ts'
 import { loadLimitsFor } from './load-limits.ts'
 import { logLines, terminalOf } from './log-lines.ts'
-import { metricsOf } from './metrics-route.ts'
+import { processMetrics } from './metrics-route.ts'
 import { installChangeFeed, migrate } from './migrations.ts'
-import { operatedCache } from './operated.ts'
 import { openPGlite } from './pglite.ts'
 import { openPostgres } from './postgres.ts'
 import { nameOfRedis } from './redis-url.ts'
+import { openServing, type Serving, serveUncached } from './serving.ts'
 import { openSharedStore } from './shared-store.ts'
-import { cachedSpells, type Spells, uncachedSpells } from './spells.ts'
 
 /**
  * The program: the port, the database, its schema, the cache; and on SIGINT or SIGTERM the same backwards.
@@ -39,20 +38,19 @@ interface Opened {
   app?: FastifyInstance
   database?: Database
   shared?: SharedStore
-  spells?: Spells
-  closeOperated?: () => Promise<void>
+  serving?: Pick<Serving, 'close'>
 }
 
 /** Stops half-way, and throws, if the signal aborts. */
 async function open(config: Config, log: Logger, opened: Opened, signal: AbortSignal): Promise<void> {
   const began = performance.now()
-  let service: Service | undefined
+  let service: (() => Service) | undefined
   const [host, ...alsoAt] = await addressesOf(config.host)
   const hosts = await servedHosts(config)
   const limits = { maxConnections: connectionsFor(config) }
   const app = await createApp({
     log,
-    service: () => service,
+    service: () => service?.(),
     alsoAt,
     limits,
     load: loadLimitsFor(config, await isForThisMachine(config.host)),
@@ -68,30 +66,14 @@ async function open(config: Config, log: Logger, opened: Opened, signal: AbortSi
   signal.throwIfAborted()
   for (const name of await migrate(database)) log.info(`ran migration ${name}`)
   signal.throwIfAborted()
-  const spells =
-    config.cache === undefined
-      ? uncachedSpells(database)
-      : await openCache(database, config.cache, log, opened)
-  opened.spells = spells
-  service = {
-    spells,
-    ping: () => database.query('select 1'),
-    metrics: metricsOf(spells.cache),
-    ...(spells.cache === undefined ? {} : { live: liveReads(spells.cache, config.cache, limits) }),
-    ...administeredBy(opened, database, config.cache),
-  }
+  // Half of the connections at most are for those who watch: the others are for requests that end.
+  const maxViewers = Math.floor(limits.maxConnections / 2)
+  service = await serviceOf({ config, database, log, maxViewers }, opened)
   const url = urlOf(app, config.host)
   const ms = Math.round(performance.now() - began)
   const cache = config.cache === undefined ? 'off' : presentable(config.cache)
   log.info({ url, database: database.name, cache, ms }, `Spellbook is ready at ${url}`)
 }
-
-/** Half of the connections at most are for those who watch: the others are for requests that end. */
-const liveReads = (
-  cache: Cache,
-  config: CacheConfig | undefined,
-  limits: { readonly maxConnections: number },
-) => new LiveReads(cache, config?.localMaxBytes !== undefined, Math.floor(limits.maxConnections / 2))
 
 const openDatabase = async (
   config: Config['database'],
@@ -111,31 +93,46 @@ const openDatabase = async (
           ),
       )
 
-async function openCache(
-  database: Database,
-  config: CacheConfig,
-  log: Logger,
+/** What is served on this database. It may be another one at each call, if there is a laboratory. */
+async function serviceOf(
+  {
+    config,
+    database,
+    log,
+    maxViewers,
+  }: {
+    readonly config: Config
+    readonly database: Database
+    readonly log: Logger
+    readonly maxViewers: number
+  },
   opened: Opened,
-): Promise<Spells> {
-  if (config.feed) await installChangeFeed(database)
-  const shared = await openSharedStore(config.shared, log)
+): Promise<() => Service> {
+  const ping = () => database.query('select 1')
+  const ofProcess = processMetrics()
+  if (config.cache === undefined) {
+    const serving = serveUncached(database, ofProcess)
+    opened.serving = serving
+    return () => ({ ...serving, ping })
+  }
+  if (config.cache.feed) await installChangeFeed(database)
+  const shared = await openSharedStore(config.cache.shared, log)
   opened.shared = shared
-  return cachedSpells(database, shared, config, undefined, log)
-}
-
-/** What `/admin` looks after, and what lets `cacheaside top` ask this process. */
-function administeredBy(
-  opened: Opened,
-  database: Database,
-  config: CacheConfig | undefined,
-): Pick<Service, 'administered'> {
-  const { spells, shared } = opened
-  const cache = spells?.cache
-  if (cache === undefined || shared === undefined || config === undefined) return {}
-  if (shared.answer !== undefined) answerInquiries(cache)
-  const { close, ...operated } = operatedCache(database, shared, config)
-  opened.closeOperated = close
-  return { administered: { cache, operated } }
+  const parts = { log, processMetrics: ofProcess, maxViewers }
+  if (!config.lab) {
+    const serving = await openServing({ ...parts, database, shared, config: config.cache })
+    opened.serving = serving
+    return () => ({ ...serving, ping })
+  }
+  const laboratory = await Laboratory.open({
+    database,
+    shared,
+    config: config.cache,
+    open: (served, switches) =>
+      openServing({ ...parts, ...served, feedThrough: feed => pausableFeed(feed, switches) }),
+  })
+  opened.serving = laboratory
+  return () => ({ ...laboratory.serving, ping, laboratory })
 }
 
 /** The cache's configuration without what may be a secret. */
@@ -143,10 +140,9 @@ const presentable = (config: CacheConfig) =>
   config.shared.kind === 'redis' ? { ...config, shared: nameOfRedis(config.shared) } : config
 
 /** In-flight requests first, then what they use. */
-async function close({ app, spells, closeOperated, shared, database }: Opened): Promise<void> {
+async function close({ app, serving, shared, database }: Opened): Promise<void> {
   await app?.close()
-  await closeOperated?.()
-  await spells?.close()
+  await serving?.close()
   await shared?.close()
   await database?.close()
 }

@@ -12,12 +12,20 @@ export interface Metrics {
   text(): Promise<string>
 }
 
-/** The metrics of this process, and of a cache if there is one. */
-export function metricsOf(cache: Cache | undefined): Metrics {
+/** The metrics of this process. To be asked for once: what observes the process is not taken back. */
+export function processMetrics(): Registry {
   const registry = new Registry()
   collectDefaultMetrics({ register: registry })
-  if (cache !== undefined) prometheusMetrics(cache, { registry, name: 'spellbook' })
-  return { contentType: registry.contentType, text: () => registry.metrics() }
+  return registry
+}
+
+/** The metrics of this process, and of a cache if there is one. */
+export function metricsOf(cache: Cache | undefined, ofProcess: Registry = processMetrics()): Metrics {
+  if (cache === undefined) return { contentType: ofProcess.contentType, text: () => ofProcess.metrics() }
+  const registry = new Registry()
+  prometheusMetrics(cache, { registry, name: 'spellbook' })
+  const { contentType } = registry
+  return { contentType, text: () => Registry.merge([ofProcess, registry]).metrics() }
 }
 
 /**

@@ -1,6 +1,7 @@
 import {
   type Cache,
   type CacheEvent,
+  type ChangeFeed,
   commitInDoubt,
   createCache,
   type FeedRow,
@@ -145,12 +146,16 @@ export function feedTables(ends: () => ReturnType<typeof endsOf<Key, Tag>>) {
   }
 }
 
+/** What stands between a cache and its feed. */
+export type FeedThrough = (feed: ChangeFeed) => ChangeFeed
+
 /**
  * The spells and the wizards behind a cache of their own.
  *
  * @param shared - Where what is cached is kept: in this process, or on Redis for many. Its connections end with the last cache on it.
  * @param onEvent - Told of everything that the cache does.
  * @param logger - Told of what somebody should know. Left out: it goes to stderr.
+ * @param feedThrough - What stands between the cache and its feed. Left out: nothing.
  */
 export async function cachedSpells(
   database: Database,
@@ -158,6 +163,7 @@ export async function cachedSpells(
   config: CacheConfig,
   onEvent: (event: CacheEvent) => void = () => {},
   logger?: Logger,
+  feedThrough: FeedThrough = feed => feed,
 ): Promise<Spells> {
   // As above: a condition that does not hold is thrown before the COMMIT.
   const changes = changesIn(database, work => database.transaction(rollsBack(work)))
@@ -165,7 +171,7 @@ export async function cachedSpells(
   const cache = createCache({
     shared,
     ...(config.localMaxBytes === undefined ? {} : { local: { maxBytes: config.localMaxBytes } }),
-    ...(config.feed ? { feed } : {}),
+    ...(config.feed ? { feed: feedThrough(feed) } : {}),
     fill: config.fill,
     onEvent,
     ...(logger === undefined ? {} : { logger }),

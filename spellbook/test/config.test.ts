@@ -32,6 +32,7 @@ describe('readConfig', () => {
         flushOnStart: false,
         writeThrough: false,
       },
+      lab: true,
     })
   })
 
@@ -57,6 +58,7 @@ describe('readConfig', () => {
       RATE_LIMIT: '600',
       SHED_ABOVE_MS: 'off',
       TRUSTED_PROXIES: '127.0.0.1, 10.0.0.0/8,2001:db8::/32',
+      LAB: 'on',
     })
     expect(config).toEqual({
       port: 0,
@@ -83,6 +85,7 @@ describe('readConfig', () => {
         flushOnStart: true,
         writeThrough: true,
       },
+      lab: true,
     })
   })
 
@@ -144,6 +147,7 @@ describe('readConfig', () => {
     ['CACHE_MAX_BYTES', '1', 'CACHE_MAX_BYTES must be a whole number from 65536 to 1099511627776; it is "1"'],
     ['CACHE_FLUSH_ON_START', '1', 'CACHE_FLUSH_ON_START must be one of true, false; it is "1"'],
     ['CACHE_WRITE_THROUGH', 'true', 'CACHE_WRITE_THROUGH must be one of on, off; it is "true"'],
+    ['LAB', 'open', 'LAB must be one of on, off; it is "open"'],
   ])('refuses %s=%s in one line', (name, text, message) => {
     expect(messageOf({ [name]: text })).toBe(message)
   })
@@ -227,6 +231,36 @@ describe('readConfig', () => {
       expect(message).not.toContain('hunter2')
     },
   )
+
+  const POSTGRES = { DATABASE_URL: 'postgres://localhost/x' }
+  test.each([
+    [{}, true],
+    [{ HOST: '127.0.0.1' }, true],
+    [{ HOST: '::1', ADMIN_TOKEN: 'x' }, true],
+    [{ LAB: 'off' }, false],
+    [{ CACHE: 'off' }, false],
+    [{ HOST: '0.0.0.0' }, false],
+    [{ HOST: '0.0.0.0', ADMIN_TOKEN: 'x' }, false],
+    [{ HOST: '0.0.0.0', ADMIN_TOKEN: 'x', LAB: 'on' }, true],
+    [POSTGRES, false],
+    [{ ...POSTGRES, ADMIN_TOKEN: 'x', LAB: 'on' }, true],
+    [{ REDIS_URL: 'redis://localhost' }, false],
+  ])('opens the laboratory where nothing depends on it, or somebody has said so: %o', (env, lab) => {
+    expect(readConfig(env as Record<string, string>).lab).toBe(lab)
+  })
+
+  test.each([{ HOST: '0.0.0.0' }, POSTGRES, { REDIS_URL: 'redis://localhost' }])(
+    'refuses a laboratory that others would feel, and anyone could enter: %o',
+    env => {
+      expect(messageOf({ ...(env as Record<string, string>), LAB: 'on' })).toBe(
+        'LAB must be off, or ADMIN_TOKEN set, where there is a DATABASE_URL, a REDIS_URL or a HOST that others reach',
+      )
+    },
+  )
+
+  test('refuses a laboratory without a cache', () => {
+    expect(messageOf({ LAB: 'on', CACHE: 'off' })).toBe('LAB must be off where CACHE is off')
+  })
 
   test('names all that is malformed, in the order they are described in, in one line', () => {
     const message = messageOf({ CACHE: 'x', PORT: 'y' })

@@ -1,0 +1,70 @@
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { ZodTypeProvider } from 'fastify-type-provider-zod'
+import { z } from 'zod'
+import { guardAdmin } from '../admin-guard.ts'
+import { sendError, sendProblem } from '../problem.ts'
+import { experiment } from './experiments.ts'
+import { type Laboratory, LaboratoryError } from './laboratory.ts'
+import { settingsChange } from './settings.ts'
+
+/**
+ * Adds the laboratory's routes, for those to whom `/admin` is open. What changes something takes JSON, which no form and no page of
+ * another site can send. No route is described in `/openapi.json`.
+ *
+ * @param laboratory - Asked for when this is ready; `undefined`: it is closed here.
+ */
+export function laboratoryRoutes(
+  app: FastifyInstance,
+  token: string | undefined,
+  laboratory: () => Laboratory | undefined,
+): void {
+  const judge = guardAdmin(token)
+  void app.register(
+    async lab => {
+      lab.addHook('onRequest', (request, reply, done) => {
+        reply.header('cache-control', 'no-store')
+        const telling = judge(request)
+        if (telling?.status === 401) reply.header('www-authenticate', 'Bearer')
+        if (telling !== undefined) return void sendProblem(request, reply, telling)
+        if (laboratory() === undefined)
+          return void sendProblem(request, reply, {
+            status: 404,
+            detail: 'There is no laboratory: LAB is off.',
+          })
+        done()
+      })
+      lab.setErrorHandler(sendTrouble)
+      describe(lab, () => laboratory()!)
+    },
+    { prefix: '/laboratory' },
+  )
+}
+
+function describe(lab: FastifyInstance, laboratory: () => Laboratory): void {
+  const routes = lab.withTypeProvider<ZodTypeProvider>()
+  const tell = (request: FastifyRequest, what: string) =>
+    request.log.warn(`in the laboratory somebody has done this: ${what}`)
+
+  routes.get('/state', { schema: { hide: true } }, async () => laboratory().state)
+  routes.post('/settings', { schema: { hide: true, body: settingsChange } }, async request => {
+    await laboratory().set(request.body)
+    tell(request, `settings ${JSON.stringify(request.body)}`)
+    return laboratory().state
+  })
+  routes.post('/reset', { schema: { hide: true, body: z.strictObject({}) } }, async request => {
+    await laboratory().reset()
+    tell(request, 'reset')
+    return laboratory().state
+  })
+  routes.post('/experiments', { schema: { hide: true, body: experiment } }, async (request, reply) => {
+    laboratory().begin(request.body)
+    tell(request, `experiment ${request.body.name}`)
+    return reply.code(202).send(laboratory().state)
+  })
+}
+
+function sendTrouble(error: Error, request: FastifyRequest, reply: FastifyReply): FastifyReply | undefined {
+  if (error instanceof LaboratoryError)
+    return sendProblem(request, reply, { status: error.status, detail: error.message })
+  return sendError(error as Parameters<typeof sendError>[0], request, reply) as FastifyReply | undefined
+}

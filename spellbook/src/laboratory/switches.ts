@@ -1,0 +1,127 @@
+import type { ChangeFeed, FeedSession, SharedStore } from 'cacheaside'
+import type { Database } from '../database.ts'
+
+/** What the laboratory has its hand on. It may be turned at any moment. */
+export interface Switches {
+  databaseDelayMs: number
+  cache: 'on' | 'cut' | 'hung'
+  feedPaused: boolean
+}
+
+/** The switches as they are when nothing is disturbed. */
+export const undisturbed = (): Switches => ({ databaseDelayMs: 0, cache: 'on', feedPaused: false })
+
+/** A database that may be far away. Only what the application asks is slow: migrations, feed and health are not. */
+export function slowDatabase(inner: Database, switches: Switches): Database {
+  const travel = (): Promise<void> | undefined =>
+    switches.databaseDelayMs === 0
+      ? undefined
+      : new Promise(resolve => setTimeout(resolve, switches.databaseDelayMs))
+  return {
+    name: inner.name,
+    feedSource: inner.feedSource,
+    async query(text, values, signal) {
+      await travel()
+      return inner.query(text, values, signal)
+    },
+    async transaction(work) {
+      await travel()
+      return inner.transaction(work)
+    },
+    close: () => inner.close(),
+  }
+}
+
+const OPERATIONS = new Set<PropertyKey>([
+  'lease',
+  'leaseMany',
+  'stampMany',
+  'renewStamp',
+  'look',
+  'fill',
+  'swap',
+  'drop',
+  'claim',
+  'guard',
+  'release',
+  'invalidate',
+  'generation',
+  'invalidateKeyspace',
+  'heartbeat',
+  'identity',
+])
+
+/** A shared store, and what makes those hear that wait for an answer while it hangs. */
+export interface SwitchedStore<Store extends SharedStore> {
+  readonly store: Store
+  /** To be called when the switch has been turned: what waits fails, as when a connection is given up. */
+  turned(): void
+}
+
+/**
+ * A shared store whose way may be cut, or hang. Nothing that is asked then is applied. Messages about what is applied still
+ * arrive, so what the store says of its stream stays true.
+ *
+ * @param isReliable - Whether the cache need not expect that it waits in vain. A cache takes that from a store in its own process.
+ */
+export function switchedStore<Store extends SharedStore>(
+  inner: Store,
+  switches: Switches,
+  isReliable: boolean,
+): SwitchedStore<Store> {
+  const waiting = new Set<(error: Error) => void>()
+  const cut = () => new Error('the laboratory has cut the cache off')
+  const reached = (operation: () => unknown): unknown => {
+    if (switches.cache === 'on') return operation()
+    if (switches.cache === 'cut') return Promise.reject(cut())
+    return new Promise((_, reject) => waiting.add(reject))
+  }
+  const methods = new Map<PropertyKey, unknown>()
+  const store = new Proxy(inner, {
+    get(target, name) {
+      const found: unknown = Reflect.get(target, name, target)
+      if (name === 'synchronous') return found === true && isReliable
+      if (typeof found !== 'function') return found
+      let method = methods.get(name)
+      if (method === undefined) {
+        method = OPERATIONS.has(name)
+          ? (...given: unknown[]) => reached(() => found.apply(target, given))
+          : found.bind(target)
+        methods.set(name, method)
+      }
+      return method
+    },
+  })
+  return {
+    store,
+    turned() {
+      if (switches.cache === 'hung') return
+      for (const reject of waiting) reject(cut())
+      waiting.clear()
+    },
+  }
+}
+
+/** A change feed that may be paused: changes are committed, and nobody is told. They are when it goes on. */
+export function pausableFeed(inner: ChangeFeed, switches: Switches): ChangeFeed {
+  return new Proxy(inner, {
+    get(target, name) {
+      if (name === 'open')
+        return async (...given: Parameters<ChangeFeed['open']>) =>
+          pausableSession(await target.open(...given), switches)
+      const found: unknown = Reflect.get(target, name, target)
+      return typeof found === 'function' ? found.bind(target) : found
+    },
+  })
+}
+
+const pausableSession = (inner: FeedSession, switches: Switches): FeedSession =>
+  new Proxy(inner, {
+    get(target, name) {
+      if (name === 'take')
+        return async (...given: Parameters<FeedSession['take']>) =>
+          switches.feedPaused ? { changes: [], more: false, drained: false } : target.take(...given)
+      const found: unknown = Reflect.get(target, name, target)
+      return typeof found === 'function' ? found.bind(target) : found
+    },
+  })
