@@ -8,7 +8,7 @@ import type { FastifyInstance } from 'fastify'
 const FOLDER = fileURLToPath(new URL('../web', import.meta.url))
 
 /** The paths of the views, which are all shown by the one page: see `web/views.js`. */
-export const VIEW_PATHS = ['/', '/path', '/race'] as const
+export const VIEW_PATHS = ['/', '/path', '/race', '/laboratory'] as const
 
 /** The folder of a package, whose main module lies in one of its folders: which one depends on the conditions of this process. */
 const packageOf = (name: string) => join(dirname(createRequire(import.meta.url).resolve(name)), '..')

@@ -12,6 +12,7 @@ const PHONE: BrowserContextOptions = { viewport: { width: 360, height: 740 }, ha
 const READY: Record<(typeof VIEW_PATHS)[number], (page: Page) => Locator> = {
   '/': page => page.getByRole('button', { name: 'Add Merlin' }),
   '/race': page => page.getByRole('heading', { level: 1 }),
+  '/laboratory': page => page.getByRole('heading', { name: 'The laboratory is closed here' }),
   '/path': page => page.locator('[data-chart="loads"] canvas'),
 }
 

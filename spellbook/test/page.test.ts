@@ -168,7 +168,9 @@ describe('the page', () => {
       ([, url]) => url,
     )
     // Each style is one of the shell or of a view.
-    expect([...STYLES, ...VIEWS.flatMap(view => view.styles)].sort()).toEqual([...styles].sort())
+    expect([...new Set([...STYLES, ...VIEWS.flatMap(view => view.styles)])].sort()).toEqual(
+      [...styles].sort(),
+    )
     expect(linked.filter(url => !url!.startsWith('/'))).toEqual([])
   })
 

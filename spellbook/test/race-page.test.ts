@@ -113,3 +113,25 @@ describe('the page of the races', () => {
     await picture(page, `race-end-${size}`)
   })
 })
+
+describe('the page of the laboratory', () => {
+  test('turns switches, runs an experiment, tells aloud what came of it, and undoes everything', async () => {
+    const page = await openPage(browser, `${url}/laboratory`)
+    const stale = page.getByRole('region', { name: 'What is seen' }).locator('.verdict')
+    await expect.poll(() => stale.textContent()).toMatch(/^\s*0 stale answers/)
+    await page.getByLabel('Extra way to the database').selectOption('100 ms')
+    await page.getByLabel('Memory of the cache').selectOption('64 KiB')
+    const settings = async () =>
+      ((await (await fetch(`${url}/laboratory/state`)).json()) as { settings: object }).settings
+    await expect.poll(settings).toMatchObject({ databaseDelayMs: 100, maxBytes: 65_536 })
+    await page.getByRole('button', { name: '500 readers of one cold key' }).click()
+    const result = page.locator('.lab-result')
+    await result.getByText('one query with the cache').waitFor()
+    expect(await result.textContent()).toContain('500 queries without it')
+    await expect.poll(() => said(page)).toContain('one query with the cache')
+    expect(await barriers(page)).toEqual([])
+    await picture(page, 'laboratory-crowd')
+    await page.getByRole('button', { name: 'Reset everything' }).click()
+    await expect.poll(settings).toMatchObject({ databaseDelayMs: 0, maxBytes: 67_108_864 })
+  })
+})

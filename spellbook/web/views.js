@@ -44,4 +44,11 @@ export const VIEWS = [
     styles: ['race'],
     load: () => import('./views/race.js'),
   },
+  {
+    path: '/laboratory',
+    name: 'Laboratory',
+    icon: 'laboratory',
+    styles: ['race', 'answer', 'laboratory'],
+    load: () => import('./views/laboratory.js'),
+  },
 ]

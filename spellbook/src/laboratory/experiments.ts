@@ -98,10 +98,10 @@ const FIRST_ABSENT = 900_000_000_000_000_000n
 const OFTEN = 24
 const TIMES = 6
 const AT_ONCE = 24
-const MOST_KEYS = 1_200
+const MOST_KEYS = 960
 /** So many go before it is looked who has. */
-const EVICTIONS = 240
-const FILL_MS = 15_000
+const EVICTIONS = 120
+const FILL_MS = 30_000
 
 /** Reads a few keys often and then others once, until many had to go; and looks who is left. */
 async function fill({ spells, store, signal }: Bench): Promise<Result> {
