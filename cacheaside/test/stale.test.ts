@@ -97,7 +97,7 @@ describe('staleMs', () => {
     await clock.drain()
     expect(await spells.read(4)).toMatchObject({ from: 'local', why: 'fresh', value: { damage: 31 } })
     expect(calls).toBe(2)
-    expect(eventsOf('refresh')).toEqual([
+    expect(eventsOf('refresh')).toMatchObject([
       { type: 'refresh', keyspace: 'spell', key: 'spell:4', outcome: 'began' },
     ])
   })

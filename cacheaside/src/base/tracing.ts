@@ -110,7 +110,7 @@ export interface TraceMessages {
 /** What is traced. */
 export type Operation = keyof TraceMessages
 
-/** Who is told of operations inside the library, and may have each of them called in a context. @internal */
+/** Who is told of operations inside the library, and may have each of them called in a context. */
 export interface Tracer {
   /** Whether it is told of reads that L1 has answered. */
   readonly hearsHits: boolean
@@ -118,7 +118,7 @@ export interface Tracer {
   begins<Of extends Operation>(operation: Of, message: TraceMessages[Of]): TracedOperation | undefined
 }
 
-/** One operation that a tracer follows. @internal */
+/** One operation that a tracer follows. */
 export interface TracedOperation {
   /** Calls what the operation does. Throws and returns what that does. */
   within<R>(work: () => R): R
