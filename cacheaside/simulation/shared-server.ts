@@ -83,6 +83,8 @@ export class SharedServer implements Primary {
   /** Ends the subscription to the store. */
   #unsubscribe = () => {}
   readonly #journal: Entry[] = []
+  /** The last entry of each generation. */
+  readonly #journaled = new Map<string, string | undefined>()
   readonly #untilMs = new Map<string, number>()
   readonly #grants = new Map<string, Grant>()
   /** Until when the guards of each key have to stand that nobody has released, and that were not lost. */
@@ -218,8 +220,7 @@ export class SharedServer implements Primary {
   forgetGenerations(): void {
     this.#checker.tick++
     const state = [...this.#stateAsOf(this.#checker.tick)].filter(({ key }) => !key.startsWith(GENERATION))
-    for (const name of this.#subjects.ofKeyspace.keys())
-      this.#journal.push({ tick: this.#checker.tick, key: GENERATION + name, text: undefined, untilMs: 0 })
+    for (const name of this.#subjects.ofKeyspace.keys()) this.#recordGeneration(name, undefined)
     this.#trail.note('server', () => 'forgets the generations')
     this.#boot(state)
   }
@@ -256,7 +257,10 @@ export class SharedServer implements Primary {
     for (const key of this.#untilMs.keys())
       if (!state.some(entry => entry.key === key))
         this.#journal.push({ tick: this.#checker.tick, key, text: undefined, untilMs: 0 })
-    for (const entry of state) this.#journal.push({ ...entry, tick: this.#checker.tick })
+    for (const entry of state) {
+      if (entry.key.startsWith(GENERATION)) this.#journaled.set(entry.key.slice(GENERATION.length), entry.text)
+      this.#journal.push({ ...entry, tick: this.#checker.tick })
+    }
     this.#clock.after(awayMs, () => {
       this.isUp = true
     })
@@ -351,12 +355,10 @@ export class SharedServer implements Primary {
         ? [given[0] as string]
         : (given[1] as { name: string }[]).map(({ name }) => name)
     for (const name of names) {
-      const key = GENERATION + name
       // The store draws no generation where there is one: what it answers is what it has.
       this.#store.generation(name, '').then(text => {
         this.#generations.set(name, text)
-        if (this.#journal.findLast(entry => entry.key === key)?.text !== text)
-          this.#journal.push({ tick: this.#checker.tick, key, text, untilMs: Number.POSITIVE_INFINITY })
+        if (this.#journaled.get(name) !== text) this.#recordGeneration(name, text)
       })
     }
   }
@@ -364,13 +366,14 @@ export class SharedServer implements Primary {
   #newGeneration(name: string, text: string): void {
     this.#renewedMs.set(name, this.#clock.nowMs())
     this.#generations.set(name, text)
-    this.#journal.push({
-      tick: this.#checker.tick,
-      key: GENERATION + name,
-      text,
-      untilMs: Number.POSITIVE_INFINITY,
-    })
+    this.#recordGeneration(name, text)
     this.#applied(this.#subjects.ofKeyspace.get(name) ?? [])
+  }
+
+  #recordGeneration(name: string, text: string | undefined): void {
+    const untilMs = text === undefined ? 0 : Number.POSITIVE_INFINITY
+    this.#journaled.set(name, text)
+    this.#journal.push({ tick: this.#checker.tick, key: GENERATION + name, text, untilMs })
   }
 
   /** What an operation means for the floors, and whether it broke a rule about leases. */

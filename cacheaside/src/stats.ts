@@ -311,7 +311,7 @@ export class StatsFold {
 
   /** A copy of what has been counted so far. */
   snapshot(): Stats {
-    return structuredClone({
+    return copyOf({
       keyspaces: this.#keyspaces,
       writes: this.#writes,
       local: this.#local,
@@ -321,4 +321,14 @@ export class StatsFold {
       faults: this.#faults,
     })
   }
+}
+
+/** A copy of counts, whatever their names: faster than a structured clone. */
+function copyOf<T extends object>(counts: T): T {
+  const copy = { ...counts }
+  for (const name of Object.keys(copy) as (keyof T)[]) {
+    const count = copy[name]
+    if (typeof count === 'object' && count !== null) copy[name] = copyOf(count)
+  }
+  return copy
 }
