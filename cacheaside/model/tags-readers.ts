@@ -40,6 +40,7 @@ class ReaderSteps {
       if (own.left > 0) this.#begin()
     } else if (own.at === 'ask') this.#ask(() => {})
     else if (own.at === 'heard') this.#take('hears the replies', (next, me) => this.#judge(next, me))
+    else if (own.at === 'look') this.#look()
     else if (own.at === 'swap') this.#swap()
     else if (own.at === 'claim') this.#claim()
     else if (own.at === 'load') this.#load()
@@ -210,10 +211,80 @@ class ReaderSteps {
       if (names.some(({ look }) => look === 'guard')) this.#bypass(next, me)
       else own.at = 'load'
     } else if (names.some(look => look.named && look.look === 'guard')) this.#bypass(next, me)
-    else if (this.#world.setting.generations === 'own' && own.seenGeneration !== own.generation) {
-      const isLate = own.generationLater || !this.#world.has('judged by later looks')
-      set(own, { at: isLate ? 'swap' : 'ask', asksGeneration: !isLate })
-    } else this.#judgeStamps(next, me)
+    else if (this.#world.setting.generations === 'own' && own.seenGeneration !== own.generation)
+      this.#judgeGeneration(next, me)
+    else this.#judgeStamps(next, me)
+  }
+
+  /** A value of another generation falls only by a look that ran after somebody had seen that generation. */
+  #judgeGeneration(next: TagsState, me: Reader): void {
+    const { own } = me
+    const process = next.processes[this.#process]!.own
+    const { sharedLooks = false } = this.#world.setting
+    const hasFallen = sharedLooks && (process.fallen & (1 << own.seenGeneration)) > 0
+    if (own.generationLater || hasFallen || !this.#world.has('judged by later looks')) own.at = 'swap'
+    else if (!sharedLooks) set(own, { at: 'ask', asksGeneration: true })
+    else if (process.look === 'none') {
+      process.look = 'sent'
+      set(own, { at: 'look', waits: 'asked' })
+    } else {
+      const isAsked = this.#waiting(next).some(
+        other => other.own.waits === 'asked' && other.own.seenGeneration === own.seenGeneration,
+      )
+      set(own, { at: 'look', waits: isAsked ? 'joined' : 'next' })
+    }
+  }
+
+  /** The readers of this process that wait for a shared look. */
+  #waiting(state: TagsState): Reader[] {
+    return state.readers.filter(
+      ({ own }, i) => own.at === 'look' && processOf(this.#world, i) === this.#process,
+    )
+  }
+
+  /** The shared look: the first of those who have asked for it takes its steps. */
+  #look(): void {
+    const { look } = this.#state.processes[this.#process]!.own
+    const first = this.#waiting(this.#state).find(({ own }) => own.waits === 'asked')
+    if (first !== this.#state.readers[this.#i]) return
+    if (look === 'answered') this.#take('hears the generation', next => this.#hearLook(next))
+    else
+      this.#take(`looks at generation ${this.#state.shared.generation}`, next => {
+        set(next.processes[this.#process]!.own, {
+          look: 'answered',
+          lookGeneration: next.shared.generation,
+        })
+      })
+  }
+
+  #hearLook(next: TagsState): void {
+    const process = next.processes[this.#process]!.own
+    const { lookGeneration: generation } = process
+    set(process, { look: 'none', lookGeneration: 0 })
+    for (const { own } of this.#waiting(next))
+      if (own.waits === 'asked' && own.seenGeneration !== generation)
+        process.fallen |= 1 << own.seenGeneration
+    for (const reader of this.#waiting(next)) {
+      if (reader.own.waits === 'next') continue
+      const steps = new ReaderSteps(this.#world, next, next.readers.indexOf(reader), this.#step)
+      steps.#hearGeneration(next, reader, generation)
+    }
+    const left = this.#waiting(next)
+    if (left.length === 0) return
+    process.look = 'sent'
+    for (const { own } of left) own.waits = 'asked'
+  }
+
+  /** Who has joined a look does not know whether it ran after the value was seen, or before an invalidation that was told. */
+  #hearGeneration(next: TagsState, me: Reader, generation: number): void {
+    const { own } = me
+    const isBehind =
+      own.waits === 'joined' && this.#world.has('shared looks let stand only what was seen before')
+    if (isBehind && generation === own.seenGeneration) own.waits = 'next'
+    else {
+      set(own, { waits: 'none', generation, generationLater: true })
+      this.#judge(next, me)
+    }
   }
 
   /** The names in the value that were not asked for cost one more round trip. */
@@ -501,6 +572,7 @@ class ReaderSteps {
       asksGeneration: false,
       generationLater: false,
       seenGeneration: 0,
+      waits: 'none',
       joined: false,
       unjoinable: false,
     })

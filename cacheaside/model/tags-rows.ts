@@ -16,6 +16,8 @@ const stuck = (writer: WriterSetting): WriterSetting => ({ ...writer, process: 0
 
 /** One value, whose tag is known before the load. */
 const one = { tags: 1, names: [['a']] } as const
+/** One value, whose tags do not matter. */
+const bare = { tags: 1, names: [[]] } as const
 /** One value, whose tag is known only from it. */
 const byReference = { tags: 1, late: [['a']] } as const
 /** The tag of `x` is known only from its value, but the process has seen its stamp in reads of `y`. */
@@ -319,6 +321,64 @@ const generations: readonly Draft[] = [
       readers: [strong, strong],
       writers: [invalidateAll('x')],
       without: 'judged by later looks',
+    },
+  },
+  {
+    name: 'tags, L1, invalidateAll of values',
+    setting: {
+      ...one,
+      generations: 'own',
+      local: true,
+      warm: true,
+      processes: 2,
+      readers: [byDefault, elsewhere(strong)],
+      writers: [invalidateAll('x')],
+    },
+  },
+  {
+    name: 'tags, L1, an old copy of the generation of values removes a value',
+    breaks: 'wasted',
+    setting: {
+      ...one,
+      generations: 'own',
+      local: true,
+      warm: true,
+      processes: 2,
+      readers: [byDefault, elsewhere(strong)],
+      writers: [invalidateAll('x')],
+      without: 'judged by later looks',
+    },
+  },
+  {
+    name: 'tags, readers share a look at the generation of values',
+    setting: {
+      ...bare,
+      generations: 'own',
+      sharedLooks: true,
+      warm: true,
+      readers: [strong, times(strong, 2)],
+      writers: [invalidateAll('x'), invalidateAll('x')],
+    },
+    larger: {
+      ...one,
+      generations: 'own',
+      sharedLooks: true,
+      warm: true,
+      readers: [strong, times(strong, 2)],
+      writers: [invalidateAll('x'), invalidateAll('x')],
+    },
+  },
+  {
+    name: 'tags, what a look under way has found lets a value stand',
+    breaks: 'stale',
+    setting: {
+      ...bare,
+      generations: 'own',
+      sharedLooks: true,
+      warm: true,
+      readers: [strong, times(strong, 2)],
+      writers: [invalidateAll('x'), invalidateAll('x')],
+      without: 'shared looks let stand only what was seen before',
     },
   },
   {
@@ -1063,6 +1123,10 @@ const STATES: Readonly<Record<string, readonly [number, number?]>> = {
   'tags, invalidateAll of tags': [732, 24904],
   'tags, invalidateAll of values': [1438, 22098],
   'tags, an old look at the generation of values removes a value': [1771],
+  'tags, L1, invalidateAll of values': [3012],
+  'tags, L1, an old copy of the generation of values removes a value': [2590],
+  'tags, readers share a look at the generation of values': [12031, 87279],
+  'tags, what a look under way has found lets a value stand': [10123],
   'tags, their generation is read at the fill': [553],
   'tags, L1, invalidateAll of tags, a strong reader': [3012, 43277],
   'tags, L1, an old copy of the generation removes a value': [2590],

@@ -23,6 +23,8 @@ export interface TagsSetting {
   readonly local?: true
   /** What has a generation: the keyspace, or the keyspace of the tags. */
   readonly generations?: 'own' | 'tags'
+  /** Readers of a process share the looks at the generation of the values that follow a value of another one. */
+  readonly sharedLooks?: true
   /** A process remembers the names of the last value of a key, and the last stamp that it has seen of a name. */
   readonly remembers?: true
   /** A reply arrives later than its command is run, and what was loaded later than it was seen. */
@@ -103,6 +105,7 @@ export const TAG_PROTECTIONS = [
   'generation of tags dooms',
   'generation of tags empties',
   'judged by later looks',
+  'shared looks let stand only what was seen before',
   'leases given back beside tags',
   'fallen values are no fallback',
   'every tag judged',

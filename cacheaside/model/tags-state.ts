@@ -47,6 +47,10 @@ const PROCESS = new Kind({
   /** Its copy of the generation, and whether a message about it is under way. */
   copy: count,
   generationMessage: flag,
+  /** A look at the generation that its readers share, what it has found, and which generations have fallen, as bits. */
+  look: oneOf('none', 'sent', 'answered'),
+  lookGeneration: count,
+  fallen: count,
 })
 
 /** A register in a process. */
@@ -69,6 +73,7 @@ const READER = new Kind({
     'idle',
     'ask',
     'heard',
+    'look',
     'swap',
     'claim',
     'load',
@@ -95,6 +100,8 @@ const READER = new Kind({
   asksGeneration: flag,
   generationLater: flag,
   seenGeneration: count,
+  /** For which shared look: one that it asked for, one that was under way for the same generation, or the next. */
+  waits: oneOf('none', 'asked', 'joined', 'next'),
   joined: flag,
   unjoinable: flag,
 })

@@ -52,8 +52,6 @@ const GENERATION = 'generation '
 const MAX_BYTES = 2 ** 20
 /** Of each process: reads of one key that may be under way at the same time, and find what others have stored dead. */
 const FLIGHTS = 3
-/** How old at most the copy of a generation is by which a process judges a value. */
-const COPIES_MS = 4_000
 const ROUNDING_MS = 1
 /** The writers that were there while a guard was missing, or have invalidated. */
 const SOMEBODY = 'somebody'
@@ -100,8 +98,6 @@ export class SharedServer implements Primary {
   /** Whether there are processes that name fewer tags than others. */
   readonly #mayLackTags: boolean
   readonly #room: number | undefined
-  /** When each keyspace was given a new generation. */
-  readonly #renewedMs = new Map<string, number>()
   /** The generation of each keyspace, if it has one. */
   readonly #generations = new Map<string, string>()
   /** Those with which it came back the last time. */
@@ -258,7 +254,8 @@ export class SharedServer implements Primary {
       if (!state.some(entry => entry.key === key))
         this.#journal.push({ tick: this.#checker.tick, key, text: undefined, untilMs: 0 })
     for (const entry of state) {
-      if (entry.key.startsWith(GENERATION)) this.#journaled.set(entry.key.slice(GENERATION.length), entry.text)
+      if (entry.key.startsWith(GENERATION))
+        this.#journaled.set(entry.key.slice(GENERATION.length), entry.text)
       this.#journal.push({ ...entry, tick: this.#checker.tick })
     }
     this.#clock.after(awayMs, () => {
@@ -364,7 +361,6 @@ export class SharedServer implements Primary {
   }
 
   #newGeneration(name: string, text: string): void {
-    this.#renewedMs.set(name, this.#clock.nowMs())
     this.#generations.set(name, text)
     this.#recordGeneration(name, text)
     this.#applied(this.#subjects.ofKeyspace.get(name) ?? [])
@@ -520,9 +516,6 @@ export class SharedServer implements Primary {
   #lookForRemoval(by: LinkEnd, key: string, text: string | undefined): void {
     const register = text === undefined ? undefined : parseRegister(text)
     if (!this.#countsFills || register?.state !== 'value' || !COMPOSITES.has(key)) return
-    // A copy of the keyspace's own generation may be as old as its process has heard nothing newer.
-    const renewedMs = this.#renewedMs.get(keyspaceOf(key)) ?? Number.NEGATIVE_INFINITY
-    if (this.#clock.nowMs() - renewedMs < COPIES_MS) return
     if (this.life === 1 && !this.#mayLackTags && this.#isFound(key, register))
       this.#checker.accuse(`${by.name} has removed the value of ${key}, all of whose tags stand`)
   }

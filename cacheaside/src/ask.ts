@@ -58,7 +58,8 @@ type Judged<V> = Asked<V> | 'busy' | 'again'
 interface AskProgress<V> {
   readonly flight: Flight<Answer>
   readonly strong: boolean
-  readonly generation: string
+  /** The keyspace's, as it is known to this read. */
+  generation: string
   /** When `sharedTimeoutMs` are used up. Waiting for somebody else's lease is bounded apart, and puts it off. */
   deadlineMs: number
   /** When somebody else's lease or claim was seen first. */
@@ -342,10 +343,38 @@ function judgeValue<Id, V>(
   register: ValueRegister,
   nowMs: number,
 ): Judged<V> | Promise<Judged<V>> {
-  const seen = { prefix: valuePrefix(register.nonce) }
   // A newer deploy's value: it must not be overwritten by the older one, or the two would take turns for ever.
   if (register.shape > space.options.shape) return { kind: 'bypass', why: 'shape' }
-  if (register.generation !== progress.generation) return swapForLease(space, progress, seen, 'generation')
+  return register.generation === progress.generation
+    ? judgeCurrent(space, progress, register, nowMs)
+    : judgeGeneration(space, progress, register)
+}
+
+/** A value of another generation. That of the keyspace is read once more, unless it is known that this one has fallen. */
+async function judgeGeneration<Id, V>(
+  space: Space<Id, V>,
+  progress: AskProgress<V>,
+  register: ValueRegister,
+): Promise<Judged<V>> {
+  const { access, clock, stream } = space.parts
+  const { generation: seen } = register
+  if (!stream.looks.hasFallen(space.name, seen)) {
+    const found = await access.run(() => stream.looks.after(space.name, seen), leftMs(space.parts, progress))
+    if (found === UNCONFIRMED) return unavailable(space, progress.flight, undefined)
+    progress.generation = found
+    if (found === seen) return judgeCurrent(space, progress, register, clock.nowMs())
+  }
+  return swapForLease(space, progress, { prefix: valuePrefix(register.nonce) }, 'generation')
+}
+
+/** What a value of the keyspace's generation comes to. */
+function judgeCurrent<Id, V>(
+  space: Space<Id, V>,
+  progress: AskProgress<V>,
+  register: ValueRegister,
+  nowMs: number,
+): Judged<V> | Promise<Judged<V>> {
+  const seen = { prefix: valuePrefix(register.nonce) }
   if (register.shape < space.options.shape) return swapForLease(space, progress, seen, 'shape')
   const { flight } = progress
   if (flight.tags === undefined && register.tags.length === 0)

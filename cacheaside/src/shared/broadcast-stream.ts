@@ -1,5 +1,6 @@
 import type { Clock, Timer } from '../base/clock.ts'
 import type { CacheEvent } from '../base/events.ts'
+import { GenerationLooks } from './generation-looks.ts'
 import { markedToken } from './key-mark.ts'
 import { type SharedAccess, UNCONFIRMED } from './shared-access.ts'
 import type { HeartbeatReply } from './shared-store.ts'
@@ -35,6 +36,8 @@ const UNHEARD_BEATS = 20
  * `stream` is `'none'` nothing is ever proven.
  */
 export class BroadcastStream {
+  /** For readers who have seen a value of another generation. */
+  readonly looks = new GenerationLooks(keyspace => this.readGeneration(keyspace))
   readonly #access: SharedAccess
   readonly #owner: StreamOwner
   readonly #clock: Clock
@@ -276,6 +279,7 @@ export class BroadcastStream {
     this.#sent.clear()
     this.#proofMs = Number.NEGATIVE_INFINITY
     for (const copy of this.#generations.values()) this.#forget(copy)
+    this.looks.forget()
     const wasProven = this.#proven
     this.#proven = this.#access.store.synchronous
     this.#owner.interrupted()

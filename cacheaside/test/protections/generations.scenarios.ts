@@ -3,6 +3,7 @@
  */
 import type { Library } from './library.ts'
 import { all, got, L1, type Protection, STRONG, Stage, unless } from './stage.ts'
+import { holdNext } from './tagged.ts'
 
 const OLD = { spells: { shape: 1 } } as const
 const NEW = { spells: { shape: 2 } } as const
@@ -163,9 +164,94 @@ export const generations: readonly Protection[] = [
       {
         without: 'comparing the generation of what the store holds',
         patches: [
-          ['if (register.generation !== progress.generation) return', 'if (false as boolean) return'],
+          ['return register.generation === progress.generation', 'return register.generation.length > 0'],
         ],
         reports: 'a read after invalidateAll got v1, not v2',
+      },
+    ],
+  },
+  {
+    name: 'get lets no value fall by a copy of the generation from before it was stored',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const [reader, other] = [await stage.process(), await stage.process()]
+      await stage.now(reader.spells.get(5)) // it has a copy of the generation
+      reader.link.holdStream()
+      await stage.now(other.spells.invalidateAll())
+      await stage.now(other.spells.get(4))
+      const { loads } = stage.origin
+      await stage.now(reader.spells.get(4))
+      return unless(stage.origin.loads > loads, 'the other process has loaded for nothing')
+    },
+    controls: [
+      {
+        without: 'reading the generation again',
+        patches: [['if (!stream.looks.hasFallen(space.name, seen)) {', 'if (seen.length === 0) {']],
+        reports: 'the other process has loaded for nothing',
+      },
+    ],
+  },
+  {
+    name: 'get asks once for the generation of many values whose keyspace was invalidated',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const [reader, other] = [await stage.process(), await stage.process()]
+      const ids = Array.from({ length: 20 }, (_, id) => id)
+      for (const id of ids) await stage.now(other.spells.get(id))
+      await stage.now(other.spells.invalidateAll())
+      await stage.now(reader.spells.get(99)) // it has a copy of the new generation
+      const read = async (some: readonly number[]) => {
+        const before = reader.link.calls.generation
+        await stage.now(Promise.all(some.map(id => reader.spells.get(id))))
+        return reader.link.calls.generation - before
+      }
+      const [first, next] = [await read(ids.slice(0, 10)), await read(ids.slice(10))]
+      return all(
+        unless(first > 1, `the first ten have asked ${first} times`),
+        unless(next > 0, `the next ten have asked ${next} times`),
+      )
+    },
+    controls: [
+      {
+        without: 'sharing a look',
+        patches: [['stream.looks.after(space.name, seen)', 'stream.readGeneration(space.name)']],
+        reports: 'the first ten have asked 10 times',
+      },
+      {
+        without: 'remembering what has fallen',
+        patches: [['?.fallen.has(generation) === true', "?.fallen.has('') === true"]],
+        reports: 'the next ten have asked 1 times',
+      },
+    ],
+  },
+  {
+    name: 'get by a strong reader takes no value for current by a look that it has joined',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const { origin } = stage
+      const [reader, other] = [await stage.process(), await stage.process()]
+      await stage.now(reader.spells.get(6)) // it has a copy of the generation
+      reader.link.holdStream()
+      await stage.now(other.spells.invalidateAll())
+      for (const id of [4, 5]) await stage.now(other.spells.get(id))
+      const look = holdNext(reader.link, 'generation', 'reply')
+      const first = reader.spells.get(5)
+      await look.reached // the store has said that the generation of 5 stands
+      origin.commit(2)
+      await stage.now(other.spells.invalidateAll())
+      const strong = reader.spells.get(4, STRONG)
+      await stage.now(strong)
+      look.open()
+      await stage.now(first)
+      return got('a strong read after invalidateAll', await stage.now(strong), 2)
+    },
+    controls: [
+      {
+        without: 'a look of its own',
+        patches: [
+          ['isBefore || found === UNCONFIRMED || fallen.has(seen)', 'isBefore || found.length > 0 || seen'],
+        ],
+        reports: 'a strong read after invalidateAll got v1, not v2',
       },
     ],
   },

@@ -34,7 +34,7 @@ export async function warm(stage: Stage, read: () => Promise<unknown>): Promise<
 }
 
 /** What {@link holdNext} can hold. */
-type Held = 'lease' | 'look' | 'stampMany' | 'claim'
+type Held = 'lease' | 'look' | 'stampMany' | 'claim' | 'generation'
 
 /**
  * Holds the next question of this kind that names the key: before the store has it, or its reply.

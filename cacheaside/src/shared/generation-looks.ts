@@ -1,0 +1,96 @@
+import { UNCONFIRMED } from './shared-access.ts'
+
+/** Somebody who has seen a value of another generation than the one that was known. */
+interface Waiter {
+  /** The generation of that value. */
+  readonly seen: string
+  /** Whether the value was seen before the look began. */
+  readonly isBefore: boolean
+  readonly resolve: (found: string | typeof UNCONFIRMED) => void
+}
+
+/** The looks at the generation of one keyspace. */
+interface Looks {
+  /** Who waits for the look that is under way; there is none if this is empty. */
+  waiters: readonly Waiter[]
+  /** Who waits for the one after it. */
+  next: readonly Waiter[]
+  /** Generations that a later one has followed; the last ones. */
+  readonly fallen: Set<string>
+}
+
+const MOST_FALLEN = 8
+
+/**
+ * Looks at the generations of keyspaces on behalf of readers who have seen a value of another generation than they knew.
+ *
+ * What they knew may be older than the value:
+ *
+ * 1. a process has a copy of generation 1; 2. the keyspace is invalidated, and another process stores a value of generation
+ * 2; 3. the first process finds that value before it hears of the invalidation, and would remove it.
+ *
+ * So a value falls only by a look that began after somebody had seen its generation. Many readers share one look: at most one
+ * is under way for a keyspace, and what it shows to have fallen is remembered. Who joins a look takes from it that a generation
+ * has fallen, and never that it stands: the look may have run before an invalidation, and the reader have begun after it.
+ */
+export class GenerationLooks {
+  readonly #read: (keyspace: string) => Promise<string | typeof UNCONFIRMED>
+  readonly #looks = new Map<string, Looks>()
+
+  /** @param read - Reads the generation of a keyspace from the store; never rejects. */
+  constructor(read: (keyspace: string) => Promise<string | typeof UNCONFIRMED>) {
+    this.#read = read
+  }
+
+  /** Whether a look has shown that a later generation has followed this one. */
+  hasFallen(keyspace: string, generation: string): boolean {
+    return this.#looks.get(keyspace)?.fallen.has(generation) === true
+  }
+
+  /**
+   * The generation of a keyspace after a value of this generation was seen. It is another one only if that one has fallen.
+   *
+   * @param seen - The generation of a value that was seen just now.
+   */
+  after(keyspace: string, seen: string): Promise<string | typeof UNCONFIRMED> {
+    const looks = this.#of(keyspace)
+    return new Promise(resolve => {
+      const isJoined = looks.waiters.some(waiter => waiter.isBefore && waiter.seen === seen)
+      if (looks.waiters.length === 0) this.#begin(keyspace, looks, [{ seen, isBefore: true, resolve }])
+      else if (isJoined) looks.waiters = [...looks.waiters, { seen, isBefore: false, resolve }]
+      else looks.next = [...looks.next, { seen, isBefore: true, resolve }]
+    })
+  }
+
+  /** The store may be another one: forgets what has fallen. */
+  forget(): void {
+    for (const { fallen } of this.#looks.values()) fallen.clear()
+  }
+
+  #of(keyspace: string): Looks {
+    const looks = this.#looks.get(keyspace) ?? { waiters: [], next: [], fallen: new Set() }
+    this.#looks.set(keyspace, looks)
+    return looks
+  }
+
+  #begin(keyspace: string, looks: Looks, waiters: readonly Waiter[]): void {
+    looks.waiters = waiters
+    looks.next = []
+    void this.#read(keyspace).then(found => this.#heard(keyspace, looks, found))
+  }
+
+  #heard(keyspace: string, looks: Looks, found: string | typeof UNCONFIRMED): void {
+    const { waiters, next, fallen } = looks
+    if (found !== UNCONFIRMED) {
+      fallen.delete(found)
+      for (const { seen, isBefore } of waiters) if (isBefore && seen !== found) fallen.add(seen)
+      for (const oldest of fallen) if (fallen.size > MOST_FALLEN) fallen.delete(oldest)
+    }
+    const isAnswered = ({ seen, isBefore }: Waiter) => isBefore || found === UNCONFIRMED || fallen.has(seen)
+    const left = waiters.filter(waiter => !isAnswered(waiter))
+    looks.waiters = []
+    const again = [...left.map(waiter => ({ ...waiter, isBefore: true })), ...next]
+    if (again.length > 0) this.#begin(keyspace, looks, again)
+    for (const waiter of waiters) if (isAnswered(waiter)) waiter.resolve(found)
+  }
+}
