@@ -999,6 +999,8 @@ const deploy: readonly Draft[] = [
 
 /** One value by its key, one by its tag. */
 const mixed = { tags: 1, keys: 2, names: [[], ['a']], snapshots: 1 } as const
+/** Two values of one tag. */
+const together = { tags: 1, keys: 2, names: [['a'], ['a']], snapshots: 1 } as const
 
 const snapshots: readonly Draft[] = [
   {
@@ -1010,6 +1012,22 @@ const snapshots: readonly Draft[] = [
       warm: true,
       readers: [ofY(strong)],
       writers: [write('a', 'b'), write('b')],
+    },
+  },
+  {
+    name: 'snapshots, two values of one tag',
+    setting: { ...together, warm: true, readers: [ofY(strong)], writers: [write('a')] },
+    larger: { ...together, warm: true, readers: [ofY(strong)], writers: [write('a'), write('a')] },
+  },
+  {
+    name: 'snapshots, one stamp is compared for each tag',
+    breaks: 'torn',
+    setting: {
+      ...together,
+      warm: true,
+      readers: [ofY(strong)],
+      writers: [write('a')],
+      without: 'second look compares the stamps of every value',
     },
   },
   {
@@ -1177,6 +1195,8 @@ const STATES: Readonly<Record<string, readonly [number, number?]>> = {
   'tags, deploy, two processes whose names differ': [1064],
   'tags, deploy, two processes that take turns': [1125],
   'snapshots, two tags': [4087, 41986],
+  'snapshots, two values of one tag': [1192, 14433],
+  'snapshots, one stamp is compared for each tag': [1195],
   'snapshots, a key and a tag': [5781, 121249],
   'snapshots, queued releases': [7472],
   'snapshots, a writer whose guards do not arrive, one view asked for': [536],

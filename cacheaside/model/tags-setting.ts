@@ -122,6 +122,7 @@ export const TAG_PROTECTIONS = [
   'looks that need the right to write',
   'second look at values',
   'second look at stamps',
+  'second look compares the stamps of every value',
   'second look takes absent for changed',
   'fills awaited by snapshots',
   'queue asked by snapshots',

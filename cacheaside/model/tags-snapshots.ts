@@ -33,9 +33,9 @@ class SnapshotSteps {
         if (key.own.got === 'nothing') this.#lookAtKey(k)
         else if (key.own.got === 'lease') this.#load(k)
         else if (key.own.got === 'loaded') this.#fill(k)
-      })
-      names.forEach(({ look }, tag) => {
-        if (!look && this.#isNeeded(tag)) this.#lookAtStamp(tag)
+        key.seen.forEach(({ looked }, tag) => {
+          if (!looked && this.#isAsked(k, tag)) this.#lookAtStamp(k, tag)
+        })
       })
     } else if (own.at === 'again') {
       keys.forEach((key, k) => {
@@ -49,7 +49,11 @@ class SnapshotSteps {
   }
 
   #isNeeded(tag: number): boolean {
-    return this.#state.snapshots[this.#i]!.keys.some((_, key) => this.#world.asked(0, key)[tag])
+    return this.#state.snapshots[this.#i]!.keys.some((_, key) => this.#isAsked(key, tag))
+  }
+
+  #isAsked(key: number, tag: number): boolean {
+    return this.#world.asked(0, key)[tag]!
   }
 
   #take(name: string, change: (next: TagsState, me: Snapshot) => void): void {
@@ -93,12 +97,14 @@ class SnapshotSteps {
     })
   }
 
-  #lookAtStamp(tag: number): void {
-    this.#take(`asks for the stamp of ${this.#world.letter(this.#world.keys + tag)}`, (next, me) => {
-      const token = lookAtStamp(this.#world, next, tag)
-      if (token === undefined) this.#giveUp(next, me)
+  /** Each value is judged by a look of its own, also where two depend on one tag. */
+  #lookAtStamp(key: number, tag: number): void {
+    const letter = this.#world.letter(this.#world.keys + tag)
+    this.#take(`asks for the stamp of ${letter} for ${this.#world.letter(key)}`, (next, me) => {
+      const current = lookAtStamp(this.#world, next, tag)
+      if (current === undefined) this.#giveUp(next, me)
       else {
-        set(me.names[tag]!, { look: true, token })
+        set(me.keys[key]!.seen[tag]!, { looked: true, current })
         this.#proceed(next, me)
       }
     })
@@ -106,13 +112,13 @@ class SnapshotSteps {
 
   #load(key: number): void {
     const asked = this.#world.asked(0, key)
-    if (this.#state.snapshots[this.#i]!.names.some(({ look }, tag) => asked[tag] && !look)) return
+    if (this.#state.snapshots[this.#i]!.keys[key]!.seen.some(({ looked }, tag) => asked[tag] && !looked)) return
     this.#take(`loads ${this.#world.letter(key)}`, (next, me) => {
       const mine = me.keys[key]!
       mine.own.got = 'loaded'
       mine.content = this.#world.load(next, key)
       mine.seen.forEach((seen, tag) => {
-        if (asked[tag]) set(seen, { named: true, token: me.names[tag]!.token })
+        if (asked[tag]) set(seen, { named: true, token: seen.current })
       })
       this.#proceed(next, me)
     })
@@ -137,9 +143,10 @@ class SnapshotSteps {
     if (me.own.at !== 'look') return
     const isAwaited = this.#world.has('fills awaited by snapshots')
     if (me.keys.some(({ own }) => own.got !== 'value' && (isAwaited || own.got !== 'loaded'))) return
-    if (me.names.some(({ look }, tag) => !look && this.#isNeeded(tag))) return
+    if (me.keys.some(({ seen }, key) => seen.some(({ looked }, tag) => !looked && this.#isAsked(key, tag))))
+      return
     const doStand = me.keys.every(({ seen }) =>
-      seen.every(({ named, token }, tag) => !named || token === me.names[tag]!.token),
+      seen.every(({ named, token, current }) => !named || token === current),
     )
     if (!doStand) {
       this.#giveUp(next, me)
@@ -170,9 +177,14 @@ class SnapshotSteps {
   }
 
   #lookAtStampAgain(tag: number): void {
-    const { token } = this.#state.snapshots[this.#i]!.names[tag]!
+    const tokens = this.#state.snapshots[this.#i]!.keys.flatMap(({ seen }) =>
+      seen[tag]!.named ? [seen[tag]!.token] : [],
+    )
+    const compared = this.#world.has('second look compares the stamps of every value')
+      ? tokens
+      : tokens.slice(-1)
     const register = this.#state.registers[this.#world.keys + tag]!
-    const isSame = register.holds === 'stamp' && register.token === token
+    const isSame = register.holds === 'stamp' && compared.every(token => token === register.token)
     const letter = this.#world.letter(this.#world.keys + tag)
     this.#take(`asks for the stamp of ${letter} again: ${isSame ? 'the same' : 'changed'}`, (next, me) => {
       me.names[tag]!.again = true
@@ -194,8 +206,8 @@ class SnapshotSteps {
     for (const key of me.keys) {
       set(key.own, { got: 'nothing', sees: false, lease: false, again: false })
       key.content.fill(0)
-      for (const seen of key.seen) set(seen, { named: false, token: 0 })
+      for (const seen of key.seen) set(seen, { named: false, token: 0, looked: false, current: 0 })
     }
-    for (const name of me.names) set(name, { look: false, token: 0, again: false })
+    for (const name of me.names) name.again = false
   }
 }

@@ -141,8 +141,9 @@ const SNAPSHOT_KEY = new Kind({
   lease: flag,
   again: flag,
 })
-const SNAPSHOT_NAME = new Kind({ look: flag, token: count, again: flag })
-const SNAPSHOT_SEEN = new Kind({ named: flag, token: count })
+const SNAPSHOT_NAME = new Kind({ again: flag })
+/** A tag of a key: what the value says of it, and what the store has said. */
+const SNAPSHOT_SEEN = new Kind({ named: flag, token: count, looked: flag, current: count })
 
 /** How many there are of everything. */
 export interface Sizes {
@@ -291,8 +292,10 @@ export function eachToken(
     look.before = each(look.before)
   }
   for (const snapshot of state.snapshots) {
-    const name = snapshot.names[tag]!
-    name.token = each(name.token)
-    for (const { seen } of snapshot.keys) seen[tag]!.token = each(seen[tag]!.token)
+    for (const { seen } of snapshot.keys) {
+      const one = seen[tag]!
+      one.token = each(one.token)
+      one.current = each(one.current)
+    }
   }
 }

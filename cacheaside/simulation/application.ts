@@ -164,8 +164,9 @@ export class Application {
         this.#timed(what, passages, read),
       load: (keys: readonly string[], rows: readonly number[]) => this.#loadOf(keys, rows),
     }
-    const { deploys } = this.#world.weather
-    return new TaggedValues(reader, this.#subjects, this.#random.fork(), { ...settings, tags, deploys })
+    const { deploys, snapshots } = this.#world.weather
+    const of = { ...settings, tags, deploys, ...(snapshots === undefined ? {} : { snapshots }) }
+    return new TaggedValues(reader, this.#subjects, this.#random.fork(), of)
   }
 
   #wiring(): CacheOptions {

@@ -18,6 +18,7 @@ import {
   TAGS,
   tagNameOf,
 } from './subjects.ts'
+import type { Weather } from './weather.ts'
 
 /** A read that has begun. */
 export interface Begun extends ReadMark {
@@ -80,8 +81,10 @@ const VERSIONS = ['first', 'second', 'fewer'] as const
 const EVERY_ROW = Array.from({ length: ROWS }, (_, row) => row)
 const LATE_TAGS = 0.25
 const NAMES_A_VALUE = 0.1
-/** Which part of these reads are snapshots. */
+/** Which part of these reads are snapshots, where the weather does not say it. */
 const SNAPSHOTS = 0.2
+/** Which part of them are of two values of one tag, where it does. */
+const OF_ONE_TAG = 0.5
 /** Two tries of at most two passages each, their second looks, and the load of all. */
 const SNAPSHOT_PASSAGES = 6
 
@@ -96,19 +99,26 @@ export class TaggedValues {
   readonly #tags = new Map<string, Tags<number>>()
   readonly #spaces = new Map<string, Keyspace<number, Composite>>()
   readonly #namesOwnRow: boolean
+  readonly #snapshots: number
+  readonly #ofOneTag: number
   readonly #version: (typeof VERSIONS)[number] | 'usual'
 
   constructor(
     reader: Reader,
     subjects: Subjects,
     random: Random,
-    settings: Settings & { readonly tags: NonNullable<Settings['tags']>; readonly deploys: boolean },
+    settings: Settings & { readonly tags: NonNullable<Settings['tags']> } & Pick<
+        Weather,
+        'deploys' | 'snapshots'
+      >,
   ) {
     this.#reader = reader
     this.#subjects = subjects
     this.#random = random
     this.#version = settings.deploys ? random.pick(VERSIONS) : 'usual'
     const { namesOwnRow, isUntidy } = settings.tags
+    this.#snapshots = settings.snapshots ?? SNAPSHOTS
+    this.#ofOneTag = settings.snapshots === undefined ? 0 : OF_ONE_TAG
     this.#namesOwnRow = namesOwnRow || this.#version === 'first'
     const { cache } = reader
     for (const kind of TAGS.keys()) this.#tags.set(kind, cache.tags<number>(kind))
@@ -219,7 +229,7 @@ export class TaggedValues {
     const random = this.#random
     const key = random.pick(showing(row))
     const dice = random.next()
-    if (random.chance(SNAPSHOTS)) return this.#snapshot(row)
+    if (random.chance(this.#snapshots)) return this.#snapshot(row)
     if (dice < 0.08) return this.peek(key)
     if (dice < 0.3) return this.#readMany(keyspaceOf(key), isStrong)
     const space = this.#spaces.get(keyspaceOf(key))!
@@ -286,8 +296,12 @@ export class TaggedValues {
     return this.keys.filter(key => keyspaceOf(key) === name && this.#random.chance(0.7)).concat(`${name}:0`)
   }
 
-  /** A value that shows this row, and one or two others of any kind. */
+  /** A value that shows this row, and one or two others of any kind; or two values that show it, under its tag. */
   #some(row: number): string[] {
+    if (this.#ofOneTag > 0 && this.#random.chance(this.#ofOneTag)) {
+      const all = showing(row)
+      return [...new Set([this.#random.pick(all), this.#random.pick(all)])]
+    }
     const all = [...this.keys, ...EVERY_ROW.map(one => this.#reader.plainKey(one))]
     const others = Array.from({ length: this.#random.between(1, 2) }, () => this.#random.pick(all))
     return [...new Set([this.#random.pick(showing(row)), ...others])]

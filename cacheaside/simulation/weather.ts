@@ -117,6 +117,8 @@ export interface Weather {
   readonly deploys: boolean
   /** Whether there are values of several rows, which depend on tags. */
   readonly tags?: boolean
+  /** Of the reads of such values: snapshots. Left out: a fifth. Half of them are of two values of one tag, if this is given. */
+  readonly snapshots?: number
   /** How many registers there is room for on the server. Left out: there is room enough. */
   readonly room?: number
   /** Whether commands that create a stamp are delivered twice, too, which no client may do: to see that it is missed. */
@@ -544,6 +546,21 @@ export const WEATHERS: readonly Weather[] = [
     faultsPerHundred: 5,
     faults: { evict: 1 },
     isLasting: true,
+  },
+  {
+    ...CALM,
+    name: 'tags-snapshots',
+    tags: true,
+    snapshots: 0.7,
+    slow: 0.15,
+    slowMs: 50,
+    faultsPerHundred: 25,
+    faults: { evict: 1 },
+    writes: 0.2,
+    invalidations: { one: 0.22, all: 0.24 },
+    isHot: true,
+    isLasting: true,
+    withoutLocal: true,
   },
 ]
 
