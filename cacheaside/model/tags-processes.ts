@@ -1,6 +1,6 @@
 import { set } from './record.ts'
 import type { Step } from './search.ts'
-import { clear, drawGeneration, forget, forgetAll } from './tags-registers.ts'
+import { clear, drawGeneration, endJoining, forget, forgetAll } from './tags-registers.ts'
 import type { Process, TagsState } from './tags-state.ts'
 import type { TagsWorld } from './tags-world.ts'
 
@@ -91,6 +91,13 @@ function hear(world: TagsWorld, next: TagsState, process: number, r: number): vo
     !isTag || world.has('tag messages empty'),
     !isTag || world.has('tag messages doom'),
   )
+  if (isTag) heardAtOnce(world, next, process)
+}
+
+/** In one process with the store, what is heard of a tag ends joining as an own write does. */
+function heardAtOnce(world: TagsWorld, next: TagsState, process: number): void {
+  if (world.setting.hearsAtOnce && world.has('messages about tags end joining'))
+    endJoining(world, next, process)
 }
 
 function hearGeneration(world: TagsWorld, next: TagsState, process: number): void {
@@ -107,6 +114,7 @@ function hearGeneration(world: TagsWorld, next: TagsState, process: number): voi
     world.has('generation of tags empties'),
     world.has('generation of tags dooms'),
   )
+  if (generations === 'tags') heardAtOnce(world, next, process)
 }
 
 function lossSteps(world: TagsWorld, state: TagsState, r: number, step: Step<TagsState>): void {

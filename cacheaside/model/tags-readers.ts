@@ -540,15 +540,20 @@ class ReaderSteps {
     })
   }
 
-  /** Somebody of this process joins, and must not be answered with what is older than the process's own writes. */
+  /**
+   * Somebody of this process joins, and must not be answered with what is older than the process's own writes; where it hears
+   * at once, than what it has heard of.
+   */
   #join(): void {
     const { own } = this.#state.readers[this.#i]!
     const { places } = this.#state.processes[this.#process]!
     if (own.joined || own.doomed || own.unjoinable || own.answered || this.#strong) return
-    if (places.every(place => place.own === 0)) return
-    this.#take('is joined by another', (next, me) => {
+    const { hearsAtOnce = false } = this.#world.setting
+    const known = places.map(place => Math.max(place.own, hearsAtOnce ? place.heard : 0))
+    if (known.every(version => version === 0)) return
+    this.#take('is joined by another', (_, me) => {
       me.own.joined = true
-      me.joinedFloor = next.processes[this.#process]!.places.map(place => place.own)
+      me.joinedFloor = known
     })
   }
 

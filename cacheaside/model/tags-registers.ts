@@ -111,6 +111,14 @@ function drop(entry: TagsState['processes'][number]['entries'][number]): void {
 
 export const processOf = (world: TagsWorld, reader: number): number => world.readers[reader]!.process ?? 0
 
+/** What is under way in a process, and may turn out to hang on a tag, is joined by nobody any more. */
+export function endJoining(world: TagsWorld, state: TagsState, process: number): void {
+  if (!world.areNamesLate) return
+  for (const [i, reader] of state.readers.entries())
+    if (processOf(world, i) === process && isUnderWay(reader) && world.readers[i]!.joined)
+      reader.own.unjoinable = true
+}
+
 const isUnderWay = ({ own }: Reader): boolean => own.at !== 'idle'
 
 /** A message about a register is sent to all who listen. */

@@ -908,6 +908,29 @@ const lateNames: readonly Draft[] = [
       without: 'own writes of tags end joining',
     },
   },
+  {
+    name: 'tags, late names, in one process with the store, then joining',
+    setting: {
+      ...late,
+      local: true,
+      hearsAtOnce: true,
+      readers: [{ ...byDefault, joined: true }, ofY(byDefault)],
+      writers: [write('a')],
+    },
+  },
+  {
+    name: 'tags, late names, in one process with the store, a message ends no joining',
+    breaks: 'stale',
+    setting: {
+      ...byReference,
+      replies: true,
+      local: true,
+      hearsAtOnce: true,
+      readers: [{ ...byDefault, joined: true }],
+      writers: [write('a')],
+      without: 'messages about tags end joining',
+    },
+  },
 ]
 
 const deploy: readonly Draft[] = [
@@ -1188,6 +1211,8 @@ const STATES: Readonly<Record<string, readonly [number, number?]>> = {
   'tags, late names, own invalidateAll of tags, then joining': [2771],
   'tags, late names, a write that is not confirmed, then joining': [6042],
   'tags, late names, an own write ends no joining': [55],
+  'tags, late names, in one process with the store, then joining': [4808],
+  'tags, late names, in one process with the store, a message ends no joining': [114],
   'tags, deploy, the old process does not know them': [680, 12919],
   'tags, deploy, L1': [3192, 62942],
   'tags, deploy, values that lack names are found': [162],

@@ -25,6 +25,8 @@ export interface TagsSetting {
   readonly generations?: 'own' | 'tags'
   /** Readers of a process share the looks at the generation of the values that follow a value of another one. */
   readonly sharedLooks?: true
+  /** A process that has heard of a tag may not be answered with less: it is the one in which the store is. */
+  readonly hearsAtOnce?: true
   /** A process remembers the names of the last value of a key, and the last stamp that it has seen of a name. */
   readonly remembers?: true
   /** A reply arrives later than its command is run, and what was loaded later than it was seen. */
@@ -95,6 +97,7 @@ export const TAG_PROTECTIONS = [
   'own writes of tags forget',
   'own writes of tags forget at their end',
   'own writes of tags end joining',
+  'messages about tags end joining',
   'creation of stamps sent once',
   'generation of tags before the load',
   'generation copies once listed',

@@ -112,7 +112,8 @@ class SnapshotSteps {
 
   #load(key: number): void {
     const asked = this.#world.asked(0, key)
-    if (this.#state.snapshots[this.#i]!.keys[key]!.seen.some(({ looked }, tag) => asked[tag] && !looked)) return
+    if (this.#state.snapshots[this.#i]!.keys[key]!.seen.some(({ looked }, tag) => asked[tag] && !looked))
+      return
     this.#take(`loads ${this.#world.letter(key)}`, (next, me) => {
       const mine = me.keys[key]!
       mine.own.got = 'loaded'

@@ -4,6 +4,7 @@ import { changedRows } from './tags-promises.ts'
 import {
   clear,
   drawGeneration,
+  endJoining,
   forget,
   forgetAll,
   invalidate,
@@ -80,14 +81,7 @@ class WriterSteps {
       if (r < this.#world.keys || isForgotten) forget(this.#world, next, process, r)
     if (!this.#names.some(r => r >= this.#world.keys) || !this.#world.has('own writes of tags end joining'))
       return
-    if (!this.#world.areNamesLate) return
-    for (const [i, { own }] of next.readers.entries())
-      if (
-        (this.#world.readers[i]!.process ?? 0) === process &&
-        own.at !== 'idle' &&
-        this.#world.readers[i]!.joined
-      )
-        own.unjoinable = true
+    endJoining(this.#world, next, process)
   }
 
   #guard(): void {

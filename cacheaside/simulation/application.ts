@@ -159,6 +159,7 @@ export class Application {
       begin: (subject: number, isStrong: boolean) => this.#begin(subject, isStrong),
       ownFloor: (subject: number) => this.#ownFloor(subject),
       writtenFloor: (subject: number) => this.#writtenFloor(subject),
+      hearsAtOnce: this.link.synchronous,
       isExcused: ({ crossings }: Begun) => this.link.hasStrayed(crossings),
       timed: (what: string, passages: number, read: (signal: AbortSignal | undefined) => Promise<void>) =>
         this.#timed(what, passages, read),

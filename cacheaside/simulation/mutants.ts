@@ -140,6 +140,8 @@ export const FURTHER: readonly Mutant[] = [
 
 /** Protections of tags and of snapshots for which no seed is kept yet. Their scenarios alone find them. */
 const NOT_SOUGHT: readonly string[] = [
+  'get by a strong reader takes no value for current by a look that it has joined — a look of its own',
+  'get in one process with the store sees what another cache has done to a tag, also where a flight of before does not know its tags yet — setting flights apart at a message about all tags of a kind',
   'get hears of a tag from before it asks for its stamp \u2014 listing the flight before the question: it is listed after the reply',
   'get finds nothing in L1 once a heartbeat has brought a new generation of its tags \u2014 dropping what depends on the older one',
   'get finds nothing in L1 once a heartbeat has brought a new generation of its tags \u2014 dropping flights: only entries are dropped',
@@ -307,6 +309,14 @@ export const LEFT_OUT: readonly { readonly name: string; readonly why: string }[
   {
     name: 'get that stores under a stamp that has fallen does not bring it back — the comparison at the renewal',
     why: 'no history has values with tags yet',
+  },
+  {
+    name: 'get asks once for the generation of many values whose keyspace was invalidated — sharing a look',
+    why: 'costs commands, and no answer is wrong',
+  },
+  {
+    name: 'get asks once for the generation of many values whose keyspace was invalidated — remembering what has fallen',
+    why: 'costs commands, and no answer is wrong',
   },
   ...NOT_SOUGHT.map(name => ({
     name,

@@ -51,6 +51,8 @@ interface Reader {
   readonly ownFloor: (subject: number) => number
   /** Of that: from its own writes and invalidations. */
   readonly writtenFloor: (subject: number) => number
+  /** Whether it hears of everything at the moment at which that is applied. */
+  readonly hearsAtOnce: boolean
   /** Whether nothing is promised of what has begun then. */
   readonly isExcused: (mark: Begun) => boolean
   readonly timed: (
@@ -354,8 +356,9 @@ export class TaggedValues {
   }
 
   #begin(key: string, isStrong: boolean): Marks {
-    const { begin, writtenFloor } = this.#reader
-    const isLate = (row: number) => keyspaceOf(key) === LINK && !(this.#namesOwnRow && row === idOf(key))
+    const { begin, writtenFloor, hearsAtOnce } = this.#reader
+    const isLate = (row: number) =>
+      !hearsAtOnce && keyspaceOf(key) === LINK && !(this.#namesOwnRow && row === idOf(key))
     const rows = COMPOSITES.get(key) ?? [idOf(key)]
     const marks = rows.map((row): [number, Bound[]] => {
       const own = begin(this.#subjects.at(key, row), isStrong)

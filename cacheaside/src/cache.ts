@@ -97,8 +97,8 @@ export class Cache {
     const stream = new BroadcastStream(
       access,
       {
-        invalidated: key => this.#drop(key),
-        keyspaceInvalidated: keyspace => this.#dropKeyspace(keyspace),
+        invalidated: key => this.#heard(key),
+        keyspaceInvalidated: keyspace => this.#heardOfAll(keyspace),
         interrupted: () => {
           local.clear()
           flights.doomAll()
@@ -370,12 +370,35 @@ export class Cache {
   /** This process changes what is behind a key or a tag. */
   readonly #forget = (key: string): void => {
     this.#drop(key)
-    if (this.#tags.size > 0 && this.#tags.has(keyspaceOf(key))) this.#parts.flights.setApart()
+    if (this.#tags.size > 0) this.#setApart(keyspaceOf(key))
   }
 
   readonly #forgetKeyspace = (keyspace: string): void => {
     this.#parts.stream.forgetGeneration(keyspace)
     this.#dropKeyspace(keyspace)
+    this.#setApart(keyspace)
+  }
+
+  /** The store tells of a key or a tag. */
+  #heard(key: string): void {
+    this.#drop(key)
+    if (this.#tags.size > 0 && this.#hearsAtOnce) this.#setApart(keyspaceOf(key))
+  }
+
+  #heardOfAll(keyspace: string): void {
+    this.#dropKeyspace(keyspace)
+    if (this.#hearsAtOnce) this.#setApart(keyspace)
+  }
+
+  /**
+   * In one process with the store a default read may not be older than what was told of before it began. On any other store
+   * it may join a flight that began less than `localMaxStaleMs` before, as far as only others have changed the tag.
+   */
+  get #hearsAtOnce(): boolean {
+    return this.#parts.access.store.synchronous
+  }
+
+  #setApart(keyspace: string): void {
     if (this.#tags.has(keyspace)) this.#parts.flights.setApart()
   }
 

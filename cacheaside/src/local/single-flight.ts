@@ -408,7 +408,7 @@ export class SingleFlight<T> {
   }
 
   /**
-   * This process has invalidated a tag. A flight whose tags are not all known may turn out to depend on it, and must not be
+   * This process has invalidated a tag, or shares one with a store that has told of it. A flight whose tags are not all known may turn out to depend on it, and must not be
    * joined any more: 1. a flight has loaded a post with its author; 2. this process changes the author; 3. it reads the post,
    * joins the flight, and does not see its own change. Whether the flight's value may be kept is told by its tags later.
    */

@@ -52,11 +52,20 @@ export class BroadcastStream {
   /** Store's time less ours, as last learned. */
   #offsetMs: number | undefined
   #lastNumber = 0
+  /** Grows whenever a generation is learned. */
+  #turn = 0
   /** Heartbeats that were answered since the last one that proved something. */
   #unheard = 0
   readonly #sent = new Map<
     string,
-    { sentMs: number; heard: boolean; reply: HeartbeatReply | undefined; epochs: number[]; names: string[] }
+    {
+      sentMs: number
+      turn: number
+      heard: boolean
+      reply: HeartbeatReply | undefined
+      epochs: number[]
+      names: string[]
+    }
   >()
   #timer: Timer | undefined
   #closed = false
@@ -122,7 +131,7 @@ export class BroadcastStream {
   follow(keyspace: string): GenerationCopy {
     let copy = this.#generations.get(keyspace)
     if (copy === undefined) {
-      copy = { value: undefined, epoch: 0 }
+      copy = { value: undefined, epoch: 0, learned: undefined, learnedAt: 0 }
       this.#generations.set(keyspace, copy)
     }
     return copy
@@ -148,12 +157,13 @@ export class BroadcastStream {
   async readGeneration(keyspace: string, limitMs?: number): Promise<string | typeof UNCONFIRMED> {
     const copy = this.#generations.get(keyspace)
     const epoch = copy?.epoch
+    const turn = this.#turn
     const generation = await this.#access.run(
       () => this.#access.store.generation(keyspace, markedToken(keyspace, this.#clock.token())),
       limitMs,
     )
     if (generation === UNCONFIRMED) return UNCONFIRMED
-    if (copy !== undefined && copy.epoch === epoch) this.#setGeneration(keyspace, copy, generation)
+    if (copy !== undefined && copy.epoch === epoch) this.#setGeneration(keyspace, copy, generation, turn)
     return generation
   }
 
@@ -179,7 +189,12 @@ export class BroadcastStream {
     this.#unsubscribe()
   }
 
-  #setGeneration(keyspace: string, copy: GenerationCopy, value: string): void {
+  /** @param turn - When the reading began that has brought it. */
+  #setGeneration(keyspace: string, copy: GenerationCopy, value: string, turn: number): void {
+    if (copy.learned !== undefined && copy.learned !== value && turn >= copy.learnedAt)
+      this.looks.note(keyspace, copy.learned)
+    copy.learned = value
+    copy.learnedAt = ++this.#turn
     if (copy.value === value) return
     const changed = copy.value !== undefined
     copy.value = value
@@ -195,6 +210,7 @@ export class BroadcastStream {
     const epochs = names.map(name => this.#generations.get(name)!.epoch)
     const beat = {
       sentMs: this.#clock.nowMs(),
+      turn: this.#turn,
       heard: false,
       reply: undefined as HeartbeatReply | undefined,
       epochs,
@@ -250,7 +266,8 @@ export class BroadcastStream {
     if (beat.sentMs <= this.#proofMs) return
     beat.names.forEach((name, i) => {
       const copy = this.#generations.get(name)!
-      if (copy.epoch === beat.epochs[i]) this.#setGeneration(name, copy, beat.reply!.generations[i]!)
+      if (copy.epoch === beat.epochs[i])
+        this.#setGeneration(name, copy, beat.reply!.generations[i]!, beat.turn)
     })
     this.#proofMs = beat.sentMs
     if (this.#proven) return
@@ -278,7 +295,10 @@ export class BroadcastStream {
   #interrupted(reason: string): void {
     this.#sent.clear()
     this.#proofMs = Number.NEGATIVE_INFINITY
-    for (const copy of this.#generations.values()) this.#forget(copy)
+    for (const copy of this.#generations.values()) {
+      this.#forget(copy)
+      copy.learned = undefined
+    }
     this.looks.forget()
     const wasProven = this.#proven
     this.#proven = this.#access.store.synchronous
@@ -315,4 +335,7 @@ export interface GenerationCopy {
   value: string | undefined
   /** Grows with every message about the keyspace: an answer sent for before the last one must not be kept. */
   epoch: number
+  /** The last one that was learned, and when: it has fallen once a reading that began after that brings another. */
+  learned: string | undefined
+  learnedAt: number
 }

@@ -62,6 +62,11 @@ export class GenerationLooks {
     })
   }
 
+  /** A later generation has followed this one. */
+  note(keyspace: string, fallen: string): void {
+    add(this.#of(keyspace), fallen)
+  }
+
   /** The store may be another one: forgets what has fallen. */
   forget(): void {
     for (const { fallen } of this.#looks.values()) fallen.clear()
@@ -83,8 +88,7 @@ export class GenerationLooks {
     const { waiters, next, fallen } = looks
     if (found !== UNCONFIRMED) {
       fallen.delete(found)
-      for (const { seen, isBefore } of waiters) if (isBefore && seen !== found) fallen.add(seen)
-      for (const oldest of fallen) if (fallen.size > MOST_FALLEN) fallen.delete(oldest)
+      for (const { seen, isBefore } of waiters) if (isBefore && seen !== found) add(looks, seen)
     }
     const isAnswered = ({ seen, isBefore }: Waiter) => isBefore || found === UNCONFIRMED || fallen.has(seen)
     const left = waiters.filter(waiter => !isAnswered(waiter))
@@ -93,4 +97,10 @@ export class GenerationLooks {
     if (again.length > 0) this.#begin(keyspace, looks, again)
     for (const waiter of waiters) if (isAnswered(waiter)) waiter.resolve(found)
   }
+}
+
+/** The oldest goes for a new one. */
+function add({ fallen }: Looks, generation: string): void {
+  fallen.add(generation)
+  for (const oldest of fallen) if (fallen.size > MOST_FALLEN) fallen.delete(oldest)
 }

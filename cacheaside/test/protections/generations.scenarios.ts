@@ -51,7 +51,7 @@ export const generations: readonly Protection[] = [
     controls: [
       {
         without: 'forgetting a generation that was asked for before the invalidation',
-        patches: [['if (copy.epoch === beat.epochs[i]) this', 'this']],
+        patches: [['if (copy.epoch === beat.epochs[i])\n', '\n']],
         reports: 'a default read after invalidateAll got v1, not v2',
       },
     ],
@@ -144,7 +144,7 @@ export const generations: readonly Protection[] = [
     controls: [
       {
         without: "dooming the keyspace's flights",
-        patches: [['keyspace => this.#dropKeyspace(keyspace)', '() => {}']],
+        patches: [['keyspace => this.#heardOfAll(keyspace)', '() => {}']],
         reports: 'a default read after the message got v1, not v2',
       },
     ],
@@ -341,7 +341,7 @@ export const generations: readonly Protection[] = [
         patches: [
           [
             "if (register.shape > space.options.shape) return { kind: 'bypass', why: 'shape' }",
-            "if (register.shape > space.options.shape) return swapForLease(space, progress, seen, 'shape')",
+            "if (register.shape > space.options.shape) return swapForLease(space, progress, { prefix: valuePrefix(register.nonce) }, 'shape')",
           ],
         ],
         reports: "the older deploy overwrote the newer one's value",

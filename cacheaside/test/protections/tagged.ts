@@ -13,6 +13,12 @@ export async function tagged(
   return { ...process, ...spaces(stage, process, shown) }
 }
 
+/** The same in one process with the store. */
+export function taggedInside(stage: Stage) {
+  const process = stage.embedded()
+  return { ...process, ...spaces(stage, process, {}) }
+}
+
 function spaces(
   stage: Stage,
   { cache }: Pick<Process, 'cache'>,

@@ -1,6 +1,6 @@
 /** What depends on tags: a value is found only while every tag stands that it was loaded under. */
 import { all, failure, got, L1, type Protection, STRONG, Stage, shown, unless } from './stage.ts'
-import { evict, holdNext, tagged, warm } from './tagged.ts'
+import { evict, holdNext, tagged, taggedInside, warm } from './tagged.ts'
 
 export const tags: readonly Protection[] = [
   {
@@ -203,6 +203,47 @@ export const tags: readonly Protection[] = [
         without: 'setting flights apart whose tags are not known',
         patches: [[' || flight?.isApart', '']],
         reports: 'a read after the own write got v1, not v2',
+      },
+    ],
+  },
+  {
+    name: 'get in one process with the store sees what another cache has done to a tag, also where a flight of before does not know its tags yet',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const [reader, other] = [taggedInside(stage), taggedInside(stage)]
+      const read = async (change: () => Promise<unknown>, id: number) => {
+        const query = stage.origin.stopNextLoad()
+        const early = reader.late.get(id)
+        await query.reached
+        await stage.now(change())
+        const late = reader.late.get(id)
+        await stage.now(late)
+        query.open()
+        await stage.now(early)
+        return stage.within(3_000, late)
+      }
+      stage.origin.commit(2)
+      const write = () => other.cache.write([other.tag.key(1)], () => stage.origin.commit(3))
+      const afterWrite = await read(write, 4)
+      const invalidate = () => {
+        stage.origin.commit(4)
+        return other.tag.invalidateAll()
+      }
+      return all(
+        got('a read after the write', afterWrite, 3),
+        got('a read after invalidateAll', await read(invalidate, 5), 4),
+      )
+    },
+    controls: [
+      {
+        without: 'setting flights apart at a message about a tag',
+        patches: [['if (this.#tags.size > 0 && this.#hearsAtOnce) this', 'if (this.#tags.size < 0) this']],
+        reports: 'a read after the write got v2, not v3',
+      },
+      {
+        without: 'setting flights apart at a message about all tags of a kind',
+        patches: [['if (this.#hearsAtOnce) this.#setApart(keyspace)', '']],
+        reports: 'a read after invalidateAll got v3, not v4',
       },
     ],
   },
@@ -441,8 +482,8 @@ export const tags: readonly Protection[] = [
             "if (changed && keyspace !== 'tag') this.#owner.keyspaceInvalidated(keyspace)\n    else if (changed) this.#owner.entriesOf(keyspace)",
           ],
           [
-            '        keyspaceInvalidated: keyspace => this.#dropKeyspace(keyspace),',
-            '        keyspaceInvalidated: keyspace => this.#dropKeyspace(keyspace),\n        entriesOf: (keyspace: string) => { for (const key of local.dependentsOfKeyspace(keyspace)) local.remove(key) },',
+            '        keyspaceInvalidated: keyspace => this.#heardOfAll(keyspace),',
+            '        keyspaceInvalidated: keyspace => this.#heardOfAll(keyspace),\n        entriesOf: (keyspace: string) => { for (const key of local.dependentsOfKeyspace(keyspace)) local.remove(key) },',
           ],
         ],
         reports: 'a default read of what was loaded meanwhile got v1, not v2',
