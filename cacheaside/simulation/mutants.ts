@@ -140,6 +140,7 @@ export const FURTHER: readonly Mutant[] = [
 
 /** Protections of tags and of snapshots for which no seed is kept yet. Their scenarios alone find them. */
 const NOT_SOUGHT: readonly string[] = [
+  'get by a default reader does not join a flight that relied on a proof which has run out — asking for the proof before joining',
   'get by a strong reader takes no value for current by a look that it has joined — a look of its own',
   'get in one process with the store sees what another cache has done to a tag, also where a flight of before does not know its tags yet — setting flights apart at a message about all tags of a kind',
   'get hears of a tag from before it asks for its stamp \u2014 listing the flight before the question: it is listed after the reply',
