@@ -34,7 +34,7 @@ const ATTEMPTS = 5
 const KEPT_DEADLINE_MS = 5_000
 
 /**
- * Sends the same five requests to Spellbook at every stage, in rounds; in each round every stage starts anew, with an empty Redis.
+ * Sends the same five requests to Spellbook at every stage, in rounds; in each round every stage starts again, with an empty Redis.
  *
  * @throws Error if an answer does not come from where the stage is to give it from, five times in a row.
  */

@@ -52,7 +52,7 @@ export function page(
 <!-- Written by \`npm run stages\`; changes here are lost with the next run. -->
 
 Spellbook answers the same five requests at five stages, from no cache to this library. PostgreSQL is ${postgresMs} ms away and Redis ${redisMs} ms:
-both are real servers behind proxies that hold back what passes. At each stage Spellbook starts anew, with an empty Redis. Each number is the
+both are real servers behind proxies that hold back what passes. At each stage Spellbook starts again, with an empty Redis. Each number is the
 best of ${rounds} rounds: a busy machine makes a request slower, never faster.
 
 ![How long each request takes at each stage](stages.svg)

@@ -112,7 +112,7 @@ describe('the spellbook', () => {
     expect(await card(page, 'Where the answer came from').textContent()).toContain('must be a whole number')
   })
 
-  test('shows a book anew when a spell in it was changed, and why', async () => {
+  test('shows a book again when a spell in it was changed, and why', async () => {
     const page = await openPage(browser, url)
     await page.getByRole('button', { name: 'Add Merlin, with three spells' }).click()
     const book = card(page, 'The book of Merlin')
@@ -122,7 +122,7 @@ describe('the spellbook', () => {
     await expect.poll(() => headline(page).textContent()).toBe('From the cache')
     await page.getByLabel('Damage').fill('31')
     await page.getByRole('button', { name: 'Save' }).click()
-    await book.getByText('read anew: a spell in it changed').waitFor()
+    await book.getByText('read again: a spell in it changed').waitFor()
     await book.getByRole('button', { name: 'Fireball 31' }).waitFor()
     await picture(page, 'spellbook-book')
     await book.getByRole('button', { name: 'Take Ice Shard out of the book' }).click()

@@ -82,7 +82,7 @@ describe('the switches', () => {
     },
   )
 
-  test('open the cache anew with another policy, size and time to live, while it is used', async () => {
+  test('open the cache again with another policy, size and time to live, while it is used', async () => {
     const reading = Promise.all(Array.from({ length: 50 }, () => spells().find('3')))
     const writing = spells().update('3', { damage: 36 })
     await laboratory.set({ policy: 'allkeys-lru', maxBytes: 65_536, ttlMs: 5_000 })

@@ -340,7 +340,7 @@ describe('GET /live', () => {
     await spells.get('5')
     const again = await next<Hello>(events(await open(url, { 'last-event-id': batch.id })), 'hello')
     expect(again.data).toMatchObject({ reads: 3, lost: 0, lanes: [{ number: 3, absent: true }] })
-    // Another process has counted anew: nothing is known of what was told.
+    // Another process counts from zero: nothing is known of what was told.
     const other = await next<Hello>(events(await open(url, { 'last-event-id': '00000000-2' })), 'hello')
     expect(other.data.lanes).toHaveLength(3)
   })

@@ -61,7 +61,7 @@ function wordsOf({ source, trouble, method, ok }) {
   if (!ok) return html`<p class="headline bad">That did not work</p><p>${trouble}</p>`
   return html`<p class="headline">Written to the database</p>
     <p>
-      ${method === 'POST' ? 'The cache no longer remembers that there was none, and lists are read anew.' : 'What was cached of it has ended, in every process: the next read asks the database.'}
+      ${method === 'POST' ? 'The cache no longer remembers that there was none, and lists are read again.' : 'What was cached of it has ended, in every process: the next read asks the database.'}
     </p>`
 }
 

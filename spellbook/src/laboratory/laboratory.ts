@@ -55,7 +55,7 @@ export interface LaboratoryParts {
 
 /**
  * The running Spellbook with hands on it: its database may be slow, its cache cut off or hung, its feed paused, and the cache
- * opened anew with another policy, size or time to live. Nothing of that outlives the process.
+ * opened again with another policy, size or time to live. Nothing of that outlives the process.
  */
 export class Laboratory {
   readonly #parts: LaboratoryParts
@@ -91,7 +91,7 @@ export class Laboratory {
     return laboratory
   }
 
-  /** What is served at the moment. Its spells stay the same when the cache is opened anew. */
+  /** What is served at the moment. Its spells stay the same when the cache is opened again. */
   get serving(): Serving {
     return this.#served
   }
@@ -120,7 +120,7 @@ export class Laboratory {
     return this.#oneByOne(() => this.#apply({ ...this.#settings, ...change } as Settings))
   }
 
-  /** Undoes all changes, ends the experiment, and counts anew. */
+  /** Undoes all changes, ends the experiment, and sets the counts to zero. */
   reset(): Promise<void> {
     return this.#oneByOne(async () => {
       await this.#endExperiment()
@@ -186,9 +186,9 @@ export class Laboratory {
     return turn
   }
 
-  async #apply(next: Settings, anew = false): Promise<void> {
+  async #apply(next: Settings, again = false): Promise<void> {
     const running = this.#running?.name
-    const empties = anew || emptiesCache(this.#settings, next)
+    const empties = again || emptiesCache(this.#settings, next)
     // Of a store in its own process a cache expects that it answers.
     const reopens =
       empties || (this.#store.synchronous && (next.cache === 'on') !== (this.#settings.cache === 'on'))

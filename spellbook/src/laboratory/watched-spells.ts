@@ -20,7 +20,7 @@ export interface Counts {
 
 const LAST_READS = 500
 
-/** The spells as they are served: it holds calls back while the cache is opened anew, counts them, and judges the answers. */
+/** The spells as they are served: it holds calls back while the cache is opened again, counts them, and judges the answers. */
 export class WatchedSpells {
   readonly #now: () => Spells
   #judge = new StaleJudge()
@@ -57,7 +57,7 @@ export class WatchedSpells {
     return { ...this.#counts, judged, stale, p50Ms: at(0.5), p99Ms: at(0.99) }
   }
 
-  /** Begins to count anew. What is known of writes stays. */
+  /** Sets the counts to zero. What is known of writes stays. */
   forget(): void {
     this.#counts = { reads: 0, writes: 0, failed: 0, fromCache: 0, fromDatabase: 0 }
     this.#judge.judged = 0

@@ -23,7 +23,7 @@ export class LiveReads {
   readonly viewers: Viewers
   readonly #recorder: ReadRecorder
   readonly #hasLocal: boolean
-  /** Tells this life of the process from others, whose reads were counted anew. */
+  /** Tells this life of the process from others, which count from zero. */
   readonly #life = randomUUID().slice(0, 8)
   readonly #silence: () => void
   readonly #seconds: NodeJS.Timeout

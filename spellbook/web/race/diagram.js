@@ -12,7 +12,7 @@ const xOf = lifeline => COLUMNS.indexOf(lifeline) * 25 + 12.5
 
 const ROW = 31
 const ARROW_AT = 19
-/** A row in which something is held anew has room for saying what. */
+/** A row in which something is held again has room for saying what. */
 const CHIP = 20
 const PADDING = 12
 

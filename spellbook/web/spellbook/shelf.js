@@ -17,7 +17,7 @@ export class Shelf {
   spell
   /** The wizard whose book is open; `'new'`: one who is being named. @type {Wizard | 'new' | undefined} */
   wizard
-  /** Why the open book had to be read anew, if it was because of a spell. */
+  /** Why the open book had to be read again, if it was because of a spell. */
   bookIsNew = false
   #draw
 

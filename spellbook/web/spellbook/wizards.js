@@ -56,7 +56,7 @@ export function openBook(shelf) {
   return html`<section class="card open book" aria-labelledby="book-title">
     <header>
       <h2 id="book-title">${isNew ? 'A new wizard' : `The book of ${wizard.name}`}</h2>
-      ${isNew || !shelf.bookIsNew ? nothing : html`<span class="tag origin">read anew: a spell in it changed</span>`}
+      ${isNew || !shelf.bookIsNew ? nothing : html`<span class="tag origin">read again: a spell in it changed</span>`}
     </header>
     ${isNew ? nothing : spellsIn(shelf, wizard)}
     ${keyed(isNew ? 'new' : `${wizard.id} ${wizard.updated_at}`, wizardForm(shelf, wizard))}
