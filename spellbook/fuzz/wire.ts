@@ -63,7 +63,8 @@ export function answersIn(heard: Buffer, methods: readonly string[]): Answer[] {
         return [field.slice(0, at).toLowerCase(), field.slice(at + 1).trim()]
       }),
     )
-    const isBare = methods[answers.length] === 'HEAD' || status === 204
+    // These have no body, whatever their length says (RFC 9112, section 6.3).
+    const isBare = methods[answers.length] === 'HEAD' || status === 204 || status === 304
     const length = isBare ? 0 : Number(headers.get('content-length'))
     if (!(length <= rest.length)) throw new Error(`an answer of ${length} bytes is cut off: ${line}`)
     answers.push({ status, headers, body: rest.subarray(0, length).toString('utf8') })

@@ -1,6 +1,7 @@
 import { randomInt } from 'node:crypto'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { fuzz } from '../fuzz/fuzz.ts'
+import { answersIn } from '../fuzz/wire.ts'
 import type { Database } from '../src/database.ts'
 import { DatabaseAwayError } from '../src/database.ts'
 import { migrate } from '../src/migrations.ts'
@@ -38,6 +39,17 @@ describe('Spellbook', () => {
 })
 
 describe('the fuzz', () => {
+  test.each([
+    ['HEAD', 'HTTP/1.1 200 OK\r\ncontent-length: 4'],
+    ['DELETE', 'HTTP/1.1 204 No Content'],
+    ['GET', 'HTTP/1.1 304 Not Modified'],
+    ['GET', 'HTTP/1.1 304 Not Modified\r\ncontent-length: 4'],
+  ])('reads no body after %s %s', (method, head) => {
+    const next = 'HTTP/1.1 200 OK\r\ncontent-length: 4\r\n\r\nnext'
+    const answers = answersIn(Buffer.from(`${head}\r\n\r\n${next}`), [method, 'GET'])
+    expect(answers.map(({ body }) => body)).toEqual(['', 'next'])
+  })
+
   test.each<[what: string, wrong: Partial<Spells>]>([
     [
       'acknowledges a change that it does not make',
