@@ -5,7 +5,7 @@ export default defineConfig({
   ssr: { resolve: { conditions: ['source'], externalConditions: ['source'] } },
   test: {
     include: ['{cacheaside,spellbook,examples,lesson,test,trials}/**/*.test.ts'],
-    exclude: ['**/node_modules/**', '**/dist/**', '**/.mutants/**'],
+    exclude: ['**/node_modules/**', '**/dist/**'],
     globalSetup: 'test/global-setup.ts',
     reporters: ['default', new ClosingLine()],
     testTimeout: 120_000,

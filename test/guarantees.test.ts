@@ -23,7 +23,7 @@ function texts(): string[] {
     ),
   )
   const all = [...readdirSync(ROOT), ...inside]
-  return all.filter(path => /\.(md|ts)$/.test(path) && !/(^|\/)(node_modules|dist|\.mutants)\//.test(path))
+  return all.filter(path => /\.(md|ts)$/.test(path) && !/(^|\/)(node_modules|dist)\//.test(path))
 }
 
 describe(PAGE, () => {

@@ -1,6 +1,8 @@
-import { mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from 'node:fs'
-import { dirname, join, relative, resolve } from 'node:path'
+import { readdirSync, readFileSync } from 'node:fs'
+import { dirname, join } from 'node:path'
 import { pathToFileURL } from 'node:url'
+import { compileFunction } from 'node:vm'
+import { stop, transform } from 'esbuild'
 
 /** What a scenario uses of the library: as it is shipped, or a mutant of it. */
 export interface Library {
@@ -23,81 +25,98 @@ export interface Library {
 export type Patch = readonly [find: string, replace: string]
 
 const SOURCE = join(import.meta.dirname, '../../src')
-const MUTANTS = join(import.meta.dirname, '../../.mutants')
 const ENTRANCES = [
   'index.ts',
   'testing/plantable-shared.ts',
   'memory/embedded-shared.ts',
   'base/clock.ts',
 ] as const
-/** An import or re-export of a module of the library; those of types alone vanish when it runs. */
-const IMPORT = /((?:import|export)\s(type\s)?[^'"]*?from\s*)'(\.[^']+)'/g
+/** An import of another module of the library, in what esbuild makes of it. */
+const REQUIRE = /\brequire\("(\.[^"]+)"\)/g
+
+/** Loads a module of the library, named by its path below the folder of the sources. */
+type Load = (file: string) => Promise<object>
 
 /** The library as it is shipped. */
-export const shipped = (): Promise<Library> => libraryIn(SOURCE)
+export const shipped = (): Promise<Library> => libraryFrom(original)
 
-async function libraryIn(folder: string): Promise<Library> {
-  const [index, plantable, embedded, clock] = await Promise.all(
-    ENTRANCES.map(file => import(/* @vite-ignore */ pathToFileURL(join(folder, file)).href)),
-  )
-  const { EmbeddedStore, registersFor } = embedded
+const original: Load = file => import(/* @vite-ignore */ pathToFileURL(join(SOURCE, file)).href)
+
+async function libraryFrom(load: Load): Promise<Library> {
+  const modules: Partial<Library & typeof import('../../src/memory/embedded-shared.ts')> = {}
+  for (const file of ENTRANCES) Object.assign(modules, await load(file))
+  const { createCache, plantableShared, EmbeddedStore, registersFor, clockOver } = modules as Required<
+    typeof modules
+  >
   return {
-    createCache: index.createCache,
-    plantableShared: plantable.plantableShared,
+    createCache,
+    plantableShared,
     registersFor,
     embeddedStore: registers => new EmbeddedStore(registers),
-    clockOver: clock.clockOver,
+    clockOver,
   }
 }
 
+/** A module as a function of what it imports. */
+interface Compiled {
+  /** The modules of the library that it imports when it runs, as it names them. */
+  readonly imports: readonly string[]
+  /** Runs it, and answers with what it exports. */
+  readonly run: (required: ReadonlyMap<string, object>) => object
+}
+
 /**
- * Makes copies of the library in which something has been taken out. The copies lie in a folder of this run's own,
- * so that two runs at once do not meet.
+ * Makes copies of the library in which something has been taken out. A copy lies in memory: each text of a module is
+ * compiled once, and runs once for each copy.
  */
 export class Nursery {
-  readonly #folder: string
   readonly #sources = new Map<string, string>()
-  #made = 0
+  /** By the file and its text. */
+  readonly #compiled = new Map<string, Promise<Compiled>>()
 
   constructor() {
-    mkdirSync(MUTANTS, { recursive: true })
-    this.#folder = mkdtempSync(join(MUTANTS, 'run-'))
     for (const file of readdirSync(SOURCE, { recursive: true, encoding: 'utf8' }))
       if (file.endsWith('.ts')) this.#sources.set(file, readFileSync(join(SOURCE, file), 'utf8'))
   }
 
   /**
-   * The library with these patches. Copied are the patched files and what imports them; the rest is the original.
+   * The library with these patches. Copied are the patched files, the entrances and what imports them; the rest is the
+   * original.
    *
    * @throws Error if the text of a patch is not there exactly once, saying where it is: then the code has changed, and
    *   the patch takes nothing out any more, or it could take out the wrong thing.
    */
   async breed(patches: readonly Patch[]): Promise<Library> {
-    const folder = join(this.#folder, String(++this.#made))
     const patched = patchedSources(this.#sources, patches)
-    const copied = this.#withImporters([...patched.keys(), ...ENTRANCES])
-    for (const file of copied) {
-      const path = join(folder, file)
-      mkdirSync(dirname(path), { recursive: true })
-      writeFileSync(path, leadingBack(patched.get(file) ?? this.#sources.get(file)!, file, path, copied))
+    const copies = new Set<string>([...patched.keys(), ...ENTRANCES])
+    const loaded = new Map<string, object>()
+    const load: Load = async file => {
+      const known = loaded.get(file)
+      if (known !== undefined) return known
+      const { imports, run } = await this.#compile(file, patched.get(file) ?? this.#sources.get(file)!)
+      const required = new Map<string, object>()
+      for (const path of imports) {
+        const imported = join(dirname(file), path)
+        required.set(path, await load(imported))
+        if (copies.has(imported)) copies.add(file)
+      }
+      const module = copies.has(file) ? run(required) : await original(file)
+      loaded.set(file, module)
+      return module
     }
-    return libraryIn(folder)
+    return libraryFrom(load)
   }
 
-  /** These files and all that import them, directly or through others. */
-  #withImporters(files: readonly string[]): Set<string> {
-    const found = new Set(files)
-    for (const wanted of found) {
-      for (const [file, text] of this.#sources)
-        for (const [, , type, path] of text.matchAll(IMPORT))
-          if (type === undefined && join(dirname(file), path!) === wanted) found.add(file)
-    }
-    return found
+  #compile(file: string, text: string): Promise<Compiled> {
+    const key = `${file}\n${text}`
+    const compiled = this.#compiled.get(key) ?? compile(file, text)
+    this.#compiled.set(key, compiled)
+    return compiled
   }
 
-  /** Removes the copies. */
+  /** Ends the compiler's process. */
   close(): void {
-    rmSync(this.#folder, { recursive: true, force: true })
+    void stop()
   }
 }
 
@@ -126,11 +145,15 @@ export function patchedSources(
   return patched
 }
 
-/** The text of a copy, in which what is not copied is imported from the original. */
-function leadingBack(text: string, file: string, copy: string, copied: ReadonlySet<string>): string {
-  return text.replace(IMPORT, (whole, before: string, _type, path: string) =>
-    copied.has(join(dirname(file), path))
-      ? whole
-      : `${before}'${relative(dirname(copy), resolve(SOURCE, dirname(file), path))}'`,
-  )
+async function compile(file: string, text: string): Promise<Compiled> {
+  const { code } = await transform(text, { loader: 'ts', format: 'cjs', target: 'node20', sourcefile: file })
+  const main = compileFunction(code, ['module', 'require'], { filename: join(SOURCE, file) })
+  return {
+    imports: [...code.matchAll(REQUIRE)].map(([, path]) => path!),
+    run(required) {
+      const module = { exports: {} }
+      main(module, (path: string) => required.get(path))
+      return module.exports
+    },
+  }
 }
