@@ -17,7 +17,7 @@ import { standBehind, stepOut } from './local/load-run.ts'
 import type { Flight } from './local/single-flight.ts'
 import { recursion } from './nested.ts'
 import { aliasOf } from './own-key.ts'
-import { Unopened } from './shared/codec.ts'
+import { type Opened, Unopened } from './shared/codec.ts'
 import { type Mark, markedToken } from './shared/key-mark.ts'
 import {
   type LeaseRegister,
@@ -30,7 +30,7 @@ import {
 } from './shared/register.ts'
 import { UNCONFIRMED } from './shared/shared-access.ts'
 import { type Expected, type LeaseReply, REFUSED } from './shared/shared-store.ts'
-import type { Answer, Parts, Space } from './space.ts'
+import type { Answer, OpenedRegister, Parts, Space } from './space.ts'
 
 /** Somebody else is loading. To wait for that is a step of its own: a batch first loads what it leads itself. */
 export interface Busy<V> {
@@ -66,6 +66,9 @@ interface AskProgress<V> {
   busySinceMs: number | undefined
   swaps: number
   fallback: Fallback<V> | undefined
+  /** What the register said that is judged, and what was made of it when this process read the same text before. */
+  text: string
+  known: OpenedRegister | undefined
 }
 
 /** A read that bypasses the shared store. */
@@ -194,6 +197,8 @@ export function afterReply<Id, V>(
     busySinceMs: undefined,
     swaps: 0,
     fallback: undefined,
+    text: '',
+    known: undefined,
   }
   const judged = judgeReply(space, progress, reply, token, nowMs)
   if (judged === 'busy') return busy(space, progress)
@@ -307,8 +312,12 @@ function judgeRegister<Id, V>(
   token: string | undefined,
   nowMs: number,
 ): Judged<V> | Promise<Judged<V>> {
-  const register = parseRegister(text)
   progress.fallback = undefined
+  progress.text = text
+  const known = space.parts.readRegisters?.madeOf(progress.flight.key, text)
+  progress.known = known?.space === (space as unknown) ? known : undefined
+  if (progress.known !== undefined) return judgeValue(space, progress, progress.known.register, nowMs)
+  const register = parseRegister(text)
   const mark = markIn(space, progress, register)
   if (mark === 'foreign') return mismatched(space, progress, register as ValueRegister | LeaseRegister, token)
   switch (register.state) {
@@ -454,28 +463,13 @@ function judgeOpened<Id, V>(
   register: ValueRegister,
   nowMs: number,
 ): Judged<V> | Promise<Judged<V>> {
-  const { key } = progress.flight
-  const seen = { prefix: valuePrefix(register.nonce) }
-  const opened = space.envelope.open(register.text)
-  if (opened instanceof Unopened) {
-    space.parts.emit({
-      type: 'unreadable',
-      keyspace: space.name,
-      key,
-      reason: opened.reason,
-      error: opened.error,
-    })
-    return swapForLease(space, progress, seen, 'unreadable')
-  }
-  // A process that does not know `idOf` yet may have stored it.
-  const alias = aliasOf(space, key, opened)
-  if (alias !== undefined) {
-    space.parts.emit({ type: 'unreadable', keyspace: space.name, key, reason: 'alias', error: alias.error })
-    return swapForLease(space, progress, seen, 'unreadable')
-  }
+  const opened = (progress.known?.opened as Opened<V> | undefined) ?? openedOf(space, progress, register)
+  if (opened === undefined)
+    return swapForLease(space, progress, { prefix: valuePrefix(register.nonce) }, 'unreadable')
   const storeNowMs = space.parts.stream.storesFromOurs(nowMs)
   const freshMs = register.softExpiryMs - storeNowMs
-  if (freshMs > 0)
+  if (freshMs > 0) {
+    if (progress.known === undefined) remember(space, progress, register, opened)
     return {
       kind: 'found',
       register,
@@ -484,12 +478,47 @@ function judgeOpened<Id, V>(
       refresh: refreshesAhead(space, register, freshMs),
       atMs: nowMs,
     }
+  }
   const claimStands = register.claimUntilMs > storeNowMs
   if (!progress.strong && -freshMs < space.options.staleMs)
     return { kind: 'found', register, opened, why: 'stale', refresh: !claimStands, atMs: nowMs }
   progress.fallback =
     !progress.strong && -freshMs < space.options.staleIfErrorMs ? { register, opened } : undefined
   return claimStands ? 'busy' : claimExpired(space, progress, register)
+}
+
+/** The value of a register, which belongs under this key; `undefined` if it cannot be used, which is told. */
+function openedOf<Id, V>(
+  space: Space<Id, V>,
+  { flight: { key } }: AskProgress<V>,
+  register: ValueRegister,
+): Opened<V> | undefined {
+  const { emit } = space.parts
+  const opened = space.envelope.open(register.text)
+  if (opened instanceof Unopened) {
+    emit({ type: 'unreadable', keyspace: space.name, key, reason: opened.reason, error: opened.error })
+    return undefined
+  }
+  // A process that does not know `idOf` yet may have stored it.
+  const alias = aliasOf(space, key, opened)
+  if (alias === undefined) return opened
+  emit({ type: 'unreadable', keyspace: space.name, key, reason: 'alias', error: alias.error })
+  return undefined
+}
+
+/** For who reads the same text again. A value of which each reader gets a copy has to be made for each. */
+function remember<Id, V>(
+  space: Space<Id, V>,
+  { flight, text }: AskProgress<V>,
+  register: ValueRegister,
+  opened: Opened<V>,
+): void {
+  if (opened.isShared)
+    space.parts.readRegisters?.remember(flight.key, text, {
+      space: space as unknown as OpenedRegister['space'],
+      register,
+      opened,
+    })
 }
 
 /** Whether this reply is a register that tells of another key. Then nobody knows what the answer to the question is. */

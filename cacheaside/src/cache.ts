@@ -14,6 +14,7 @@ import { KnownKeyspaces } from './known-keyspaces.ts'
 import { FoundKeys } from './local/found-keys.ts'
 import { LoadLimit } from './local/load-limit.ts'
 import { boundedLocal, noLocal } from './local/local-store.ts'
+import { ReadRegisters } from './local/read-registers.ts'
 import { SingleFlight } from './local/single-flight.ts'
 import { type KeyspaceOptions, resolveCacheOptions, type WiredOptions } from './options.ts'
 import { BroadcastStream } from './shared/broadcast-stream.ts'
@@ -122,6 +123,7 @@ export class Cache {
       local,
       flights,
       found: access.store.synchronous ? undefined : new FoundKeys(),
+      readRegisters: access.store.synchronous || local.enabled ? undefined : new ReadRegisters(),
       seenStamps,
       limit: new LoadLimit(options.maxLoads, options.maxQueuedLoads),
       emit,
@@ -404,9 +406,10 @@ export class Cache {
 
   /** What is behind a key or a tag has changed. */
   #drop(key: string): void {
-    const { local, found, flights } = this.#parts
+    const { local, found, readRegisters, flights } = this.#parts
     local.remove(key)
     found?.forget(key)
+    readRegisters?.forget(key)
     flights.doom(key)
     for (const dependent of local.dependentsOf(key)) {
       local.remove(dependent)

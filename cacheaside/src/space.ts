@@ -10,6 +10,7 @@ import type { FoundKeys } from './local/found-keys.ts'
 import type { LoadLimit } from './local/load-limit.ts'
 import type { LoadRun } from './local/load-run.ts'
 import type { LocalStore } from './local/local-store.ts'
+import type { ReadRegisters } from './local/read-registers.ts'
 import { Flight, type QueuedFlight, type SingleFlight } from './local/single-flight.ts'
 import type { ResolvedCacheOptions, ResolvedKeyspaceOptions } from './options.ts'
 import type { BroadcastStream, GenerationCopy } from './shared/broadcast-stream.ts'
@@ -34,6 +35,8 @@ export interface Parts {
   readonly flights: SingleFlight<Answer>
   /** Which keys a look is likely to find. Not there where asking for a lease costs nothing more. */
   readonly found: FoundKeys | undefined
+  /** What registers said lately. Not there where the store is in this process, or L1 keeps what was read. */
+  readonly readRegisters: ReadRegisters<OpenedRegister> | undefined
   /** Which stamps of tags this process has seen. */
   readonly seenStamps: SeenStamps
   readonly limit: LoadLimit
@@ -63,6 +66,13 @@ export interface Parts {
   readonly committed: () => void
   /** Work that nobody waits for, but `close` does. It must not reject. */
   readonly background: (work: Promise<void>) => void
+}
+
+/** The register of a value, as one keyspace has read it: its text tells its key, and the value has passed codec, schema and `idOf`. */
+export interface OpenedRegister {
+  readonly space: Space<never, unknown>
+  readonly register: ValueRegister
+  readonly opened: Opened<unknown>
 }
 
 /** What the read path needs to know of one keyspace. */

@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { z } from 'zod'
 import { gate } from '../src/testing/index.ts'
 import { fireball, openWorld, passing, type Spell, spellTable, within } from './world.ts'
 
@@ -83,6 +84,41 @@ describe('get', () => {
     await clock.advance(61_000)
     const expired = await operationsOf()
     expect(expired.filter(operation => operation !== 'heartbeat')).toEqual(['lease', 'fill'])
+  })
+
+  test('decodes a text of the shared store once, and judges the value again each time', async () => {
+    const { clock, inspect, plant, process, network } = openWorld()
+    let decoded = 0
+    const codec = {
+      encode: (spell: Spell) => JSON.stringify(spell),
+      decode(text: string): Spell {
+        decoded++
+        return JSON.parse(text)
+      },
+    }
+    const schema = z.object({ id: z.int(), name: z.string(), damage: z.int().max(99) })
+    const table = spellTable(fireball)
+    const { cache, eventsOf } = process({}, network())
+    const spells = cache.keyspace('spell', { load: table.find, ttlMs: 60_000, ttlJitter: 0, codec, schema })
+    await clock.advance(1_000)
+    await spells.get(4)
+    await clock.advance(10)
+    const first = await spells.get(4)
+    const once = decoded
+    expect([await spells.get(4), await spells.get(4, { consistency: 'strong' })]).toEqual([first, first])
+    expect((await spells.getMany([4])).get(4)).toBe(first)
+    expect(decoded).toBe(once)
+    const invalid = inspect('spell:4')!.replace('"damage":30', '"damage":100')
+    plant('spell:4', invalid, 60_000)
+    expect(await spells.read(4)).toMatchObject({ value: fireball, from: 'origin', why: 'unreadable' })
+    expect(eventsOf('unreadable')).toMatchObject([{ key: 'spell:4', reason: 'schema' }])
+    await clock.advance(10)
+    expect(await spells.read(4)).toMatchObject({ from: 'shared', value: fireball })
+    await clock.advance(60_000)
+    expect(await spells.read(4)).toMatchObject({ from: 'origin' })
+    await spells.get(4)
+    await spells.invalidateAll()
+    expect(await spells.read(4)).toMatchObject({ from: 'origin', why: 'generation' })
   })
 
   test('does not wait for the fill', async () => {

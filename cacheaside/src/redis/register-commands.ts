@@ -3,7 +3,7 @@
  * (`scripts.ts`). The primary of the key runs it. A server without room for more refuses what stores; the replies to
  * that are made here.
  */
-import type { Clock } from '../base/clock.ts'
+import { afterThisTurn, type Clock } from '../base/clock.ts'
 import { markedToken } from '../shared/key-mark.ts'
 import { leaseText, stampText, valueAroundTimes } from '../shared/register.ts'
 import {
@@ -40,6 +40,13 @@ interface Creation {
   readonly text: string
 }
 
+/** A look at one key that waits for those of the same turn. */
+interface SingleLook {
+  readonly name: string
+  resolve(replies: [LookReply]): void
+  reject(error: unknown): void
+}
+
 /** The operations on registers and generations, as `SharedRegisters` documents them. */
 export class RegisterCommands {
   readonly #commands: CheckedCommands
@@ -49,6 +56,8 @@ export class RegisterCommands {
   readonly #clock: Clock
   /** Whether a SET was refused for want of memory, and none has succeeded since: then GET comes first. */
   #full = false
+  /** The looks at single keys that this turn of the event loop has asked for. */
+  #looks: SingleLook[] = []
 
   constructor({ commands, scripts, names, onCluster, clock }: RegisterCommandsOptions) {
     this.#commands = commands
@@ -149,7 +158,7 @@ export class RegisterCommands {
   }
 
   look(keys: readonly string[]): Promise<LookReply[]> {
-    if (keys.length === 1) return this.#get(this.#names.prefix + keys[0]!)
+    if (keys.length === 1) return this.#lookAtOne(this.#names.prefix + keys[0]!)
     const names = keys.map(key => this.#names.prefix + key)
     if (this.#onCluster)
       return Promise.all(names.map(name => this.#get(name))).then(replies => replies.flat())
@@ -157,6 +166,37 @@ export class RegisterCommands {
     for (let at = 0; at < names.length; at += MOST_TOGETHER)
       batches.push(this.#mget(names.slice(at, at + MOST_TOGETHER)))
     return batches.length === 1 ? batches[0]! : Promise.all(batches).then(replies => replies.flat())
+  }
+
+  /**
+   * Looks that are asked for in one turn are sent together, at its end: a command costs its client more than a key does. What is
+   * asked for alone is as early as by itself, because nothing leaves before that.
+   */
+  #lookAtOne(name: string): Promise<LookReply[]> {
+    if (this.#onCluster) return this.#get(name)
+    return new Promise<LookReply[]>((resolve, reject) => {
+      if (this.#looks.push({ name, resolve, reject }) === 1) afterThisTurn(this.#sendLooks)
+    })
+  }
+
+  readonly #sendLooks = (): void => {
+    const looks = this.#looks
+    this.#looks = []
+    for (let at = 0; at < looks.length; at += MOST_TOGETHER)
+      this.#answerLooks(looks.length <= MOST_TOGETHER ? looks : looks.slice(at, at + MOST_TOGETHER))
+  }
+
+  #answerLooks(looks: readonly SingleLook[]): void {
+    const [first] = looks as [SingleLook]
+    const asking = looks.length === 1 ? this.#get(first.name) : this.#mget(looks.map(({ name }) => name))
+    asking.then(
+      replies => {
+        for (let i = 0; i < looks.length; i++) looks[i]!.resolve([replies[i]!])
+      },
+      error => {
+        for (const look of looks) look.reject(error)
+      },
+    )
   }
 
   #get(name: string): Promise<LookReply[]> {

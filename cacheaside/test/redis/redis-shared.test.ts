@@ -206,6 +206,32 @@ describe.each(CLIENT_LIBRARIES)('redisShared by $name', library => {
     expect(await sent(() => spells.getMany(ids))).toEqual([expect.stringMatching(/^MGET( spell:\d+){100}$/i)])
   })
 
+  it('get of many keys in one turn costs one command, each key with its own answer', async () => {
+    const cache = createCache({ shared: open(), sharedTimeoutMs: 1500 })
+    onTestFinished(() => cache.close())
+    const spells = cache.keyspace('spell', { load: async (id: number) => ({ id }) })
+    const ids = Array.from({ length: 1_001 }, (_, id) => id)
+    const getAll = () => Promise.all(ids.map(id => spells.get(id)))
+    await eventually(async () => {
+      await getAll()
+      return (await sent(getAll)).length === 2
+    }, 'the fills')
+    expect(await sent(getAll)).toEqual([
+      expect.stringMatching(/^MGET( spell:\d+){1000}$/i),
+      expect.stringMatching(/^GET spell:1000$/i),
+    ])
+    // Each name is looked for by itself: one that holds something else hinders no other.
+    await raw.del('spell:0')
+    await raw.rpush('spell:0', 'a list')
+    await raw.del('spell:1')
+    const answers = await Promise.all([0, 1, 2].map(id => spells.read(id)))
+    expect(answers.map(({ value, from }) => [value?.id, from])).toEqual([
+      [0, 'origin'],
+      [1, 'origin'],
+      [2, 'shared'],
+    ])
+  })
+
   it('write of one key by a thousand at once costs a handful of commands', async () => {
     const cache = createCache({ shared: open(), sharedTimeoutMs: 1500 })
     onTestFinished(() => cache.close())
