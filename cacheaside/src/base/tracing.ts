@@ -142,6 +142,10 @@ class Channels {
     this.#error = channel(`${name}:error`)
   }
 
+  get all(): readonly DiagnosticsChannel[] {
+    return [this.#start, this.#end, this.#asyncStart, this.#asyncEnd, this.#error]
+  }
+
   get isHeard(): boolean {
     return (
       this.#start.hasSubscribers ||
@@ -193,6 +197,25 @@ function channelsOf(): Readonly<Record<Operation, Channels>> | undefined {
   }
 }
 
+/** In a runtime without channels. */
+const NEVER_HEARD = { hasSubscribers: false }
+
+const [
+  start = NEVER_HEARD,
+  end = NEVER_HEARD,
+  asyncStart = NEVER_HEARD,
+  asyncEnd = NEVER_HEARD,
+  error = NEVER_HEARD,
+] = channels?.read.all ?? []
+
+/** Whether somebody listens to reads. Every hit asks this: channels that are constants need no field to be loaded first. */
+const isReadHeard = (): boolean =>
+  start.hasSubscribers ||
+  end.hasSubscribers ||
+  asyncStart.hasSubscribers ||
+  asyncEnd.hasSubscribers ||
+  error.hasSubscribers
+
 /** Who follows the operations of one cache. */
 export class Tracing {
   #tracers: readonly Tracer[] = []
@@ -205,7 +228,7 @@ export class Tracing {
 
   /** Whether somebody is told of a read that L1 has answered. */
   get hearsHits(): boolean {
-    return this.#hearHits || channels?.read.isHeard === true
+    return this.#hearHits || isReadHeard()
   }
 
   /** Has a tracer told of every operation from now on, until the returned function is called. */
