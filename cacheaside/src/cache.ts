@@ -411,19 +411,29 @@ export class Cache {
     found?.forget(key)
     readRegisters?.forget(key)
     flights.doom(key)
+    const unread: string[] = []
     for (const dependent of local.dependentsOf(key)) {
-      local.remove(dependent)
+      if (local.remove(dependent)) unread.push(dependent)
       found?.forget(dependent)
     }
     flights.doomDependents(key)
+    this.#tellUnread(unread, key)
   }
 
   /** The same for all keys of a keyspace: L1 compares the keyspace's generation, and not those of its tags. */
   #dropKeyspace(keyspace: string): void {
     const { local, flights } = this.#parts
     flights.doomAll(keyspace)
-    for (const dependent of local.dependentsOfKeyspace(keyspace)) local.remove(dependent)
+    const unread: string[] = []
+    for (const dependent of local.dependentsOfKeyspace(keyspace))
+      if (local.remove(dependent)) unread.push(dependent)
     flights.doomDependentsOfKeyspace(keyspace)
+    this.#tellUnread(unread, keyspace)
+  }
+
+  /** When all that a tag has taken along is gone: a listener may call the cache. */
+  #tellUnread(keys: readonly string[], tag: string): void {
+    for (const key of keys) this.#parts.emit({ type: 'unread', keyspace: keyspaceOf(key), key, tag })
   }
 
   readonly #isHeard = (operation: Operation): boolean =>

@@ -9,6 +9,7 @@ import type { FillTrace } from './base/tracing.ts'
 import { tagsOf } from './flight-tags.ts'
 import { judgeLate, keepNone, tagsOfLoaded } from './late-tags.ts'
 import { type Asked, giveBack, type Leased } from './lease.ts'
+import { EntryTags, FIRST_HIT, NO_TAGS } from './local/entry-tags.ts'
 import type { Flight } from './local/single-flight.ts'
 import { type Alias, aliasOf } from './own-key.ts'
 import { ABSENT, type Opened, type Sealed, Unopened, UnsealedValue } from './shared/codec.ts'
@@ -268,17 +269,20 @@ export function keep<Id, V>(
   const expiresAtMs = answer.freshUntilMs!
   found?.note(flight.key, expiresAtMs)
   if (!local.enabled) return
+  const refreshAtMs = refreshMoment(space, expiresAtMs, made.costMs, clock)
+  // What was found was not stored for this flight.
+  const isUnread = answer.from === 'origin' && made.tags.length > 0
   local.keep(
     flight.key,
     {
       opened,
       absent: answer.absent,
-      tags: namesOf(made.tags),
+      tags: made.tags.length === 0 ? NO_TAGS : new EntryTags(namesOf(made.tags), isUnread, refreshAtMs),
       // The very string that hits compare with; and a register's would keep the whole register's text in memory.
       generation: generation === space.generation.value ? space.generation.value : generation,
       filledAtMs: answer.filledAtMs!,
       expiresAtMs,
-      refreshAtMs: refreshMoment(space, expiresAtMs, made.costMs, clock),
+      refreshAtMs: isUnread ? FIRST_HIT : refreshAtMs,
     },
     made.text?.length ?? 0,
   )

@@ -11,6 +11,7 @@ import { newId } from './base/trace-id.ts'
 import type { ReadTrace } from './base/tracing.ts'
 import { fillOf, timeToLive } from './fill.ts'
 import { invalidateKeys, invalidateWhole } from './invalidate.ts'
+import { noteHit } from './local/entry-tags.ts'
 import { type LoadRun, runAround } from './local/load-run.ts'
 import { type LocalEntry, Place } from './local/local-store.ts'
 import {
@@ -321,6 +322,7 @@ export class Keyspace<Id, V, Loaded = V> {
   peek(id: Id): { readonly value: V | undefined } | undefined {
     const entry = this.#findLocal(this.#enter(id, undefined))
     if (entry === undefined) return undefined
+    noteHit(entry)
     const { opened } = entry
     return (opened.isShared ? opened : { value: opened.take() }) as { readonly value: V | undefined }
   }
@@ -437,7 +439,7 @@ export class Keyspace<Id, V, Loaded = V> {
     if (entry === undefined) return undefined
     const { parts, counts } = this.#space
     const isDue =
-      entry.refreshAtMs !== Number.POSITIVE_INFINITY && entry.refreshAtMs <= parts.clock.coarseMs()
+      entry.refreshAtMs !== Number.POSITIVE_INFINITY && isRefreshDue(entry, parts.clock.coarseMs())
     const isHeard = parts.hearsHits() || context.message !== undefined
     const readId = isDue || isHeard ? newId() : 0
     if (isDue) refresh(this.#space, id, place.key, readId)
@@ -547,6 +549,12 @@ const contextOf = (parent: LoadRun | undefined, message: ReadTrace | undefined):
   parent === undefined && message === undefined ? ALONE : { parent, message }
 
 const nothing = () => {}
+
+/** Whether a hit starts a refresh. */
+function isRefreshDue(entry: LocalEntry, nowMs: number): boolean {
+  noteHit(entry)
+  return entry.refreshAtMs <= nowMs
+}
 
 const placeOf = (key: Key) => new Place<LocalEntry, Key>(key)
 

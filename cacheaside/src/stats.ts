@@ -106,6 +106,11 @@ export interface KeyspaceStats {
   readonly mismatches: number
   /** Loads that were observed, and had read what nothing of their value is invalidated by. */
   readonly undeclared: number
+  /**
+   * Values with tags that this process has stored, and that left its L1 because of a tag before a read was answered with them: see
+   * the `unread` event. Compared with `fills.accepted` it shows how hot the tags are. Always 0 without L1.
+   */
+  readonly unread: number
   /** Stored values that a sampler has compared with the origin, by what came of it: staleness as it was measured. */
   readonly verified: Readonly<Record<VerifiedEvent['outcome'], number>> & {
     /** The longest time, in milliseconds, for which one of the stale ones had been stale at least. */
@@ -162,6 +167,7 @@ function noCounts(): Mutable<KeyspaceStats> {
     unreadable: 0,
     mismatches: 0,
     undeclared: 0,
+    unread: 0,
     verified: { equal: 0, stale: 0, unreadable: 0, orphaned: 0, skipped: 0, maxStaleMs: 0 },
   }
 }
@@ -264,6 +270,9 @@ export class StatsFold {
         return
       case 'undeclared':
         this.of(event.keyspace).undeclared++
+        return
+      case 'unread':
+        this.of(event.keyspace).unread++
         return
       case 'verified': {
         const { verified } = this.of(event.keyspace)

@@ -21,6 +21,7 @@ export type CacheEvent =
   | MismatchEvent
   | VerifiedEvent
   | UndeclaredEvent
+  | UnreadEvent
   | SharedStateEvent
   | StreamEvent
   | DiscardEvent
@@ -304,6 +305,19 @@ export interface UndeclaredEvent {
   readonly unwatched: readonly string[]
   /** The tags that were named for the value. */
   readonly tags: readonly string[]
+}
+
+/**
+ * A value with tags was loaded and stored by this process, and left its L1 because a tag was invalidated before any read of this
+ * process was answered with it. The readers who waited for the load do not count, and `peek` does. Another process may have
+ * read it. A process without L1 tells of none; nor is one told of that L1 had let go before.
+ */
+export interface UnreadEvent {
+  readonly type: 'unread'
+  readonly keyspace: string
+  readonly key: string
+  /** The tag that was invalidated; the name of its kind, if all tags of a kind were. */
+  readonly tag: string
 }
 
 /** The shared store stopped answering in time and is skipped, or answers again. */

@@ -1,6 +1,7 @@
 import type { Clock } from '../base/clock.ts'
 import { BoundedMap, type EvictionPolicyName, type Place } from '../eviction/bounded-map.ts'
 import { Dependents } from './dependents.ts'
+import type { EntryTags } from './entry-tags.ts'
 
 export { EVICTION_POLICIES, type EvictionPolicyName, Place } from '../eviction/bounded-map.ts'
 
@@ -13,12 +14,12 @@ export interface LocalEntry {
   /** The keyspace's generation when the value was read or filled: another one now, and it is not found. */
   readonly generation: string
   /** The tags that it depends on. */
-  readonly tags: readonly string[]
+  readonly tags: EntryTags
   /** When it was stored, and until when it is fresh, by the clock's `nowMs`. */
   readonly filledAtMs: number
   readonly expiresAtMs: number
-  /** From when on a hit starts a refresh. */
-  readonly refreshAtMs: number
+  /** From when on a hit starts a refresh; `FIRST_HIT` where the first hit has to be noted. */
+  refreshAtMs: number
 }
 
 /**
@@ -37,7 +38,8 @@ export interface LocalStore {
    * @param textLength - Length of the encoded value, from which its charge is computed.
    */
   keep(key: string, entry: LocalEntry, textLength: number): void
-  remove(key: string): void
+  /** @returns whether it was an entry with tags that this process has stored, and that no read was answered with. */
+  remove(key: string): boolean
   /** The keys of the entries that depend on this tag. */
   dependentsOf(tag: string): readonly string[]
   /** The keys of the entries that depend on any tag of this keyspace. */
@@ -61,7 +63,7 @@ export const noLocal: LocalStore = {
   get: () => undefined,
   getAt: () => undefined,
   keep: () => {},
-  remove: () => {},
+  remove: () => false,
   clear: () => {},
 }
 
@@ -92,15 +94,17 @@ export function boundedLocal(
     policy: options.policy ?? 's3-fifo',
     clock,
     onEvict: (key, { tags }, reason) => {
-      dependents.unlist(key, tags)
+      dependents.unlist(key, tags.names)
       discarded.push([key, reason])
     },
   })
-  /** The entry under this key goes, or is about to be replaced. */
-  const unlist = (key: string) => {
-    if (dependents.size === 0) return
+  /** The entry under this key goes, or is about to be replaced. Says whether it is unread. */
+  const unlist = (key: string): boolean => {
+    if (dependents.size === 0) return false
     const entry = entries.inspect(key, clock.coarseMs())
-    if (entry !== undefined) dependents.unlist(key, entry.tags)
+    if (entry === undefined) return false
+    dependents.unlist(key, entry.tags.names)
+    return entry.tags.isUnread
   }
   return {
     enabled: true,
@@ -128,13 +132,14 @@ export function boundedLocal(
       unlist(key)
       // If there is no room for the new value, the old one must not stay either.
       if (!entries.set(key, entry, { bytes, expiresAtMs: entry.expiresAtMs })) entries.delete(key)
-      else dependents.list(key, entry.tags)
+      else dependents.list(key, entry.tags.names)
       if (discarded.length > 0) tell()
     },
     remove(key) {
-      unlist(key)
+      const wasUnread = unlist(key)
       entries.delete(key)
       if (discarded.length > 0) tell()
+      return wasUnread
     },
     dependentsOf: tag => dependents.of(tag),
     dependentsOfKeyspace: keyspace => dependents.ofKeyspace(keyspace),

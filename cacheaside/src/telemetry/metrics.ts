@@ -233,6 +233,13 @@ export const METRICS: readonly Metric[] = [
     "Replies that held another key's register.",
     ({ mismatches }) => mismatches,
   ),
+  ofKeyspace(
+    'unread.values',
+    'counter',
+    '{value}',
+    'Values that a process stored, and that left its L1 because of a tag before it had read them.',
+    ({ unread }) => unread,
+  ),
   byKeyspace('verifications', '{value}', 'Stored values that a sampler compared with the origin.', verdicts),
   ofKeyspace(
     'verified.stale.max',

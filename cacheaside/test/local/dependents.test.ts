@@ -1,6 +1,7 @@
 import fc from 'fast-check'
 import { describe, expect, test } from 'vitest'
 import { Dependents } from '../../src/local/dependents.ts'
+import { EntryTags } from '../../src/local/entry-tags.ts'
 import { boundedLocal } from '../../src/local/local-store.ts'
 import { SimulatedClock } from '../../src/testing/index.ts'
 
@@ -56,7 +57,7 @@ describe('the tags of an L1', () => {
             {
               opened: { take: () => one.key, isShared: true },
               absent: false,
-              tags: one.tags,
+              tags: new EntryTags(one.tags, false, Number.POSITIVE_INFINITY),
               generation: 'generation',
               filledAtMs: 0,
               expiresAtMs,
@@ -68,7 +69,7 @@ describe('the tags of an L1', () => {
         // Whatever is found is listed under its tags, and so are those at most that are held.
         for (let i = 0; i < 6; i++) {
           const entry = local.get(`value:${i}`, clock.nowMs())
-          for (const tag of entry?.tags ?? []) expect(local.dependentsOf(tag)).toContain(`value:${i}`)
+          for (const tag of entry?.tags.names ?? []) expect(local.dependentsOf(tag)).toContain(`value:${i}`)
           if (entry === undefined)
             for (let t = 0; t < 5; t++) expect(local.dependentsOf(`tag:${t}`)).not.toContain(`value:${i}`)
         }

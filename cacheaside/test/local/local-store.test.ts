@@ -1,11 +1,12 @@
 import { describe, expect, test } from 'vitest'
+import { NO_TAGS } from '../../src/local/entry-tags.ts'
 import { boundedLocal, type LocalEntry, noLocal } from '../../src/local/local-store.ts'
 import { SimulatedClock } from '../../src/testing/index.ts'
 
 const entry = (value: unknown, expiresAtMs = 1_000): LocalEntry => ({
   opened: { take: () => value, isShared: true },
   absent: value === undefined,
-  tags: [],
+  tags: NO_TAGS,
   generation: 'generation',
   filledAtMs: 0,
   expiresAtMs,

@@ -66,6 +66,9 @@ function* added(event: CacheEvent): Generator<[name: string, labels: Record<stri
     case 'unreadable':
       yield ['unreadable_values_total', { keyspace: event.keyspace }, 1]
       return
+    case 'unread':
+      yield ['unread_values_total', { keyspace: event.keyspace }, 1]
+      return
     case 'mismatch':
       yield ['mismatches_total', { keyspace: event.keyspace }, 1]
       return
