@@ -3,7 +3,7 @@
  * value after that, and what this process remembers of the value that was there last.
  */
 import { CacheError } from './base/errors.ts'
-import { keyspaceOf, type Tag } from './base/key.ts'
+import { isKeyspaceName, keyspaceOf, type Tag } from './base/key.ts'
 
 /** Most tags of one value. */
 export const MAX_TAGS = 64
@@ -86,7 +86,7 @@ export class Tagging<Id, V> {
       const what = typeof name === 'string' ? JSON.stringify(name.slice(0, 80)) : typeof name
       throw new CacheError(
         'INVALID_KEY',
-        `${this.#keyspace}.${option}: expected tags made by the key() of this cache's tags(), got ${what}`,
+        `${this.#keyspace}.${option}: expected tags made by the key() of this cache's tags(), got ${what}${hintOf(name)}`,
       )
     }
     return inOrder(names)
@@ -125,6 +125,14 @@ export class Tagging<Id, V> {
 
 export const tooMany = (count: number): string =>
   `a value has at most ${MAX_TAGS} tags, this one has ${count}`
+
+/** What makes a tag known that another cache, or `tableTags` without a cache, has made. */
+function hintOf(name: unknown): string {
+  const end = typeof name === 'string' ? name.indexOf(':') : -1
+  const kind = end === -1 ? '' : (name as string).slice(0, end)
+  if (!isKeyspaceName(kind)) return ''
+  return `: this cache has no tags of the name ${kind}. Its feed makes those of tables known, or cache.tags('${kind}'), or tableTags with the cache`
+}
 
 /** Sorted, without doubles. */
 export function inOrder(names: readonly string[]): readonly string[] {

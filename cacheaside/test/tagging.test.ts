@@ -33,6 +33,19 @@ test('of 8,192 keys it is remembered that a value was replaced, until that value
   expect(tagging.mayReplace('value:0', 100, 200)).toBe(true)
 })
 
+test.each([
+  [
+    'table.comment:post_id:=5',
+    /this cache has no tags of the name table\.comment\. Its feed makes .*tableTags with the cache$/,
+  ],
+  ['rubbish', /got "rubbish"$/],
+  [7, /got number$/],
+  [undefined, /got undefined$/],
+])('what is no tag of this cache is refused with what makes it one: %j', (tag, message) => {
+  const tagging = new Tagging<number, number>('value', { tags: () => [tag] as never }, () => false)
+  expect(() => tagging.before(1)).toThrow(message)
+})
+
 test('tags are told in order and once, those of the id with those of the value', () => {
   const tagging = new Tagging<number, number>(
     'value',

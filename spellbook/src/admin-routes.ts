@@ -14,6 +14,8 @@ import {
   invalidateKey,
   lineOf,
   type Operated,
+  type Removable,
+  removableNamed,
   removeChangeFeed,
   storeStats,
 } from 'cacheaside/operate'
@@ -150,31 +152,40 @@ function lookingRoutes(admin: FastifyInstance, administered: () => Administered)
   )
 }
 
+/** A body that names a keyspace, or tags. */
+const namedWith = <More extends z.ZodRawShape>(more: More) =>
+  z.union([z.strictObject({ keyspace: z.string(), ...more }), z.strictObject({ tags: z.string(), ...more })])
+
+/** What a body names. Throws `INVALID_OPTIONS` for an unknown name, and for tags that were called a keyspace. */
+function nameIn(
+  operated: Operated,
+  body: { readonly keyspace: string } | { readonly tags: string },
+): Removable {
+  const asTags = 'tags' in body
+  const named = removableNamed(operated, asTags ? body.tags : body.keyspace)
+  if (named.isTags === asTags) return named
+  const [is, word] = named.isTags ? ['tags', '"tags"'] : ['a keyspace', '"keyspace"']
+  throw new CacheError('INVALID_OPTIONS', `${named.name} is the name of ${is}: expected it as ${word}`)
+}
+
 function changingRoutes(admin: FastifyInstance, administered: () => Administered): void {
   const routes = admin.withTypeProvider<ZodTypeProvider>()
   const operated = () => administered().operated
   const tell = (request: FastifyRequest, what: string) =>
     request.log.warn(`an administrator has done this: ${what}`)
 
-  routes.post(
-    '/invalidate',
-    { schema: { hide, body: z.strictObject({ keyspace: z.string(), id }) } },
-    async request => {
-      const key = await invalidateKey(operated(), request.body.keyspace, parts(request.body.id))
-      tell(request, `invalidate ${key}`)
-      return { done: 'invalidate', key }
-    },
-  )
-  routes.post(
-    '/flush',
-    { schema: { hide, body: z.strictObject({ keyspace: z.string() }) } },
-    async request => {
-      const { keyspace } = request.body
-      const generation = await flushKeyspace(operated(), keyspace)
-      tell(request, `flush ${keyspace}`)
-      return { done: 'flush', keyspace, generation }
-    },
-  )
+  routes.post('/invalidate', { schema: { hide, body: namedWith({ id }) } }, async request => {
+    const { name, isTags } = nameIn(operated(), request.body)
+    const key = await invalidateKey(operated(), name, parts(request.body.id))
+    tell(request, `invalidate ${key}`)
+    return { done: 'invalidate', [isTags ? 'tag' : 'key']: key }
+  })
+  routes.post('/flush', { schema: { hide, body: namedWith({}) } }, async request => {
+    const { name, isTags } = nameIn(operated(), request.body)
+    const generation = await flushKeyspace(operated(), name)
+    tell(request, `flush ${name}`)
+    return { done: 'flush', [isTags ? 'tags' : 'keyspace']: name, generation }
+  })
   routes.put('/feed', { schema: { hide } }, async request => {
     await installChangeFeed(operated())
     tell(request, 'feed install')

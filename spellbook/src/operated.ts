@@ -30,6 +30,7 @@ export function operatedCache(
   const { pool } = database.feedSource
   return {
     shared,
+    tags: Object.values(tags),
     keyspaces: [
       spells,
       wizards,

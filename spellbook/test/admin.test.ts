@@ -312,6 +312,30 @@ describe.each([
     expect(await explained('5')).toMatchObject({ readers: { plain: { from: 'origin', why: 'generation' } } })
   })
 
+  test('invalidate and flush end what depends on tags', async () => {
+    const end = (path: string, payload: object) => spellbook.ask('POST', `/admin/${path}`, { payload })
+    const page = () => spellbook.ask('GET', '/spells?limit=2')
+    const standing = () =>
+      vi.waitFor(async () => expect((await page()).headers['cache-status']).toMatch(/hit/), PATIENCE)
+    await standing()
+    expect(await end('invalidate', { tags: 'list', id: 'spells' })).toMatchObject({
+      status: 200,
+      body: { done: 'invalidate', tag: 'list:spells' },
+    })
+    expect((await page()).headers['cache-status']).not.toMatch(/hit/)
+    await standing()
+    expect(await end('flush', { tags: 'list' })).toMatchObject({ status: 200, body: { tags: 'list' } })
+    expect((await page()).headers['cache-status']).not.toMatch(/hit/)
+    for (const [path, payload] of [
+      ['flush', { tags: 'spell' }],
+      ['flush', { keyspace: 'list' }],
+      ['flush', { keyspace: 'spell', tags: 'list' }],
+      ['invalidate', { tags: 'lists', id: 'spells' }],
+      ['invalidate', { tags: 'list' }],
+    ] as const)
+      expect((await end(path, payload)).status).toBe(400)
+  })
+
   test('stats, doctor, verify and top tell what the command line tells', async () => {
     await kept('4')
     const stats = await spellbook.ask('GET', '/admin/stats')

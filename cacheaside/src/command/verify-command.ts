@@ -11,7 +11,7 @@ export const verifyCommand: Command = {
   options: ['keyspace', 'sample', 'rate', 'grace'],
   async run(run) {
     const { given, output } = run
-    const { cache: _cache, migration: _migration, pool: _pool, ...options } = operatedBy(run)
+    const { cache: _cache, migration: _migration, pool: _pool, tags: _tags, ...options } = operatedBy(run)
     const line = new ProgressLine(output)
     try {
       const report = await verify({

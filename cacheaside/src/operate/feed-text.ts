@@ -1,4 +1,4 @@
-import type { PostgresFeedStatus } from '../postgres/feed-status.ts'
+import type { PostgresFeedStatus, WatchedTagsStatus } from '../postgres/feed-status.ts'
 import { durationText, printable } from '../verify/report.ts'
 
 /** The status of a feed as people read it. */
@@ -7,9 +7,10 @@ export function feedStatusText(status: PostgresFeedStatus): string {
   const lines = [
     `the change feed in the schema ${printable(schema)}: ${installed ? 'installed' : 'not there'}`,
   ]
-  for (const { name, columns, isMapped } of tables) {
+  for (const { name, columns, isMapped, tags } of tables) {
     const unmapped = isMapped ? '' : ', and this feed does not say what depends on it'
     lines.push(`  watches ${printable(name)} (${columns.map(printable).join(', ')})${unmapped}`)
+    lines.push(...tags.map(tagsLine))
   }
   if (outbox !== undefined) {
     const oldest = outbox.oldestMs === undefined ? '' : `, the oldest for ${durationText(outbox.oldestMs)}`
@@ -24,4 +25,11 @@ export function feedStatusText(status: PostgresFeedStatus): string {
   }
   lines.push(...findings.map(({ code, message }) => `${code}: ${printable(message)}`))
   return lines.join('\n')
+}
+
+/** A group of tags that lies beside the outbox. */
+function tagsLine({ tag, by, isAskedFor, askedAgoMs }: WatchedTagsStatus): string {
+  const rows = by.length === 0 ? 'of all rows' : `by ${by.map(printable).join(', ')}`
+  const asked = askedAgoMs === undefined ? '' : `, last asked for ${durationText(askedAgoMs)} ago`
+  return `    tags ${printable(tag)} ${rows}${isAskedFor ? '' : `: this feed does not ask for them${asked}`}`
 }

@@ -30,7 +30,7 @@ export {
   type ProcessStats,
 } from './hot-keys.ts'
 export type { ReaderAnswer, ReaderAnswers } from './reader.ts'
-export { flushKeyspace, invalidateKey } from './remove.ts'
+export { flushKeyspace, invalidateKey, keyToRemove, type Removable, removableNamed } from './remove.ts'
 export type { CountedKey } from './space-saving.ts'
 export {
   type KeyspaceHoldings,

@@ -18,7 +18,7 @@ export interface Operated extends Omit<OperationConfig, 'close'> {
 
 const NAMES = [
   ...['shared', 'keyspaces', 'feed', 'rate', 'graceMs', 'timeoutMs', 'maxFindings', 'close'],
-  ...['cache', 'migration', 'pool', 'clock', 'signal'],
+  ...['cache', 'migration', 'pool', 'tags', 'clock', 'signal'],
 ]
 
 /**

@@ -3,9 +3,11 @@ import type { FeedWarningCode } from '../base/events.ts'
 import type { Connection } from './connection.ts'
 import { SCHEMA_MARK } from './feed-schema.ts'
 import { type LooseColumn, looseColumnsSql, looseColumnWarning } from './key-types.ts'
+import { noFeed, noTagsKept, notWatched, tagsNotKnown } from './not-installed.ts'
 import { isOutdatedSql, readJson, SETTINGS, settingsWarnings } from './origin.ts'
 import { CLAIM_MS, isWideSql, type Scope } from './outbox.ts'
 import { identifier, literal, literals } from './sql.ts'
+import { groupsOf, type TagGroup } from './tag-groups.ts'
 
 /**
  * What a finding about a feed is about: what a feed warns of when it is opened, and
@@ -34,6 +36,20 @@ export interface WatchedTableStatus {
   readonly columns: readonly string[]
   /** Whether this feed says what depends on the table. */
   readonly isMapped: boolean
+  /** The groups of the table's tags that lie beside the outbox. */
+  readonly tags: readonly WatchedTagsStatus[]
+}
+
+/** A group of a table's tags that lies beside the outbox, where every relay applies it. */
+export interface WatchedTagsStatus {
+  /** The name that its tags begin with. */
+  readonly tag: string
+  /** Its columns; none: the tag of all rows. */
+  readonly by: readonly string[]
+  /** Whether this feed asks for it. If not, a process of another version does, or did. */
+  readonly isAskedFor: boolean
+  /** How many milliseconds ago a process has asked for it, to the hour; left out: it does not say. */
+  readonly askedAgoMs?: number
 }
 
 /** How a change feed on PostgreSQL is doing. Plain data. */
@@ -88,7 +104,9 @@ interface Marked {
 }
 
 interface Details {
-  readonly watched: readonly { source: string; columns: string[]; outdated: boolean }[] | null
+  readonly watched: readonly WatchedTable[] | null
+  readonly nowS: number
+  readonly hasTags: boolean
   readonly rows: number
   readonly oldestMs: number | null
   readonly byTable: Readonly<Record<string, number>> | null
@@ -96,6 +114,14 @@ interface Details {
   readonly reader: string | null
   readonly agoMs: number | null
   readonly loose: readonly LooseColumn[]
+}
+
+interface WatchedTable {
+  readonly source: string
+  readonly columns: string[]
+  readonly outdated: boolean
+  /** As they lie there; no array in a feed from before there were tags. */
+  readonly tags: unknown
 }
 
 /** Reads the status of the feed in a schema. */
@@ -112,7 +138,7 @@ export async function readStatus(
   if (mark !== SCHEMA_MARK) {
     const message =
       mark === null
-        ? `there is no change feed in the schema ${schema}: run installFeed, or cacheaside feed install`
+        ? noFeed(schema)
         : `the schema ${schema} is not that of a change feed of this version: ${mark}`
     return { schema, installed: false, tables: [], findings: [{ code: 'NOT_INSTALLED', message }] }
   }
@@ -135,11 +161,7 @@ export async function readStatus(
   return {
     schema,
     installed: true,
-    tables: (details.watched ?? []).map(({ source, columns }) => ({
-      name: source,
-      columns,
-      isMapped: scope.tables.includes(source),
-    })),
+    tables: (details.watched ?? []).map(table => tableStatus(scope, table, details.nowS)),
     outbox: {
       rows,
       maxRows: maxRows ?? 0,
@@ -150,6 +172,40 @@ export async function readStatus(
     findings,
   }
 }
+
+function tableStatus(
+  scope: Scope,
+  { source, columns, tags }: WatchedTable,
+  nowS: number,
+): WatchedTableStatus {
+  const asked = askedFor(scope, source)
+  return {
+    name: source,
+    columns,
+    isMapped: scope.tables.includes(source),
+    tags: (Array.isArray(tags) ? tags : [])
+      .flatMap(found =>
+        groupsIn([found]).map(group => ({
+          tag: group.tag,
+          by: group.by,
+          isAskedFor: asked.some(one => isSameGroup(one, group)),
+          ...(typeof found.asked === 'number'
+            ? { askedAgoMs: Math.max(0, Math.round((nowS - found.asked) * 1000)) }
+            : {}),
+        })),
+      )
+      .sort((one, other) => one.by.length - other.by.length),
+  }
+}
+
+const groupsIn = (tags: unknown): readonly TagGroup[] => groupsOf({ table: tags }).get('table') ?? []
+
+/** The groups that this feed asks for. */
+const askedFor = ({ tags }: Scope, source: string): readonly TagGroup[] =>
+  tags.find(({ table }) => table === source)?.groups ?? []
+
+const isSameGroup = (one: TagGroup, other: TagGroup): boolean =>
+  one.tag === other.tag && one.version === other.version && one.by.join() === other.by.join()
 
 function markedSql(schema: string): string {
   const needs = NEEDS.flatMap(([name, privileges]) =>
@@ -180,8 +236,10 @@ function detailsSql({ schema, looseTables }: Scope, isWide: boolean): string {
   const counted = isWide ? 'coalesce(sum(changes), 0)' : 'count(*)'
   return `SELECT json_build_object(
   'watched', (SELECT json_agg(json_build_object('source', source, 'columns', columns, 'outdated',
-      ${isOutdatedSql}) ORDER BY source)
+      ${isOutdatedSql}, 'tags', to_jsonb(watched) -> 'tags') ORDER BY source)
     FROM ${inside}.watched LEFT JOIN pg_proc ON pg_proc.oid = to_regprocedure(recorder || '()')),
+  'nowS', extract(epoch FROM clock_timestamp()),
+  'hasTags', to_regprocedure(${literal(`${inside}.ask_for_tags(jsonb)`)}) IS NOT NULL,
   'rows', (SELECT ${counted} FROM ${inside}.outbox),
   'oldestMs', (SELECT extract(epoch FROM clock_timestamp() - min(at)) * 1000 FROM ${inside}.outbox),
   'byTable', (SELECT json_object_agg(source, changes)
@@ -231,8 +289,7 @@ function judge(scope: Scope, details: Details, lagMs: number): FeedFinding[] {
   const found = (code: FeedFindingCode, message: string) => findings.push({ code, message })
   const watched = details.watched ?? []
   for (const table of scope.tables) {
-    if (!watched.some(({ source }) => source === table))
-      found('NOT_WATCHED', `the table ${table} is not watched: run installFeed, or cacheaside feed install`)
+    if (!watched.some(({ source }) => source === table)) found('NOT_WATCHED', notWatched(table))
   }
   const outdated = watched.filter(table => table.outdated).map(({ source }) => source)
   if (outdated.length > 0)
@@ -240,6 +297,16 @@ function judge(scope: Scope, details: Details, lagMs: number): FeedFinding[] {
       'OUTDATED',
       `an earlier version has installed what records ${outdated.join(', ')}: run installFeed again`,
     )
+  for (const { table, groups } of scope.tags) {
+    if (!details.hasTags) {
+      found('OUTDATED', noTagsKept([table]))
+      continue
+    }
+    const known = groupsIn(watched.find(({ source }) => source === table)?.tags)
+    for (const group of groups)
+      if (!known.some(one => isSameGroup(one, group)))
+        found('NOT_WATCHED', tagsNotKnown(`${table} by (${group.by.join(', ')})`))
+  }
   for (const column of details.loose) found('KEY_TYPE', looseColumnWarning(column))
   const { rows, maxRows, oldestMs, agoMs } = details
   if (agoMs === null || agoMs > CLAIM_MS) {

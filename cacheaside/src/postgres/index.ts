@@ -11,6 +11,7 @@ export type {
   FeedStatusOptions,
   PostgresFeedStatus,
   WatchedTableStatus,
+  WatchedTagsStatus,
 } from './feed-status.ts'
 export {
   DEFAULT_SCHEMA,

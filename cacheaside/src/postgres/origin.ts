@@ -1,6 +1,7 @@
 import type { Connection } from './connection.ts'
 import { RECORDER_MARK } from './feed-recorder.ts'
 import { SCHEMA_MARK } from './feed-schema.ts'
+import { noFeed } from './not-installed.ts'
 import { identifier, literal } from './sql.ts'
 
 /** What a session learns of the server when it begins. */
@@ -62,7 +63,7 @@ export async function readOrigin(connection: Connection, schema: string): Promis
   if (mark !== SCHEMA_MARK) {
     throw new Error(
       mark === null
-        ? `there is no change feed in the schema ${schema}: run installFeed, or the script of feedMigrationSql`
+        ? noFeed(schema)
         : `the schema ${schema} is not that of a change feed of this version: ${mark}`,
     )
   }

@@ -11,6 +11,7 @@ import {
   mistypedColumnsSql,
   mistypedWarning,
 } from './key-types.ts'
+import { noTagsKept, notWatched, oldRecorders, tagsNotKnown } from './not-installed.ts'
 import { lifeSql, type Origin, readJson, readOrigin, settingsWarnings } from './origin.ts'
 import { identifier, json, literal } from './sql.ts'
 import { groupsOf, type TagGroup, targetsOfRows } from './tag-groups.ts'
@@ -169,12 +170,8 @@ SELECT reader, to_json(${this.schema}.cover())::text AS problems, pg_current_xac
     const { tags } = this.scope
     const nowMs = this.opening.clock.nowMs()
     if (tags.length === 0 || nowMs < this.#askDueMs) return []
-    const again = 'run installFeed, or the script of feedMigrationSql, again'
     if (!may) {
-      const tables = tags.map(({ table }) => table).join(', ')
-      return [
-        `OUTDATED the feed keeps no tags of the table ${tables} for relays of other processes, or not for this role: ${again}`,
-      ]
+      return [`OUTDATED ${noTagsKept(tags.map(({ table }) => table))}`]
     }
     const wanted = tags.flatMap(({ table, groups }) =>
       groups.map(({ tag, by, version }) => ({ source: table, tag, by, version })),
@@ -185,10 +182,7 @@ SELECT reader, to_json(${this.schema}.cover())::text AS problems, pg_current_xac
     )) as string[]
     // Where any is missing, it is asked for again at the next upkeep.
     if (unknown.length === 0) this.#askDueMs = nowMs + ASK_EVERY_MS
-    return unknown.map(
-      group =>
-        `NOT_WATCHED the feed does not know the tags of ${group}, and relays of other processes pass them over: ${again}`,
-    )
+    return unknown.map(group => `NOT_WATCHED ${tagsNotKnown(group)}`)
   }
 
   /** Says it once per session, or again if it was mended meanwhile. */
@@ -226,18 +220,9 @@ export async function openOutbox(
   for (const column of loose as LooseColumn[]) opening.warn(looseColumnWarning(column), 'KEY_TYPE')
   for (const { table, types } of scope.tags) await warnOfTypes(outbox, table, types)
   for (const table of scope.tables) {
-    if (origin.watched[table] === undefined)
-      outbox.warn(
-        `the table ${table} is not watched: run installFeed, or the script of feedMigrationSql, again`,
-        'NOT_WATCHED',
-      )
+    if (origin.watched[table] === undefined) outbox.warn(notWatched(table), 'NOT_WATCHED')
   }
-  if (origin.outdated.length > 0)
-    outbox.warn(
-      `what records the table ${origin.outdated.join(', ')} was installed by an earlier version, with faults that ` +
-        'are mended: run installFeed, or the script of feedMigrationSql, again',
-      'OUTDATED',
-    )
+  if (origin.outdated.length > 0) outbox.warn(oldRecorders(origin.outdated), 'OUTDATED')
   return outbox
 }
 

@@ -102,10 +102,15 @@ describe('cacheaside explain', () => {
 describe('cacheaside --help', () => {
   test('lists the commands, and what each knows', async () => {
     const all = await runHere(['--help'])
-    for (const name of ['explain KEYSPACE ID...', 'invalidate KEYSPACE ID...', 'flush KEYSPACE', 'verify'])
+    for (const name of [
+      'explain KEYSPACE ID...',
+      'invalidate KEYSPACE|TAGS ID...',
+      'flush KEYSPACE',
+      'verify',
+    ])
       expect(all.out).toContain(`  ${name}`)
     const one = await runHere(['flush', '--help'])
-    expect(one.out).toMatch(/^usage: cacheaside flush KEYSPACE --config FILE/)
+    expect(one.out).toMatch(/^usage: cacheaside flush KEYSPACE\|TAGS --config FILE/)
     expect(one.out).toContain('--yes')
     expect(one.out).not.toContain('--rate')
     expect([all.code, one.code]).toEqual([0, 0])

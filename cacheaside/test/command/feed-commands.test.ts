@@ -37,7 +37,7 @@ describe('cacheaside feed', () => {
   test('status exits with 1 and says what to do where there is no feed', async () => {
     const { code, out, err } = await run('feed', 'status')
     expect(out).toBe(
-      'the change feed in the schema cacheaside: not there\nNOT_INSTALLED: there is no change feed in the schema cacheaside: run installFeed, or cacheaside feed install\n',
+      'the change feed in the schema cacheaside: not there\nNOT_INSTALLED: there is no change feed in the schema cacheaside: run installFeed, cacheaside feed install, or the script of feedMigrationSql\n',
     )
     expect([code, err]).toEqual([1, ''])
   })

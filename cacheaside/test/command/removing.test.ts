@@ -39,7 +39,7 @@ async function reading() {
     const keys = ((await server.command('KEYS', `${prefix}*`)) as string[]).sort()
     return Promise.all(keys.map(async key => [key.slice(prefix.length), await server.command('GET', key)]))
   }
-  return { spells, registers }
+  return { cache, spells, registers }
 }
 
 /** What needs a yes: the command, what is removed, and what is asked. */
@@ -110,6 +110,45 @@ describe.each(CHANGES)('cacheaside %j', (args, changed, question) => {
     const { code, out, err } = await runHere([...args, ...CONFIG, '--yes'])
     expect(err).toMatch(/^cacheaside: [^\n]*(ECONNREFUSED|not connected|did not answer)[^\n]*\n$/)
     expect([code, out]).toEqual([2, ''])
+  })
+})
+
+describe.each<[string[], object, RegExp, RegExp]>([
+  [
+    ['invalidate', 'school', 'fire'],
+    { done: 'invalidate', tag: 'school:fire' },
+    /^invalidate the tag school:fire in redis: every value that depends on it is loaded again by its next reader\. Do it\?/,
+    /^the tag school:fire is invalidated in redis, and every process is told\n$/,
+  ],
+  [
+    ['flush', 'school'],
+    { done: 'flush', tags: 'school' },
+    /^flush all tags school in redis: every value that depends on one of them is loaded again by its next reader\. Do it\?/,
+    /^all tags school have a new generation in redis: no value that depends on one of them is found any more\n$/,
+  ],
+])('cacheaside %j, which are tags', (args, done, question, told) => {
+  test('asks, and ends what depends on them in the store and in the L1 of every process', async () => {
+    const { cache } = await reading()
+    const school = cache.tags<string>('school')
+    const burning = cache.keyspace('burning', {
+      load: async (id: number) => id,
+      tags: () => [school.key('fire')],
+    })
+    const keep = () =>
+      vi.waitFor(async () => {
+        await burning.get(1)
+        expect(burning.peek(1)).toEqual({ value: 1 })
+      }, PATIENCE)
+    await keep()
+    const refused = await runHere([...args, ...CONFIG])
+    expect([refused.code, burning.peek(1)]).toEqual([2, { value: 1 }])
+    const { code, out, asked } = await runHere([...args, ...CONFIG], { answer: 'yes' })
+    expect([code, asked]).toEqual([0, [expect.stringMatching(question)]])
+    expect(out).toMatch(told)
+    await vi.waitFor(() => expect(burning.peek(1)).toBeUndefined(), PATIENCE)
+    expect((await burning.read(1)).why).toBe('tag')
+    const { out: json } = await runHere([...args, ...CONFIG, '--yes', '--json'])
+    expect(JSON.parse(json)).toMatchObject({ ...done, store: 'redis' })
   })
 })
 

@@ -22,7 +22,7 @@ export default function config(): OperationConfig {
     idFromKey: ([id]) => Number(id),
   })
   const wizards = auditedKeyspace('wizard', { load: async (id: string) => id })
-  const common = { shared, keyspaces: [spells, wizards], timeoutMs: 2_000, graceMs: 20 }
+  const common = { shared, keyspaces: [spells, wizards], tags: ['school'], timeoutMs: 2_000, graceMs: 20 }
   if (CASE_DATABASE === undefined) return common
   const pool = new pg.Pool({ connectionString: CASE_DATABASE, max: 3 })
   const tables = feedTables({ spell: row => [spells.key(row.id)] })

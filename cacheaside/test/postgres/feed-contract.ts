@@ -627,7 +627,7 @@ export function feedContract(open: () => Promise<TestDatabase>): void {
       await removeFeed(database.sql)
       await expect(session.take(undefined)).rejects.toThrow(/does not exist/)
       await expect(scene.open(['spell'])).rejects.toThrow(
-        'there is no change feed in the schema cacheaside: run installFeed, or the script of feedMigrationSql',
+        'there is no change feed in the schema cacheaside: run installFeed, cacheaside feed install, or the script of feedMigrationSql',
       )
     })
   })
@@ -772,7 +772,7 @@ export function feedContract(open: () => Promise<TestDatabase>): void {
     it('warns of a table that is not watched', async () => {
       await scene.open(['spell', 'wizard'])
       expect(scene.warnings.filter(text => text.includes('watched'))).toEqual([
-        'the table wizard is not watched: run installFeed, or the script of feedMigrationSql, again',
+        'the table wizard is not watched: run installFeed, cacheaside feed install, or the script of feedMigrationSql, again',
       ])
     })
 

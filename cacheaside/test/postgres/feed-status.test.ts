@@ -2,12 +2,14 @@ import pg from 'pg'
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { PATIENCE } from '../../../test/patience.ts'
 import { createCache } from '../../src/index.ts'
+import { feedStatusText } from '../../src/operate/index.ts'
 import {
   type FeedMigrationOptions,
   installFeed,
   type PostgresFeedStatus,
   postgresFeed,
   type ScriptRunner,
+  tableTags,
 } from '../../src/postgres/index.ts'
 import { openPGlite, openPostgres, type TestDatabase } from './databases.ts'
 
@@ -105,6 +107,39 @@ describe.each([
     expect(said).toMatch(/NOT_WATCHED wizard has no trigger that always fires for INSERT OR UPDATE OR DELETE/)
     expect(said).toMatch(/NOT_WATCHED wizard has no trigger that always fires for TRUNCATE/)
     expect(said).toMatch(/COLUMN_GONE spell has no stored column id any more/)
+  })
+
+  test('lists the groups of tags, and says which of them this feed asks for', async () => {
+    const { wizard } = tableTags({ wizard: { by: ['id'], types: { id: 'integer' } } })
+    const { wizard: newer } = tableTags({ wizard: { by: ['id', 'age'] } })
+    await database.sql('ALTER TABLE wizard ADD age int')
+    await install()
+    expect((await feed().status()).tables).toMatchObject([{ tags: [] }, { tags: [] }])
+    await installFeed(runner, { tables: { wizard } })
+    const status = await postgresFeed({ ...database.driver, tables: { wizard: newer } }).status()
+    const tag = 'table.wizard'
+    expect(status.tables.find(({ name }) => name === 'wizard')!.tags).toEqual([
+      { tag, by: [], isAskedFor: true, askedAgoMs: expect.any(Number) },
+      { tag, by: ['id'], isAskedFor: true, askedAgoMs: expect.any(Number) },
+    ])
+    expect(status.findings.map(({ code, message }) => `${code} ${message}`)).toContain(
+      'NOT_WATCHED the feed does not know the tags of wizard by (age), and relays of other processes pass them over: run installFeed, cacheaside feed install, or the script of feedMigrationSql, again',
+    )
+    const older = await feed().status()
+    expect(feedStatusText(older)).toMatch(
+      /watches wizard \(id\)\n {4}tags table\.wizard of all rows: this feed does not ask for them, last asked for \d[^\n]* ago\n {4}tags table\.wizard by id: /,
+    )
+  })
+
+  test('finds a feed from before there were tags', async () => {
+    const { wizard } = tableTags({ wizard: {} })
+    await install()
+    await database.sql(
+      'ALTER TABLE cacheaside.watched DROP COLUMN tags; DROP FUNCTION cacheaside.ask_for_tags(jsonb)',
+    )
+    const status = await postgresFeed({ ...database.driver, tables: { wizard } }).status()
+    expect(codes(status)).toEqual(['NOT_READ', 'OUTDATED'])
+    expect(status.tables).toMatchObject([{ tags: [] }, { tags: [] }])
   })
 
   test('finds an outbox that fills up and lags behind, and a recorder of an earlier version', async () => {

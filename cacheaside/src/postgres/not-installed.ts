@@ -1,0 +1,19 @@
+/** What is said where something of a feed is not installed: what is missing, and the call and the command that mend it. */
+
+const INSTALL = 'run installFeed, cacheaside feed install, or the script of feedMigrationSql'
+
+export const noFeed = (schema: string): string =>
+  `there is no change feed in the schema ${schema}: ${INSTALL}`
+
+export const notWatched = (table: string): string => `the table ${table} is not watched: ${INSTALL}, again`
+
+/** @param group - Of which table, and by which columns. */
+export const tagsNotKnown = (group: string): string =>
+  `the feed does not know the tags of ${group}, and relays of other processes pass them over: ${INSTALL}, again`
+
+/** A feed that an earlier version of the library has installed. */
+export const noTagsKept = (tables: readonly string[]): string =>
+  `the feed keeps no tags of the table ${tables.join(', ')} for relays of other processes, or not for this role: ${INSTALL}, again`
+
+export const oldRecorders = (tables: readonly string[]): string =>
+  `what records the table ${tables.join(', ')} was installed by an earlier version, with faults that are mended: ${INSTALL}, again`
