@@ -81,6 +81,8 @@ const TRIES = 2
 interface PartRead {
   readonly reader: PartReader
   readonly key: Key
+  /** Its place among the parts, of those with this key the first. */
+  readonly place: number
   /** Whose number all its flights have. */
   readonly flight: { traceId: number }
   readonly joined: false
@@ -129,18 +131,17 @@ async function readParts(
   signal: AbortSignal | undefined,
   message?: ReadTrace,
 ): Promise<unknown[]> {
-  const reads = parts.map(
-    ({ key, read }): PartRead => ({ reader: read, key, flight: { traceId: 0 }, joined: false }),
-  )
+  const reads = readsOf(parts)
   const parent = runAround(signal)
   const { clock } = reads[0]!.reader.space.parts
   const beganMs = clock.nowMs()
   const context = { parent, batch: newId(), message }
   try {
-    const answers = await answersOf(reads, load, signal, parent)
+    const answers = await answersOf(reads, parts.length, load, signal, parent)
     // The caller has been told so.
     signal?.throwIfAborted()
-    const values = answers.map(({ opened }) => opened.take())
+    const byKey = new Map(reads.map(({ key }, i) => [key, answers[i]!]))
+    const values = parts.map(({ key }) => byKey.get(key)!.opened.take())
     for (const [i, read] of reads.entries())
       tellAnswered(read.reader.space, read.key, answers[i]!, read, beganMs, context)
     return values
@@ -150,8 +151,17 @@ async function readParts(
   }
 }
 
+/** One read for each key: a part that is named twice is read once, as by `getMany`. */
+function readsOf(parts: readonly AnyPart[]): readonly PartRead[] {
+  const reads = new Map<Key, PartRead>()
+  for (const [place, { key, read }] of parts.entries())
+    if (!reads.has(key)) reads.set(key, { reader: read, key, place, flight: { traceId: 0 }, joined: false })
+  return [...reads.values()]
+}
+
 async function answersOf(
   reads: readonly PartRead[],
+  parts: number,
   load: SnapshotOptions<readonly unknown[]>['load'],
   signal: AbortSignal | undefined,
   parent: LoadRun | undefined,
@@ -163,7 +173,7 @@ async function answersOf(
     if (!(await standsStill(reads[0]!.reader.space, reads, seen))) continue
     return seen.map(({ answer }) => answer)
   }
-  return loadAll(reads, load, signal, parent)
+  return loadAll(reads, parts, load, signal, parent)
 }
 
 const isComplete = (seen: readonly (Seen | undefined)[]): seen is readonly Seen[] => !seen.includes(undefined)
@@ -247,6 +257,7 @@ async function standsStill(
 /** One call of the snapshot's own loader. What it reads is kept nowhere. */
 async function loadAll(
   reads: readonly PartRead[],
+  parts: number,
   load: SnapshotOptions<readonly unknown[]>['load'],
   signal: AbortSignal | undefined,
   parent: LoadRun | undefined,
@@ -261,11 +272,9 @@ async function loadAll(
   try {
     const loading = callLoader(loadFrame(space, flights, abort), load)
     const { result, costMs } = await (parent === undefined ? loading : waitInside(parent, flights, loading))
-    if (!Array.isArray(result) || result.length !== reads.length)
-      throw new TypeError(
-        `a snapshot's load must answer with ${reads.length} values, in the order of its parts`,
-      )
-    return reads.map(({ reader }, i) => loadedAnswer(reader, result[i], costMs))
+    if (!Array.isArray(result) || result.length !== parts)
+      throw new TypeError(`a snapshot's load must answer with ${parts} values, in the order of its parts`)
+    return reads.map(({ reader, place }) => loadedAnswer(reader, result[place], costMs))
   } finally {
     stopFollowing()
   }

@@ -64,6 +64,24 @@ describe('snapshot', () => {
     expect(loads).toEqual([])
   })
 
+  test('reads a part that is named twice once, and answers for both', async () => {
+    const { clock, reader, accounts, origin, link } = open()
+    await clock.advance(10)
+    const rows = [60, 40, 60].map((amount, i) => ({ id: [1, 2, 1][i]!, amount }))
+    const load = async () => rows as [Row, Row, Row]
+    const thrice = () => reader.cache.snapshot([accounts.at(1), accounts.at(2), accounts.at(1)], { load })
+    expect(await thrice()).toEqual(rows)
+    expect(origin.calls).toBe(2)
+    expect(reader.answers().map(({ key, why }) => [key, why])).toEqual([
+      ['account:1', 'fresh'],
+      ['account:2', 'fresh'],
+    ])
+    link.fail()
+    expect(await thrice()).toEqual(rows)
+    link.restore()
+    await clock.advance(5_000)
+  })
+
   test('costs one round trip more than strong reads', async () => {
     const { clock, snapshot, link } = open()
     await clock.advance(10)
