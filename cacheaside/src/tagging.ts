@@ -76,6 +76,8 @@ export class Tagging<Id, V> {
   }
 
   #checked(option: string, names: unknown): readonly string[] {
+    // A function that was declared as async may also reject, which nobody would hear.
+    if (names instanceof Promise) names.catch(() => {})
     if (!Array.isArray(names))
       throw new CacheError(
         'INVALID_KEY',
@@ -134,9 +136,9 @@ function hintOf(name: unknown): string {
   return `: this cache has no tags of the name ${kind}. Its feed makes those of tables known, or cache.tags('${kind}'), or tableTags with the cache`
 }
 
-/** Sorted, without doubles. */
+/** Sorted, without doubles. A copy: whoever has made the list may use it again for another id. */
 export function inOrder(names: readonly string[]): readonly string[] {
-  return names.length < 2 ? names : [...new Set(names)].sort()
+  return names.length === 0 ? NO_NAMES : names.length === 1 ? [names[0]!] : [...new Set(names)].sort()
 }
 
 export function areSame(one: readonly string[], other: readonly string[]): boolean {

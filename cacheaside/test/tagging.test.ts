@@ -46,6 +46,33 @@ test.each([
   expect(() => tagging.before(1)).toThrow(message)
 })
 
+test('what an async function rejects with instead of tags is heard', async () => {
+  const tagging = new Tagging<number, number>(
+    'value',
+    { tags: () => Promise.reject(new Error('no')) as never },
+    () => true,
+  )
+  const rejections: unknown[] = []
+  const note = (error: unknown) => void rejections.push(error)
+  process.on('unhandledRejection', note)
+  expect(() => tagging.before(1)).toThrow('value.tags: expected a list of tags, got object')
+  await new Promise(resolve => setImmediate(resolve))
+  process.off('unhandledRejection', note)
+  expect(rejections).toEqual([])
+})
+
+test('tags stay those of their id if the list is used again for another one', () => {
+  const list: string[] = []
+  const tags = (id: number) => {
+    list[0] = `author:${id}`
+    return list as never
+  }
+  const tagging = new Tagging<number, number>('value', { tags }, () => true)
+  const first = tagging.before(1)
+  tagging.before(2)
+  expect(first).toEqual(['author:1'])
+})
+
 test('tags are told in order and once, those of the id with those of the value', () => {
   const tagging = new Tagging<number, number>(
     'value',
