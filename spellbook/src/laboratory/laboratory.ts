@@ -1,5 +1,4 @@
-import type { Cache, SharedStore } from 'cacheaside'
-import { embeddedShared } from 'cacheaside'
+import { type Cache, type EmbeddedShared, embeddedShared, type SharedStore } from 'cacheaside'
 import type { CacheConfig } from '../config.ts'
 import type { Database } from '../database.ts'
 import type { Serving, ServingParts } from '../serving.ts'
@@ -248,7 +247,7 @@ export class Laboratory {
   }
 
   get #embedded(): Bench['store'] {
-    return 'inspect' in this.#store ? (this.#store as Bench['store']) : undefined
+    return this.#parts.config.shared.kind === 'embedded' ? (this.#store as EmbeddedShared) : undefined
   }
 
   #bench(signal: AbortSignal): Bench {

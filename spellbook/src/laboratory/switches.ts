@@ -1,5 +1,6 @@
 import type { ChangeFeed, FeedSession, SharedStore } from 'cacheaside'
 import type { Database } from '../database.ts'
+import { withMethod } from './with-method.ts'
 
 /** What the laboratory has its hand on. It may be turned at any moment. */
 export interface Switches {
@@ -103,25 +104,10 @@ export function switchedStore<Store extends SharedStore>(
 }
 
 /** A change feed that may be paused: changes are committed, and nobody is told. They are when it goes on. */
-export function pausableFeed(inner: ChangeFeed, switches: Switches): ChangeFeed {
-  return new Proxy(inner, {
-    get(target, name) {
-      if (name === 'open')
-        return async (...given: Parameters<ChangeFeed['open']>) =>
-          pausableSession(await target.open(...given), switches)
-      const found: unknown = Reflect.get(target, name, target)
-      return typeof found === 'function' ? found.bind(target) : found
-    },
-  })
-}
+export const pausableFeed = (inner: ChangeFeed, switches: Switches): ChangeFeed =>
+  withMethod(inner, 'open', async opening => pausableSession(await inner.open(opening), switches))
 
 const pausableSession = (inner: FeedSession, switches: Switches): FeedSession =>
-  new Proxy(inner, {
-    get(target, name) {
-      if (name === 'take')
-        return async (...given: Parameters<FeedSession['take']>) =>
-          switches.feedPaused ? { changes: [], more: false, drained: false } : target.take(...given)
-      const found: unknown = Reflect.get(target, name, target)
-      return typeof found === 'function' ? found.bind(target) : found
-    },
-  })
+  withMethod(inner, 'take', async acknowledge =>
+    switches.feedPaused ? { changes: [], more: false, drained: false } : inner.take(acknowledge),
+  )

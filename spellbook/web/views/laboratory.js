@@ -141,7 +141,7 @@ const switches = (lab, { settings }) => html`
       ${
         settings.feedPaused === undefined
           ? 'There is no change feed: this process has database and cache to itself.'
-          : nothing
+          : 'A paused feed is paused in this process: another one on the same database goes on.'
       }
       ${settings.policy === undefined ? 'Policy and memory of a Redis are for its operator.' : nothing}
     </p>
