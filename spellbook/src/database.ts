@@ -25,6 +25,8 @@ export interface Transaction extends Queryable {
 export interface Database extends Queryable {
   /** For people, without secrets: `PostgreSQL at localhost:5432/spells`. */
   readonly name: string
+  /** How many connections requests share; left out: there are none, it is in this process. */
+  readonly poolMax?: number
   /** What a change feed of this database is made with. */
   readonly feedSource: Pick<PostgresFeedOptions, 'pool' | 'pglite' | 'writersEndMs'>
   /**

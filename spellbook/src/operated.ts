@@ -27,7 +27,6 @@ export function operatedCache(
   const wizards = auditedKeyspace('wizard', { ...options.wizards, idFromKey })
   const ends = endsOf({ spells, wizards }, tags)
   const tables = feedTables(() => ends)
-  const { pool } = database.feedSource
   return {
     shared,
     tags: Object.values(tags),
@@ -43,7 +42,7 @@ export function operatedCache(
       tables,
     },
     cache: { fill: config.fill },
-    ...(pool === undefined ? {} : { pool: pool as { readonly options?: { readonly max?: number } } }),
+    ...(database.poolMax === undefined ? {} : { pool: { options: { max: database.poolMax } } }),
     close: () => tagging.close(),
   }
 }

@@ -64,6 +64,7 @@ export function openPostgres(
   let closed: Promise<void> | undefined
   return {
     name: nameOf(config.url),
+    poolMax: config.poolMax,
     feedSource: { pool: feedPool, writersEndMs: limits.longestMs },
     query: (text, values, signal) =>
       withClient(pool, signal, client =>

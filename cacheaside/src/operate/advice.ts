@@ -34,7 +34,7 @@ import type { PoolSize } from './config.ts'
  * | `NO_JITTER` | what was stored together expires together |
  * | `ABSENT_LONG` | an absent row is remembered for longer than a value lives |
  * | `BLOCKING_FILL` | answers wait for the store |
- * | `POOL_SMALL` | more loads may run than the pool has connections |
+ * | `POOL_SMALL` | loads may take every connection of the pool |
  * | `NO_FEED` | what others change is seen when it expires |
  * | `UNREADABLE` | registers that cannot be read, or of another shape, were met |
  */
@@ -100,10 +100,7 @@ export function cacheOf(
 }
 
 /** What is to be said of a cache's options by themselves. */
-export function adviceOnCache(
-  options: ResolvedCacheOptions,
-  { pool, hasFeed }: { readonly pool: PoolSize | undefined; readonly hasFeed: boolean },
-): DoctorFinding[] {
+export function adviceOnCache(options: ResolvedCacheOptions, pool: PoolSize | undefined): DoctorFinding[] {
   const { leaseMs, loadTimeoutMs, sharedTimeoutMs, guardMs, fill, maxLoads } = options
   const findings: DoctorFinding[] = []
   if (leaseMs - loadTimeoutMs < 2 * sharedTimeoutMs)
@@ -128,12 +125,11 @@ export function adviceOnCache(
       ),
     )
   const max = pool?.options?.max
-  const free = max === undefined ? undefined : max - (hasFeed ? 1 : 0)
-  if (free !== undefined && maxLoads > free)
+  if (max !== undefined && maxLoads >= max)
     findings.push(
       advice(
         'POOL_SMALL',
-        `maxLoads is ${maxLoads}, and the pool has ${max} connections${hasFeed ? ', of which the feed keeps one' : ''}: loads wait in the pool, where loadTimeoutMs runs and writers wait behind them; set maxLoads below ${free}`,
+        `maxLoads is ${maxLoads}, and the pool has ${max} connections: loads that wait for one use up loadTimeoutMs, and writers wait behind them; ${max > 1 ? `set maxLoads below ${max}, or ` : ''}give the pool more`,
       ),
     )
   return findings

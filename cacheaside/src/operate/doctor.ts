@@ -246,7 +246,7 @@ function examineOptions(
 ): void {
   const { options, problem } = cacheOf(operated.cache, sharedOf(operated))
   if (problem !== undefined) findings.push(problem)
-  findings.push(...adviceOnCache(options, { pool: operated.pool, hasFeed: operated.feed !== undefined }))
+  findings.push(...adviceOnCache(options, operated.pool))
   const keyspaces = keyspacesOf(operated)
   for (const space of keyspaces) findings.push(...adviceOnKeyspace(space, options, costs.get(space.name)))
   examined.push(

@@ -8,32 +8,26 @@ const codes = (findings: readonly { severity: string; code: string }[]) =>
   findings.map(({ severity, code }) => `${severity} ${code}`)
 
 describe('advice on a cache', () => {
-  const of = (options: CacheOptions, max?: number, hasFeed = false) => {
+  const of = (options: CacheOptions, max?: number) => {
     const { options: resolved, problem } = cacheOf(options, shared)
     const pool = max === undefined ? undefined : { options: { max } }
-    return codes([...(problem === undefined ? [] : [problem]), ...adviceOnCache(resolved, { pool, hasFeed })])
+    return codes([...(problem === undefined ? [] : [problem]), ...adviceOnCache(resolved, pool)])
   }
 
-  test.each<[string, CacheOptions, number | undefined, boolean, string[]]>([
-    ['the defaults', {}, undefined, false, []],
-    ['two that contradict each other', { leaseMs: 5_000 }, undefined, false, ['bad OPTIONS']],
-    ['an unknown one', { leaseMS: 5_000 } as never, undefined, false, ['bad OPTIONS']],
-    ['a lease that leaves no time for the fill', { leaseMs: 10_100 }, undefined, false, ['warn LEASE_TIGHT']],
-    ['a lease that just does', { leaseMs: 10_200 }, undefined, false, []],
-    [
-      'a guard that leaves no time for a second renewal',
-      { guardMs: 599 },
-      undefined,
-      false,
-      ['warn GUARD_SHORT'],
-    ],
-    ['a guard that just does', { guardMs: 600 }, undefined, false, []],
-    ['a blocking fill', { fill: 'blocking' }, undefined, false, ['advice BLOCKING_FILL']],
-    ['a small pool', {}, 10, false, ['advice POOL_SMALL']],
-    ['a pool that just does', { maxLoads: 10 }, 10, false, []],
-    ['the same with a feed, which keeps one', { maxLoads: 10 }, 10, true, ['advice POOL_SMALL']],
-  ])('of %s', (_name, options, max, hasFeed, expected) => {
-    expect(of(options, max, hasFeed)).toEqual(expected)
+  test.each<[string, CacheOptions, number | undefined, string[]]>([
+    ['the defaults', {}, undefined, []],
+    ['two that contradict each other', { leaseMs: 5_000 }, undefined, ['bad OPTIONS']],
+    ['an unknown one', { leaseMS: 5_000 } as never, undefined, ['bad OPTIONS']],
+    ['a lease that leaves no time for the fill', { leaseMs: 10_100 }, undefined, ['warn LEASE_TIGHT']],
+    ['a lease that just does', { leaseMs: 10_200 }, undefined, []],
+    ['a guard that leaves no time for a second renewal', { guardMs: 599 }, undefined, ['warn GUARD_SHORT']],
+    ['a guard that just does', { guardMs: 600 }, undefined, []],
+    ['a blocking fill', { fill: 'blocking' }, undefined, ['advice BLOCKING_FILL']],
+    ['a small pool', {}, 10, ['advice POOL_SMALL']],
+    ['loads that may take the whole pool', { maxLoads: 10 }, 10, ['advice POOL_SMALL']],
+    ['a pool that leaves one to writers', { maxLoads: 9 }, 10, []],
+  ])('of %s', (_name, options, max, expected) => {
+    expect(of(options, max)).toEqual(expected)
   })
 })
 

@@ -18,19 +18,15 @@ export function slowDatabase(inner: Database, switches: Switches): Database {
     switches.databaseDelayMs === 0
       ? undefined
       : new Promise(resolve => setTimeout(resolve, switches.databaseDelayMs))
-  return {
-    name: inner.name,
-    feedSource: inner.feedSource,
-    async query(text, values, signal) {
-      await travel()
-      return inner.query(text, values, signal)
-    },
-    async transaction(work) {
-      await travel()
-      return inner.transaction(work)
-    },
-    close: () => inner.close(),
+  const query: Database['query'] = async (...given) => {
+    await travel()
+    return inner.query(...given)
   }
+  const transaction: Database['transaction'] = async work => {
+    await travel()
+    return inner.transaction(work)
+  }
+  return withMethod(withMethod(inner, 'query', query), 'transaction', transaction)
 }
 
 const OPERATIONS = new Set<PropertyKey>([
