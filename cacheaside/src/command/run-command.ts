@@ -149,7 +149,8 @@ function whole(name: string, text: string | undefined): number | undefined {
 
 function unknown([first, second]: readonly string[]): string {
   const inFamily = Object.keys(COMMANDS).filter(name => name.startsWith(`${first} `))
-  if (inFamily.length === 0) return `expected a command, got ${first ?? 'nothing'}`
+  if (inFamily.length === 0)
+    return `expected a command, got ${first ?? 'nothing'}; there are ${Object.keys(COMMANDS).join(', ')}`
   const words = inFamily.map(name => name.split(' ')[1])
   return `expected ${words.join(', ')} after ${first}, got ${second ?? 'nothing'}`
 }

@@ -73,7 +73,9 @@ export async function agreed(
 ): Promise<void> {
   if (isAgreed) return
   if (ask === undefined)
-    throw new RefusedError(`${question}: say so with --yes, since there is no terminal to ask at`)
+    throw new RefusedError(
+      `nothing was done, because there is no terminal to ask at: add --yes to ${question}`,
+    )
   const answer = await ask(`${question}. Do it? [y/N] `)
   if (!/^y(es)?$/i.test(answer.trim())) throw new RefusedError('nothing was done')
 }

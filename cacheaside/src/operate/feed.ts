@@ -14,7 +14,9 @@ import { asked, type Operated } from './target.ts'
  */
 export async function feedStatus(operated: Operated): Promise<PostgresFeedStatus> {
   const feed = operated.feed as Partial<PostgresFeed> | undefined
-  if (typeof feed?.status !== 'function')
+  if (feed === undefined)
+    throw new CacheError('INVALID_OPTIONS', 'there is no change feed here: feed is left out')
+  if (typeof feed.status !== 'function')
     throw new CacheError(
       'INVALID_OPTIONS',
       'expected feed to be made by postgresFeed: nothing else has a status',

@@ -108,11 +108,12 @@ export function reportText(report: VerifyReport): string {
   return [...lines, '', verdict(report)].join('\n')
 }
 
-/** A text without characters that control a terminal. */
+/** A text as it is, but for characters that control a terminal and those that are none. */
 export const printable = (text: string): string =>
-  JSON.stringify(text)
-    .slice(1, -1)
-    .replace(/[\u007f-\u009f]/g, '?')
+  text.replace(/[\p{Cc}\p{Cs}]/gu, one => {
+    const escaped = JSON.stringify(one).slice(1, -1)
+    return escaped === one ? '?' : escaped
+  })
 
 /** A duration for people. */
 export function durationText(ms: number): string {

@@ -47,7 +47,7 @@ describe('cacheaside feed', () => {
       const { code, out, err } = await run('feed', name)
       expect(err).toMatch(
         new RegExp(
-          `^cacheaside: ${name} the change feed in the schema cacheaside, [^\\n]+ --yes, [^\\n]+\\n$`,
+          `^cacheaside: nothing was done[^\\n]+ add --yes to ${name} the change feed in the schema cacheaside, [^\\n]+\\n$`,
         ),
       )
       expect([code, out]).toEqual([2, ''])
@@ -102,7 +102,7 @@ describe('cacheaside feed', () => {
     const status = await runHere(['feed', 'status', ...EMBEDDED])
     expect(status).toMatchObject({
       code: 2,
-      err: expect.stringContaining('expected feed to be made by postgresFeed'),
+      err: expect.stringContaining('there is no change feed here'),
     })
     const install = await runHere(['feed', 'install', '--yes', ...EMBEDDED])
     expect(install).toMatchObject({

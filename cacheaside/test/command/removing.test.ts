@@ -62,7 +62,7 @@ describe.each(CHANGES)('cacheaside %j', (args, changed, question) => {
     const before = await registers()
     const { code, out, err } = await runHere([...args, ...CONFIG])
     expect(err).toMatch(
-      /^cacheaside: (invalidate|flush) [^\n]+: say so with --yes, since there is no terminal/,
+      /^cacheaside: nothing was done, because there is no terminal to ask at: add --yes to (invalidate|flush) [^\n]+\n$/,
     )
     expect([code, out, await registers()]).toEqual([2, '', before])
   })
@@ -155,7 +155,9 @@ describe.each<[string[], object, RegExp, RegExp]>([
 test('cacheaside refuses as a program too, without a terminal, and ends', async () => {
   const env = { CASE_PORT: String(server.port), CASE_PREFIX: 'program:' }
   const refused = await cacheaside(['flush', 'spell', '--config', 'servers.config.ts'], env)
-  expect(refused.err).toMatch(/^cacheaside: flush spell in redis: [^\n]+ --yes, [^\n]+\n$/)
+  expect(refused.err).toMatch(
+    /^cacheaside: nothing was done[^\n]+ add --yes to flush spell in redis: [^\n]+\n$/,
+  )
   expect([refused.code, refused.out]).toEqual([2, ''])
   const done = await cacheaside(['flush', 'spell', '--yes', '--config', 'servers.config.ts'], env)
   expect([done.code, done.err]).toEqual([0, ''])
