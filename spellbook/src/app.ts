@@ -303,6 +303,7 @@ function healthRoutes(app: FastifyInstance, service: AppOptions['service']): voi
     {
       schema: {
         operationId: 'isAlive',
+        tags: ['Health'],
         summary: 'Whether the process runs',
         response: { 200: answer('It does.', health) },
       },
@@ -314,6 +315,7 @@ function healthRoutes(app: FastifyInstance, service: AppOptions['service']): voi
     {
       schema: {
         operationId: 'isReady',
+        tags: ['Health'],
         summary: 'Whether requests can be answered, which depends on the database and not on the cache',
         response: { 200: answer('They can.', health), 503: trouble('Not now.') },
       },

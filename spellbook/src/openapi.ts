@@ -14,7 +14,17 @@ export async function describeRoutes(app: FastifyInstance): Promise<void> {
   await app.register(swagger, {
     openapi: {
       openapi: '3.1.0',
-      info: { title: 'Spellbook', version: '1.0.0', description: "The spells of a wizard's spellbook." },
+      info: {
+        title: 'Spellbook',
+        version: '1.0.0',
+        description:
+          'Spells, and the books of wizards. Cache-Status says of every answer whether it came from the cache or the database.',
+      },
+      tags: [
+        { name: 'Spells', description: 'One row each' },
+        { name: 'Wizards', description: 'Each with a book of spells' },
+        { name: 'Health', description: 'For what starts and stops this process' },
+      ],
     },
     transform: jsonSchemaTransform,
     transformObject: input => nameOnce(jsonSchemaTransformObject(input)),

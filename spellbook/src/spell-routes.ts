@@ -61,6 +61,7 @@ function readRoutes(app: FastifyInstance, spells: () => Spells): void {
     {
       schema: {
         operationId: 'listSpells',
+        tags: ['Spells'],
         summary: 'Lists spells in the order of their ids',
         description: 'If there are more, the `Link` header says where: `rel="next"`.',
         querystring: listQuery,
@@ -79,6 +80,7 @@ function readRoutes(app: FastifyInstance, spells: () => Spells): void {
     {
       schema: {
         operationId: 'getSpell',
+        tags: ['Spells'],
         summary: 'Shows a spell',
         params: spellPath,
         querystring: noQuery,
@@ -109,6 +111,7 @@ function writeRoutes(app: FastifyInstance, spells: () => Spells): void {
     {
       schema: {
         operationId: 'createSpell',
+        tags: ['Spells'],
         summary: 'Adds a spell',
         querystring: noQuery,
         body: spellFields,
@@ -139,6 +142,7 @@ function writeRoutes(app: FastifyInstance, spells: () => Spells): void {
     {
       schema: {
         operationId: 'changeSpell',
+        tags: ['Spells'],
         summary: "Changes a spell's damage, and its name if one is given",
         params: spellPath,
         querystring: noQuery,
@@ -167,6 +171,7 @@ function writeRoutes(app: FastifyInstance, spells: () => Spells): void {
     {
       schema: {
         operationId: 'deleteSpell',
+        tags: ['Spells'],
         summary: 'Removes a spell',
         params: spellPath,
         querystring: noQuery,

@@ -78,6 +78,7 @@ function readRoutes(app: FastifyInstance, wizards: () => Wizards): void {
     {
       schema: {
         operationId: 'listWizards',
+        tags: ['Wizards'],
         summary: 'Lists wizards in the order of their ids, without their books',
         description: 'If there are more, the `Link` header says where: `rel="next"`.',
         querystring: listQuery,
@@ -101,6 +102,7 @@ function readRoutes(app: FastifyInstance, wizards: () => Wizards): void {
     {
       schema: {
         operationId: 'getWizard',
+        tags: ['Wizards'],
         summary: 'Shows a wizard with all spells of the book',
         params: wizardPath,
         querystring: noQuery,
@@ -131,6 +133,7 @@ function writeRoutes(app: FastifyInstance, wizards: () => Wizards): void {
     {
       schema: {
         operationId: 'createWizard',
+        tags: ['Wizards'],
         summary: 'Adds a wizard, whose book is empty',
         querystring: noQuery,
         body: wizardFields,
@@ -157,6 +160,7 @@ function writeRoutes(app: FastifyInstance, wizards: () => Wizards): void {
     {
       schema: {
         operationId: 'changeWizard',
+        tags: ['Wizards'],
         summary: "Changes a wizard's name",
         params: wizardPath,
         querystring: noQuery,
@@ -185,6 +189,7 @@ function writeRoutes(app: FastifyInstance, wizards: () => Wizards): void {
     {
       schema: {
         operationId: 'deleteWizard',
+        tags: ['Wizards'],
         summary: 'Removes a wizard and the book; the spells stay',
         params: wizardPath,
         querystring: noQuery,
@@ -209,6 +214,7 @@ function bookRoutes(app: FastifyInstance, wizards: () => Wizards): void {
     {
       schema: {
         operationId: 'addToBook',
+        tags: ['Wizards'],
         summary: 'Adds a spell to the book of a wizard, if it is not in it',
         params: bookPath,
         querystring: noQuery,
@@ -242,6 +248,7 @@ function bookRoutes(app: FastifyInstance, wizards: () => Wizards): void {
     {
       schema: {
         operationId: 'removeFromBook',
+        tags: ['Wizards'],
         summary: 'Removes a spell from the book of a wizard; the spell itself stays',
         params: bookPath,
         querystring: noQuery,

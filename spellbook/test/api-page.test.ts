@@ -23,7 +23,7 @@ test('/docs shows every operation, asks no other host, and needs nothing that it
   await page.locator('.opblock-summary-path').first().waitFor()
   expect(await page.locator('.opblock').count()).toBe(14)
   // A request can be sent from there, and its answer is shown.
-  await page.locator('#operations-default-isReady').getByRole('button').first().click()
+  await page.locator('#operations-Health-isReady').getByRole('button').first().click()
   await page.getByRole('button', { name: 'Try it out' }).click()
   await page.getByRole('button', { name: 'Execute' }).click()
   await page.locator('.live-responses-table').getByText('"ready"').first().waitFor()
