@@ -119,7 +119,7 @@ describe('the page of the laboratory', () => {
     const page = await openPage(browser, `${url}/laboratory`)
     const stale = page.getByRole('region', { name: 'What is seen' }).locator('.verdict')
     await expect.poll(() => stale.textContent()).toMatch(/^\s*0 stale answers/)
-    await page.getByLabel('Extra way to the database').selectOption('100 ms')
+    await page.getByLabel('Extra time to reach the database').selectOption('100 ms')
     await page.getByLabel('Memory of the cache').selectOption('64 KiB')
     const settings = async () =>
       ((await (await fetch(`${url}/laboratory/state`)).json()) as { settings: object }).settings

@@ -57,13 +57,13 @@ const ACTS = /** @type {const} */ ([
       for (let i = 0; i < 3; i++) {
         asked.push(rewrite(spell))
         for (let j = 0; j < 3; j++) {
-          await soon()
           asked.push(read(spell))
+          await soon()
         }
       }
       const answers = await Promise.all(asked)
-      const last = answers.at(-1)
-      if (last !== undefined) tell(last)
+      const met = answers.find(({ source }) => source?.why === 'guarded') ?? answers.at(-1)
+      if (met !== undefined) tell(met)
     },
   ],
   [

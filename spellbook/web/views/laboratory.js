@@ -22,7 +22,7 @@ export function show(host, signal) {
 
 const NAMES = {
   crowd: '500 readers of one cold key',
-  fill: 'Fill it until something has to go',
+  fill: 'Fill it until it evicts',
   traffic: 'A writer among readers',
 }
 
@@ -107,10 +107,10 @@ const switches = (lab, { settings }) => html`
       <button type="button" @click=${() => lab.reset()}>Reset everything</button>
     </header>
     <div class="lab-switches">
-      ${choice(lab, 'Extra way to the database', 'databaseDelayMs', withSet(DELAYS, settings.databaseDelayMs), settings.databaseDelayMs, timeText)}
+      ${choice(lab, 'Extra time to reach the database', 'databaseDelayMs', withSet(DELAYS, settings.databaseDelayMs), settings.databaseDelayMs, timeText)}
       ${choice(lab, 'The cache', 'cache', ['on', 'cut', 'hung'], settings.cache, cacheText)}
       ${choice(lab, 'Values are fresh for', 'ttlMs', withSet(TTLS, settings.ttlMs), settings.ttlMs, timeText)}
-      ${settings.policy === undefined ? nothing : choice(lab, 'What has to go', 'policy', POLICIES, settings.policy, String)}
+      ${settings.policy === undefined ? nothing : choice(lab, 'What is evicted', 'policy', POLICIES, settings.policy, String)}
       ${
         settings.maxBytes === undefined
           ? nothing
@@ -169,7 +169,7 @@ const seen = (lab, { counts, store }) => html`
         store === undefined
           ? nothing
           : html`${figure('In the cache', `${count(store.entries)}, ${Math.round(store.bytes / 1024)} KiB`)}
-          ${figure('Had to go', count(store.evictions))}`
+          ${figure('Evicted', count(store.evictions))}`
       }
     </dl>
     ${chart(lab.moments)}
@@ -197,7 +197,7 @@ function chart(moments) {
 
 const ABOUT = {
   crowd: 'All at once ask for a spell that is not cached. How often is the database asked?',
-  fill: '24 keys are read often, others once, until many had to go. Choose a small memory first, and compare policies.',
+  fill: '24 keys are read often, others once, until many are evicted. Choose a small memory first, and compare policies.',
   traffic: 'Ten seconds. Turn the switches meanwhile, and look for a stale answer.',
 }
 const ASKED = { crowd: { name: 'crowd' }, fill: { name: 'fill' }, traffic: { name: 'traffic', seconds: 10 } }
@@ -241,7 +241,7 @@ function resultText({ result }) {
   const often = kept(result.kept.slice(0, result.often))
   const once = result.kept.slice(result.often)
   const left = `${often} of ${result.often} keys that were read often are left, and ${kept(once)} of ${once.length} that were read once.`
-  return result.isFull ? `${count(result.evictions)} had to go. ${left}` : `Nothing had to go. ${left}`
+  return result.isFull ? `${count(result.evictions)} were evicted. ${left}` : `Nothing was evicted. ${left}`
 }
 
 const queries = many => (many === 1 ? 'one query' : `${count(many)} queries`)
