@@ -14,7 +14,9 @@ export default async function config(): Promise<OperationConfig> {
   loadEnvFile()
   const { database: at, cache } = readConfig(process.env)
   if (at.kind !== 'postgres' || cache?.shared.kind !== 'redis')
-    throw new ConfigError('an audit needs the DATABASE_URL and the REDIS_URL that Spellbook runs with')
+    throw new ConfigError(
+      'expected the DATABASE_URL and the REDIS_URL that Spellbook runs with: what is embedded is seen at /admin of its process',
+    )
   const database = openPostgres(at, () => {})
   // The server keeps its policy: to look at it sets nothing.
   const shared = await openSharedStore({ ...cache.shared, policy: undefined }, pino({ level: 'silent' }))
