@@ -1,5 +1,6 @@
 import { defineConfig } from 'vitest/config'
 import { ClosingLine } from './test/closing-line.ts'
+import { LIFTOFF } from './test/programs.ts'
 
 export default defineConfig({
   ssr: { resolve: { conditions: ['source'], externalConditions: ['source'] } },
@@ -7,6 +8,7 @@ export default defineConfig({
     include: ['{cacheaside,spellbook,examples,lesson,test,trials}/**/*.test.ts'],
     exclude: ['**/node_modules/**', '**/dist/**'],
     globalSetup: 'test/global-setup.ts',
+    execArgv: [LIFTOFF],
     reporters: ['default', new ClosingLine()],
     testTimeout: 120_000,
     hookTimeout: 240_000,

@@ -1,6 +1,6 @@
 import { type ChildProcess, fork, spawn } from 'node:child_process'
 import { once } from 'node:events'
-import { fileURLToPath } from 'node:url'
+import { argumentsFor } from '../test/programs.ts'
 import { type Step, stepOf } from './steps.ts'
 import type {
   Operation,
@@ -14,7 +14,6 @@ import type {
   Written,
 } from './subject.ts'
 
-const WORKER = fileURLToPath(new URL('worker.ts', import.meta.url))
 const START_DEADLINE_MS = 90_000
 
 /** A step at which a process is held. */
@@ -55,8 +54,9 @@ export class WorkerProcess implements Remote {
 
   /** Starts a process that has opened what it was told to. */
   static async start(options: ProcessOptions): Promise<WorkerProcess> {
-    const child = fork(WORKER, {
-      execArgv: ['--conditions=source', '--import', import.meta.resolve('tsx')],
+    const [option, file] = argumentsFor('trials/worker.ts')
+    const child = fork(file, {
+      execArgv: [option],
       stdio: ['ignore', 'inherit', 'inherit', 'ipc'],
     })
     const worker = new WorkerProcess(child)

@@ -2,6 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { expect, vi } from 'vitest'
 import { PATIENCE } from '../../test/patience.ts'
+import { argumentsFor } from '../../test/programs.ts'
 import type { LogLine } from './harness.ts'
 
 export const REPOSITORY = fileURLToPath(new URL('../..', import.meta.url))
@@ -43,6 +44,12 @@ export interface Start {
 
 const started = new Set<ChildProcess>()
 
+/** Of its sources: what is run first and the program have modules in common. */
+const startAfter = (path: string): string[] => {
+  const first = ['--import', import.meta.resolve('tsx'), '--import', new URL(path, import.meta.url).href]
+  return ['--conditions=source', ...first, MAIN]
+}
+
 /** Starts Spellbook with these variables and none of the machine's own. */
 export function startProgram({
   env = {},
@@ -52,10 +59,9 @@ export function startProgram({
   descriptors,
 }: Start): Program {
   const own = Object.entries(process.env).filter(([name]) => /^(PATH|HOME|TMPDIR|LANG)$/.test(name))
-  const first = after === undefined ? [] : ['--import', new URL(after, import.meta.url).href]
   const [program, options]: [string, string[]] = npm
     ? ['npm', ['start']]
-    : [process.execPath, ['--conditions=source', '--import', import.meta.resolve('tsx'), ...first, MAIN]]
+    : [process.execPath, after === undefined ? argumentsFor('spellbook/src/main.ts') : startAfter(after)]
   const limited = ['-c', `ulimit -n ${descriptors}; exec "$0" "$@"`, program, ...options]
   const [command, args] = descriptors === undefined ? [program, options] : ['sh', limited]
   const child = spawn(command, args, {
