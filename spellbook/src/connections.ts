@@ -63,25 +63,45 @@ interface Exchange {
  */
 class Line {
   readonly #socket: Socket
-  readonly #parse: (piece: Buffer) => void
+  /** Node's own listeners, which are called with small pieces instead. */
+  readonly #parsers: readonly ((piece: Buffer) => void)[]
   #exchanges: Exchange[] = []
   /** When an answer was made that is not taken yet. */
   #madeMs: number | undefined
   #isLast = false
+  /** Whether more may arrive than can be parsed at once. From then on it is read in pieces. */
+  #inPieces = false
 
   constructor(socket: Socket) {
     this.#socket = socket
-    // Node's own listener is called with small pieces instead.
-    const parsers = socket.listeners('data') as ((piece: Buffer) => void)[]
+    this.#parsers = socket.listeners('data') as ((piece: Buffer) => void)[]
     socket.removeAllListeners('data')
-    this.#parse = piece => {
-      for (const parser of parsers) parser.call(socket, piece)
-    }
-    // Node resumes when there is room for more of a body.
-    for (const event of ['readable', 'drain', 'resume']) socket.on(event, () => this.#read())
+    socket.on('data', this.#take)
     socket.once('close', () => {
       this.#exchanges = []
     })
+  }
+
+  /** What has arrived. A client that waits for its answers sends one small request at a time, which is parsed as it is. */
+  readonly #take = (piece: Buffer): void => {
+    const isOne = piece.length <= PIECE_BYTES && !this.#isOver && this.#hasRoom()
+    if (isOne) this.#parse(piece)
+    if (!isOne || this.#exchanges.length > 1) this.#readInPieces(isOne ? undefined : piece)
+  }
+
+  /** From now on nothing is taken from the socket before there is room for it. */
+  #readInPieces(first?: Buffer): void {
+    const socket = this.#socket
+    this.#inPieces = true
+    socket.off('data', this.#take)
+    if (first !== undefined) socket.unshift(first)
+    // Node resumes when there is room for more of a body.
+    for (const event of ['readable', 'drain', 'resume']) socket.on(event, () => this.#read())
+    this.#read()
+  }
+
+  #parse(piece: Buffer): void {
+    for (const parser of this.#parsers) parser.call(this.#socket, piece)
   }
 
   /** The request that is being answered. */
@@ -125,6 +145,8 @@ class Line {
     this.#madeMs = undefined
     // An answer that ends the connection is the last, whatever was asked behind it.
     if (this.#socket.writableEnded) this.#exchanges = []
+    // Otherwise nothing waits, and what comes is heard of.
+    if (!this.#inPieces) return
     const [next] = this.#exchanges
     setImmediate(() => {
       if (next === this.#exchanges[0]) next?.answer()
@@ -135,12 +157,15 @@ class Line {
   /** Parses what has arrived, until a request waits. What comes behind the last answer is dropped. */
   #read(): void {
     const socket = this.#socket
-    const isOver = () => this.#isLast || socket.writableEnded || socket.destroyed
-    while (isOver() || this.#hasRoom()) {
+    while (this.#isOver || this.#hasRoom()) {
       const piece: Buffer | null = socket.read(Math.min(PIECE_BYTES, socket.readableLength))
       if (piece === null) return
-      if (!isOver()) this.#parse(piece)
+      if (!this.#isOver) this.#parse(piece)
     }
+  }
+
+  get #isOver(): boolean {
+    return this.#isLast || this.#socket.writableEnded || this.#socket.destroyed
   }
 
   /** Whether more may be parsed: no request waits, its body is read, and the answers are taken. */
