@@ -134,6 +134,14 @@ export const STRIKES: Readonly<Record<Fault, Strike>> = {
       link.heal()
     })
   },
+  'silence after a heartbeat': blow => {
+    const { link } = blow.application
+    link.when('heartbeat', () => {
+      link.isMute = true
+      changeNextDoor(blow, false, 0)
+    })
+    blow.until(() => link.heal())
+  },
   crash: ({ crash }) => crash(),
   'death in a write': ({ world, application, random, crash }) => {
     if (application.clock.isDead || application.clock.isPaused) return
