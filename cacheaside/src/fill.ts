@@ -276,7 +276,6 @@ export function keep<Id, V>(
     flight.key,
     {
       opened,
-      absent: answer.absent,
       tags: made.tags.length === 0 ? NO_TAGS : new EntryTags(namesOf(made.tags), isUnread, refreshAtMs),
       // The very string that hits compare with; and a register's would keep the whole register's text in memory.
       generation: generation === space.generation.value ? space.generation.value : generation,

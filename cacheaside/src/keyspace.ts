@@ -11,9 +11,8 @@ import { newId } from './base/trace-id.ts'
 import type { ReadTrace } from './base/tracing.ts'
 import { fillOf, timeToLive } from './fill.ts'
 import { invalidateKeys, invalidateWhole } from './invalidate.ts'
-import { noteHit } from './local/entry-tags.ts'
 import { type LoadRun, runAround } from './local/load-run.ts'
-import { type LocalEntry, Place } from './local/local-store.ts'
+import { type LocalEntry, type LocalShelf, NOWHERE } from './local/local-store.ts'
 import {
   aFunction,
   checkConsistency,
@@ -108,7 +107,10 @@ export class Keyspace<Id, V, Loaded = V> {
    */
   readonly all: WholeKeyspace
   readonly #space: Space<Id, V>
-  readonly #placeOf: (id: Id) => Place<LocalEntry, Key>
+  /** What an id is for its key: itself, or what the option `key` makes of it. */
+  readonly #toParts: ((id: Id) => unknown) | undefined
+  /** What L1 keeps of it. */
+  readonly #shelf: LocalShelf | undefined
   /** Whether L1 may be used only with a proof, on a clock that was really read. */
   readonly #needsProof: boolean
 
@@ -121,10 +123,11 @@ export class Keyspace<Id, V, Loaded = V> {
       parts.options,
     )
     const toParts = resolved.key
-    const toPlace = rememberingByKey(name, placeOf, () => parts.local.size)
+    const toKey = rememberingByKey(name, sameKey)
     this.name = name
     this.all = wholeKeyspace(name)
-    this.#placeOf = toParts === undefined ? toPlace : id => toPlace(toParts(id))
+    this.#toParts = toParts
+    this.#shelf = parts.local.shelfOf(name)
     this.#needsProof = parts.stream.needsProof
     const tagging =
       resolved.tags === undefined && resolved.tagsOf === undefined
@@ -136,7 +139,7 @@ export class Keyspace<Id, V, Loaded = V> {
       counts: parts.stats.of(name),
       options: resolved,
       envelope: new Envelope(resolved.codec, resolved.schema),
-      keyOf: id => this.#placeOf(id).key,
+      keyOf: toParts === undefined ? toKey : id => toKey(toParts(id)),
       tagging,
       atHand: parts.local.enabled || tagging !== undefined ? undefined : parts.access.store.atHand,
       generation: parts.stream.follow(name),
@@ -163,12 +166,13 @@ export class Keyspace<Id, V, Loaded = V> {
    */
   get(id: Id, options?: ReadOptions): Promise<V | undefined> {
     try {
-      const place = this.#enter(id, options)
-      const entry = this.#fromLocal('get', id, place, options)
-      if (entry !== undefined) return Promise.resolve(entry.opened.take() as V | undefined)
-      const found = this.#fromAtHand('get', id, place.key, options)
+      this.#enter(options)
+      const value = this.#fromLocal('get', id, options)
+      if (value !== MISS) return Promise.resolve(value)
+      const key = this.key(id)
+      const found = this.#fromAtHand('get', id, key, options)
       if (found !== undefined) return Promise.resolve(found.opened.take())
-      return this.#past('get', id, place.key, options, take<V>)
+      return this.#past('get', id, key, options, take<V>)
     } catch (error) {
       return Promise.reject(error)
     }
@@ -181,15 +185,20 @@ export class Keyspace<Id, V, Loaded = V> {
    */
   async read(id: Id, options?: ReadOptions): Promise<ReadResult<V>> {
     const { clock } = this.#space.parts
-    const place = this.#enter(id, options)
+    this.#enter(options)
+    const key = this.key(id)
     const beganMs = clock.nowMs()
-    const entry = this.#fromLocal('read', id, place, options)
-    if (entry !== undefined) return this.#result(localAnswer(entry), false, beganMs)
-    const found = this.#fromAtHand('read', id, place.key, options)
+    let entry: LocalEntry | undefined
+    const note = (slot: number) => {
+      entry = this.#shelf!.entryAt(slot)
+    }
+    if (this.#fromLocal('read', id, options, ALONE, note) !== MISS)
+      return this.#result(localAnswer(entry!), false, beganMs)
+    const found = this.#fromAtHand('read', id, key, options)
     if (found !== undefined)
       return this.#result(foundAnswer(this.#space, found, 'fresh', NOTHING_SPENT), false, beganMs)
     const make = (answer: Answer<V>, joined: boolean) => this.#result(answer, joined, beganMs)
-    return this.#past('read', id, place.key, options, make)
+    return this.#past('read', id, key, options, make)
   }
 
   /**
@@ -214,7 +223,8 @@ export class Keyspace<Id, V, Loaded = V> {
   async #snapshotMany(ids: readonly Id[], options: SnapshotManyOptions<Id, Loaded>): Promise<Map<Id, V>> {
     const { load, consistency: _, ...others } = options
     aFunction('load', load)
-    const asked = new Map(ids.map(id => [this.#enter(id, undefined).key, id]))
+    this.#enter(undefined)
+    const asked = new Map(ids.map(id => [this.key(id), id]))
     const ofKeys = [...asked.values()]
     const loadAll = async (context: LoadContext) => {
       const rows = new Map<Key, Loaded | undefined>()
@@ -241,12 +251,15 @@ export class Keyspace<Id, V, Loaded = V> {
     const known = new Map<Key, number>()
     const context = this.#ofBatch(ids, strong)
     ids.forEach((id, i) => {
-      const place = this.#enter(id, options)
-      const { key } = place
-      const hit =
-        this.#fromLocal('getMany', id, place, options, context) ??
-        this.#fromAtHand('getMany', id, key, options, context)
-      if (hit !== undefined) found[i] = hit.opened.take() as V | undefined
+      this.#enter(options)
+      const value = this.#fromLocal('getMany', id, options, context)
+      if (value !== MISS) {
+        found[i] = value
+        return
+      }
+      const key = this.key(id)
+      const hit = this.#fromAtHand('getMany', id, key, options, context)
+      if (hit !== undefined) found[i] = hit.opened.take()
       else {
         requestOf[i] = known.get(key) ?? requests.push({ id, key, strong }) - 1
         known.set(key, requestOf[i]!)
@@ -320,11 +333,15 @@ export class Keyspace<Id, V, Loaded = V> {
    * @throws CacheError `INVALID_KEY`, `CLOSED`.
    */
   peek(id: Id): { readonly value: V | undefined } | undefined {
-    const entry = this.#findLocal(this.#enter(id, undefined))
-    if (entry === undefined) return undefined
-    noteHit(entry)
-    const { opened } = entry
-    return (opened.isShared ? opened : { value: opened.take() }) as { readonly value: V | undefined }
+    this.#enter(undefined)
+    const slot = this.#findLocal(id)
+    if (slot === NOWHERE) {
+      // Refuses a malformed id.
+      this.key(id)
+      return undefined
+    }
+    this.#shelf!.noteHit(slot)
+    return this.#shelf!.peekAt(slot) as { readonly value: V | undefined }
   }
 
   /**
@@ -412,11 +429,11 @@ export class Keyspace<Id, V, Loaded = V> {
     }
   }
 
-  #enter(id: Id, options: ReadOptions | undefined): Place<LocalEntry, Key> {
+  #enter(options: ReadOptions | undefined): void {
     if (this.#space.parts.closed()) throw new CacheError('CLOSED', 'the cache has been closed')
-    options?.signal?.throwIfAborted()
-    checkConsistency(options?.consistency)
-    return this.#placeOf(id)
+    if (options === undefined) return
+    options.signal?.throwIfAborted()
+    checkConsistency(options.consistency)
   }
 
   async #whileOpen<T>(work: () => Promise<T>): Promise<T> {
@@ -426,26 +443,39 @@ export class Keyspace<Id, V, Loaded = V> {
     return result
   }
 
-  /** Step 1 of a read: a fresh entry in this process. */
+  /**
+   * Step 1 of a read: a fresh value in this process.
+   *
+   * @param note - Is told of its slot while that can be asked for.
+   */
   #fromLocal(
     call: ReadTrace['call'],
     id: Id,
-    place: Place<LocalEntry, Key>,
     options: ReadOptions | undefined,
     context = ALONE,
-  ): LocalEntry | undefined {
-    if (options?.consistency === 'strong') return undefined
-    const entry = this.#findLocal(place)
-    if (entry === undefined) return undefined
+    note?: (slot: number) => void,
+  ): V | undefined | typeof MISS {
+    if (options?.consistency === 'strong') return MISS
+    const slot = this.#findLocal(id)
+    if (slot === NOWHERE) return MISS
     const { parts, counts } = this.#space
-    const isDue =
-      entry.refreshAtMs !== Number.POSITIVE_INFINITY && isRefreshDue(entry, parts.clock.coarseMs())
+    const shelf = this.#shelf!
+    const value = shelf.takeAt(slot) as V | undefined
+    shelf.noteHit(slot)
+    const refreshAtMs = shelf.refreshAtMs(slot)
+    note?.(slot)
+    const isDue = refreshAtMs !== Number.POSITIVE_INFINITY && refreshAtMs <= parts.clock.coarseMs()
     const isHeard = parts.hearsHits() || context.message !== undefined
-    const readId = isDue || isHeard ? newId() : 0
-    if (isDue) refresh(this.#space, id, place.key, readId)
-    if (isHeard) this.#tellHit(place.key, call, readId, 'local', entry.absent, options, context)
-    else parts.stats.hit(counts, 'local', entry.absent)
-    return entry
+    if (!isDue && !isHeard) {
+      parts.stats.hit(counts, 'local', value === undefined)
+      return value
+    }
+    const key = this.key(id)
+    const readId = newId()
+    if (isDue) refresh(this.#space, id, key, readId)
+    if (isHeard) this.#tellHit(key, call, readId, 'local', value === undefined, options, context)
+    else parts.stats.hit(counts, 'local', value === undefined)
+    return value
   }
 
   /** Step 3 of a read, where the store is in this process: a fresh value in it. */
@@ -481,15 +511,17 @@ export class Keyspace<Id, V, Loaded = V> {
     tellHit(this.#space, key, call, readId, from, absent, { ...context, parent })
   }
 
-  #findLocal(place: Place<LocalEntry, Key>): LocalEntry | undefined {
-    const { local, stream, clock, queue } = this.#space.parts
-    if (!local.enabled) return undefined
+  /** The slot of a value in L1 that may be handed out. */
+  #findLocal(id: Id): number {
+    const shelf = this.#shelf
+    if (shelf === undefined) return NOWHERE
+    const { stream, clock, queue } = this.#space.parts
     const nowMs = this.#needsProof ? (clock.ceilingMs?.() ?? clock.nowMs()) : clock.coarseMs()
-    if (this.#needsProof && !stream.proven(nowMs)) return undefined
-    const entry = local.getAt(place, nowMs)
-    if (entry === undefined || entry.generation !== this.#space.generation.value) return undefined
-    if (queue.holds(place.key)) return undefined
-    return entry
+    if (this.#needsProof && !stream.proven(nowMs)) return NOWHERE
+    const slot = shelf.find(this.#toParts === undefined ? id : this.#toParts(id), nowMs)
+    if (slot === NOWHERE || shelf.generationAt(slot) !== this.#space.generation.value) return NOWHERE
+    if (queue.size > 0 && queue.holds(this.key(id))) return NOWHERE
+    return slot
   }
 
   #past<R>(
@@ -543,6 +575,9 @@ export class Keyspace<Id, V, Loaded = V> {
   }
 }
 
+/** Said of a value that L1 does not have; `undefined` says that it has it, and there is no such row. */
+const MISS: unique symbol = Symbol('miss')
+
 const ALONE: ReadContext = Object.freeze({})
 
 const contextOf = (parent: LoadRun | undefined, message: ReadTrace | undefined): ReadContext =>
@@ -550,13 +585,7 @@ const contextOf = (parent: LoadRun | undefined, message: ReadTrace | undefined):
 
 const nothing = () => {}
 
-/** Whether a hit starts a refresh. */
-function isRefreshDue(entry: LocalEntry, nowMs: number): boolean {
-  noteHit(entry)
-  return entry.refreshAtMs <= nowMs
-}
-
-const placeOf = (key: Key) => new Place<LocalEntry, Key>(key)
+const sameKey = (key: Key): Key => key
 
 const NOTHING_SPENT = Object.freeze({ sharedMs: 0, loadMs: 0 })
 
@@ -565,7 +594,8 @@ const take = <V>({ opened }: Answer<V>): V | undefined => opened.take()
 function localAnswer<V>(entry: LocalEntry): Answer<V> {
   return {
     opened: entry.opened as Answer<V>['opened'],
-    absent: entry.absent,
+    // A value that is there is not `undefined`, also one that each reader gets a copy of.
+    absent: entry.opened.isShared && entry.opened.take() === undefined,
     from: 'local',
     why: 'fresh',
     kept: true,

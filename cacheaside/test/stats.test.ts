@@ -154,7 +154,7 @@ describe('stats', () => {
     for (let id = 0; id < 10; id++) await values.get(id)
     await clock.drain()
     expect(cache.stats()).toMatchObject({ local: { evicted: 7, expired: 0 }, now: { localEntries: 3 } })
-    expect(cache.stats().now.localBytes).toBeGreaterThan(3 * 300)
+    expect(cache.stats().now.localBytes).toBeGreaterThan(3 * 130)
     await clock.advance(1_000)
     for (let id = 0; id < 10; id++) values.peek(id)
     expect(cache.stats()).toMatchObject({

@@ -62,6 +62,10 @@ const EVERY_SPECIAL = /[%:{}\u0000-\u001f\u007f]/g
 const escapeSpecial = (character: string): string =>
   '%' + character.charCodeAt(0).toString(16).toUpperCase().padStart(2, '0')
 
+/** A part of an id as its key has it. */
+export const escapedPart = (part: string): string =>
+  SPECIAL.test(part) ? part.replace(EVERY_SPECIAL, escapeSpecial) : part
+
 function invalid(keyspace: string, what: string): CacheError {
   return new CacheError('INVALID_KEY', `${keyspace}: ${what}`)
 }
@@ -70,7 +74,7 @@ function partText(keyspace: string, part: unknown): string {
   switch (typeof part) {
     case 'string':
       if (!part.isWellFormed()) throw invalid(keyspace, 'an id must be well-formed Unicode')
-      return SPECIAL.test(part) ? part.replace(EVERY_SPECIAL, escapeSpecial) : part
+      return escapedPart(part)
     case 'number':
       if (!Number.isFinite(part)) throw invalid(keyspace, `an id cannot be ${part}`)
       // 2^53 and 2^53 + 1 are the same number: a key made of it could stand for two rows.
@@ -115,11 +119,14 @@ const ESCAPED = /%([0-9A-F]{2})/g
  * any more, and a key that this program did not make may have any parts. A caller that makes an id of them compares the id's key.
  */
 export function idPartsOf(key: string): readonly string[] {
-  const parts = key.split(':').slice(1)
-  return parts.map(part =>
-    part.replace(ESCAPED, (_, code: string) => String.fromCharCode(Number.parseInt(code, 16))),
-  )
+  return key.split(':').slice(1).map(unescapedPart)
 }
+
+/** The way back from {@link escapedPart}. */
+export const unescapedPart = (text: string): string =>
+  text.includes('%')
+    ? text.replace(ESCAPED, (_, code: string) => String.fromCharCode(Number.parseInt(code, 16)))
+    : text
 
 /** For a caller that hands in one key, or a Set, instead of an array. */
 export function noArray(what: 'ids' | 'keys', got: unknown): CacheError {
@@ -127,21 +134,14 @@ export function noArray(what: 'ids' | 'keys', got: unknown): CacheError {
   return new CacheError('INVALID_KEY', `expected an array of ${what}, got ${shown}`)
 }
 
-const LEAST_REMEMBERED = 8_192
+const MOST_REMEMBERED = 8_192
 
 /**
- * What is made of the key of an id, remembered for the ids it saw last: making the text of a key costs more than finding
- * a value by it, and a text that is the very same object is found faster than one that is only equal. Bounded; when it is
- * full it starts again.
- *
- * @param kept - How many values are kept: so many ids are remembered, and 8,192 at least. With fewer, reads of many keys at
- *   random would make and forget them all the time.
+ * What is made of the key of an id, remembered for the 8,192 ids it saw last: making the text of a key costs more than finding
+ * a value by it, and a text that is the very same object is found faster than one that is only equal. When it is full it
+ * starts again.
  */
-export function rememberingByKey<T>(
-  keyspace: string,
-  make: (key: Key) => T,
-  kept: () => number = () => 0,
-): (id: unknown) => T {
+export function rememberingByKey<T>(keyspace: string, make: (key: Key) => T): (id: unknown) => T {
   const remembered = new Map<unknown, T>()
   return id => {
     const known = remembered.get(id)
@@ -149,7 +149,7 @@ export function rememberingByKey<T>(
     const made = make(keyOf(keyspace, id))
     // A tuple is another object every time, and could be changed after it was remembered.
     if (typeof id === 'object') return made
-    if (remembered.size >= Math.max(LEAST_REMEMBERED, kept())) remembered.clear()
+    if (remembered.size >= MOST_REMEMBERED) remembered.clear()
     remembered.set(id, made)
     return made
   }

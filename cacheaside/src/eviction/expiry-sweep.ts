@@ -1,45 +1,37 @@
-import { type EntryNode, NOWHERE } from './entry-node.ts'
+import { type Columns, HELD } from './columns.ts'
+
+/** At most so many slots are passed over on the way to an entry. */
+const MOST_PASSED = 64
 
 /**
- * All nodes that have an expiry, examined one after the other, in rounds. So entries that have expired and are never
- * asked for again do not stay.
- *
- * The hand moves down. A removal closes its gap with the last node of the array, and that one has either been
- * examined in this round or moves to where it will be: no node is ever skipped.
+ * Examines all slots one after the other, in rounds: so entries that have expired and are never asked for again do not
+ * stay. Slots do not move, so none is passed over.
  */
-export class ExpirySweep<T> {
-  readonly #nodes: EntryNode<T>[] = []
+export class ExpirySweep {
+  readonly #columns: Columns
   #hand = 0
 
-  get size(): number {
-    return this.#nodes.length
+  constructor(columns: Columns) {
+    this.#columns = columns
   }
 
-  add(node: EntryNode<T>): void {
-    node.sweepSlot = this.#nodes.length
-    this.#nodes.push(node)
-  }
-
-  remove(node: EntryNode<T>): void {
-    const last = this.#nodes.pop()!
-    if (last !== node) {
-      this.#nodes[node.sweepSlot] = last
-      last.sweepSlot = node.sweepSlot
+  /**
+   * The slot of the entry to examine next, among those that are in use at all.
+   *
+   * @param used - No slot from here on was ever used.
+   * @returns `undefined` if none of the next {@link MOST_PASSED} slots has an entry.
+   */
+  next(used: number): number | undefined {
+    const { flags } = this.#columns
+    for (let passed = Math.min(MOST_PASSED, used); passed > 0; passed--) {
+      if (this.#hand >= used) this.#hand = 0
+      const slot = this.#hand++
+      if ((flags[slot]! & HELD) !== 0) return slot
     }
-    node.sweepSlot = NOWHERE
-  }
-
-  /** The node to examine next; `undefined` when there is none at all. */
-  next(): EntryNode<T> | undefined {
-    const count = this.#nodes.length
-    if (count === 0) return undefined
-    if (this.#hand === 0 || this.#hand > count) this.#hand = count
-    this.#hand--
-    return this.#nodes[this.#hand]
+    return undefined
   }
 
   clear(): void {
-    this.#nodes.length = 0
     this.#hand = 0
   }
 }

@@ -4,14 +4,32 @@ const MIN_BUCKETS = 128
 const WORDS_PER_BUCKET = BUCKET_PLACES * 2
 const EMPTY = 0
 
-/** A 32-bit hash of a key, never {@link EMPTY}: FNV-1a over its code units, then mixed so that all bits count. */
-function hashOf(key: string): number {
-  let hash = 0x811c9dc5
-  for (let i = 0; i < key.length; i++) hash = Math.imul(hash ^ key.charCodeAt(i), 0x01000193)
-  hash = Math.imul(hash ^ (hash >>> 16), 0x21f0aaad)
-  hash = Math.imul(hash ^ (hash >>> 15), 0x735a2d97)
-  return hash ^ (hash >>> 15) || 1
+const FNV_BASIS = 0x811c9dc5
+const FNV_PRIME = 0x01000193
+const SPREAD = 0x9e3779b1
+
+/** FNV-1a over the code units of a text, not yet mixed. @param from - The hash of what stands before it. */
+export function hashOfText(text: string, from = FNV_BASIS): number {
+  let hash = from
+  for (let i = 0; i < text.length; i++) hash = Math.imul(hash ^ text.charCodeAt(i), FNV_PRIME)
+  return hash
 }
+
+/** The same over the bits of a whole number of up to 53 bits. */
+export function hashOfNumber(number: number, from = FNV_BASIS): number {
+  const hash = Math.imul(Math.imul(from, SPREAD) ^ (number | 0), FNV_PRIME)
+  return Math.imul(hash ^ Math.floor(number / 2 ** 32), FNV_PRIME)
+}
+
+/** Mixes a hash so that all bits count; never {@link EMPTY}. */
+export function mixed(hash: number): number {
+  let mixing = Math.imul(hash ^ (hash >>> 16), 0x21f0aaad)
+  mixing = Math.imul(mixing ^ (mixing >>> 15), 0x735a2d97)
+  return mixing ^ (mixing >>> 15) || 1
+}
+
+/** A 32-bit hash of a key, as a {@link GhostQueue} is given it. */
+export const hashOf = (key: string): number => mixed(hashOfText(key))
 
 /**
  * Remembers which keys were evicted lately, without keeping the keys: a hash table of fingerprints, each with the
@@ -27,16 +45,20 @@ export class GhostQueue {
   #table = new Int32Array(MIN_BUCKETS * WORDS_PER_BUCKET)
   #added = 0
 
-  /** Remembers the key; `length` is how many keys will have to be remembered at a time. */
-  add(key: string, length: number): void {
+  /**
+   * Remembers a key.
+   *
+   * @param hash - Of the key; by {@link mixed}.
+   * @param length - How many keys will have to be remembered at a time.
+   */
+  add(hash: number, length: number): void {
     while (length * 4 > this.#table.length) this.#grow()
     this.#added = (this.#added + 1) | 0
-    this.#place(hashOf(key), this.#added)
+    this.#place(hash, this.#added)
   }
 
   /** Whether the key is among the last `length` that were added. It is forgotten then. */
-  take(key: string, length: number): boolean {
-    const hash = hashOf(key)
+  take(hash: number, length: number): boolean {
     const table = this.#table
     const start = this.#bucketOf(hash)
     for (let at = start; at < start + WORDS_PER_BUCKET; at += 2) {

@@ -1,8 +1,10 @@
+import { NOWHERE } from './columns.ts'
 import type { EvictionPolicy } from './eviction-policy.ts'
 
 /** The policy without candidates: what does not fit is refused. */
-export function noEviction<T>(): EvictionPolicy<T> {
+export function noEviction(): EvictionPolicy {
   return {
+    grow() {},
     accepts: () => false,
     begin() {},
     enter() {},
@@ -10,7 +12,7 @@ export function noEviction<T>(): EvictionPolicy<T> {
     accessed() {},
     overwritten() {},
     resized() {},
-    take: () => undefined,
+    take: () => NOWHERE,
     clear() {},
   }
 }

@@ -1,3 +1,4 @@
+import type { Columns } from './columns.ts'
 import type { EvictionPolicy } from './eviction-policy.ts'
 import { noEviction } from './no-eviction.ts'
 import { byExpiry, byFrequency, byLastAccess, type Ranking } from './rankings.ts'
@@ -33,18 +34,28 @@ export interface PolicyTuning {
   readonly random: () => number
 }
 
-/** A new policy of this name, without candidates. */
-export function policyNamed<T>(name: EvictionPolicyName, tuning: PolicyTuning): EvictionPolicy<T> {
-  if (name === 's3-fifo') return new S3Fifo(tuning.sharesBytes)
+/**
+ * A new policy of this name, without candidates.
+ *
+ * @param hashOf - The hash of the key of an entry.
+ */
+export function policyNamed(
+  name: EvictionPolicyName,
+  columns: Columns,
+  hashOf: (slot: number) => number,
+  tuning: PolicyTuning,
+): EvictionPolicy {
+  if (name === 's3-fifo') return new S3Fifo(columns, hashOf, tuning.sharesBytes)
   if (name === 'noeviction') return noEviction()
   const { samples, random } = tuning
   const volatileOnly = name.startsWith('volatile-')
-  const ranking = rankingOf(name, tuning)
+  const ranking = rankingOf(name, columns, tuning)
   return new Sampled(ranking ? { volatileOnly, ranking, samples, random } : { volatileOnly, samples, random })
 }
 
 function rankingOf(
   name: Exclude<EvictionPolicyName, 's3-fifo' | 'noeviction'>,
+  columns: Columns,
   tuning: PolicyTuning,
 ): Ranking | undefined {
   switch (name) {
@@ -59,7 +70,7 @@ function rankingOf(
         random: tuning.random,
       })
     case 'volatile-ttl':
-      return byExpiry()
+      return byExpiry(columns)
     case 'allkeys-random':
     case 'volatile-random':
       return undefined

@@ -1,14 +1,16 @@
-import type { EntryNode } from './entry-node.ts'
+import { type Columns, resized } from './columns.ts'
 import { decayed, INITIAL_COUNTER, raised } from './lfu-counter.ts'
 
 /** How a sampled policy compares its candidates. */
 export interface Ranking {
-  /** The node is new. */
-  begin(node: EntryNode<unknown>, nowMs: number): void
-  /** The node was read or overwritten. */
-  accessed(node: EntryNode<unknown>, nowMs: number): void
-  /** What the node is worth now; the least goes first. */
-  worth(node: EntryNode<unknown>, nowMs: number): number
+  /** There are so many slots from now on. */
+  grow(capacity: number): void
+  /** The entry is new. */
+  begin(slot: number, nowMs: number): void
+  /** The entry was read or overwritten. */
+  accessed(slot: number, nowMs: number): void
+  /** What the entry is worth now; the least goes first. */
+  worth(slot: number, nowMs: number): number
 }
 
 /**
@@ -17,10 +19,18 @@ export interface Ranking {
  */
 export function byLastAccess(): Ranking {
   let accesses = 0
-  const touch = (node: EntryNode<unknown>) => {
-    node.stamp = ++accesses
+  let last = new Float64Array(0)
+  const touch = (slot: number) => {
+    last[slot] = ++accesses
   }
-  return { begin: touch, accessed: touch, worth: node => node.stamp }
+  return {
+    grow(capacity) {
+      last = resized(last, capacity)
+    },
+    begin: touch,
+    accessed: touch,
+    worth: slot => last[slot]!,
+  }
 }
 
 const MINUTE_MS = 60_000
@@ -32,23 +42,30 @@ export function byFrequency(options: {
   random: () => number
 }): Ranking {
   const { logFactor, decayMinutes, random } = options
-  const worthAt = (node: EntryNode<unknown>, minute: number) =>
-    decayed(node.frequency, minute - node.stamp, decayMinutes)
+  let counters = new Uint8Array(0)
+  /** The minute of the last access. */
+  let minutes = new Float64Array(0)
+  const worthAt = (slot: number, minute: number) =>
+    decayed(counters[slot]!, minute - minutes[slot]!, decayMinutes)
   return {
-    begin(node, nowMs) {
-      node.frequency = INITIAL_COUNTER
-      node.stamp = Math.floor(nowMs / MINUTE_MS)
+    grow(capacity) {
+      counters = resized(counters, capacity)
+      minutes = resized(minutes, capacity)
     },
-    accessed(node, nowMs) {
+    begin(slot, nowMs) {
+      counters[slot] = INITIAL_COUNTER
+      minutes[slot] = Math.floor(nowMs / MINUTE_MS)
+    },
+    accessed(slot, nowMs) {
       const minute = Math.floor(nowMs / MINUTE_MS)
-      node.frequency = raised(worthAt(node, minute), logFactor, random())
-      node.stamp = minute
+      counters[slot] = raised(worthAt(slot, minute), logFactor, random())
+      minutes[slot] = minute
     },
-    worth: (node, nowMs) => worthAt(node, Math.floor(nowMs / MINUTE_MS)),
+    worth: (slot, nowMs) => worthAt(slot, Math.floor(nowMs / MINUTE_MS)),
   }
 }
 
 /** By what is left of their life. */
-export function byExpiry(): Ranking {
-  return { begin() {}, accessed() {}, worth: node => node.expiresAtMs }
+export function byExpiry(columns: Columns): Ranking {
+  return { grow() {}, begin() {}, accessed() {}, worth: slot => columns.expiresAtMs[slot]! }
 }

@@ -1,13 +1,15 @@
-import type { EntryNode } from './entry-node.ts'
+import { type Columns, NOWHERE, resized } from './columns.ts'
 import type { EvictionPolicy } from './eviction-policy.ts'
-import { FifoQueue } from './fifo-queue.ts'
+import { FifoQueue, Links } from './fifo-queue.ts'
 import { GhostQueue } from './ghost-queue.ts'
 
 /** The small queue holds one in so many of what the map holds. */
 const SMALL_SHARE = 10
 /** The youngest quarter of the small queue. */
 const YOUNG_SHARE = 4
-const MAX_FREQUENCY = 3
+const MOST_ACCESSES = 3
+const ACCESSES = 3
+const IN_MAIN = 4
 
 /**
  * S3-FIFO: two queues and a memory of keys.
@@ -40,17 +42,34 @@ const MAX_FREQUENCY = 3
  * @see Yang et al., "FIFO queues are all you need for cache eviction", SOSP 2023, doi:10.1145/3600006.3613147
  * @see Zhai et al., "Clock2Q+", arXiv:2511.21958
  */
-export class S3Fifo<T> implements EvictionPolicy<T> {
-  readonly #small = new FifoQueue<T>()
-  readonly #main = new FifoQueue<T>()
+export class S3Fifo implements EvictionPolicy {
+  readonly #columns: Columns
+  readonly #hashOf: (slot: number) => number
+  readonly #links = new Links()
+  readonly #small = new FifoQueue(this.#links)
+  readonly #main = new FifoQueue(this.#links)
   readonly #ghost = new GhostQueue()
   readonly #sharesBytes: boolean
-  /** Nodes that have entered the small queue so far. */
+  /** Entries that have entered the small queue so far, and for each slot its number among them; modulo 2^32. */
   #entered = 0
+  #numbers = new Uint32Array(0)
+  /** For each slot its accesses that count, 0–3, and {@link IN_MAIN} if it is in the main queue. */
+  #states = new Uint8Array(0)
 
-  /** @param sharesBytes - whether the small queue has a tenth of the bytes or of the entries. */
-  constructor(sharesBytes: boolean) {
+  /**
+   * @param sharesBytes - whether the small queue has a tenth of the bytes or of the entries.
+   * @param hashOf - The hash of the key of an entry.
+   */
+  constructor(columns: Columns, hashOf: (slot: number) => number, sharesBytes: boolean) {
+    this.#columns = columns
+    this.#hashOf = hashOf
     this.#sharesBytes = sharesBytes
+  }
+
+  grow(capacity: number): void {
+    this.#links.grow(capacity)
+    this.#numbers = resized(this.#numbers, capacity)
+    this.#states = resized(this.#states, capacity)
   }
 
   accepts(evictable: boolean): boolean {
@@ -59,50 +78,53 @@ export class S3Fifo<T> implements EvictionPolicy<T> {
 
   begin(): void {}
 
-  enter(node: EntryNode<T>): void {
-    node.frequency = 0
-    if (this.#ghost.take(node.key, this.#candidates)) {
-      this.#main.push(node)
+  enter(slot: number): void {
+    if (this.#ghost.take(this.#hashOf(slot), this.#candidates)) {
+      this.#pushToMain(slot, 0)
     } else {
-      node.stamp = this.#entered++
-      this.#small.push(node)
+      this.#states[slot] = 0
+      this.#numbers[slot] = this.#entered
+      this.#entered = (this.#entered + 1) >>> 0
+      this.#small.push(slot, this.#columns.bytes[slot]!)
     }
   }
 
-  leave(node: EntryNode<T>): void {
-    if (node.queue === this.#main || node.frequency > 0) this.#ghost.add(node.key, this.#candidates)
-    node.queue!.remove(node)
+  leave(slot: number): void {
+    if (this.#states[slot] !== 0) this.#ghost.add(this.#hashOf(slot), this.#candidates)
+    this.#remove(slot)
   }
 
-  accessed(node: EntryNode<T>): void {
-    if (node.frequency === MAX_FREQUENCY) return
-    if (node.queue === this.#small && this.#isYoung(node)) return
-    node.frequency++
+  accessed(slot: number): void {
+    const state = this.#states[slot]!
+    if ((state & ACCESSES) === MOST_ACCESSES) return
+    if (state < IN_MAIN && this.#isYoung(slot)) return
+    this.#states[slot] = state + 1
   }
 
   /** Not an access: a fill says that the value was missed or is refreshed, not that it is popular. */
   overwritten(): void {}
 
-  resized(node: EntryNode<T>, byBytes: number): void {
-    node.queue!.bytes += byBytes
+  resized(slot: number, byBytes: number): void {
+    this.#queueOf(slot).bytes += byBytes
   }
 
-  take(nowMs: number): EntryNode<T> | undefined {
+  take(nowMs: number): number {
+    const { expiresAtMs } = this.#columns
     for (;;) {
       const queue = this.#smallIsDue() ? this.#small : this.#main
-      const node = queue.oldest
-      if (node === undefined) return undefined
-      if (node.expiresAtMs <= nowMs) {
-        this.leave(node)
-        return node
+      const slot = queue.oldest
+      if (slot === NOWHERE) return NOWHERE
+      if (expiresAtMs[slot]! <= nowMs) {
+        this.leave(slot)
+        return slot
       }
-      queue.remove(node)
-      if (node.frequency === 0) {
-        if (queue === this.#small) this.#ghost.add(node.key, this.#candidates)
-        return node
+      this.#remove(slot)
+      const accesses = this.#states[slot]! & ACCESSES
+      if (accesses === 0) {
+        if (queue === this.#small) this.#ghost.add(this.#hashOf(slot), this.#candidates)
+        return slot
       }
-      node.frequency = queue === this.#small ? 0 : node.frequency - 1
-      this.#main.push(node)
+      this.#pushToMain(slot, queue === this.#small ? 0 : accesses - 1)
     }
   }
 
@@ -110,14 +132,30 @@ export class S3Fifo<T> implements EvictionPolicy<T> {
     this.#small.clear()
     this.#main.clear()
     this.#ghost.clear()
+    this.#links.clear()
+    this.#numbers = new Uint32Array(0)
+    this.#states = new Uint8Array(0)
   }
 
   get #candidates(): number {
     return this.#small.size + this.#main.size
   }
 
-  #isYoung(node: EntryNode<T>): boolean {
-    return (this.#entered - node.stamp) * YOUNG_SHARE <= this.#small.size
+  #queueOf(slot: number): FifoQueue {
+    return this.#states[slot]! < IN_MAIN ? this.#small : this.#main
+  }
+
+  #remove(slot: number): void {
+    this.#queueOf(slot).remove(slot, this.#columns.bytes[slot]!)
+  }
+
+  #pushToMain(slot: number, accesses: number): void {
+    this.#states[slot] = IN_MAIN + accesses
+    this.#main.push(slot, this.#columns.bytes[slot]!)
+  }
+
+  #isYoung(slot: number): boolean {
+    return ((this.#entered - this.#numbers[slot]!) >>> 0) * YOUNG_SHARE <= this.#small.size
   }
 
   #smallIsDue(): boolean {

@@ -1,4 +1,4 @@
-import type { EntryNode } from './entry-node.ts'
+import { NOWHERE, resized } from './columns.ts'
 import type { EvictionPolicy } from './eviction-policy.ts'
 import type { Ranking } from './rankings.ts'
 
@@ -24,7 +24,7 @@ export interface SampledOptions {
  * being evicted for having been idle once. With at least as many samples as candidates, all of them are compared, and
  * the choice is exact.
  */
-export class Sampled<T> implements EvictionPolicy<T> {
+export class Sampled implements EvictionPolicy {
   readonly #volatileOnly: boolean
   readonly #ranking: Ranking | undefined
   readonly #samples: number
@@ -33,9 +33,11 @@ export class Sampled<T> implements EvictionPolicy<T> {
    * An array, so that any of them can be drawn at once. The pool is its front, the least worthy last, and what is in
    * it cannot be drawn again; the rest is in no order.
    */
-  readonly #candidates: EntryNode<T>[] = []
+  readonly #candidates: number[] = []
+  /** Where each slot is among them. */
+  #places = new Int32Array(0)
   #pooled = 0
-  /** What each node of the pool was worth when it was last weighed. */
+  /** What each entry of the pool was worth when it was last weighed. */
   readonly #worths = new Float64Array(POOL_SIZE)
 
   constructor(options: SampledOptions) {
@@ -45,21 +47,26 @@ export class Sampled<T> implements EvictionPolicy<T> {
     this.#random = options.random
   }
 
+  grow(capacity: number): void {
+    this.#places = resized(this.#places, capacity)
+    this.#ranking?.grow(capacity)
+  }
+
   accepts(evictable: boolean, expiresAtMs: number): boolean {
     return evictable && (!this.#volatileOnly || expiresAtMs < Number.POSITIVE_INFINITY)
   }
 
-  begin(node: EntryNode<T>, nowMs: number): void {
-    this.#ranking?.begin(node, nowMs)
+  begin(slot: number, nowMs: number): void {
+    this.#ranking?.begin(slot, nowMs)
   }
 
-  enter(node: EntryNode<T>): void {
-    node.slot = this.#candidates.length
-    this.#candidates.push(node)
+  enter(slot: number): void {
+    this.#places[slot] = this.#candidates.length
+    this.#candidates.push(slot)
   }
 
-  leave(node: EntryNode<T>): void {
-    let gap = node.slot
+  leave(slot: number): void {
+    let gap = this.#places[slot]!
     if (gap < this.#pooled) {
       this.#pooled--
       for (; gap < this.#pooled; gap++) this.#shift(gap + 1, gap)
@@ -68,35 +75,37 @@ export class Sampled<T> implements EvictionPolicy<T> {
     if (gap < this.#candidates.length) this.#put(last, gap)
   }
 
-  accessed(node: EntryNode<T>, nowMs: number): void {
-    this.#ranking?.accessed(node, nowMs)
+  accessed(slot: number, nowMs: number): void {
+    this.#ranking?.accessed(slot, nowMs)
   }
 
   /** An access, as it is to Redis. */
-  overwritten(node: EntryNode<T>, nowMs: number): void {
-    this.#ranking?.accessed(node, nowMs)
+  overwritten(slot: number, nowMs: number): void {
+    this.#ranking?.accessed(slot, nowMs)
   }
 
   resized(): void {}
 
-  take(nowMs: number): EntryNode<T> | undefined {
+  take(nowMs: number): number {
     const count = this.#candidates.length
-    if (count === 0) return undefined
+    if (count === 0) return NOWHERE
     const ranking = this.#ranking
-    const node =
+    const slot =
       ranking === undefined
         ? this.#candidates[Math.floor(this.#random() * count)]!
         : this.#leastWorthy(ranking, nowMs)
-    this.leave(node)
-    return node
+    this.leave(slot)
+    return slot
   }
 
   clear(): void {
     this.#candidates.length = 0
     this.#pooled = 0
+    this.#places = new Int32Array(0)
+    this.#ranking?.grow(0)
   }
 
-  #leastWorthy(ranking: Ranking, nowMs: number): EntryNode<T> {
+  #leastWorthy(ranking: Ranking, nowMs: number): number {
     const count = this.#candidates.length
     if (this.#samples >= count) {
       this.#pooled = 0
@@ -108,34 +117,34 @@ export class Sampled<T> implements EvictionPolicy<T> {
     }
     for (;;) {
       const last = this.#pooled - 1
-      const node = this.#candidates[last]!
-      const worth = ranking.worth(node, nowMs)
-      if (worth === this.#worths[last]) return node
-      this.#place(node, worth, last)
+      const slot = this.#candidates[last]!
+      const worth = ranking.worth(slot, nowMs)
+      if (worth === this.#worths[last]) return slot
+      this.#place(slot, worth, last)
     }
   }
 
-  /** Lets a node into the pool if there is a free place in it, or a worthier node, which makes way. */
+  /** Lets an entry into the pool if there is a free place in it, or a worthier one, which makes way. */
   #offer(at: number, ranking: Ranking, nowMs: number): void {
-    const node = this.#candidates[at]!
-    const worth = ranking.worth(node, nowMs)
+    const slot = this.#candidates[at]!
+    const worth = ranking.worth(slot, nowMs)
     if (this.#pooled < POOL_SIZE) {
       this.#put(this.#candidates[this.#pooled]!, at)
       this.#pooled++
-      this.#place(node, worth, this.#pooled - 1)
+      this.#place(slot, worth, this.#pooled - 1)
     } else if (worth < this.#worths[0]!) {
       this.#put(this.#candidates[0]!, at)
-      this.#place(node, worth, 0)
+      this.#place(slot, worth, 0)
     }
   }
 
-  /** Moves the gap in the pool to where the node belongs, and puts it there. */
-  #place(node: EntryNode<T>, worth: number, gap: number): void {
+  /** Moves the gap in the pool to where the entry belongs, and puts it there. */
+  #place(slot: number, worth: number, gap: number): void {
     let place = gap
     for (; place > 0 && this.#worths[place - 1]! < worth; place--) this.#shift(place - 1, place)
     for (; place < this.#pooled - 1 && this.#worths[place + 1]! > worth; place++)
       this.#shift(place + 1, place)
-    this.#put(node, place)
+    this.#put(slot, place)
     this.#worths[place] = worth
   }
 
@@ -144,8 +153,8 @@ export class Sampled<T> implements EvictionPolicy<T> {
     this.#worths[to] = this.#worths[from]!
   }
 
-  #put(node: EntryNode<T>, at: number): void {
-    this.#candidates[at] = node
-    node.slot = at
+  #put(slot: number, at: number): void {
+    this.#candidates[at] = slot
+    this.#places[slot] = at
   }
 }

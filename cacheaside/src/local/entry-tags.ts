@@ -18,10 +18,3 @@ export class EntryTags {
 
 /** Of an entry that depends on no tag. Nothing is noted of it. */
 export const NO_TAGS = new EntryTags([], false, Number.POSITIVE_INFINITY)
-
-/** A hit has found the entry. */
-export function noteHit(entry: { readonly tags: EntryTags; refreshAtMs: number }): void {
-  if (entry.refreshAtMs !== FIRST_HIT) return
-  entry.tags.isUnread = false
-  entry.refreshAtMs = entry.tags.refreshAtMs
-}

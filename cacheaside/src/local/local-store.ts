@@ -1,37 +1,25 @@
 import type { Clock } from '../base/clock.ts'
-import { BoundedMap, type EvictionPolicyName, type Place } from '../eviction/bounded-map.ts'
+import { BoundedSlots, type Gone, NOWHERE } from '../eviction/bounded-slots.ts'
+import { hashOfNumber, hashOfText, mixed } from '../eviction/ghost-queue.ts'
+import type { EvictionPolicyName } from '../eviction/policies.ts'
 import { Dependents } from './dependents.ts'
-import type { EntryTags } from './entry-tags.ts'
+import { EntryColumns } from './entry-columns.ts'
+import type { LocalEntry } from './local-entry.ts'
+import { LocalShelf } from './local-shelf.ts'
 
-export { EVICTION_POLICIES, type EvictionPolicyName, Place } from '../eviction/bounded-map.ts'
-
-/** A value kept in this process. */
-export interface LocalEntry {
-  /** Hands the value out; see `shared/codec.ts`. */
-  readonly opened: { take(): unknown; readonly isShared: boolean }
-  /** Whether it says that there is no such row. */
-  readonly absent: boolean
-  /** The keyspace's generation when the value was read or filled: another one now, and it is not found. */
-  readonly generation: string
-  /** The tags that it depends on. */
-  readonly tags: EntryTags
-  /** When it was stored, and until when it is fresh, by the clock's `nowMs`. */
-  readonly filledAtMs: number
-  readonly expiresAtMs: number
-  /** From when on a hit starts a refresh; `FIRST_HIT` where the first hit has to be noted. */
-  refreshAtMs: number
-}
+export { NOWHERE } from '../eviction/bounded-slots.ts'
+export { EVICTION_POLICIES, type EvictionPolicyName } from '../eviction/policies.ts'
+export type { LocalEntry } from './local-entry.ts'
+export type { LocalShelf } from './local-shelf.ts'
 
 /**
  * L1: what this process keeps. It does not see to coherence: the code that hears of an invalidation removes the key here,
  * and dooms the flights that could bring the old value back.
  */
 export interface LocalStore {
-  /** Whether it keeps anything at all. */
-  readonly enabled: boolean
+  /** What it keeps of one keyspace, for hits; `undefined` if it keeps nothing at all. */
+  shelfOf(keyspace: string): LocalShelf | undefined
   get(key: string, nowMs: number): LocalEntry | undefined
-  /** As {@link LocalStore.get}, for a caller that asks for the same key again and again. */
-  getAt(place: Place<LocalEntry>, nowMs: number): LocalEntry | undefined
   /**
    * Keeps an entry until it expires, is removed, or has to make room.
    *
@@ -45,6 +33,8 @@ export interface LocalStore {
   /** The keys of the entries that depend on any tag of this keyspace. */
   dependentsOfKeyspace(keyspace: string): readonly string[]
   clear(): void
+  /** Whether it keeps anything at all. */
+  readonly enabled: boolean
   /** Entries and bytes kept. */
   readonly size: number
   readonly bytes: number
@@ -58,94 +48,191 @@ export const noLocal: LocalStore = {
   size: 0,
   bytes: 0,
   tags: 0,
+  shelfOf: () => undefined,
   dependentsOf: () => [],
   dependentsOfKeyspace: () => [],
   get: () => undefined,
-  getAt: () => undefined,
   keep: () => {},
   remove: () => false,
   clear: () => {},
 }
 
-/** The entry's own objects, the map's slot, the eviction's links, and what the keyspace remembers for its id. */
-const ENTRY_OVERHEAD_BYTES = 440
+/** Its slot in all columns, and what finds it by its id. */
+const ENTRY_OVERHEAD_BYTES = 130
 /** A parsed object takes about as much again as half its JSON. */
 const OBJECT_BYTES_PER_CHARACTER = 1.5
 
+/** How much L1 may keep, and what goes when it is full. */
+export interface LocalBounds {
+  readonly maxBytes?: number
+  readonly maxEntries?: number
+  readonly policy?: EvictionPolicyName
+}
+
 /**
- * An L1 over a bounded map.
+ * An L1 within bounds. One entry is one slot, of all keyspaces together; a shelf for each keyspace finds the slot of an id.
  *
  * @throws CacheError `INVALID_OPTIONS` for bounds that are not positive whole numbers.
  */
 export function boundedLocal(
-  options: { readonly maxBytes?: number; readonly maxEntries?: number; readonly policy?: EvictionPolicyName },
+  bounds: LocalBounds,
   clock: Clock,
   onDiscard: (key: string, reason: 'evicted' | 'expired') => void,
 ): LocalStore {
-  // Told when the map is whole again: a listener may call the cache, and with it this map.
-  const discarded: [key: string, reason: 'evicted' | 'expired'][] = []
-  const tell = () => {
-    for (const [key, reason] of discarded.splice(0)) onDiscard(key, reason)
+  return new BoundedLocal(bounds, clock, onDiscard)
+}
+
+class BoundedLocal implements LocalStore {
+  readonly enabled = true
+  readonly #clock: Clock
+  readonly #onDiscard: (key: string, reason: 'evicted' | 'expired') => void
+  readonly #columns = new EntryColumns()
+  readonly #shelves: LocalShelf[] = []
+  readonly #shelfByPrefix = new Map<string, LocalShelf>()
+  readonly #dependents = new Dependents<string>()
+  readonly #slots: BoundedSlots<unknown>
+  // Told when the slots are whole again: a listener may call the cache, and with it this level.
+  readonly #discarded: [key: string, reason: 'evicted' | 'expired'][] = []
+
+  constructor(
+    { maxBytes, maxEntries, policy = 's3-fifo' }: LocalBounds,
+    clock: Clock,
+    onDiscard: (key: string, reason: 'evicted' | 'expired') => void,
+  ) {
+    this.#clock = clock
+    this.#onDiscard = onDiscard
+    const bounds = {
+      ...(maxBytes === undefined ? {} : { maxBytes }),
+      ...(maxEntries === undefined ? {} : { maxEntries }),
+      policy,
+      clock,
+    }
+    this.#slots = new BoundedSlots<unknown>(bounds, {
+      hashOf: slot => this.#hashOf(slot),
+      gone: (slot, _value, why) => this.#gone(slot, why),
+    })
   }
-  const dependents = new Dependents<string>()
-  const entries = new BoundedMap<LocalEntry>({
-    ...(options.maxBytes === undefined ? {} : { maxBytes: options.maxBytes }),
-    ...(options.maxEntries === undefined ? {} : { maxEntries: options.maxEntries }),
-    policy: options.policy ?? 's3-fifo',
-    clock,
-    onEvict: (key, { tags }, reason) => {
-      dependents.unlist(key, tags.names)
-      discarded.push([key, reason])
-    },
-  })
-  /** The entry under this key goes, or is about to be replaced. Says whether it is unread. */
-  const unlist = (key: string): boolean => {
-    if (dependents.size === 0) return false
-    const entry = entries.inspect(key, clock.coarseMs())
-    if (entry === undefined) return false
-    dependents.unlist(key, entry.tags.names)
-    return entry.tags.isUnread
+
+  get size(): number {
+    return this.#slots.size
   }
-  return {
-    enabled: true,
-    get size() {
-      return entries.size
-    },
-    get bytes() {
-      return entries.bytes
-    },
-    get tags() {
-      return dependents.size
-    },
-    get(key, nowMs) {
-      const entry = entries.get(key, nowMs)
-      if (discarded.length > 0) tell()
-      return entry
-    },
-    getAt(place, nowMs) {
-      const entry = entries.getAt(place, nowMs)
-      if (discarded.length > 0) tell()
-      return entry
-    },
-    keep(key, entry, textLength) {
-      const bytes = Math.ceil(key.length + textLength * OBJECT_BYTES_PER_CHARACTER) + ENTRY_OVERHEAD_BYTES
-      unlist(key)
+
+  get bytes(): number {
+    return this.#slots.bytes
+  }
+
+  get tags(): number {
+    return this.#dependents.size
+  }
+
+  shelfOf(keyspace: string): LocalShelf {
+    return this.#shelfWith(`${keyspace}:`)
+  }
+
+  get(key: string, nowMs: number): LocalEntry | undefined {
+    const shelf = this.#shelfOfKey(key)
+    const slot = shelf.aliveAt(shelf.slotOfKey(key), nowMs)
+    return slot === NOWHERE ? undefined : shelf.entryAt(slot)
+  }
+
+  keep(key: string, entry: LocalEntry, textLength: number): void {
+    const bytes = Math.ceil(key.length + textLength * OBJECT_BYTES_PER_CHARACTER) + ENTRY_OVERHEAD_BYTES
+    const { expiresAtMs } = entry
+    const kept = EntryColumns.kept(entry.opened)
+    const nowMs = this.#clock.coarseMs()
+    const slots = this.#slots
+    slots.sweepSome(nowMs)
+    const shelf = this.#shelfOfKey(key)
+    const known = this.#liveAt(shelf.slotOfKey(key), nowMs)
+    if (known === NOWHERE) {
+      const slot = slots.makeRoom(bytes, true, nowMs)
+      if (slot !== NOWHERE) {
+        shelf.note(key, slot)
+        slots.enter(slot, kept, bytes, expiresAtMs, true, nowMs)
+        this.#fill(key, slot, entry)
+      }
+    } else {
+      this.#unlist(key, known)
       // If there is no room for the new value, the old one must not stay either.
-      if (!entries.set(key, entry, { bytes, expiresAtMs: entry.expiresAtMs })) entries.delete(key)
-      else dependents.list(key, entry.tags.names)
-      if (discarded.length > 0) tell()
-    },
-    remove(key) {
-      const wasUnread = unlist(key)
-      entries.delete(key)
-      if (discarded.length > 0) tell()
-      return wasUnread
-    },
-    dependentsOf: tag => dependents.of(tag),
-    dependentsOfKeyspace: keyspace => dependents.ofKeyspace(keyspace),
-    clear() {
-      entries.clear()
-      dependents.clear()
-    },
+      if (slots.overwrite(known, kept, bytes, expiresAtMs, true, nowMs)) this.#fill(key, known, entry)
+      else slots.remove(known)
+    }
+    if (this.#discarded.length > 0) this.#tell()
+  }
+
+  remove(key: string): boolean {
+    const slot = this.#liveAt(this.#shelfOfKey(key).slotOfKey(key), this.#clock.coarseMs())
+    const wasUnread = slot !== NOWHERE && this.#columns.tagsAt(slot).isUnread
+    if (slot !== NOWHERE) this.#slots.remove(slot)
+    if (this.#discarded.length > 0) this.#tell()
+    return wasUnread
+  }
+
+  dependentsOf(tag: string): readonly string[] {
+    return this.#dependents.of(tag)
+  }
+
+  dependentsOfKeyspace(keyspace: string): readonly string[] {
+    return this.#dependents.ofKeyspace(keyspace)
+  }
+
+  clear(): void {
+    for (const shelf of this.#shelves) shelf.clear()
+    this.#columns.clear()
+    this.#slots.clear()
+    this.#dependents.clear()
+  }
+
+  #fill(key: string, slot: number, entry: LocalEntry): void {
+    this.#columns.fill(slot, entry)
+    this.#dependents.list(key, entry.tags.names)
+  }
+
+  /** The entry in this slot goes, or is about to be replaced. */
+  #unlist(key: string, slot: number): void {
+    if (this.#dependents.size > 0) this.#dependents.unlist(key, this.#columns.tagsAt(slot).names)
+  }
+
+  #liveAt(slot: number, nowMs: number): number {
+    return slot !== NOWHERE && this.#slots.isAlive(slot, nowMs) ? slot : NOWHERE
+  }
+
+  /** A key without a keyspace is one of a keyspace without a name. */
+  #shelfOfKey(key: string): LocalShelf {
+    return this.#shelfWith(key.slice(0, key.indexOf(':') + 1))
+  }
+
+  #shelfWith(prefix: string): LocalShelf {
+    const known = this.#shelfByPrefix.get(prefix)
+    if (known !== undefined) return known
+    const shelf = new LocalShelf(prefix, this.#shelves.length, this.#slots, this.#columns, this.#tellIfAny)
+    this.#shelves.push(shelf)
+    this.#shelfByPrefix.set(prefix, shelf)
+    return shelf
+  }
+
+  #hashOf(slot: number): number {
+    const { spots, shelves } = this.#columns
+    const spot = spots[slot]!
+    const shelf = shelves[slot]!
+    return mixed(typeof spot === 'number' ? hashOfNumber(spot, shelf) : hashOfText(spot, shelf))
+  }
+
+  #gone(slot: number, why: Gone): void {
+    const shelf = this.#shelves[this.#columns.shelves[slot]!]!
+    if (why !== undefined || this.#dependents.size > 0) {
+      const key = shelf.keyAt(slot)
+      this.#unlist(key, slot)
+      if (why !== undefined) this.#discarded.push([key, why])
+    }
+    shelf.forget(slot)
+  }
+
+  readonly #tellIfAny = (): void => {
+    if (this.#discarded.length > 0) this.#tell()
+  }
+
+  #tell(): void {
+    for (const [key, reason] of this.#discarded.splice(0)) this.#onDiscard(key, reason)
   }
 }

@@ -19,10 +19,10 @@ export interface RegistersStats {
 
 /**
  * What one register costs beside the characters of its key and its text: two string headers, an entry of the map
- * and a node that the eviction policy keeps its fields in. Measured on Node 20: 223–245 bytes, depending on the
+ * and a slot in the columns of the map and of its policy. Measured on Node 20: 130–160 bytes, depending on the
  * policy and on how full the map's table is. (`embedded-shared.test.ts` compares it with the heap.)
  */
-export const REGISTER_OVERHEAD_BYTES = 240
+export const REGISTER_OVERHEAD_BYTES = 150
 
 /**
  * The memory of the embedded store: one string per key, bounded, each with a life, and the store's own time. It

@@ -67,6 +67,8 @@ export class BroadcastStream {
       names: string[]
     }
   >()
+  /** Whether its life has to be proven at all, on a clock that is really read. */
+  readonly needsProof: boolean
   #timer: Timer | undefined
   #closed = false
 
@@ -83,7 +85,8 @@ export class BroadcastStream {
     this.#maxStaleMs = maxStaleMs
     this.#emit = emit
     this.#self = clock.token()
-    this.#proven = access.store.synchronous
+    this.needsProof = !access.store.synchronous
+    this.#proven = !this.needsProof
     if (access.store.stream === 'none') {
       this.#unsubscribe = () => {}
       this.#keepTime()
@@ -95,18 +98,13 @@ export class BroadcastStream {
       heartbeat: text => this.#heard(text),
       interrupted: reason => this.#interrupted(reason),
     })
-    if (access.store.synchronous) this.#askTime()
-    else this.#beat()
-  }
-
-  /** Whether its life has to be proven at all, on a clock that is really read. */
-  get needsProof(): boolean {
-    return !this.#access.store.synchronous
+    if (this.needsProof) this.#beat()
+    else this.#askTime()
   }
 
   /** Whether everything applied up to `localMaxStaleMs` before `nowMs` has been heard. */
   proven(nowMs: number): boolean {
-    if (this.#access.store.synchronous) return true
+    if (!this.needsProof) return true
     if (nowMs - this.#proofMs <= this.#maxStaleMs) return true
     this.#silent()
     return false
@@ -114,7 +112,7 @@ export class BroadcastStream {
 
   /** The same for somebody who only looks: nothing is concluded from it. */
   isProven(nowMs: number): boolean {
-    return this.#access.store.synchronous || nowMs - this.#proofMs <= this.#maxStaleMs
+    return !this.needsProof || nowMs - this.#proofMs <= this.#maxStaleMs
   }
 
   /** The present moment, by this process's `nowMs`, by the store's clock as well as it is known here; never a matter of safety. */
@@ -301,7 +299,7 @@ export class BroadcastStream {
     }
     this.looks.forget()
     const wasProven = this.#proven
-    this.#proven = this.#access.store.synchronous
+    this.#proven = !this.needsProof
     this.#owner.interrupted()
     if (wasProven) this.#emit({ type: 'stream', state: 'unproven', reason })
   }

@@ -44,7 +44,7 @@ export type SchemaResult<Output> =
 export interface Opened<V> {
   /** The value for one more reader: the shared frozen one, or a copy of its own. */
   take(): V | undefined
-  /** Whether each taking gives the same value. Then this has it as its `value`, too. */
+  /** Whether each taking gives the same value. */
   readonly isShared: boolean
 }
 
@@ -65,18 +65,17 @@ export class Unopened {
   }
 }
 
-/** A value that all readers share. It is also what a `peek` returns, which so allocates nothing: therefore it is frozen. */
+/** A value that all readers share. */
 class SharedValue<V> implements Opened<V> {
-  readonly value: V
+  readonly #value: V
   constructor(value: V) {
-    this.value = value
-    Object.freeze(this)
+    this.#value = value
   }
   get isShared(): true {
     return true
   }
   take(): V {
-    return this.value
+    return this.#value
   }
 }
 

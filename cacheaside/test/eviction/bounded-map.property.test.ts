@@ -1,11 +1,6 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import {
-  BoundedMap,
-  EVICTION_POLICIES,
-  type EvictionPolicyName,
-  Place,
-} from '../../src/eviction/bounded-map.ts'
+import { BoundedMap, EVICTION_POLICIES, type EvictionPolicyName } from '../../src/eviction/bounded-map.ts'
 import { HandClock, seededRandom } from './hand-clock.ts'
 
 const MINUTE_MS = 60_000
@@ -32,7 +27,7 @@ type Operation =
       lifeMs: number | undefined
       evictable: boolean
     }
-  | { do: 'get' | 'getAt' | 'inspect' | 'delete'; key: string }
+  | { do: 'get' | 'inspect' | 'delete'; key: string }
   | { do: 'replace'; key: string; bytes: number }
   | { do: 'advance'; byMs: number }
   | { do: 'clear' }
@@ -53,7 +48,7 @@ const operations: fc.Arbitrary<Operation> = fc.oneof(
       evictable: fc.integer({ min: 0, max: 5 }).map(number => number > 0),
     }),
   },
-  { weight: 12, arbitrary: fc.record({ do: fc.constantFrom('get' as const, 'getAt' as const), key: keys }) },
+  { weight: 12, arbitrary: fc.record({ do: fc.constant('get' as const), key: keys }) },
   {
     weight: 2,
     arbitrary: fc.record({ do: fc.constantFrom('inspect' as const, 'delete' as const), key: keys }),
@@ -82,7 +77,6 @@ class Walk {
   readonly clock = new HandClock(SEED)
   readonly map: BoundedMap<number>
   readonly held = new Map<string, Held>()
-  readonly places = new Map<string, Place<number>>()
   readonly policy: EvictionPolicyName
   readonly maxBytes: number
   readonly maxEntries: number
@@ -213,16 +207,9 @@ class Walk {
     }
   }
 
-  /** The place that was used for this key before: nodes come, go and are used again, and it must not be misled. */
-  placeOf(key: string): Place<number> {
-    const place = this.places.get(key) ?? new Place<number>(key)
-    this.places.set(key, place)
-    return place
-  }
-
-  look(key: string, how: 'get' | 'getAt' | 'inspect'): void {
+  look(key: string, how: 'get' | 'inspect'): void {
     const { map, clock } = this
-    const found = how === 'getAt' ? map.getAt(this.placeOf(key), clock.ms) : map[how](key, clock.ms)
+    const found = map[how](key, clock.ms)
     const held = this.held.get(key)
     expect(found).toBe(held?.value)
     if (held === undefined) return
@@ -251,7 +238,6 @@ class Walk {
         return
       }
       case 'get':
-      case 'getAt':
       case 'inspect':
         this.look(operation.key, operation.do)
         return

@@ -1,54 +1,57 @@
 import fc from 'fast-check'
 import { describe, expect, it } from 'vitest'
-import { EntryNode } from '../../src/eviction/entry-node.ts'
+import { Columns, HELD } from '../../src/eviction/columns.ts'
 import { ExpirySweep } from '../../src/eviction/expiry-sweep.ts'
 
-const nodeFor = (key: number) => new EntryNode<number>().hold(String(key), key, 1, 1000, true)
+function sweepOver(capacity: number, held: readonly number[]) {
+  const columns = new Columns()
+  columns.grow(capacity)
+  for (const slot of held) columns.flags[slot] = HELD
+  return { columns, sweep: new ExpirySweep(columns) }
+}
 
 describe('ExpirySweep', () => {
-  it('next goes round over all nodes', () => {
-    const sweep = new ExpirySweep<number>()
-    expect(sweep.next()).toBeUndefined()
-    for (const key of [1, 2, 3]) sweep.add(nodeFor(key))
-    const seen = Array.from({ length: 6 }, () => sweep.next()!.value)
-    expect(seen.slice(0, 3).sort()).toEqual([1, 2, 3])
-    expect(seen.slice(3).sort()).toEqual([1, 2, 3])
+  it('next goes round over all entries, and passes over empty slots', () => {
+    const { sweep } = sweepOver(16, [0, 3, 9])
+    expect(Array.from({ length: 7 }, () => sweep.next(12))).toEqual([0, 3, 9, 0, 3, 9, 0])
   })
 
-  it('next passes over no node, whatever comes and goes during a round', () => {
-    const change = fc.record({ adds: fc.nat({ max: 2 }), removes: fc.array(fc.nat(), { maxLength: 2 }) })
+  it('next gives up after 64 empty slots, and goes on there', () => {
+    const { sweep } = sweepOver(256, [200])
+    expect(sweep.next(0)).toBeUndefined()
+    expect(Array.from({ length: 5 }, () => sweep.next(256))).toEqual([
+      undefined,
+      undefined,
+      undefined,
+      200,
+      undefined,
+    ])
+  })
+
+  it('next passes over no entry, whatever comes and goes during a round', () => {
+    const slots = fc.integer({ min: 1, max: 60 })
+    const changes = fc.array(fc.record({ slot: fc.nat(59), comes: fc.boolean() }), {
+      maxLength: 60,
+      size: 'max',
+    })
     fc.assert(
-      fc.property(
-        fc.integer({ min: 1, max: 30 }),
-        fc.array(change, { maxLength: 60, size: 'max' }),
-        (count, changes) => {
-          const sweep = new ExpirySweep<number>()
-          const nodes = Array.from({ length: count }, (_, key) => nodeFor(key))
-          for (const node of nodes) sweep.add(node)
-          const unseen = new Set(nodes)
-          let left = count
-          for (const { adds, removes } of changes) {
-            const node = sweep.next()
-            expect(node === undefined).toBe(sweep.size === 0)
-            if (node !== undefined) unseen.delete(node)
-            left--
-            for (let added = 0; added < adds; added++) {
-              const fresh = nodeFor(nodes.length)
-              nodes.push(fresh)
-              sweep.add(fresh)
-            }
-            for (const pick of removes) {
-              const present = nodes.filter(other => other.sweepSlot >= 0)
-              const removed = present[pick % Math.max(1, present.length)]
-              if (removed === undefined) continue
-              sweep.remove(removed)
-              unseen.delete(removed)
-            }
-            if (left <= 0) expect(unseen.size).toBe(0)
+      fc.property(slots, changes, (used, all) => {
+        const { columns, sweep } = sweepOver(64, [])
+        for (let slot = 0; slot < used; slot++) columns.flags[slot] = HELD
+        const unseen = new Set(Array.from({ length: used }, (_, slot) => slot))
+        for (let turn = 0; turn < used; turn++) {
+          const seen = sweep.next(used)
+          if (seen !== undefined) {
+            expect(columns.flags[seen]).toBe(HELD)
+            unseen.delete(seen)
           }
-          expect(sweep.size).toBe(nodes.filter(node => node.sweepSlot >= 0).length)
-        },
-      ),
+          const change = all[turn]
+          if (change === undefined || change.slot >= used) continue
+          columns.flags[change.slot] = change.comes ? HELD : 0
+          unseen.delete(change.slot)
+        }
+        expect([...unseen]).toEqual([])
+      }),
     )
   })
 })

@@ -56,7 +56,6 @@ describe('the tags of an L1', () => {
             one.key,
             {
               opened: { take: () => one.key, isShared: true },
-              absent: false,
               tags: new EntryTags(one.tags, false, Number.POSITIVE_INFINITY),
               generation: 'generation',
               filledAtMs: 0,

@@ -165,7 +165,8 @@ describe('embeddedShared', () => {
     const collectGarbage: () => void = vm.runInNewContext('gc')
     const heap = () => {
       collectGarbage()
-      return process.memoryUsage().heapUsed
+      const { heapUsed, arrayBuffers } = process.memoryUsage()
+      return heapUsed + arrayBuffers
     }
     const store = embeddedShared({ maxBytes: 2 ** 30 })
     const before = heap()

@@ -325,7 +325,7 @@ export const flights: readonly Protection[] = [
     controls: [
       {
         without: 'skipping L1',
-        patches: [["if (options?.consistency === 'strong') return undefined", 'void options']],
+        patches: [["if (options?.consistency === 'strong') return MISS", 'void options']],
         reports: 'a strong read after the write got v1, not v2',
       },
     ],

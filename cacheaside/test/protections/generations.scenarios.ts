@@ -71,7 +71,7 @@ export const generations: readonly Protection[] = [
     controls: [
       {
         without: 'comparing the generation of what L1 holds',
-        patches: [['|| entry.generation !== this.#space.generation.value', '']],
+        patches: [['|| shelf.generationAt(slot) !== this.#space.generation.value', '']],
         reports: 'a default read after invalidateAll got v1, not v2',
       },
     ],

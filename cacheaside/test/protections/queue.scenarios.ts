@@ -110,7 +110,7 @@ export const queue: readonly Protection[] = [
     controls: [
       {
         without: 'bypassing L1',
-        patches: [['    if (queue.holds(place.key)) return undefined\n', '']],
+        patches: [['    if (queue.size > 0 && queue.holds(this.key(id))) return NOWHERE\n', '']],
         reports: 'a read after a queued invalidation got v1, not v2',
       },
     ],

@@ -1,0 +1,136 @@
+import { escapedPart, keyOf, unescapedPart } from '../base/key.ts'
+import { type BoundedSlots, NOWHERE } from '../eviction/bounded-slots.ts'
+import type { EntryColumns } from './entry-columns.ts'
+import type { LocalEntry, LocalValue, Peeked } from './local-entry.ts'
+import { type Spot, spotOf, spotOfText } from './spot.ts'
+
+/**
+ * What L1 keeps of one keyspace: finds the slot of an id. What is in the slot can be asked for until L1 changes, so before
+ * anything else is called.
+ */
+export class LocalShelf {
+  readonly #prefix: string
+  readonly #number: number
+  readonly #slots: BoundedSlots<unknown>
+  readonly #columns: EntryColumns
+  readonly #tellDiscarded: () => void
+  readonly #slotOf = new Map<Spot, number>()
+  /** The slots of composite ids, by what follows the keyspace in their keys. */
+  readonly #slotOfComposite = new Map<string, number>()
+
+  /** @param prefix - What all its keys begin with: the name of the keyspace and a colon. */
+  constructor(
+    prefix: string,
+    number: number,
+    slots: BoundedSlots<unknown>,
+    columns: EntryColumns,
+    tellDiscarded: () => void,
+  ) {
+    this.#prefix = prefix
+    this.#number = number
+    this.#slots = slots
+    this.#columns = columns
+    this.#tellDiscarded = tellDiscarded
+  }
+
+  /**
+   * The slot of an id whose entry has not expired, and counts as an access. `NOWHERE` if there is none.
+   *
+   * @throws CacheError `INVALID_KEY` for some malformed ids; for others there is no entry.
+   */
+  find(id: unknown, nowMs: number): number {
+    const spot = spotOf(id)
+    const slot = spot === undefined ? this.#slotOfComposite.get(this.#restOf(id)) : this.#slotOf.get(spot)
+    return slot === undefined ? NOWHERE : this.aliveAt(slot, nowMs)
+  }
+
+  /** The same slot, if its entry has not expired, and counts as an access. */
+  aliveAt(slot: number, nowMs: number): number {
+    if (slot === NOWHERE) return NOWHERE
+    if (this.#slots.access(slot, nowMs)) return slot
+    this.#tellDiscarded()
+    return NOWHERE
+  }
+
+  /** The value for one more reader. */
+  takeAt(slot: number): unknown {
+    return this.#columns.taken(slot, this.#slots.valueAt(slot))
+  }
+
+  /** The same as a `peek` returns it: the same object each time, if readers share the value. */
+  peekAt(slot: number): Peeked {
+    return this.#columns.peeked(slot, this.#slots.valueAt(slot))
+  }
+
+  generationAt(slot: number): string {
+    return this.#columns.generations[slot]!
+  }
+
+  /** A hit has found the entry. */
+  noteHit(slot: number): void {
+    this.#columns.noteHit(slot)
+  }
+
+  refreshAtMs(slot: number): number {
+    return this.#columns.refreshAtMs(slot)
+  }
+
+  entryAt(slot: number): LocalEntry {
+    const { generations, filledAtMs, isShared } = this.#columns
+    const kept = this.#slots.valueAt(slot)
+    return {
+      opened: isShared[slot] === 1 ? { take: () => kept, isShared: true } : (kept as LocalValue),
+      generation: generations[slot]!,
+      tags: this.#columns.tagsAt(slot),
+      filledAtMs: filledAtMs[slot]!,
+      expiresAtMs: this.#slots.expiresAtMs(slot),
+      refreshAtMs: this.#columns.refreshAtMs(slot),
+    }
+  }
+
+  /** The slot of a key of this keyspace, also of an entry that has expired. `NOWHERE` if there is none. */
+  slotOfKey(key: string): number {
+    const rest = key.slice(this.#prefix.length)
+    const slot = rest.includes(':')
+      ? this.#slotOfComposite.get(rest)
+      : this.#slotOf.get(spotOfText(unescapedPart(rest)))
+    return slot ?? NOWHERE
+  }
+
+  /** A new entry is put into this slot. */
+  note(key: string, slot: number): void {
+    const rest = key.slice(this.#prefix.length)
+    if (rest.includes(':')) {
+      this.#slotOfComposite.set(rest, slot)
+      this.#columns.note(slot, this.#number, rest)
+    } else {
+      const spot = spotOfText(unescapedPart(rest))
+      this.#slotOf.set(spot, slot)
+      this.#columns.note(slot, this.#number, spot)
+    }
+  }
+
+  /** The key of the entry in a slot. */
+  keyAt(slot: number): string {
+    const spot = this.#columns.spots[slot]!
+    if (typeof spot === 'number') return this.#prefix + spot
+    return this.#prefix + (this.#slotOf.get(spot) === slot ? escapedPart(spot) : spot)
+  }
+
+  /** The entry in this slot has gone. */
+  forget(slot: number): void {
+    const spot = this.#columns.spots[slot]!
+    if (this.#slotOf.get(spot) === slot) this.#slotOf.delete(spot)
+    else this.#slotOfComposite.delete(spot as string)
+    this.#columns.forget(slot)
+  }
+
+  clear(): void {
+    this.#slotOf.clear()
+    this.#slotOfComposite.clear()
+  }
+
+  #restOf(id: unknown): string {
+    return keyOf(this.#prefix.slice(0, -1), id).slice(this.#prefix.length)
+  }
+}
