@@ -1,47 +1,9 @@
 import { spawnSync } from 'node:child_process'
-import { chmod, mkdtemp, readlink, rm, writeFile } from 'node:fs/promises'
-import { tmpdir } from 'node:os'
+import { readlink } from 'node:fs/promises'
 import { join } from 'node:path'
-import { expect, onTestFinished, test } from 'vitest'
-import { ensureRedisServer, type Surroundings, whichIn } from './ensure-redis-server.ts'
-
-/** A machine on which only these programs exist; a program is what it prints. */
-async function machine(
-  programs: Record<string, string>,
-  options: Partial<Pick<Surroundings, 'env' | 'noInstall' | 'isRoot'>> & {
-    /** What the package manager brings. */
-    readonly brings?: Record<string, string>
-    readonly sudo?: boolean
-  } = {},
-) {
-  const folder = await mkdtemp(join(tmpdir(), 'cacheaside-machine-'))
-  onTestFinished(() => rm(folder, { recursive: true }))
-  const add = async (all: Record<string, string>) => {
-    for (const [name, prints] of Object.entries(all)) {
-      await writeFile(join(folder, name), `#!/bin/sh\necho '${prints}'\n`)
-      await chmod(join(folder, name), 0o755)
-    }
-  }
-  await add(programs)
-  const ran: string[] = []
-  const said: string[] = []
-  const installed = { ...options.brings }
-  const surroundings: Surroundings = {
-    env: options.env ?? {},
-    noInstall: options.noInstall ?? false,
-    isRoot: options.isRoot ?? false,
-    which: name =>
-      (ran.some(line => line.includes('install')) && name in installed ? join(folder, name) : undefined) ??
-      (name in programs ? whichIn(folder, name) : undefined),
-    run: (command, args) => {
-      ran.push([command, ...args].join(' '))
-      return command !== 'sudo' || options.sudo === true
-    },
-    say: line => said.push(line),
-  }
-  await add(installed)
-  return { surroundings, folder, ran, said }
-}
+import { expect, test } from 'vitest'
+import { ensureRedisServer } from './ensure-redis-server.ts'
+import { machine } from './machine.ts'
 
 const REDIS = 'Redis server v=7.0.15 sha=00000000:0 malloc=jemalloc-5.3.0 bits=64'
 const OLD = 'Redis server v=6.2.7 sha=00000000:0'
