@@ -117,6 +117,8 @@ describe('on Redis and PostgreSQL the laboratory', () => {
     const { value, invalidation } = await laboratory.serving.spells.update('2', { damage: 26 })
     expect({ damage: value?.damage, invalidation }).toEqual({ damage: 26, invalidation: 'queued' })
     expect((await read('2')).value?.damage).toBe(26)
+    laboratory.begin({ name: 'crowd', id: '5', readers: 500 })
+    expect(await ended()).toMatchObject({ readers: 500, loads: 1, failed: 0 })
     await laboratory.set({ cache: 'on' })
     await hits('2')
     expect((await read('2')).value?.damage).toBe(26)

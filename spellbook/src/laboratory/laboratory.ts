@@ -122,6 +122,8 @@ export class Laboratory {
   /** Undoes all changes, ends the experiment, and sets the counts to zero. */
   reset(): Promise<void> {
     return this.#oneByOne(async () => {
+      // An experiment may wait for what hangs.
+      this.#undisturb()
       await this.#endExperiment()
       await this.#apply(this.#defaults, true)
       this.#result = undefined
@@ -162,8 +164,10 @@ export class Laboratory {
   async close(): Promise<void> {
     if (this.#isClosed) return
     this.#isClosed = true
+    this.#undisturb()
     await this.#endExperiment()
     await this.#turn.catch(() => {})
+    // The last turn may have disturbed it again.
     this.#undisturb()
     await this.#serving.close()
     if (this.#store !== this.#parts.shared) await this.#store.close()
@@ -255,7 +259,8 @@ export class Laboratory {
     return {
       spells: this.#watched.spells,
       uncached: uncachedSpells(this.#database),
-      cool: id => this.#serving.cool!(id),
+      // Of a cache that does not answer nobody reads anything.
+      cool: async id => (this.#settings.cache === 'on' ? this.#serving.cool!(id) : undefined),
       loads: () => this.#loads,
       get store() {
         return laboratory.#embedded
