@@ -54,7 +54,7 @@ const page = lab => html`
 const closed = ({ status, detail }) => html`
   <section class="card lab-closed" aria-labelledby="closed-title">
     <h2 id="closed-title">The laboratory is closed here</h2>
-    <p>${detail}</p>
+    <p>${status === 401 ? 'It is for those who have the ADMIN_TOKEN of this Spellbook.' : detail}</p>
     ${
       status === 401
         ? html`<form
@@ -151,7 +151,13 @@ const switches = (lab, { settings }) => html`
 const cacheText = mode => ({ on: 'answers', cut: 'is cut off', hung: 'hangs' })[mode]
 
 const ms = value =>
-  value === undefined ? '–' : value < 10 ? `${value.toFixed(2)} ms` : `${Math.round(value)} ms`
+  value === undefined
+    ? '–'
+    : value < 0.01
+      ? 'under 0.01 ms'
+      : value < 10
+        ? `${value.toFixed(2)} ms`
+        : `${Math.round(value)} ms`
 const count = value => value.toLocaleString('en')
 
 const seen = (lab, { counts, store }) => html`
@@ -251,7 +257,15 @@ function resultOf(state) {
   return html`
     <h3>${NAMES[result.name]}</h3>
     <p>${resultText(state)}</p>
-    ${'kept' in result ? keys(result) : nothing}
+    ${
+      'kept' in result
+        ? html`${keys(result)}
+          <p class="quiet small">
+            Each square is a key, in the order in which they were first read. The first ${result.often} are read often. A full square is still
+            cached, an empty one is evicted.
+          </p>`
+        : nothing
+    }
   `
 }
 

@@ -140,7 +140,7 @@ function figures({ samples }) {
     </figure>
     <figure class="card">
       <figcaption>
-        <h3>Time, half / 99 of 100</h3>
+        <h3>Half / 99 of 100 took up to</h3>
         <span class="number"><span class="tag shared">hit</span> ${hit} <span class="tag origin">miss</span> ${miss}</span>
       </figcaption>
       <div data-chart="latency" aria-hidden="true"></div>
