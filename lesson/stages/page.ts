@@ -74,7 +74,7 @@ away, and its numbers are the marks in the picture.
   twice instead of once: before its commit, for the guard, and after it. That is the price of never showing the old spell again.
 - **cacheaside, with L1.** A hit waits for nothing. The process keeps its own copy, and hears of changes.
 
-The two stages before ours are [plain cache-aside](../lesson/plain-cache-aside.ts), as it is usually written. They are faster to write, and
+The two stages before ours are [plain cache-aside](../lesson/plain-cache-aside.ts), as it is usually written. Their writes are faster, but
 they can serve the old spell for as long as it lives: [the lesson](lesson.md#seven-ways-it-goes-wrong) shows how.
 
 ## Run it
