@@ -1,4 +1,4 @@
-import type { Kind } from './record.ts'
+import { type Kind, many } from './record.ts'
 
 /** How a part of a state is begun, copied, written down and read again, where states are lists of lists. */
 export interface Form<T> {
@@ -15,13 +15,7 @@ export type Formed<F> = F extends Form<infer T> ? T : never
 
 /** A record of a kind. */
 export function record<R extends object>(kind: Kind<R>): Form<R> {
-  return {
-    size: kind.size,
-    first: () => kind.first(),
-    copy: value => ({ ...value }),
-    pack: (value, bytes, at) => kind.pack(value, bytes, at),
-    unpack: (bytes, at) => kind.unpack(bytes, at),
-  }
+  return kind
 }
 
 /** So many small numbers; 0 at the beginning. */
@@ -34,7 +28,7 @@ export function counts(amount: number): Form<number[]> {
       for (let i = 0; i < amount; i++) bytes[at + i] = value[i]!
       return at + amount
     },
-    unpack: (bytes, at) => Array.from(bytes.subarray(at, at + amount)),
+    unpack: (bytes, at) => many(amount, i => bytes[at + i]!),
   }
 }
 
@@ -49,7 +43,7 @@ export function list<T>(form: Form<T>, amount: number): Form<T[]> {
       for (const value of values) next = form.pack(value, bytes, next)
       return next
     },
-    unpack: (bytes, at) => Array.from({ length: amount }, (_, i) => form.unpack(bytes, at + i * form.size)),
+    unpack: (bytes, at) => many(amount, i => form.unpack(bytes, at + i * form.size)),
   }
 }
 

@@ -3,10 +3,22 @@ import { tick } from './passing-time.ts'
 import { processSteps } from './processes.ts'
 import { breachIn } from './promises.ts'
 import { readerSteps } from './readers.ts'
-import { sortStretches } from './record.ts'
+import { many, sortStretches } from './record.ts'
 import type { Machine, Step } from './search.ts'
 import type { Setting } from './setting.ts'
-import { COPY, FOREIGN, KEY, PART, PROCESS, READER, SHARED, type State, WRITER } from './state.ts'
+import {
+  COPY,
+  FOREIGN,
+  KEY,
+  PART,
+  type Part,
+  PROCESS,
+  READER,
+  SHARED,
+  type State,
+  WRITER,
+  type Writer,
+} from './state.ts'
 import { storeSteps } from './store.ts'
 import { World } from './world.ts'
 import { writerSteps } from './writers.ts'
@@ -59,13 +71,13 @@ export class ProtocolMachine implements Machine<State> {
 
   copy(state: State): State {
     return {
-      shared: { ...state.shared },
-      keys: state.keys.map(key => ({ ...key })),
-      processes: state.processes.map(process => ({ ...process })),
-      copies: state.copies.map(copy => ({ ...copy })),
-      readers: state.readers.map(reader => ({ ...reader })),
-      writers: state.writers.map(writer => ({ ...writer, parts: writer.parts.map(part => ({ ...part })) })),
-      foreign: state.foreign.map(foreign => ({ ...foreign })),
+      shared: SHARED.copy(state.shared),
+      keys: state.keys.map(KEY.copy),
+      processes: state.processes.map(PROCESS.copy),
+      copies: state.copies.map(COPY.copy),
+      readers: state.readers.map(READER.copy),
+      writers: state.writers.map(writer => withParts(WRITER.copy(writer), writer.parts.map(PART.copy))),
+      foreign: state.foreign.map(FOREIGN.copy),
       broken: undefined,
     }
   }
@@ -98,17 +110,18 @@ export class ProtocolMachine implements Machine<State> {
       at += kind.size
       return record
     }
-    const many = <R>(amount: number, one: () => R): R[] => Array.from({ length: amount }, one)
     return {
       shared: next(SHARED),
       keys: many(this.#world.keys, () => next(KEY)),
       processes: many(this.#world.processes, () => next(PROCESS)),
       copies: many(this.#world.processes * this.#world.keys, () => next(COPY)),
       readers: many(this.#world.readerPlaces.length, () => next(READER)),
-      writers: many(this.#world.writerProcesses.length, () => ({
-        ...next(WRITER),
-        parts: many(this.#world.keys, () => next(PART)),
-      })),
+      writers: many(this.#world.writerProcesses.length, () =>
+        withParts(
+          next(WRITER),
+          many(this.#world.keys, () => next(PART)),
+        ),
+      ),
       foreign: many(this.#setting.foreign ?? 0, () => next(FOREIGN)),
       broken: undefined,
     }
@@ -131,6 +144,13 @@ export class ProtocolMachine implements Machine<State> {
   broken(next: State): string | undefined {
     return next.broken
   }
+}
+
+/** A writer of a record that nobody else has. */
+function withParts(record: ReturnType<typeof WRITER.first>, parts: Part[]): Writer {
+  const writer = record as Writer
+  writer.parts = parts
+  return writer
 }
 
 /** The lengths of the runs of equal ones. */
