@@ -460,10 +460,11 @@ export class Keyspace<Id, V, Loaded = V> {
     if (slot === NOWHERE) return MISS
     const { parts, counts } = this.#space
     const shelf = this.#shelf!
-    const value = shelf.takeAt(slot) as V | undefined
     shelf.noteHit(slot)
     const refreshAtMs = shelf.refreshAtMs(slot)
     note?.(slot)
+    // Last: a codec may be asked for a copy, and may call this cache.
+    const value = shelf.takeAt(slot) as V | undefined
     const isDue = refreshAtMs !== Number.POSITIVE_INFINITY && refreshAtMs <= parts.clock.coarseMs()
     const isHeard = parts.hearsHits() || context.message !== undefined
     if (!isDue && !isHeard) {

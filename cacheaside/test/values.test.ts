@@ -271,6 +271,31 @@ const dateCodec: Codec<{ at: Date }> = {
 }
 
 describe('a codec of the users own', () => {
+  test('may call the cache while it makes a copy for a reader', async () => {
+    const { process } = openWorld()
+    const { cache } = process({ local: L1 })
+    let calling = () => {}
+    const codec: Codec<Map<string, number>> = {
+      encode: value => JSON.stringify([...value]),
+      decode: text => {
+        calling()
+        return new Map(JSON.parse(text))
+      },
+    }
+    const load = (id: number) => new Map([['id', id]])
+    const values = cache.keyspace('value', { load, codec })
+    const other = cache.keyspace('other', { load, codec })
+    await values.get(1)
+    await other.get(2)
+    calling = () => {
+      calling = () => {}
+      void values.invalidate(1)
+    }
+    expect(await values.read(1)).toMatchObject({ value: new Map([['id', 1]]), from: 'local' })
+    expect(values.peek(1)).toBeUndefined()
+    expect(other.peek(2)).toEqual({ value: new Map([['id', 2]]) })
+  })
+
   test('decodes once for each reader who gets a copy, and not more often', async () => {
     const { clock, process } = openWorld()
     let decoded = 0
