@@ -22,6 +22,7 @@ import { endLive, liveRoute } from './live/live-route.ts'
 import { countUnrouted, type LoadLimits, limitLoad } from './load-limits.ts'
 import { type Metrics, metricsRoute } from './metrics-route.ts'
 import { answer, describeRoutes, trouble } from './openapi.ts'
+import { addHeaders } from './prepared-answer.ts'
 import { sendError, sendProblem, type Telling } from './problem.ts'
 import { raceRoute } from './race-bundle.ts'
 import { SECURITY_HEADERS } from './security-headers.ts'
@@ -105,7 +106,7 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
   app.setErrorHandler(sendError)
   app.decorate('hitLog', new HitLog(log))
   parseJsonOnly(app)
-  addHeaders(app)
+  addHeaders(app, connections)
   endLive(app, () => service()?.live)
   connections.attend(app, alsoAt)
   app.server.on('connect', ({ url = '' }, socket: Socket) => answerConnect(connections, url, socket))
@@ -146,23 +147,6 @@ function parseJsonOnly(app: FastifyInstance): void {
       return done(Object.assign(new Error('The body is not UTF-8.'), { statusCode: 400 }), undefined)
     }
     return parseText(request, text, done)
-  })
-}
-
-function addHeaders(app: FastifyInstance): void {
-  let closing = false
-  app.addHook('preClose', done => {
-    closing = true
-    done()
-  })
-  app.addHook('onRequest', (_request, reply, done) => {
-    reply.headers(SECURITY_HEADERS)
-    done()
-  })
-  app.addHook('onSend', (_request, reply, _payload, done) => {
-    // A connection kept alive would keep the process alive.
-    if (closing) reply.header('connection', 'close')
-    done()
   })
 }
 

@@ -213,6 +213,11 @@ export class Connections {
     })
   }
 
+  /** An answer was made for this connection, and the client is to take it. */
+  made(socket: Socket): void {
+    this.#lines.get(socket)?.made()
+  }
+
   /**
    * Bounds how long clients of an application take its answers, and has it listen at these addresses too, on the port of
    * the first. Fastify would do so for `localhost`, with one more HTTP server, on which none of this would hold; here the
@@ -244,7 +249,7 @@ export class Connections {
     ).unref()
     app.addHook('onClose', async () => clearInterval(looking))
     app.addHook('onSend', ({ raw: { socket } }, _reply, _payload, done) => {
-      this.#lines.get(socket)?.made()
+      this.made(socket)
       done()
     })
     app.addHook('preClose', async () => {

@@ -1,4 +1,5 @@
 import { hash } from 'node:crypto'
+import { type Fields, fieldsOf } from './prepared-answer.ts'
 
 /** A value as it is sent: its JSON, and the header fields that depend on it alone. */
 export interface Representation {
@@ -6,6 +7,8 @@ export interface Representation {
   /** Its strong entity tag. @see https://www.rfc-editor.org/rfc/rfc9110#section-8.8.3 */
   readonly etag: string
   readonly headers: Readonly<Record<string, string>>
+  /** All fields that can be prepared, for an answer that is sent as it is. */
+  readonly fields: Fields
 }
 
 /** What a value is shown as. */
@@ -31,7 +34,9 @@ export function representationOf<T extends object>(value: T, show: (value: T) =>
   const etag = entityTag(body + JSON.stringify(headers))
   // A browser may keep it, and asks each time whether it is still so.
   const always = { 'content-type': 'application/json; charset=utf-8', 'cache-control': 'no-cache', etag }
-  const representation = { body, etag, headers: { ...always, ...headers } }
+  const all = { ...always, ...headers }
+  const fields = fieldsOf({ ...all, 'content-length': String(Buffer.byteLength(body)) })
+  const representation = { body, etag, headers: all, fields }
   if (Object.isFrozen(value)) made.set(value, representation)
   return representation
 }

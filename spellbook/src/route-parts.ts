@@ -4,6 +4,7 @@ import type { Condition } from './changes.ts'
 import type { HitLog } from './hit-log.ts'
 import { nothing, trouble } from './openapi.ts'
 import { conditionOf, judgeRead, type Present } from './preconditions.ts'
+import { type Fields, sendPrepared } from './prepared-answer.ts'
 import { sendProblem } from './problem.ts'
 import { representationOf, type Shown } from './representation.ts'
 import type { Answer, Written } from './spells.ts'
@@ -65,9 +66,13 @@ export function sendFound<T extends object>(
   what: () => string,
   show: (value: T) => Shown,
 ): FastifyReply {
-  const { body, etag, headers } = representationOf(read.value, show)
-  tellSource(request, reply, read, what)
+  const { body, etag, headers, fields } = representationOf(read.value, show)
   const verdict = judgeRead(request.headers, etag)
+  if (verdict === 'send' && request.method === 'GET' && request.server.sendsPrepared()) {
+    logSource(request, read, what)
+    return sendPrepared(request, reply, body, fields, sourceFields(read))
+  }
+  tellSource(request, reply, read, what)
   if (verdict === 'failed')
     return sendProblem(request, reply, {
       status: 412,
@@ -88,9 +93,20 @@ export function tellSource(
   read: Answer<unknown>,
   what: () => string,
 ): void {
-  reply.header('cache-status', cacheStatus(read)).header('server-timing', serverTiming(read))
+  const fields = sourceFields(read)
+  for (let i = 0; i < fields.length; i += 2) reply.header(fields[i]!, fields[i + 1])
+  logSource(request, read, what)
+}
+
+/** What says to the client where an answer came from. */
+function sourceFields(read: Answer<unknown>): Fields {
+  const fields = ['cache-status', cacheStatus(read), 'server-timing', serverTiming(read)]
   const age = ageS(read)
-  if (age !== undefined) reply.header('age', age)
+  if (age !== undefined) fields.push('age', String(age))
+  return fields
+}
+
+function logSource(request: FastifyRequest, read: Answer<unknown>, what: () => string): void {
   const { hitLog } = request.server
   const source = origin(read)
   if (source === 'cache' && !hitLog.admits()) return

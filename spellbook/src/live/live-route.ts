@@ -1,6 +1,7 @@
 import type { FastifyInstance } from 'fastify'
 import { guardAdmin } from '../admin-guard.ts'
 import { sendProblem } from '../problem.ts'
+import { SECURITY_HEADERS } from '../security-headers.ts'
 import type { LiveReads } from './live-reads.ts'
 
 /** Ends all viewers when the application closes. To be called before what waits for answers that have begun. */
@@ -52,6 +53,7 @@ export function liveRoute(
         })
       reply.hijack()
       reply.raw.writeHead(200, {
+        ...SECURITY_HEADERS,
         ...(reply.getHeaders() as Record<string, string>),
         'content-type': 'text/event-stream',
         // For nginx, which would collect what it passes on.
