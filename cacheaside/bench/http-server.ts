@@ -107,7 +107,7 @@ const KINDS: Readonly<Record<string, () => Promise<number>>> = {
 
 process.on('message', () => {
   const { user, system } = process.cpuUsage()
-  tell({ cpuUs: user + system })
+  tell({ cpuUs: user + system, kernelUs: system })
 })
 process.on('disconnect', () => process.exit())
 tell({ port: await KINDS[kind]!() })

@@ -10,6 +10,8 @@ const KEYS = 100
 const AT_ONCE = 256
 /** More than are asked for at once: a read must not find another one of its key to wait for. */
 const MANY_KEYS = 1024
+/** More than a process remembers: none of them is known when it is read in order. */
+const STRANGE_KEYS = 30_000
 const ids = Array.from({ length: KEYS }, (_, id) => id)
 const load = async (id: number) => spellOf(id)
 const rawName = (id: number) => `raw:${id}`
@@ -23,10 +25,12 @@ export async function redisCases(): Promise<{ cases: Case[]; redis: string; clos
   const nodeRedis = createClient({ url: `redis://127.0.0.1:${server.port}` })
   await nodeRedis.connect()
   for (let id = 0; id < MANY_KEYS; id++) await client.set(rawName(id), JSON.stringify(spellOf(id)))
-  const handedIn = [new Redis(server.port), new Redis(server.port)] as const
+  const handedIn = [new Redis(server.port), new Redis(server.port), new Redis(server.port)] as const
   const onIoredis = await opened('i', handedIn[0] as unknown as RedisClient)
   const onIoredisWithTags = await opened('t', handedIn[1] as unknown as RedisClient, true)
   const onNodeRedis = await opened('n', nodeRedis as unknown as RedisClient)
+  const strange = await opened('s', handedIn[2] as unknown as RedisClient, false, STRANGE_KEYS)
+  let strangeId = 0
   const get = (id: number) => client.get(rawName(id)).then(parsed)
   const getPipelined = (id: number) => pipelining.get(rawName(id)).then(parsed)
   const cases: Case[] = [
@@ -37,6 +41,12 @@ export async function redisCases(): Promise<{ cases: Case[]; redis: string; clos
       goal: 1.08,
       operations: 500,
       run: n => timesAwaited(n, i => onIoredis.get(i % KEYS)),
+    },
+    {
+      name: 'await get of a value that is not remembered, ioredis',
+      against: 'ioredis GET and parse',
+      operations: 500,
+      run: n => timesAwaited(n, () => strange.get(strangeId++ % STRANGE_KEYS)),
     },
     {
       name: 'await get with three tags, ioredis',
@@ -91,14 +101,14 @@ export async function redisCases(): Promise<{ cases: Case[]; redis: string; clos
   return { cases, redis, close: () => ended(server, [client, pipelining, ...handedIn], nodeRedis) }
 }
 
-async function opened(prefix: string, client: RedisClient, hasTags = false) {
+async function opened(prefix: string, client: RedisClient, hasTags = false, keys = MANY_KEYS) {
   const shared = redisShared({ client, prefix: `${prefix}:` })
   await shared.ready()
   const cache = createCache({ shared })
   const one = cache.tags<number>('one')
   const tags = (id: number) => [one.key(id % 10), one.key(100 + id), one.key(5_000)]
   const spells = cache.keyspace('spell', { load, ...(hasTags ? { tags } : {}) })
-  await spells.getMany(Array.from({ length: MANY_KEYS }, (_, id) => id))
+  await spells.getMany(Array.from({ length: keys }, (_, id) => id))
   return spells
 }
 

@@ -48,9 +48,10 @@ export async function addressesOf(host: string): Promise<[string, ...string[]]> 
 interface Exchange {
   readonly request: IncomingMessage
   readonly response: ServerResponse
-  /** Begins with it. */
-  readonly answer: () => void
 }
+
+/** Begins with a request. */
+type Answer = (request: IncomingMessage, response: ServerResponse) => void
 
 /**
  * The requests of one connection, in the order in which they came. They are answered one after the other. Where a client
@@ -63,6 +64,7 @@ interface Exchange {
  */
 class Line {
   readonly #socket: Socket
+  readonly #answer: Answer
   /** Node's own listeners, which are called with small pieces instead. */
   readonly #parsers: readonly ((piece: Buffer) => void)[]
   #exchanges: Exchange[] = []
@@ -72,8 +74,9 @@ class Line {
   /** Whether more may arrive than can be parsed at once. From then on it is read in pieces. */
   #inPieces = false
 
-  constructor(socket: Socket) {
+  constructor(socket: Socket, answer: Answer) {
     this.#socket = socket
+    this.#answer = answer
     this.#parsers = socket.listeners('data') as ((piece: Buffer) => void)[]
     socket.removeAllListeners('data')
     socket.on('data', this.#take)
@@ -109,11 +112,15 @@ class Line {
     return this.#exchanges[0]?.request
   }
 
-  /** Calls `answer` when everything before this request has been answered; never if the connection has ended by then. */
+  /** Begins with a request when everything before it has been answered; never if the connection has ended by then. */
   join(exchange: Exchange): void {
     this.#exchanges.push(exchange)
-    exchange.response.once('close', () => this.#leave(exchange))
-    if (exchange === this.#exchanges[0]) exchange.answer()
+    exchange.response.once('close', this.#leave)
+    if (exchange === this.#exchanges[0]) this.#begin(exchange)
+  }
+
+  #begin({ request, response }: Exchange): void {
+    this.#answer(request, response)
   }
 
   /**
@@ -138,9 +145,9 @@ class Line {
     if (this.#madeMs !== undefined && this.#madeMs <= beforeMs) this.#socket.destroy()
   }
 
-  /** Begins with the next one, but not before the other connections have had a turn. */
-  #leave(exchange: Exchange): void {
-    if (exchange !== this.#exchanges[0]) return
+  /** When the first has been answered: begins with the next one, but not before the other connections have had a turn. */
+  readonly #leave = (): void => {
+    if (this.#exchanges[0]?.response.closed !== true) return
     this.#exchanges.shift()
     this.#madeMs = undefined
     // An answer that ends the connection is the last, whatever was asked behind it.
@@ -149,7 +156,7 @@ class Line {
     if (!this.#inPieces) return
     const [next] = this.#exchanges
     setImmediate(() => {
-      if (next === this.#exchanges[0]) next?.answer()
+      if (next !== undefined && next === this.#exchanges[0]) this.#begin(next)
       this.#read()
     })
   }
@@ -187,19 +194,16 @@ export class Connections {
   }
 
   /** Makes a server that answers the requests of a connection one after the other. */
-  serve(
-    options: ServerOptions,
-    answer: (request: IncomingMessage, response: ServerResponse) => void,
-  ): Server {
+  serve(options: ServerOptions, answer: Answer): Server {
     const inTurn = (request: IncomingMessage, response: ServerResponse) => {
-      this.#join({ request, response, answer: () => answer(request, response) })
+      this.#join({ request, response })
     }
     const server = createServer(options, inTurn)
     // Node would answer by itself, at once and in another form than all else.
     server.on('checkExpectation', inTurn)
     // A client that has said all may close its side; it is still owed its answers.
     Object.assign(server, { httpAllowHalfOpen: true })
-    return server.on('connection', socket => this.#take(socket))
+    return server.on('connection', socket => this.#take(socket, answer))
   }
 
   /** Has the last answer of a connection wait for those before it. */
@@ -266,14 +270,14 @@ export class Connections {
     line.join(exchange)
   }
 
-  #take(socket: Socket): void {
+  #take(socket: Socket, answer: Answer): void {
     if (this.#lines.size >= this.#limits.maxConnections) {
       const idle = [...this.#lines].find(([, { current }]) => current === undefined)
       if (idle === undefined) return void socket.destroy()
       this.#lines.delete(idle[0])
       idle[0].destroy()
     }
-    this.#lines.set(socket, new Line(socket))
+    this.#lines.set(socket, new Line(socket, answer))
     socket.once('close', () => this.#lines.delete(socket))
   }
 
