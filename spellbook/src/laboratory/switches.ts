@@ -29,24 +29,30 @@ export function slowDatabase(inner: Database, switches: Switches): Database {
   return withMethod(withMethod(inner, 'query', query), 'transaction', transaction)
 }
 
-const OPERATIONS = new Set<PropertyKey>([
-  'lease',
-  'leaseMany',
-  'stampMany',
-  'renewStamp',
-  'look',
-  'fill',
-  'swap',
-  'drop',
-  'claim',
-  'guard',
-  'release',
-  'invalidate',
-  'generation',
-  'invalidateKeyspace',
-  'heartbeat',
-  'identity',
-])
+/** What readers and writers do not ask of a store, or what is there without asking. Operators still see into it. */
+type NotAsked = 'atHand' | 'distrust' | 'view' | 'ask' | 'answer' | 'subscribe' | 'retain' | 'close'
+
+/** Of the members of a store, those that are cut off: of a new one the compiler asks whether it is. */
+const OPERATIONS: Readonly<
+  Record<Exclude<keyof SharedStore, NotAsked | 'name' | 'stream' | 'synchronous'>, true>
+> = {
+  lease: true,
+  leaseMany: true,
+  stampMany: true,
+  renewStamp: true,
+  look: true,
+  fill: true,
+  swap: true,
+  drop: true,
+  claim: true,
+  guard: true,
+  release: true,
+  invalidate: true,
+  generation: true,
+  invalidateKeyspace: true,
+  heartbeat: true,
+  identity: true,
+}
 
 /** A shared store, and what makes those hear that wait for an answer while it hangs. */
 export interface SwitchedStore<Store extends SharedStore> {
@@ -81,7 +87,7 @@ export function switchedStore<Store extends SharedStore>(
       if (typeof found !== 'function') return found
       let method = methods.get(name)
       if (method === undefined) {
-        method = OPERATIONS.has(name)
+        method = Object.hasOwn(OPERATIONS, name)
           ? (...given: unknown[]) => reached(() => found.apply(target, given))
           : found.bind(target)
         methods.set(name, method)
