@@ -18,7 +18,8 @@ describe.each(serverPrograms())('redisShared on a Cluster of $name', ({ path }) 
     await servers.stop()
   })
 
-  describe.each(CLIENT_LIBRARIES)('by $name', library => {
+  // Tests of lives wait for most of their time: they wait together.
+  describe.concurrent.each(CLIENT_LIBRARIES)('by $name', library => {
     let client: RedisClient
     beforeAll(() => {
       client = library.cluster(servers.nodes)

@@ -18,7 +18,8 @@ describe.each(serverPrograms())('redisShared on one $name server', ({ path }) =>
     await server.stop()
   })
 
-  describe.each(CLIENT_LIBRARIES)('by $name', library => {
+  // Tests of lives wait for most of their time: they wait together.
+  describe.concurrent.each(CLIENT_LIBRARIES)('by $name', library => {
     let client: RedisClient
     beforeAll(() => {
       client = library.single(server.port)

@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
 import { describe, it, onTestFinished } from 'vitest'
 import { eventually } from '../../../test/redis-servers.ts'
 import {
@@ -19,8 +20,8 @@ export interface Raw {
 export const LONG_MS = 600_000
 const DAY_MS = 86_400_000
 let stores = 0
-/** How long tests have meant to wait, all in all. */
-let waitedMs = 0
+/** How long the attempt has meant to wait that this is asked in: tests run at the same time. */
+const waited = new AsyncLocalStorage<{ ms: number }>()
 
 const ATTEMPTS = 5
 const MOST_LOST_MS = 100
@@ -34,11 +35,11 @@ export const runner: ContractRunner = {
   it: (name, body) =>
     it(name, async () => {
       for (let attempt = 1; ; attempt++) {
-        const [beganMs, before] = [performance.now(), waitedMs]
+        const [beganMs, meant] = [performance.now(), { ms: 0 }]
         try {
-          return await body()
+          return await waited.run(meant, body)
         } catch (error) {
-          const lostMs = performance.now() - beganMs - (waitedMs - before)
+          const lostMs = performance.now() - beganMs - meant.ms
           if (lostMs <= MOST_LOST_MS || attempt === ATTEMPTS) throw error
         }
       }
@@ -52,7 +53,8 @@ export function openForContract(client: RedisClient, raw: Raw): OpenedStore {
   return {
     store,
     advance: ms => {
-      waitedMs += ms
+      const meant = waited.getStore()
+      if (meant !== undefined) meant.ms += ms
       return new Promise(resolve => setTimeout(resolve, ms))
     },
     raw: async key => (await raw.get(prefix + key)) ?? undefined,
