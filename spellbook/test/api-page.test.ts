@@ -30,6 +30,17 @@ test('/docs shows every operation, asks no other host, and needs nothing that it
   await picture(page, 'docs')
 })
 
+test('/docs is dark where the reader wants that', async () => {
+  const page = await openPage(browser, `${url}/docs`, { colorScheme: 'dark' })
+  await page.locator('.opblock-summary-path').first().waitFor()
+  const background = "getComputedStyle(document.querySelector('.swagger-ui')).backgroundColor"
+  await expect.poll(() => page.evaluate(background)).toBe('rgb(28, 32, 34)')
+  await page.emulateMedia({ colorScheme: 'light' })
+  await expect.poll(() => page.evaluate(background)).not.toBe('rgb(28, 32, 34)')
+  await page.emulateMedia({ colorScheme: 'dark' })
+  await picture(page, 'docs-dark')
+})
+
 test('/docs may run no script but its own, and be shown in no frame', async () => {
   const policy = String((await app.inject('/docs')).headers['content-security-policy'])
   const own = String((await app.inject('/')).headers['content-security-policy'])
