@@ -494,6 +494,30 @@ describe('values with tags', () => {
     expect(link.log.slice(before).map(({ operation }) => operation)).toEqual(['look'])
   })
 
+  test('cost one round trip for a strong read too, as without tags', async () => {
+    const world = openWorld()
+    const link = world.network()
+    const { pages, cache } = open(world, blog(), {}, link)
+    const plain = cache.keyspace('plain', { load: async (id: number) => id })
+    await world.clock.advance(10)
+    await Promise.all([pages.get(7), plain.get(7)])
+    await world.clock.drain()
+    link.delay(20)
+    const tookMs = async (read: () => Promise<{ readonly why: string }>) => {
+      const beganMs = world.clock.nowMs()
+      let endedMs = 0
+      const reading = read().finally(() => {
+        endedMs = world.clock.nowMs()
+      })
+      expect(await within(world.clock, 200, reading)).toMatchObject({ why: 'fresh' })
+      return endedMs - beganMs
+    }
+    const withoutMs = await tookMs(() => plain.read(7, { consistency: 'strong' }))
+    expect(withoutMs).toBeGreaterThanOrEqual(20)
+    expect(await tookMs(() => pages.read(7, { consistency: 'strong' }))).toBe(withoutMs)
+    link.restore()
+  })
+
   test('give back the lease that a guarded tag makes useless', async () => {
     const world = openWorld()
     const origin = blog()
