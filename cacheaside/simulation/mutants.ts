@@ -147,14 +147,8 @@ const NOT_SOUGHT: readonly string[] = [
   'get finds nothing in L1 once a heartbeat has brought a new generation of its tags \u2014 dropping flights: only entries are dropped',
   'get gives back the claim of a refresh whose stamps it cannot read \u2014 ending a refresh that may keep nothing',
   'get keeps nothing of a load whose late tag is queued when the load ends \u2014 asking the queue before the stamp is asked for',
-  'get bypasses the store for a value whose tag it learns from the value, if the tag was queued then \u2014 asking the queue before the stamp is asked for',
-  'get gives back the lease when there is no room for a second load \u2014 giving it back',
-  'snapshot shows no value whose tag has fallen beside one that the same write has replaced \u2014 looking at the stamps once more',
   'snapshot shows no value whose stamp was evicted beside one that the same write has replaced \u2014 the rule that the second look finds every stamp: an absent one stands',
   'snapshot shows nothing that its process has invalidated meanwhile beside what is newer \u2014 asking the queue after the second look',
-  'snapshot gives back the lease that its second look was granted \u2014 giving it back',
-  'snapshot shows no value whose tag has fallen beside one that was loaded under the next stamp of that tag — comparing the stamps of every value: one for each tag is compared',
-  'snapshot shows no value beside one that the same write has replaced \u2014 looking at the values once more',
   'snapshot looks at what it has loaded only when that is stored \u2014 waiting for the fill',
 ]
 

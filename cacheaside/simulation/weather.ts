@@ -583,6 +583,27 @@ export const WEATHERS: readonly Weather[] = [
     isHot: true,
     isLasting: true,
   },
+  {
+    ...CALM,
+    name: 'tags-tears',
+    tags: true,
+    snapshots: 0.9,
+    slow: 0.15,
+    slowMs: 50,
+    slowRepliesMs: 6,
+    slowLoads: 0,
+    failedLoads: 0,
+    slowCommits: 0,
+    refusedCommits: 0,
+    faultsPerHundred: 5,
+    faults: { evict: 1 },
+    writes: 0.15,
+    invalidations: { one: 0.15, all: 0.15 },
+    processes: 2,
+    isHot: true,
+    isLasting: true,
+    withoutLocal: true,
+  },
 ]
 
 /** Weathers in which something is done that nobody may do, to see that it is missed. No seed draws them. */
