@@ -104,11 +104,14 @@ export async function redisCases(): Promise<{ cases: Case[]; redis: string; clos
 async function opened(prefix: string, client: RedisClient, hasTags = false, keys = MANY_KEYS) {
   const shared = redisShared({ client, prefix: `${prefix}:` })
   await shared.ready()
-  const cache = createCache({ shared })
+  // What is found later has to be there.
+  const cache = createCache({ shared, fill: 'blocking', sharedTimeoutMs: 1_500 })
   const one = cache.tags<number>('one')
   const tags = (id: number) => [one.key(id % 10), one.key(100 + id), one.key(5_000)]
   const spells = cache.keyspace('spell', { load, ...(hasTags ? { tags } : {}) })
-  await spells.getMany(Array.from({ length: keys }, (_, id) => id))
+  for (let at = 0; at < keys; at += KEYS) await spells.getMany(Array.from({ length: KEYS }, (_, i) => at + i))
+  if ((await spells.read(keys - 1)).from !== 'shared')
+    throw new Error('the values of the bench were not stored')
   return spells
 }
 
