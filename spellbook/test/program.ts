@@ -2,7 +2,7 @@ import { type ChildProcess, spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
 import { expect, vi } from 'vitest'
 import { PATIENCE } from '../../test/patience.ts'
-import { argumentsFor } from '../../test/programs.ts'
+import { argumentsFor, LIFTOFF } from '../../test/programs.ts'
 import type { LogLine } from './harness.ts'
 
 export const REPOSITORY = fileURLToPath(new URL('../..', import.meta.url))
@@ -47,7 +47,7 @@ const started = new Set<ChildProcess>()
 /** Of its sources: what is run first and the program have modules in common. */
 const startAfter = (path: string): string[] => {
   const first = ['--import', import.meta.resolve('tsx'), '--import', new URL(path, import.meta.url).href]
-  return ['--conditions=source', ...first, MAIN]
+  return [LIFTOFF, '--conditions=source', ...first, MAIN]
 }
 
 /** Starts Spellbook with these variables and none of the machine's own. */
