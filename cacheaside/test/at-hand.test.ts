@@ -56,7 +56,7 @@ describe('get of a value in the embedded store', () => {
     expect(await rows.read(1)).toMatchObject({ from: 'shared', why: 'fresh', ageMs: 400, ttlMs: 600 })
     expect(events).toMatchObject([{ type: 'read', from: 'shared', why: 'fresh', joined: false, sharedMs: 0 }])
     expect(events[0]).not.toHaveProperty('flight')
-    expect(cache.stats().keyspaces['row']?.reads).toEqual({ local: 0, shared: 1, origin: 1 })
+    expect(cache.stats().keyspaces.row?.reads).toEqual({ local: 0, shared: 1, origin: 1 })
   })
 
   test('opens it for each cache by its own codec and schema', async () => {
@@ -101,7 +101,7 @@ describe('get of a value in the embedded store', () => {
     const { rows, cache } = opened({ load: async () => undefined })
     expect(await rows.get(1)).toBeUndefined()
     expect(await rows.get(1)).toBeUndefined()
-    expect(cache.stats().keyspaces['row']).toMatchObject({ absent: 2, reads: { shared: 1 } })
+    expect(cache.stats().keyspaces.row).toMatchObject({ absent: 2, reads: { shared: 1 } })
   })
 
   test('begins a refresh ahead of the expiry', async () => {
