@@ -116,6 +116,10 @@ export const FURTHER: readonly Mutant[] = [
     patches: [['isOfAnother(flight.key, first?.reply) || ', '']],
   },
   {
+    name: "snapshot: gives back what may have been granted where another key's register was answered",
+    patches: [['replies[i] === null || isOfAnother(key, replies[i])', 'replies[i] === null']],
+  },
+  {
     name: 'clock: counts the time for which the machine slept',
     patches: [
       [

@@ -7,7 +7,7 @@
  *    A fenced transaction over two of them had guards over both around its commit, and would have removed both.
  * 4. Otherwise try once more. After that, or where a value cannot be kept, `load` reads all of them at once.
  */
-import { ask } from './ask.ts'
+import { ask, isOfAnother } from './ask.ts'
 import { Abort, follow } from './base/abort.ts'
 import { CacheError } from './base/errors.ts'
 import { invalidOption, knownNames } from './base/invalid-option.ts'
@@ -26,7 +26,7 @@ import { type Opened, Unopened, UnsealedValue } from './shared/codec.ts'
 import { markedToken } from './shared/key-mark.ts'
 import { stampText, valuePrefix } from './shared/register.ts'
 import { UNCONFIRMED } from './shared/shared-access.ts'
-import type { Stamp } from './shared/shared-store.ts'
+import type { LeaseReply, Stamp } from './shared/shared-store.ts'
 import { type Answer, beginFlight, foundAnswer, type Space } from './space.ts'
 
 /**
@@ -232,8 +232,10 @@ async function standsStill(
   const leases = snapshot.map(({ key }) => ({ key, token: markedToken(key, clock.token()) }))
   const names = [...new Set(stamps.map(({ name }) => name))]
   const creations = names.map(key => ({ key, token: markedToken(key, clock.token()) }))
-  const dropGranted = (replies: readonly unknown[]) => {
-    for (const [i, { key, token }] of leases.entries()) if (replies[i] === null) dropLease(parts, key, token)
+  const dropGranted = (replies: readonly LeaseReply[]) => {
+    // Where another key's register was answered, nobody knows what the answer to this question is.
+    for (const [i, { key, token }] of leases.entries())
+      if (replies[i] === null || isOfAnother(key, replies[i])) dropLease(parts, key, token)
   }
   const [values, tokens] = await Promise.all([
     access.run(() => access.store.leaseMany(leases, options.leaseMs), undefined, dropGranted),
