@@ -120,6 +120,16 @@ export const FURTHER: readonly Mutant[] = [
     patches: [['replies[i] === null || isOfAnother(key, replies[i])', 'replies[i] === null']],
   },
   {
+    name: 'read: only the very same text is taken for what was read before',
+    patches: [
+      ['young.text === text ? young.made : undefined', 'young.made'],
+      [
+        'if (old === undefined || old.text !== text) return undefined',
+        'if (old === undefined) return undefined',
+      ],
+    ],
+  },
+  {
     name: 'clock: counts the time for which the machine slept',
     patches: [
       [
