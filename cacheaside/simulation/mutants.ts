@@ -297,18 +297,6 @@ export const LEFT_OUT: readonly { readonly name: string; readonly why: string }[
     why: 'all simulated processes are of this version',
   },
   {
-    name: 'invalidate of a tag takes its stamp away, and the values under it are found no more — removing the stamp',
-    why: 'no history has values with tags yet',
-  },
-  {
-    name: 'write under a tag takes away the stamp that it finds in the place of its guard — removing at the release whatever is there',
-    why: 'no history has values with tags yet',
-  },
-  {
-    name: 'get that stores under a stamp that has fallen does not bring it back — the comparison at the renewal',
-    why: 'no history has values with tags yet',
-  },
-  {
     name: 'get asks once for the generation of many values whose keyspace was invalidated — sharing a look',
     why: 'costs commands, and no answer is wrong',
   },
