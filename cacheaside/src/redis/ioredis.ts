@@ -12,7 +12,13 @@ export interface IoredisLike {
 /** What is used of a client for one server. The same in ioredis 5 and 6 and in iovalkey. */
 interface Client extends IoredisLike {
   readonly options: Options
-  readonly stream?: { cork(): void; uncork(): void; destroy(): void; readonly destroyed: boolean }
+  readonly stream?: {
+    cork(): void
+    uncork(): void
+    destroy(): void
+    listenerCount(event: 'data'): number
+    readonly destroyed: boolean
+  }
   /** Commands that wait for their replies. */
   readonly commandQueue?: { readonly length: number; shift(): unknown }
   sendCommand(command: Command): Promise<unknown>
@@ -290,12 +296,15 @@ async function openConnection(
  * itself the client goes on, or throws where nobody can catch it and so ends the process: if the reply is nothing, it
  * fails in saying so.
  */
-function containStrays({ commandQueue: queue }: Client, onStray: (error: Error) => void): void {
+function containStrays(client: Client, onStray: (error: Error) => void): void {
+  const { commandQueue: queue } = client
   if (queue === undefined) return
   const shift = queue.shift.bind(queue)
+  // It stops reading before it empties the queue, because AUTH was refused for instance.
+  const isEmptied = () => client.stream?.listenerCount('data') === 0
   let isStray = false
   queue.shift = () => {
-    if (queue.length > 0 || isStray) return shift()
+    if (queue.length > 0 || isStray || isEmptied()) return shift()
     // Those that empty the queue go on until they are given nothing.
     isStray = true
     const tell = () => onStray(new Error('a reply came that no command waits for'))

@@ -1,3 +1,5 @@
+import { once } from 'node:events'
+import { type AddressInfo, createServer } from 'node:net'
 import { Redis } from 'ioredis'
 import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished, vi } from 'vitest'
 import { eventually, type RedisServer, startRedis, startRedisCluster } from '../../../test/redis-servers.ts'
@@ -328,6 +330,22 @@ describe.each(CLIENT_LIBRARIES)('a user with few rights, by $name,', library => 
     await openAs()
     const way = { username: 'spellbook', password: 'wrong' }
     await expect(openStore({ client: library.single(server.port, way) }).ready()).rejects.toThrow(/WRONGPASS/)
+  })
+
+  it('is told of a wrong password also before other commands are answered', async () => {
+    const curt = createServer(socket => {
+      socket.on('error', () => {})
+      socket.on('data', data => {
+        const text = String(data)
+        if (/auth/i.test(text)) socket.write('-WRONGPASS invalid username-password pair\r\n')
+        for (const _ of text.matchAll(/setinfo/gi)) socket.write('+OK\r\n')
+      })
+    })
+    await once(curt.listen(0, '127.0.0.1'), 'listening')
+    onTestFinished(() => void curt.close())
+    const { port } = curt.address() as AddressInfo
+    const way = { username: 'spellbook', password: 'wrong' }
+    await expect(openStore({ client: library.single(port, way) }).ready()).rejects.toThrow(/WRONGPASS/)
   })
 })
 
