@@ -3,7 +3,7 @@
  * `-- memory`, `-- values`, `-- redis`, `-- database`, `-- feed`, `-- writers` and `-- http` run one part. With `--write` what was measured is kept in
  * `docs/performance`: as Markdown, JSON and a picture.
  */
-import { createRequire } from 'node:module'
+import { readFileSync } from 'node:fs'
 import { refuse } from '../../test/usage.ts'
 import { feedRows } from './feed.ts'
 import { printHttp } from './http.ts'
@@ -16,8 +16,10 @@ import { keepPart, type Part, partOf, tableOf } from './report.ts'
 import { valueCases } from './values.ts'
 import { writerRows } from './writers.ts'
 
-const require = createRequire(import.meta.url)
-const versionOf = (name: string): string => require(`${name}/package.json`).version
+/** Read as a file: not every package exports it. */
+const versionOf = (name: string): string =>
+  JSON.parse(readFileSync(new URL(`../../node_modules/${name}/package.json`, import.meta.url), 'utf8'))
+    .version
 
 /** What each part measures. One that returns nothing prints its tables itself, and is not kept. */
 const PARTS: Readonly<Record<string, () => Promise<Part | undefined>>> = {
