@@ -91,7 +91,7 @@ async function begin() {
   const lagsMs: number[] = []
   const count = async () =>
     Number(
-      (await pool.query('SELECT count(*) AS count FROM (SELECT FROM cacheaside.outbox LIMIT 1) AS some'))
+      (await pool.query('SELECT count(*) AS count FROM (SELECT FROM cacheaside.outbox LIMIT 1) AS waiting'))
         .rows[0].count,
     )
   return {
