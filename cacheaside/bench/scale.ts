@@ -1,6 +1,6 @@
 /**
  * `npm run scale`: how what there is grows, each by one dimension. `npm run scale -- keys`, `-- processes`, `-- cluster`, `-- tags`,
- * `-- feed` and `-- backlog` run one part. What was measured is kept in `docs/performance`: as Markdown, JSON and
+ * `-- feed`, `-- backlog` and `-- viewers` run one part. What was measured is kept in `docs/performance`: as Markdown, JSON and
  * a picture each.
  */
 import { refuse } from '../../test/usage.ts'
@@ -8,6 +8,7 @@ import { backlog, changesPerSecond } from './scale-feed.ts'
 import { keys } from './scale-keys.ts'
 import { clusters, processes, tags } from './scale-redis.ts'
 import { keepSeries, type Series, seriesTable } from './scale-report.ts'
+import { viewers } from './scale-viewers.ts'
 
 const PARTS: Readonly<Record<string, () => Promise<Series>>> = {
   keys,
@@ -16,6 +17,7 @@ const PARTS: Readonly<Record<string, () => Promise<Series>>> = {
   tags,
   feed: changesPerSecond,
   backlog,
+  viewers,
 }
 
 const asked = process.argv.slice(2)

@@ -1,6 +1,6 @@
 /**
  * What those who watch cost those who read: the same reads over HTTP without a viewer, and with many who are told of each read,
- * in short rounds by turns. `npm run bench:viewers -- 1000`
+ * in short rounds by turns. `npm run bench:viewers -- 1000`; with `--json` the ratios alone, as `npm run scale -- viewers` reads them.
  *
  * Three processes: Spellbook, the viewers, and this one, which reads. Reads per second depend on what else the machine does. The
  * time that Spellbook's process was on a processor for each read does not, or less.
@@ -76,7 +76,8 @@ async function compare(viewers: number): Promise<void> {
         await once(watchers, 'message')
         rounds[side].push(await round(spellbook, at, agent))
       }
-    print(viewers, rounds.alone, rounds.watched)
+    if (url === '--json') console.log(JSON.stringify(ratiosOf(rounds.alone, rounds.watched)))
+    else print(viewers, rounds.alone, rounds.watched)
     agent.destroy()
   } finally {
     watchers.kill()
@@ -127,6 +128,16 @@ function cpuMs(pid: number): number {
   return (Number(fields[11]) + Number(fields[12])) * TICK_MS
 }
 
+/** Watched to alone, each of a pair of rounds. */
+function ratioOf(field: keyof Round, alone: readonly Round[], watched: readonly Round[]): number {
+  return median(alone.map((round, i) => watched[i]![field] / round[field]))
+}
+
+function ratiosOf(alone: readonly Round[], watched: readonly Round[]): Round {
+  const of = (field: keyof Round) => ratioOf(field, alone, watched)
+  return { perSecond: of('perSecond'), p99Ms: of('p99Ms'), cpuUs: of('cpuUs') }
+}
+
 function print(viewers: number, alone: readonly Round[], watched: readonly Round[]): void {
   const of = (rounds: readonly Round[], field: keyof Round) => median(rounds.map(round => round[field]))
   console.log(`Reads of one spell over HTTP, ${READERS} at once; medians of ${ROUNDS} rounds by turns.\n`)
@@ -137,8 +148,8 @@ function print(viewers: number, alone: readonly Round[], watched: readonly Round
     ['processor time of a read, µs', 'cpuUs', 0],
   ] as const) {
     const [a, b] = [of(alone, field), of(watched, field)]
-    const ratios = alone.map((round, i) => watched[i]![field] / round[field])
-    console.log(`| ${name} | ${a.toFixed(digits)} | ${b.toFixed(digits)} | ${median(ratios).toFixed(2)} |`)
+    const ratio = ratioOf(field, alone, watched)
+    console.log(`| ${name} | ${a.toFixed(digits)} | ${b.toFixed(digits)} | ${ratio.toFixed(2)} |`)
   }
 }
 
