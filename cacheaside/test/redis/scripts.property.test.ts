@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { Redis } from 'ioredis'
-import { afterAll, beforeAll, expect, it, onTestFinished } from 'vitest'
+import { afterAll, beforeAll, expect, it } from 'vitest'
 import { type RedisServer, startRedis } from '../../../test/redis-servers.ts'
 import { guardText, parseRegister } from '../../src/shared/register.ts'
 import {
@@ -284,5 +284,5 @@ it('every history of operations has the replies and leaves the registers that th
     }),
     { numRuns: 300 },
   )
-  onTestFinished(() => void raw.flushall())
+  await raw.flushall()
 })
