@@ -136,7 +136,7 @@ function hintOf(name: unknown): string {
   return `: this cache has no tags of the name ${kind}. Its feed makes those of tables known, or cache.tags('${kind}'), or tableTags with the cache`
 }
 
-/** Sorted, without doubles. A copy: whoever has made the list may use it again for another id. */
+/** Sorted, without doubles. A copy: the program may use its list again for another id. */
 export function inOrder(names: readonly string[]): readonly string[] {
   return names.length === 0 ? NO_NAMES : names.length === 1 ? [names[0]!] : [...new Set(names)].sort()
 }

@@ -130,7 +130,7 @@ const proxies = z.string().transform((text, context): readonly string[] => {
   return z.NEVER
 })
 
-/** All of the Internet is no proxy: whoever asked could then say to be anybody. */
+/** All of the Internet is no proxy: any client could then claim any address. */
 function isAddressRange(range: string): boolean {
   const [address = '', bits, ...others] = range.split('/')
   const family = isIP(address)

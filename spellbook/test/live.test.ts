@@ -345,7 +345,7 @@ describe('GET /live', () => {
     expect(other.data.lanes).toHaveLength(3)
   })
 
-  test('makes each message once, whoever watches, and one of them leaving ends nothing', async () => {
+  test('makes each message once for all viewers, and a viewer who leaves ends nothing', async () => {
     const { live, spells, url } = await serve()
     const responses = await Promise.all(Array.from({ length: 5 }, () => open(url)))
     const streams = responses.map(events)

@@ -11,7 +11,7 @@ function sweepOver(capacity: number, held: readonly number[]) {
 }
 
 describe('ExpirySweep', () => {
-  it('next goes round over all entries, and passes over empty slots', () => {
+  it('next takes one entry after another, begins again after the last, and passes over empty slots', () => {
     const { sweep } = sweepOver(16, [0, 3, 9])
     expect(Array.from({ length: 7 }, () => sweep.next(12))).toEqual([0, 3, 9, 0, 3, 9, 0])
   })
