@@ -99,6 +99,8 @@ export const PROTECTIONS = [
   'shared token ends with the last',
   'shared token asked for at each end',
   'shared token writes nothing through',
+  'token beside another writes nothing through',
+  'token beside a doubt writes nothing through',
   'shared token known to be lost',
   'shared token closed at its end',
   'shared token left to a doubt',

@@ -12,6 +12,7 @@ export function writerSteps(world: World, state: State, step: Step<State>): void
 }
 
 const CALLS_ITSELF_FENCED = 'a write calls itself fenced, and its guard was gone for a while'
+const STORES_LESS_THAN_ITS_OWN = 'own: a process stores a version older than one that it has committed'
 
 /** One writer's next steps. */
 class WriterSteps {
@@ -81,7 +82,7 @@ class WriterSteps {
           () => `${name}${this.#world.of(key)}`,
           (next, me) => {
             forget(this.#world, next, this.#process, key)
-            if (this.#world.setting.sharing) set(me.parts[key]!, { sharesWith: this.#i + 1, sharing: true })
+            if (this.#world.setting.sharing === true) this.#open(next, me.parts[key]!, key)
             change(next, me.parts[key]!)
             const isLast = me.parts.every(
               ({ guard }, other) =>
@@ -106,6 +107,24 @@ class WriterSteps {
       if (!guardStuck) continue
       send('sends a guard that never arrives', (_, part) => set(part, { guard: 'never', gap: true }))
       send('sends a guard that arrives too late', (_, part) => set(part, { guard: 'late', gap: true }))
+    }
+  }
+
+  /**
+   * Begins a token of its own. If another writer of its process has not ended, or its commit is in doubt, both tokens are
+   * as good as shared.
+   */
+  #open(next: State, part: Part, key: number): void {
+    set(part, { sharesWith: this.#i + 1, sharing: true })
+    if (!this.#world.setting.writeThrough) return
+    const { queue } = this.#world.copyOf(next, this.#process, key)
+    part.shared = queue === 'later' && this.#world.has('token beside a doubt writes nothing through')
+    if (!this.#world.has('token beside another writes nothing through')) return
+    for (const [i, { parts }] of next.writers.entries()) {
+      const other = parts[key]!
+      if (i === this.#i || this.#world.writerProcesses[i] !== this.#process || !other.sharing) continue
+      part.shared = true
+      holderOf(next, key, other).shared = true
     }
   }
 
@@ -377,6 +396,7 @@ class WriterSteps {
           const { gap } = holder
           const held = release(this.#world, next, key, holder, this.#through(next, me, key))
           if (held && isIntact && gap) next.broken = CALLS_ITSELF_FENCED
+          this.#judgeStored(next, key)
           this.#resolve(next, me, key)
         },
       )
@@ -395,6 +415,20 @@ class WriterSteps {
         },
       )
     }
+  }
+
+  /** A process has stored what is older than what it has committed itself: another writer, who has not ended yet. */
+  #judgeStored(next: State, key: number): void {
+    const { register, version } = next.keys[key]!
+    if (register !== 'value' || !this.#world.setting.sharing) return
+    const isOutdone = next.writers.some(
+      ({ at, parts }, i) =>
+        i !== this.#i &&
+        this.#world.writerProcesses[i] === this.#process &&
+        parts[key]!.version > version &&
+        (at === 'release' ? !parts[key]!.released : parts[key]!.queued),
+    )
+    if (isOutdone) next.broken = STORES_LESS_THAN_ITS_OWN
   }
 
   /** Whether its token stays when its own part in it ends: for others, or for a commit in doubt. */

@@ -242,8 +242,7 @@ export class Application {
 
   /** Since when nobody here has been loading the key. */
   idleSinceMs(key: string): number {
-    const { queuedLoads } = this.cache.stats().now
-    if (queuedLoads > 0 || (this.#loading.get(key) ?? 0) > 0)
+    if ((this.#loading.get(key) ?? 0) > 0 || this.cache.stats().now.queuedLoads > 0)
       this.#loadedMs.set(key, this.#world.clock.nowMs())
     return this.#loadedMs.get(key) ?? 0
   }

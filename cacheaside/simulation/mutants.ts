@@ -161,6 +161,7 @@ const NOT_SOUGHT: readonly string[] = [
   'get finds nothing in L1 once a heartbeat has brought a new generation of its tags \u2014 dropping flights: only entries are dropped',
   'get gives back the claim of a refresh whose stamps it cannot read \u2014 ending a refresh that may keep nothing',
   'get keeps nothing of a load whose late tag is queued when the load ends \u2014 asking the queue before the stamp is asked for',
+  'write through stores nothing where an earlier commit of its process is in doubt, and its guard is lost \u2014 the doubt',
   'snapshot shows no value whose stamp was evicted beside one that the same write has replaced \u2014 the rule that the second look finds every stamp: an absent one stands',
   'snapshot shows nothing that its process has invalidated meanwhile beside what is newer \u2014 asking the queue after the second look',
   'snapshot looks at what it has loaded only when that is stored \u2014 waiting for the fill',

@@ -512,7 +512,9 @@ export const guards: readonly Protection[] = [
       },
       {
         without: 'the rule that only a confirmed guard writes through',
-        patches: [['const isCertain = !this.#isShared && this.#intact', 'const isCertain = !this.#isShared']],
+        patches: [
+          ['const isCertain = this.atWork.isOne && this.#intact', 'const isCertain = this.atWork.isOne'],
+        ],
         reports: 'a strong read in the end got v2, not v3',
       },
     ],
@@ -804,8 +806,76 @@ export const guards: readonly Protection[] = [
     controls: [
       {
         without: 'the rule that only one who was alone writes through',
-        patches: [['const isCertain = !this.#isShared && this.#intact', 'const isCertain = this.#intact']],
+        patches: [['const isCertain = this.atWork.isOne && this.#intact', 'const isCertain = this.#intact']],
         reports: 'a strong read in the end got v2, not v3',
+      },
+    ],
+  },
+  {
+    name: 'write through stores nothing where another writer of its process is at work, whose guard is lost',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const { origin, clock } = stage
+      const [writer, reader] = [await stage.process(), await stage.process()]
+      const endOfA = gate()
+      const writingA = writer.spells.write(4, () => endOfA.wait())
+      await clock.advance(3_400) // renewed: nobody shares it any more
+      stage.plant('spell:4', 'evicted', 1)
+      await clock.advance(2)
+      const writingB = writer.spells.write(
+        4,
+        () => {
+          const row = origin.commit(2)
+          origin.commit(3) // by writer A
+          return row
+        },
+        THROUGH,
+      )
+      await stage.now(writingB)
+      const seen = await stage.now(reader.spells.get(4, STRONG))
+      endOfA.open()
+      await stage.now(writingA)
+      return got('a strong read', seen, 3)
+    },
+    controls: [
+      {
+        without: 'the count of the writers who are at work',
+        patches: [['else atWork.isOne = false', '']],
+        reports: 'a strong read got v2, not v3',
+      },
+    ],
+  },
+  {
+    name: 'write through stores nothing where an earlier commit of its process is in doubt, and its guard is lost',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const { origin, clock } = stage
+      const [writer, reader] = [await stage.process(), await stage.process()]
+      const writingA = failure(
+        writer.spells.write(4, () => {
+          throw new Error('the connection was lost')
+        }),
+      )
+      await stage.now(writingA)
+      stage.plant('spell:4', 'evicted', 1)
+      await clock.advance(2)
+      const writingB = writer.spells.write(
+        4,
+        () => {
+          const row = origin.commit(2)
+          origin.commit(3) // the server had received it from writer A
+          return row
+        },
+        THROUGH,
+      )
+      await stage.now(writingB)
+      return got('a strong read', await stage.now(reader.spells.get(4, STRONG)), 3)
+    },
+    controls: [
+      {
+        without: 'the doubt',
+        patches: [["isOne: this.#parts.queue.whyHeld(key) !== 'in-doubt'", 'isOne: true']],
+        reports: 'a strong read got v2, not v3',
       },
     ],
   },
