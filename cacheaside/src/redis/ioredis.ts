@@ -201,7 +201,7 @@ function clusterDriver(cluster: Cluster): Driver {
 
 /**
  * Clients for the servers that the Cluster starts from, unconnected, with all that its options say and their host
- * names looked up. Only a Cluster makes these, as queueMicrotask as it begins to connect; so a duplicate begins to, and is
+ * names looked up. Only a Cluster makes these, as soon as it begins to connect; so a duplicate begins to, and is
  * ended at once.
  */
 async function startupNodes(cluster: Cluster): Promise<Client[]> {
