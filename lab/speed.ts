@@ -124,8 +124,8 @@ writeFileSync(
 The libraries of [the lab](lab.md), each through its adapter there: one awaited read of a value that is warm at every level, 100
 keys, one after the other. Best of ${ROUNDS} rounds in which all take turns. The times are of one machine: look at the ratios.
 
-Our hits cost more because they check more. A hit in L1 reads a clock, often two: only the larger of both bounds its age when the process was
-suspended, the machine asleep or the wall clock set back. A hit in Redis has its own time limit, the header of its value is compared,
+Our hits cost more because they check more. A hit in L1 reads the wall clock, and at most once per millisecond the
+monotonic clock too: the larger of both bounds its age when the process was suspended, the machine asleep or the wall clock set back. A hit in Redis has its own time limit, the header of its value is compared,
 and the value is frozen. On loopback, where a GET takes ten microseconds, that shows; it shows less the farther away Redis is. The lab
 shows what the copies of the other libraries are worth.
 
