@@ -3,10 +3,10 @@ import type { WorkerProcess } from './worker-process.ts'
 /** `localMaxStaleMs` of the processes under trial, which is its default. */
 export const BOUND_MS = 2_000
 /** How long a copy is watched: well past the bound. */
-export const WATCHED_MS = 2 * BOUND_MS
+const WATCHED_MS = 2 * BOUND_MS
 
 /** How long after its invalidation was applied the last read began that was answered with the first version. */
-export async function lastStaleReadMs(reader: WorkerProcess, id: number, appliedMs: number): Promise<number> {
+async function lastStaleReadMs(reader: WorkerProcess, id: number, appliedMs: number): Promise<number> {
   let lastMs = 0
   for (;;) {
     const beganMs = performance.now()

@@ -228,7 +228,7 @@ async function offerTold<Id, V>(
 }
 
 /** What is told of a value that a flight has brought. */
-export const ofFill = <Id, V>(
+const ofFill = <Id, V>(
   { name }: Space<Id, V>,
   flight: Flight<Answer>,
   outcome: FillEvent['outcome'],

@@ -125,8 +125,7 @@ export class Tagging<Id, V> {
   }
 }
 
-export const tooMany = (count: number): string =>
-  `a value has at most ${MAX_TAGS} tags, this one has ${count}`
+const tooMany = (count: number): string => `a value has at most ${MAX_TAGS} tags, this one has ${count}`
 
 /** What makes a tag known that another cache, or `tableTags` without a cache, has made. */
 function hintOf(name: unknown): string {
@@ -141,7 +140,7 @@ export function inOrder(names: readonly string[]): readonly string[] {
   return names.length === 0 ? NO_NAMES : names.length === 1 ? [names[0]!] : [...new Set(names)].sort()
 }
 
-export function areSame(one: readonly string[], other: readonly string[]): boolean {
+function areSame(one: readonly string[], other: readonly string[]): boolean {
   return one === other || (one.length === other.length && one.every((name, i) => name === other[i]))
 }
 

@@ -24,7 +24,7 @@ import {
 import type { Page, Spells } from './spells.ts'
 
 /** How a spell is shown. */
-export const showSpell = (content: Spell): Shown => ({
+const showSpell = (content: Spell): Shown => ({
   content,
   headers: { 'cache-groups': groupsOf.spell(content.id) },
 })

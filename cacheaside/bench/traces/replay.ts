@@ -2,7 +2,7 @@ import type { Clock } from '../../src/base/clock.ts'
 import { BoundedMap, type EvictionPolicyName } from '../../src/eviction/bounded-map.ts'
 
 /** The traces carry no times. At this pace a minute passes now and then, so that LFU counters have a reason to fall. */
-export const REQUESTS_PER_MINUTE = 1000
+const REQUESTS_PER_MINUTE = 1000
 
 const MINUTE_MS = 60_000
 const TTL_MS = 1e12

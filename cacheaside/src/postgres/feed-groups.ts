@@ -1,7 +1,7 @@
 import { mistypedSql } from './key-types.ts'
 
 /** For how long the groups that nobody asks for any more are applied, in days. */
-export const GROUPS_KEPT_DAYS = 30
+const GROUPS_KEPT_DAYS = 30
 /** How many groups a table may have: of all versions of a program together, and for each one group of all rows. */
 const MOST_GROUPS = 64
 /** How often processes say which groups they ask for, in hours; a group says only so often that somebody did. */

@@ -30,7 +30,7 @@ export function tagOf({ tag, by }: TagGroup, texts: readonly (string | null)[]):
  * What a change of this row invalidates: the tag of its group, or all tags of that name if the row does not tell; nothing
  * if the tag is longer than a key may be, because then no reader can have asked for it.
  */
-export function targetOfRow(group: TagGroup, row: FeedRow): Tag | WholeKeyspace | undefined {
+function targetOfRow(group: TagGroup, row: FeedRow): Tag | WholeKeyspace | undefined {
   if (group.version !== GROUP_VERSION || !group.by.every(column => Object.hasOwn(row, column)))
     return wholeKeyspace(group.tag)
   try {
