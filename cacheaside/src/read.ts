@@ -100,17 +100,16 @@ export function joinOrLead<Id, V>(
   space: Space<Id, V>,
   { id, key, strong }: ReadRequest<Id>,
   nowMs: number,
-  lead: Lead,
+  begin: Lead,
   parent: LoadRun | undefined,
 ): Joining {
   const { flights, clock, options, stream } = space.parts
-  if (strong) return flights.next(key, queued => lead(space, id, key, true, clock.nowMs(), parent, queued))
-  // Asked for what it does: when the proof has run out, the flights that relied on it are doomed. The generation that
-  // one of them began with may be older than this reader may be shown.
-  stream.proven(nowMs)
+  if (strong) return flights.next(key, queued => begin(space, id, key, true, clock.nowMs(), parent, queued))
+  // A flight that relied on a proof which has run out may have begun with a generation too old for this reader.
+  stream.checkProof(nowMs)
   const flight = flights.joinable(key, nowMs - options.localMaxStaleMs)
   return flight === undefined
-    ? { flight: lead(space, id, key, false, nowMs, parent, undefined), joined: false }
+    ? { flight: begin(space, id, key, false, nowMs, parent, undefined), joined: false }
     : { flight, joined: true }
 }
 

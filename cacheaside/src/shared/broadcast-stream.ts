@@ -67,7 +67,7 @@ export class BroadcastStream {
       names: string[]
     }
   >()
-  /** Whether its life has to be proven at all, on a clock that is really read. */
+  /** Whether the stream has to be proven at all. */
   readonly needsProof: boolean
   #timer: Timer | undefined
   #closed = false
@@ -110,7 +110,12 @@ export class BroadcastStream {
     return false
   }
 
-  /** The same for somebody who only looks: nothing is concluded from it. */
+  /** If the proof has run out, this dooms the flights that relied on it. */
+  checkProof(nowMs: number): void {
+    this.proven(nowMs)
+  }
+
+  /** The same as `proven` for somebody who only looks: nothing is concluded from it. */
   isProven(nowMs: number): boolean {
     return !this.needsProof || nowMs - this.#proofMs <= this.#maxStaleMs
   }
@@ -229,7 +234,7 @@ export class BroadcastStream {
     for (const [old, { sentMs }] of this.#sent)
       if (beat.sentMs - sentMs > this.#maxStaleMs) this.#sent.delete(old)
     this.#timer = this.#clock.after(this.#maxStaleMs / HEARTBEATS_PER_BOUND, () => {
-      this.proven(this.#clock.nowMs())
+      this.checkProof(this.#clock.nowMs())
       this.#beat()
     })
   }

@@ -271,7 +271,7 @@ export const flights: readonly Protection[] = [
     controls: [
       {
         without: 'asking for the proof before joining',
-        patches: [['  stream.proven(nowMs)\n', '']],
+        patches: [['  stream.checkProof(nowMs)\n', '']],
         reports: 'a default read 2.05 s after invalidateAll got v1, not v2',
       },
       {
