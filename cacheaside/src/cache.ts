@@ -1,3 +1,6 @@
+/**
+ * Wires the parts of one cache: L1, stream, queue, relay, keyspaces. Also its end.
+ */
 import type { Clock } from './base/clock.ts'
 import { CacheError } from './base/errors.ts'
 import type { CacheEvent } from './base/events.ts'
@@ -52,7 +55,7 @@ export class Cache {
   /** Those of them that the feed invalidates by itself, and so has defined. */
   readonly #fedTags = new Map<string, Tags<never>>()
   readonly #listeners = new Set<(event: CacheEvent) => void>()
-  /** Those that hear of all but reads and writes, of which no event is made for them: a hit in L1 needs none. */
+  /** Listeners to all events but reads and writes: for them alone a hit makes no event. */
   readonly #readless = new Set<(event: CacheEvent) => void>()
   readonly #tracing = new Tracing()
   /** What ends samplers. */
@@ -226,10 +229,10 @@ export class Cache {
    * @throws what `load` throws; CacheError `INVALID_KEY`, `INVALID_OPTIONS`, `OVERLOADED`, `LOAD_TIMEOUT`, `CLOSED`; the reason
    *   of the signal. Trouble with the shared store never fails it.
    */
-  async snapshot<const Parts extends readonly AnyPart[]>(
-    parts: Parts,
-    options: SnapshotOptions<SnapshotLoaded<Parts>>,
-  ): Promise<SnapshotOf<Parts>> {
+  async snapshot<const Asked extends readonly AnyPart[]>(
+    parts: Asked,
+    options: SnapshotOptions<SnapshotLoaded<Asked>>,
+  ): Promise<SnapshotOf<Asked>> {
     this.#assertOpen()
     checkParts(parts, space => space.parts === this.#parts)
     const reading = readSnapshot(parts, options)
@@ -239,7 +242,7 @@ export class Cache {
         () => {},
       ),
     )
-    return (await reading) as SnapshotOf<Parts>
+    return (await reading) as SnapshotOf<Asked>
   }
 
   /**
@@ -254,7 +257,8 @@ export class Cache {
   }
 
   /**
-   * Listens to every event, until the returned function is called. What a listener throws is dropped.
+   * Listens to every event, until the returned function is called. If a listener throws, the cache goes on and warns once
+   * (`LISTENER_THREW`).
    */
   listen(listener: (event: CacheEvent) => void): () => void {
     this.#listeners.add(listener)
@@ -512,17 +516,21 @@ export interface Auditable {
 
 /** What a cache holds and is doing at one moment. */
 export interface Occupancy {
+  /** Entries of L1, absent rows included. */
   readonly localEntries: number
+  /** What L1 charges for them, in bytes: encoded values, keys and the structure around them. */
   readonly localBytes: number
   /** Tags that entries of L1 depend on. */
   readonly localTags: number
   /** Keys that are being read past L1. */
   readonly flights: number
+  /** Loads that run now. */
   readonly loads: number
+  /** Loads that wait for a place under the load limit. */
   readonly queuedLoads: number
   /** Keys and keyspaces whose invalidation is not applied yet, and those with a commit in doubt. */
   readonly queuedInvalidations: number
-  /** Those of them that have a commit in doubt. */
+  /** Keys with a commit in doubt, counted in `queuedInvalidations` too. */
   readonly commitsInDoubt: number
   /** Whether the broadcast stream is proven, so that L1 may answer. An embedded store needs no proof, and a store without a stream has none. */
   readonly streamProven: boolean

@@ -45,9 +45,8 @@ export function rolledBack<E extends object>(error: E): E {
 }
 
 /**
- * Makes of the function that you give your driver's or ORM's `transaction` one whose errors say that it was rolled back: the
- * COMMIT is sent when it has returned, so that whatever it throws comes before. A COMMIT that is lost is not its error, and
- * stays in doubt.
+ * Wraps the function that you give your driver's or ORM's `transaction`. Whatever it throws comes before COMMIT is sent, so
+ * its errors are marked as rolled back. An error of COMMIT itself stays in doubt.
  *
  * `db.transaction(rollsBack(async tx => { … }))`, and likewise with `prisma.$transaction`, `knex.transaction`,
  * `kysely.transaction().execute`, `dataSource.transaction` and `sql.begin`.
@@ -70,15 +69,14 @@ export function rollsBack<Arguments extends unknown[], T>(
 /**
  * Whether an error thrown by a write's function leaves it open whether, or when, the transaction commits.
  *
- * Decided is what the *server* said of a statement that failed, by an SQLSTATE in `code`; what an ORM says of that in its
- * own way; and what is marked by {@link rolledBack} or {@link rollsBack}. It is looked for in the error and in all that it
- * was made of: `cause`, the errors of an `AggregateError`, both of a `SuppressedError`, and the fields in which ORMs keep the
- * driver's error. One among them that tells of something lost leaves all in doubt: after a statement that failed another
- * may have been sent. So does an error of unknown origin: a connection that was lost may have been lost after COMMIT was
- * sent, and a query that timed out in the client may still be running.
+ * An error is decided if the server rejected a statement (an SQLSTATE in `code`), if an ORM says so, or if
+ * {@link rolledBack} or {@link rollsBack} marked it. What it was made of is searched too: `cause`, the errors of an
+ * `AggregateError`, both of a `SuppressedError`, and the fields in which ORMs keep the driver's error. One sign of a lost
+ * connection leaves all in doubt: another statement may have been sent after the rejected one. So does an unknown error: a
+ * query that timed out in the client may still be running.
  *
  * The price of a doubt is small for one key and one moment: it stays guarded for `guardMs`, and reads of it go to the
- * origin. Where errors are ordinary, as those of a rule of the application are, say what they are by {@link rollsBack}.
+ * origin. If your own rules throw errors often, use {@link rollsBack}.
  *
  * @param error - What the function threw.
  * @see PostgreSQL documentation, appendix A: Error Codes
@@ -110,7 +108,7 @@ export function commitInDoubt(error: unknown): boolean {
 /** What one error says by itself. */
 function meaningOf(error: object): 'refused' | 'lost' | 'nothing' {
   const { code } = error as { code?: unknown }
-  // Of what it does not know as refused Prisma cannot say either.
+  // Prisma does not know whether its other errors were refused.
   if (isPrisma(error)) return 'lost'
   if (isRollbackOfDrizzle(error) || isAbortOfKysely(error)) return 'refused'
   if (typeof code !== 'string') return 'nothing'

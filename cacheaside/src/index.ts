@@ -10,7 +10,7 @@ import { type CacheOptions, clockOf } from './options.ts'
  */
 export function createCache(options: CacheOptions = {}): Cache {
   if (typeof options !== 'object' || options === null) throw invalidOption('options', 'an object', options)
-  // Not `??`: who hands in `null` wanted a shared store, and is told that it is none.
+  // Not `??`: `null` is refused, because the caller meant to give a store.
   const shared = options.shared === undefined ? embeddedShared({ clock: clockOf(options) }) : options.shared
   return new Cache(Object.assign({}, options, { shared }), options.shared === undefined)
 }

@@ -111,7 +111,7 @@ export class Keyspace<Id, V, Loaded = V> {
   readonly #toParts: ((id: Id) => unknown) | undefined
   /** What L1 keeps of it. */
   readonly #shelf: LocalShelf | undefined
-  /** Whether L1 may be used only with a proof, on a clock that was really read. */
+  /** Whether L1 may answer only while the stream is proven. */
   readonly #needsProof: boolean
 
   /** @internal */
@@ -345,8 +345,9 @@ export class Keyspace<Id, V, Loaded = V> {
   }
 
   /**
-   * Changes one row of the origin: guards its key, calls `commit`, releases the key. Reads of it go to the origin
-   * meanwhile, and none is older than the commit once this resolves.
+   * Changes one row of the origin: guards its key, calls `commit`, releases the key. Reads past L1 go to the origin
+   * meanwhile. Once this resolves with `fenced: true`, no strong read is older than the commit, and no read of this
+   * process. A default read of another process may be `localMaxStaleMs` old.
    *
    * @param commit - Must not resolve before its transaction has committed.
    * @returns the function's value, and whether the cache was told.

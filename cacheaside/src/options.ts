@@ -1,3 +1,6 @@
+/**
+ * The options of a cache, of its keyspaces, reads and writes: what they mean, their defaults, and the checks.
+ */
 import { type Clock, systemClock } from './base/clock.ts'
 import type { CacheEvent } from './base/events.ts'
 import { invalidOption, knownNames, wholeNumber } from './base/invalid-option.ts'
@@ -30,7 +33,7 @@ export interface LocalOptions {
  * leaves it off. All durations are in milliseconds.
  *
  * These relations must hold, or construction throws: `sharedTimeoutMs` < `busyWaitMs` <= `loadTimeoutMs` < `leaseMs`,
- * and `guardMs` <= `writeTimeoutMs`. Your database should end a dead writer's statement within two thirds of
+ * `sharedTimeoutMs` < `guardMs` / 3, and `guardMs` <= `writeTimeoutMs`. Your database should end a dead writer's statement within two thirds of
  * `guardMs` (`statement_timeout`), because a guard is renewed every third of it.
  */
 export interface CacheOptions {
@@ -43,7 +46,10 @@ export interface CacheOptions {
    * change and what was not applied before a crash. Refused on a store without a stream. Left out: none.
    */
   readonly feed?: ChangeFeed
-  /** Called with every event; it must not throw (what it throws is dropped) and should be quick. Left out: nobody is told. */
+  /**
+   * Called with every event; should be quick. If it throws, the cache goes on and warns once (`LISTENER_THREW`). Left out:
+   * nobody is told.
+   */
   readonly onEvent?: (event: CacheEvent) => void
   /**
    * Told of what a person who runs the program has to know, once for each cause and again when it ends: a store or a feed
@@ -161,17 +167,23 @@ export interface KeyspaceOptions<Id, V, D = Kept<V>, W = D> {
   readonly tagsOf?: (value: NoInfer<W> | undefined, id: NoInfer<Id>) => readonly Tag[]
   /** How long a value is fresh, counted from the moment it was stored. Known elsewhere as time to live. @defaultValue 600,000 */
   readonly ttlMs?: number
-  /** The same for an absent row. @defaultValue the smaller of `ttlMs` and 60,000 */
+  /** How long an absent row is remembered. @defaultValue the smaller of `ttlMs` and 60,000 */
   readonly absentTtlMs?: number
-  /** By how much of itself a time to live is shortened at random, so that what was stored together does not expire together. @defaultValue 0.1 */
+  /**
+   * The largest share of a time to live by which it is shortened at random. So values stored together do not expire
+   * together. From 0 to less than 1. @defaultValue 0.1
+   */
   readonly ttlJitter?: number
-  /** How long after that the old value is still served, while one refresh runs. Left out: never. */
+  /** How long after `ttlMs` the old value is still served, while one refresh runs. Left out: never. */
   readonly staleMs?: number
-  /** How long after that the old value is served if the load fails, or takes longer than `loadSoftTimeoutMs`. Left out: never. */
+  /** How long after `ttlMs` the old value is served if the load fails, or takes longer than `loadSoftTimeoutMs`. Left out: never. */
   readonly staleIfErrorMs?: number
-  /** After how long a load stops being waited for if `staleIfErrorMs` allows the old value; it runs on. Left out: never. */
+  /**
+   * After how many milliseconds readers get the old value while the load goes on. Needs `staleIfErrorMs`; less than
+   * `loadTimeoutMs`. Left out: never.
+   */
   readonly loadSoftTimeoutMs?: number
-  /** Overrides the cache's `loadTimeoutMs`. */
+  /** Overrides the cache's `loadTimeoutMs`. At least `busyWaitMs`, less than `leaseMs`. Left out: the cache's. */
   readonly loadTimeoutMs?: number
   /**
    * Refreshes a value before it expires, the earlier the more its load cost: a read refreshes with a probability

@@ -33,9 +33,9 @@ export interface Parts {
   readonly holds: GuardHolds
   readonly local: LocalStore
   readonly flights: SingleFlight<Answer>
-  /** Which keys a look is likely to find. Not there where asking for a lease costs nothing more. */
+  /** Which keys a look is likely to find. Left out if asking for a lease costs nothing more. */
   readonly found: FoundKeys | undefined
-  /** What registers said lately. Not there where the store is in this process, or L1 keeps what was read. */
+  /** What registers said lately. Left out if the store is in this process, or L1 keeps what was read. */
   readonly readRegisters: ReadRegisters<OpenedRegister> | undefined
   /** Which stamps of tags this process has seen. */
   readonly seenStamps: SeenStamps

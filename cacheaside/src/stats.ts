@@ -104,7 +104,7 @@ export interface KeyspaceStats {
   readonly unreadable: number
   /** Replies that held another key's register. */
   readonly mismatches: number
-  /** Loads that were observed, and had read what nothing of their value is invalidated by. */
+  /** Observed loads that read a table whose changes do not invalidate the value. */
   readonly undeclared: number
   /**
    * Values with tags that this process has stored, and that left its L1 because of a tag before a read was answered with them: see

@@ -225,7 +225,7 @@ class WriteSession {
     }
   }
 
-  /** Known by itself, also to a rule of the user's; and by its mark in whatever it becomes the cause of. */
+  /** Remembers the refusal itself; the mark also shows in any error that has it as its cause. */
   #refusal(error: CacheError): CacheError {
     this.#refusals.add(error)
     return rolledBack(error)

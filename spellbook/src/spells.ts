@@ -165,7 +165,7 @@ export async function cachedSpells(
   logger?: Logger,
   feedThrough: FeedThrough = feed => feed,
 ): Promise<Spells> {
-  // As above: a condition that does not hold is thrown before the COMMIT.
+  // Whatever is thrown inside comes before the COMMIT, also a condition that does not hold: the guards go at once.
   const changes = changesIn(database, work => database.transaction(rollsBack(work)))
   const feed = postgresFeed({ ...database.feedSource, tables: feedTables(() => keyspaces.ends) })
   const cache = createCache({
@@ -194,7 +194,7 @@ export async function cachedSpells(
 
     create: fields =>
       written(cache, [lists.key('spells')], ({ guard }) =>
-        // Whatever is thrown inside comes before the COMMIT: the guards go at once.
+        // As in `changes`: whatever is thrown inside comes before the COMMIT.
         database.transaction(
           rollsBack(async transaction => {
             const inside = spellTable(transaction)

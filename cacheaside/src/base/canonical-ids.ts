@@ -12,7 +12,7 @@ const invalid = (what: string, id: unknown): CacheError =>
 
 /**
  * The canonical text of a uuid, for the `key` of a keyspace whose ids are of that type: in lower case, with hyphens, as
- * PostgreSQL writes it. Taken is every text that PostgreSQL takes: capitals, braces, other hyphens or none.
+ * PostgreSQL writes it. Accepts every text that PostgreSQL accepts: capitals, braces, other hyphens or none.
  *
  * @throws CacheError `INVALID_KEY` if it is no uuid; so that nothing is asked for it.
  * @see https://www.postgresql.org/docs/current/datatype-uuid.html
@@ -32,7 +32,7 @@ export function uuidKey(id: string): string {
 
 /**
  * The canonical text of a whole number, for the `key` of a keyspace whose ids are of the types smallint, integer or bigint
- * and may come as texts. Taken is every text that PostgreSQL takes: leading zeros, a sign, blanks around it, `0x`, `0o`
+ * and may come as texts. Accepts every text that PostgreSQL accepts: leading zeros, a sign, blanks around it, `0x`, `0o`
  * and `0b`, and `_` between digits.
  *
  * @throws CacheError `INVALID_KEY` if it is no whole number, or a number beyond those that are exact.

@@ -3,10 +3,10 @@
  *
  * | code | when | what to do |
  * |---|---|---|
- * | `INVALID_OPTIONS` | an option, or a relation between two, cannot work | mend the options; thrown at construction |
- * | `INVALID_KEY` | an id or key is malformed or too long | refuse the request; thrown before any I/O |
+ * | `INVALID_OPTIONS` | an option, or a relation between two, cannot work | mend the options; thrown by the call that gets the option |
+ * | `INVALID_KEY` | an id or key is malformed or too long | refuse the request; thrown before any I/O, but later by `guard()` inside a write and for a tag of the option `tags` |
  * | `OVERLOADED` | the load limit is reached and its queue is full | answer 503 with `Retry-After` |
- * | `LOAD_TIMEOUT` | the loader did not answer within `loadTimeoutMs` | answer 503 or 504; nothing was kept |
+ * | `LOAD_TIMEOUT` | the load, its wait for a place included, took longer than `loadTimeoutMs` | answer 503 or 504; nothing was kept |
  * | `LOAD_CYCLE` | a loader asked for a key whose load waits for this very load; the message names the keys | mend the loaders: no time helps |
  * | `UNGUARDED` | a write could not be guarded, and `unguarded` is `'refuse'` | the function was not called, or must not commit |
  * | `CLOSED` | the cache has been closed | – |

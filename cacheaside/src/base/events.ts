@@ -2,8 +2,8 @@
  * What the cache reports: one closed union, told apart by `type`. Statistics are a fold over it (`stats.ts`), tests
  * assert on it, and logs, metrics and the live page are made of nothing else.
  *
- * Durations are milliseconds. `key` is the canonical key, for example `spell:4`. An event is told at the moment at which what
- * it tells of ends, but for the beginning of a refresh.
+ * Durations are milliseconds. `key` is the canonical key, for example `spell:4`. An event is told when the thing it describes has
+ * ended. Only `began` of a refresh is told at a beginning.
  *
  * Numbers make a tree of events: `id` names a read, a load, a write or a batch of the feed, and nothing else in this process
  * has the same number. A **flight** has the number of the read that leads it, or one of its own if it is a refresh.
@@ -117,9 +117,9 @@ export interface AnsweredReadEvent extends EndedRead {
 }
 
 /**
- * A read was not answered. `timed-out` and `overloaded`: with `LOAD_TIMEOUT` or `OVERLOADED`. `aborted`: its caller's signal
- * was. `failed`: with any other error, mostly the loader's. If one key of a `getMany` or of a snapshot fails, each of its reads
- * past L1 has.
+ * A read was not answered. `timed-out`: with `LOAD_TIMEOUT`. `overloaded`: with `OVERLOADED`. `aborted`: the caller's signal
+ * was aborted. `failed`: with any other error, mostly the loader's. If one key of a `getMany` or of a snapshot fails, all its
+ * reads past L1 count as failed.
  */
 export interface FailedReadEvent extends EndedRead {
   readonly outcome: 'failed' | 'timed-out' | 'aborted' | 'overloaded'
@@ -199,7 +199,7 @@ export interface WriteEvent {
   readonly keys: readonly string[]
   /**
    * `failed`: its function threw, and nothing was committed. `in-doubt`: it threw, and the commit may still happen. `refused`: a
-   * guard was, and nothing was committed.
+   * guard was refused; nothing was committed.
    */
   readonly outcome: 'committed' | 'failed' | 'in-doubt' | 'refused'
   /** From the call to the end of the last release. */
@@ -310,7 +310,7 @@ export interface UndeclaredEvent {
 /**
  * A value with tags was loaded and stored by this process, and left its L1 because a tag was invalidated before any read of this
  * process was answered with it. The readers who waited for the load do not count, and `peek` does. Another process may have
- * read it. A process without L1 tells of none; nor is one told of that L1 had let go before.
+ * read it. A process without L1 emits none. Nor is there one for a value that L1 had dropped before.
  */
 export interface UnreadEvent {
   readonly type: 'unread'
@@ -327,7 +327,10 @@ export interface SharedStateEvent {
   readonly error?: unknown
 }
 
-/** The broadcast stream is proven alive, or is not any more; or it is not although the store answers, for a while by now. */
+/**
+ * The broadcast stream is proven alive, or is not any more. `unheard`: the store answers, but this process has heard none of
+ * its own heartbeats for a while.
+ */
 export interface StreamEvent {
   readonly type: 'stream'
   readonly state: 'proven' | 'unproven' | 'unheard'
@@ -420,8 +423,8 @@ export interface FaultEvent {
 }
 
 /**
- * What an earlier event has told of is over: a finding of the feed is no longer there, or what was at fault works again. Not
- * everything ends: that a commit was in doubt, or a table was replaced by another, has happened.
+ * What an earlier event has told of is over: a finding of the feed is no longer there, or what was at fault works again.
+ * Some warnings have no end, for example a commit in doubt or a replaced table.
  */
 export interface MendedEvent {
   readonly type: 'mended'

@@ -48,9 +48,8 @@ export interface PostgresFeedTable<Column = string> {
   /** What is invalidated when the rows are not known: see {@link FeedTable.keyspaces}. Left out: every keyspace of the store. */
   readonly keyspaces?: readonly string[] | undefined
   /**
-   * That the keyspaces of this table see to it that a row has one id, although the type of a recorded column has several
-   * texts for one value, as uuid has: by `key` or `idOf`. Or the names of the columns of which that is so. Without it
-   * `installFeed` and the feed warn of such columns.
+   * `true`, or names of columns: the keyspaces of this table give each row one id, by `key` or `idOf`. It ends the
+   * warning of `installFeed` and of the feed about column types with several texts for one value, such as uuid.
    * @defaultValue false
    */
   readonly canonicalIds?: boolean | readonly string[] | undefined

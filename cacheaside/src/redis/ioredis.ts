@@ -71,7 +71,7 @@ class Command {
   readonly inTransaction = false
   /** Set by ioredis, which tells diagnostic channels of it. */
   isTraced = false
-  // Not methods: who instruments a client calls them by themselves.
+  // Not methods: instrumentation calls them without the object.
   resolve!: (reply: unknown) => void
   reject!: (error: unknown) => void
 

@@ -24,19 +24,19 @@ export interface RedisSharedOptions {
    */
   readonly client: RedisClient | (() => RedisClient)
   /**
-   * Comes before every key and channel, after the client's own key prefix. Applications on one server each need
-   * another, also those on different databases of it: channels know no databases.
+   * Comes before every key and channel, after the client's own key prefix. Each application needs its own, also on
+   * different databases of one server: channels ignore databases. At most 256 characters; without `{` and `}` on a Cluster.
    *
    * @defaultValue `''`
    */
   readonly prefix?: string
   /** Sets `maxmemory-policy` on every primary. Left out: the server's own is kept, and judged. */
   readonly policy?: RedisPolicy
-  /** Whether `volatile-ttl` is put up with, which evicts the guards of writers at work. @defaultValue false */
+  /** Whether to allow `volatile-ttl`, which evicts the guards of writers at work. @defaultValue false */
   readonly allowUnsafePolicy?: boolean
   /**
-   * Told once of every finding about the servers, and again when it ends: what is worth a warning, and what one is refused
-   * for, be it at the start or when it comes back as something else. Mostly the same as the cache's `logger`.
+   * Gets each finding about the servers once, and again when it ends: warnings, and reasons to refuse a server. Usually
+   * the cache's `logger`.
    *
    * @defaultValue `process.emitWarning`, which writes to stderr
    */
