@@ -33,8 +33,8 @@ export interface LocalOptions {
  * leaves it off. All durations are in milliseconds.
  *
  * These relations must hold, or construction throws: `sharedTimeoutMs` < `busyWaitMs` <= `loadTimeoutMs` < `leaseMs`,
- * `sharedTimeoutMs` < `guardMs` / 3, and `guardMs` <= `writeTimeoutMs`. Your database should end a dead writer's statement within two thirds of
- * `guardMs` (`statement_timeout`), because a guard is renewed every third of it.
+ * `sharedTimeoutMs` < `guardMs` / 3, and `guardMs` <= `writeTimeoutMs`. Your database should end a dead writer's
+ * statement within two thirds of `guardMs` (`statement_timeout`), because a guard is renewed every third of it.
  */
 export interface CacheOptions {
   /** The shared store. Left out: an embedded one in this process, of 64 MiB. */

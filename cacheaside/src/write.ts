@@ -36,8 +36,9 @@ export interface WriteContext {
    * Guards further keys. To be awaited before the transaction commits, for keys that were not known when the write
    * began.
    *
-   * @throws CacheError `UNGUARDED` if it is not confirmed in time and the option `unguarded` is `'refuse'`: the
-   *   function should let it pass, so that the transaction is rolled back.
+   * @throws CacheError `INVALID_KEY` if one of them is no key; `UNGUARDED` if one is not confirmed in time and the option
+   *   `unguarded` is `'refuse'`; `WRITE_ENDED` if the write's function has ended. Do not catch it, so that the transaction
+   *   rolls back.
    */
   guard(...keys: (Key | Tag)[]): Promise<void>
 }
@@ -193,7 +194,11 @@ class WriteSession {
 
   /** Guards those of the keys that are not guarded yet, and waits for all of them. */
   guard(keys: readonly (Key | Tag)[]): Promise<void> {
-    if (this.#ended) throw new Error('guard() was called after the write had ended: the key is not guarded')
+    if (this.#ended)
+      throw new CacheError(
+        'WRITE_ENDED',
+        'guard() was called after the write had ended: the key is not guarded',
+      )
     this.#check(keys)
     const { tracing } = this.#parts
     return tracing.hears('guard')

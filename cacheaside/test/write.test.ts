@@ -159,7 +159,11 @@ describe('write', () => {
     await cache.write([], context => {
       late = context.guard
     })
-    await expect(late(spells.key(4))).rejects.toThrow('guard() was called after the write had ended')
+    await expect(late(spells.key(4))).rejects.toMatchObject({
+      name: 'CacheError',
+      code: 'WRITE_ENDED',
+      message: 'guard() was called after the write had ended: the key is not guarded',
+    })
     expect(inspect('spell:4')).toBeUndefined()
   })
 

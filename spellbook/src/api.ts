@@ -19,7 +19,7 @@ function isName(text: string): boolean {
   return length >= 1 && length <= MAX_NAME_LENGTH
 }
 
-const NAME = `must be a text of 1 to ${MAX_NAME_LENGTH} characters, without NUL`
+const NAME = `must be a string of 1 to ${MAX_NAME_LENGTH} characters, without NUL`
 const DAMAGE = 'must be a whole number from -2147483648 to 2147483647'
 
 const name = (example: string) =>

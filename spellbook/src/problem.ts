@@ -105,6 +105,7 @@ function tellCacheError(error: CacheError): Telling {
     case 'CLOSED':
       return { status: 503, detail: 'Too busy to answer just now.', retryAfterS: BUSY_RETRY_S }
     case 'LOAD_CYCLE':
+    case 'WRITE_ENDED':
     case 'INVALID_OPTIONS':
       return { status: 500, detail: 'Something went wrong here. It has been logged.' }
   }

@@ -4,11 +4,12 @@
  * | code | when | what to do |
  * |---|---|---|
  * | `INVALID_OPTIONS` | an option, or a relation between two, cannot work | mend the options; thrown by the call that gets the option |
- * | `INVALID_KEY` | an id or key is malformed or too long | refuse the request; thrown before any I/O, but later by `guard()` inside a write and for a tag of the option `tags` |
+ * | `INVALID_KEY` | an id or key is malformed or too long | refuse the request; thrown before any I/O. Only `guard()` inside a write and the tags of the option `tags` are checked later |
  * | `OVERLOADED` | the load limit is reached and its queue is full | answer 503 with `Retry-After` |
  * | `LOAD_TIMEOUT` | the load, its wait for a place included, took longer than `loadTimeoutMs` | answer 503 or 504; nothing was kept |
  * | `LOAD_CYCLE` | a loader asked for a key whose load waits for this very load; the message names the keys | mend the loaders: no time helps |
  * | `UNGUARDED` | a write could not be guarded, and `unguarded` is `'refuse'` | the function was not called, or must not commit |
+ * | `WRITE_ENDED` | `guard()` was called after the function of its write had ended | mend the function: it must await `guard()` and its transaction |
  * | `CLOSED` | the cache has been closed | – |
  */
 export type CacheErrorCode =
@@ -18,6 +19,7 @@ export type CacheErrorCode =
   | 'LOAD_TIMEOUT'
   | 'LOAD_CYCLE'
   | 'UNGUARDED'
+  | 'WRITE_ENDED'
   | 'CLOSED'
 
 /**

@@ -118,7 +118,7 @@ function driverOf(client: RedisClient): Driver {
 
 function checkedPrefix(prefix: string, driver: Driver): string {
   if (typeof prefix !== 'string' || prefix.length > LONGEST_PREFIX || !prefix.isWellFormed())
-    throw invalidOption('prefix', `a text of at most ${LONGEST_PREFIX} characters`, prefix)
+    throw invalidOption('prefix', `a string of at most ${LONGEST_PREFIX} characters`, prefix)
   const whole = driver.keyPrefix + prefix
   // A hash tag would put every key, and the probes of all primaries, into one slot.
   if (driver.deployment === 'cluster' && /[{}]/.test(whole))

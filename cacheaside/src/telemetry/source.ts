@@ -24,7 +24,7 @@ export function checkSource(cache: unknown, options: unknown, names: readonly st
   const { name } = options as { name?: unknown }
   if (name === undefined) return
   if (typeof name !== 'string' || name === '' || name.length > LONGEST_NAME)
-    throw invalidOption('name', `a text of 1 to ${LONGEST_NAME} characters`, name)
+    throw invalidOption('name', `a string of 1 to ${LONGEST_NAME} characters`, name)
 }
 
 /** Everything that is exported of a cache at one moment. */

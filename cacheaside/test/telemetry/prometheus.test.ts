@@ -196,7 +196,7 @@ describe('prometheusMetrics', () => {
 
   test.each<[unknown, string]>([
     [{ registry: 4 }, 'expected registry to be a Registry of prom-client, got 4'],
-    [{ name: '' }, 'expected name to be a text of 1 to 64 characters, got ""'],
+    [{ name: '' }, 'expected name to be a string of 1 to 64 characters, got ""'],
     [{ nmae: 'a' }, 'expected options.nmae to be one of registry, name, got "an unknown option"'],
     [null, 'expected options to be an object, got null'],
   ])('refuses %j', (options, message) => {
