@@ -197,16 +197,18 @@ export function together(counted: readonly HotKeys[], forMs: number, most: numbe
       byKey.set(one.key, { sum, told: (known?.told ?? 0) + missedAtMost })
     }
   }
-  const missedAtMost = counted.reduce((all, one) => all + one.missedAtMost, 0)
+  const untold = counted.reduce((all, one) => all + one.missedAtMost, 0)
   const keys = [...byKey.values()]
     .map(({ sum, told }) => ({
       ...sum,
-      count: sum.count + missedAtMost - told,
-      error: sum.error + missedAtMost - told,
+      count: sum.count + untold - told,
+      error: sum.error + untold - told,
     }))
     .sort((a, b) => b.count - b.error - (a.count - a.error) || b.count - a.count)
-    .slice(0, most)
-  return { forMs, reads: counted.reduce((all, { reads }) => all + reads, 0), keys, missedAtMost }
+  // Processes tell more keys than are shown: what is cut off counts as missed, too.
+  const missedAtMost = keys.slice(most).reduce((largest, { count }) => Math.max(largest, count), untold)
+  const reads = counted.reduce((all, one) => all + one.reads, 0)
+  return { forMs, reads, keys: keys.slice(0, most), missedAtMost }
 }
 
 const added = (a: CountedKey, b: CountedKey): CountedKey => ({
