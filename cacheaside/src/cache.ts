@@ -470,7 +470,7 @@ export class Cache {
   }
 
   readonly #listenerThrew = (error: unknown): void => {
-    const message = `a listener of the cache's events has thrown, which is dropped: ${messageOf(error)}`
+    const message = `a listener of the cache's events threw; the error is ignored: ${messageOf(error)}`
     this.#parts.warnings.once('LISTENER_THREW', '', { message, error })
   }
 

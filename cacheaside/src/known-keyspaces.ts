@@ -46,7 +46,7 @@ export class KnownKeyspaces {
         throw new CacheError('INVALID_KEY', message)
       }
       this.#warnings.once('UNKNOWN_KEYSPACE', name, {
-        message: `the key ${key} is of the keyspace ${name}, which this process has not defined: is it another cache's, or another process's?`,
+        message: `the key ${key} is of the keyspace ${name}, which this process has not defined. Ignore this if another process defines it; otherwise make the key with this cache`,
       })
     }
   }

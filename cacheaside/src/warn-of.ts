@@ -61,7 +61,7 @@ const TELL: { readonly [Type in CacheEvent['type']]?: Tell<Type> } = {
 
   unreadable(warnings, { keyspace, reason, key, error }) {
     warnings.once('UNREADABLE', `${keyspace} ${reason}`, {
-      message: `what is stored of ${keyspace} cannot be read (${reason}) and is loaded again, for example ${key}${because(error)}`,
+      message: `a stored value of ${keyspace} cannot be read (${reason}) and is loaded again, for example ${key}${because(error)}`,
       error,
     })
   },
@@ -76,7 +76,7 @@ const TELL: { readonly [Type in CacheEvent['type']]?: Tell<Type> } = {
       warnings.end(
         'STALE_FOUND',
         keyspace,
-        `${key} is not stale any more, as the last one of ${keyspace}`,
+        `the stale value of ${keyspace} that was found last is not stale any more: ${key}`,
         key,
       )
   },
@@ -106,7 +106,7 @@ const TELL: { readonly [Type in CacheEvent['type']]?: Tell<Type> } = {
         warnings.each('FEED_OPEN', { message: 'the change feed is open' })
     } else
       warnings.begin('FEED_LOST', '', {
-        message: `the change feed is lost, and changes by others are not heard of${because(error)}`,
+        message: `the change feed is lost, and changes by other programs do not reach the cache${because(error)}`,
         error,
       })
   },
@@ -116,7 +116,7 @@ const TELL: { readonly [Type in CacheEvent['type']]?: Tell<Type> } = {
   },
 
   'feed-distrust'(warnings, { keyspaces, reason }) {
-    const message = `nothing that is cached counts any more in ${keyspaces.join(', ')}: ${reason}`
+    const message = `all cached values of ${keyspaces.join(', ')} are invalid now: ${reason}`
     warnings.each('FEED_DISTRUST', { message })
   },
 }

@@ -111,7 +111,7 @@ describe('a cache warns its logger', () => {
     await spells.get(99)
     await clock.advance(60_000)
     expect(began()).toHaveLength(4)
-    expect(began().at(-1)?.[2]).toMatch(/\(it has come and gone, 18 times since it was last said\)$/)
+    expect(began().at(-1)?.[2]).toMatch(/\(it came and went 17 times since the last warning\)$/)
     link.restore()
     await clock.advance(2_000)
     expect(warnings.at(-1)?.[0]).toBe('info')
@@ -291,7 +291,13 @@ describe('a cache warns its logger', () => {
     for (const id of [1, 2]) world.plantSpell(id)
     await world.clock.advance(20_000)
     expect(warnings.slice(1)).toEqual([
-      ['info', 'STALE_FOUND', expect.stringMatching(/^spell:\d is not stale any more, as the last one of/)],
+      [
+        'info',
+        'STALE_FOUND',
+        expect.stringMatching(
+          /^the stale value of spell that was found last is not stale any more: spell:\d/,
+        ),
+      ],
     ])
     world.plantSpell(3, { id: 3, damage: 77 })
     await world.clock.advance(20_000)
@@ -414,7 +420,7 @@ describe('a cache warns its logger', () => {
     expect(distrust().at(-1)).toEqual([
       'info',
       'FEED_DISTRUST',
-      expect.stringMatching(/^nothing that is cached counts any more in spell: /),
+      expect.stringMatching(/^all cached values of spell are invalid now: /),
     ])
   })
 

@@ -338,9 +338,7 @@ describe('a Redis', () => {
     /** The feed has noticed, in this process, that this is another Redis than before. */
     const hasNoticed = ({ program }: Served) => {
       const lines = program.log.slice(logged.get(program)).map(({ msg }) => msg)
-      const told = lines.map(
-        msg => /^nothing that is cached counts any more in ([^:]*): /.exec(msg)?.[1] ?? '',
-      )
+      const told = lines.map(msg => /^all cached values of ([^:]*) are invalid now: /.exec(msg)?.[1] ?? '')
       const keyspaces = told.flatMap(names => names.split(', '))
       return ['spell', 'list', 'wizard', 'shown'].every(name => keyspaces.includes(name))
     }

@@ -81,7 +81,7 @@ interface Cause {
   /** How often it was said since then, at most {@link MOST_IN_WINDOW} times. */
   windowMs: number
   saidInWindow: number
-  /** How often it began without being said. */
+  /** How often it ended without being said. */
   unsaid: number
   timer: Timer | undefined
 }
@@ -122,11 +122,10 @@ export class Warnings {
     cause.telling = telling
     cause.sinceMs = nowMs
     const leftMs = cause.windowMs + WINDOW_MS - nowMs
-    if (leftMs > 0 && cause.saidInWindow >= MOST_IN_WINDOW) {
-      cause.unsaid++
-      // One that then lasts is said when the minute is over.
+    // One that then lasts is said when the minute is over.
+    if (leftMs > 0 && cause.saidInWindow >= MOST_IN_WINDOW)
       cause.timer = this.#clock.after(leftMs, () => this.#sayBeginning(code, cause))
-    } else this.#sayBeginning(code, cause)
+    else this.#sayBeginning(code, cause)
   }
 
   /** Something happened that has no end: it is said the first time. */
@@ -175,7 +174,7 @@ export class Warnings {
     const known = causes.get(subject)
     if (known !== undefined) return known
     if (causes.size >= MOST_CAUSES) {
-      const message = `${PREFIX}${code} has ${MOST_CAUSES} causes by now; further ones are not told of`
+      const message = `${PREFIX}${code} has ${MOST_CAUSES} causes already; further causes are not reported`
       if (code !== 'MORE') this.once('MORE', code, { message })
       return undefined
     }
@@ -204,8 +203,9 @@ export class Warnings {
     cause.unsaid = 0
     cause.isSaid = true
     cause.timer = undefined
-    const times = unsaid === 0 ? '' : ` (it has come and gone, ${unsaid} times since it was last said)`
-    this.#say(code, { ...telling, message: telling.message + times })
+    const times = unsaid === 1 ? 'once' : `${unsaid} times`
+    const gone = unsaid === 0 ? '' : ` (it came and went ${times} since the last warning)`
+    this.#say(code, { ...telling, message: telling.message + gone })
   }
 
   #say(code: WarningCode, { message, error, level = WARNINGS[code] }: Telling, isEnd = false): void {
@@ -232,6 +232,7 @@ const PREFIX = 'CACHEASIDE_'
 
 /** It lasts no longer. */
 function forget(cause: Cause): void {
+  if (cause.sinceMs !== undefined && !cause.isSaid) cause.unsaid++
   cause.sinceMs = undefined
   cause.isSaid = false
   cause.timer?.cancel()

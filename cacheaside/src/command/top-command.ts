@@ -57,7 +57,7 @@ function topText({ processes, forMs, reads, keys, missedAtMost }: HotKeysReport)
     `${perSecond(reads)} reads per second in ${processes.map(printable).join(', ')}`,
     ...tableText([['', 'reads/s', 'or', 'of all', 'local', 'shared', 'origin'], ...rows]),
     ...(missedAtMost > 0
-      ? [`a key that is not told was read ${perSecond(missedAtMost)} times per second at most`]
+      ? [`no key outside this list was read more than ${perSecond(missedAtMost)} times per second`]
       : []),
   ].join('\n')
 }

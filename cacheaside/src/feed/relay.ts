@@ -313,7 +313,7 @@ export class Relay {
     this.#emit({
       type: 'feed-warning',
       code: 'UNKNOWN_KEYSPACE',
-      message: `the feed's map of table ${table} names the keyspace ${keyspace}, which this process has not defined: is it another cache's, or another process's?`,
+      message: `the feed's map of table ${table} names the keyspace ${keyspace}, which this process has not defined. Ignore this if another process defines it; otherwise let the map make its keys with this cache`,
     })
   }
 

@@ -161,7 +161,7 @@ export function adviceOnKeyspace(
     findings.push(
       advice(
         'ABSENT_LONG',
-        `${name}.absentTtlMs (${options.absentTtlMs}) is more than ttlMs (${options.ttlMs}): that there is no row is believed for longer than a row`,
+        `${name}.absentTtlMs (${options.absentTtlMs}) is more than ttlMs (${options.ttlMs}): an absent row is remembered for longer than an existing one`,
       ),
     )
   if (costs !== undefined && costs.count > 0) findings.push(...adviceOnCosts(name, options, cache, costs))

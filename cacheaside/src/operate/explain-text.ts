@@ -150,8 +150,8 @@ function feedLines({ feed, register }: Explanation): string[] {
   )
   if (feed.count > feed.waiting.length) lines.push(`and ${feed.count - feed.waiting.length} more`)
   if (lines.length > 0) return lines
-  const since = register.state === 'value' ? `; none was since this value was stored` : ''
-  return [`nothing waits for this key. What was applied is not recorded${since}`]
+  const since = register.state === 'value' ? `; none was applied since this value was stored` : ''
+  return [`no change of this key waits. Applied changes are not recorded${since}`]
 }
 
 function originLine(outcome: Outcome): string {

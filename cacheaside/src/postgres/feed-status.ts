@@ -295,7 +295,7 @@ function judge(scope: Scope, details: Details, lagMs: number): FeedFinding[] {
   if (outdated.length > 0)
     found(
       'OUTDATED',
-      `an earlier version has installed what records ${outdated.join(', ')}: run installFeed again`,
+      `the recorder of ${outdated.join(', ')} comes from an earlier version: run installFeed again`,
     )
   for (const { table, groups } of scope.tags) {
     if (!details.hasTags) {
@@ -310,11 +310,11 @@ function judge(scope: Scope, details: Details, lagMs: number): FeedFinding[] {
   for (const column of details.loose) found('KEY_TYPE', looseColumnWarning(column))
   const { rows, maxRows, oldestMs, agoMs } = details
   if (agoMs === null || agoMs > CLAIM_MS) {
-    const since = agoMs === null ? 'ever' : `for ${Math.round(agoMs / 1000)} s`
-    found(
-      'NOT_READ',
-      `no cache has read the outbox ${since}: what others change reaches the cache when one does`,
-    )
+    const unread =
+      agoMs === null
+        ? 'no cache has ever read the outbox'
+        : `no cache has read the outbox for ${Math.round(agoMs / 1000)} s`
+    found('NOT_READ', `${unread}: changes by others reach no cache until one does`)
   }
   if (oldestMs !== null && oldestMs > lagMs)
     found(
@@ -324,7 +324,7 @@ function judge(scope: Scope, details: Details, lagMs: number): FeedFinding[] {
   if (maxRows !== null && rows > maxRows / 2)
     found(
       'FILLING',
-      `the outbox holds ${rows} of ${maxRows} changes: beyond it, whole tables are invalidated for rows`,
+      `the outbox holds ${rows} of ${maxRows} changes; above that, whole tables are invalidated instead of rows`,
     )
   return findings
 }

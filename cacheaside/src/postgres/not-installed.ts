@@ -16,4 +16,4 @@ export const noTagsKept = (tables: readonly string[]): string =>
   `the feed keeps no tags of the table ${tables.join(', ')} for relays of other processes, or not for this role: ${INSTALL}, again`
 
 export const oldRecorders = (tables: readonly string[]): string =>
-  `what records the table ${tables.join(', ')} was installed by an earlier version, with faults that are mended: ${INSTALL}, again`
+  `the recorder of the table ${tables.join(', ')} comes from an earlier version with known faults: ${INSTALL}, again`

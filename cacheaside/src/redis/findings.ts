@@ -56,6 +56,6 @@ export class Findings {
   }
 
   #over({ code, message }: RedisFinding): void {
-    this.#warnings.end(`REDIS_${code}`, message, `not so any more: ${message}`)
+    this.#warnings.end(`REDIS_${code}`, message, `resolved: ${message}`)
   }
 }

@@ -76,7 +76,7 @@ describe('cacheaside feed', () => {
     expect(status.out).toMatch(
       /^ {2}watches spell \(id\)\n {2}1 of at most 100000 changes wait, the oldest for \d/m,
     )
-    expect(status.out).toMatch(/^NOT_READ: no cache has read the outbox ever/m)
+    expect(status.out).toMatch(/^NOT_READ: no cache has ever read the outbox/m)
     expect(status.code).toBe(1)
     const json = JSON.parse((await run('feed', 'status', '--json')).out)
     expect(json).toMatchObject({ installed: true, outbox: { rows: 1, byTable: { spell: 1 } } })

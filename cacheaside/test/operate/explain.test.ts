@@ -87,7 +87,7 @@ describe('of the change feed, explain', () => {
   test('says that what was applied is not recorded, and what a stored value proves', async () => {
     const found = await explained(async () => [])
     expect(explanationText(found)).toContain(
-      'nothing waits for this key. What was applied is not recorded; none was since this value was stored',
+      'no change of this key waits. Applied changes are not recorded; none was applied since this value was stored',
     )
   })
 

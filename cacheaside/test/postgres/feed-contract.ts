@@ -762,7 +762,7 @@ export function feedContract(open: () => Promise<TestDatabase>): void {
         ALTER TABLE cacheaside.watched DROP COLUMN named, DROP COLUMN shape`)
       expect(await scene.changesOf('INSERT INTO spell VALUES (1)')).toEqual([['spell', { id: '1' }]])
       expect(scene.warned.filter(code => code !== 'SETTING')).toEqual(['NOT_WATCHED', 'OUTDATED'])
-      expect(scene.warnings.at(-1)).toContain('spell was installed by an earlier version')
+      expect(scene.warnings.at(-1)).toContain('spell comes from an earlier version')
       await scene.install({ tables: ['spell'] })
       scene.warned.length = 0
       expect(await scene.changesOf('INSERT INTO spell VALUES (2)')).toEqual([['spell', { id: '2' }]])
