@@ -4,7 +4,7 @@
  * A plain table has a trigger for each kind of statement. A statement trigger does not fire for what is written through
  * another table, and not for what is replicated. So these have row triggers:
  *
- * - partitions, their tables, heirs, and tables that have heirs: always;
+ * - partitions, their tables, child tables (inheritance), and tables that have some: always;
  * - every other table: in sessions in the role of a replica, in which statement triggers do not fire; and where it has just
  *   become a partition, until a relay has looked. PostgreSQL computes the condition of that trigger once for a statement.
  *

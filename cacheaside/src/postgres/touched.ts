@@ -2,7 +2,7 @@ import { literals } from './sql.ts'
 
 /** What a transaction has read or changed, as far as its locks tell. */
 export interface Touched {
-  /** Those of the tables that were asked for: themselves, or a partition or heir of theirs. */
+  /** Those of the tables that were asked for: themselves, or a partition or child table (inheritance) of theirs. */
   readonly asked: readonly string[]
   /** All other tables, materialized views and foreign tables, but those of PostgreSQL itself. */
   readonly others: readonly string[]

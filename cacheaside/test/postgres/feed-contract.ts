@@ -315,7 +315,7 @@ export function feedContract(open: () => Promise<TestDatabase>): void {
       expect(await stateOf()).toEqual(PLAIN)
     })
 
-    it('through a table that it has become an heir of is recorded from the next look on', async () => {
+    it('through a table that it has become a child table of is recorded from the next look on', async () => {
       await database.sql('CREATE TABLE book (id bigint NOT NULL, name text); ALTER TABLE spell INHERIT book')
       expect(await scene.changesOf('INSERT INTO spell VALUES (1)')).toContainEqual(['spell', 'all'])
       expect(await stateOf()).toEqual(BY_ROW)

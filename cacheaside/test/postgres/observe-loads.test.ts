@@ -104,7 +104,7 @@ describe.each<[string, () => Promise<TestDatabase>]>([
     ['a table that it changes', 'DELETE FROM author WHERE id = -1', ['author']],
     ['the partition that is left after pruning', 'SELECT FROM log WHERE day = 5', ['log']],
     ['a partition by its own name', 'SELECT FROM log_2', ['log']],
-    ['an heir by its own name', 'SELECT FROM heir', ['word']],
+    ['a child table by its own name', 'SELECT FROM heir', ['word']],
     ['a materialized view, which no feed watches', 'SELECT FROM kept', ['(kept)']],
     ['a table that is not watched', 'SELECT FROM aside', ['(aside)']],
     ['the catalog', 'SELECT FROM pg_class, information_schema.tables', []],
