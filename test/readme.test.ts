@@ -158,7 +158,7 @@ test.each(['README.md', 'CONTRIBUTING.md'])('the npm commands of %s exist', path
   expect(commands.filter(command => !isKnown(command, scriptsIn))).toEqual([])
 })
 
-test.each(['docs/testing.md', 'docs/dependencies.md'])(
+test.each(['docs/testing.md', 'docs/tags.md'])(
   'the code of %s is copied from examples, which run',
   path => {
     const quotes = quotedCode(read(path))
