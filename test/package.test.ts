@@ -94,6 +94,20 @@ test('every target of exports is in the tarball', () => {
   expect(targets.filter(target => !packed.includes(target.replace('./', '')))).toEqual([])
 })
 
+test('the published types name no buffer of a typed array, which TypeScript before 5.7 does not know', async () => {
+  const declarations = Object.values(manifest.exports).map(({ types = '' }) => types.replace('./', ''))
+  const reached = new Set(declarations)
+  const found: string[] = []
+  for (const path of reached) {
+    const text = await readFile(join(consumer, 'node_modules/cacheaside', path), 'utf8')
+    for (const [, specifier = ''] of text.matchAll(/(?:from|import\()\s*['"](\.[^'"]+)\.[jt]s['"]/g))
+      reached.add(join(dirname(path), `${specifier}.d.ts`))
+    found.push(...[...text.matchAll(/\b\w+\d(?:Clamped)?Array</g)].map(([name]) => `${path}: ${name}`))
+  }
+  expect(reached.size).toBeGreaterThan(2 * declarations.length)
+  expect(found).toEqual([])
+})
+
 test('the installed package brings no other package with it', async () => {
   expect(manifest.dependencies ?? {}).toEqual({})
   const peers = Object.keys(manifest.peerDependencies ?? {})

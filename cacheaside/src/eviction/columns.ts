@@ -32,11 +32,11 @@ export function resized<Column extends Float64Array | Uint32Array | Int32Array |
  */
 export class Columns {
   /** The moment from which an entry is not found any more; `Infinity`: none. */
-  expiresAtMs = new Float64Array(0)
+  expiresAtMs: Float64Array = new Float64Array(0)
   /** What an entry is charged, as its owner said. */
-  bytes = new Float64Array(0)
+  bytes: Float64Array = new Float64Array(0)
   /** {@link HELD}, {@link EVICTABLE} and {@link CANDIDATE}. */
-  flags = new Uint8Array(0)
+  flags: Uint8Array = new Uint8Array(0)
 
   get capacity(): number {
     return this.flags.length

@@ -2,8 +2,8 @@ import { NOWHERE, resized } from './columns.ts'
 
 /** The neighbours of each slot in the queue that it is in. Queues that no slot is in twice can share them. */
 export class Links {
-  older = new Int32Array(0)
-  newer = new Int32Array(0)
+  older: Int32Array = new Int32Array(0)
+  newer: Int32Array = new Int32Array(0)
 
   grow(capacity: number): void {
     this.older = resized(this.older, capacity)

@@ -6,12 +6,12 @@ import type { Spot } from './spot.ts'
 /** What L1 knows of each entry beside its value, in columns as those of `eviction/columns.ts`. */
 export class EntryColumns {
   /** By which number the shelf of each entry is known, and where it is found there. */
-  shelves = new Uint32Array(0)
+  shelves: Uint32Array = new Uint32Array(0)
   readonly spots: Spot[] = []
   readonly generations: string[] = []
-  filledAtMs = new Float64Array(0)
+  filledAtMs: Float64Array = new Float64Array(0)
   /** 1 where readers share the value, which is kept as it is; 0 where what makes copies of it is kept. */
-  isShared = new Uint8Array(0)
+  isShared: Uint8Array = new Uint8Array(0)
   /** What peeks have returned of shared values: made once for each, so that a peek allocates nothing. */
   readonly #peeked: (Peeked | undefined)[] = []
   /** From when on a hit starts a refresh. Empty while none ever does. */
