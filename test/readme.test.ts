@@ -119,12 +119,15 @@ const scriptsIn = (folder: string): string[] =>
   Object.keys(JSON.parse(read(join(folder, 'package.json'))).scripts ?? {})
 
 describe('README', () => {
-  test('its first program is the quickstart example', () => {
-    const [block] = [...read('README.md').matchAll(FENCED)].filter(match =>
-      /^(ts|typescript)$/.test(match[3] ?? ''),
-    )
-    expect(block?.[4]?.trim()).toBe(read('examples/quickstart.ts').trim())
-  })
+  test.each(['README.md', 'cacheaside/README.md'])(
+    'the first program of %s is the quickstart example',
+    path => {
+      const [block] = [...read(path).matchAll(FENCED)].filter(match =>
+        /^(ts|typescript)$/.test(match[3] ?? ''),
+      )
+      expect(block?.[4]?.trim()).toBe(read('examples/quickstart.ts').trim())
+    },
+  )
 
   test('the quickstart example prints what the comments beside its console.log say', () => {
     const promised = [...read('examples/quickstart.ts').matchAll(/console\.log\(.*\) \/\/ (.+)$/gm)].map(

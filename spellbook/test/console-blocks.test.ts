@@ -140,11 +140,11 @@ function pattern(line: string): RegExp {
 
 describe('the README', () => {
   const blocks = blocksOf('README.md')
-  const [single, servers, processes, story, ...others] = blocks
+  const [single, servers, exported, first, second, story, ...others] = blocks
     .filter(({ reason }) => reason === undefined)
     .map(({ text }) => text)
 
-  test('has four console blocks, which are run here, and says of any other why it is not', () => {
+  test('has six console blocks, which are run here, and says of any other why it is not', () => {
     expect([story, ...others]).toEqual([expect.stringContaining('$ psql')])
     for (const { reason } of blocks) expect([undefined, ...REASONS]).toContain(reason)
   })
@@ -160,13 +160,12 @@ describe('the README', () => {
 
   test('starts servers and two processes, and shows what they answer, at once or after a second', async () => {
     for (const line of servers!.split('\n')) run(line)
-    const [exported, ...starts] = onFreePorts(processes!).split('\n')
     const env = Object.fromEntries(
-      [...exported!.matchAll(/(\w+_URL)=(\S+)/g)].map(([, name, url]) => [name!, url!]),
+      [...onFreePorts(exported!).matchAll(/(\w+_URL)=(\S+)/g)].map(([, name, url]) => [name!, url!]),
     )
     expect(Object.keys(env)).toEqual(['DATABASE_URL', 'REDIS_URL'])
-    for (const line of starts) {
-      const [, port] = /^PORT=(\d+) npm start$/.exec(line)!
+    for (const line of [first!, second!]) {
+      const [, port] = /^PORT=(\d+) npm start$/.exec(onFreePorts(line))!
       await startProgram({ npm: true, env: { ...env, PORT: port!, PGUSER: userName } }).ready()
     }
     for (const step of story!.split(/^\$ /m).slice(1)) {
