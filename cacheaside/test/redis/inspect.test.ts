@@ -371,7 +371,7 @@ describe('redisShared refuses', () => {
   })
 
   it.each([
-    [{ prefix: 7 }, /expected prefix to be a text/],
+    [{ prefix: 7 }, /expected prefix to be a string/],
     [{ prefix: 'x'.repeat(300) }, /at most 256/],
     [{ policy: 'lru' }, /expected policy to be one of noeviction/],
     [{ policy: 'volatile-ttl' }, /allowUnsafePolicy/],
