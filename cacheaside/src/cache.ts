@@ -6,8 +6,10 @@ import { CacheError } from './base/errors.ts'
 import type { CacheEvent } from './base/events.ts'
 import { invalidOption } from './base/invalid-option.ts'
 import { type IdParts, isKeyspaceName, type Key, keyspaceOf, noArray, type Tag } from './base/key.ts'
+import { Listeners } from './base/listeners.ts'
+import { messageOf } from './base/thrown.ts'
 import { type Operation, type Tracer, Tracing } from './base/tracing.ts'
-import { messageOf, Warnings } from './base/warnings.ts'
+import { Warnings } from './base/warnings.ts'
 import { Relay } from './feed/relay.ts'
 import type { RelayTarget } from './feed/relay-target.ts'
 import { GuardHolds } from './guard-holds.ts'
@@ -54,9 +56,9 @@ export class Cache {
   readonly #tags = new Map<string, Tags<never>>()
   /** Those of them that the feed invalidates by itself, and so has defined. */
   readonly #fedTags = new Map<string, Tags<never>>()
-  readonly #listeners = new Set<(event: CacheEvent) => void>()
+  readonly #listeners = new Listeners<CacheEvent>(error => this.#listenerThrew(error))
   /** Listeners to all events but reads and writes: for them alone a hit makes no event. */
-  readonly #readless = new Set<(event: CacheEvent) => void>()
+  readonly #readless = new Listeners<CacheEvent>(error => this.#listenerThrew(error))
   readonly #tracing = new Tracing()
   /** What ends samplers. */
   readonly #stops = new Set<() => Promise<void>>()
@@ -83,11 +85,15 @@ export class Cache {
     // A commit in doubt is no invalidation yet.
     const isQueueEmpty = () => this.#parts.queue.size === this.#parts.queue.doubts
     const emit = (event: CacheEvent) => {
-      stats.fold(event)
-      warnOf(warnings, event, isQueueEmpty)
-      for (const listener of this.#listeners) this.#tell(listener, event)
-      if (event.type === 'read' || event.type === 'write') return
-      for (const listener of this.#readless) this.#tell(listener, event)
+      try {
+        stats.fold(event)
+        warnOf(warnings, event, isQueueEmpty)
+        this.#listeners.tell(event)
+        if (event.type !== 'read' && event.type !== 'write') this.#readless.tell(event)
+      } catch (error) {
+        // Who is told of the work may not end it: a write would leave its guards, and a reader would wait for ever.
+        this.#tellingFailed(error)
+      }
     }
     if (options.onEvent !== undefined) this.#listeners.add(options.onEvent)
     this.#letGo = options.shared.retain?.()
@@ -258,11 +264,10 @@ export class Cache {
 
   /**
    * Listens to every event, until the returned function is called. If a listener throws, the cache goes on and warns once
-   * (`LISTENER_THREW`).
+   * (`LISTENER_THREW`). A function that listens twice is told twice. One that begins to listen during an event hears the next.
    */
   listen(listener: (event: CacheEvent) => void): () => void {
-    this.#listeners.add(listener)
-    return () => void this.#listeners.delete(listener)
+    return this.#listeners.add(listener)
   }
 
   /** What the cache has done so far, and what it holds and is doing now. */
@@ -303,10 +308,7 @@ export class Cache {
       hasFeed: this.#relay !== undefined,
       isHeard: this.#hearsHits(),
       trace: tracer => this.#tracing.add(tracer),
-      listenToWork: listener => {
-        this.#readless.add(listener)
-        return () => void this.#readless.delete(listener)
-      },
+      listenToWork: listener => this.#readless.add(listener),
     }
   }
 
@@ -469,24 +471,22 @@ export class Cache {
     return result
   }
 
-  readonly #listenerThrew = (error: unknown): void => {
+  #listenerThrew(error: unknown): void {
     const message = `a listener of the cache's events threw; the error is ignored: ${messageOf(error)}`
     this.#parts.warnings.once('LISTENER_THREW', '', { message, error })
   }
 
-  #assertOpen(): void {
-    if (this.#closed) throw new CacheError('CLOSED', 'the cache has been closed')
+  #tellingFailed(error: unknown): void {
+    try {
+      const message = `an event could not be told of: ${messageOf(error)}`
+      this.#parts.warnings.once('FAULT', 'events', { message, error })
+    } catch {
+      // A clock that throws, or what warns: nobody is left to tell.
+    }
   }
 
-  #tell(listener: (event: CacheEvent) => void, event: CacheEvent): void {
-    try {
-      const returned: unknown = listener(event)
-      // An async function may be given as a listener, and what it rejects with is as good as thrown.
-      if (returned instanceof Promise) returned.catch(this.#listenerThrew)
-    } catch (error) {
-      // A listener is not part of the read.
-      this.#listenerThrew(error)
-    }
+  #assertOpen(): void {
+    if (this.#closed) throw new CacheError('CLOSED', 'the cache has been closed')
   }
 }
 

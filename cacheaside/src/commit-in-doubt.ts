@@ -78,10 +78,19 @@ export function rollsBack<Arguments extends unknown[], T>(
  * The price of a doubt is small for one key and one moment: it stays guarded for `guardMs`, and reads of it go to the
  * origin. If your own rules throw errors often, use {@link rollsBack}.
  *
- * @param error - What the function threw.
+ * @param error - What the function threw. May be anything: what cannot be read is in doubt.
  * @see PostgreSQL documentation, appendix A: Error Codes
  */
 export function commitInDoubt(error: unknown): boolean {
+  try {
+    return isUndecided(error)
+  } catch {
+    // A getter that throws, or a proxy that was revoked: what an error does not tell is not known.
+    return true
+  }
+}
+
+function isUndecided(error: unknown): boolean {
   const seen = new Set<unknown>()
   const left: unknown[] = [error]
   let isDecided = false
@@ -151,6 +160,6 @@ function partsOf(error: object): unknown[] {
 }
 
 const isMarked = (error: object): boolean =>
-  (error as { [MARK]?: unknown })[MARK] === true || marked.has(error)
+  marked.has(error) || (error as { [MARK]?: unknown })[MARK] === true
 
 const isObject = (value: unknown): value is object => typeof value === 'object' && value !== null

@@ -6,6 +6,7 @@ import { Abort } from './base/abort.ts'
 import type { Clock } from './base/clock.ts'
 import { CacheError } from './base/errors.ts'
 import type { LoadEvent } from './base/events.ts'
+import { isOf, tagOf } from './base/thrown.ts'
 import { idOf } from './base/trace-id.ts'
 import type { LoadTrace, Tracing } from './base/tracing.ts'
 import { fillAndKeep } from './fill.ts'
@@ -25,8 +26,7 @@ function valueOrThrow<V>(value: V | NotLoaded | undefined): V | undefined {
 }
 
 /** Also an error of another realm: a sandbox has an `Error` of its own. */
-const isError = (value: unknown): value is Error =>
-  value instanceof Error || Object.prototype.toString.call(value) === '[object Error]'
+const isError = (value: unknown): value is Error => isOf(value, Error) || tagOf(value) === 'Error'
 
 /** What one call of a loader needs around it. */
 export interface LoadFrame {
@@ -141,7 +141,7 @@ function runLoader<T>(frame: LoadFrame, call: (context: LoadContext) => Promise<
       }
     }
     const refused = (error: unknown) => {
-      end(error instanceof CacheError && error.code === 'OVERLOADED' ? 'overloaded' : 'aborted', error)
+      end(isOf(error, CacheError) && error.code === 'OVERLOADED' ? 'overloaded' : 'aborted', error)
       reject(error)
     }
     const turn = limit.enter(run)
@@ -154,7 +154,7 @@ function runLoader<T>(frame: LoadFrame, call: (context: LoadContext) => Promise<
 const NOT_TOLD: readonly number[] = Object.freeze([])
 
 function isTimeout(reason: unknown): boolean {
-  return reason instanceof CacheError && reason.code === 'LOAD_TIMEOUT'
+  return isOf(reason, CacheError) && reason.code === 'LOAD_TIMEOUT'
 }
 
 /** One call of `load`, or of `loadMany` for one. */

@@ -1,6 +1,7 @@
 /** What is counted, and told to those who listen, when a read has ended. */
 import { CacheError } from './base/errors.ts'
 import type { FailedReadEvent, ReadEvent } from './base/events.ts'
+import { isOf } from './base/thrown.ts'
 import { type Identified, idOf, newId } from './base/trace-id.ts'
 import type { ReadTrace } from './base/tracing.ts'
 import type { Answer, Space } from './space.ts'
@@ -126,7 +127,7 @@ const placeOf = (parent: Identified | undefined, batch: number | undefined) => (
 
 function outcomeOf(error: unknown, signal: AbortSignal | undefined): FailedReadEvent['outcome'] {
   if (signal?.aborted === true && error === signal.reason) return 'aborted'
-  if (!(error instanceof CacheError)) return 'failed'
+  if (!isOf(error, CacheError)) return 'failed'
   if (error.code === 'LOAD_TIMEOUT') return 'timed-out'
   return error.code === 'OVERLOADED' ? 'overloaded' : 'failed'
 }

@@ -4,6 +4,7 @@
  */
 import { CacheError } from './base/errors.ts'
 import { isKeyspaceName, keyspaceOf, type Tag } from './base/key.ts'
+import { unheard } from './base/thrown.ts'
 
 /** Most tags of one value. */
 export const MAX_TAGS = 64
@@ -77,7 +78,7 @@ export class Tagging<Id, V> {
 
   #checked(option: string, names: unknown): readonly string[] {
     // A function that was declared as async may also reject, which nobody would hear.
-    if (names instanceof Promise) names.catch(() => {})
+    unheard(names)
     if (!Array.isArray(names))
       throw new CacheError(
         'INVALID_KEY',

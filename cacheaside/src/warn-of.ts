@@ -1,5 +1,6 @@
 import type { CacheEvent, FeedWarningCode } from './base/events.ts'
-import { messageOf, type WarningCode, type Warnings } from './base/warnings.ts'
+import { messageOf } from './base/thrown.ts'
+import type { WarningCode, Warnings } from './base/warnings.ts'
 
 type Tell<Type extends CacheEvent['type']> = (
   warnings: Warnings,

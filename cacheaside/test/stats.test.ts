@@ -213,6 +213,47 @@ describe('a listener', () => {
     expect(new Set(events.map(({ type }) => type)).size).toBeGreaterThan(7)
   })
 
+  test('that listens twice hears everything twice, and each is taken off for itself', async () => {
+    const { process } = openWorld()
+    const { cache, events } = process()
+    const heard: CacheEvent[] = []
+    const listener = (event: CacheEvent) => void heard.push(event)
+    const stops = [cache.listen(listener), cache.listen(listener)]
+    await cache.invalidate([])
+    const spells = cache.keyspace('spell', { load: spellTable(fireball).find })
+    await spells.invalidate(4)
+    expect(heard).toHaveLength(2 * events.length)
+    stops[0]!()
+    stops[0]!()
+    heard.length = 0
+    await spells.invalidate(4)
+    expect(heard).toHaveLength(1)
+    stops[1]!()
+    await spells.invalidate(4)
+    expect(heard).toHaveLength(1)
+  })
+
+  test('that begins during an event hears the next, and one that is taken off during it hears it no more', async () => {
+    const { process } = openWorld()
+    const { cache } = process()
+    const spells = cache.keyspace('spell', { load: spellTable(fireball).find })
+    const heard: string[] = []
+    const once = (round: number) => {
+      const stop = cache.listen(() => {
+        heard.push(`round ${round}`)
+        stop()
+        stopLater()
+        if (round < 1_000) once(round + 1)
+      })
+    }
+    once(1)
+    const stopLater = cache.listen(() => void heard.push('later'))
+    await spells.invalidate(4)
+    expect(heard).toEqual(['round 1'])
+    await spells.invalidate(4)
+    expect(heard).toEqual(['round 1', 'round 2'])
+  })
+
   test('may call the cache from any event', async () => {
     const { clock, process, network } = openWorld()
     const link = network()

@@ -1,4 +1,5 @@
 /** What others say, in one line and without what may be a secret. */
+import { fieldOf, isOf, messageOf } from './thrown.ts'
 
 const SECRET = '***'
 
@@ -11,7 +12,13 @@ export const masked = (text: string): string =>
 /** The first line of an error, without secrets. */
 export function lineOf(error: unknown): string {
   // Node tells of several refused addresses in one error without a message.
-  if (error instanceof AggregateError && error.message === '') return error.errors.map(lineOf).join(', ')
-  const message = error instanceof Error ? error.message || error.name : String(error)
+  const errors = messageOf(error) === '' ? fieldOf(error, 'errors') : undefined
+  return isOf(error, AggregateError) && Array.isArray(errors)
+    ? errors.map(lineOfOne).join(', ')
+    : lineOfOne(error)
+}
+
+function lineOfOne(error: unknown): string {
+  const message = messageOf(error) || messageOf(fieldOf(error, 'name'))
   return masked(message.split('\n', 1)[0]!)
 }

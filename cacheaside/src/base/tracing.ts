@@ -216,6 +216,15 @@ const isReadHeard = (): boolean =>
   asyncEnd.hasSubscribers ||
   error.hasSubscribers
 
+/** Tells a follower of the end, which the work has behind it whatever the follower makes of it. */
+function ends(follower: TracedOperation): void {
+  try {
+    follower.ended()
+  } catch {
+    // There is nobody to tell.
+  }
+}
+
 /** Who follows the operations of one cache. */
 export class Tracing {
   #tracers: readonly Tracer[] = []
@@ -263,7 +272,7 @@ export class Tracing {
       run = () => follower.within(inner)
     }
     const ended = (hasFailed: boolean) => {
-      for (const follower of followers) follower.ended()
+      for (const follower of followers) ends(follower)
       heard?.ended(message, hasFailed)
     }
     const failed = (error: unknown) => {
@@ -290,7 +299,7 @@ export class Tracing {
 
   /** A read that L1 has answered: it has begun and ended. */
   hit(message: ReadTrace): void {
-    for (const follower of this.#begin('read', message, true)) follower.ended()
+    for (const follower of this.#begin('read', message, true)) ends(follower)
     const of = channels?.read
     if (of?.isHeard !== true) return
     of.begin(message, () => {})
@@ -306,8 +315,12 @@ export class Tracing {
     const followers: TracedOperation[] = []
     for (const tracer of this.#tracers) {
       if (isHit && !tracer.hearsHits) continue
-      const follower = tracer.begins(operation, message)
-      if (follower !== undefined) followers.push(follower)
+      try {
+        const follower = tracer.begins(operation, message)
+        if (follower !== undefined) followers.push(follower)
+      } catch {
+        // As a listener: who follows the work may not end it.
+      }
     }
     return followers
   }

@@ -1,5 +1,6 @@
 import type { Clock, Timer } from './clock.ts'
 import { invalidOption } from './invalid-option.ts'
+import { unheard } from './thrown.ts'
 
 /**
  * Where warnings go: `console`, a logger of Pino, Bunyan, Winston or NestJS, a request's `log` of Fastify, or an object
@@ -217,7 +218,7 @@ export class Warnings {
         const returned = takesDetailsFirst(logger)
           ? say.call(logger, details, message)
           : say.call(logger, message, details)
-        if (returned instanceof Promise) returned.catch(() => {})
+        unheard(returned)
         return
       } catch {
         // A logger that throws must not make a warning vanish.
@@ -256,6 +257,3 @@ export function checkLogger(logger: unknown): void {
   if (!(has('warn') && has('error') && (has('info') || has('log'))))
     throw invalidOption('logger', 'an object with info, warn and error', logger)
 }
-
-/** An error in a sentence. */
-export const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))

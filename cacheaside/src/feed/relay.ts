@@ -1,6 +1,7 @@
 import type { Clock, Timer } from '../base/clock.ts'
 import type { CacheEvent, FeedBatchEvent } from '../base/events.ts'
 import { keyspaceOf } from '../base/key.ts'
+import { messageOf } from '../base/thrown.ts'
 import { newId } from '../base/trace-id.ts'
 import type { RelayTrace } from '../base/tracing.ts'
 import type { Batch, Change, ChangeFeed, FeedSession } from './change-feed.ts'
@@ -362,8 +363,7 @@ export class Relay {
   }
 
   #emitState(state: 'open' | 'lost', error?: unknown): void {
-    const what =
-      state === 'open' ? state : `${state} ${error instanceof Error ? error.message : String(error)}`
+    const what = state === 'open' ? state : `${state} ${messageOf(error)}`
     if (what === this.#lastState) return
     this.#lastState = what
     this.#emit({ type: 'feed', state, error })

@@ -320,9 +320,11 @@ export class EmbeddedStore implements EmbeddedShared {
   }
 
   #broadcast(tell: (listener: StreamListener) => void): void {
-    for (const { listener } of this.#subscriptions) {
+    for (const one of [...this.#subscriptions]) {
+      // An earlier one may have taken it off, and one that begins now hears the next.
+      if (!this.#subscriptions.has(one)) continue
       try {
-        tell(listener)
+        tell(one.listener)
       } catch {
         // The contract: a listener that throws harms nobody else. Listeners are the library's own.
       }

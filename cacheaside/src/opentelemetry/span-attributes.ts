@@ -2,6 +2,7 @@ import type { Attributes } from '@opentelemetry/api'
 import { CacheError } from '../base/errors.ts'
 import type { AnsweredReadEvent, From } from '../base/events.ts'
 import { keyspaceOf } from '../base/key.ts'
+import { fieldOf, isOf, messageOf } from '../base/thrown.ts'
 import type { Operation, ReadTrace, TraceMessages } from '../base/tracing.ts'
 
 /** Any message of a traced operation. */
@@ -91,12 +92,16 @@ export function errorOf(message: Message): Error | undefined {
   const failed = 'error' in message ? message : 'event' in message ? message.event : undefined
   if (failed === undefined || !('error' in failed)) return undefined
   const { error } = failed
-  return error instanceof Error ? error : new Error(String(error))
+  return isReadable(error) ? error : new Error(messageOf(error))
 }
+
+/** Whether it is an error whose fields an exporter can read. */
+const isReadable = (error: unknown): error is Error =>
+  isOf(error, Error) && ['name', 'message', 'stack'].every(name => typeof fieldOf(error, name) === 'string')
 
 /** `error.type` of the semantic conventions: the outcome, as metrics have it, or else the kind of error. */
 export function errorTypeOf(message: Message, error: Error): string {
   const outcome = attributesAtEnd(message)['cacheaside.outcome']
   if (typeof outcome === 'string') return outcome
-  return error instanceof CacheError ? error.code : error.name
+  return isOf(error, CacheError) ? error.code : error.name
 }

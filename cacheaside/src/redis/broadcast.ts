@@ -1,4 +1,5 @@
 import type { Clock } from '../base/clock.ts'
+import { messageOf } from '../base/thrown.ts'
 import type { StreamListener } from '../shared/shared-store.ts'
 import type { Link } from './link.ts'
 import type { Primary } from './route.ts'
@@ -149,7 +150,8 @@ export class Broadcast {
     return this.#options.listen(primary, {
       onMessage: (channel, message) => this.#heard(primary, channel, message),
       onLive: () => this.#live(primary),
-      onLost: error => this.interrupted(`the subscription to ${primary.address} was lost: ${error.message}`),
+      onLost: error =>
+        this.interrupted(`the subscription to ${primary.address} was lost: ${messageOf(error)}`),
     })
   }
 
@@ -216,9 +218,11 @@ export class Broadcast {
   }
 
   #tell(tell: (listener: StreamListener) => void): void {
-    for (const { listener } of this.#listeners) {
+    for (const one of [...this.#listeners]) {
+      // An earlier one may have taken it off, and one that begins now hears the next.
+      if (!this.#listeners.has(one)) continue
       try {
-        tell(listener)
+        tell(one.listener)
       } catch {
         // The contract: a listener that throws harms nobody else. Listeners are the library's own.
       }

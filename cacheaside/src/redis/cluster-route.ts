@@ -1,5 +1,6 @@
 import type { Clock } from '../base/clock.ts'
 import { CacheError } from '../base/errors.ts'
+import { isOf, messageOf } from '../base/thrown.ts'
 import { type Address, addressText, type Driver, errorCode, type RedisConnection } from './driver.ts'
 import type { Examination } from './examine.ts'
 import type { Link } from './link.ts'
@@ -129,8 +130,8 @@ export class ClusterRoute<Facts = Examination> implements Route<Facts> {
       const owners = await this.#askOwners()
       if (!this.#closed) this.#apply(owners)
     } catch (error) {
-      const cause = error instanceof AggregateError ? (error.errors.at(-1) as Error) : (error as Error)
-      const text = `the primaries of the Cluster cannot be found out: ${cause.message}`
+      const cause: unknown = isOf(error, AggregateError) ? error.errors.at(-1) : error
+      const text = `the primaries of the Cluster cannot be found out: ${messageOf(cause)}`
       if (!this.#closed) this.#problem = new Error(text, { cause })
     }
   }

@@ -4,6 +4,7 @@
  * once. Routing to the primaries of a Cluster is done here as well (`cluster-route.ts`): a heartbeat has to go
  * through each of them and to be heard back on the same one.
  */
+import { isOf, messageOf } from '../base/thrown.ts'
 
 /** A server's host and port. */
 export interface Address {
@@ -55,8 +56,8 @@ export interface Driver {
 
 /** The first word of a server's error: `OOM`, `READONLY`, `NOSCRIPT` …; `''` for any other error. */
 export function errorCode(error: unknown): string {
-  if (!(error instanceof Error)) return ''
-  return /^[A-Z]+(?= |$)/.exec(error.message)?.[0] ?? ''
+  if (!isOf(error, Error)) return ''
+  return /^[A-Z]+(?= |$)/.exec(messageOf(error))?.[0] ?? ''
 }
 
 /** How an address is written. */

@@ -1,5 +1,6 @@
 import type { Clock, Timer } from '../base/clock.ts'
 import { CacheError } from '../base/errors.ts'
+import { fieldOf, messageOf } from '../base/thrown.ts'
 import type { RedisConnection } from './driver.ts'
 
 /** What a {@link Link} is made of. */
@@ -134,8 +135,8 @@ export class Link<Facts> {
 
   /** A refusal by the welcome keeps its own words and code; everything else is told as a want of connection. */
   #notConnected(cause: Error): Error {
-    if ('code' in cause && cause.code === 'INVALID_OPTIONS') return cause
-    return new Error(`no connection to ${this.#options.target}: ${cause.message}`, { cause })
+    if (fieldOf(cause, 'code') === 'INVALID_OPTIONS') return cause
+    return new Error(`no connection to ${this.#options.target}: ${messageOf(cause)}`, { cause })
   }
 }
 

@@ -1,3 +1,4 @@
+import { messageOf } from '../base/thrown.ts'
 import {
   bytesOf,
   ERROR_MEMBERS,
@@ -97,9 +98,8 @@ export class MarkedWriting {
       return this.#ofKind(object, answeredByToJson)
     } catch (error) {
       if (REFUSALS.has(error as object)) throw error
-      const thrown = error instanceof Error ? error.message : String(error)
       throw this.#refusal(
-        `something that throws when it is read (${thrown.slice(0, LONGEST_PATH)})`,
+        `something that throws when it is read (${messageOf(error).slice(0, LONGEST_PATH)})`,
         TypeError,
         error,
       )

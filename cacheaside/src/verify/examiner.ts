@@ -1,4 +1,5 @@
 import type { Clock } from '../base/clock.ts'
+import { messageOf } from '../base/thrown.ts'
 import type { LoadContext } from '../options.ts'
 import { type Opened, Unopened } from '../shared/codec.ts'
 import { markOf, parseRegister, type Register, type ValueRegister } from '../shared/register.ts'
@@ -359,5 +360,3 @@ function conclude(outcome: Outcome, suspect: Suspect): Outcome {
   if (outcome.kind === 'equal' || (outcome.kind === 'skipped' && outcome.why === 'failed')) return outcome
   return { kind: 'skipped', keyspace: space.name, key, why: 'changed' }
 }
-
-const messageOf = (error: unknown): string => (error instanceof Error ? error.message : String(error))

@@ -1,5 +1,6 @@
 import { type Clock, systemClock } from '../base/clock.ts'
 import { invalidOption, knownNames, wholeNumber } from '../base/invalid-option.ts'
+import { messageOf } from '../base/thrown.ts'
 import type { ChangeFeed } from '../feed/change-feed.ts'
 import { planOf } from '../feed/plan.ts'
 import { parseRegister, type Register } from '../shared/register.ts'
@@ -291,8 +292,7 @@ class Verification {
 }
 
 function unreadableOrigin(cause: unknown): Error {
-  const why = cause instanceof Error ? cause.message : String(cause)
-  return new Error(`the origin cannot be read: ${why}`, { cause })
+  return new Error(`the origin cannot be read: ${messageOf(cause)}`, { cause })
 }
 
 function resolve(given: VerifyOptions): Resolved {

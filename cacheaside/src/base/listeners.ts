@@ -1,0 +1,50 @@
+import { unheard } from './thrown.ts'
+
+/** One who listens. */
+interface Listening<Told> {
+  readonly listener: (told: Told) => unknown
+  isOn: boolean
+}
+
+/**
+ * Who listens to something. A listener that was added twice is told twice, and each is taken off for itself. One that is
+ * added while all are being told hears of the next thing first: one that takes itself off and listens again would otherwise
+ * be told for ever.
+ */
+export class Listeners<Told> {
+  /** Replaced and never changed, so that it can be gone through while others come and go. */
+  #all: readonly Listening<Told>[] = []
+  readonly #threw: (error: unknown) => void
+
+  /** @param threw - Told of what a listener throws, or rejects with. */
+  constructor(threw: (error: unknown) => void) {
+    this.#threw = threw
+  }
+
+  get size(): number {
+    return this.#all.length
+  }
+
+  /** @returns takes it off again. */
+  add(listener: (told: Told) => unknown): () => void {
+    const one = { listener, isOn: true }
+    this.#all = [...this.#all, one]
+    return () => {
+      one.isOn = false
+      this.#all = this.#all.filter(other => other !== one)
+    }
+  }
+
+  tell(told: Told): void {
+    for (const one of this.#all) {
+      if (!one.isOn) continue
+      try {
+        const { listener } = one
+        // An async function may be given as a listener, and what it rejects with is as good as thrown.
+        unheard(listener(told), this.#threw)
+      } catch (error) {
+        this.#threw(error)
+      }
+    }
+  }
+}
