@@ -70,7 +70,11 @@ class Line {
   #exchanges: Exchange[] = []
   /** When an answer was made that is not taken yet. */
   #madeMs: number | undefined
+  /** The exchange that was parsed last. Its request may still be arriving, also when its answer has been sent. */
+  #newest: Exchange | undefined
   #isLast = false
+  /** A request behind which nothing is parsed. */
+  #lastRequest: IncomingMessage | undefined
   /** Whether more may arrive than can be parsed at once. From then on it is read in pieces. */
   #inPieces = false
 
@@ -114,9 +118,24 @@ class Line {
 
   /** Begins with a request when everything before it has been answered; never if the connection has ended by then. */
   join(exchange: Exchange): void {
+    if (this.#lastRequest !== undefined) return
+    this.#newest = exchange
+    if (exchange.request.headers.upgrade !== undefined) this.#endBehind(exchange)
     this.#exchanges.push(exchange)
     exchange.response.once('close', this.#leave)
     if (exchange === this.#exchanges[0]) this.#begin(exchange)
+  }
+
+  /**
+   * Makes this the last exchange. At a request that asks for another protocol Node's parser stops, and the server drops
+   * what it has read behind it. That may be a whole request, or the head of one whose body would then be parsed as a
+   * request. A server may ignore the wish; the answer says that the connection ends.
+   *
+   * @see https://www.rfc-editor.org/rfc/rfc9110#section-7.8
+   */
+  #endBehind({ request, response }: Exchange): void {
+    this.#lastRequest = request
+    response.shouldKeepAlive = false
   }
 
   #begin({ request, response }: Exchange): void {
@@ -125,10 +144,18 @@ class Line {
 
   /**
    * Calls back when an answer to something that cannot be parsed may be sent: behind the answers to what came before,
-   * and instead of the answer to the request that it is a part of. Nothing that comes later is read.
+   * and instead of the answer to the request that it is a part of. If that has been sent, at least in part, there is no
+   * other one, and the connection ends behind it. Nothing that comes later is read.
    */
   whenLast(send: () => void): void {
     this.#isLast = true
+    const newest = this.#newest
+    if (newest?.request.complete === false && newest.response.headersSent) {
+      const end = () => this.#socket.destroySoon()
+      if (newest.response.closed) end()
+      else newest.response.once('close', end)
+      return
+    }
     this.#exchanges = this.#exchanges.filter(({ request }) => request.complete)
     const before = this.#exchanges.at(-1)
     if (before === undefined) send()
@@ -172,7 +199,8 @@ class Line {
   }
 
   get #isOver(): boolean {
-    return this.#isLast || this.#socket.writableEnded || this.#socket.destroyed
+    const { writableEnded, destroyed } = this.#socket
+    return this.#isLast || this.#lastRequest?.complete === true || writableEnded || destroyed
   }
 
   /** Whether more may be parsed: no request waits, its body is read, and the answers are taken. */
@@ -211,7 +239,7 @@ export class Connections {
     const line = this.#lines.get(socket)
     if (line === undefined) return void socket.destroy()
     line.whenLast(() => {
-      if (!socket.writable) return void socket.destroy()
+      if (!socket.writable) return void socket.destroySoon()
       line.made()
       answer()
     })

@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { type AddressInfo, connect, type Socket } from 'node:net'
+import type { AddressInfo, Socket } from 'node:net'
 import { networkInterfaces } from 'node:os'
 import { gate } from 'cacheaside/testing'
 import type { FastifyInstance } from 'fastify'
@@ -11,6 +11,7 @@ import { createApp, LIMITS, type Service } from '../src/app.ts'
 import { ConditionError } from '../src/changes.ts'
 import { type ConnectionLimits, Connections } from '../src/connections.ts'
 import type { Spells } from '../src/spells.ts'
+import { dial, statuses } from './dial.ts'
 import { written } from './harness.ts'
 
 const GET = 'GET /health/live HTTP/1.1\r\nhost: x\r\n\r\n'
@@ -33,23 +34,6 @@ async function listening(
   return (app.server.address() as AddressInfo).port
 }
 
-/** A connection, and all that is heard on it until it is closed. */
-async function dial(
-  port: number,
-  address = '127.0.0.1',
-): Promise<{ socket: Socket; heard: Promise<string> }> {
-  const socket = connect(port, address)
-  let text = ''
-  socket.setEncoding('utf8').on('data', data => {
-    text += data
-  })
-  const heard = new Promise<string>(resolve => {
-    socket.on('close', () => resolve(text)).on('error', () => {})
-  })
-  await once(socket, 'connect')
-  return { socket, heard }
-}
-
 /** A service whose `ping` waits until it is let go, and counts how often it was begun. */
 function held() {
   let open = () => {}
@@ -64,8 +48,6 @@ function held() {
   const service: Service = { spells: {} as Spells, ping }
   return { service, open: () => open(), begun: () => begun }
 }
-
-const statuses = (text: string) => [...text.matchAll(/HTTP\/1\.1 (\d+)/g)].map(([, status]) => Number(status))
 
 /** How many requests the server has taken from its connections so far. */
 function countRequests(): () => number {
