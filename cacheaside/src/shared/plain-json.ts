@@ -54,11 +54,14 @@ function isPlainObject(object: object, depth: number, walk: Walk): boolean {
     const member: unknown = object[name as never]
     if (typeof member !== 'string' && !isPlain(member, depth, walk)) return false
   }
-  return Object.getOwnPropertySymbols(object).length === 0
+  return Object.getOwnPropertySymbols(object).length === 0 && !hasToJson(object)
 }
 
+/** `JSON.stringify` asks also one that is not enumerable, or inherited from a prototype that somebody has added to. */
+const hasToJson = (object: object): boolean => (object as { toJSON?: unknown }).toJSON !== undefined
+
 function isPlainArray(array: readonly unknown[], depth: number, walk: Walk): boolean {
-  if (Object.getPrototypeOf(array) !== Array.prototype) return false
+  if (Object.getPrototypeOf(array) !== Array.prototype || hasToJson(array)) return false
   const objectsBefore = walk.objects
   for (let i = 0; i < array.length; i++) {
     const element = array[i]
@@ -75,7 +78,7 @@ function isPlainAllTheWay(root: object): boolean {
   for (const object of found) {
     const isArray = Array.isArray(object)
     if (Object.getPrototypeOf(object) !== (isArray ? Array.prototype : Object.prototype)) return false
-    if (Object.getOwnPropertySymbols(object).length > 0) return false
+    if (Object.getOwnPropertySymbols(object).length > 0 || hasToJson(object)) return false
     const members: unknown[] = Object.values(object)
     if (isArray && members.length !== object.length) return false
     for (const member of members) {

@@ -31,11 +31,26 @@ export const valueCodec: Codec<unknown> = {
       }
     }
     const { json, marked } = new MarkedWriting().write(value)
-    const text = JSON.stringify(json)
+    const text = JSON.stringify(isPolluted() ? withoutToJson(json) : json)
     return marked ? MARKED + text : text
   },
   decode: text =>
     text.charCodeAt(0) === MARKED_CODE ? readMarked(JSON.parse(text.slice(1))) : JSON.parse(text),
+}
+
+/** Whether somebody has given all objects or all arrays a `toJSON`. */
+const isPolluted = (): boolean => 'toJSON' in Object.prototype || 'toJSON' in Array.prototype
+
+/** Keeps `JSON.stringify` from asking JSON for its `toJSON`: the value that it stands for has been asked. */
+function withoutToJson(json: unknown): unknown {
+  const found = new Set([json])
+  // The set grows while it is walked.
+  for (const one of found) {
+    if (typeof one !== 'object' || one === null) continue
+    for (const inner of Object.values(one)) found.add(inner)
+    if (!Object.hasOwn(one, 'toJSON')) Object.defineProperty(one, 'toJSON', { value: undefined })
+  }
+  return json
 }
 
 function isPlainSafely(value: unknown): boolean {

@@ -110,7 +110,7 @@ export class MarkedWriting {
     const kind = kindOf(object)
     if (kind === 'a subclass')
       throw this.#refusal(`an instance of ${classOf(object)}, a class made from a built-in one`)
-    const asksToJson = kind === undefined || kind === 'Object' || kind === 'Array'
+    const asksToJson = kind === undefined || kind === 'Object' || kind === 'Array' || kind === 'null'
     if (asksToJson && !answeredByToJson) {
       const { toJSON } = object as { toJSON?: unknown }
       if (typeof toJSON === 'function') return this.#fromToJson(object, toJSON)

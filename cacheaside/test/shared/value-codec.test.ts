@@ -163,6 +163,58 @@ class Decimal {
   }
 }
 
+/** What every `toJSON` below answers with: nothing of it survives `JSON.stringify`. */
+const ANSWER = { at: new Date(0), n: Number.NaN, m: new Map([[1, 2]]) }
+const hidden = (object: object, toJSON: PropertyDescriptor = { value: () => ANSWER }): object =>
+  Object.defineProperty(object, 'toJSON', toJSON)
+const wrapped = (object: object): object => {
+  let value = object
+  for (let i = 0; i < 300; i++) value = [value]
+  return value
+}
+
+describe('a toJSON that is no enumerable member', () => {
+  test.each<[string, object]>([
+    ['of a plain object', hidden({ id: 1 })],
+    ['of an array', hidden([1])],
+    ['of a long list', hidden(Array.from({ length: 100 }, (_, i) => i))],
+    ['of an object without a prototype', hidden(Object.create(null))],
+    ['that is inherited by such an object', Object.create(hidden(Object.create(null)))],
+    ['that is a getter', hidden({ id: 1 }, { get: () => () => ANSWER })],
+    [
+      'that a proxy shows',
+      new Proxy({ id: 1 }, { get: (of, name) => (name === 'toJSON' ? () => ANSWER : Reflect.get(of, name)) }),
+    ],
+  ])('%s is asked, and its answer is kept as it is', (_, value) => {
+    expect(throughCodec(value)).toStrictEqual(ANSWER)
+    expect(throughCodec({ list: [value] })).toStrictEqual({ list: [ANSWER] })
+    expect(throughCodec(wrapped(value))).toStrictEqual(wrapped(ANSWER))
+  })
+
+  test.each<[string, object, unknown]>([
+    ['all objects', Object.prototype, { id: 1, in: { id: 2, in: [new Date(0)] } }],
+    ['all arrays', Array.prototype, [[1], [new Date(0)]]],
+  ])('of %s is asked once for each', (_, prototype, value) => {
+    let asked = 0
+    const toJSON = function (this: object) {
+      asked++
+      return Array.isArray(this) ? [...this, 'asked'] : { ...this, asked: true }
+    }
+    Object.defineProperty(prototype, 'toJSON', { value: toJSON, configurable: true })
+    let text = ''
+    try {
+      text = encode(value)
+    } finally {
+      Reflect.deleteProperty(prototype, 'toJSON')
+    }
+    expect(asked).toBe(3)
+    const expected = Array.isArray(value)
+      ? [[1, 'asked'], [new Date(0), 'asked'], 'asked']
+      : { id: 1, in: { id: 2, in: [new Date(0), 'asked'], asked: true }, asked: true }
+    expect(decode(text)).toStrictEqual(expected)
+  })
+})
+
 describe('an instance of a class with toJSON', () => {
   test('becomes what that answers with, and plain JSON stays plain', () => {
     expect(encode({ price: new Decimal('1.50'), query: { $gt: new Decimal('1') } })).toBe(
