@@ -97,6 +97,7 @@ export interface LoadContext {
    * Aborted when nobody waits for the load any more, or after `loadTimeoutMs`. Its place under the load limit is free only
    * when the loader settles. May be given to any number of queries and reads. A read that is given it is known to be asked
    * for by this loader, also where the asynchronous context is lost, as in callbacks that a queue or an emitter calls.
+   * It is made when it is first looked at; `{ ...context }` looks at it.
    */
   readonly signal: AbortSignal
 }

@@ -131,6 +131,30 @@ describe('load', () => {
     nothingLeft()
   })
 
+  test('shows the signal as a member of its own, which a spread copies, and makes it only for those who look', async () => {
+    const { frame, nothingLeft } = framed()
+    const answer = await callLoader(frame, context => {
+      const { signal } = context
+      return {
+        keys: Object.keys(context),
+        copied: { ...context, more: 1 }.signal === signal,
+        assigned: Object.assign({}, context).signal === signal,
+        rest: (({ ...rest }) => rest)(context).signal === signal,
+        own: Object.hasOwn(context, 'signal') && 'signal' in context,
+        isSignal: signal instanceof AbortSignal,
+      }
+    })
+    expect(answer.result).toEqual({
+      keys: ['signal'],
+      copied: true,
+      assigned: true,
+      rest: true,
+      own: true,
+      isSignal: true,
+    })
+    nothingLeft()
+  })
+
   test('gives the loader one signal, which tells why it was aborted', async () => {
     const { clock, frame, nothingLeft } = framed()
     const loading = expect(
