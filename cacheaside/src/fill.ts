@@ -12,7 +12,7 @@ import { type Asked, giveBack, type Leased } from './lease.ts'
 import { EntryTags, FIRST_HIT, NO_TAGS } from './local/entry-tags.ts'
 import type { Flight } from './local/single-flight.ts'
 import { type Alias, aliasOf } from './own-key.ts'
-import { ABSENT, type Opened, type Sealed, Unopened, UnsealedValue } from './shared/codec.ts'
+import { ABSENT, type Opened, type Sealed, takeOf, Unopened, UnsealedValue } from './shared/codec.ts'
 import type { Fill, Stamp } from './shared/shared-store.ts'
 import type { Answer, Parts, Space, Spent } from './space.ts'
 import { MAX_TAGS, NO_NAMES } from './tagging.ts'
@@ -35,12 +35,13 @@ export async function fillAndKeep<Id, V>(
   const { parts } = space
   const { loadMs: costMs } = spent
   const sealed = space.envelope.seal(value)
-  if (sealed instanceof Unopened) {
-    parts.emit({ ...ofFill(space, flight, 'unencodable'), error: sealed.error })
+  const unkept = ({ error }: Unopened) => {
+    parts.emit({ ...ofFill(space, flight, 'unencodable'), error })
     giveBack(space, flight.key, asked)
     flight.resolve(originAnswer(asked, new UnsealedValue(value), spent))
     return false
   }
+  if (sealed instanceof Unopened) return unkept(sealed)
   space.usualCostMs = Math.max(costMs, (space.usualCostMs ?? 0) * 0.9 + costMs * 0.1)
   const notKept = () => {
     flight.resolve(originAnswer(asked, sealed.opened, spent))
@@ -54,6 +55,7 @@ export async function fillAndKeep<Id, V>(
   }
   const tagged =
     flight.tags === undefined ? UNTAGGED : await stampsFor(space, flight, asked, sealed, spent, isSecond)
+  if (tagged instanceof Unopened) return unkept(tagged)
   if (tagged === 'not kept') return notKept()
   if (tagged === 'again') {
     notKept()
@@ -90,10 +92,12 @@ async function stampsFor<Id, V>(
   sealed: Sealed<V>,
   spent: Spent,
   isSecond: boolean,
-): Promise<readonly Stamp[] | 'again' | 'not kept'> {
+): Promise<readonly Stamp[] | 'again' | 'not kept' | Unopened> {
   const { emit, flights } = space.parts
   const tags = tagsOf(flight)!
-  const names = tagsOfLoaded(space, tags, sealed.opened.take())
+  const loaded = takeOf(sealed.opened)
+  if (loaded instanceof Unopened) return loaded
+  const names = tagsOfLoaded(space, tags, loaded)
   const outcome = names === 'untagged' ? names : names.length > MAX_TAGS ? 'too-many-tags' : undefined
   if (names === 'untagged' || outcome !== undefined) {
     emit(ofFill(space, flight, outcome!))

@@ -26,7 +26,7 @@ import { read } from './read.ts'
 import { type ReadContext, tellAnswered, tellFailed, tellHit } from './read-events.ts'
 import { readMany } from './read-many.ts'
 import { refresh } from './refresh.ts'
-import { ABSENT, Envelope, Unopened } from './shared/codec.ts'
+import { ABSENT, Envelope, takeOf, Unopened } from './shared/codec.ts'
 import { readSnapshot, type SnapshotOptions, type SnapshotPart } from './snapshot.ts'
 import { type Answer, type Found, foundAnswer, type Parts, type ReadRequest, type Space } from './space.ts'
 import { Tagging } from './tagging.ts'
@@ -171,7 +171,7 @@ export class Keyspace<Id, V, Loaded = V> {
       if (value !== MISS) return Promise.resolve(value)
       const key = this.key(id)
       const found = this.#fromAtHand('get', id, key, options)
-      if (found !== undefined) return Promise.resolve(found.opened.take())
+      if (found !== MISS) return Promise.resolve(found)
       return this.#past('get', id, key, options, take<V>)
     } catch (error) {
       return Promise.reject(error)
@@ -188,16 +188,18 @@ export class Keyspace<Id, V, Loaded = V> {
     this.#enter(options)
     const key = this.key(id)
     const beganMs = clock.nowMs()
-    let entry: LocalEntry | undefined
-    const note = (slot: number) => {
-      entry = this.#shelf!.entryAt(slot)
+    let answer: Answer<V> | undefined
+    const noteLocal = (slot: number) => {
+      answer = localAnswer(this.#shelf!.entryAt(slot))
     }
-    if (this.#fromLocal('read', id, options, ALONE, note) !== MISS)
-      return this.#result(localAnswer(entry!), false, beganMs)
-    const found = this.#fromAtHand('read', id, key, options)
-    if (found !== undefined)
-      return this.#result(foundAnswer(this.#space, found, 'fresh', NOTHING_SPENT), false, beganMs)
-    const make = (answer: Answer<V>, joined: boolean) => this.#result(answer, joined, beganMs)
+    const local = this.#fromLocal('read', id, options, ALONE, noteLocal)
+    if (local !== MISS) return this.#result(local, answer!, false, beganMs)
+    const noteFound = (found: Found<V>) => {
+      answer = foundAnswer(this.#space, found, 'fresh', NOTHING_SPENT)
+    }
+    const found = this.#fromAtHand('read', id, key, options, ALONE, noteFound)
+    if (found !== MISS) return this.#result(found, answer!, false, beganMs)
+    const make = (past: Answer<V>, joined: boolean) => this.#result(past.opened.take(), past, joined, beganMs)
     return this.#past('read', id, key, options, make)
   }
 
@@ -259,7 +261,7 @@ export class Keyspace<Id, V, Loaded = V> {
       }
       const key = this.key(id)
       const hit = this.#fromAtHand('getMany', id, key, options, context)
-      if (hit !== undefined) found[i] = hit.opened.take()
+      if (hit !== MISS) found[i] = hit
       else {
         requestOf[i] = known.get(key) ?? requests.push({ id, key, strong }) - 1
         known.set(key, requestOf[i]!)
@@ -267,8 +269,11 @@ export class Keyspace<Id, V, Loaded = V> {
     })
     if (requests.length > 0) {
       const answers = await this.#readTraced(requests, options?.signal, context)
-      for (let i = 0; i < ids.length; i++)
-        if (requestOf[i] !== -1) found[i] = answers[requestOf[i]!]!.opened.take()
+      for (let i = 0; i < ids.length; i++) {
+        if (requestOf[i] === -1) continue
+        const value = takeOf(answers[requestOf[i]!]!.opened)
+        found[i] = value instanceof Unopened ? await this.#again(ids[i]!, options) : value
+      }
     } else if (context.message !== undefined) this.#space.parts.tracing.hit(context.message)
     const values = new Map<Id, V>()
     for (let i = 0; i < ids.length; i++) if (found[i] !== undefined) values.set(ids[i]!, found[i]!)
@@ -341,7 +346,12 @@ export class Keyspace<Id, V, Loaded = V> {
       return undefined
     }
     this.#shelf!.noteHit(slot)
-    return this.#shelf!.peekAt(slot) as { readonly value: V | undefined }
+    try {
+      return this.#shelf!.peekAt(slot) as { readonly value: V | undefined }
+    } catch (error) {
+      this.#dropUnopened(id, error)
+      return undefined
+    }
   }
 
   /**
@@ -465,7 +475,13 @@ export class Keyspace<Id, V, Loaded = V> {
     const refreshAtMs = shelf.refreshAtMs(slot)
     note?.(slot)
     // Last: a codec may be asked for a copy, and may call this cache.
-    const value = shelf.takeAt(slot) as V | undefined
+    let value: V | undefined
+    try {
+      value = shelf.takeAt(slot) as V | undefined
+    } catch (error) {
+      this.#dropUnopened(id, error)
+      return MISS
+    }
     const isDue = refreshAtMs !== Number.POSITIVE_INFINITY && refreshAtMs <= parts.clock.coarseMs()
     const isHeard = parts.hearsHits() || context.message !== undefined
     if (!isDue && !isHeard) {
@@ -487,17 +503,33 @@ export class Keyspace<Id, V, Loaded = V> {
     key: Key,
     options: ReadOptions | undefined,
     context = ALONE,
-  ): Found<V> | undefined {
+    note?: (found: Found<V>) => void,
+  ): V | undefined | typeof MISS {
     const { atHand, parts, counts, options: own } = this.#space
-    if (atHand === undefined || options?.consistency === 'strong') return undefined
+    if (atHand === undefined || options?.consistency === 'strong') return MISS
     const isHeard = parts.hearsHits() || context.message !== undefined
     const readId = own.refreshAhead !== undefined || isHeard ? newId() : 0
     const found = findAtHand(this.#space, atHand, id, key, readId)
-    if (found === undefined) return undefined
+    if (found === undefined) return MISS
+    let value: V | undefined
+    try {
+      value = found.opened.take()
+    } catch (error) {
+      // The read past it finds that out as well, and can replace what the store holds.
+      if (error instanceof Unopened) return MISS
+      throw error
+    }
+    note?.(found)
     const isAbsent = found.opened === ABSENT
     if (isHeard) this.#tellHit(key, call, readId, 'shared', isAbsent, options, context)
     else parts.stats.hit(counts, 'shared', isAbsent)
-    return found
+    return value
+  }
+
+  /** A copy in L1 that cannot be opened any more goes. What the store holds is judged, told of and replaced as any other. */
+  #dropUnopened(id: Id, error: unknown): void {
+    if (!(error instanceof Unopened)) throw error
+    this.#space.parts.local.remove(this.key(id))
   }
 
   #tellHit(
@@ -547,24 +579,38 @@ export class Keyspace<Id, V, Loaded = V> {
     options: ReadOptions | undefined,
     make: (answer: Answer<V>, joined: boolean) => R,
     message?: ReadTrace,
+    isSecond = false,
   ): Promise<R> {
     const strong = options?.consistency === 'strong'
     const signal = options?.signal
-    return read(this.#space, { id, key, strong }, signal, {
+    return read<Id, V, R>(this.#space, { id, key, strong }, signal, {
       answered: (answer: Answer<V>, joining, beganMs, parent) => {
+        let made: R
+        try {
+          made = make(answer, joining.joined)
+        } catch (error) {
+          if (!(error instanceof Unopened) || isSecond) throw error instanceof Unopened ? error.error : error
+          // The schema accepted the value when the flight brought it, and refuses it now: a flight of its own judges it anew.
+          return this.#pastTold(id, key, { ...options, consistency: 'strong' }, make, message, true)
+        }
         tellAnswered(this.#space, key, answer, joining, beganMs, contextOf(parent, message))
-        return make(answer, joining.joined)
+        return made
       },
       failed: (error, joining, beganMs, parent) =>
         tellFailed(this.#space, key, error, signal, joining, beganMs, contextOf(parent, message)),
     })
   }
 
-  #result(answer: Answer<V>, joined: boolean, beganMs: number): ReadResult<V> {
+  /** Of a `getMany`: what its flight has brought could be opened then, and cannot now. */
+  #again(id: Id, options: ReadOptions | undefined): Promise<V | undefined> {
+    return this.#past('getMany', id, this.key(id), { ...options, consistency: 'strong' }, take<V>)
+  }
+
+  #result(value: V | undefined, answer: Answer<V>, joined: boolean, beganMs: number): ReadResult<V> {
     const nowMs = this.#space.parts.clock.nowMs()
     const { from, why, kept, filledAtMs, freshUntilMs, sharedMs, loadMs, tag } = answer
     return {
-      value: answer.opened.take(),
+      value,
       from,
       why,
       tag,

@@ -30,7 +30,7 @@ import { type Answer, beginFlight, foundAnswer, type Joining, type ReadRequest, 
 
 /** What the caller of a read makes of how it ended. */
 export interface Ending<V, R> {
-  answered(answer: Answer<V>, joining: Joining, beganMs: number, parent: LoadRun | undefined): R
+  answered(answer: Answer<V>, joining: Joining, beganMs: number, parent: LoadRun | undefined): R | Promise<R>
   failed(error: unknown, joining: Joining, beganMs: number, parent: LoadRun | undefined): void
 }
 

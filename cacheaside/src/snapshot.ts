@@ -22,7 +22,7 @@ import { Flight } from './local/single-flight.ts'
 import { waitInside } from './nested.ts'
 import type { LoadContext } from './options.ts'
 import { tellAnswered, tellFailed } from './read-events.ts'
-import { type Opened, Unopened, UnsealedValue } from './shared/codec.ts'
+import { type Opened, takeOf, Unopened, UnsealedValue } from './shared/codec.ts'
 import { markedToken } from './shared/key-mark.ts'
 import { stampText, valuePrefix } from './shared/register.ts'
 import { UNCONFIRMED } from './shared/shared-access.ts'
@@ -137,11 +137,16 @@ async function readParts(
   const beganMs = clock.nowMs()
   const context = { parent, batch: newId(), message }
   try {
-    const answers = await answersOf(reads, parts.length, load, signal, parent)
+    let answers = await answersOf(reads, parts.length, load, signal, parent)
     // The caller has been told so.
     signal?.throwIfAborted()
-    const byKey = new Map(reads.map(({ key }, i) => [key, answers[i]!]))
-    const values = parts.map(({ key }) => byKey.get(key)!.opened.take())
+    let values = valuesOf(parts, reads, answers)
+    if (values instanceof Unopened) {
+      answers = await loadAll(reads, parts.length, load, signal, parent)
+      signal?.throwIfAborted()
+      values = valuesOf(parts, reads, answers)
+      if (values instanceof Unopened) throw values.error
+    }
     for (const [i, read] of reads.entries())
       tellAnswered(read.reader.space, read.key, answers[i]!, read, beganMs, context)
     return values
@@ -149,6 +154,17 @@ async function readParts(
     for (const read of reads) tellFailed(read.reader.space, read.key, error, signal, read, beganMs, context)
     throw error
   }
+}
+
+/** The values in the order of the parts; or why one cannot be opened any more, which could be a moment ago. */
+function valuesOf(
+  parts: readonly AnyPart[],
+  reads: readonly PartRead[],
+  answers: readonly Answer[],
+): unknown[] | Unopened {
+  const byKey = new Map(reads.map(({ key }, i) => [key, answers[i]!.opened]))
+  const values = parts.map(({ key }) => takeOf(byKey.get(key)!))
+  return values.find(value => value instanceof Unopened) ?? values
 }
 
 /** One read for each key: a part that is named twice is read once, as by `getMany`. */

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { z } from 'zod'
-import type { Codec, StandardSchema } from '../src/index.ts'
+import type { CacheOptions, Codec, StandardSchema } from '../src/index.ts'
 import { fireball, openWorld, spellTable } from './world.ts'
 
 const L1 = { maxEntries: 100 } as const
@@ -531,6 +531,94 @@ describe('a schema', () => {
     expect(await spells.read(4)).toMatchObject({ value: fireball, kept: false })
     const [{ error }] = eventsOf('fill') as unknown as [{ error: Error }]
     expect(error.message).toContain('it has to answer at once')
+  })
+})
+
+/** Vouchers that a schema refuses once they have ended: at first the first one, and from then on the second. */
+function vouchers(options: Partial<CacheOptions> = {}, tagged = false) {
+  const { clock, process } = openWorld()
+  const { cache, eventsOf } = process(options)
+  const ends = [1_000, 900_000].map(ms => new Date(clock.nowMs() + ms))
+  const isGood = (voucher: { until: Date }) => voucher.until.getTime() > clock.nowMs()
+  const schema = z.object({ id: z.number(), until: z.date() }).refine(isGood, 'it has ended')
+  let loads = 0
+  const load = (id: number) => ({ id, until: ends[Math.min(loads++, 1)]! })
+  const tags = cache.tags('shop')
+  const keyspace = cache.keyspace('voucher', {
+    load,
+    schema,
+    ttlMs: 600_000,
+    ...(tagged ? { tags: () => [tags.key(1)] } : {}),
+  })
+  const later = { id: 1, until: ends[1]! }
+  const firstEnds = () => clock.advance(2_000)
+  return { clock, cache, keyspace, eventsOf, later, firstEnds, loads: () => loads }
+}
+
+describe('a schema that refuses later what it has accepted', () => {
+  test.each<[string, Partial<CacheOptions>, boolean]>([
+    ['at hand in the embedded store', {}, false],
+    ['in L1', { local: L1 }, false],
+    ['in L1, with tags', { local: L1 }, true],
+    ['in the store, with tags', {}, true],
+  ])('makes a miss of a value %s: it is counted, loaded and overwritten', async (_, options, tagged) => {
+    const { clock, cache, keyspace, eventsOf, later, firstEnds, loads } = vouchers(options, tagged)
+    for (let i = 0; i < 4; i++) {
+      await keyspace.get(1)
+      await clock.drain()
+    }
+    expect(loads()).toBe(1)
+    await firstEnds()
+    expect(keyspace.peek(1)).toBeUndefined()
+    expect(await keyspace.read(1)).toMatchObject({ value: later, from: 'origin', why: 'unreadable' })
+    await clock.drain()
+    expect(await keyspace.get(1)).toEqual(later)
+    expect(await keyspace.getMany([1, 1])).toEqual(new Map([[1, later]]))
+    expect(loads()).toBe(2)
+    expect(eventsOf('unreadable')).toMatchObject([{ key: 'voucher:1', reason: 'schema' }])
+    expect(cache.stats().keyspaces.voucher!.unreadable).toBe(1)
+  })
+
+  test.each<[string, Partial<CacheOptions>]>([
+    ['at hand', {}],
+    ['in L1', { local: L1 }],
+  ])('makes a miss of a value %s in getMany and in a snapshot', async (_, options) => {
+    const many = vouchers(options)
+    for (let i = 0; i < 4; i++) await many.keyspace.getMany([1])
+    await many.firstEnds()
+    expect(await many.keyspace.getMany([1])).toEqual(new Map([[1, many.later]]))
+    const one = vouchers(options)
+    for (let i = 0; i < 4; i++) await one.keyspace.get(1)
+    await one.firstEnds()
+    const load = () => expect.unreachable()
+    expect(await one.cache.snapshot([one.keyspace.at(1)], { load })).toEqual([one.later])
+  })
+
+  test('has a reader who waited for the same flight read once more, if it refuses between two copies', async () => {
+    const { clock, process } = openWorld()
+    const { cache } = process({ local: L1 })
+    let checks = 0
+    const schema = z.object({ at: z.date() }).refine(() => ++checks !== 2, 'not the second time')
+    const values = cache.keyspace('value', { load: (_: number) => ({ at: new Date(0) }), schema })
+    const [first, many, read] = await Promise.all([values.get(1), values.getMany([1]), values.read(1)])
+    expect([first, many.get(1), read.value]).toEqual(Array(3).fill({ at: new Date(0) }))
+    await clock.drain()
+  })
+
+  test('never has a read reject, unless the text cannot be opened twice in a row', async () => {
+    const { process } = openWorld()
+    const { cache } = process({ local: L1 })
+    let decoded = 0
+    const codec = {
+      encode: JSON.stringify,
+      decode: (text: string) => {
+        if (++decoded % 2 === 0) throw new Error('every second time')
+        return { ...JSON.parse(text), at: new Date(0) }
+      },
+    }
+    const idOf = ({ id }: { id: number }) => id
+    const values = cache.keyspace('value', { load: async (id: number) => ({ id }), codec, idOf })
+    await expect(values.get(1)).rejects.toThrow('every second time')
   })
 })
 

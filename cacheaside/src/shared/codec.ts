@@ -43,7 +43,11 @@ export type SchemaResult<Output> =
 
 /** A value as readers may have it. */
 export interface Opened<V> {
-  /** The value for one more reader: the shared frozen one, or a copy of its own. */
+  /**
+   * The value for one more reader: the shared frozen one, or a copy of its own.
+   *
+   * @throws Unopened if the text cannot be opened any more: a schema may refuse later what it has accepted.
+   */
   take(): V | undefined
   /** Whether each taking gives the same value. */
   readonly isShared: boolean
@@ -57,10 +61,11 @@ export interface Sealed<V> {
 }
 
 /** Why a text could not be opened. */
-export class Unopened {
+export class Unopened extends Error {
   readonly reason: 'codec' | 'schema'
   readonly error: unknown
   constructor(reason: 'codec' | 'schema', error: unknown) {
+    super(`a value does not survive its ${reason}`, { cause: error })
     this.reason = reason
     this.error = error
   }
@@ -84,22 +89,34 @@ class SharedValue<V> implements Opened<V> {
 export const ABSENT: Opened<never> = new SharedValue<undefined>(undefined)
 const SEALED_ABSENT: Sealed<never> = { text: undefined, opened: ABSENT }
 
+/** The value, or {@link Unopened} if its text cannot be opened any more. */
+export function takeOf<V>(opened: Opened<V>): V | undefined | Unopened {
+  try {
+    return opened.take()
+  } catch (error) {
+    if (error instanceof Unopened) return error
+    throw error
+  }
+}
+
 class CopiedValue<V> implements Opened<V> {
   readonly isShared = false
   readonly #text: string
-  readonly #decode: (text: string) => V
+  readonly #decode: (text: string) => V | Unopened
   /** The copy that was made to see what it is: for the first who asks, and for nobody after them. */
   #first: V | undefined
-  constructor(text: string, decode: (text: string) => V, first: V) {
+  constructor(text: string, decode: (text: string) => V | Unopened, first: V) {
     this.#text = text
     this.#decode = decode
     this.#first = first
   }
   take(): V {
     const first = this.#first
-    if (first === undefined) return this.#decode(this.#text)
     this.#first = undefined
-    return first
+    if (first !== undefined) return first
+    const copy = this.#decode(this.#text)
+    if (copy instanceof Unopened) throw copy
+    return copy
   }
 }
 
@@ -136,20 +153,9 @@ export class Envelope<V> {
   /** What the stored text holds, checked by the schema; never throws for what was stored. */
   open(text: string | undefined): Opened<V> | Unopened {
     if (text === undefined) return ABSENT
-    let value: V
-    try {
-      value = this.#codec.decode(text)
-    } catch (error) {
-      return new Unopened('codec', error)
-    }
-    const late = promised('decode', value)
-    if (late !== undefined) return new Unopened('codec', late)
-    if (this.#schema !== undefined) {
-      const checked = this.#check(value)
-      if (checked instanceof Unopened) return checked
-      value = checked.value
-    }
-    return freeze(value) ? new SharedValue(value) : new CopiedValue(text, this.#decodeAgain, value)
+    const value = this.#decode(text)
+    if (value instanceof Unopened) return value
+    return freeze(value) ? new SharedValue(value) : new CopiedValue(text, this.#decode, value)
   }
 
   /** The loaded value as it is stored and as readers have it; {@link Unopened} if it does not survive the codec. */
@@ -170,21 +176,27 @@ export class Envelope<V> {
     return opened instanceof Unopened ? opened : { text, opened }
   }
 
-  readonly #decodeAgain = (text: string): V => {
-    const value = this.#codec.decode(text)
-    const checked = this.#schema === undefined ? { value } : this.#check(value)
-    if (checked instanceof Unopened) throw checked.error
-    return checked.value
+  /** The value of a text, checked by the schema. */
+  readonly #decode = (text: string): V | Unopened => {
+    let value: V
+    try {
+      value = this.#codec.decode(text)
+    } catch (error) {
+      return new Unopened('codec', error)
+    }
+    const late = promised('decode', value)
+    if (late !== undefined) return new Unopened('codec', late)
+    return this.#schema === undefined ? value : this.#check(value)
   }
 
-  #check(value: V): { readonly value: V } | Unopened {
+  #check(value: V): V | Unopened {
     try {
       const result = this.#schema!['~standard'].validate(value)
       if ('then' in result) {
         result.then(undefined, () => {})
         throw new TypeError('the schema answers with a promise; it has to answer at once')
       }
-      if (result.issues === undefined) return result
+      if (result.issues === undefined) return result.value
       throw new TypeError(result.issues.map(issue => issue.message).join('; '))
     } catch (error) {
       return new Unopened('schema', error)
