@@ -91,6 +91,7 @@ class Stage {
   readonly world: World
   readonly #seed: number
   readonly #settings: Settings
+  readonly #localMaxStaleMs: number
   readonly #paceMs: number
   readonly #writes: number
   readonly #peeks: boolean
@@ -120,6 +121,7 @@ class Stage {
     database.onTakenBack = row => checker.tookBack(row)
     const server = new SharedServer({ clock, random, trail, library, weather }, checker, subjects)
     const hasFeed = random.chance(weather.feed)
+    this.#localMaxStaleMs = localMaxStaleMs
     this.#settings = drawSettings(random, localMaxStaleMs, weather)
     const rows = Array.from({ length: ROWS }, (_, row) => row)
     for (let least = random.pick([1, 1, 2, 3, ROWS]); rows.length > least; )
@@ -335,6 +337,8 @@ class Stage {
     const { slow, late, deaf, slowRepliesMs } = weather
     const mayBeSlow = slow + late + deaf > 0 || slowRepliesMs !== undefined
     if (ttlMs !== LASTING_MS || mayBeSlow || weather.room !== undefined) return
+    // Such a stream falls silent again and again, which dooms every load that takes a while.
+    if (this.#applications.some(({ link }) => link.usualStreamMs >= this.#localMaxStaleMs)) return
     let rounds = weather.deploys ? this.#applications.length + 1 : 1
     for (let round = 1; round <= rounds; round++)
       for (const { tagged, name } of this.#applications)

@@ -71,7 +71,8 @@ export class Link implements SharedStore, LinkEnd {
   readonly #slowMs: number
   #busyUntilMs: number[]
   /** How much later messages are than commands, on the way to this process. */
-  readonly #usualStreamMs: number
+  /** How much longer than replies its messages take, where nothing is in their way. */
+  readonly usualStreamMs: number
   readonly #swallowed: (() => void)[] = []
   readonly #beats: string[] = []
   /** Where only their order says which reply is to which command. */
@@ -113,7 +114,7 @@ export class Link implements SharedStore, LinkEnd {
       this.#replies = this.#newReplies()
     }
     this.#heardLife = server.life
-    this.#usualStreamMs = this.#random.pick(USUAL_STREAM_MS)
+    this.usualStreamMs = this.#random.pick(USUAL_STREAM_MS)
     server.links.add(this)
   }
 
@@ -221,7 +222,7 @@ export class Link implements SharedStore, LinkEnd {
     if (this.synchronous || this.isCut || this.isHalfOpen || this.isMute) return
     if (this.#heardLife !== this.#server.life || this.#hasGap) return
     const nowMs = this.#world.nowMs()
-    const usualMs = this.#usualStreamMs + this.streamDelayMs
+    const usualMs = this.usualStreamMs + this.streamDelayMs
     const atMs = Math.max(this.#lastMessageMs, nowMs + usualMs + this.#latency())
     this.#lastMessageMs = atMs
     const connection = this.#connection
