@@ -161,16 +161,19 @@ test.each(['README.md', 'CONTRIBUTING.md'])('the npm commands of %s exist', path
   expect(commands.filter(command => !isKnown(command, scriptsIn))).toEqual([])
 })
 
-test.each(['docs/testing.md', 'docs/tags.md'])('the code of %s is copied from examples, which run', path => {
-  const quotes = quotedCode(read(path))
-  expect(quotes.length).toBeGreaterThan(0)
-  for (const { path: example = '', code } of quotes) {
-    expect.soft(example, code).toMatch(/^examples\/[\w.-]+\.ts$/)
-    expect
-      .soft(isExcerpt(code, openInRepository(example) === undefined ? '' : read(example)), code)
-      .toBe(true)
-  }
-})
+test.each(['docs/testing.md', 'docs/dependencies.md'])(
+  'the code of %s is copied from examples, which run',
+  path => {
+    const quotes = quotedCode(read(path))
+    expect(quotes.length).toBeGreaterThan(0)
+    for (const { path: example = '', code } of quotes) {
+      expect.soft(example, code).toMatch(/^examples\/[\w.-]+\.ts$/)
+      expect
+        .soft(isExcerpt(code, openInRepository(example) === undefined ? '' : read(example)), code)
+        .toBe(true)
+    }
+  },
+)
 
 test('every example is run by the tests: it is one, is imported by one, or is the quickstart', () => {
   const names = readdirSync(join(ROOT, 'examples'))

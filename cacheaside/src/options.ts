@@ -157,7 +157,7 @@ export interface KeyspaceOptions<Id, V, D = Kept<V>, W = D> {
    * What it throws fails the read. Left out: none.
    *
    * Raise `shape` in the deploy that gives a keyspace its first tags, and name them in all writers one deploy earlier.
-   * @see docs/tags.md
+   * @see docs/dependencies.md
    */
   readonly tags?: (id: NoInfer<Id>) => readonly Tag[]
   /**

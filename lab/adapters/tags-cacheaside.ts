@@ -6,7 +6,7 @@ const WITHOUT_FEED = 'needs the change feed'
 
 export const about: About = {
   name: 'cacheaside, tags, L2',
-  docs: './tags.md',
+  docs: './dependencies.md',
   packages: ['cacheaside', 'ioredis'],
   setUp: 'tags and tagsOf with the keys of cache.tags(); get, snapshot, write. All times as by default.',
   refreshes: false,

@@ -1,4 +1,4 @@
-/** The code of docs/tags.md, on an origin that is two maps. */
+/** The code of docs/dependencies.md, on an origin that is two maps. */
 import { createCache } from 'cacheaside'
 import { afterAll, expect, test } from 'vitest'
 
