@@ -107,6 +107,7 @@ BEGIN
     BEGIN
       problems := problems || cacheaside.follow(known.source);
       IF EXISTS (SELECT FROM pg_class WHERE oid = known.relation) THEN
+        PERFORM cacheaside.rewrite(known.source);
         PERFORM cacheaside.compare_shape(known.source);
         PERFORM cacheaside.allow(known.recorder, known.relation);
       END IF;

@@ -1,7 +1,8 @@
-/**
- * What stands in the recorder of every table: by it a relay knows whether an earlier version of the library has made it.
- */
-export const RECORDER_MARK = '-- recorder, version 2'
+/** Stands in the recorder of every table, with a number. A smaller number is that of an earlier version of the library. */
+export const RECORDER_MARK = '-- recorder, version '
+
+/** The number that this version of the library writes. */
+export const RECORDER_VERSION = 3
 
 /**
  * The functions that run in the transaction of a writer. Three rules hold for them.
@@ -18,6 +19,10 @@ export const RECORDER_MARK = '-- recorder, version 2'
  * found. Without a remedy: 1. a session writes; 2. somebody changes the type of the key; 3. every further write of that
  * session fails. The plan of an expression that holds a constant of the type `regclass` depends on that table, and is made
  * again when the table was altered; so each expression begins with one. It costs nothing when the plan runs.
+ *
+ * **The number of a table is only a shortcut.** A dump takes the recorder along as it is, and the restored table has another
+ * number. The name of the table in `watched` is restored rightly, because it is a `regclass`. So a recorder whose number
+ * does not fit asks there. Relays write its number anew: see `rewrite`.
  */
 export const RECORDER = `
 -- The text of a value by its type's output function. How a session likes to see dates, numbers or bytes must not matter.
@@ -59,6 +64,22 @@ BEGIN
     );
 END $function$;
 
+-- Whether a change of this table is one of the watched table of that name. Asked where the number in a recorder does not
+-- fit. Without the row of \`watched\`, as after a dump of the definitions alone, it is.
+CREATE OR REPLACE FUNCTION cacheaside.records(source text, member oid) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
+#variable_conflict use_variable
+DECLARE
+  root oid;
+BEGIN
+  -- An old snapshot may see an old row. A serializable transaction that reads it could fail.
+  IF current_setting('transaction_isolation') <> 'read committed' THEN
+    RETURN true;
+  END IF;
+  root := (SELECT w.relation FROM cacheaside.watched AS w WHERE w.source = source);
+  RETURN root IS NULL OR cacheaside.belongs(member, root);
+END $function$;
+
 -- The text of a column of OLD or NEW, as an expression. Most keys have a type that has only one form.
 CREATE OR REPLACE FUNCTION cacheaside.value_of(record text, name text) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
@@ -80,14 +101,14 @@ $function$;
 CREATE OR REPLACE FUNCTION cacheaside.body_of(source text, relation regclass, columns text[]) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
   SELECT format($body$
-${RECORDER_MARK}
+${RECORDER_MARK}${RECORDER_VERSION}
 DECLARE
   before jsonb;
   after jsonb;
   number bigint;
 BEGIN
   IF TG_RELID <> %2$L::oid AND pg_partition_root(TG_RELID) IS DISTINCT FROM %2$L::regclass
-    AND NOT cacheaside.belongs(TG_RELID, %2$L::oid)
+    AND NOT cacheaside.records(%1$L, TG_RELID)
   THEN
     RETURN NULL;
   END IF;
@@ -148,6 +169,45 @@ BEGIN
   END IF;
 END $function$;
 
+-- Writes the function of a recorder, unless it is there with this body. Says whether it has.
+CREATE OR REPLACE FUNCTION cacheaside.write_recorder(source text, recorder text, body text) RETURNS boolean
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
+#variable_conflict use_variable
+BEGIN
+  FOR turn IN 1..2 LOOP
+    IF EXISTS (SELECT FROM pg_proc WHERE oid = to_regprocedure(recorder || '()') AND prosrc = body) THEN
+      RETURN false;
+    END IF;
+    -- Somebody else may be just doing it: two at once would fail.
+    PERFORM FROM cacheaside.watched AS w WHERE w.source = source FOR UPDATE;
+  END LOOP;
+  EXECUTE format('CREATE OR REPLACE FUNCTION %s() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER '
+    'SET search_path = pg_catalog, pg_temp AS %L', recorder, body);
+  RETURN true;
+END $function$;
+
+-- Writes the recorders of a table anew if they are not those that this feed would write: 1. a dump is restored, and the
+-- numbers in them are those of other tables; 2. a server of a later version reads other columns.
+CREATE OR REPLACE FUNCTION cacheaside.rewrite(source text) RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
+#variable_conflict use_variable
+DECLARE
+  known cacheaside.watched := (SELECT w FROM cacheaside.watched AS w WHERE w.source = source);
+BEGIN
+  IF cacheaside.write_recorder(source, known.recorder, cacheaside.body_of(source, known.relation, known.columns)) THEN
+    -- What it has recorded may have had another form, or was missed.
+    INSERT INTO cacheaside.outbox (source) VALUES (source);
+  END IF;
+  IF known.statements IS NOT NULL THEN
+    PERFORM cacheaside.write_recorder(source, known.statements,
+      cacheaside.statement_body_of(source, known.relation, known.columns));
+    PERFORM cacheaside.keep(known.statements);
+  END IF;
+EXCEPTION WHEN lock_not_available THEN
+  -- Another relay is just doing it.
+  NULL;
+END $function$;
+
 -- Watches a table from now on. The function behind its triggers is written for its columns, which costs writers less
 -- than looking them up by name would.
 CREATE OR REPLACE FUNCTION cacheaside.watch(source text, relation regclass, columns text[] DEFAULT NULL) RETURNS void
@@ -163,7 +223,6 @@ DECLARE
   named text := (SELECT format('%I.%I', nspname, relname)
     FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace WHERE pg_class.oid = relation);
   missing text;
-  body text;
   gap record;
 BEGIN
   IF (SELECT relkind FROM pg_class WHERE oid = relation) NOT IN ('r', 'p') THEN
@@ -188,19 +247,12 @@ BEGIN
   IF missing IS NOT NULL THEN
     RAISE EXCEPTION 'the table % has no stored column %', relation, missing;
   END IF;
-  body := cacheaside.body_of(source, relation, columns);
-  IF NOT EXISTS (SELECT FROM pg_proc WHERE oid = to_regprocedure(recorder || '()') AND prosrc = body) THEN
-    EXECUTE format('CREATE OR REPLACE FUNCTION %s() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER '
-      'SET search_path = pg_catalog, pg_temp AS %L', recorder, body);
+  IF cacheaside.write_recorder(source, recorder, cacheaside.body_of(source, relation, columns)) THEN
     -- What was recorded before has another form.
     INSERT INTO cacheaside.outbox (source) VALUES (source);
   END IF;
   PERFORM cacheaside.allow(recorder, relation);
-  body := cacheaside.statement_body_of(source, relation, columns);
-  IF NOT EXISTS (SELECT FROM pg_proc WHERE oid = to_regprocedure(statements || '()') AND prosrc = body) THEN
-    EXECUTE format('CREATE OR REPLACE FUNCTION %s() RETURNS trigger LANGUAGE plpgsql SECURITY DEFINER '
-      'SET search_path = pg_catalog, pg_temp AS %L', statements, body);
-  END IF;
+  PERFORM cacheaside.write_recorder(source, statements, cacheaside.statement_body_of(source, relation, columns));
   PERFORM cacheaside.keep(statements);
   INSERT INTO cacheaside.watched AS known (source, relation, columns, recorder, named, statements)
     VALUES (source, relation, columns, recorder, named, statements)

@@ -78,7 +78,7 @@ DECLARE
   most bigint;
   number bigint;
 BEGIN
-  IF TG_RELID <> %2$L::oid THEN
+  IF TG_RELID <> %2$L::oid AND NOT cacheaside.records(%1$L, TG_RELID) THEN
     RETURN NULL;
   END IF;
   BEGIN

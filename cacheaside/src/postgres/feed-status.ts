@@ -3,8 +3,8 @@ import type { FeedWarningCode } from '../base/events.ts'
 import type { Connection } from './connection.ts'
 import { SCHEMA_MARK } from './feed-schema.ts'
 import { type LooseColumn, looseColumnsSql, looseColumnWarning } from './key-types.ts'
-import { noFeed, noTagsKept, notWatched, tagsNotKnown } from './not-installed.ts'
-import { isOutdatedSql, readJson, SETTINGS, settingsWarnings } from './origin.ts'
+import { deafRecorders, noFeed, noTagsKept, notWatched, tagsNotKnown } from './not-installed.ts'
+import { isDeafSql, isOutdatedSql, readJson, SETTINGS, settingsWarnings } from './origin.ts'
 import { CLAIM_MS, isWideSql, type Scope } from './outbox.ts'
 import { identifier, literal, literals } from './sql.ts'
 import { groupsOf, type TagGroup } from './tag-groups.ts'
@@ -120,6 +120,8 @@ interface WatchedTable {
   readonly source: string
   readonly columns: string[]
   readonly outdated: boolean
+  /** Whether its recorder records nothing. */
+  readonly deaf: boolean
   /** As they lie there; no array in a feed from before there were tags. */
   readonly tags: unknown
 }
@@ -236,7 +238,7 @@ function detailsSql({ schema, looseTables }: Scope, isWide: boolean): string {
   const counted = isWide ? 'coalesce(sum(changes), 0)' : 'count(*)'
   return `SELECT json_build_object(
   'watched', (SELECT json_agg(json_build_object('source', source, 'columns', columns, 'outdated',
-      ${isOutdatedSql}, 'tags', to_jsonb(watched) -> 'tags') ORDER BY source)
+      ${isOutdatedSql}, 'deaf', ${isDeafSql}, 'tags', to_jsonb(watched) -> 'tags') ORDER BY source)
     FROM ${inside}.watched LEFT JOIN pg_proc ON pg_proc.oid = to_regprocedure(recorder || '()')),
   'nowS', extract(epoch FROM clock_timestamp()),
   'hasTags', to_regprocedure(${literal(`${inside}.ask_for_tags(jsonb)`)}) IS NOT NULL,
@@ -291,6 +293,8 @@ function judge(scope: Scope, details: Details, lagMs: number): FeedFinding[] {
   for (const table of scope.tables) {
     if (!watched.some(({ source }) => source === table)) found('NOT_WATCHED', notWatched(table))
   }
+  const deaf = watched.filter(table => table.deaf).map(({ source }) => source)
+  if (deaf.length > 0) found('NOT_WATCHED', deafRecorders(deaf))
   const outdated = watched.filter(table => table.outdated).map(({ source }) => source)
   if (outdated.length > 0)
     found(

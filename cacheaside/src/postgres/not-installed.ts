@@ -5,11 +5,19 @@ const INSTALL = 'run installFeed, cacheaside feed install, or the script of feed
 export const noFeed = (schema: string): string =>
   `there is no change feed in the schema ${schema}: ${INSTALL}`
 
+/** A feed of which a dump has brought the definitions alone. */
+export const noSettings = (schema: string): string =>
+  `the change feed in the schema ${schema} has lost its settings: ${INSTALL}, again`
+
 export const notWatched = (table: string): string => `the table ${table} is not watched: ${INSTALL}, again`
 
 /** @param group - Of which table, and by which columns. */
 export const tagsNotKnown = (group: string): string =>
   `the feed does not know the tags of ${group}, and relays of other processes pass them over: ${INSTALL}, again`
+
+/** As in a database that was restored from a dump. */
+export const deafRecorders = (tables: readonly string[]): string =>
+  `nothing is recorded of the table ${tables.join(', ')}: an earlier version made its recorder for another database: ${INSTALL}, again`
 
 /** A feed that an earlier version of the library has installed. */
 export const noTagsKept = (tables: readonly string[]): string =>

@@ -1,5 +1,5 @@
 import type { Connection } from './connection.ts'
-import { RECORDER_MARK } from './feed-recorder.ts'
+import { RECORDER_MARK, RECORDER_VERSION } from './feed-recorder.ts'
 import { SCHEMA_MARK } from './feed-schema.ts'
 import { noFeed } from './not-installed.ts'
 import { identifier, literal } from './sql.ts'
@@ -14,8 +14,14 @@ export interface Origin {
   readonly settings: Readonly<Record<string, string>>
   /** The columns that are recorded, by the names of the tables that are watched. */
   readonly watched: Readonly<Record<string, readonly string[]>>
-  /** The tables whose recorder an earlier version of the library has made. */
+}
+
+/** Tables whose recorders are not as they should be. */
+export interface BadRecorders {
+  /** Those whose recorder an earlier version of the library has made. */
   readonly outdated: readonly string[]
+  /** Those among them whose recorder was made for another table, and so records nothing. */
+  readonly deaf: readonly string[]
 }
 
 /**
@@ -25,9 +31,17 @@ export interface Origin {
 export const lifeSql = (schema: string): string =>
   `concat_ws(' ', extract(epoch FROM pg_postmaster_start_time()), (SELECT token FROM ${identifier(schema)}.life))`
 
+const isEarlier = `coalesce(substring(prosrc FROM ${literal(`${RECORDER_MARK}([0-9]+)`)})::int, 0) < ${RECORDER_VERSION}`
+
 /** Whether an earlier version has installed what records a table, of `watched` joined with its recorder in `pg_proc`. */
-export const isOutdatedSql = `prosrc IS NOT NULL
-  AND (prosrc NOT LIKE ${literal(`%${RECORDER_MARK}%`)} OR to_jsonb(watched) ->> 'statements' IS NULL)`
+export const isOutdatedSql = `prosrc IS NOT NULL AND (${isEarlier} OR to_jsonb(watched) ->> 'statements' IS NULL)`
+
+/**
+ * Whether it records nothing, of the same. Recorders of earlier versions did so on a table with another number than the one
+ * that stands in them, as all tables of a restored dump have.
+ */
+export const isDeafSql = `prosrc IS NOT NULL AND ${isEarlier}
+  AND substring(prosrc FROM 'TG_RELID <> ''([0-9]+)''::oid') <> watched.relation::oid::text`
 
 /** The settings that matter. */
 export const SETTINGS = [
@@ -46,7 +60,6 @@ export async function readJson(connection: Connection, script: string): Promise<
 interface Found extends Pick<Origin, 'life' | 'settings'> {
   readonly database: string
   readonly watched: Origin['watched'] | null
-  readonly outdated: Origin['outdated'] | null
   readonly mayReadControl: boolean
 }
 
@@ -76,9 +89,6 @@ SELECT json_build_object(
   'settings', (SELECT json_object_agg(name, setting) FROM pg_settings
     WHERE name IN (${SETTINGS.map(literal).join(', ')})),
   'watched', (SELECT json_object_agg(source, columns) FROM ${identifier(schema)}.watched),
-  'outdated', (SELECT json_agg(source ORDER BY source)
-    FROM ${identifier(schema)}.watched LEFT JOIN pg_proc ON pg_proc.oid = to_regprocedure(recorder || '()')
-    WHERE ${isOutdatedSql}),
   'mayReadControl', has_function_privilege('pg_control_system()', 'execute')
     AND has_function_privilege('pg_control_checkpoint()', 'execute')
 )::text AS value`,
@@ -90,10 +100,20 @@ SELECT json_build_object(
   (SELECT timeline_id FROM pg_control_checkpoint())))::text AS value`,
       )
     : 'unknown'
-  const { life, database, settings } = found
-  const { watched, outdated } = found
-  const identity = `${control} ${database} ${life}`
-  return { life, identity, settings, watched: watched ?? {}, outdated: outdated ?? [] }
+  const { life, database, settings, watched } = found
+  return { life, identity: `${control} ${database} ${life}`, settings, watched: watched ?? {} }
+}
+
+/** Reads which recorders are not as they should be. To be asked after a relay has mended what it can. */
+export async function readBadRecorders(connection: Connection, schema: string): Promise<BadRecorders> {
+  return (await readJson(
+    connection,
+    `SELECT json_build_object(
+  'outdated', coalesce(json_agg(source ORDER BY source) FILTER (WHERE ${isOutdatedSql}), '[]'),
+  'deaf', coalesce(json_agg(source ORDER BY source) FILTER (WHERE ${isDeafSql}), '[]')
+)::text AS value
+FROM ${identifier(schema)}.watched LEFT JOIN pg_proc ON pg_proc.oid = to_regprocedure(recorder || '()')`,
+  )) as BadRecorders
 }
 
 /**

@@ -11,8 +11,15 @@ import {
   mistypedColumnsSql,
   mistypedWarning,
 } from './key-types.ts'
-import { noTagsKept, notWatched, oldRecorders, tagsNotKnown } from './not-installed.ts'
-import { lifeSql, type Origin, readJson, readOrigin, settingsWarnings } from './origin.ts'
+import {
+  deafRecorders,
+  noSettings,
+  noTagsKept,
+  notWatched,
+  oldRecorders,
+  tagsNotKnown,
+} from './not-installed.ts'
+import { lifeSql, type Origin, readBadRecorders, readJson, readOrigin, settingsWarnings } from './origin.ts'
 import { identifier, json, literal } from './sql.ts'
 import { groupsOf, type TagGroup, targetsOfRows } from './tag-groups.ts'
 
@@ -131,6 +138,7 @@ SELECT reader, to_json(${this.schema}.cover())::text AS problems, pg_current_xac
   FROM ${this.schema}.feed`,
     )
     const found = Object.assign({}, ...rows) as Record<string, string>
+    if (found.problems === undefined) throw new Error(noSettings(this.scope.schema))
     const { drawn, reader: holder, problems, xid, wide, may_ask: mayAsk } = found
     this.#isWide = wide === 'true'
     this.horizon.mark(drawn!, xid!)
@@ -222,7 +230,9 @@ export async function openOutbox(
   for (const table of scope.tables) {
     if (origin.watched[table] === undefined) outbox.warn(notWatched(table), 'NOT_WATCHED')
   }
-  if (origin.outdated.length > 0) outbox.warn(oldRecorders(origin.outdated), 'OUTDATED')
+  const { outdated, deaf } = await readBadRecorders(connection, scope.schema)
+  if (deaf.length > 0) outbox.warn(deafRecorders(deaf), 'NOT_WATCHED')
+  if (outdated.length > 0) outbox.warn(oldRecorders(outdated), 'OUTDATED')
   return outbox
 }
 

@@ -519,6 +519,101 @@ export function feedContract(open: () => Promise<TestDatabase>): void {
     })
   })
 
+  describe('in a database that was restored from a dump', () => {
+    /** What a dump and its restoration make of the recorders: the numbers in them are those of other tables. */
+    const RESTORED = `DO $$ DECLARE recorder record; BEGIN
+      FOR recorder IN
+        SELECT pg_get_functiondef(oid) AS text FROM pg_proc
+        WHERE pronamespace = 'cacheaside'::regnamespace AND proname ~ '^(record|statement)_(spell|log|heir)$'
+      LOOP
+        EXECUTE regexp_replace(recorder.text, '''[0-9]+''::(oid|regclass)', '''4000000000''::\\1', 'g');
+      END LOOP; END $$`
+    const numbers = async () =>
+      database.sql(`SELECT DISTINCT (regexp_matches(prosrc, '''([0-9]+)''::', 'g'))[1]::bigint = relation::oid::bigint AS own
+        FROM cacheaside.watched JOIN pg_proc ON pg_proc.oid IN (to_regprocedure(recorder || '()'), to_regprocedure(statements || '()'))`)
+    const recorded = async () =>
+      (await database.sql('SELECT source, old, new, rows FROM cacheaside.outbox ORDER BY id')).map(
+        ({ source, old, new: now, rows }) => [
+          source,
+          ...((rows as unknown[] | null) ?? [now ?? old ?? 'all']),
+        ],
+      )
+
+    beforeEach(async () => {
+      await database.sql(`CREATE TABLE log (id int PRIMARY KEY) PARTITION BY RANGE (id);
+        CREATE TABLE log_1 PARTITION OF log FOR VALUES FROM (0) TO (100);
+        CREATE TABLE heir (id int PRIMARY KEY); CREATE TABLE child () INHERITS (heir)`)
+      await scene.install({ tables: ['spell', 'log', 'heir'] })
+      await database.sql(RESTORED)
+      expect(await numbers()).toEqual([{ own: false }])
+    })
+
+    it('the first change is recorded by its rows, before any relay or installation', async () => {
+      await database.sql(
+        `INSERT INTO spell VALUES (1); INSERT INTO log VALUES (2); INSERT INTO child VALUES (3)`,
+      )
+      for (const script of ['BEGIN ISOLATION LEVEL REPEATABLE READ', 'DELETE FROM spell', 'COMMIT'])
+        await database.sql(script)
+      await database.sql('INSERT INTO spell SELECT generate_series(11, 40); TRUNCATE spell')
+      expect(await recorded()).toEqual([
+        ['spell', { id: '1' }],
+        ['log', { id: '2' }],
+        ['heir', { id: '3' }],
+        ['spell', { id: '1' }],
+        ['spell', ...Array.from({ length: 30 }, (_, i) => ({ id: `${i + 11}` }))],
+        ['spell', 'all'],
+      ])
+    })
+
+    it('a relay writes the recorders anew, and each table counts as changed once', async () => {
+      const session = await scene.open(['spell', 'log', 'heir'])
+      expect((await scene.all(session)).map(essence).sort()).toEqual([
+        ['heir', 'all'],
+        ['log', 'all'],
+        ['spell', 'all'],
+      ])
+      expect(await numbers()).toEqual([{ own: true }])
+      expect(scene.warned.filter(code => code !== 'SETTING')).toEqual([])
+      await scene.clock.advance(10_000)
+      expect(await scene.all(session)).toEqual([])
+    })
+
+    it('a recorder does not take another table for its own', async () => {
+      await database.sql(`CREATE TABLE other (id int); DO $$ BEGIN EXECUTE (SELECT format('CREATE TRIGGER one AFTER INSERT ON other '
+        'FOR EACH ROW EXECUTE FUNCTION %s()', recorder) FROM cacheaside.watched WHERE source = 'spell'); END $$;
+        INSERT INTO other VALUES (1)`)
+      expect(await recorded()).toEqual([])
+    })
+
+    it('a change is recorded if the dump has brought no data of the feed, and a relay says what to do', async () => {
+      await database.sql(
+        'DELETE FROM cacheaside.watched; DELETE FROM cacheaside.feed; INSERT INTO spell VALUES (1)',
+      )
+      expect(await recorded()).toEqual([['spell', { id: '1' }]])
+      await expect(scene.open(['spell'])).rejects.toThrow('has lost its settings: run installFeed')
+    })
+
+    it('a feed of an earlier version records nothing, which it says, and installFeed mends', async () => {
+      await database.sql(`DO $$ BEGIN EXECUTE (SELECT regexp_replace(replace(pg_get_functiondef(oid), 'recorder, version 3', 'recorder, version 2'),
+          'AND NOT cacheaside.records[(][^)]*[)]', '') FROM pg_proc WHERE proname = 'record_spell'); END $$;
+        CREATE OR REPLACE FUNCTION cacheaside.cover() RETURNS text[] LANGUAGE sql AS $$ SELECT '{}'::text[] $$`)
+      const message =
+        'nothing is recorded of the table spell: an earlier version made its recorder for another database: run installFeed'
+      const feed = postgresFeed({ ...database.driver, tables: { spell: () => [] } })
+      const found = async () =>
+        (await feed.status()).findings
+          .filter(({ code }) => code === 'NOT_WATCHED')
+          .map(({ message }) => message)
+      expect(await found()).toEqual([expect.stringContaining(message)])
+      await scene.open(['spell'])
+      expect(scene.warned).toContain('NOT_WATCHED')
+      expect(scene.warnings).toContainEqual(expect.stringContaining(message))
+      await scene.install({ tables: ['spell', 'log', 'heir'] })
+      expect(await found()).toEqual([])
+      expect(await scene.changesOf('INSERT INTO spell VALUES (1)')).toEqual([['spell', { id: '1' }]])
+    })
+  })
+
   describe('installFeed', () => {
     it('may be run again: nothing is recorded twice, and nothing counts as changed', async () => {
       await scene.install({ tables: ['spell'] })

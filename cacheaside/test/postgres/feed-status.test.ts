@@ -152,7 +152,7 @@ describe.each([
     const [found] = await database.sql(
       `SELECT pg_get_functiondef('cacheaside.record_spell'::regproc) AS text`,
     )
-    await database.sql(String(found!.text).replace('-- recorder, version 2', '-- recorder'))
+    await database.sql(String(found!.text).replace('-- recorder, version 3', '-- recorder'))
     expect(codes(await feed().status())).toContain('OUTDATED')
   })
 })

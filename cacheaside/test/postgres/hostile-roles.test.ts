@@ -352,7 +352,7 @@ describe.each([15, 18] as const)('on PostgreSQL %s', version => {
       const outdated = async () =>
         (
           await relay.query(`SELECT source FROM cacheaside.watched JOIN pg_proc ON pg_proc.oid = to_regprocedure(recorder || '()')
-          WHERE prosrc NOT LIKE '%-- recorder, version 2%'`)
+          WHERE prosrc NOT LIKE '%-- recorder, version 3%'`)
         ).rows
       expect(await outdated()).toEqual([{ source: 'spell' }])
       const owner = await as('owner_of_spell')
