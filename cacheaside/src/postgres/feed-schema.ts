@@ -112,8 +112,8 @@ export function feedSchemaSql(schema: string, maxRows: number): string {
     `COMMENT ON SCHEMA ${identifier(schema)} IS ${literal(SCHEMA_MARK)};`,
     [TABLES, TRIGGERS, COLLAPSE, RECORDER, STATEMENT_RECORDER, COVER, GROUPS, WATCH]
       .join('')
-      .replaceAll('cacheaside.', `${identifier(schema)}.`)
-      .replaceAll('cacheaside_', `${schema}_`),
+      // In one pass: the name that is put in may contain the one that is replaced.
+      .replace(/cacheaside([._])/g, (_, end) => `${end === '.' ? identifier(schema) : schema}${end}`),
     `INSERT INTO ${identifier(schema)}.feed (max_rows) VALUES (${maxRows})
   ON CONFLICT (one) DO UPDATE SET max_rows = EXCLUDED.max_rows WHERE feed.max_rows <> EXCLUDED.max_rows;`,
     revokeSql(schema),

@@ -677,6 +677,19 @@ export function feedContract(open: () => Promise<TestDatabase>): void {
       expect(await scene.waiting()).toBe(1)
     })
 
+    it.each(['cacheaside_billing', 'my_cacheaside_feed', 'cacheaside_cacheaside_', 'not_cacheaside'])(
+      'lies in a schema whose name contains its own: %s',
+      async schema => {
+        await scene.install({ tables: ['spell'] })
+        await installFeed(database.sql, { tables: ['spell'], schema })
+        await database.sql(`DELETE FROM ${schema}.outbox; INSERT INTO spell SELECT generate_series(1, 20)`)
+        const session = await scene.open(['spell'], { schema })
+        expect((await scene.all(session)).map(({ count }) => count)).toEqual([20])
+        expect(await scene.waiting()).toBe(1)
+        await removeFeed(database.sql, { schema })
+      },
+    )
+
     it.each([
       ['a table that does not exist', ['wizard'], /relation "wizard" does not exist/],
       ['a view', ['seen'], /seen is not a table/],
