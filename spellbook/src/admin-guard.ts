@@ -4,56 +4,70 @@ import type { FastifyRequest } from 'fastify'
 import { isLoopbackHost } from './hosts.ts'
 import { isLoopback } from './loopback.ts'
 import type { Telling } from './problem.ts'
-
-/** So many wrong tokens of one address are judged in a window of this length; further requests are not. */
-const MOST_FAILURES = 10
-const WINDOW_MS = 60_000
-/** Addresses beyond this are forgotten, the oldest first. */
-const MOST_ADDRESSES = 1_000
+import { WrongTokens } from './wrong-tokens.ts'
 
 const digest = (text: string): Buffer => createHash('sha256').update(text).digest()
 
-/** What a proxy adds to a request that it passes on. Then the address is the proxy's, and says nothing of who asks. */
-const PROXY_HEADERS = ['forwarded', 'x-forwarded-for', 'x-forwarded-host', 'x-real-ip', 'via'] as const
+/**
+ * What a proxy adds to a request that it passes on. Then the address is the proxy's, and says nothing of who asks. Proxies
+ * invent names that begin with `X-`; what asks directly sends hardly any.
+ */
+const OF_PROXIES =
+  /^(?:x-(?!prometheus-|requested-with$)|(?:akamai|cdn|cf|fastly|fly|ngrok|proxy|tailscale|wl-proxy)-|(?:(?:true-)?client-ip|forwarded(?:-for)?|max-forwards|via)$)/
+
+/** Says what is wrong with a request for `/admin`, or nothing. */
+export type AdminGuard = (request: FastifyRequest) => Telling | undefined
+
+/** What opens `/admin`. */
+export interface AdminAccess {
+  /** `ADMIN_TOKEN`. Left out: none is set. */
+  readonly token?: string
+  /** Whether proxies pass requests on to this, so that no request is known to come from this machine. @defaultValue false */
+  readonly isBehindProxy?: boolean
+}
 
 /**
- * Judges requests for `/admin`.
+ * Judges requests for `/admin`, and for all else that is open to the same. One guard counts wrong tokens together, so there is
+ * one for an application.
  *
  * With a token, all who have it may ask, from any place. Without one, only this machine may, by a name of the loopback: a page of
- * another site that has its name point to this machine (DNS rebinding) still names its own host. In both cases no page of
+ * another site that has its name point to this machine (DNS rebinding) still names its own host. A request that a proxy has passed
+ * on is refused if that shows; a proxy on this machine that leaves no trace looks like this machine. In both cases no page of
  * another site may.
  *
- * @param token - `ADMIN_TOKEN`; `undefined`: none is set.
+ * A client that has sent ten wrong tokens is refused for a minute, with the right token too: otherwise it could go on
+ * trying. Clients are told apart by their addresses, also behind proxies that are trusted.
+ *
  * @param nowMs - A clock that never goes back.
- * @returns what is wrong with a request, or nothing.
  */
 export function guardAdmin(
-  token: string | undefined,
+  { token, isBehindProxy = false }: AdminAccess,
   nowMs: () => number = () => performance.now(),
-): (request: FastifyRequest) => Telling | undefined {
+): AdminGuard {
   if (token === undefined)
-    return request => fromAnotherSite(request) ?? (isThisMachine(request) ? undefined : CLOSED)
+    return request =>
+      fromAnotherSite(request) ?? (!isBehindProxy && isThisMachine(request) ? undefined : CLOSED)
   const wanted = digest(token)
-  const failures = new Failures(nowMs)
+  const wrong = new WrongTokens(nowMs)
   return request => {
     const strange = fromAnotherSite(request)
     if (strange !== undefined) return strange
-    const address = request.socket.remoteAddress ?? ''
-    const retryAfterS = failures.blockedForS(address)
+    const retryAfterS = wrong.blockedForS(request.ip)
     if (retryAfterS !== undefined) return { status: 429, detail: 'Too many wrong tokens.', retryAfterS }
     const [, given] = /^Bearer +([\x21-\x7e]+) *$/i.exec(request.headers.authorization ?? '') ?? []
     if (given === undefined)
       return { status: 401, detail: 'Authorization: Bearer ADMIN_TOKEN is needed here.' }
     // Of equal length, and compared in the same time, whatever they are.
     if (timingSafeEqual(digest(given), wanted)) return undefined
-    failures.add(address)
+    wrong.add(request.ip)
     return { status: 401, detail: 'That is not the ADMIN_TOKEN.' }
   }
 }
 
 const CLOSED: Telling = {
   status: 403,
-  detail: 'This is for this machine only, by a name of the loopback, as long as no ADMIN_TOKEN is set.',
+  detail:
+    'This is for this machine only, by a name of the loopback and without a proxy, as long as no ADMIN_TOKEN is set.',
 }
 
 function fromAnotherSite({ headers }: FastifyRequest): Telling | undefined {
@@ -65,41 +79,16 @@ function fromAnotherSite({ headers }: FastifyRequest): Telling | undefined {
 
 function isThisMachine(request: FastifyRequest): boolean {
   const { remoteAddress } = request.socket
+  const { host = '', connection = 'keep-alive' } = request.headers
   return (
     remoteAddress !== undefined &&
     isLoopback(remoteAddress) &&
     // A target in absolute form names a host of its own.
     request.originalUrl.startsWith('/') &&
-    isLoopbackHost(request.headers.host ?? '') &&
-    PROXY_HEADERS.every(name => request.headers[name] === undefined)
+    isLoopbackHost(host) &&
+    // By default nginx passes requests on by HTTP/1.0, or with `Connection: close`.
+    request.raw.httpVersion === '1.1' &&
+    connection.toLowerCase() === 'keep-alive' &&
+    !Object.keys(request.headers).some(name => OF_PROXIES.test(name))
   )
-}
-
-/** Wrong tokens by address, in bounded memory. */
-class Failures {
-  readonly #nowMs: () => number
-  readonly #byAddress = new Map<string, { count: number; readonly untilMs: number }>()
-
-  constructor(nowMs: () => number) {
-    this.#nowMs = nowMs
-  }
-
-  /** For how many seconds an address is not judged any more. */
-  blockedForS(address: string): number | undefined {
-    const found = this.#byAddress.get(address)
-    if (found === undefined) return undefined
-    const leftMs = found.untilMs - this.#nowMs()
-    if (leftMs <= 0) this.#byAddress.delete(address)
-    return leftMs > 0 && found.count >= MOST_FAILURES ? Math.ceil(leftMs / 1000) : undefined
-  }
-
-  add(address: string): void {
-    const found = this.#byAddress.get(address)
-    if (found !== undefined) {
-      found.count++
-      return
-    }
-    if (this.#byAddress.size >= MOST_ADDRESSES) this.#byAddress.delete(this.#byAddress.keys().next().value!)
-    this.#byAddress.set(address, { count: 1, untilMs: this.#nowMs() + WINDOW_MS })
-  }
 }

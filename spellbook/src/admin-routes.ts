@@ -23,7 +23,7 @@ import { verify } from 'cacheaside/verify'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import { z } from 'zod'
-import { guardAdmin } from './admin-guard.ts'
+import type { AdminGuard } from './admin-guard.ts'
 import { sendProblem } from './problem.ts'
 
 /** What is looked after. */
@@ -36,10 +36,9 @@ export interface Administered {
 /** Adds the routes under `/admin`. */
 export function adminRoutes(
   app: FastifyInstance,
-  token: string | undefined,
+  judge: AdminGuard,
   administered: () => Administered | undefined,
 ): void {
-  const judge = guardAdmin(token)
   void app.register(
     async admin => {
       admin.addHook('onRequest', (request, reply, done) => {

@@ -9,6 +9,7 @@ import {
 } from 'fastify'
 import { validatorCompiler } from 'fastify-type-provider-zod'
 import findMyWay, { type HTTPMethod } from 'find-my-way'
+import { guardAdmin } from './admin-guard.ts'
 import { type Administered, adminRoutes } from './admin-routes.ts'
 import { type Health, health } from './api.ts'
 import { apiPage } from './api-page.ts'
@@ -56,7 +57,7 @@ export interface AppOptions {
   readonly alsoAt?: readonly string[]
   /** The names that it may be asked for by, besides the loopback's. Left out: by any. */
   readonly hosts?: readonly string[]
-  /** What opens `/admin` and `/metrics` to others than this machine. Left out: nothing does. */
+  /** What opens `/admin`, `/metrics`, `/live` and `/laboratory` to others than this machine. Left out: nothing does. */
   readonly adminToken?: string
   /** What is not given: see {@link LIMITS}. */
   readonly limits?: Partial<ConnectionLimits>
@@ -86,6 +87,8 @@ const MAX_PARAM_LENGTH = 64 * 1024
 export async function createApp(options: AppOptions): Promise<FastifyInstance> {
   const { log, service, alsoAt = [], hosts, limits, load = {}, adminToken, trustedProxies = [] } = options
   const connections = new Connections({ ...LIMITS, ...limits })
+  const isBehindProxy = trustedProxies.length > 0
+  const judge = guardAdmin({ isBehindProxy, ...(adminToken === undefined ? {} : { token: adminToken }) })
   const app: FastifyInstance = fastify({
     loggerInstance: log as FastifyBaseLogger,
     logController: new LogController({ disableRequestLogging: true }),
@@ -94,7 +97,7 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
     routerOptions: { maxParamLength: MAX_PARAM_LENGTH },
     clientErrorHandler: (error, socket) => answerBadRequest(connections, error, socket),
     rewriteUrl: pathOf,
-    trustProxy: trustedProxies.length > 0 && [...trustedProxies],
+    trustProxy: isBehindProxy && [...trustedProxies],
     serverFactory: answer => connections.serve(HTTP, answer),
     // Such a request has no route, and so no hook has seen it.
     frameworkErrors: (error, request, reply) =>
@@ -116,13 +119,13 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
   refuseUntilReady(app, service)
   answerUnrouted(app)
   await describeRoutes(app)
-  liveRoute(app, adminToken, () => service()?.live)
-  metricsRoute(app, adminToken, () => service()?.metrics)
+  liveRoute(app, judge, () => service()?.live)
+  metricsRoute(app, judge, () => service()?.metrics)
   spellRoutes(app, () => service()!.spells)
   wizardRoutes(app, () => service()!.spells.wizards)
   healthRoutes(app, service)
-  adminRoutes(app, adminToken, () => service()?.administered)
-  laboratoryRoutes(app, adminToken, () => service()?.laboratory)
+  adminRoutes(app, judge, () => service()?.administered)
+  laboratoryRoutes(app, judge, () => service()?.laboratory)
   raceRoute(app)
   await apiPage(app)
   await webPage(app)

@@ -2,7 +2,7 @@ import type { Cache } from 'cacheaside'
 import { prometheusMetrics } from 'cacheaside/prometheus'
 import type { FastifyInstance } from 'fastify'
 import { collectDefaultMetrics, Registry } from 'prom-client'
-import { guardAdmin } from './admin-guard.ts'
+import type { AdminGuard } from './admin-guard.ts'
 import { sendProblem } from './problem.ts'
 
 /** The metrics of a process and of its cache, as Prometheus reads them. */
@@ -32,15 +32,14 @@ export function metricsOf(cache: Cache | undefined, ofProcess: Registry = proces
  * Adds `/metrics`, for those to whom `/admin` is open. The numbers tell how much is asked of this, and when it is in trouble,
  * which is nothing for strangers. The route is no part of the description of the interface.
  *
- * @param adminToken - What opens it to others than this machine; `undefined`: nothing does.
+ * @param judge - Says to whom it is open.
  * @param metrics - What is told; asked for when this is ready.
  */
 export function metricsRoute(
   app: FastifyInstance,
-  adminToken: string | undefined,
+  judge: AdminGuard,
   metrics: () => Metrics | undefined,
 ): void {
-  const judge = guardAdmin(adminToken)
   app.get(
     '/metrics',
     {

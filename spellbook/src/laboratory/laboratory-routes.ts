@@ -1,7 +1,7 @@
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import { z } from 'zod'
-import { guardAdmin } from '../admin-guard.ts'
+import type { AdminGuard } from '../admin-guard.ts'
 import { sendError, sendProblem } from '../problem.ts'
 import { experiment } from './experiments.ts'
 import { type Laboratory, LaboratoryError } from './laboratory.ts'
@@ -15,10 +15,9 @@ import { settingsChange } from './settings.ts'
  */
 export function laboratoryRoutes(
   app: FastifyInstance,
-  token: string | undefined,
+  judge: AdminGuard,
   laboratory: () => Laboratory | undefined,
 ): void {
-  const judge = guardAdmin(token)
   void app.register(
     async lab => {
       lab.addHook('onRequest', (request, reply, done) => {

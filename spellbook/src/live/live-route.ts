@@ -1,5 +1,5 @@
 import type { FastifyInstance } from 'fastify'
-import { guardAdmin } from '../admin-guard.ts'
+import type { AdminGuard } from '../admin-guard.ts'
 import { sendProblem } from '../problem.ts'
 import { SECURITY_HEADERS } from '../security-headers.ts'
 import type { LiveReads } from './live-reads.ts'
@@ -20,15 +20,10 @@ const FULL_RETRY_S = 10
  * is nothing for strangers; to them the page shows their own reads, from the headers of their own answers. The route is no part
  * of the description of the interface.
  *
- * @param adminToken - What opens it to others than this machine; `undefined`: nothing does.
+ * @param judge - Says to whom it is open.
  * @param live - What is told; asked for when this is ready, and `undefined` without a cache.
  */
-export function liveRoute(
-  app: FastifyInstance,
-  adminToken: string | undefined,
-  live: () => LiveReads | undefined,
-): void {
-  const judge = guardAdmin(adminToken)
+export function liveRoute(app: FastifyInstance, judge: AdminGuard, live: () => LiveReads | undefined): void {
   app.get(
     '/live',
     {
