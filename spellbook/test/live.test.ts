@@ -210,7 +210,9 @@ async function* events(response: IncomingMessage) {
 }
 
 const open = async (url: string, headers = {}) =>
-  (await once(get(url, { headers: { connection: 'keep-alive', ...headers }, agent: false }), 'response'))[0] as IncomingMessage
+  (
+    await once(get(url, { headers: { connection: 'keep-alive', ...headers }, agent: false }), 'response')
+  )[0] as IncomingMessage
 
 describe('Viewers', () => {
   const LIMITS = { maxViewers: 2, takingMs: 200, heartbeatMs: 40 }
