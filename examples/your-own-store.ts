@@ -38,6 +38,7 @@ export class MapStore implements SharedStore {
   readonly #generations = new Map<string, string>()
   readonly #listeners = new Set<{ readonly hear: StreamListener }>()
   readonly #identity: string
+  #isClosed = false
 
   constructor(clock: Clock = systemClock) {
     this.#clock = clock
@@ -67,6 +68,7 @@ export class MapStore implements SharedStore {
   }
 
   async look(keys: readonly string[]): Promise<LookReply[]> {
+    this.#assertOpen()
     return keys.map(key => this.inspect(key) ?? null)
   }
 
@@ -105,6 +107,7 @@ export class MapStore implements SharedStore {
   }
 
   async generation(keyspace: string, candidate: string): Promise<string> {
+    this.#assertOpen()
     const generation = this.#generations.get(keyspace) ?? candidate
     this.#generations.set(keyspace, generation)
     return generation
@@ -137,13 +140,21 @@ export class MapStore implements SharedStore {
   // The identity: nothing is lost while this process lives, and another one has other registers.
 
   async identity(): Promise<string> {
+    this.#assertOpen()
     return this.#identity
   }
 
   // The end, and what the tests need.
 
   async close(): Promise<void> {
+    if (!this.#isClosed) this.#tell(listener => listener.interrupted('the store was closed'))
     this.#listeners.clear()
+    this.#isClosed = true
+  }
+
+  /** A store that is closed confirms nothing: its listeners would not hear of it. */
+  #assertOpen(): void {
+    if (this.#isClosed) throw new Error('the store was closed')
   }
 
   /** What a register holds, past the rules; for the contract suite. */
@@ -169,6 +180,7 @@ export class MapStore implements SharedStore {
 
   /** Puts a lease or a stamp where nothing is. */
   #create(key: string, change: Change): string | null {
+    this.#assertOpen()
     const found = this.inspect(key)
     if (found === undefined) this.#apply(key, change)
     return found ?? null
@@ -181,6 +193,7 @@ export class MapStore implements SharedStore {
 
   /** There is always room here: what a step is without room is never needed. */
   #take<Reply>(key: string, { reply, change }: Step<Reply>): Reply {
+    this.#assertOpen()
     this.#apply(key, change)
     return reply
   }
@@ -193,6 +206,7 @@ export class MapStore implements SharedStore {
   }
 
   #tell(message: (listener: StreamListener) => void): void {
+    this.#assertOpen()
     for (const { hear } of [...this.#listeners]) {
       try {
         message(hear)

@@ -65,6 +65,7 @@ export class Broadcast {
   /** Since when a heartbeat that a primary has published has been missing. */
   readonly #unheardSince = new Map<Primary, number>()
   #primaries: readonly Primary[] = []
+  #closed = false
 
   constructor(options: BroadcastOptions) {
     this.#options = options
@@ -126,8 +127,9 @@ export class Broadcast {
     this.#deliver(text, beat)
   }
 
-  /** Ends all listening. */
+  /** Ends all listening, for good: who subscribes later hears nothing. */
   close(): void {
+    this.#closed = true
     this.interrupted('the store was closed')
     this.#listeners.clear()
     this.#tune()
@@ -135,7 +137,7 @@ export class Broadcast {
 
   /** Opens the connections that are needed and closes the others. */
   #tune(): void {
-    const needed = this.#listeners.size === 0 ? [] : this.#primaries
+    const needed = this.#closed || this.#listeners.size === 0 ? [] : this.#primaries
     for (const [primary, ear] of this.#ears) {
       if (needed.includes(primary)) continue
       this.#ears.delete(primary)

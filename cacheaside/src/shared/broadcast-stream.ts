@@ -32,7 +32,8 @@ const UNHEARD_BEATS = 20
  * proven.
  *
  * In the same exchange the heartbeat re-reads the generations of the keyspaces, so that their copies here are as
- * old as the proof at most. A store that is `synchronous` needs none of this: its word is proof enough. On a store whose
+ * old as the proof at most. A store that is `synchronous` needs none of this: its word is proof enough, as long as it
+ * answers. On a store whose
  * `stream` is `'none'` nothing is ever proven.
  */
 export class BroadcastStream {
@@ -117,7 +118,7 @@ export class BroadcastStream {
 
   /** The same as `proven` for somebody who only looks: nothing is concluded from it. */
   isProven(nowMs: number): boolean {
-    return !this.needsProof || nowMs - this.#proofMs <= this.#maxStaleMs
+    return this.needsProof ? nowMs - this.#proofMs <= this.#maxStaleMs : this.#access.available
   }
 
   /** The present moment, by this process's `nowMs`, by the store's clock as well as it is known here; never a matter of safety. */
@@ -306,6 +307,8 @@ export class BroadcastStream {
     const wasProven = this.#proven
     this.#proven = !this.needsProof
     this.#owner.interrupted()
+    // A store in this process that was closed does not answer any more.
+    if (!this.needsProof) void this.#askTime()
     if (wasProven) this.#emit({ type: 'stream', state: 'unproven', reason })
   }
 

@@ -81,7 +81,7 @@ export interface StreamListener {
   keyspaceInvalidated(keyspace: string): void
   /** A heartbeat sent through this store was heard, with its text. Those of other processes may be told as well. */
   heartbeat(text: string): void
-  /** Messages may have been lost, or the store may be another one than before: nothing kept can be trusted. */
+  /** Messages may have been lost, or the store may be another one than before, or closed: nothing kept can be trusted. */
   interrupted(reason: string): void
 }
 
@@ -299,6 +299,9 @@ export interface SharedStore extends SharedRegisters, SharedStream, SharedIdenti
    * @returns to be called when the cache is closed; idempotent.
    */
   retain?(): () => void
-  /** Ends what the store itself opened, even if caches still use it. Idempotent. */
+  /**
+   * Ends what the store itself opened, even if caches still use it: every listener is interrupted, and nothing that is called
+   * afterwards is confirmed. Those caches then read the origin and keep nothing. Idempotent.
+   */
   close(): Promise<void>
 }

@@ -68,6 +68,7 @@ export class FaultyLine<Operation extends string> implements NetworkFaults<Opera
   readonly #faults = new Map<Operation, Fault>()
   readonly #underWay = new Set<UnderWay<Operation>>()
   #isCut = false
+  #isClosed = false
 
   /** @param server - what is at the other end, for the messages of errors. */
   constructor(operations: readonly Operation[], server: string, clock: Clock) {
@@ -108,6 +109,12 @@ export class FaultyLine<Operation extends string> implements NetworkFaults<Opera
     for (const sent of [...this.#underWay]) if (!this.#faults.has(sent.operation)) sent.resume()
   }
 
+  /** Ends it for good: nothing that is sent from now on arrives. */
+  close(): void {
+    this.#isClosed = true
+    this.loseAll()
+  }
+
   /** Answers what is under way with the error of a lost connection. */
   loseAll(): void {
     for (const sent of [...this.#underWay]) sent.lose(this.lost())
@@ -122,6 +129,7 @@ export class FaultyLine<Operation extends string> implements NetworkFaults<Opera
   send<T>(operation: Operation, args: readonly unknown[], apply: () => Promise<T>): Promise<T> {
     this.#counts[operation]++
     this.log.push({ operation, arguments: args, atMs: this.#clock.nowMs() })
+    if (this.#isClosed) return Promise.reject(this.lost())
     if (this.#isCut) return Promise.reject(this.lost())
     const fault = this.#faults.get(operation)
     switch (fault?.kind) {

@@ -47,7 +47,7 @@ export interface FaultySharedStore extends SharedStore, NetworkFaults<SharedOper
 
 /**
  * Puts a network between a process and `inner`, so that a test can make it slow, lossy or dead. Give each process
- * of the test its own, all over one inner store; `close` leaves the inner one open.
+ * of the test its own, all over one inner store. `close` cuts this process off for good, and leaves the inner one open.
  *
  * @param inner - any shared store.
  * @param options - `clock`: what delays are counted by.
@@ -174,7 +174,8 @@ class FaultyStore implements FaultySharedStore {
   }
 
   async close(): Promise<void> {
-    this.#line.loseAll()
+    this.#line.close()
+    this.interrupt('the faulty store was closed')
     for (const stream of [...this.#streams.keys()]) this.#end(stream)
   }
 

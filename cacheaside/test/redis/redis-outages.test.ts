@@ -5,6 +5,7 @@ import { eventually, type RedisServer, startRedis } from '../../../test/redis-se
 import { timed } from '../../../test/timed.ts'
 import { createCache } from '../../src/index.ts'
 import type { RedisShared } from '../../src/redis/index.ts'
+import { quiet } from '../heard-warnings.ts'
 import { CLIENT_LIBRARIES } from './clients.ts'
 import { hearing, LONG_MS, openStore, proven, put, spell, token } from './harness.ts'
 
@@ -304,5 +305,32 @@ describe.each(CLIENT_LIBRARIES)('redisShared by $name', library => {
     await eventually(() => proxy.accepted === 3, 'an attempt')
     await hanging.close()
     expect((await waiting).message).toMatch(/closed/)
+  })
+
+  it('close leaves its caches reading the origin: nothing is stale, writes are queued, and they can be closed', async () => {
+    const proxy = await startProxy(server.port)
+    onTestFinished(proxy.close)
+    const shared = open(proxy.port)
+    let value = 1
+    const cacheOnIt = () => {
+      const cache = createCache({ shared, local: { maxEntries: 9 }, logger: quiet })
+      onTestFinished(() => cache.close())
+      return { cache, k: cache.keyspace('k', { load: async (_: number) => ({ value }) }) }
+    }
+    const [a, b] = [cacheOnIt(), cacheOnIt()]
+    await eventually(async () => (await a.k.read(1)).from === 'local', 'L1')
+    await shared.close()
+    expect(a.cache.stats().now).toMatchObject({ streamProven: false, localEntries: 0 })
+    const written = b.k.write(1, async () => {
+      value = 2
+    })
+    expect(await written).toMatchObject({ invalidation: 'queued', fenced: false })
+    const late = cacheOnIt()
+    for (const { k } of [a, b, late]) {
+      expect(await k.read(1)).toMatchObject({ value: { value: 2 }, from: 'origin', kept: false })
+      expect(k.peek(1)).toBeUndefined()
+    }
+    await eventually(() => proxy.connections === 0, 'no connection, also for a cache that was made later')
+    for (const { cache } of [a, b, late]) await cache.close()
   })
 })

@@ -4,7 +4,17 @@
  */
 import assert from 'node:assert/strict'
 import type { StreamListener } from '../../shared/shared-store.ts'
-import { hearing, inWords, KEY, LONG_MS, type Stage, type StoreScene, spell, token } from './stage.ts'
+import {
+  hearing,
+  inWords,
+  KEY,
+  LONG_MS,
+  type Stage,
+  type StoreScene,
+  spell,
+  token,
+  withoutFences,
+} from './stage.ts'
 
 const FIRST = token('first')
 const SECOND = token('second')
@@ -14,6 +24,7 @@ export function wholeContract(on: Stage<StoreScene>): void {
   listening(on)
   moments(on)
   asking(on)
+  ending(on)
 }
 
 function listening(on: Stage<StoreScene>): void {
@@ -140,9 +151,40 @@ function asking(on: Stage<StoreScene>): void {
       assert.equal(await store.identity(), identity)
     }
   })
+}
 
+function ending(on: Stage<StoreScene>): void {
   on('close can be called twice', async scene => {
     await scene.store.close()
     await scene.store.close()
+  })
+
+  // 1. a store is closed, and tells nobody anything any more; 2. a process keeps a value; 3. another one writes it, and its guard
+  // is confirmed; 4. the first one is not told.
+  on('close interrupts every listener, and nothing is confirmed after it', async scene => {
+    const { store } = scene
+    await scene.registers.filled()
+    const listening = [await scene.stream.listen(), await scene.stream.listen()]
+    await store.close()
+    for (const { messages } of listening) {
+      await scene.stream.until(() => withoutFences(messages).length > 0, 'the interruption')
+      assert.match(withoutFences(messages).join(), /^interrupted [^,]*$/)
+    }
+    const operations: [string, () => Promise<unknown>][] = [
+      ['lease', () => store.lease('spell:9', FIRST, LONG_MS)],
+      ['leaseMany', () => store.leaseMany([{ key: 'spell:9', token: FIRST }], LONG_MS)],
+      ['stampMany', () => store.stampMany([{ key: 'spell:9', token: FIRST }], LONG_MS)],
+      ['look', () => store.look([KEY])],
+      ['guard', () => store.guard(KEY, FIRST, LONG_MS, false)],
+      ['release', () => store.release(KEY, FIRST)],
+      ['invalidate', () => store.invalidate(KEY)],
+      ['generation', () => store.generation('spell', FIRST)],
+      ['invalidateKeyspace', () => store.invalidateKeyspace('spell', SECOND)],
+      ['heartbeat', () => store.heartbeat('1', [])],
+      ['identity', () => store.identity()],
+    ]
+    for (const [name, run] of operations)
+      await assert.rejects(run, `${name} was confirmed by a store that is closed`)
+    for (const { messages } of listening) assert.equal(withoutFences(messages).length, 1)
   })
 }
