@@ -10,6 +10,9 @@ CREATE OR REPLACE FUNCTION cacheaside.shape(relation regclass) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
   WITH RECURSIVE family AS (
     SELECT relation::oid AS member UNION SELECT inhrelid FROM family JOIN pg_inherits ON inhparent = member
+  ), types (type) AS (
+    SELECT atttypid FROM pg_attribute WHERE attrelid = relation AND attnum > 0
+    UNION SELECT unnest(ARRAY[typelem, typbasetype]) FROM types JOIN pg_type ON pg_type.oid = types.type
   )
   SELECT md5(concat_ws(';',
     (SELECT string_agg(concat_ws(' ', member, (
@@ -19,9 +22,7 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
       FROM pg_attribute LEFT JOIN pg_attrdef ON adrelid = attrelid AND adnum = attnum AND attgenerated <> ''
       WHERE attrelid = relation AND attnum > 0),
     (SELECT string_agg(concat_ws(' ', pg_enum.oid, enumlabel), ',' ORDER BY pg_enum.oid)
-      FROM pg_attribute JOIN pg_type ON pg_type.oid = atttypid
-      JOIN pg_enum ON enumtypid IN (pg_type.oid, typelem, typbasetype)
-      WHERE attrelid = relation AND attnum > 0),
+      FROM pg_enum WHERE enumtypid IN (SELECT type FROM types)),
     (SELECT string_agg(concat_ws(' ', part.attrelid, part.attnum, part.xmin), ',' ORDER BY part.attrelid, part.attnum)
       FROM pg_attribute AS whole JOIN pg_type ON pg_type.oid = whole.atttypid AND typtype = 'c'
       JOIN pg_attribute AS part ON part.attrelid = typrelid

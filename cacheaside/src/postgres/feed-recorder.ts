@@ -26,13 +26,25 @@ export const RECORDER_VERSION = 3
  */
 export const RECORDER = `
 -- The text of a value by its type's output function. How a session likes to see dates, numbers or bytes must not matter.
--- Two types are written as their casts to text write them, because keys have always been written so.
+-- Two types are written as their casts to text write them, because keys have always been written so. A domain is written
+-- as the type that it is made of, as \`where\` does.
 CREATE OR REPLACE FUNCTION cacheaside.said(value anyelement) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 SET DateStyle = ISO SET TimeZone = UTC SET IntervalStyle = postgres SET extra_float_digits = 1 SET bytea_output = hex
 SET lc_monetary = 'C' AS $function$
+DECLARE
+  kind oid := pg_typeof(value);
+  below oid;
 BEGIN
-  RETURN CASE pg_typeof(value)
+  LOOP
+    below := (SELECT typbasetype FROM pg_type WHERE oid = kind);
+    EXIT WHEN below = 0;
+    IF below IS NULL THEN
+      RAISE EXCEPTION 'the type % came after this snapshot', kind;
+    END IF;
+    kind := below;
+  END LOOP;
+  RETURN CASE kind
     WHEN 'bool'::regtype THEN CASE format('%s', value) WHEN 't' THEN 'true' ELSE 'false' END
     WHEN 'bpchar'::regtype THEN rtrim(format('%s', value), ' ')
     ELSE format('%s', value)

@@ -15,6 +15,12 @@ export interface LooseColumn {
  */
 const EXACT = ['int2', 'int4', 'int8', 'oid', 'text', 'varchar', 'name', '"char"', 'bool']
 
+/** The type of a column, as an expression: of a domain the one that it is made of, through domains of domains. */
+const BASE_TYPE = `(WITH RECURSIVE line (type, below) AS (
+    SELECT oid, typbasetype FROM pg_type WHERE oid = atttypid
+    UNION ALL SELECT pg_type.oid, typbasetype FROM line JOIN pg_type ON pg_type.oid = line.below
+  ) SELECT type FROM line WHERE below = 0)`
+
 /** A table, and those of its columns of which it is said that every row has one text. */
 export interface LooseTable {
   readonly table: string
@@ -28,8 +34,7 @@ const query = (schema: string, tables: readonly LooseTable[]): string => `
   SELECT watched.source, attname::text AS column, format_type(atttypid, atttypmod) AS type
   FROM ${identifier(schema)}.watched
   JOIN pg_attribute ON attrelid = watched.relation AND attname::text = ANY (watched.columns) AND NOT attisdropped
-  JOIN pg_type AS own ON own.oid = atttypid
-  JOIN pg_type AS base ON base.oid = CASE own.typtype WHEN 'd' THEN own.typbasetype ELSE own.oid END
+  JOIN pg_type AS base ON base.oid = ${BASE_TYPE}
   LEFT JOIN pg_collation ON pg_collation.oid = attcollation
   JOIN jsonb_to_recordset(${json(tables)}) AS asked ("table" text, canonical jsonb, reads jsonb)
     ON asked."table" = watched.source AND NOT canonical ? attname::text AND coalesce(reads ? attname::text, true)
@@ -61,8 +66,7 @@ export const mistypedSql = (relation: string, types: string): string => `
   SELECT attname::text AS name, format_type(atttypid, atttypmod) AS type
   FROM jsonb_each(${types}) AS said (name, may_be)
   JOIN pg_attribute ON attrelid = ${relation} AND attname = said.name AND NOT attisdropped
-  JOIN pg_type AS own ON own.oid = atttypid
-  JOIN pg_type AS base ON base.oid = CASE own.typtype WHEN 'd' THEN own.typbasetype ELSE own.oid END
+  JOIN pg_type AS base ON base.oid = ${BASE_TYPE}
   LEFT JOIN pg_collation ON pg_collation.oid = attcollation
   WHERE NOT collisdeterministic OR NOT CASE
     WHEN base.typtype = 'e' THEN may_be ? 'text'

@@ -221,6 +221,12 @@ export function feedContract(open: () => Promise<TestDatabase>): void {
         ),
       ).toEqual([['spell', 'all']])
       expect(await scene.changesOf('VACUUM FULL spell')).toEqual([])
+      const behindDomains = `CREATE TYPE mood AS ENUM ('sad'); CREATE DOMAIN moods AS mood[]; CREATE DOMAIN some_moods AS moods;
+        ALTER TABLE spell ADD COLUMN effect some_moods`
+      expect(await scene.changesOf(behindDomains)).toEqual([['spell', 'all']])
+      expect(await scene.changesOf(`ALTER TYPE mood RENAME VALUE 'sad' TO 'blue'`)).toEqual([
+        ['spell', 'all'],
+      ])
     })
   })
 

@@ -165,8 +165,9 @@ describe('the feed warns of key columns whose type has several texts for one val
     CREATE TYPE mood AS ENUM ('calm');
     CREATE DOMAIN loud AS numeric CHECK (VALUE > 0);
     CREATE DOMAIN quiet AS bigint;
+    CREATE DOMAIN quieter AS quiet;
     CREATE COLLATION nocase (provider = icu, locale = 'und-u-ks-level2', deterministic = false);
-    CREATE TABLE exact (a int, b bigint, c text, d varchar(9), e mood, f bool, g quiet, h name, PRIMARY KEY (a, b, c, d, e, f, g, h));
+    CREATE TABLE exact (a int, b bigint, c text, d varchar(9), e mood, f bool, g quieter, h name, PRIMARY KEY (a, b, c, d, e, f, g, h));
     CREATE TABLE item (id uuid PRIMARY KEY);
     CREATE TABLE price (id loud, code char(3), at timestamptz, title text COLLATE nocase, note uuid, PRIMARY KEY (id, code, at, title))`
   const EXPECTED = [

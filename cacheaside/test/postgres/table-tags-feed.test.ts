@@ -646,11 +646,21 @@ describe.each([
       ],
       ['mood', 'text', [[`'glad'`, 'glad']]],
       ['positive', 'bigint', [['5', 5]]],
+      ['most_positive', 'bigint', [['5', 5]]],
+      ['flag', 'boolean', [['true', true]]],
+      ['flag_of_flag', undefined, [['false', false]]],
+      ['code', 'char', [[`'ab'`, 'ab']]],
+      ['code_of_code', 'char', [[`'ab'`, 'ab   ']]],
+      ['mood_of_mood', 'text', [[`'glad'`, 'glad']]],
+      ['moment', 'timestamptz', [[`'2026-11-23 01:02:03.45+01'`, new Date('2026-11-23T00:02:03.450Z')]]],
     ]
 
     it('of each type', async () => {
       const columns = TYPES.map(([column], i) => `c${i} ${column}`).join(', ')
       await database.sql(`CREATE TYPE mood AS ENUM ('sad', 'glad'); CREATE DOMAIN positive AS bigint CHECK (VALUE > 0);
+        CREATE DOMAIN most_positive AS positive; CREATE DOMAIN flag AS boolean; CREATE DOMAIN flag_of_flag AS flag;
+        CREATE DOMAIN code AS char(5); CREATE DOMAIN code_of_code AS code; CREATE DOMAIN moment AS timestamptz;
+        CREATE DOMAIN mood_in_short AS mood; CREATE DOMAIN mood_of_mood AS mood_in_short;
         CREATE TABLE item (id serial PRIMARY KEY, ${columns})`)
       const types = TYPES.map(([, type], i) => [`c${i}`, type] as const).filter(
         ([, type]) => type !== undefined,
@@ -684,8 +694,9 @@ describe.each([
         ['timestamp', 'timestamptz'],
         ['numeric', 'bigint'],
         ['bigint[]', 'bigint'],
+        ['flags', 'bigint'],
       ]
-      await database.sql(`CREATE TYPE citext_like AS (v text); CREATE COLLATION ignoring_case
+      await database.sql(`CREATE TYPE citext_like AS (v text); CREATE DOMAIN flag AS boolean; CREATE DOMAIN flags AS flag; CREATE COLLATION ignoring_case
         (provider = icu, locale = 'und-u-ks-level2', deterministic = false)`)
       await database.sql(
         `CREATE TABLE item (id int PRIMARY KEY, ${cases.map(([column], i) => `c${i} ${column}`).join(', ')})`,
