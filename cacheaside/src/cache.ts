@@ -221,7 +221,7 @@ export class Cache {
     commit: (context: WriteContext) => Promise<T> | T,
     options: WriteOptions<T> = {},
   ): Promise<WriteResult<T>> {
-    return this.#whileOpen(keys, () => write(this.#parts, keys, commit, options))
+    return this.#whileOpen(keys, own => write(this.#parts, own, commit, options))
   }
 
   /**
@@ -240,8 +240,8 @@ export class Cache {
     options: SnapshotOptions<SnapshotLoaded<Asked>>,
   ): Promise<SnapshotOf<Asked>> {
     this.#assertOpen()
-    checkParts(parts, space => space.parts === this.#parts)
-    const reading = readSnapshot(parts, options)
+    const own = checkParts(parts, space => space.parts === this.#parts)
+    const reading = readSnapshot(own, options)
     this.#track(
       reading.then(
         () => {},
@@ -259,7 +259,7 @@ export class Cache {
    * @throws CacheError `INVALID_KEY` before anything is done; `CLOSED`.
    */
   invalidate(keys: readonly (Key | Tag)[]): Promise<'applied' | 'queued'> {
-    return this.#whileOpen(keys, () => invalidateKeys(this.#parts, keys))
+    return this.#whileOpen(keys, own => invalidateKeys(this.#parts, own))
   }
 
   /**
@@ -457,11 +457,16 @@ export class Cache {
     if (this.#working === 0) this.#idle?.()
   }
 
-  async #whileOpen<T>(keys: readonly (Key | Tag)[], work: () => Promise<T>): Promise<T> {
+  /** @param work - Is given the keys as they are now: the caller may use its array for other keys meanwhile. */
+  async #whileOpen<T>(
+    keys: readonly (Key | Tag)[],
+    work: (own: readonly (Key | Tag)[]) => Promise<T>,
+  ): Promise<T> {
     this.#assertOpen()
     if (!Array.isArray(keys)) throw noArray('keys', keys)
-    this.#parts.checkKeys(keys)
-    const result = work()
+    const own = [...keys]
+    this.#parts.checkKeys(own)
+    const result = work(own)
     this.#track(
       result.then(
         () => {},

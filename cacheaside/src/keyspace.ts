@@ -6,7 +6,14 @@ import { findAtHand } from './at-hand.ts'
 import { CacheError } from './base/errors.ts'
 import type { From, Why } from './base/events.ts'
 import { invalidOption } from './base/invalid-option.ts'
-import { type Key, noArray, rememberingByKey, type WholeKeyspace, wholeKeyspace } from './base/key.ts'
+import {
+  copiedId,
+  type Key,
+  noArray,
+  rememberingByKey,
+  type WholeKeyspace,
+  wholeKeyspace,
+} from './base/key.ts'
 import { newId } from './base/trace-id.ts'
 import type { ReadTrace } from './base/tracing.ts'
 import { fillOf, timeToLive } from './fill.ts'
@@ -172,7 +179,7 @@ export class Keyspace<Id, V, Loaded = V> {
       const key = this.key(id)
       const found = this.#fromAtHand('get', id, key, options)
       if (found !== MISS) return Promise.resolve(found)
-      return this.#past('get', id, key, options, take<V>)
+      return this.#past('get', copiedId(id), key, options, take<V>)
     } catch (error) {
       return Promise.reject(error)
     }
@@ -200,7 +207,7 @@ export class Keyspace<Id, V, Loaded = V> {
     const found = this.#fromAtHand('read', id, key, options, ALONE, noteFound)
     if (found !== MISS) return this.#result(found, answer!, false, beganMs)
     const make = (past: Answer<V>, joined: boolean) => this.#result(past.opened.take(), past, joined, beganMs)
-    return this.#past('read', id, key, options, make)
+    return this.#past('read', copiedId(id), key, options, make)
   }
 
   /**
@@ -226,7 +233,9 @@ export class Keyspace<Id, V, Loaded = V> {
     const { load, consistency: _, ...others } = options
     aFunction('load', load)
     this.#enter(undefined)
-    const asked = new Map(ids.map(id => [this.key(id), id]))
+    // The caller may use its array and its tuples for other ids as soon as this has begun.
+    const given = Array.from(ids, id => [this.key(id), id] as const)
+    const asked = new Map(given.map(([key, id]) => [key, copiedId(id)]))
     const ofKeys = [...asked.values()]
     const loadAll = async (context: LoadContext) => {
       const rows = new Map<Key, Loaded | undefined>()
@@ -237,8 +246,8 @@ export class Keyspace<Id, V, Loaded = V> {
     const values = await this.#whileOpen(() => readSnapshot(parts, { ...others, load: loadAll }))
     const byKey = new Map([...asked.keys()].map((key, i) => [key, values[i] as V | undefined]))
     const found = new Map<Id, V>()
-    for (const id of ids) {
-      const value = byKey.get(this.key(id))
+    for (const [key, id] of given) {
+      const value = byKey.get(key)
       if (value !== undefined) found.set(id, value)
     }
     return found
@@ -263,20 +272,24 @@ export class Keyspace<Id, V, Loaded = V> {
       const hit = this.#fromAtHand('getMany', id, key, options, context)
       if (hit !== MISS) found[i] = hit
       else {
-        requestOf[i] = known.get(key) ?? requests.push({ id, key, strong }) - 1
+        requestOf[i] = known.get(key) ?? requests.push({ id: copiedId(id), key, strong }) - 1
         known.set(key, requestOf[i]!)
       }
     })
+    // Where nothing is waited for, the array is still what it was.
+    const asked = requests.length > 0 ? ids.slice() : ids
     if (requests.length > 0) {
-      const answers = await this.#readTraced(requests, options?.signal, context)
-      for (let i = 0; i < ids.length; i++) {
+      const signal = options?.signal
+      const answers = await this.#readTraced(requests, signal, context)
+      for (let i = 0; i < asked.length; i++) {
         if (requestOf[i] === -1) continue
-        const value = takeOf(answers[requestOf[i]!]!.opened)
-        found[i] = value instanceof Unopened ? await this.#again(ids[i]!, options) : value
+        const request = requestOf[i]!
+        const value = takeOf(answers[request]!.opened)
+        found[i] = value instanceof Unopened ? await this.#again(requests[request]!, signal) : value
       }
     } else if (context.message !== undefined) this.#space.parts.tracing.hit(context.message)
     const values = new Map<Id, V>()
-    for (let i = 0; i < ids.length; i++) if (found[i] !== undefined) values.set(ids[i]!, found[i]!)
+    for (let i = 0; i < asked.length; i++) if (found[i] !== undefined) values.set(asked[i]!, found[i]!)
     return values
   }
 
@@ -327,7 +340,8 @@ export class Keyspace<Id, V, Loaded = V> {
    * @throws CacheError `INVALID_KEY`.
    */
   at(id: Id): SnapshotPart<V, Loaded> {
-    return { key: this.key(id), read: { space: this.#space as unknown as Space<unknown, unknown>, id } }
+    const space = this.#space as unknown as Space<unknown, unknown>
+    return { key: this.key(id), read: { space, id: copiedId(id) } }
   }
 
   /**
@@ -375,13 +389,9 @@ export class Keyspace<Id, V, Loaded = V> {
       const { writeThrough = false, ...own } = options
       if (typeof writeThrough !== 'boolean')
         throw invalidOption('writeThrough', 'true or false', writeThrough)
-      const entries = (value: T) => [this.entry(id, value as unknown as Loaded | undefined)]
-      return write(
-        this.#space.parts,
-        [this.key(id)],
-        commit,
-        writeThrough ? { ...own, writeThrough: entries } : own,
-      )
+      const key = this.key(id)
+      const entries = (value: T) => [this.#entryOf(key, value as V | undefined)]
+      return write(this.#space.parts, [key], commit, writeThrough ? { ...own, writeThrough: entries } : own)
     })
   }
 
@@ -413,14 +423,17 @@ export class Keyspace<Id, V, Loaded = V> {
    * @throws CacheError `INVALID_KEY`.
    */
   entry(id: Id, loaded: Loaded | undefined): CommittedEntry {
-    const value = loaded as V | undefined
-    const key = this.key(id)
+    return this.#entryOf(this.key(id), loaded as V | undefined)
+  }
+
+  #entryOf(key: Key, value: V | undefined): CommittedEntry {
+    // Now, as it was committed: the release may be a round trip away, and the row the program's own.
+    const sealed = this.#space.envelope.seal(value)
     return {
       key,
       fill: generation => {
         // Its tags may have changed since, or before: nobody has read their stamps before the commit.
         if (this.#space.tagging !== undefined) return undefined
-        const sealed = this.#space.envelope.seal(value)
         const about = { type: 'fill', keyspace: this.name, key, durationMs: 0 } as const
         if (sealed instanceof Unopened) {
           this.#space.parts.emit({ ...about, outcome: 'unencodable', error: sealed.error })
@@ -591,7 +604,7 @@ export class Keyspace<Id, V, Loaded = V> {
         } catch (error) {
           if (!(error instanceof Unopened) || isSecond) throw error instanceof Unopened ? error.error : error
           // The schema accepted the value when the flight brought it, and refuses it now: a flight of its own judges it anew.
-          return this.#pastTold(id, key, { ...options, consistency: 'strong' }, make, message, true)
+          return this.#pastTold(id, key, strongly(signal), make, message, true)
         }
         tellAnswered(this.#space, key, answer, joining, beganMs, contextOf(parent, message))
         return made
@@ -602,8 +615,8 @@ export class Keyspace<Id, V, Loaded = V> {
   }
 
   /** Of a `getMany`: what its flight has brought could be opened then, and cannot now. */
-  #again(id: Id, options: ReadOptions | undefined): Promise<V | undefined> {
-    return this.#past('getMany', id, this.key(id), { ...options, consistency: 'strong' }, take<V>)
+  #again({ id, key }: ReadRequest<Id>, signal: AbortSignal | undefined): Promise<V | undefined> {
+    return this.#past('getMany', id, key, strongly(signal), take<V>)
   }
 
   #result(value: V | undefined, answer: Answer<V>, joined: boolean, beganMs: number): ReadResult<V> {
@@ -630,6 +643,9 @@ const ALONE: ReadContext = Object.freeze({})
 
 const contextOf = (parent: LoadRun | undefined, message: ReadTrace | undefined): ReadContext =>
   parent === undefined && message === undefined ? ALONE : { parent, message }
+
+const strongly = (signal: AbortSignal | undefined): ReadOptions =>
+  signal === undefined ? { consistency: 'strong' } : { consistency: 'strong', signal }
 
 const nothing = () => {}
 

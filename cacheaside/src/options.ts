@@ -138,7 +138,12 @@ export interface KeyspaceOptions<Id, V, D = Kept<V>, W = D> {
   readonly load?: Load<Id, V>
   /** Reads several at once, for `getMany`. Left out: `load` is called for each. */
   readonly loadMany?: LoadMany<Id, V>
-  /** Turns an id into what its key is made of. Needed where ids are objects. @defaultValue the id itself */
+  /**
+   * Turns an id into what its key is made of. Needed where ids are objects. The loader is handed a copy of a tuple or a plain
+   * object, as it was when the read was asked for, and an instance of a class as it is: do not change one while it is read.
+   *
+   * @defaultValue the id itself
+   */
   readonly key?: (id: Id) => IdParts
   /**
    * The id of a row, by the row itself, as readers get it. Needed where the origin takes several texts for one id, such

@@ -3,7 +3,7 @@
  */
 import { ask } from './ask.ts'
 import type { RefreshEvent } from './base/events.ts'
-import type { Key } from './base/key.ts'
+import { copiedId, type Key } from './base/key.ts'
 import { idOf } from './base/trace-id.ts'
 import type { RefreshTrace } from './base/tracing.ts'
 import { keep } from './fill.ts'
@@ -31,15 +31,16 @@ export function refresh<Id, V>(
 ): void {
   const { parts } = space
   if (parts.flights.refreshing(key)) return
+  const own = copiedId(id)
   // Nobody waits for it, also not the loader inside which it may have been begun: it has a turn of its own.
   const flight = beginFlight(space, key, parts.clock.nowMs(), true, undefined)
   const { tracing } = parts
   if (!tracing.hears('refresh')) {
-    parts.background(runRefresh(space, flight, id, readId, seen))
+    parts.background(runRefresh(space, flight, own, readId, seen))
     return
   }
   const message: RefreshTrace = { keyspace: space.name, key, flight: idOf(flight), read: readId }
-  const run = () => runRefresh(space, flight, id, readId, seen, message)
+  const run = () => runRefresh(space, flight, own, readId, seen, message)
   parts.background(tracing.trace('refresh', message, run))
 }
 

@@ -314,16 +314,25 @@ function loadedAnswer({ space }: PartReader, value: unknown, loadMs: number): An
   }
 }
 
-/** Refuses what is no part of a snapshot of this cache. */
-export function checkParts(parts: unknown, isOwn: (space: Space<unknown, unknown>) => boolean): void {
+/**
+ * Refuses what is no part of a snapshot of this cache.
+ *
+ * @returns the parts as they are now: the caller may use its array for others meanwhile.
+ */
+export function checkParts(
+  parts: unknown,
+  isOwn: (space: Space<unknown, unknown>) => boolean,
+): readonly AnyPart[] {
   if (!Array.isArray(parts))
     throw new CacheError(
       'INVALID_KEY',
       `expected an array of parts made by a keyspace's at(), got ${typeof parts}`,
     )
-  for (const part of parts) {
+  const own: readonly AnyPart[] = [...parts]
+  for (const part of own) {
     const space = (part as AnyPart | undefined)?.read?.space
     if (space === undefined || !isOwn(space))
       throw new CacheError('INVALID_KEY', "expected parts made by the at() of this cache's keyspaces")
   }
+  return own
 }

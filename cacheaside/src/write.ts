@@ -81,10 +81,11 @@ export function write<T>(
   parts: Parts,
   keys: readonly (Key | Tag)[],
   commit: (context: WriteContext) => Promise<T> | T,
-  options: WriteOptions<T>,
+  given: WriteOptions<T>,
 ): Promise<WriteResult<T>> {
   if (typeof commit !== 'function') throw invalidOption('commit', 'a function', commit)
-  checkWriteOptions(options)
+  checkWriteOptions(given)
+  const options = { ...given }
   aFunction('writeThrough', options.writeThrough)
   const told = new ToldWrite(parts)
   const { tracing } = parts

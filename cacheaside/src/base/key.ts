@@ -112,6 +112,18 @@ export function keyOf(keyspace: string, id: unknown): Key {
   return text as Key
 }
 
+/**
+ * An id as it is now, for a loader that is called with it later: a program may use its tuple or its object for the next id
+ * meanwhile. Only what can change is copied, and of what is nested in it nothing. An instance of a class is handed on as it is.
+ */
+export function copiedId<Id>(id: Id): Id {
+  if (typeof id !== 'object' || id === null) return id
+  if (Array.isArray(id)) return [...id] as Id
+  const prototype = Object.getPrototypeOf(id)
+  const isPlain = prototype === Object.prototype || prototype === null
+  return isPlain ? Object.assign(Object.create(prototype), id) : id
+}
+
 const ESCAPED = /%([0-9A-F]{2})/g
 
 /**
