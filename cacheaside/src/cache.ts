@@ -213,7 +213,8 @@ export class Cache {
    * Changes rows behind several keys in one commit; see {@link Keyspace.write}. Not an atomic view: each key is
    * guarded and released for itself.
    *
-   * @param keys - What the commit changes: keys made by the keyspaces' `key()`, and tags; more can be guarded inside.
+   * @param keys - What the commit changes: keys made by the keyspaces' `key()`, and tags; more can be guarded inside. None, if
+   *   all are guarded inside a transaction after its statements: then what is cached stays if nothing was changed.
    * @throws as {@link Keyspace.write}.
    */
   write<T>(

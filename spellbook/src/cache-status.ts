@@ -32,11 +32,14 @@ export function cacheStatus(answer: Answer<unknown>): string {
 /**
  * Says what a change did to the cache, for example `spellbook; fwd=method; detail=invalidated`. Every change goes to the
  * database. `queued`: the cache could not be told yet, and is not used for what was changed until it has been.
+ * `unchanged`: there was nothing to change, and what is cached stays.
  */
 export function writeStatus({ invalidation }: Pick<Written<unknown>, 'invalidation'>): string {
   if (invalidation === 'off') return 'spellbook; fwd=bypass; detail=off'
-  return `spellbook; fwd=method; detail=${invalidation === 'applied' ? 'invalidated' : invalidation}`
+  return `spellbook; fwd=method; detail=${WRITE_DETAILS[invalidation]}`
 }
+
+const WRITE_DETAILS = { applied: 'invalidated', queued: 'queued', none: 'unchanged' } as const
 
 /**
  * Of an error, for example `spellbook; detail=not-asked`. It says neither `hit` nor `fwd`: no answer came either way.

@@ -1,5 +1,5 @@
 import type { Spell, SpellChange, Wizard, WizardEntry, WizardFields } from './api.ts'
-import type { Database, Transaction } from './database.ts'
+import type { Queryable } from './database.ts'
 import { spellTable } from './spell-table.ts'
 import { type Added, wizardTable } from './wizard-table.ts'
 
@@ -17,81 +17,58 @@ export class ConditionError extends Error {
   }
 }
 
-/** Runs a transaction. */
-export type Within = <T>(work: (transaction: Transaction) => Promise<T>) => Promise<T>
-
 /** Locks a row, and all that is shown with it, until the transaction ends. `undefined`: there is none. */
 type Lock<Row> = (id: string) => Promise<Row | undefined>
 
 /** @throws ConditionError if there is a row of which the condition does not hold. */
-async function check<Row>(lock: Lock<Row>, id: string, condition: Condition<Row>): Promise<Row | undefined> {
+async function check<Row>(lock: Lock<Row>, id: string, condition: Condition<Row> | undefined): Promise<void> {
+  if (condition === undefined) return
   const present = await lock(id)
   if (present !== undefined && !condition(present)) throw new ConditionError()
-  return present
 }
 
 /**
- * The changes of rows that are there. Without a condition each is one statement; with one it is a transaction.
- * All of them reject with a {@link ConditionError} if the change could be made but for its condition.
+ * The changes of rows that are there. All of them reject with a {@link ConditionError} if the change could be made but for
+ * its condition.
  *
- * @param within - How a transaction is run.
+ * @param at - A transaction. For a change of one statement, which has no condition, it may be the database itself.
  */
-export function changesIn(database: Database, within: Within) {
-  const [spells, wizards] = [spellTable(database), wizardTable(database)]
+export function changesIn(at: Queryable) {
+  const [spells, wizards] = [spellTable(at), wizardTable(at)]
   return {
-    updateSpell(id: string, change: SpellChange, condition?: Condition<Spell>): Promise<Spell | undefined> {
-      if (condition === undefined) return spells.update(id, change)
-      return within(async transaction => {
-        const inside = spellTable(transaction)
-        await check(inside.lock, id, condition)
-        return inside.update(id, change)
-      })
+    async updateSpell(
+      id: string,
+      change: SpellChange,
+      condition?: Condition<Spell>,
+    ): Promise<Spell | undefined> {
+      await check(spells.lock, id, condition)
+      return spells.update(id, change)
     },
-    deleteSpell(id: string, condition?: Condition<Spell>): Promise<boolean> {
-      if (condition === undefined) return spells.delete(id)
-      return within(async transaction => {
-        const inside = spellTable(transaction)
-        await check(inside.lock, id, condition)
-        return inside.delete(id)
-      })
+    async deleteSpell(id: string, condition?: Condition<Spell>): Promise<boolean> {
+      await check(spells.lock, id, condition)
+      return spells.delete(id)
     },
-    updateWizard(
+    async updateWizard(
       id: string,
       fields: WizardFields,
       condition?: Condition<Wizard>,
     ): Promise<WizardEntry | undefined> {
-      if (condition === undefined) return wizards.update(id, fields)
-      return within(async transaction => {
-        const inside = wizardTable(transaction)
-        await check(inside.lock, id, condition)
-        return inside.update(id, fields)
-      })
+      await check(wizards.lock, id, condition)
+      return wizards.update(id, fields)
     },
-    deleteWizard(id: string, condition?: Condition<Wizard>): Promise<boolean> {
-      if (condition === undefined) return wizards.delete(id)
-      return within(async transaction => {
-        const inside = wizardTable(transaction)
-        await check(inside.lock, id, condition)
-        return inside.delete(id)
-      })
+    async deleteWizard(id: string, condition?: Condition<Wizard>): Promise<boolean> {
+      await check(wizards.lock, id, condition)
+      return wizards.delete(id)
     },
-    addToBook(id: string, spellId: string, condition?: Condition<Wizard>): Promise<Added> {
-      return within(transaction => {
-        const inside = wizardTable(transaction)
-        return inside.add(id, spellId, async () => {
-          if (condition !== undefined) await check(inside.lock, id, condition)
-        })
-      })
-    },
-    removeFromBook(id: string, spellId: string, condition?: Condition<Wizard>): Promise<boolean> {
+    /** Several statements, also without a condition. */
+    addToBook: (id: string, spellId: string, condition?: Condition<Wizard>): Promise<Added> =>
+      wizards.add(id, spellId, () => check(wizards.lock, id, condition)),
+    async removeFromBook(id: string, spellId: string, condition?: Condition<Wizard>): Promise<boolean> {
       if (condition === undefined) return wizards.remove(id, spellId)
-      return within(async transaction => {
-        const inside = wizardTable(transaction)
-        const present = await inside.lock(id)
-        if (!present?.spells.some(spell => String(spell.id) === spellId)) return false
-        if (!condition(present)) throw new ConditionError()
-        return inside.remove(id, spellId)
-      })
+      const present = await wizards.lock(id)
+      if (!present?.spells.some(spell => String(spell.id) === spellId)) return false
+      if (!condition(present)) throw new ConditionError()
+      return wizards.remove(id, spellId)
     },
   }
 }

@@ -16,8 +16,7 @@ const FIND = `select ${COLUMNS} from spell where id = $1`
 const LOCK = `${FIND} for update`
 const FIND_MANY = `select ${COLUMNS} from spell where id = any($1::bigint[])`
 const PAGE = `select ${COLUMNS} from spell where id > $1 order by id limit $2`
-const NEXT_ID = `select nextval('spell_id_seq')::text as id`
-const INSERT = `insert into spell (id, name, damage) values ($1, $2, $3) returning ${COLUMNS}`
+const INSERT = `insert into spell (name, damage) values ($1, $2) returning ${COLUMNS}`
 // The clock, not now(): that is when the statement began, before it waited for another one's row lock.
 const UPDATE = `
   update spell set damage = $2, name = coalesce($3, name), updated_at = clock_timestamp() where id = $1 returning ${COLUMNS}`
@@ -32,9 +31,8 @@ export interface SpellTable {
   findMany(ids: readonly string[], signal?: AbortSignal): Promise<Spell[]>
   /** At most `limit` spells with an id greater than `after`, in the order of their ids. */
   page(after: string, limit: number, signal?: AbortSignal): Promise<Spell[]>
-  /** The id of the next spell. Given out once, whether it is used or not. */
-  nextId(): Promise<string>
-  insert(id: string, fields: SpellFields): Promise<Spell>
+  /** With the next id, which is given out once, also if the transaction is rolled back. */
+  insert(fields: SpellFields): Promise<Spell>
   /** The changed spell, or `undefined` if there is none with this id. */
   update(id: string, change: SpellChange): Promise<Spell | undefined>
   /** Whether there was one. */
@@ -54,12 +52,8 @@ export function spellTable(at: Queryable): SpellTable {
     },
     findMany: (ids, signal) => at.query<Spell>(FIND_MANY, [ids], signal),
     page: (after, limit, signal) => at.query<Spell>(PAGE, [after, limit], signal),
-    async nextId() {
-      const rows = await at.query<{ id: string }>(NEXT_ID)
-      return rows[0]!.id
-    },
-    async insert(id, { name, damage }) {
-      const rows = await at.query<Spell>(INSERT, [id, name, damage])
+    async insert({ name, damage }) {
+      const rows = await at.query<Spell>(INSERT, [name, damage])
       return rows[0]!
     },
     async update(id, { name, damage }) {

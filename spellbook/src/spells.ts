@@ -19,7 +19,7 @@ import { postgresFeed } from 'cacheaside/postgres'
 import { spell, type Wizard, wizard } from './api.ts'
 import { changesIn } from './changes.ts'
 import type { CacheConfig } from './config.ts'
-import { type Database, DatabaseAwayError, type Queryable } from './database.ts'
+import { type Database, DatabaseAwayError, type Queryable, type Transaction } from './database.ts'
 import { spellTable } from './spell-table.ts'
 import {
   type Answer,
@@ -42,8 +42,8 @@ import { wizardTable } from './wizard-table.ts'
  * | find a wizard | `wizard:{id}`: a row, and the spells of the book | a change of that row or that book; and of a spell in it: the tag `shown:{spell}` |
  * | list wizards | `wizard-page:{after}:{limit}`: many rows | a change of any wizard: the tag `list:wizards` |
  *
- * A write guards what it changes, from before its commit until after it. A change by anybody else reaches the cache through
- * the feed, soon after its commit. What a change ends is said once for both, in `endsOf`.
+ * A write changes rows in a transaction, guards what that ends, and commits; the guards stand until after the commit. A change
+ * by anybody else reaches the cache through the feed, soon after its commit. What a change ends is said once for both, in `endsOf`.
  */
 
 export {
@@ -165,8 +165,6 @@ export async function cachedSpells(
   logger?: Logger,
   feedThrough: FeedThrough = feed => feed,
 ): Promise<Spells> {
-  // Whatever is thrown inside comes before the COMMIT, also a condition that does not hold: the guards go at once.
-  const changes = changesIn(database, work => database.transaction(rollsBack(work)))
   const feed = postgresFeed({ ...database.feedSource, tables: feedTables(() => keyspaces.ends) })
   const cache = createCache({
     shared,
@@ -184,8 +182,10 @@ export async function cachedSpells(
   if (config.flushOnStart)
     await Promise.all([spells, spellPages, wizards, wizardPages].map(keyspace => keyspace.invalidateAll()))
 
+  const write = writing(cache, database)
+
   return {
-    wizards: cachedWizards(cache, database, keyspaces, changes),
+    wizards: cachedWizards(write, keyspaces),
 
     cache,
     find: (id, signal) => spells.read(id, within(signal)),
@@ -193,38 +193,37 @@ export async function cachedSpells(
     page: (after, limit, signal) => readList(spellPages, [after, limit], signal),
 
     create: fields =>
-      written(cache, [lists.key('spells')], ({ guard }) =>
-        // As in `changes`: whatever is thrown inside comes before the COMMIT.
-        database.transaction(
-          rollsBack(async transaction => {
-            const inside = spellTable(transaction)
-            const id = await inside.nextId()
-            // Somebody may have asked for this id already, and the cache remembers that there was no such spell.
-            await guard(spells.key(id))
-            return inside.insert(id, fields)
-          }),
-        ),
-      ),
+      write(async (transaction, guard) => {
+        const row = await spellTable(transaction).insert(fields)
+        // Somebody may have asked for this id already, and the cache remembers that there was no such spell.
+        await guard(spells.key(String(row.id)), lists.key('spells'))
+        return row
+      }),
 
     update: (id, ...change) =>
-      written(
-        cache,
-        ends.spell(id),
-        () => changes.updateSpell(id, ...change),
+      write(
+        async (transaction, guard) => {
+          const row = await changesIn(transaction).updateSpell(id, ...change)
+          if (row !== undefined) await guard(...ends.spell(id))
+          return row
+        },
         config.writeThrough ? { writeThrough: row => [spells.entry(id, row)] } : {},
       ),
 
-    delete: (id, condition) => written(cache, ends.spell(id), () => changes.deleteSpell(id, condition)),
+    delete: (id, condition) =>
+      write(async (transaction, guard) => {
+        const isDeleted = await changesIn(transaction).deleteSpell(id, condition)
+        if (isDeleted) await guard(...ends.spell(id))
+        return isDeleted
+      }),
 
     close: () => cache.close(),
   }
 }
 
 function cachedWizards(
-  cache: Cache,
-  database: Database,
+  write: ReturnType<typeof writing>,
   { wizards, wizardPages, lists, ends }: ReturnType<typeof keyspacesIn>,
-  changes: ReturnType<typeof changesIn>,
 ): Wizards {
   return {
     find: (id, signal) => wizards.read(id, within(signal)),
@@ -232,45 +231,73 @@ function cachedWizards(
     page: (after, limit, signal) => readList(wizardPages, [after, limit], signal),
 
     create: fields =>
-      written(cache, [lists.key('wizards')], ({ guard }) =>
-        database.transaction(
-          rollsBack(async transaction => {
-            const inside = wizardTable(transaction)
-            const id = await inside.nextId()
-            await guard(wizards.key(id))
-            return inside.insert(id, fields)
-          }),
-        ),
-      ),
+      write(async (transaction, guard) => {
+        const row = await wizardTable(transaction).insert(fields)
+        await guard(wizards.key(String(row.id)), lists.key('wizards'))
+        return row
+      }),
 
-    update: (id, ...change) => written(cache, ends.wizard(id), () => changes.updateWizard(id, ...change)),
+    update: (id, ...change) =>
+      write(async (transaction, guard) => {
+        const row = await changesIn(transaction).updateWizard(id, ...change)
+        if (row !== undefined) await guard(...ends.wizard(id))
+        return row
+      }),
 
-    delete: (id, condition) => written(cache, ends.wizard(id), () => changes.deleteWizard(id, condition)),
+    delete: (id, condition) =>
+      write(async (transaction, guard) => {
+        const isDeleted = await changesIn(transaction).deleteWizard(id, condition)
+        if (isDeleted) await guard(...ends.wizard(id))
+        return isDeleted
+      }),
 
-    add: (id, ...change) => written(cache, ends.book(id), () => changes.addToBook(id, ...change)),
+    add: (id, ...change) =>
+      write(async (transaction, guard) => {
+        const added = await changesIn(transaction).addToBook(id, ...change)
+        if (added === 'added') await guard(...ends.book(id))
+        return added
+      }),
 
-    remove: (id, ...change) => written(cache, ends.book(id), () => changes.removeFromBook(id, ...change)),
+    remove: (id, ...change) =>
+      write(async (transaction, guard) => {
+        const isRemoved = await changesIn(transaction).removeFromBook(id, ...change)
+        if (isRemoved) await guard(...ends.book(id))
+        return isRemoved
+      }),
   }
 }
 
-/** A write, and how long it took. */
-async function written<T>(
-  cache: Cache,
-  keys: Parameters<Cache['write']>[0],
-  commit: (context: WriteContext) => Promise<T>,
-  options: WriteOptions<T> = {},
-): Promise<Written<T>> {
-  const beganMs = performance.now()
-  let loadMs = 0
-  const timed = async (context: WriteContext) => {
-    const committingMs = performance.now()
-    const value = await commit(context)
-    loadMs = performance.now() - committingMs
-    return value
+/** Changes rows, and then guards what that ends. Without a guard nothing ends: there was nothing to change. */
+type Change<T> = (transaction: Transaction, guard: WriteContext['guard']) => Promise<T>
+
+/**
+ * Makes writes of changes. The guards are asked for when the rows are changed and locked, before the COMMIT: so what is cached
+ * stays if there is no connection, no such row, or a condition that does not hold. For the time of one round trip to the
+ * store the rows stay locked ([0080](../../docs/decisions/0080-guards-between-the-change-and-the-commit.md)).
+ */
+function writing(cache: Cache, database: Database) {
+  return async <T>(change: Change<T>, options: WriteOptions<T> = {}): Promise<Written<T>> => {
+    const beganMs = performance.now()
+    let [isGuarded, guardMs, insideMs] = [false, 0, 0]
+    const commit = async (context: WriteContext) => {
+      const committingMs = performance.now()
+      const guard: WriteContext['guard'] = async (...keys) => {
+        const guardingMs = performance.now()
+        isGuarded = true
+        await context.guard(...keys)
+        guardMs = performance.now() - guardingMs
+      }
+      // Whatever is thrown inside comes before the COMMIT, also a condition that does not hold: the guards go at once.
+      const value = await database.transaction(rollsBack(transaction => change(transaction, guard)))
+      insideMs = performance.now() - committingMs
+      return value
+    }
+    const { value, invalidation } = await cache.write([], commit, options)
+    const totalMs = performance.now() - beganMs
+    const loadMs = insideMs - guardMs
+    const timings = { totalMs, sharedMs: totalMs - loadMs, loadMs }
+    return { value, invalidation: isGuarded ? invalidation : 'none', timings }
   }
-  const { value, invalidation } = await cache.write(keys, timed, options)
-  const totalMs = performance.now() - beganMs
-  return { value, invalidation, timings: { totalMs, sharedMs: totalMs - loadMs, loadMs } }
 }
 
 /**

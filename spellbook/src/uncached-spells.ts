@@ -1,7 +1,7 @@
 import type { Cache, ReadResult } from 'cacheaside'
 import type { Spell, SpellChange, SpellFields, Wizard, WizardEntry, WizardFields } from './api.ts'
 import { type Condition, changesIn } from './changes.ts'
-import type { Database } from './database.ts'
+import type { Database, Queryable } from './database.ts'
 import { type SpellTable, spellTable } from './spell-table.ts'
 import { type Added, type WizardTable, wizardTable } from './wizard-table.ts'
 
@@ -33,8 +33,8 @@ export type Answer<T> = Pick<ReadResult<T>, 'from' | 'kept' | 'joined' | 'ageMs'
 /** What came of a change. */
 export interface Written<T> {
   readonly value: T
-  /** Whether the cache was told. `off`: there is no cache. */
-  readonly invalidation: 'applied' | 'queued' | 'off'
+  /** Whether the cache was told. `none`: nothing was changed, so nothing in it ends. `off`: there is no cache. */
+  readonly invalidation: 'applied' | 'queued' | 'none' | 'off'
   /** Milliseconds: of the whole, of what the cache did before and after the change, and of the change. */
   readonly timings: ReadResult<T>['timings']
 }
@@ -110,42 +110,41 @@ export async function wizardPage(
 /** The spells and the wizards straight from the tables: what everything else can be measured against. */
 export function uncachedSpells(database: Database): Spells {
   const table = spellTable(database)
-  const changes = changesIn(database, work => database.transaction(work))
   return {
-    wizards: uncachedWizards(database, changes),
+    wizards: uncachedWizards(database),
     find: (id, signal) => measured(() => table.find(id, signal)),
     page: (after, limit, signal) => measured(() => spellPage(table, after, limit, signal)),
-    create: fields =>
-      changed(() =>
-        database.transaction(async transaction => {
-          const inside = spellTable(transaction)
-          return inside.insert(await inside.nextId(), fields)
-        }),
-      ),
-    update: (...change) => changed(() => changes.updateSpell(...change)),
-    delete: (...change) => changed(() => changes.deleteSpell(...change)),
+    create: fields => changed(() => table.insert(fields)),
+    update: (id, change, condition) =>
+      changed(() => within(database, condition, at => changesIn(at).updateSpell(id, change, condition))),
+    delete: (id, condition) =>
+      changed(() => within(database, condition, at => changesIn(at).deleteSpell(id, condition))),
     close: async () => {},
   }
 }
 
-function uncachedWizards(database: Database, changes: ReturnType<typeof changesIn>): Wizards {
+function uncachedWizards(database: Database): Wizards {
   const table = wizardTable(database)
   return {
     find: (id, signal) => measured(() => table.find(id, signal)),
     page: (after, limit, signal) => measured(() => wizardPage(table, after, limit, signal)),
-    create: fields =>
-      changed(() =>
-        database.transaction(async transaction => {
-          const inside = wizardTable(transaction)
-          return inside.insert(await inside.nextId(), fields)
-        }),
-      ),
-    update: (...change) => changed(() => changes.updateWizard(...change)),
-    delete: (...change) => changed(() => changes.deleteWizard(...change)),
-    add: (...change) => changed(() => changes.addToBook(...change)),
-    remove: (...change) => changed(() => changes.removeFromBook(...change)),
+    create: fields => changed(() => table.insert(fields)),
+    update: (id, fields, condition) =>
+      changed(() => within(database, condition, at => changesIn(at).updateWizard(id, fields, condition))),
+    delete: (id, condition) =>
+      changed(() => within(database, condition, at => changesIn(at).deleteWizard(id, condition))),
+    add: (...change) => changed(() => database.transaction(at => changesIn(at).addToBook(...change))),
+    remove: (id, spellId, condition) =>
+      changed(() => within(database, condition, at => changesIn(at).removeFromBook(id, spellId, condition))),
   }
 }
+
+/** Without a condition a change is one statement, which needs no transaction. */
+const within = <T>(
+  database: Database,
+  condition: unknown,
+  change: (at: Queryable) => Promise<T>,
+): Promise<T> => (condition === undefined ? change(database) : database.transaction(change))
 
 /** An answer that came straight from the database. */
 async function measured<T>(load: () => Promise<T>): Promise<Answer<T>> {

@@ -13,8 +13,7 @@ const BOOK = `
 
 const FIND = `select id, name, ${BOOK}, ${TIMES} from wizard where id = $1`
 const PAGE = `select ${ENTRY} from wizard where id > $1 order by id limit $2`
-const NEXT_ID = `select nextval('wizard_id_seq')::text as id`
-const INSERT = `insert into wizard (id, name) values ($1, $2) returning ${ENTRY}`
+const INSERT = `insert into wizard (name) values ($1) returning ${ENTRY}`
 const UPDATE = `update wizard set name = $2, updated_at = clock_timestamp() where id = $1 returning ${ENTRY}`
 const DELETE = `delete from wizard where id = $1 returning id`
 // Others who add to this book wait here, so that the next statement sees what they have added.
@@ -42,9 +41,8 @@ export interface WizardTable {
   lock(id: string): Promise<Wizard | undefined>
   /** At most `limit` wizards with an id greater than `after`, in the order of their ids. */
   page(after: string, limit: number, signal?: AbortSignal): Promise<WizardEntry[]>
-  /** The id of the next wizard. Given out once, whether it is used or not. */
-  nextId(): Promise<string>
-  insert(id: string, fields: WizardFields): Promise<WizardEntry>
+  /** As a spell is inserted. */
+  insert(fields: WizardFields): Promise<WizardEntry>
   /** The changed wizard, or `undefined` if there is none with this id. */
   update(id: string, fields: WizardFields): Promise<WizardEntry | undefined>
   /** Whether there was one. Its book goes with it. */
@@ -72,12 +70,8 @@ export function wizardTable(at: Queryable): WizardTable {
       return rows[0]
     },
     page: (after, limit, signal) => at.query<WizardEntry>(PAGE, [after, limit], signal),
-    async nextId() {
-      const rows = await at.query<{ id: string }>(NEXT_ID)
-      return rows[0]!.id
-    },
-    async insert(id, { name }) {
-      const rows = await at.query<WizardEntry>(INSERT, [id, name])
+    async insert({ name }) {
+      const rows = await at.query<WizardEntry>(INSERT, [name])
       return rows[0]!
     },
     async update(id, { name }) {

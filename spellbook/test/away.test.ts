@@ -31,6 +31,9 @@ describe('while the database is away', () => {
     expect(await status('GET', '/spells/4')).toBe(200)
     expect(await status('GET', '/spells/99')).toBe(404)
     expect(await status('GET', '/spells')).toBe(200)
+    expect(await status('POST', '/wizards', { name: 'Merlin' })).toBe(201)
+    expect(await status('PUT', '/wizards/1/spells/4')).toBe(204)
+    for (const url of ['/wizards/1', '/wizards/1', '/wizards']) expect(await status('GET', url)).toBe(200)
     await server.kill()
 
     expect((await ask('GET', '/spells/4')).json()).toMatchObject({ name: 'Earthquake' })
@@ -41,7 +44,11 @@ describe('while the database is away', () => {
       ['GET', '/spells?limit=3'],
       ['POST', '/spells', { name: 'Spark', damage: 1 }],
       ['PUT', '/spells/6', { damage: 1 }],
-      ['DELETE', '/spells/6'],
+      ['PUT', '/spells/4', { damage: 1 }],
+      ['DELETE', '/spells/4'],
+      ['PUT', '/wizards/1', { name: 'Myrddin' }],
+      ['PUT', '/wizards/1/spells/5'],
+      ['DELETE', '/wizards/1/spells/4'],
       ['GET', '/health/ready'],
     ]
     for (const request of failing) {
@@ -51,6 +58,18 @@ describe('while the database is away', () => {
       expect(problem.parse(response.json<Problem>()).detail).toBe('The database does not answer just now.')
     }
     expect(await status('GET', '/health/live')).toBe(200)
+    // None of the writes reached the database, so none of them has ended what is cached.
+    for (const [url, code] of Object.entries({
+      '/spells/4': 200,
+      '/spells/99': 404,
+      '/spells': 200,
+      '/wizards/1': 200,
+      '/wizards': 200,
+    })) {
+      const response = await ask('GET', url)
+      expect([url, response.statusCode]).toEqual([url, code])
+      expect(response.headers['cache-status']).toContain('hit')
+    }
 
     await server.restart()
     await vi.waitFor(async () => expect(await status('GET', '/health/ready')).toBe(200), PATIENCE)

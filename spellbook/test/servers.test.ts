@@ -279,7 +279,7 @@ describe('two processes on one Redis and one PostgreSQL', () => {
     }
   })
 
-  test('leave nothing stale when one is killed as its write waits for the database', async () => {
+  test('leave nothing stale when one is killed as its commit waits for the database', async () => {
     const redis = await openRedis()
     const database = await newDatabase()
     const env = { DATABASE_URL: database, REDIS_URL: redis.url }
@@ -287,7 +287,13 @@ describe('two processes on one Redis and one PostgreSQL', () => {
     await second.hit('/spells/4')
     await second.hit('/spells')
     const psql = await openPsql(database)
-    await psql.query('begin; select * from spell where id = 4 for update')
+    // A commit waits for what it still has to do: here for a lock that we hold.
+    await psql.query(`
+      create function wait() returns trigger language plpgsql as
+        $$ begin perform pg_advisory_xact_lock_shared(4); return null; end $$;
+      create constraint trigger waits after update on spell deferrable initially deferred
+        for each row execute function wait()`)
+    await psql.query('select pg_advisory_lock(4)')
     const cut = expect(first.ask('PUT', '/spells/4', { damage: 41 })).rejects.toThrow()
     await vi.waitFor(async () => {
       const waiting =
@@ -298,7 +304,7 @@ describe('two processes on one Redis and one PostgreSQL', () => {
     await cut
     expect(await second.damage(4)).toBe(40)
     // The server does not know that the writer has died, and commits for it.
-    await psql.query('commit')
+    await psql.query('select pg_advisory_unlock(4)')
     await soon(async () => expect(await second.damage(4)).toBe(41))
     expect(await second.list()).toContain('Earthquake 41')
     // When the dead writer's guard has run out, it is kept again: the new one.

@@ -21,7 +21,7 @@ beforeAll(async () => {
 beforeEach(() => reset(database))
 afterAll(() => database.close())
 
-/** Where the next statement that begins with a text stops, after it has run and before its rows are handed out. */
+/** Where the next statement that begins with a text stops, after it has run and before its rows are handed out; `commit`: before it runs. */
 interface Stop {
   readonly statement: string
   readonly at: Gate<void>
@@ -42,9 +42,13 @@ function stoppable(stops: Stop[]): Database {
     feedSource: database.feedSource,
     query: watch(database),
     transaction: work =>
-      database.transaction(transaction =>
-        work({ query: watch(transaction), script: text => transaction.script(text) }),
-      ),
+      database.transaction(async transaction => {
+        const inside = { query: watch(transaction), script: (text: string) => transaction.script(text) }
+        const value = await work(inside)
+        const i = stops.findIndex(stop => stop.statement === 'commit')
+        if (i !== -1) await stops.splice(i, 1)[0]!.at.wait()
+        return value
+      }),
     close: async () => {},
   }
 }
@@ -189,23 +193,66 @@ describe.each(KINDS)('in %s', (_name, make, verdict) => {
 
 describe('cachedSpells', () => {
   test('find and page go to the database and keep nothing while a spell is being created', async () => {
-    const inserting = stop('insert')
-    const spells = await openSpells(stoppable([inserting]), CACHE)
+    const committing = stop('commit')
+    const spells = await openSpells(stoppable([committing]), CACHE)
     // Both are remembered before: the list, and that there is no spell 9.
     await spells.page('7', 9)
     await spells.find('9')
     const creating = spells.create({ name: 'Spark', damage: 1 })
-    await inserting.at.reached
+    await committing.at.reached
     const page = await spells.page('7', 9)
     const absent = await spells.find('9')
     expect([page.why, page.kept, names(page)]).toEqual(['guarded', false, ['Chain Lightning']])
     expect([absent.why, absent.kept, absent.value]).toEqual(['guarded', false, undefined])
-    inserting.at.open()
+    committing.at.open()
     await creating
     expect(names(await spells.page('7', 9))).toEqual(['Chain Lightning', 'Spark'])
     expect((await spells.find('9')).value?.name).toBe('Spark')
     await spells.close()
   })
+
+  test.each<[string, (spells: Spells) => Promise<unknown>, string[]]>([
+    ['update of a spell', spells => spells.update('4', { damage: 41 }), ['spell', 'list', 'wizard']],
+    ['update under a condition', spells => spells.update('4', { damage: 41 }, () => true), ['spell', 'list']],
+    ['delete of a spell', spells => spells.delete('4'), ['spell', 'list', 'wizard']],
+    ['update of a wizard', ({ wizards }) => wizards.update('1', { name: 'Myrddin' }), ['wizard', 'wizards']],
+    ['delete of a wizard', ({ wizards }) => wizards.delete('1'), ['wizard', 'wizards']],
+    ['add to a book', ({ wizards }) => wizards.add('1', '5'), ['wizard']],
+    ['remove from a book', ({ wizards }) => wizards.remove('1', '4'), ['wizard']],
+  ])(
+    '%s has guarded what it ends before it commits, and it is current afterwards',
+    async (_what, change, ended) => {
+      const stops: Stop[] = []
+      const spells = await openSpells(stoppable(stops), CACHE)
+      await withBook(spells, '4')
+      const reads: Record<string, () => Promise<Answer<unknown>>> = {
+        spell: () => spells.find('4'),
+        list: () => spells.page('0', 9),
+        wizard: () => spells.wizards.find('1'),
+        wizards: () => spells.wizards.page('0', 9),
+      }
+      const readAll = async () =>
+        Object.fromEntries(
+          await Promise.all(Object.entries(reads).map(async ([name, read]) => [name, await read()] as const)),
+        )
+      for (let i = 0; i < 2; i++) await readAll()
+      const committing = stop('commit')
+      stops.push(committing)
+      const changing = change(spells)
+      await committing.at.reached
+      const during = await readAll()
+      for (const name of ended) expect([name, during[name]!.why]).toEqual([name, 'guarded'])
+      committing.at.open()
+      await changing
+      const after = await readAll()
+      const plain = uncachedSpells(database)
+      expect(after.spell!.value).toEqual((await plain.find('4')).value)
+      expect(after.list!.value).toEqual((await plain.page('0', 9)).value)
+      expect(after.wizard!.value).toEqual((await plain.wizards.find('1')).value)
+      expect(after.wizards!.value).toEqual((await plain.wizards.page('0', 9)).value)
+      await spells.close()
+    },
+  )
 
   test('update leaves other spells in the cache', async () => {
     const spells = await openSpells(database, CACHE)
@@ -250,7 +297,8 @@ describe('cachedSpells', () => {
     await spells.page('7', 9)
     await expect(spells.create({ name: 'x'.repeat(256), damage: 1 })).rejects.toThrow('too long')
     expect(names(await spells.page('7', 9))).toEqual(['Chain Lightning'])
-    expect((await spells.create({ name: 'Spark', damage: 1 })).value.id).toBe(10)
+    // The name was refused before an id was taken.
+    expect((await spells.create({ name: 'Spark', damage: 1 })).value.id).toBe(9)
     expect(names(await spells.page('7', 9))).toEqual(['Chain Lightning', 'Spark'])
     await spells.close()
   })
