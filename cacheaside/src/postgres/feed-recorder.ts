@@ -114,6 +114,7 @@ CREATE OR REPLACE FUNCTION cacheaside.body_of(source text, relation regclass, co
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
   SELECT format($body$
 ${RECORDER_MARK}${RECORDER_VERSION}
+#variable_conflict use_variable
 DECLARE
   before jsonb;
   after jsonb;

@@ -15,6 +15,9 @@ const MOST_TOLD_APART = 1_000_000
  * of a column's type is called. Whatever can fail for a reason of the table's happens inside the block that catches it; the
  * rows are written outside, because a writer with many subtransactions that write would slow down everybody else.
  *
+ * A column may have the name of any variable. So columns are written with the name of their table, and where PostgreSQL asks
+ * nevertheless, the variable is meant.
+ *
  * Row triggers stay beside it, for what fires no statement trigger of the table: see `feed-triggers.ts`.
  */
 export const STATEMENT_RECORDER = `
@@ -67,6 +70,7 @@ $function$;
 CREATE OR REPLACE FUNCTION cacheaside.statement_body_of(source text, relation regclass, columns text[]) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
   SELECT format($body$
+#variable_conflict use_variable
 DECLARE
   before jsonb;
   after jsonb;
@@ -82,18 +86,19 @@ BEGIN
     RETURN NULL;
   END IF;
   BEGIN
-    -- One pair of rows, and whether there are more: mostly there are not.
+    -- One pair of rows, and whether there are more: mostly there are not. LIMIT, because a session may have plpgsql
+    -- complain of more rows than one (plpgsql.extra_errors).
     IF TG_OP = 'UPDATE' THEN
       SELECT jsonb_build_object(%3$s), jsonb_build_object(%4$s),
           (SELECT count(*) FROM (SELECT FROM cacheaside_new LIMIT ${MOST_SINGLE + 1}) AS few)
         INTO before, after, size FROM cacheaside_old AS o CROSS JOIN cacheaside_new AS n
-        WHERE %2$L::regclass IS NOT NULL;
+        WHERE %2$L::regclass IS NOT NULL LIMIT 1;
     ELSIF TG_OP = 'INSERT' THEN
       SELECT jsonb_build_object(%4$s), (SELECT count(*) FROM (SELECT FROM cacheaside_new LIMIT ${MOST_SINGLE + 1}) AS few)
-        INTO after, size FROM cacheaside_new AS n WHERE %2$L::regclass IS NOT NULL;
+        INTO after, size FROM cacheaside_new AS n WHERE %2$L::regclass IS NOT NULL LIMIT 1;
     ELSE
       SELECT jsonb_build_object(%3$s), (SELECT count(*) FROM (SELECT FROM cacheaside_old LIMIT ${MOST_SINGLE + 1}) AS few)
-        INTO before, size FROM cacheaside_old AS o WHERE %2$L::regclass IS NOT NULL;
+        INTO before, size FROM cacheaside_old AS o WHERE %2$L::regclass IS NOT NULL LIMIT 1;
     END IF;
     IF size > ${MOST_SINGLE} THEN
       most := (SELECT least(max_rows, ${MOST_TOLD_APART}) FROM cacheaside.feed);

@@ -362,6 +362,19 @@ describe('the change feed on PostgreSQL, with several sessions,', () => {
       expect(warnings.map(text => text.split(':')[0])).toEqual(['writersEndMs is 6667 ms'])
     })
 
+    it('says nothing to a writer who has PL/pgSQL warn of all that it can', async () => {
+      const writer = await client()
+      const notices: unknown[] = []
+      writer.on('notice', ({ message }) => notices.push(message))
+      await writer.query(
+        `SET plpgsql.extra_warnings = 'all'; INSERT INTO spell SELECT generate_series(1, 30)`,
+      )
+      await writer.query(
+        `UPDATE spell SET name = 'x' WHERE id < 4; UPDATE spell SET name = 'y'; DELETE FROM spell`,
+      )
+      expect(notices).toEqual([])
+    })
+
     it('warns of commits that may be taken back', async () => {
       const { warnings, mayTakeBack } = await warningsWith('-c synchronous_commit=off')
       expect(warnings.at(-1)).toContain('synchronous_commit is off')

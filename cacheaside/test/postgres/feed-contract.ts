@@ -280,6 +280,51 @@ export function feedContract(open: () => Promise<TestDatabase>): void {
       )
     })
 
+    /** Statements on a table with the key `id` that change 1, 3, 20, 20, 3, 1, 1, 3 and 16 rows. */
+    const SOME = ['1, 1', '2, 4', '5, 24']
+      .map(rows => `INSERT INTO odd SELECT generate_series(${rows})`)
+      .concat(
+        ['BETWEEN 5 AND 24', 'IN (2, 3, 4)', '= 1'].map(ids => `UPDATE odd SET note = 'x' WHERE id ${ids}`),
+        ['= 1', 'IN (2, 3, 4)', 'BETWEEN 5 AND 20'].map(ids => `DELETE FROM odd WHERE id ${ids}`),
+      )
+    const changesOfEach = async () => {
+      const found: number[] = []
+      for (const script of SOME) {
+        await database.sql('DELETE FROM cacheaside.outbox')
+        await database.sql(script)
+        const [seen] = await database.sql(`SELECT sum(changes)::int AS changes FROM cacheaside.outbox
+          WHERE old IS NOT NULL OR new IS NOT NULL OR rows IS NOT NULL`)
+        found.push(Number(seen?.changes))
+      }
+      return found
+    }
+    const EACH = [1, 3, 20, 20, 3, 1, 1, 3, 16]
+
+    it.each([
+      ['', 'ordinary'],
+      ['CREATE TABLE odd_heir () INHERITS (odd)', 'with a child table'],
+    ])('is recorded by its rows whatever the columns are called %s(%s)', async heir => {
+      const names =
+        'before after befores afters texts others size most number source member root kind below value o n a b place was now few tg_op tg_relid old new rows cacheaside_old cacheaside_new'
+      const columns = names.split(' ').map(name => `"${name}" text`)
+      await database.sql(`CREATE TABLE odd (id int PRIMARY KEY, note text, ${columns.join(', ')}); ${heir}`)
+      await scene.install({ tables: { odd: { columns: ['id', ...names.split(' ')] } } })
+      expect(await changesOfEach()).toEqual(EACH)
+    })
+
+    it('is recorded by its rows where the session has PL/pgSQL complain of what it can', async () => {
+      await database.sql('CREATE TABLE odd (id int PRIMARY KEY, note text)')
+      const settings = ['extra_errors', 'extra_warnings'].map(name => `plpgsql.${name}`)
+      await database.sql(settings.map(name => `SET ${name} = 'all'`).join(';'))
+      try {
+        await scene.install({ tables: ['odd'] })
+        expect(await changesOfEach()).toEqual(EACH)
+        expect(await database.sql('SELECT cacheaside.cover()')).toEqual([{ cover: [] }])
+      } finally {
+        await database.sql(settings.map(name => `RESET ${name}`).join(';'))
+      }
+    })
+
     it('that changes no row is not recorded', async () => {
       expect(await scene.changesOf('UPDATE spell SET damage = 1; DELETE FROM spell')).toEqual([])
     })
