@@ -279,8 +279,13 @@ class GuardHold {
     while (this.#ending.length > 0 || (this.#isRenewalDue && this.#sharers.size > 0)) {
       this.#isRenewalDue = false
       const ending = this.#ending.splice(0)
-      const ended =
-        this.#sharers.size > 0 || this.#isInDoubt ? await this.#ask(ending) : await this.#release(ending)
+      let ended: Ended
+      try {
+        ended =
+          this.#sharers.size > 0 || this.#isInDoubt ? await this.#ask(ending) : await this.#release(ending)
+      } catch (error) {
+        ended = this.#failed(error, ending)
+      }
       for (const { resolve } of ending) {
         this.#onLeft(this)
         resolve(ended)
@@ -302,6 +307,19 @@ class GuardHold {
     return { applied: reply !== UNCONFIRMED, fenced: this.#intact, stored: false }
   }
 
+  /** Something threw that must not: those who have ended are told all the same, and the key is told of until that is confirmed. */
+  #failed(error: unknown, ending: readonly Ending[]): Ended {
+    this.#lose()
+    this.#parts.emit({ type: 'fault', during: 'guard', error })
+    const isHeld = this.#isInDoubt || this.#sharers.size > 0
+    try {
+      if (ending.length > 0) this.#parts.queue.add(this.key, isHeld ? undefined : this.#token)
+    } catch {
+      // A clock that throws: the guard runs out by itself.
+    }
+    return { applied: false, fenced: false, stored: false }
+  }
+
   #lose(): void {
     this.#intact = false
     this.#close()
@@ -310,8 +328,13 @@ class GuardHold {
   async #release(ending: readonly Ending[]): Promise<Ended> {
     const { access, queue } = this.#parts
     const isCertain = this.atWork.isOne && this.#intact
-    const fill =
-      isCertain && this.#generation !== undefined ? ending[0]?.committed?.(this.#generation) : undefined
+    let fill: Fill | undefined
+    try {
+      fill =
+        isCertain && this.#generation !== undefined ? ending[0]?.committed?.(this.#generation) : undefined
+    } catch (error) {
+      this.#parts.emit({ type: 'fault', during: 'writeThrough', error })
+    }
     const reply = await access.run(() => access.store.release(this.key, this.#token, fill))
     if (reply === UNCONFIRMED) queue.add(this.key, this.#token)
     const applied = reply !== UNCONFIRMED

@@ -14,6 +14,7 @@ import {
   type WholeKeyspace,
   wholeKeyspace,
 } from './base/key.ts'
+import { unheard } from './base/thrown.ts'
 import { newId } from './base/trace-id.ts'
 import type { ReadTrace } from './base/tracing.ts'
 import { fillOf, timeToLive } from './fill.ts'
@@ -39,6 +40,7 @@ import { type Answer, type Found, foundAnswer, type Parts, type ReadRequest, typ
 import { Tagging } from './tagging.ts'
 import {
   type CommittedEntry,
+  MadeEntry,
   type WriteContext,
   type WriteOptions,
   type WriteResult,
@@ -129,7 +131,7 @@ export class Keyspace<Id, V, Loaded = V> {
       options as unknown as KeyspaceOptions<Id, V, V>,
       parts.options,
     )
-    const toParts = resolved.key
+    const toParts = resolved.key === undefined ? undefined : answeringAtOnce(resolved.key)
     const toKey = rememberingByKey(name, sameKey)
     this.name = name
     this.all = wholeKeyspace(name)
@@ -429,28 +431,25 @@ export class Keyspace<Id, V, Loaded = V> {
   #entryOf(key: Key, value: V | undefined): CommittedEntry {
     // Now, as it was committed: the release may be a round trip away, and the row the program's own.
     const sealed = this.#space.envelope.seal(value)
-    return {
-      key,
-      fill: generation => {
-        // Its tags may have changed since, or before: nobody has read their stamps before the commit.
-        if (this.#space.tagging !== undefined) return undefined
-        const about = { type: 'fill', keyspace: this.name, key, durationMs: 0 } as const
-        if (sealed instanceof Unopened) {
-          this.#space.parts.emit({ ...about, outcome: 'unencodable', error: sealed.error })
-          return undefined
-        }
-        const alias = aliasOf(this.#space, key, sealed.opened)
-        if (alias === undefined)
-          return fillOf(
-            this.#space,
-            generation,
-            { text: sealed.text, costMs: 0, tags: [] },
-            timeToLive(this.#space, sealed),
-          )
-        this.#space.parts.emit({ ...about, outcome: 'alias', ...alias })
+    return new MadeEntry(key, generation => {
+      // Its tags may have changed since, or before: nobody has read their stamps before the commit.
+      if (this.#space.tagging !== undefined) return undefined
+      const about = { type: 'fill', keyspace: this.name, key, durationMs: 0 } as const
+      if (sealed instanceof Unopened) {
+        this.#space.parts.emit({ ...about, outcome: 'unencodable', error: sealed.error })
         return undefined
-      },
-    }
+      }
+      const alias = aliasOf(this.#space, key, sealed.opened)
+      if (alias === undefined)
+        return fillOf(
+          this.#space,
+          generation,
+          { text: sealed.text, costMs: 0, tags: [] },
+          timeToLive(this.#space, sealed),
+        )
+      this.#space.parts.emit({ ...about, outcome: 'alias', ...alias })
+      return undefined
+    })
   }
 
   #enter(options: ReadOptions | undefined): void {
@@ -643,6 +642,15 @@ const ALONE: ReadContext = Object.freeze({})
 
 const contextOf = (parent: LoadRun | undefined, message: ReadTrace | undefined): ReadContext =>
   parent === undefined && message === undefined ? ALONE : { parent, message }
+
+/** A function that was declared as async may also reject, which nobody would hear. A promise makes no id. */
+function answeringAtOnce<Id>(key: (id: Id) => unknown): (id: Id) => unknown {
+  return id => {
+    const parts = key(id)
+    if (typeof parts === 'object' && !Array.isArray(parts)) unheard(parts)
+    return parts
+  }
+}
 
 const strongly = (signal: AbortSignal | undefined): ReadOptions =>
   signal === undefined ? { consistency: 'strong' } : { consistency: 'strong', signal }

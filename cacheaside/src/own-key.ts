@@ -1,4 +1,5 @@
 import type { Key } from './base/key.ts'
+import { atOnce, unheard } from './base/thrown.ts'
 import type { Opened } from './shared/codec.ts'
 
 /** Where a value does not belong: under the key it was asked for by. */
@@ -36,7 +37,9 @@ export function aliasOf<Id, V>(
   const value = opened.take()
   if (value === undefined) return undefined
   try {
-    const belongsTo = keyOf(idOf(value))
+    const id = idOf(value)
+    if (unheard(id)) throw atOnce('idOf')
+    const belongsTo = keyOf(id)
     return belongsTo === key ? undefined : { belongsTo }
   } catch (error) {
     return { belongsTo: undefined, error }

@@ -20,6 +20,7 @@ import { CacheError } from './base/errors.ts'
 import { heardMs, sinceMs } from './base/heard-time.ts'
 import { invalidOption } from './base/invalid-option.ts'
 import type { Key, Tag } from './base/key.ts'
+import { atOnce, unheard } from './base/thrown.ts'
 import { type Identified, idOf } from './base/trace-id.ts'
 import type { WriteStepTrace, WriteTrace } from './base/tracing.ts'
 import { rolledBack } from './commit-in-doubt.ts'
@@ -56,18 +57,39 @@ export interface WriteResult<T> {
   readonly fenced: boolean
 }
 
-/** A committed value for a key, made by a keyspace's `entry()`. */
+/** A committed value for a key, made by a keyspace's `entry()` and by nothing else. */
 export interface CommittedEntry {
   readonly key: Key
   /** @internal */
   readonly fill: (generation: string) => Fill | undefined
 }
 
+/** What a keyspace makes. Known again by its private field, which nothing else can have. @internal */
+export class MadeEntry implements CommittedEntry {
+  readonly #key: Key
+  readonly fill: (generation: string) => Fill | undefined
+
+  constructor(key: Key, fill: (generation: string) => Fill | undefined) {
+    this.#key = key
+    this.fill = fill
+  }
+
+  get key(): Key {
+    return this.#key
+  }
+
+  /** Whether a value is one of these. Asks nothing of the value itself. */
+  static is(value: unknown): value is MadeEntry {
+    return typeof value === 'object' && value !== null && #key in value
+  }
+}
+
 /** How one write is done. */
 export interface WriteOptions<T> {
   /**
    * Write-through: the committed values, as entries of guarded keys, made from what the function returned. Each is
-   * stored only if its writer was alone. Left out: the keys are only released.
+   * stored only if its writer was alone. Must answer at once. If it throws, or answers with anything else, an event `fault` tells, and
+   * the keys are only released. Left out: the keys are only released.
    */
   readonly writeThrough?: (value: T) => Iterable<CommittedEntry>
   /** Overrides the cache's option. */
@@ -131,7 +153,7 @@ async function run<T>(
   const committed = new Map<Key | Tag, CommittedEntry>()
   try {
     // Complete before the release: what throws half-way must not keep the keys from being released.
-    for (const entry of options.writeThrough?.(value) ?? []) committed.set(entry.key, entry)
+    for (const entry of entriesOf(options, value)) committed.set(entry.key, entry)
   } catch (error) {
     parts.emit({ type: 'fault', during: 'writeThrough', error })
   }
@@ -140,10 +162,25 @@ async function run<T>(
   return { value, ...released }
 }
 
+/** What is to be written through; throws for what no keyspace has made. */
+function* entriesOf<T>({ writeThrough }: WriteOptions<T>, value: T): Iterable<MadeEntry> {
+  if (writeThrough === undefined) return
+  const entries: unknown = writeThrough(value)
+  if (unheard(entries)) throw atOnce('writeThrough')
+  for (const entry of entries as Iterable<unknown>) {
+    unheard(entry)
+    if (!MadeEntry.is(entry))
+      throw new TypeError("writeThrough: expected entries made by a keyspace's entry()")
+    yield entry
+  }
+}
+
 /** What the user's rule says of an error; a rule that throws leaves it in doubt. */
 function isInDoubt(parts: Parts, inDoubt: (error: unknown) => boolean, thrown: unknown): boolean {
   try {
-    return inDoubt(thrown)
+    const answer = inDoubt(thrown)
+    if (unheard(answer)) throw atOnce('commitInDoubt')
+    return answer
   } catch (error) {
     parts.emit({ type: 'fault', during: 'commitInDoubt', error })
     return true

@@ -55,3 +55,7 @@ export function unheard(returned: unknown, rejected: (error: unknown) => void = 
 
 const { then } = Promise.prototype
 const nobody = () => {}
+
+/** What is wrong with a function that answers with a promise where nobody can wait for it. */
+export const atOnce = (name: string): TypeError =>
+  new TypeError(`${name} answers with a promise; it has to answer at once`)

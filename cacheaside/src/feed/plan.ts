@@ -1,4 +1,5 @@
-import { type Key, keyspaceOf, type Tag, wholeNameOf } from '../base/key.ts'
+import { type Key, keyspaceOf, type Tag, type WholeKeyspace, wholeNameOf } from '../base/key.ts'
+import { atOnce, unheard } from '../base/thrown.ts'
 import type { Change, FeedTable } from './change-feed.ts'
 
 /** What a batch of changes comes down to. Many changes may need the same invalidation, and one change several. */
@@ -58,7 +59,9 @@ function targetsOf(
   const keyspaces = new Set<string>()
   try {
     for (const row of change.rows) {
-      for (const target of table.keys(row)) {
+      const targets: unknown = table.keys(row)
+      if (unheard(targets)) throw atOnce('the map')
+      for (const target of targets as Iterable<Key | Tag | WholeKeyspace>) {
         const name = wholeNameOf(target)
         if (name !== undefined) keyspaces.add(name)
         else {

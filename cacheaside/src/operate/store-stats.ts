@@ -84,7 +84,7 @@ export async function storeStats(
     for await (const page of view.keys()) {
       operated.signal?.throwIfAborted()
       counted.add(page)
-      onProgress?.(counted.keys)
+      await onProgress?.(counted.keys)
     }
     return counted.holdings(view)
   })

@@ -1,5 +1,6 @@
 import { invalidOption, knownNames } from '../base/invalid-option.ts'
 import { isKeyspaceName, type Tag, type WholeKeyspace, wholeKeyspace } from '../base/key.ts'
+import { atOnce, unheard } from '../base/thrown.ts'
 import type { FeedRow, FeedTargets } from '../feed/change-feed.ts'
 import {
   type AnyColumnValue,
@@ -168,7 +169,11 @@ export class TableTags<Group = Readonly<Record<string, unknown>>> {
     const ownKeys = own.keys as (row: FeedRow) => FeedTargets
     return {
       columns,
-      keys: (row: FeedRow) => [...ownKeys(row), ...targetsOfRows(this.tags, [row])],
+      keys: (row: FeedRow) => {
+        const own: unknown = ownKeys(row)
+        if (unheard(own)) throw atOnce(`the map of ${this.#name}`)
+        return [...(own as FeedTargets), ...targetsOfRows(this.tags, [row])]
+      },
       keyspaces: keyspaces === undefined ? undefined : [...keyspaces, this.#name],
       canonicalIds: canonicalIds === true || [
         ...(canonicalIds || []),

@@ -1,3 +1,4 @@
+import { unheard } from '../base/thrown.ts'
 import { Warnings } from '../base/warnings.ts'
 import type { RedisFinding } from './examine.ts'
 import type { ResolvedRedisOptions } from './options.ts'
@@ -49,7 +50,7 @@ export class Findings {
         : ({ message, level: 'warn' } as const)
     try {
       if (this.#onWarning === undefined) this.#warnings.begin(`REDIS_${code}`, message, telling)
-      else this.#onWarning(finding)
+      else unheard(this.#onWarning(finding))
     } catch {
       // What is told is not part of the connection; there is nobody here to tell.
     }

@@ -1,5 +1,6 @@
 import { type Clock, systemClock } from '../base/clock.ts'
 import { invalidOption, knownNames } from '../base/invalid-option.ts'
+import { unheard } from '../base/thrown.ts'
 import { checkLogger, type Logger } from '../base/warnings.ts'
 import type { Driver } from './driver.ts'
 import { REDIS_POLICIES, type RedisFinding, type RedisPolicy } from './examine.ts'
@@ -112,6 +113,7 @@ function driverOfOwn(client: RedisClient): Driver {
 function driverOf(client: RedisClient): Driver {
   if (isIoredis(client)) return ioredisDriver(client)
   if (isNodeRedis(client)) return nodeRedisDriver(client)
+  unheard(client)
   const got = typeof client === 'object' && client !== null ? 'another object' : client
   throw invalidOption('client', 'a client of ioredis, iovalkey or redis', got)
 }

@@ -7,7 +7,7 @@
  * frozen, so each reader gets a copy of its own, decoded for it.
  * See docs/decisions/0005-values-are-frozen.md and 0012-what-json-has-no-words-for.md.
  */
-import { unheard } from '../base/thrown.ts'
+import { atOnce, unheard } from '../base/thrown.ts'
 
 /**
  * Turns values into text and back. Must be a pure pair: `decode(encode(value))` is what readers get, of the type `W`
@@ -207,7 +207,7 @@ export class Envelope<V> {
 /** What is wrong with a codec that answers with a promise. Nobody else is going to take its rejection. */
 function promised(method: 'encode' | 'decode', answer: unknown): TypeError | undefined {
   if (!unheard(answer)) return undefined
-  return new TypeError(`the codec's ${method} answers with a promise; it has to answer at once`)
+  return atOnce(`the codec's ${method}`)
 }
 
 /** Freezes plain objects and arrays all the way down; `false` if there is anything that freezing does not protect. */

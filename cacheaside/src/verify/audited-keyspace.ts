@@ -2,6 +2,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { CacheError } from '../base/errors.ts'
 import { invalidOption } from '../base/invalid-option.ts'
 import { idPartsOf, type Key, keyOf } from '../base/key.ts'
+import { atOnce, unheard } from '../base/thrown.ts'
 import {
   DEFAULT_CACHE_OPTIONS,
   type KeyspaceOptions,
@@ -135,7 +136,8 @@ export class AuditedKeyspace {
    * @throws CacheError `INVALID_KEY` if the id is malformed or too long.
    */
   key(id: unknown): Key {
-    return keyOf(this.name, this.#options.key === undefined ? id : this.#options.key(id))
+    const { key } = this.#options
+    return keyOf(this.name, key === undefined ? id : answered(`${this.name}.key`, key(id)))
   }
 
   /** The id behind a key, or `undefined` if no id has this key. @internal */
@@ -143,7 +145,12 @@ export class AuditedKeyspace {
     const parts = idPartsOf(key)
     try {
       const { idFromKey } = this.#audited
-      const id = idFromKey !== undefined ? idFromKey(parts) : parts.length === 1 ? parts[0] : undefined
+      const id =
+        idFromKey !== undefined
+          ? answered('idFromKey', idFromKey(parts))
+          : parts.length === 1
+            ? parts[0]
+            : undefined
       return id !== undefined && this.key(id) === key ? id : undefined
     } catch {
       // The key was not made of an id.
@@ -155,7 +162,12 @@ export class AuditedKeyspace {
   idFromParts(parts: readonly string[]): { readonly id: unknown; readonly key: Key } | undefined {
     try {
       const { idFromKey } = this.#audited
-      const id = idFromKey !== undefined ? idFromKey(parts) : parts.length === 1 ? parts[0] : undefined
+      const id =
+        idFromKey !== undefined
+          ? answered('idFromKey', idFromKey(parts))
+          : parts.length === 1
+            ? parts[0]
+            : undefined
       return id === undefined ? undefined : { id, key: this.key(id) }
     } catch {
       // No id has these parts.
@@ -241,7 +253,7 @@ export class AuditedKeyspace {
   /** Whether a cached value is what the origin holds. @internal */
   isEqual(register: ValueRegister, cached: Opened<unknown>, origin: FromOrigin & { kind: 'value' }): boolean {
     const { equal } = this.#audited
-    if (equal !== undefined) return equal(cached.take(), origin.opened.take())
+    if (equal !== undefined) return answered(`${this.name}.equal`, equal(cached.take(), origin.opened.take()))
     // The order of an object's fields, as of a row's columns, makes no difference.
     return register.text === origin.text || isDeepStrictEqual(cached.take(), origin.opened.take())
   }
@@ -249,7 +261,9 @@ export class AuditedKeyspace {
   /** How new a value says it is; `undefined` for an absent row, or if it does not say. @internal */
   versionOf(opened: Opened<unknown>): Version | undefined {
     const value = opened.take()
-    return value === undefined ? undefined : this.#audited.versionOf?.(value)
+    return value === undefined
+      ? undefined
+      : answered(`${this.name}.versionOf`, this.#audited.versionOf?.(value))
   }
 
   #seal(value: unknown): FromOrigin {
@@ -265,4 +279,10 @@ export class AuditedKeyspace {
       }
     return { kind: 'value', ...sealed }
   }
+}
+
+/** What a function of the user has answered, who may have declared it as async. */
+function answered<T>(name: string, answer: T): T {
+  if (unheard(answer)) throw atOnce(name)
+  return answer
 }

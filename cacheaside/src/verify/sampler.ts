@@ -1,6 +1,7 @@
 import type { Timer } from '../base/clock.ts'
 import { CacheError } from '../base/errors.ts'
 import { knownNames, wholeNumber } from '../base/invalid-option.ts'
+import { unheard } from '../base/thrown.ts'
 import type { Cache } from '../cache.ts'
 import { aFunction } from '../options.ts'
 import type { StoreView } from '../shared/shared-store.ts'
@@ -214,7 +215,7 @@ class Sampling {
       this.#parts.emit({ type: 'verified', keyspace, key, outcome: outcome.kind, staleMs })
       if (outcome.kind === 'equal' || outcome.kind === 'skipped') continue
       try {
-        this.#options.onFinding?.(outcome)
+        unheard(this.#options.onFinding?.(outcome))
       } catch {
         // Like a listener of events, it is not part of the work; there is nobody to tell.
       }

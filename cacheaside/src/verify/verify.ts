@@ -196,7 +196,11 @@ class Verification {
     this.#count(await this.#examiner.examine(keys))
     this.#done += keys.length
     const { onProgress } = this.#options
-    onProgress?.({ done: this.#done, of: Math.max(this.#of, this.#done), stale: this.#tally.total.stale })
+    await onProgress?.({
+      done: this.#done,
+      of: Math.max(this.#of, this.#done),
+      stale: this.#tally.total.stale,
+    })
     while (this.#examiner.dueInMs === 0 || this.#examiner.suspects > MOST_SUSPECTS) await this.#examineAgain()
   }
 
