@@ -68,14 +68,10 @@ export interface AppOptions {
 }
 
 /** What is asked of connections where nothing else is said. */
-export const LIMITS: ConnectionLimits = { maxConnections: 1_000, takingMs: 20_000 }
+export const LIMITS: ConnectionLimits = { maxConnections: 1_000, arrivingMs: 30_000, takingMs: 20_000 }
 
 const BODY_LIMIT_BYTES = 16 * 1024
-const REQUEST_TIMEOUT_MS = 30_000
 const HTTP: ServerOptions = {
-  requestTimeout: REQUEST_TIMEOUT_MS,
-  // Left out it is a minute, and where the head may take longer than the whole, Node takes each limit for the other.
-  headersTimeout: REQUEST_TIMEOUT_MS,
   keepAliveTimeout: 72_000,
   // Node would refuse a request without a host by itself, and without saying why.
   requireHostHeader: false,

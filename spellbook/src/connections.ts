@@ -13,13 +13,18 @@ import type { FastifyInstance } from 'fastify'
 
 /** What is asked of connections. */
 export interface ConnectionLimits {
-  /** How many are open at most. One more replaces the one that has been idle for longest. */
+  /**
+   * How many are open at most. One more replaces the one whose client has been waited for longest. None on which a request is
+   * being worked on is replaced; if there is no other, the new one is refused.
+   */
   readonly maxConnections: number
+  /** How long a request may take to arrive as a whole, in milliseconds. */
+  readonly arrivingMs: number
   /** How long a client may take to accept an answer that has been made, in milliseconds. */
   readonly takingMs: number
 }
 
-/** How often connections are looked at on which an answer is not taken. */
+/** How often connections are looked at on which an answer is not taken, or a request does not arrive. */
 const LOOK_MS = 1_000
 /** How long kept connections are still listened to after the shutdown has begun. */
 const LAST_CALL_MS = 100
@@ -50,6 +55,10 @@ interface Exchange {
   readonly response: ServerResponse
 }
 
+/** Whether somebody waits for the rest of a request's body. A body that nobody reads holds nothing up. */
+const isAwaited = ({ request, response }: Exchange): boolean =>
+  !request.complete && request.readableFlowing !== null && !response.headersSent
+
 /** Begins with a request. */
 type Answer = (request: IncomingMessage, response: ServerResponse) => void
 
@@ -68,6 +77,8 @@ class Line {
   /** Node's own listeners, which are called with small pieces instead. */
   readonly #parsers: readonly ((piece: Buffer) => void)[]
   #exchanges: Exchange[] = []
+  /** When something was last read, or else the connection was opened. */
+  #readMs = performance.now()
   /** When an answer was made that is not taken yet. */
   #madeMs: number | undefined
   /** The exchange that was parsed last. Its request may still be arriving, also when its answer has been sent. */
@@ -108,12 +119,24 @@ class Line {
   }
 
   #parse(piece: Buffer): void {
+    this.#readMs = performance.now()
     for (const parser of this.#parsers) parser.call(this.#socket, piece)
   }
 
   /** The request that is being answered. */
   get current(): IncomingMessage | undefined {
     return this.#exchanges[0]?.request
+  }
+
+  /**
+   * Since when the client has been waited for: it is idle, or a request of it is arriving, or it has not taken an answer for a
+   * while. `undefined`: a request is being worked on.
+   */
+  get waitingSinceMs(): number | undefined {
+    const [first] = this.#exchanges
+    if (first === undefined || isAwaited(first)) return this.#readMs
+    const madeMs = this.#madeMs ?? Number.POSITIVE_INFINITY
+    return performance.now() - madeMs >= LOOK_MS ? madeMs : undefined
   }
 
   /** Begins with a request when everything before it has been answered; never if the connection has ended by then. */
@@ -214,7 +237,6 @@ class Line {
 /** The connections of a server: a bound on their number, the turns of their requests, and their end. */
 export class Connections {
   readonly #limits: ConnectionLimits
-  /** The one that was used last comes last. */
   readonly #lines = new Map<Socket, Line>()
 
   constructor(limits: ConnectionLimits) {
@@ -223,10 +245,18 @@ export class Connections {
 
   /** Makes a server that answers the requests of a connection one after the other. */
   serve(options: ServerOptions, answer: Answer): Server {
+    const { arrivingMs } = this.#limits
     const inTurn = (request: IncomingMessage, response: ServerResponse) => {
       this.#join({ request, response })
     }
-    const server = createServer(options, inTurn)
+    const arriving: ServerOptions = {
+      requestTimeout: arrivingMs,
+      // Left out it is a minute, and where the head may take longer than the whole, Node takes each limit for the other.
+      headersTimeout: arrivingMs,
+      // Left out it is half a minute, by which each limit would be exceeded.
+      connectionsCheckingInterval: Math.min(arrivingMs / 10, LOOK_MS),
+    }
+    const server = createServer({ ...options, ...arriving }, inTurn)
     // Node would answer by itself, at once and in another form than all else.
     server.on('checkExpectation', inTurn)
     // A client that has said all may close its side; it is still owed its answers.
@@ -291,22 +321,29 @@ export class Connections {
 
   #join(exchange: Exchange): void {
     const { socket } = exchange.request
-    const line = this.#lines.get(socket)
-    if (line === undefined) return
-    this.#lines.delete(socket)
-    this.#lines.set(socket, line)
-    line.join(exchange)
+    this.#lines.get(socket)?.join(exchange)
   }
 
   #take(socket: Socket, answer: Answer): void {
     if (this.#lines.size >= this.#limits.maxConnections) {
-      const idle = [...this.#lines].find(([, { current }]) => current === undefined)
-      if (idle === undefined) return void socket.destroy()
-      this.#lines.delete(idle[0])
-      idle[0].destroy()
+      const longest = this.#longestWaiting()
+      if (longest === undefined) return void socket.destroy()
+      this.#lines.delete(longest)
+      longest.destroy()
     }
     this.#lines.set(socket, new Line(socket, answer))
     socket.once('close', () => this.#lines.delete(socket))
+  }
+
+  #longestWaiting(): Socket | undefined {
+    let longest: Socket | undefined
+    let least = Number.POSITIVE_INFINITY
+    for (const [socket, { waitingSinceMs }] of this.#lines) {
+      if (waitingSinceMs === undefined || waitingSinceMs >= least) continue
+      longest = socket
+      least = waitingSinceMs
+    }
+    return longest
   }
 
   /**

@@ -285,6 +285,61 @@ describe('the number of connections', () => {
     }
   })
 
+  test('is bounded: a body that has not arrived makes room, the longest silent first, and what is worked on stays', async () => {
+    const { service, open, begun } = held()
+    const said: string[] = []
+    const port = await listening([], service, { maxConnections: 3 }, said)
+    const ends: Socket[] = []
+    app.server.on('connection', end => ends.push(end))
+    const parsed = countRequests()
+    const busy = await dial(port)
+    busy.socket.end(READY)
+    const head =
+      'POST /spells HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 100\r\n\r\n{'
+    const halves = [await dial(port), await dial(port)]
+    for (const [n, { socket }] of halves.entries()) {
+      socket.write(head)
+      await expect.poll(() => parsed() - n, PATIENCE).toBe(2)
+    }
+    halves[0]!.socket.write('"')
+    await expect.poll(() => ends[1]!.bytesRead, PATIENCE).toBe(head.length + 1)
+    for (const evicted of [halves[1]!, halves[0]!]) {
+      const next = await dial(port)
+      next.socket.write(GET)
+      await once(next.socket, 'data')
+      expect(await evicted.heard).toBe('')
+    }
+    expect(begun()).toBe(1)
+    open()
+    expect(statuses(await busy.heard)).toEqual([200])
+    await app.close()
+    expect(said).toEqual([])
+  })
+
+  test('is bounded: an answer that is not taken for a second makes room', async () => {
+    const port = await listening([], held().service, { maxConnections: 1, takingMs: 600_000 })
+    const connected = once(app.server, 'connection') as Promise<[Socket]>
+    const { socket } = await dial(port)
+    const [served] = await connected
+    socket.pause()
+    socket.write('GET /styles/base.css HTTP/1.1\r\nhost: x\r\nconnection: keep-alive\r\n\r\n'.repeat(4_000))
+    let before = 0
+    const isStuck = () => {
+      const { writableLength, bytesWritten } = served
+      const isSame = bytesWritten === before
+      before = bytesWritten
+      return writableLength > 0 && isSame
+    }
+    await expect.poll(isStuck, PATIENCE).toBe(true)
+    const ask = async () => {
+      const other = await dial(port)
+      other.socket.end(GET)
+      return statuses(await other.heard)
+    }
+    await expect.poll(ask, PATIENCE).toEqual([200])
+    socket.destroy()
+  })
+
   test('is bounded: where none is idle the new one is refused', async () => {
     const { service, open, begun } = held()
     const port = await listening([], service, { maxConnections: 2 })
@@ -298,6 +353,21 @@ describe('the number of connections', () => {
 })
 
 describe('a request', () => {
+  test.each([
+    ['head', 'GET / HTTP/1.1\r\nhost'],
+    [
+      'body',
+      'POST /spells HTTP/1.1\r\nhost: x\r\ncontent-type: application/json\r\ncontent-length: 9\r\n\r\n{',
+    ],
+  ])('is refused soon after the time for its %s is over', async (_what, said) => {
+    const port = await listening([], held().service, { arrivingMs: 300 })
+    const { socket, heard } = await dial(port)
+    socket.write(said)
+    // Node looks every half minute where nothing is said.
+    const late = new Promise<string>(resolve => setTimeout(resolve, 15_000, 'late').unref())
+    expect(statuses(await Promise.race([heard, late]))).toEqual([408])
+  })
+
   test('may take no longer to arrive as a whole than its head may', async () => {
     await listening()
     // Where the head may take longer than the whole, Node takes each limit for the other.
