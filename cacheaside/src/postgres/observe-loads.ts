@@ -8,7 +8,7 @@ import type { Kept } from '../shared/kept.ts'
 import { borrowed, type PgPool } from './connection.ts'
 import { LentClient } from './observed-client.ts'
 import type { PostgresFeedTables } from './postgres-feed.ts'
-import { type Touched, touchedSql } from './touched.ts'
+import { type Places, placesSql, type Touched, touchedSql } from './touched.ts'
 
 /** The part of a PGlite that an observer uses. */
 export interface ObservedPGlite {
@@ -105,8 +105,10 @@ const MOST_FINDINGS = 100
  * that were made long ago. A watched table that is touched must invalidate something of the value: its keyspace, or one of
  * the tags that `tags` and `tagsOf` name for this very value. Any other is an event `undeclared`.
  *
+ * Names of tables are looked up as in a session that has just begun, whatever search path or role a loader sets.
+ *
  * It sees tables and not rows: that `where` names the right group it cannot know. A load that is not observed costs nothing; one
- * that is costs three statements more, and keeps a client while it runs. At most half of the pool's clients are used so at once;
+ * that is costs three statements more (the first one a fourth), and keeps a client while it runs. At most half of the pool's clients are used so at once;
  * beyond it loads are not observed.
  *
  * @throws CacheError `INVALID_OPTIONS`
@@ -165,7 +167,7 @@ function checked<Pool, Db>(cache: Cache, options: ObserveLoadsOptions<Pool, Db>)
     pglite,
     use: (use ?? ((given: unknown) => given)) as (given: unknown) => unknown,
     invalidates,
-    sql: touchedSql(names),
+    names,
     sample: sample ?? 0,
     unwatched,
     undeclared,
@@ -178,6 +180,8 @@ class Observer<Db> implements LoadObserver<Db> {
   readonly #options: Checked
   readonly #plain: Db
   readonly #findings = new Map<string, UndeclaredDependency>()
+  /** Asks for what its transaction has touched, once all tables were found. */
+  #touchedSql: string | undefined
   #running = 0
 
   constructor(cache: Cache, options: Checked) {
@@ -250,11 +254,23 @@ class Observer<Db> implements LoadObserver<Db> {
     }
   }
 
+  /** Finds the tables before a load begins. Until all are there, which others may just be making, they are looked for again. */
+  async #sqlOf(run: (script: string) => Promise<unknown>): Promise<string> {
+    if (this.#touchedSql !== undefined) return this.#touchedSql
+    const { names } = this.#options
+    const results = (await run(placesSql(names))) as readonly { rows: { places: string }[] }[]
+    const places = JSON.parse(results.at(-1)!.rows[0]!.places) as Places
+    const sql = touchedSql(places)
+    if (places.tables.length === names.length) this.#touchedSql = sql
+    return sql
+  }
+
   async #onClient<T>(name: string, work: (db: Db) => Promise<T>): Promise<Observed<T>> {
     const { client, giveBack } = await borrowed(this.#options.pool as PgPool)
-    const lent = new LentClient(client, this.#options.sql)
+    const lent = new LentClient(client)
     let isBroken = true
     try {
+      await lent.begin(run => this.#sqlOf(run))
       const result = await work(this.#options.use(lent.stand) as Db).catch(async error => {
         await lent.end(false).then(
           () => {
@@ -280,6 +296,8 @@ class Observer<Db> implements LoadObserver<Db> {
 
   /** PGlite has one session, which is kept for the transaction. What the loader throws ends it. */
   async #onPGlite<T>(pglite: ObservedPGlite, work: (db: Db) => Promise<T>): Promise<Observed<T>> {
+    type Session = { exec(script: string): Promise<unknown> }
+    const sql = await this.#sqlOf(script => pglite.transaction((session: Session) => session.exec(script)))
     return pglite.transaction(async (transaction: object) => {
       const stand: unknown = new Proxy(transaction, {
         get(session, property) {
@@ -290,7 +308,7 @@ class Observer<Db> implements LoadObserver<Db> {
       })
       const result = await work(this.#options.use(stand) as Db)
       const { query } = transaction as { query(text: string): Promise<{ rows: { touched: string }[] }> }
-      const { rows } = await query.call(transaction, this.#options.sql)
+      const { rows } = await query.call(transaction, sql)
       return { result, touched: JSON.parse(rows[0]!.touched) as Touched }
     })
   }

@@ -25,7 +25,7 @@ function textOf(first: unknown): string {
  */
 export class LentClient {
   readonly #client: PgPoolClient
-  readonly #touchedSql: string
+  #touchedSql = ''
   readonly #found = { asked: new Set<string>(), others: new Set<string>() }
   #isIn = false
   #last: Promise<unknown> = Promise.resolve()
@@ -34,9 +34,17 @@ export class LentClient {
   /** Why what was touched is not known, or not all of it. */
   trouble: unknown
 
-  constructor(client: PgPoolClient, touchedSql: string) {
+  constructor(client: PgPoolClient) {
     this.#client = client
-    this.#touchedSql = touchedSql
+  }
+
+  /** Finds out what is to be asked later, before the loader works. Never rejects: the loader's statements will. */
+  async begin(sqlOf: (run: (script: string) => Promise<unknown>) => Promise<string>): Promise<void> {
+    try {
+      this.#touchedSql = await sqlOf(script => this.#client.query(script))
+    } catch (error) {
+      this.trouble = error
+    }
   }
 
   /** What the loader's transactions have touched. */
@@ -107,6 +115,7 @@ export class LentClient {
   }
 
   async #look(): Promise<void> {
+    if (this.#touchedSql === '') return
     try {
       const { rows } = (await this.#send('query', this.#touchedSql)) as { rows: { touched: string }[] }
       const { asked, others, isWithin } = JSON.parse(rows[0]!.touched) as Touched

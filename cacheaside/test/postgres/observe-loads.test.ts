@@ -136,6 +136,43 @@ describe.each<[string, () => Promise<TestDatabase>]>([
     ])
   })
 
+  it('finds a table whichever path or role the load has set, and takes no other for it', async () => {
+    await database.sql(`CREATE SCHEMA other; CREATE TABLE other.author (id int);
+      CREATE FUNCTION other.peek() RETURNS bigint LANGUAGE sql SECURITY DEFINER AS $$ SELECT count(*) FROM public.author $$;
+      CREATE ROLE narrow; GRANT USAGE ON SCHEMA other TO narrow; REVOKE USAGE ON SCHEMA public FROM public`)
+    try {
+      expect(await found('SET LOCAL search_path = other', 'SELECT FROM public.author')).toEqual(['author'])
+      expect(await found('SET LOCAL search_path = other', 'SELECT FROM author')).toEqual(['(other.author)'])
+      expect(await found('SET LOCAL search_path = other', 'SELECT FROM public.aside')).toEqual(['(aside)'])
+      expect(await found('SET LOCAL ROLE narrow', 'SELECT other.peek()')).toEqual(['author'])
+      expect(await found('SET search_path = other', 'SET ROLE narrow')).toEqual([])
+      expect(await found('RESET ROLE', 'SELECT FROM public.author, author AS own')).toEqual([
+        'author',
+        '(other.author)',
+      ])
+      expect(await found('RESET search_path', 'CREATE TEMPORARY TABLE author (id int)')).toEqual([])
+      expect(await found('SELECT FROM public.author', 'DROP TABLE author')).toEqual(['author'])
+    } finally {
+      await database.sql(`GRANT USAGE ON SCHEMA public TO public; DROP SCHEMA other CASCADE;
+        DROP OWNED BY narrow; DROP ROLE narrow`)
+    }
+  })
+
+  it('finds a table that was not there when the first load was observed', async () => {
+    const observed = observer({ tables: { ...tables, late: { keys: () => [], keyspaces: ['late'] } } })
+    const posts = observed.keyspace('post', {
+      load: async (id: number, { db }) => (await db.query(id === 1 ? 'SELECT 1' : 'SELECT FROM late')).rows,
+    })
+    await posts.get(1)
+    await database.sql('CREATE TABLE late (id int)')
+    try {
+      await posts.get(2)
+      expect(observed.findings.map(({ tables }) => tables)).toEqual([['late']])
+    } finally {
+      await database.sql('DROP TABLE late')
+    }
+  })
+
   it('finds nothing where the tags of the value cover what it has read', async () => {
     const observed = observer({ undeclared: 'throw' })
     const posts = observed.keyspace('post', {
