@@ -60,10 +60,21 @@ const MAX_SOCKET_PATH_BYTES = 103
 /**
  * Creates the folder if need be, and takes it.
  *
- * @throws DataFolderError if another process has it, or if it holds something else than a database.
+ * @throws DataFolderError if another process has it, if it holds something else than a database, or if it cannot be used, as
+ *   one that may not be written.
  */
 export async function openDataFolder(folder: string): Promise<DataFolder> {
   const path = await makeFolder(folder)
+  try {
+    return await takeFolder(path)
+  } catch (error) {
+    if (error instanceof DataFolderError) throw error
+    const { message } = error as Error
+    throw new DataFolderError(`the data folder ${path} cannot be used: ${message}`, { cause: error })
+  }
+}
+
+async function takeFolder(path: string): Promise<DataFolder> {
   await refuseForeign(path)
   await mkdir(join(path, OWN), { recursive: true })
   const server = await takeLock(join(path, OWN))

@@ -1,6 +1,6 @@
 import type { Transaction as PGliteTransaction } from '@electric-sql/pglite'
 import type { PGliteConfig } from './config.ts'
-import { type DataFolder, openDataFolder } from './data-folder.ts'
+import { type DataFolder, DataFolderError, openDataFolder } from './data-folder.ts'
 import { type Database, fromDriver, NOT_COMMITTED, type Queryable, type Transaction } from './database.ts'
 import { DiskRoom, type FreeBytes } from './disk-room.ts'
 import { create, EmbeddedEngine } from './embedded-engine.ts'
@@ -14,7 +14,8 @@ import { create, EmbeddedEngine } from './embedded-engine.ts'
  *   database that was not complete by then is made again by the next process that opens the folder.
  * @param freeBytes - Left out: asks the system.
  * @param onBroken - Told when the database could not go on. The next caller opens it again.
- * @throws DataFolderError if another process has the folder, if it holds something else, or if its disk is full.
+ * @throws DataFolderError if another process has the folder, if it holds something else or what cannot be opened, if it
+ *   cannot be written, or if its disk is full.
  * @see https://pglite.dev
  */
 export async function openPGlite(
@@ -33,7 +34,7 @@ export async function openPGlite(
     const room = new DiskRoom(folder.path, freeBytes)
     await room.checkForDatabase(folder.isNew)
     const open = () => create(folder.path)
-    const db = await unlessAborted(signal, open)
+    const db = await unlessAborted(signal, () => open().catch(error => refuse(folder, error)))
     if (folder.isNew) await folder.complete()
     const engine = new EmbeddedEngine(db, open, onBroken)
     return databaseOver(engine, `PGlite in ${folder.path}`, { folder, room })
@@ -41,6 +42,15 @@ export async function openPGlite(
     if (signal?.aborted !== true) folder.release()
     throw error
   }
+}
+
+/** What PGlite itself says of files that it cannot use is as little as "Aborted()". */
+function refuse({ path, isNew }: DataFolder, error: unknown): never {
+  const said = (error instanceof Error ? error.message : String(error)).split('\n', 1)[0]
+  const message = isNew
+    ? `no database can be made in the data folder ${path} (${said})`
+    : `the database in the data folder ${path} cannot be opened, and may be damaged (${said}): restore a copy of the folder, or remove it to begin anew`
+  throw new DataFolderError(message, { cause: error })
 }
 
 async function unlessAborted<T>(signal: AbortSignal | undefined, begin: () => Promise<T>): Promise<T> {

@@ -56,6 +56,13 @@ describe('openDataFolder', () => {
     expect(readdirSync(folder)).toEqual(['letter.txt'])
   })
 
+  test('refuses a folder in which it cannot write what it needs, by its name', async () => {
+    mkdirSync(folder)
+    writeFileSync(join(folder, '.spellbook'), '')
+    await expect(openDataFolder(folder)).rejects.toThrow(DataFolderError)
+    await expect(openDataFolder(folder)).rejects.toThrow(`the data folder ${folder} cannot be used: EEXIST`)
+  })
+
   test('refuses what is not a folder', async () => {
     writeFileSync(folder, '')
     await expect(openDataFolder(folder)).rejects.toThrow(DataFolderError)
