@@ -148,6 +148,15 @@ const LIMITS = /(?:statement|transaction|idle_in_transaction_session|lock|query)
 const limitIn = (text: string): string | undefined =>
   LIMITS.exec([...new URL(text).searchParams].flat().join(' '))?.[0]
 
+/** As libpq and `pg` name them. */
+const SSL_MODES = ['disable', 'no-verify', 'prefer', 'require', 'verify-ca', 'verify-full']
+
+/** The last one counts, and an empty one is none, as `pg` has it. */
+function hasSslMode(text: string): boolean {
+  const mode = new URL(text).searchParams.getAll('sslmode').at(-1)
+  return mode === undefined || mode === '' || SSL_MODES.includes(mode)
+}
+
 const redisUrl = z.string().transform((text, context): RedisServers => {
   const parsed = parseRedisUrl(text)
   if (typeof parsed !== 'string') return parsed
@@ -200,6 +209,7 @@ const VARIABLES = z.object({
     .refine(text => limitIn(text) === undefined, {
       error: ({ input }) => `a URL without ${limitIn(String(input))}: DATABASE_TIMEOUT_MS is for that`,
     })
+    .refine(hasSslMode, { error: `a URL whose sslmode is one of ${SSL_MODES.join(', ')}` })
     .optional(),
   DATABASE_POOL_MAX: whole(1, 1_000).default(10),
   DATABASE_TIMEOUT_MS: whole(100, MAX_DATABASE_TIMEOUT_MS).default(5_000),

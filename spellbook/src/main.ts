@@ -7,6 +7,7 @@ import { type CacheConfig, type Config, ConfigError, loadEnvFile, readConfig } f
 import { addressesOf } from './connections.ts'
 import type { Database } from './database.ts'
 import { connectionsFor } from './descriptors.ts'
+import { explainFailure } from './explain-failure.ts'
 import { isForThisMachine, servedHosts } from './hosts.ts'
 import { Laboratory } from './laboratory/laboratory.ts'
 import { pausableFeed } from './laboratory/switches.ts'
@@ -153,16 +154,6 @@ function urlOf(app: FastifyInstance, host: string): string {
   return `http://${everywhere ? 'localhost' : host.includes(':') ? `[${host}]` : host}:${port}`
 }
 
-/** Says in one line why there is nothing to serve. */
-function explain(error: unknown, config?: Config): string {
-  const { code, message } =
-    error instanceof Error ? (error as NodeJS.ErrnoException) : { message: String(error) }
-  if (code === 'EADDRINUSE') return `port ${config?.port} of ${config?.host} is in use by another program`
-  if (code === 'EACCES' && config !== undefined)
-    return `port ${config.port} of ${config.host} may not be used: ${message}`
-  return message.split('\n', 1)[0]!
-}
-
 /**
  * Only what is known to be harmless: the errors of a driver carry the command that failed, which may be the login. The
  * message is the error's own: Pino's has those of its causes behind it, which ours say themselves.
@@ -175,7 +166,7 @@ function presentableError(error: Error): object {
 }
 
 function exitWith(error: unknown, config?: Config): never {
-  process.stderr.write(`spellbook: ${explain(error, config)}\n`)
+  process.stderr.write(`spellbook: ${explainFailure(error, config)}\n`)
   process.exit(1)
 }
 

@@ -43,7 +43,7 @@ export function openPostgres(
   const { timeoutMs } = config
   const limits = new SessionLimits(timeoutMs, onPooler)
   const settings: pg.PoolConfig = {
-    connectionString: config.url,
+    connectionString: checkingCertificates(config.url),
     types,
     keepAlive: true,
     connectionTimeoutMillis: timeoutMs,
@@ -212,6 +212,15 @@ async function inTransaction<T>(
   // To a transaction in which a statement failed, COMMIT answers ROLLBACK and no error.
   if ((await sendScript(client, 'commit')) !== 'COMMIT') throw new Error(NOT_COMMITTED)
   return value
+}
+
+/**
+ * The URL with `verify-full` in the place of `prefer`, `require` and `verify-ca`. `pg` 8 takes all of them for that, and
+ * warns that `pg` 9 will check less. Whoever wants less, as libpq has it, says so by `uselibpqcompat=true`.
+ */
+function checkingCertificates(url: string): string {
+  if (new URL(url).searchParams.get('uselibpqcompat') === 'true') return url
+  return url.replace(/([?&]sslmode=)(?:prefer|require|verify-ca)(?=[&#]|$)/g, '$1verify-full')
 }
 
 /** Host and database of a connection URL: what may be shown of it. */

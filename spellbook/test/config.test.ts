@@ -198,6 +198,15 @@ describe('readConfig', () => {
     expect(message).not.toContain('hunter2')
   })
 
+  test.each(['bogus', 'allow', 'Require', 'require&sslmode=bogus'])(
+    'refuses a DATABASE_URL with sslmode=%s',
+    mode => {
+      expect(messageOf({ DATABASE_URL: `postgres://m:hunter2@db/x?sslmode=${mode}` })).toBe(
+        'DATABASE_URL must be a URL whose sslmode is one of disable, no-verify, prefer, require, verify-ca, verify-full; it is something else (not shown: it may hold a password)',
+      )
+    },
+  )
+
   test('takes a DATABASE_URL with options of another kind', () => {
     const url = 'postgres://m:hunter2@db/x?options=endpoint%3Dspells&application_name=%zz'
     expect(readConfig({ DATABASE_URL: url }).database).toMatchObject({ url })

@@ -1,5 +1,5 @@
 import { gate } from 'cacheaside/testing'
-import { describe, expect, test } from 'vitest'
+import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import { createDatabase, sharedPostgresUrl, startPostgres } from '../../test/services.ts'
 import { DatabaseAwayError } from '../src/database.ts'
 import { migrate } from '../src/migrations.ts'
@@ -29,6 +29,18 @@ describe('openPostgres', () => {
     const { name } = open('postgres://merlin:hunter2@db.example:6543/spells?sslmode=disable')
     expect(name).toBe('PostgreSQL at db.example:6543/spells')
   })
+
+  test.each(['prefer', 'require', 'verify-ca'])(
+    'asks for TLS by sslmode=%s, without a warning of pg',
+    async mode => {
+      const warn = vi.spyOn(process, 'emitWarning')
+      onTestFinished(() => warn.mockRestore())
+      const database = open(`${sharedPostgresUrl()}?sslmode=${mode}`)
+      onTestFinished(() => database.close())
+      await expect(database.query('select 1')).rejects.toThrow('The server does not support SSL connections')
+      expect(warn).not.toHaveBeenCalled()
+    },
+  )
 
   test('lets the server end a statement, a transaction, and one that sits idle', async () => {
     const database = open(sharedPostgresUrl(), { timeoutMs: 4_321 })

@@ -176,6 +176,8 @@ describe('a start', () => {
       { DATABASE_URL: 'mysql://root:hunter2@localhost/x' },
       'DATABASE_URL must be a URL such as postgres://user:password@host:5432/database; it is something else (not shown: it may hold a password)',
     ],
+    // An address for documents, of no machine.
+    [{ HOST: '203.0.113.7' }, 'HOST is 203.0.113.7, which is no address of this machine'],
   ])('is refused for %o', async (env, line) => {
     expect(await refusal(startProgram({ env }))).toBe(line)
   })

@@ -1,0 +1,20 @@
+import type { Config } from './config.ts'
+
+/**
+ * Says in one line why there is nothing to serve.
+ *
+ * @param config - Left out: it could not be read.
+ */
+export function explainFailure(error: unknown, config?: Pick<Config, 'host' | 'port'>): string {
+  const { code, syscall, message } =
+    error instanceof Error ? (error as NodeJS.ErrnoException) : { message: String(error) }
+  if (config !== undefined) {
+    const { host, port } = config
+    if (code === 'EADDRINUSE') return `port ${port} of ${host} is in use by another program`
+    if (code === 'EADDRNOTAVAIL') return `HOST is ${host}, which is no address of this machine`
+    if (syscall === 'getaddrinfo') return `HOST is ${host}, a name without an address: ${message}`
+    if (code === 'EACCES' && syscall === 'listen')
+      return `port ${port} of ${host} may not be used: ${message}`
+  }
+  return message.split('\n', 1)[0]!
+}

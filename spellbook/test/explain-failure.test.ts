@@ -1,0 +1,35 @@
+import { expect, test } from 'vitest'
+import { explainFailure } from '../src/explain-failure.ts'
+
+const failure = (message: string, about: object) => Object.assign(new Error(message), about)
+
+test.each([
+  [
+    'listen EADDRINUSE',
+    { code: 'EADDRINUSE', syscall: 'listen' },
+    'port 3000 of merlin.invalid is in use by another program',
+  ],
+  [
+    'listen EADDRNOTAVAIL',
+    { code: 'EADDRNOTAVAIL', syscall: 'listen' },
+    'HOST is merlin.invalid, which is no address of this machine',
+  ],
+  [
+    'getaddrinfo ENOTFOUND merlin.invalid',
+    { code: 'ENOTFOUND', syscall: 'getaddrinfo' },
+    'HOST is merlin.invalid, a name without an address: getaddrinfo ENOTFOUND merlin.invalid',
+  ],
+  [
+    'no permission',
+    { code: 'EACCES', syscall: 'listen' },
+    'port 3000 of merlin.invalid may not be used: no permission',
+  ],
+  ['no folder', { code: 'EACCES', syscall: 'mkdir' }, 'no folder'],
+  ['first\nsecond', {}, 'first'],
+])(
+  'a start that failed with "%s" %o is explained in a line that names what to change',
+  (message, about, line) => {
+    const config = { host: 'merlin.invalid', port: 3000 }
+    expect(explainFailure(failure(message, about), config)).toBe(line)
+  },
+)
