@@ -66,6 +66,7 @@ async function open(config: Config, log: Logger, opened: Opened, signal: AbortSi
   opened.database = database
   signal.throwIfAborted()
   for (const name of await migrate(database)) log.info(`ran migration ${name}`)
+  tellOfOwnCache(config, log)
   signal.throwIfAborted()
   // Half of the connections at most are for those who watch: the others are for requests that end.
   const maxViewers = Math.floor(limits.maxConnections / 2)
@@ -134,6 +135,15 @@ async function serviceOf(
   })
   opened.serving = laboratory
   return () => ({ ...laboratory.serving, ping, laboratory })
+}
+
+/** Others may write to the same database, and only a Redis that all have tells at once. */
+function tellOfOwnCache({ database, cache }: Config, log: Logger): void {
+  if (database.kind !== 'postgres' || cache?.shared.kind !== 'embedded') return
+  const when = cache.feed
+    ? 'by the change feed, some 250 ms later'
+    : 'when what is cached expires, because CACHE_FEED is off'
+  log.info(`without a REDIS_URL this process has a cache of its own: it sees what others write ${when}`)
 }
 
 /** The cache's configuration without what may be a secret. */

@@ -301,9 +301,10 @@ function writing(cache: Cache, database: Database) {
 }
 
 /**
- * Strong, because a list is to show every write that was done before, and the writer may be another process: a default read
- * may be answered from L1, or join a flight of this process, and then be as old as `localMaxStaleMs` if a broadcast was
- * lost. It costs one round trip: the page and its tag are asked for together.
+ * Strong, because a list is to show every write that was done before, also by another process on the same Redis: a default
+ * read may be answered from L1, or join a flight of this process, and then be as old as `localMaxStaleMs` if a broadcast was
+ * lost. It costs one round trip: the page and its tag are asked for together. Processes without a Redis have caches of their
+ * own, and hear of each other's writes by the feed.
  */
 async function readList<T>(
   pages: Keyspace<PageId, T>,

@@ -48,7 +48,8 @@ export interface Spells {
   /** @param signal - Aborts when nobody wants the answer any more: then it rejects, and no statement is sent for it. */
   find(id: string, signal?: AbortSignal): Promise<Answer<Spell | undefined>>
   /**
-   * At most `limit` spells with an id greater than `after`. Shows every write that was done before it was called.
+   * At most `limit` spells with an id greater than `after`. Shows every write that was done before it was called, here or by
+   * another process on the same Redis.
    *
    * @param signal - See `find`.
    */

@@ -508,6 +508,8 @@ test('processes with caches of their own on one PostgreSQL soon show what anothe
   const env = { DATABASE_URL: await newDatabase() }
   const [first, second] = await Promise.all([serve(env), serve(env)])
   await second.program.logged('the change feed is open')
+  const { msg } = await second.program.logged('without a REDIS_URL this process has a cache of its own')
+  expect(msg).toContain('it sees what others write by the change feed, some 250 ms later')
   await second.hit('/spells/4')
   await second.hit('/spells')
   await first.ask('PUT', '/spells/4', { damage: 41 })
