@@ -1,6 +1,7 @@
 import { afterThisTurn, queueMicrotask } from '../base/clock.ts'
 import { invalidOption } from '../base/invalid-option.ts'
 import type { Address, Driver, RedisConnection } from './driver.ts'
+import { ReplyGate } from './reply-gate.ts'
 
 /** What an ioredis or iovalkey client, or a Cluster of either, is recognised by. */
 export interface IoredisLike {
@@ -16,11 +17,12 @@ interface Client extends IoredisLike {
     cork(): void
     uncork(): void
     destroy(): void
-    listenerCount(event: 'data'): number
-    readonly destroyed: boolean
+    listeners(event: 'data'): readonly ((chunk: Buffer) => void)[]
+    on(event: 'data', listener: (chunk: Buffer) => void): unknown
+    off(event: 'data', listener: (chunk: Buffer) => void): unknown
   }
   /** Commands that wait for their replies. */
-  readonly commandQueue?: { readonly length: number; shift(): unknown }
+  readonly commandQueue: { readonly length: number }
   sendCommand(command: Command): Promise<unknown>
   duplicate(override: Options): Client
   connect(): Promise<unknown>
@@ -37,6 +39,8 @@ interface Options {
   readonly path?: string
   readonly keyPrefix?: string
   readonly readOnly?: boolean
+  /** Missing in ioredis 5 and iovalkey, which know only 2. */
+  readonly protocol?: number
   readonly sentinels?: readonly Partial<Address>[] | null
   readonly name?: string
   readonly role?: string
@@ -78,7 +82,14 @@ class Command {
   constructor(words: readonly string[]) {
     this.#words = words
     this.promise = new Promise((resolve, reject) => {
-      this.resolve = reply => resolve(decoded(reply))
+      this.resolve = reply => {
+        try {
+          resolve(decoded(reply))
+        } catch (error) {
+          // Thrown in the client's parser, it would end the process.
+          reject(error)
+        }
+      }
       this.reject = reject
     })
   }
@@ -238,15 +249,14 @@ async function openConnection(
   client.on('end', () => {
     if (open) onLost(problem ?? new Error('the connection was closed'))
   })
-  // The queue of a connection is made with it.
-  client.on('connect', () =>
-    containStrays(client, error => {
-      // A client that empties the queue of an ended connection gets one more command as well.
-      if (client.stream?.destroyed !== false) return
+  let gate: ReplyGate | undefined
+  // Its parser is there by then, and nothing has come.
+  client.on('connect', () => {
+    gate = putGate(client, error => {
       problem ??= error
-      client.stream.destroy()
-    }),
-  )
+      client.stream?.destroy()
+    })
+  })
   const giveUp = () => client.disconnect()
   signal.throwIfAborted()
   signal.addEventListener('abort', giveUp, { once: true })
@@ -280,6 +290,7 @@ async function openConnection(
     },
     subscribe(channels, onMessage) {
       client.on('message', onMessage)
+      gate?.listen()
       return client.subscribe(...channels)
     },
     close() {
@@ -291,26 +302,18 @@ async function openConnection(
   }
 }
 
-/**
- * Ends the connection at a reply that no command waits for, which means that something on the way has added one. By
- * itself the client goes on, or throws where nobody can catch it and so ends the process: if the reply is nothing, it
- * fails in saying so.
- */
-function containStrays(client: Client, onStray: (error: Error) => void): void {
-  const { commandQueue: queue } = client
-  if (queue === undefined) return
-  const shift = queue.shift.bind(queue)
-  // It stops reading before it empties the queue, because AUTH was refused for instance.
-  const isEmptied = () => client.stream?.listenerCount('data') === 0
-  let isStray = false
-  queue.shift = () => {
-    if (queue.length > 0 || isStray || isEmptied()) return shift()
-    // Those that empty the queue go on until they are given nothing.
-    isStray = true
-    const tell = () => onStray(new Error('a reply came that no command waits for'))
-    const command = new Command(['PING'])
-    command.resolve = tell
-    command.reject = tell
-    return { command }
-  }
+/** Puts a gate before the client's parser. */
+function putGate({ stream, commandQueue, options }: Client, end: (error: Error) => void): ReplyGate {
+  const parsers = stream!.listeners('data')
+  const gate = new ReplyGate({
+    isResp3: options.protocol === 3,
+    waiting: () => commandQueue.length,
+    handOn(bytes) {
+      for (const parse of parsers) parse(bytes)
+    },
+    end,
+  })
+  stream!.on('data', chunk => gate.read(chunk))
+  for (const parse of parsers) stream!.off('data', parse)
+  return gate
 }

@@ -100,9 +100,17 @@ export class Link<Facts> {
     const limit = clock.after(CONNECT_MS, () => abort.abort(new Error(`no answer within ${CONNECT_MS} ms`)))
     let connection: RedisConnection | undefined
     try {
-      connection = await open(error => {
+      const opening = open(error => {
         if (turn === this.#turn && this.#live !== undefined) this.#lose(error, AFTER_LOSS_MS)
       }, abort.signal)
+      // A client may go on after it was told to give up, or wait for ever.
+      abort.signal.addEventListener('abort', () =>
+        opening.then(
+          late => late.close(),
+          () => {},
+        ),
+      )
+      connection = await unlessAborted(opening, abort.signal)
       const facts = await unlessAborted(welcome(connection), abort.signal)
       if (turn !== this.#turn) return connection.close()
       this.#live = { connection, facts }

@@ -219,16 +219,18 @@ async function openConnection(
     destroy()
     onLost(error ?? new Error('the connection was closed'))
   }
-  client.on('error', lost)
   client.on('end', lost)
   signal.throwIfAborted()
-  signal.addEventListener('abort', destroy, { once: true })
+  // It waits for ever for a reply of the opening that it has lost count of, also when it has been destroyed.
+  const failed = new Promise<never>((_resolve, reject) => {
+    client.on('error', error => (open ? lost(error) : reject(error)))
+    signal.addEventListener('abort', () => reject(signal.reason), { once: true })
+  })
   try {
-    await client.connect()
+    await Promise.race([client.connect(), failed])
   } catch (error) {
-    throw signal.aborted ? signal.reason : error
-  } finally {
-    signal.removeEventListener('abort', destroy)
+    destroy()
+    throw error
   }
   open = true
   return {

@@ -9,8 +9,14 @@ import type { GuardReply, ReleaseReply } from '../shared/shared-store.ts'
  */
 export class UnexpectedReply extends Error {
   constructor(reply: unknown) {
-    super(`an unexpected reply: ${JSON.stringify(reply)?.slice(0, 80)}`)
+    super(`an unexpected reply: ${JSON.stringify(reply, short)?.slice(0, 80)}`)
   }
+}
+
+/** A part of a reply, as JSON can tell it: texts may be too long for that, and node-redis has large numbers as bigint. */
+function short(_name: string, part: unknown): unknown {
+  if (typeof part === 'string') return part.slice(0, 80)
+  return typeof part === 'bigint' ? String(part) : part
 }
 
 /** What a script has answered, after the echo that says which call of a script this is the reply to. */

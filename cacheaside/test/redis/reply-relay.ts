@@ -17,8 +17,12 @@ export interface ReplyRelay {
   readonly tampered: number
   /** Tampers with the next reply of which this is true. */
   tamper(fault: Fault, isMeant: (reply: string) => boolean): void
+  /** Hands on something else in place of the next reply of which this is true. */
+  change(change: (reply: Buffer) => Buffer, isMeant: (reply: string) => boolean): void
   /** Hands a reply to everybody, which nobody has asked for. */
   say(reply: string): void
+  /** Ends all connections. */
+  cut(): void
   close(): Promise<void>
 }
 
@@ -31,19 +35,25 @@ const LISTS = '*>~%'
 /** A reply of nothing, in either version of the protocol. The later one greets with a map. */
 const nothing = (isLater: boolean): string => (isLater ? '_\r\n' : '$-1\r\n')
 
+type Change = (reply: Buffer, isLater: boolean) => Buffer
+const CHANGES: Record<Fault, Change> = {
+  lost: () => Buffer.alloc(0),
+  doubled: reply => Buffer.concat([reply, reply]),
+  'after a nothing': (reply, isLater) => Buffer.concat([Buffer.from(nothing(isLater)), reply]),
+}
+
 export async function startReplyRelay(serverPort: number): Promise<ReplyRelay> {
   const sockets = new Set<Socket>()
   let accepted = 0
   let tampered = 0
-  let meant: { fault: Fault; isMeant: (reply: string) => boolean } | undefined
+  let meant: { change: Change; isMeant: (reply: string) => boolean } | undefined
 
   const handOn = (reply: Buffer, isLater: boolean): Buffer => {
     if (meant?.isMeant(reply.toString('latin1')) !== true) return reply
-    const { fault } = meant
+    const { change } = meant
     meant = undefined
     tampered++
-    if (fault === 'lost') return Buffer.alloc(0)
-    return Buffer.concat([fault === 'doubled' ? reply : Buffer.from(nothing(isLater)), reply])
+    return change(reply, isLater)
   }
 
   const server = createServer(socket => {
@@ -81,10 +91,16 @@ export async function startReplyRelay(serverPort: number): Promise<ReplyRelay> {
       return tampered
     },
     tamper(fault, isMeant) {
-      meant = { fault, isMeant }
+      meant = { change: CHANGES[fault], isMeant }
+    },
+    change(change, isMeant) {
+      meant = { change, isMeant }
     },
     say(reply) {
       for (const socket of sockets) socket.write(reply)
+    },
+    cut() {
+      for (const socket of sockets) socket.destroy()
     },
     async close() {
       for (const socket of sockets) socket.destroy()

@@ -1,0 +1,132 @@
+/** What counted replies are made of: as many bytes as they say, or as many replies. */
+const TEXTS = '$!='
+const LISTS = '*~>%'
+/** What the rest of the line must be in replies of one line. Any text is right after `+` and `-`. */
+const LINES: Readonly<Record<string, RegExp>> = {
+  '+': /^/,
+  '-': /^/,
+  ':': /^[+-]?\d+$/,
+  '(': /^[+-]?\d+$/,
+  '#': /^[tf]$/,
+  ',': /^([+-]?(inf|\d+(\.\d*)?([eE][+-]?\d+)?)|nan)$/,
+  _: /^$/,
+}
+const BEFORE_RESP3 = '+-:$*'
+const LF = 10
+/** A map of this many pairs still fits, and no list that is asked for here comes near it. */
+const MOST_IN_LIST = 1_000_000
+const DEEPEST = 16
+/** Errors are the longest lines. */
+const LONGEST_LINE = 65_536
+const LONGEST_SHAPE = 8
+
+/** What no version of the protocol allows, or no reply that is asked for here contains. */
+export class MalformedReply extends Error {
+  constructor(line: string) {
+    super(`a reply of a wrong form came: ${JSON.stringify(line.slice(0, 80))}`)
+  }
+}
+
+/**
+ * Finds where replies begin and end in what a server sends, in chunks of any size, without reading them. It is stricter
+ * than the parsers of clients: where it says that a reply ends, each of them says so.
+ */
+export class ReplyScanner {
+  readonly #types: string
+  /** How many replies each open list still lacks, outermost first. */
+  readonly #lacking: number[] = []
+  /** How many bytes of a text are still to come. */
+  #skip = 0
+  /** The beginning of a line whose end has not come. */
+  #line = ''
+  #shape = ''
+
+  /** @param isResp3 - whether the types of that version of the protocol may come. */
+  constructor(isResp3: boolean) {
+    this.#types = isResp3 ? Object.keys(LINES).join('') + TEXTS + LISTS : BEFORE_RESP3
+  }
+
+  /** Whether the last reply has come to its end and the next has not begun. */
+  get isBetween(): boolean {
+    return this.#skip === 0 && this.#line === '' && this.#lacking.length === 0
+  }
+
+  /** The type of the last reply, and of a list also its length and the types of its first elements; `_` is nothing. */
+  get shape(): string {
+    return this.#shape
+  }
+
+  /**
+   * Goes on to the end of one reply.
+   *
+   * @returns the place behind it, or -1 if the chunk ends before it.
+   * @throws {@link MalformedReply}
+   */
+  next(chunk: Buffer, from: number): number {
+    let at = from
+    if (this.isBetween) this.#shape = ''
+    while (at < chunk.length) {
+      if (this.#skip > 0) {
+        const skipped = Math.min(this.#skip, chunk.length - at)
+        this.#skip -= skipped
+        at += skipped
+      } else {
+        const end = chunk.indexOf(LF, at)
+        this.#line += chunk.toString('latin1', at, end < 0 ? chunk.length : end)
+        if (this.#line.length > LONGEST_LINE) throw new MalformedReply(this.#line)
+        if (end < 0) return -1
+        at = end + 1
+        const line = this.#line
+        this.#line = ''
+        if (!this.#isWhole(line)) continue
+      }
+      if (this.#skip === 0 && this.#closes()) return at
+    }
+    return -1
+  }
+
+  /** Reads the first line of a reply, or of one in a list. Returns whether it is all of it. */
+  #isWhole(line: string): boolean {
+    const type = line[0] ?? ''
+    const rest = line.slice(1, -1)
+    if (line.length < 2 || line.indexOf('\r') !== line.length - 1 || !this.#types.includes(type))
+      throw new MalformedReply(line)
+    const isNothing = rest === '-1' && (type === '$' || type === '*')
+    this.#describe(isNothing ? '_' : type)
+    if (isNothing) return true
+    if (LISTS.includes(type)) return !this.#opens(line)
+    if (TEXTS.includes(type)) {
+      if (!/^\d{1,10}$/.test(rest)) throw new MalformedReply(line)
+      this.#skip = Number(rest) + 2
+      return false
+    }
+    if (!LINES[type]!.test(rest)) throw new MalformedReply(line)
+    return true
+  }
+
+  /** Whether this begins a list that is not empty. */
+  #opens(line: string): boolean {
+    const length = line.slice(1, -1)
+    const count = Number(length) * (line[0] === '%' ? 2 : 1)
+    if (!/^\d+$/.test(length) || count > MOST_IN_LIST) throw new MalformedReply(line)
+    if (this.#lacking.length === 0) this.#shape += length
+    if (count === 0) return false
+    if (this.#lacking.length >= DEEPEST) throw new MalformedReply(line)
+    this.#lacking.push(count)
+    return true
+  }
+
+  #describe(type: string): void {
+    if (this.#lacking.length <= 1 && this.#shape.length < LONGEST_SHAPE) this.#shape += type
+  }
+
+  /** Notes the end of a reply, and whether it was also the end of those that contain it. */
+  #closes(): boolean {
+    const lacking = this.#lacking
+    while (lacking.length > 0) {
+      if (--lacking[lacking.length - 1]! > 0) return false
+      lacking.pop()
+    }
+    return true
+  }
+}
