@@ -3,9 +3,10 @@
  * read is here, because a hit in L1 must cost no more than a function call; all that comes after it is in `read.ts`.
  */
 import { findAtHand } from './at-hand.ts'
+import { throwIfAborted } from './base/abort.ts'
 import { CacheError } from './base/errors.ts'
 import type { From, Why } from './base/events.ts'
-import { invalidOption } from './base/invalid-option.ts'
+import { invalidOption, knownNames } from './base/invalid-option.ts'
 import {
   copiedId,
   type Key,
@@ -22,8 +23,7 @@ import { invalidateKeys, invalidateWhole } from './invalidate.ts'
 import { type LoadRun, runAround } from './local/load-run.ts'
 import { type LocalEntry, type LocalShelf, NOWHERE } from './local/local-store.ts'
 import {
-  aFunction,
-  checkConsistency,
+  checkReadOptions,
   checkWriteOptions,
   type KeyspaceOptions,
   type LoadContext,
@@ -232,9 +232,10 @@ export class Keyspace<Id, V, Loaded = V> {
 
   /** All at one moment, each key once. */
   async #snapshotMany(ids: readonly Id[], options: SnapshotManyOptions<Id, Loaded>): Promise<Map<Id, V>> {
-    const { load, consistency: _, ...others } = options
-    aFunction('load', load)
     this.#enter(undefined)
+    knownNames('options', options, ['consistency', 'load', 'signal'])
+    const { load, consistency: _, ...others } = options
+    if (typeof load !== 'function') throw invalidOption('load', 'a function', load)
     // The caller may use its array and its tuples for other ids as soon as this has begun.
     const given = Array.from(ids, id => [this.key(id), id] as const)
     const asked = new Map(given.map(([key, id]) => [key, copiedId(id)]))
@@ -256,6 +257,7 @@ export class Keyspace<Id, V, Loaded = V> {
   }
 
   async #getMany(ids: readonly Id[], options: ReadOptions | undefined): Promise<Map<Id, V>> {
+    this.#enter(options)
     const strong = options?.consistency === 'strong'
     const found = new Array<V | undefined>(ids.length)
     const requests: ReadRequest<Id>[] = []
@@ -263,12 +265,13 @@ export class Keyspace<Id, V, Loaded = V> {
     const requestOf = new Int32Array(ids.length).fill(-1)
     const known = new Map<Key, number>()
     const context = this.#ofBatch(ids, strong)
-    ids.forEach((id, i) => {
-      this.#enter(options)
+    // By their numbers: an array goes past its holes by itself.
+    for (let i = 0; i < found.length; i++) {
+      const id = ids[i]!
       const value = this.#fromLocal('getMany', id, options, context)
       if (value !== MISS) {
         found[i] = value
-        return
+        continue
       }
       const key = this.key(id)
       const hit = this.#fromAtHand('getMany', id, key, options, context)
@@ -277,10 +280,12 @@ export class Keyspace<Id, V, Loaded = V> {
         requestOf[i] = known.get(key) ?? requests.push({ id: copiedId(id), key, strong }) - 1
         known.set(key, requestOf[i]!)
       }
-    })
+    }
     // Where nothing is waited for, the array is still what it was.
     const asked = requests.length > 0 ? ids.slice() : ids
     if (requests.length > 0) {
+      // A listener that heard of the hits may have closed the cache, or aborted the signal.
+      this.#enter(options)
       const signal = options?.signal
       const answers = await this.#readTraced(requests, signal, context)
       for (let i = 0; i < asked.length; i++) {
@@ -300,7 +305,7 @@ export class Keyspace<Id, V, Loaded = V> {
     const { tracing, isHeard } = this.#space.parts
     if (!isHeard('read')) return ALONE
     if (!tracing.hears('read')) return { batch: newId() }
-    const keys = ids.map(id => this.#space.keyOf(id))
+    const keys = Array.from(ids, id => this.#space.keyOf(id))
     return { batch: newId(), message: { call: 'getMany', keyspace: this.name, keys, strong, events: [] } }
   }
 
@@ -455,8 +460,8 @@ export class Keyspace<Id, V, Loaded = V> {
   #enter(options: ReadOptions | undefined): void {
     if (this.#space.parts.closed()) throw new CacheError('CLOSED', 'the cache has been closed')
     if (options === undefined) return
-    options.signal?.throwIfAborted()
-    checkConsistency(options.consistency)
+    checkReadOptions(options)
+    throwIfAborted(options.signal)
   }
 
   async #whileOpen<T>(work: () => Promise<T>): Promise<T> {

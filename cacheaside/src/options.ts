@@ -1,6 +1,7 @@
 /**
  * The options of a cache, of its keyspaces, reads and writes: what they mean, their defaults, and the checks.
  */
+import { checkSignal } from './base/abort.ts'
 import { type Clock, systemClock } from './base/clock.ts'
 import type { CacheEvent } from './base/events.ts'
 import { invalidOption, knownNames, wholeNumber } from './base/invalid-option.ts'
@@ -309,12 +310,22 @@ const KEYSPACE_OPTION_NAMES = [
 
 /**
  * Checks what one read is told: with a misspelt consistency it would be weaker than was asked for, and nobody the wiser.
+ * Every read with options asks this, so it makes nothing.
  *
  * @throws CacheError `INVALID_OPTIONS`.
  * @internal
  */
-export function checkConsistency(consistency: unknown): void {
-  if (consistency !== undefined) oneOf('consistency', consistency, ['strong'])
+export function checkReadOptions(given: { readonly consistency?: unknown; readonly signal?: unknown }): void {
+  if (typeof given !== 'object' || given === null || Array.isArray(given))
+    throw invalidOption('options', 'an object', given)
+  for (const name in given) {
+    // What a library has put into every object is no option.
+    if (name !== 'consistency' && name !== 'signal' && !(name in Object.prototype))
+      throw invalidOption(`options.${name}`, 'one of consistency, signal', 'an unknown option')
+  }
+  const { consistency, signal } = given
+  if (consistency !== undefined && consistency !== 'strong') oneOf('consistency', consistency, ['strong'])
+  if (signal !== undefined) checkSignal(signal)
 }
 
 /**

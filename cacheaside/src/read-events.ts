@@ -126,7 +126,7 @@ const placeOf = (parent: Identified | undefined, batch: number | undefined) => (
 })
 
 function outcomeOf(error: unknown, signal: AbortSignal | undefined): FailedReadEvent['outcome'] {
-  if (signal?.aborted === true && error === signal.reason) return 'aborted'
+  if (signal?.aborted === true && error === (signal.reason ?? error)) return 'aborted'
   if (!isOf(error, CacheError)) return 'failed'
   if (error.code === 'LOAD_TIMEOUT') return 'timed-out'
   return error.code === 'OVERLOADED' ? 'overloaded' : 'failed'

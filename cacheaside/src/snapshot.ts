@@ -8,7 +8,7 @@
  * 4. Otherwise try once more. After that, or where a value cannot be kept, `load` reads all of them at once.
  */
 import { ask, isOfAnother } from './ask.ts'
-import { Abort, follow } from './base/abort.ts'
+import { Abort, checkSignal, follow, throwIfAborted } from './base/abort.ts'
 import { CacheError } from './base/errors.ts'
 import { invalidOption, knownNames } from './base/invalid-option.ts'
 import type { Key } from './base/key.ts'
@@ -107,7 +107,8 @@ export async function readSnapshot(
   knownNames('options', options, ['load', 'signal'])
   const { load, signal } = options
   if (typeof load !== 'function') throw invalidOption('load', 'a function', load)
-  signal?.throwIfAborted()
+  checkSignal(signal)
+  throwIfAborted(signal)
   if (parts.length === 0) return []
   const { tracing } = (parts[0] as AnyPart).read.space.parts
   if (!tracing.hears('read')) return unlessAborted(signal, readParts(parts, load, signal))
@@ -139,11 +140,11 @@ async function readParts(
   try {
     let answers = await answersOf(reads, parts.length, load, signal, parent)
     // The caller has been told so.
-    signal?.throwIfAborted()
+    throwIfAborted(signal)
     let values = valuesOf(parts, reads, answers)
     if (values instanceof Unopened) {
       answers = await loadAll(reads, parts.length, load, signal, parent)
-      signal?.throwIfAborted()
+      throwIfAborted(signal)
       values = valuesOf(parts, reads, answers)
       if (values instanceof Unopened) throw values.error
     }

@@ -7,7 +7,7 @@ import {
   embeddedShared,
   type KeyspaceOptions,
 } from '../src/index.ts'
-import { SimulatedClock } from '../src/testing/index.ts'
+import { gate, SimulatedClock } from '../src/testing/index.ts'
 import { fireball, openWorld } from './world.ts'
 
 /** Options as somebody without a compiler may write them. */
@@ -185,6 +185,107 @@ describe('what one call is told', () => {
       expect(await spells.get(4, misspelt({ consistency: undefined }))).toEqual(fireball)
     },
   )
+
+  test.each<[string, unknown, string]>([
+    [
+      'a misspelt option',
+      { consistancy: 'strong' },
+      'expected options.consistancy to be one of consistency, ',
+    ],
+    ['a text', 'strong', 'expected options to be an object, got "strong"'],
+    ['nothing', null, 'expected options to be an object, got null'],
+    ['an array', ['strong'], 'expected options to be an object, got ["strong"]'],
+    [
+      'a bare signal',
+      new AbortController().signal,
+      'to be one of consistency, signal, got "an unknown option"',
+    ],
+    ['a signal that is nothing', { signal: null }, 'expected signal to be an AbortSignal, got null'],
+    ['a signal that is none', { signal: {} }, 'expected signal to be an AbortSignal, got [object Object]'],
+    [
+      'a controller for its signal',
+      { signal: new AbortController() },
+      'expected signal to be an AbortSignal, got [object AbortController]',
+    ],
+  ])('a read refuses %s before any I/O, also of a value in L1', async (_, given, message) => {
+    const { process } = openWorld()
+    const { cache, eventsOf } = process({ local: { maxEntries: 10 } })
+    let loads = 0
+    const loading = async (_: number) => {
+      loads++
+      return fireball
+    }
+    const spells = cache.keyspace('spell', { load: loading })
+    await spells.get(4)
+    const refusal = { code: 'INVALID_OPTIONS', message: expect.stringContaining(message) }
+    const options = misspelt(given)
+    for (const id of [4, 5]) {
+      await expect(spells.get(id, options)).rejects.toMatchObject(refusal)
+      await expect(spells.read(id, options)).rejects.toMatchObject(refusal)
+      await expect(spells.getMany([id], options)).rejects.toMatchObject(refusal)
+    }
+    await expect(spells.getMany([], options)).rejects.toMatchObject(refusal)
+    expect([loads, eventsOf('read').length]).toEqual([1, 1])
+  })
+
+  test('a snapshot refuses options that it does not know, a signal that is none, and to be left without load', async () => {
+    const { process } = openWorld()
+    const { cache } = process()
+    const spells = cache.keyspace('spell', { load })
+    await spells.get(4)
+    const many = (given: object) => spells.getMany([4], misspelt({ consistency: 'snapshot', ...given }))
+    const of = (given: object) => cache.snapshot([spells.at(4)], misspelt(given))
+    const refused = (message: string) => ({
+      code: 'INVALID_OPTIONS',
+      message: expect.stringContaining(message),
+    })
+    await expect(many({})).rejects.toMatchObject(refused('expected load to be a function, got undefined'))
+    await expect(of({})).rejects.toMatchObject(refused('expected load to be a function, got undefined'))
+    for (const call of [many, of]) {
+      await expect(call({ load: never, lode: 1 })).rejects.toMatchObject(
+        refused('expected options.lode to be'),
+      )
+      await expect(call({ load: never, signal: null })).rejects.toMatchObject(
+        refused('expected signal to be'),
+      )
+    }
+  })
+
+  test('a read takes a signal by its form, also one that knows no reason', async () => {
+    const { process } = openWorld()
+    const { cache, eventsOf } = process()
+    const query = gate<typeof fireball>()
+    const spells = cache.keyspace('spell', { load: (_: number) => query.wait() })
+    const target = new EventTarget()
+    const signal = Object.assign(Object.create(null), {
+      aborted: false,
+      addEventListener: target.addEventListener.bind(target),
+      removeEventListener: target.removeEventListener.bind(target),
+    }) as AbortSignal
+    const reading = spells.get(4, { signal, consistency: 'strong' })
+    await query.reached
+    Object.assign(signal, { aborted: true })
+    target.dispatchEvent(new Event('abort'))
+    await expect(reading).rejects.toMatchObject({ name: 'AbortError' })
+    await expect(spells.get(4, { signal })).rejects.toMatchObject({ name: 'AbortError' })
+    expect(eventsOf('read').map(({ outcome }) => outcome)).toEqual(['aborted'])
+    query.open(fireball)
+  })
+
+  test('getMany refuses a hole among its ids as it refuses undefined, and is closed with the cache', async () => {
+    const { process } = openWorld()
+    const { cache } = process()
+    const spells = cache.keyspace('spell', { load })
+    // biome-ignore lint/suspicious/noSparseArray: what is under test
+    const ids = [4, , 5] as number[]
+    await expect(spells.getMany(ids)).rejects.toMatchObject({ code: 'INVALID_KEY' })
+    await expect(
+      spells.getMany(ids, { consistency: 'snapshot', load: async () => [] }),
+    ).rejects.toMatchObject({ code: 'INVALID_KEY' })
+    await cache.close()
+    for (const empty of [spells.getMany([]), cache.snapshot([], { load: () => [] }), cache.invalidate([])])
+      await expect(empty).rejects.toMatchObject({ code: 'CLOSED' })
+  })
 
   test.each<[string, unknown, string]>([
     [

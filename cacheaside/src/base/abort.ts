@@ -1,3 +1,4 @@
+import { invalidOption } from './invalid-option.ts'
 import { expectManyListeners } from './runtime.ts'
 
 /**
@@ -56,6 +57,32 @@ export class Abort {
   }
 }
 
+/**
+ * Refuses what is no signal. Judged by its form: a signal may be of another realm, or of a library that stands in for it.
+ *
+ * @throws CacheError `INVALID_OPTIONS`.
+ */
+export function checkSignal(signal: unknown): void {
+  if (signal === undefined) return
+  const given = signal as Partial<AbortSignal> | null
+  if (
+    typeof given !== 'object' ||
+    typeof given?.aborted !== 'boolean' ||
+    typeof given.addEventListener !== 'function' ||
+    typeof given.removeEventListener !== 'function'
+  )
+    throw invalidOption('signal', 'an AbortSignal', signal)
+}
+
+/** Throws what a signal was aborted with, if it was. */
+export function throwIfAborted(signal: AbortSignal | undefined): void {
+  if (signal?.aborted === true) throw reasonOf(signal)
+}
+
+/** What a signal was aborted with. Those that stand in for a runtime's own may know no reason. */
+export const reasonOf = (signal: AbortSignal): unknown =>
+  signal.reason ?? new DOMException('This operation was aborted', 'AbortError')
+
 /** A signal of somebody else's, and how many follow it. */
 interface Followed {
   readonly abort: Abort
@@ -75,7 +102,7 @@ export function follow(signal: AbortSignal, listener: (reason: unknown) => void)
   let one = followed.get(signal)
   if (one === undefined) {
     const abort = new Abort()
-    one = { abort, onAbort: () => abort.abort(signal.reason), followers: 0 }
+    one = { abort, onAbort: () => abort.abort(reasonOf(signal)), followers: 0 }
     followed.set(signal, one)
     signal.addEventListener('abort', one.onAbort, { once: true })
   }

@@ -1,4 +1,4 @@
-import { Abort, follow } from '../base/abort.ts'
+import { Abort, follow, reasonOf } from '../base/abort.ts'
 import type { Identified } from '../base/trace-id.ts'
 import { Dependents } from './dependents.ts'
 import { type Awaited, type LoadRun, NOTHING_AHEAD, standBehind, stepOut, type Wait } from './load-run.ts'
@@ -162,11 +162,11 @@ export class Flight<T> implements Awaited, Identified {
    */
   wait(signal: AbortSignal | undefined): Promise<T> {
     // A caller who had given up before never waited: the flight may be another's who is about to.
-    if (signal?.aborted) return Promise.reject(signal.reason)
+    if (signal?.aborted) return Promise.reject(reasonOf(signal))
     return new Promise<T>((resolve, reject) => {
       if (signal === undefined) return this.addCaller({ resolve, reject })
-      const stopFollowing = follow(signal, () => {
-        reject(signal.reason)
+      const stopFollowing = follow(signal, reason => {
+        reject(reason)
         this.#waiting--
         if (this.#waiting === 0) {
           // A new caller would get the abort: doomed, the flight is not joined.
@@ -221,7 +221,7 @@ export class QueuedFlight<T> implements Awaited, Identified {
 
   /** As {@link Flight.wait}. */
   wait(signal: AbortSignal | undefined): Promise<T> {
-    if (signal?.aborted) return Promise.reject(signal.reason)
+    if (signal?.aborted) return Promise.reject(reasonOf(signal))
     this.#waiting++
     if (signal === undefined) return this.#begun.then(flight => flight.wait(signal))
     return new Promise((resolve, reject) => {

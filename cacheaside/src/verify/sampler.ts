@@ -1,3 +1,4 @@
+import { checkSignal } from '../base/abort.ts'
 import type { Timer } from '../base/clock.ts'
 import { CacheError } from '../base/errors.ts'
 import { knownNames, wholeNumber } from '../base/invalid-option.ts'
@@ -243,6 +244,7 @@ function resolve(cache: Cache, given: SamplingOptions): Resolved {
     wholeNumber(name, options[name], least, 2 ** 31 - 1)
   }
   aFunction('onFinding', options.onFinding)
+  checkSignal(options.signal)
   const { shared } = cache.auditable
   if (shared.view === undefined)
     throw new CacheError(

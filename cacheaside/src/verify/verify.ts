@@ -1,3 +1,4 @@
+import { checkSignal } from '../base/abort.ts'
 import { type Clock, systemClock } from '../base/clock.ts'
 import { invalidOption, knownNames, wholeNumber } from '../base/invalid-option.ts'
 import { messageOf } from '../base/thrown.ts'
@@ -311,6 +312,7 @@ function resolve(given: VerifyOptions): Resolved {
     throw invalidOption('shared', 'a shared store', options.shared)
   if (options.shared.view === undefined)
     throw invalidOption('shared', 'a store that can be looked at, by view()', options.shared.name)
+  checkSignal(options.signal)
   assertKeyspaces(options.keyspaces)
   for (const name of options.only ?? []) {
     if (!options.keyspaces.some(space => space.name === name))
