@@ -25,6 +25,7 @@ import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import { z } from 'zod'
 import type { AdminGuard } from './admin-guard.ts'
 import { sendProblem } from './problem.ts'
+import { refuseBody } from './route-parts.ts'
 
 /** What is looked after. */
 export interface Administered {
@@ -185,12 +186,12 @@ function changingRoutes(admin: FastifyInstance, administered: () => Administered
     tell(request, `flush ${name}`)
     return { done: 'flush', [isTags ? 'tags' : 'keyspace']: name, generation }
   })
-  routes.put('/feed', { schema: { hide } }, async request => {
+  routes.put('/feed', { schema: { hide }, preHandler: refuseBody }, async request => {
     await installChangeFeed(operated())
     tell(request, 'feed install')
     return { done: 'feed install' }
   })
-  routes.delete('/feed', { schema: { hide } }, async request => {
+  routes.delete('/feed', { schema: { hide }, preHandler: refuseBody }, async request => {
     await removeChangeFeed(operated())
     tell(request, 'feed remove')
     return { done: 'feed remove' }

@@ -3,6 +3,7 @@ import type { Socket } from 'node:net'
 import {
   type FastifyBaseLogger,
   type FastifyInstance,
+  type FastifyReply,
   type FastifyRequest,
   fastify,
   LogController,
@@ -11,7 +12,7 @@ import { validatorCompiler } from 'fastify-type-provider-zod'
 import findMyWay, { type HTTPMethod } from 'find-my-way'
 import { guardAdmin } from './admin-guard.ts'
 import { type Administered, adminRoutes } from './admin-routes.ts'
-import { type Health, health } from './api.ts'
+import { type Health, health, noQuery } from './api.ts'
 import { apiPage } from './api-page.ts'
 import { type ConnectionLimits, Connections } from './connections.ts'
 import { HitLog, type Log } from './hit-log.ts'
@@ -26,6 +27,7 @@ import { answer, describeRoutes, trouble } from './openapi.ts'
 import { addHeaders } from './prepared-answer.ts'
 import { sendError, sendProblem, type Telling } from './problem.ts'
 import { raceRoute } from './race-bundle.ts'
+import { invalid } from './route-parts.ts'
 import { SECURITY_HEADERS } from './security-headers.ts'
 import { spellRoutes } from './spell-routes.ts'
 import type { Spells } from './spells.ts'
@@ -130,7 +132,8 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
 
 /** JSON is the only kind of body. Bytes that are not UTF-8 are refused: decoded leniently, they would be changed. */
 function parseJsonOnly(app: FastifyInstance): void {
-  const parseText = app.getDefaultJsonParser('error', 'error')
+  // A field called `__proto__` is one of a body like any other, and the schemas know none.
+  const parseText = app.getDefaultJsonParser('ignore', 'ignore')
   const decoder = new TextDecoder('utf-8', { fatal: true })
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (request, body, done) => {
@@ -253,7 +256,10 @@ function refuseUntilReady(app: FastifyInstance, service: AppOptions['service']):
   })
 }
 
-/** A path that exists, asked with a method that it does not have, is told which it has. */
+/**
+ * A path that exists, asked with a method that it does not have, is told which it has. That is answered before a body is read:
+ * what is wrong with the body does not matter then.
+ */
 function answerUnrouted(app: FastifyInstance): void {
   const methods = new Set<HTTPMethod>()
   const routes = findMyWay({ maxParamLength: MAX_PARAM_LENGTH })
@@ -263,7 +269,8 @@ function answerUnrouted(app: FastifyInstance): void {
       routes.on(each, url, () => {})
     }
   })
-  app.setNotFoundHandler(countUnrouted(app), (request, reply) => {
+  const count = countUnrouted(app)
+  const tell = (request: FastifyRequest, reply: FastifyReply) => {
     const path = request.url.split('?', 1)[0]!
     // https://www.rfc-editor.org/rfc/rfc9110#section-9.3.7
     const isOfAll = path === '*' && request.method === 'OPTIONS'
@@ -277,6 +284,12 @@ function answerUnrouted(app: FastifyInstance): void {
       status: 405,
       detail: `${request.method} is not possible here, only ${allow}.`,
     })
+  }
+  app.addHook('onRequest', (request, reply, done) => {
+    if (!request.is404) return done()
+    count(request, reply)
+      .then(() => void tell(request, reply))
+      .catch(done)
   })
 }
 
@@ -288,7 +301,8 @@ function healthRoutes(app: FastifyInstance, service: AppOptions['service']): voi
         operationId: 'isAlive',
         tags: ['Health'],
         summary: 'Whether the process runs',
-        response: { 200: answer('It does.', health) },
+        querystring: noQuery,
+        response: { 200: answer('It does.', health), ...invalid },
       },
     },
     async (): Promise<Health> => ({ status: 'alive' }),
@@ -300,7 +314,8 @@ function healthRoutes(app: FastifyInstance, service: AppOptions['service']): voi
         operationId: 'isReady',
         tags: ['Health'],
         summary: 'Whether requests can be answered, which depends on the database and not on the cache',
-        response: { 200: answer('They can.', health), 503: trouble('Not now.') },
+        querystring: noQuery,
+        response: { 200: answer('They can.', health), ...invalid, 503: trouble('Not now.') },
       },
     },
     async (): Promise<Health> => {

@@ -1,7 +1,7 @@
 import { getHeapStatistics } from 'node:v8'
 import rateLimit from '@fastify/rate-limit'
 import underPressure from '@fastify/under-pressure'
-import type { FastifyInstance, FastifyRequest } from 'fastify'
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { Config } from './config.ts'
 import { isLoopback } from './loopback.ts'
 import { sendProblem } from './problem.ts'
@@ -83,6 +83,11 @@ export async function limitLoad(app: FastifyInstance, limits: LoadLimits): Promi
     })
 }
 
-/** What counts a request for which there is no route. */
-export const countUnrouted = (app: FastifyInstance) =>
-  app.hasDecorator('rateLimit') ? { preHandler: app.rateLimit() } : {}
+/** What counts a request for which there is no route. It rejects if the client has sent too many. */
+export function countUnrouted(
+  app: FastifyInstance,
+): (request: FastifyRequest, reply: FastifyReply) => Promise<unknown> {
+  if (!app.hasDecorator('rateLimit')) return async () => {}
+  const limit = app.rateLimit()
+  return async (request, reply) => limit.call(app, request, reply)
+}

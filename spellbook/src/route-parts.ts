@@ -28,7 +28,7 @@ export const unavailable = {
 export const conditional = {
   412: trouble('`If-Match` or `If-None-Match` does not hold of what is there now. Nothing was changed.'),
 }
-/** What a route may answer that takes a body. */
+/** What a route may answer to a body, also to one that it does not take. */
 export const withBody = {
   413: trouble('The body is larger than 16 KiB.'),
   415: trouble('The body is not `application/json`, or it is compressed.'),
@@ -37,6 +37,12 @@ export const withBody = {
 export const unchanged = {
   304: nothing('`If-None-Match` names the entity tag of what would be sent.'),
   ...conditional,
+}
+
+/** Refuses a body where none is taken. Passed over, its unknown fields would be, too. */
+export function refuseBody(request: FastifyRequest, reply: FastifyReply, done: () => void): void {
+  if (request.body === undefined) done()
+  else sendProblem(request, reply, { status: 400, detail: 'No body is taken here.' })
 }
 
 /** Refuses to change a part of something. @see https://www.rfc-editor.org/rfc/rfc9110#section-14.4 */

@@ -12,6 +12,7 @@ import {
   conditionOn,
   invalid,
   isFound,
+  refuseBody,
   refuseCondition,
   refusePart,
   sendFound,
@@ -180,10 +181,11 @@ function writeRoutes(app: FastifyInstance, spells: () => Spells): void {
           ...invalid,
           ...unknown,
           ...conditional,
+          ...withBody,
           ...unavailable,
         },
       },
-      preHandler: refusePart,
+      preHandler: [refuseBody, refusePart],
     },
     async (request, reply): Promise<FastifyReply> => {
       const { id } = request.params

@@ -22,6 +22,7 @@ import {
   conditionOn,
   invalid,
   isFound,
+  refuseBody,
   refuseCondition,
   refusePart,
   sendFound,
@@ -193,9 +194,16 @@ function writeRoutes(app: FastifyInstance, wizards: () => Wizards): void {
         summary: 'Removes a wizard and the book; the spells stay',
         params: wizardPath,
         querystring: noQuery,
-        response: { 204: nothing('It is gone.'), ...invalid, ...unknown, ...conditional, ...unavailable },
+        response: {
+          204: nothing('It is gone.'),
+          ...invalid,
+          ...unknown,
+          ...conditional,
+          ...withBody,
+          ...unavailable,
+        },
       },
-      preHandler: refusePart,
+      preHandler: [refuseBody, refusePart],
     },
     async (request, reply): Promise<FastifyReply> => {
       const { id } = request.params
@@ -228,7 +236,7 @@ function bookRoutes(app: FastifyInstance, wizards: () => Wizards): void {
           ...unavailable,
         },
       },
-      preHandler: refusePart,
+      preHandler: [refuseBody, refusePart],
     },
     async (request, reply): Promise<FastifyReply> => {
       const { id, spell_id } = request.params
@@ -252,9 +260,16 @@ function bookRoutes(app: FastifyInstance, wizards: () => Wizards): void {
         summary: 'Removes a spell from the book of a wizard; the spell itself stays',
         params: bookPath,
         querystring: noQuery,
-        response: { 204: nothing('It is gone.'), ...invalid, ...unknownBoth, ...conditional, ...unavailable },
+        response: {
+          204: nothing('It is gone.'),
+          ...invalid,
+          ...unknownBoth,
+          ...conditional,
+          ...withBody,
+          ...unavailable,
+        },
       },
-      preHandler: refusePart,
+      preHandler: [refuseBody, refusePart],
     },
     async (request, reply): Promise<FastifyReply> => {
       const { id, spell_id } = request.params

@@ -94,13 +94,50 @@ describe('a body', () => {
     ['JavaScript', "{name:'x',damage:1}"],
     ['two values', '{"name":"x","damage":1}{}'],
     ['a number that overflows', '{"name":"x","damage":1e999}'],
-    ['a prototype', '{"name":"x","damage":1,"__proto__":{"admin":true}}'],
-    ['a constructor with a prototype', '{"name":"x","damage":1,"constructor":{"prototype":{}}}'],
     ['nothing but blanks', '   '],
     ['thousands of brackets', '['.repeat(8000)],
   ])('that is %s is refused', async (_what, payload) => {
     await refused(400, { method: 'POST', url: '/spells', payload, headers: JSON_TYPE })
+  })
+
+  test.each([
+    ['__proto__', '{"name":"x","damage":1,"__proto__":{"admin":true}}'],
+    ['__proto__', '{"name":"x","damage":1,"\\u005f_proto__":{}}'],
+    ['constructor', '{"name":"x","damage":1,"constructor":{"prototype":{"admin":true}}}'],
+  ])('that has the field %s is refused as with any that is not known', async (field, payload) => {
+    for (const [method, url] of [
+      ['POST', '/spells'],
+      ['PUT', '/spells/1'],
+    ] as const)
+      expect(where(await refused(400, { method, url, payload, headers: JSON_TYPE }))).toEqual([`#/${field}`])
     expect(({} as Record<string, unknown>).admin).toBeUndefined()
+  })
+
+  test.each(['{"x":1}', '[]', '{}', 'null'])('of %s is refused where none is taken', async payload => {
+    for (const [method, url] of [
+      ['PUT', '/wizards/1/spells/1'],
+      ['DELETE', '/wizards/1/spells/1'],
+      ['DELETE', '/wizards/1'],
+      ['DELETE', '/spells/1'],
+    ] as const) {
+      const told = await refused(400, { method, url, payload, headers: JSON_TYPE })
+      expect(told.detail).toBe('No body is taken here.')
+    }
+  })
+
+  test('that is too large, or no JSON, is refused as the description says also where none is taken', async () => {
+    const { paths } = (await harness.app.inject('/openapi.json')).json()
+    const large = { payload: 'x'.repeat(40_000), headers: JSON_TYPE }
+    const text = { payload: 'x', headers: { 'content-type': 'text/plain' } }
+    for (const [path, url] of [
+      ['/spells/{id}', '/spells/1'],
+      ['/wizards/{id}', '/wizards/1'],
+      ['/wizards/{id}/spells/{spell_id}', '/wizards/1/spells/1'],
+    ] as const) {
+      await refused(413, { method: 'DELETE', url, ...large })
+      await refused(415, { method: 'DELETE', url, ...text })
+      expect(Object.keys(paths[path].delete.responses)).toEqual(expect.arrayContaining(['413', '415']))
+    }
   })
 
   test('that is not UTF-8 is refused, not changed', async () => {
@@ -251,10 +288,13 @@ describe('a path', () => {
     ['PROPFIND', '/spells', 'GET, HEAD, POST'],
     ['POST', '/health/live', 'GET, HEAD'],
     ['DELETE', '/', 'GET, HEAD'],
+    ['QUERY', '/spells', 'GET, HEAD, POST'],
   ])('asked by %s for %s is told what it has: %s', async (method, url, allow) => {
     const request = { method: method as 'GET', url }
     await refused(405, request)
     expect((await harness.app.inject(request)).headers.allow).toBe(allow)
+    await refused(405, { ...request, payload: 'x', headers: { 'content-type': 'text/plain' } })
+    await refused(405, { ...request, payload: '{', headers: JSON_TYPE })
   })
 })
 
@@ -286,6 +326,8 @@ describe('a query', () => {
     ['PUT', '/spells/1'],
     ['DELETE', '/spells/1'],
     ['POST', '/spells'],
+    ['GET', '/health/live'],
+    ['GET', '/health/ready'],
   ])('is refused where there is none to give: %s %s', async (method, path) => {
     const payload = method === 'PUT' || method === 'POST' ? { payload: { name: 'x', damage: 1 } } : {}
     const told = await refused(400, { method, url: `${path}?force=1&force=2&x`, ...payload })
@@ -296,7 +338,7 @@ describe('a query', () => {
   })
 
   test('may be appended to what is not of the API, as those do who pass links on or ask past a cache', async () => {
-    for (const path of ['/', '/styles/base.css', '/health/live', '/health/ready', '/openapi.json'])
+    for (const path of ['/', '/styles/base.css', '/openapi.json'])
       expect((await harness.app.inject({ method: 'GET', url: `${path}?from=a-friend` })).statusCode).toBe(200)
   })
 })

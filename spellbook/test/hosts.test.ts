@@ -99,7 +99,7 @@ describe('a Spellbook on the loopback', () => {
 
   test.each([
     ['GET http://localhost:3000/health/live HTTP/1.1\r\nHost: localhost:3000\r\n\r\n', 200],
-    ['GET HTTP://LOCALHOST/health/live?x HTTP/1.1\r\nHost: evil.example\r\n\r\n', 200],
+    ['GET HTTP://LOCALHOST/openapi.json?x HTTP/1.1\r\nHost: evil.example\r\n\r\n', 200],
     ['GET http://evil.example/health/live HTTP/1.1\r\nHost: localhost\r\n\r\n', 421],
     ['GET http://me@localhost/health/live HTTP/1.1\r\nHost: localhost\r\n\r\n', 400],
     ['GET http://localhost HTTP/1.1\r\nHost: localhost\r\n\r\n', 200],
