@@ -40,6 +40,7 @@ import type { Answer, Parts } from './space.ts'
 import { type Stats, StatsFold } from './stats.ts'
 import { Tags } from './tags.ts'
 import { hasTwin } from './twin-caches.ts'
+import { type UnderWay, workAround } from './under-way.ts'
 import { warnOf } from './warn-of.ts'
 import { type WriteContext, type WriteOptions, type WriteResult, write } from './write.ts'
 
@@ -146,6 +147,7 @@ export class Cache {
       isHeard: this.#isHeard,
       hearsHits: this.#hearsHits,
       closed: () => this.#closed,
+      assertInside: signal => this.#assertInside(signal),
       committed: () => this.#relay?.poke(),
       background: work => this.#track(work),
     }
@@ -240,7 +242,7 @@ export class Cache {
     parts: Asked,
     options: SnapshotOptions<SnapshotLoaded<Asked>>,
   ): Promise<SnapshotOf<Asked>> {
-    this.#assertOpen()
+    this.#assertMayWork(options?.signal)
     const own = checkParts(parts, space => space.parts === this.#parts)
     const reading = readSnapshot(own, options)
     this.#track(
@@ -289,13 +291,41 @@ export class Cache {
   }
 
   /**
-   * Ends the cache: reads and writes that are under way finish, new ones are refused with `CLOSED`, what is queued
-   * is tried once more. The last cache on a shared store also ends the store's connections, and the feed's session goes
-   * back to where it came from; your own clients and pools are yours to end. Idempotent.
+   * Ends the cache: reads and writes that are under way finish, with all that their loaders and functions ask of this cache; new
+   * ones are refused with `CLOSED`; what is queued is tried once more. So it takes as long as the slowest write's function, and
+   * `loadTimeoutMs` at most for each load that a loader waits for. The last cache on a shared store also ends the store's
+   * connections, and the feed's session goes back to where it came from; your own clients and pools are yours to end. Idempotent.
+   *
+   * A call is known to be inside a load or a write by the asynchronous context (`AsyncLocalStorage`), and a read inside a load
+   * also by the loader's signal. In a runtime without that context, reads without the signal and all calls inside a write are
+   * refused, and a `close()` inside a write's function that waits for it never ends.
+   *
+   * @throws CacheError `CLOSE_CYCLE`, in the next turn of the event loop, to who calls it inside a load or a write of this cache
+   *   that has not ended by then: it would wait for itself. The cache is being closed nevertheless.
    */
   close(): Promise<void> {
     this.#closing ??= this.#close()
-    return this.#closing
+    const around = workAround(this.#parts, undefined)
+    return around === undefined ? this.#closing : this.#closeInside(this.#closing, around)
+  }
+
+  /**
+   * What the caller's own work waits for never ends. Whether it waits nobody can tell: so it is refused where that work still
+   * runs in the next turn.
+   */
+  #closeInside(closing: Promise<void>, around: UnderWay): Promise<void> {
+    const ending = new Promise<void>((resolve, reject) => {
+      const refuse = () => {
+        if (!around.isRunning) return
+        const message = `close() was called inside ${around.what}, and cannot wait there for its end: the cache is being closed without that`
+        reject(new CacheError('CLOSE_CYCLE', message))
+      }
+      const timer = this.#parts.clock.after(0, refuse, true)
+      closing.finally(() => timer.cancel()).then(resolve, reject)
+    })
+    // Nobody may be waiting for it.
+    ending.catch(() => {})
+    return ending
   }
 
   /** @internal */
@@ -463,7 +493,7 @@ export class Cache {
     keys: readonly (Key | Tag)[],
     work: (own: readonly (Key | Tag)[]) => Promise<T>,
   ): Promise<T> {
-    this.#assertOpen()
+    this.#assertMayWork(undefined)
     if (!Array.isArray(keys)) throw noArray('keys', keys)
     const own = [...keys]
     this.#parts.checkKeys(own)
@@ -493,6 +523,14 @@ export class Cache {
 
   #assertOpen(): void {
     if (this.#closed) throw new CacheError('CLOSED', 'the cache has been closed')
+  }
+
+  #assertMayWork(signal: AbortSignal | undefined): void {
+    if (this.#closed) this.#assertInside(signal)
+  }
+
+  #assertInside(signal: AbortSignal | undefined): void {
+    if (workAround(this.#parts, signal) === undefined) this.#assertOpen()
   }
 }
 

@@ -4,7 +4,6 @@
  */
 import { findAtHand } from './at-hand.ts'
 import { throwIfAborted } from './base/abort.ts'
-import { CacheError } from './base/errors.ts'
 import type { From, Why } from './base/events.ts'
 import { invalidOption, knownNames } from './base/invalid-option.ts'
 import {
@@ -458,14 +457,18 @@ export class Keyspace<Id, V, Loaded = V> {
   }
 
   #enter(options: ReadOptions | undefined): void {
-    if (this.#space.parts.closed()) throw new CacheError('CLOSED', 'the cache has been closed')
+    this.#assertOpen(options?.signal)
     if (options === undefined) return
     checkReadOptions(options)
     throwIfAborted(options.signal)
   }
 
+  #assertOpen(signal: AbortSignal | undefined): void {
+    if (this.#space.parts.closed()) this.#space.parts.assertInside(signal)
+  }
+
   async #whileOpen<T>(work: () => Promise<T>): Promise<T> {
-    if (this.#space.parts.closed()) throw new CacheError('CLOSED', 'the cache has been closed')
+    this.#assertOpen(undefined)
     const result = work()
     this.#space.parts.background(result.then(nothing, nothing))
     return result

@@ -62,6 +62,11 @@ export interface Parts {
   /** Whether anybody is told of reads that L1 has answered. */
   readonly hearsHits: () => boolean
   readonly closed: () => boolean
+  /**
+   * For a call on a cache that is closed: refuses it, unless it is made inside a load or a write that is under way, of which it
+   * is a part. Throws `CLOSED`.
+   */
+  readonly assertInside: (signal: AbortSignal | undefined) => void
   /** Something was committed here, or may have been, which the change feed holds as well. */
   readonly committed: () => void
   /** Work that nobody waits for, but `close` does. It must not reject. */

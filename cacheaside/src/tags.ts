@@ -2,7 +2,6 @@
  * Tags: names on which values depend, and which have no value of their own. To invalidate a tag invalidates every value that
  * was stored under it, in constant time.
  */
-import { CacheError } from './base/errors.ts'
 import { type IdParts, rememberingByKey, type Tag, type WholeKeyspace, wholeKeyspace } from './base/key.ts'
 import { invalidateKeys, invalidateWhole } from './invalidate.ts'
 import type { Parts } from './space.ts'
@@ -61,7 +60,7 @@ export class Tags<Id extends IdParts = IdParts> {
   }
 
   async #whileOpen<T>(work: () => Promise<T>): Promise<T> {
-    if (this.#parts.closed()) throw new CacheError('CLOSED', 'the cache has been closed')
+    if (this.#parts.closed()) this.#parts.assertInside(undefined)
     const result = work()
     this.#parts.background(
       result.then(

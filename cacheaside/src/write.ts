@@ -29,6 +29,7 @@ import { emitInvalidation } from './invalidate.ts'
 import { aFunction, checkWriteOptions } from './options.ts'
 import type { Fill } from './shared/shared-store.ts'
 import type { Parts } from './space.ts'
+import { WriteRun } from './under-way.ts'
 import { ToldWrite } from './write-events.ts'
 
 /** What a write's function is given. */
@@ -135,8 +136,10 @@ async function run<T>(
     await session.guard(keys)
     told.guarded()
     value = await session.commit(commit)
+    session.returned()
     told.returned()
   } catch (error) {
+    session.returned()
     told.returned()
     const inDoubt = options.commitInDoubt ?? parts.options.commitInDoubt
     // A guard that was refused is thrown before the function was called, or inside it before the commit.
@@ -198,6 +201,7 @@ class WriteSession {
   readonly #beganMs: number
   #ended = false
   readonly #refusals = new Set<unknown>()
+  readonly #run: WriteRun
 
   constructor(parts: Parts, told: Identified, unguarded: 'proceed' | 'refuse', readsGenerations: boolean) {
     this.#parts = parts
@@ -205,6 +209,7 @@ class WriteSession {
     this.#unguarded = unguarded
     this.#readsGenerations = readsGenerations
     this.#beganMs = parts.clock.nowMs()
+    this.#run = new WriteRun(parts, this.#guards.keys())
   }
 
   /** What it has guarded. */
@@ -221,9 +226,15 @@ class WriteSession {
   commit<T>(commit: (context: WriteContext) => Promise<T> | T): Promise<T> | T {
     const { tracing } = this.#parts
     const context: WriteContext = { guard: async (...more) => this.guard(more) }
-    if (!tracing.hears('commit')) return commit(context)
+    const call = () => this.#run.within(() => commit(context))
+    if (!tracing.hears('commit')) return call()
     // What it returns may be a query that is sent when it is awaited, and has to be awaited once.
-    return tracing.trace('commit', this.#message(this.keys), async () => commit(context))
+    return tracing.trace('commit', this.#message(this.keys), async () => call())
+  }
+
+  /** The function has settled, or was not called. */
+  returned(): void {
+    this.#run.end()
   }
 
   #message(keys: Iterable<Key | Tag>): WriteStepTrace {

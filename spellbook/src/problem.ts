@@ -106,6 +106,7 @@ function tellCacheError(error: CacheError): Telling {
       return { status: 503, detail: 'Too busy to answer just now.', retryAfterS: BUSY_RETRY_S }
     case 'LOAD_CYCLE':
     case 'WRITE_ENDED':
+    case 'CLOSE_CYCLE':
     case 'INVALID_OPTIONS':
       return { status: 500, detail: 'Something went wrong here. It has been logged.' }
   }

@@ -31,6 +31,7 @@ describe('an error', () => {
     ['INVALID_KEY', 400, undefined],
     ['LOAD_CYCLE', 500, undefined],
     ['WRITE_ENDED', 500, undefined],
+    ['CLOSE_CYCLE', 500, undefined],
     ['INVALID_OPTIONS', 500, undefined],
   ])('of the cache with the code %s is answered with %d', async (code, status, retryAfter) => {
     expect(await answerTo(new CacheError(code, 'said the cache'))).toMatchObject({ status, retryAfter })

@@ -11,6 +11,7 @@
  * | `UNGUARDED` | a write could not be guarded, and `unguarded` is `'refuse'` | the function was not called, or must not commit |
  * | `WRITE_ENDED` | `guard()` was called after the function of its write had ended | mend the function: it must await `guard()` and its transaction |
  * | `CLOSED` | the cache has been closed | – |
+ * | `CLOSE_CYCLE` | `close()` was waited for inside a load or a write of its own cache, and so for itself | call it outside, or do not wait for it; the cache is being closed |
  */
 export type CacheErrorCode =
   | 'INVALID_OPTIONS'
@@ -21,6 +22,7 @@ export type CacheErrorCode =
   | 'UNGUARDED'
   | 'WRITE_ENDED'
   | 'CLOSED'
+  | 'CLOSE_CYCLE'
 
 /**
  * The one error class of the library. What a loader or a write's function throws is never wrapped in it: those

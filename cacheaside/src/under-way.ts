@@ -1,0 +1,77 @@
+/**
+ * Work of a cache that is under way around a call: a load whose loader has made the call, or a write whose function has. While
+ * the cache is being closed, what they ask for is a part of them; and `close()` cannot wait inside them for their end.
+ */
+import type { Key, Tag } from './base/key.ts'
+import { AsyncContext } from './base/runtime.ts'
+import { type LoadRun, runAround, waitingFor } from './local/load-run.ts'
+import type { Parts } from './space.ts'
+
+/** The write whose function is at work in the present context. */
+const context = new AsyncContext<WriteRun>()
+
+/** The function of one write, from its call until it has settled. */
+export class WriteRun {
+  readonly parts: Parts
+  readonly keys: Iterable<Key | Tag>
+  /** The write inside whose function it was asked for, until this one has ended. */
+  parent: WriteRun | undefined
+  isRunning = false
+
+  constructor(parts: Parts, keys: Iterable<Key | Tag>) {
+    this.parts = parts
+    this.keys = keys
+    this.parent = context.current
+  }
+
+  /** Calls the function. To be called once, and ended by {@link WriteRun.end}. */
+  within<R>(call: () => R): R {
+    this.isRunning = true
+    return context.enter(this, call)
+  }
+
+  /** The function has settled, or was not called. Idempotent. */
+  end(): void {
+    if (this.isRunning) context.leave()
+    this.isRunning = false
+    // Writes that begin each other would be held in memory as a chain.
+    this.parent = undefined
+  }
+}
+
+/** Work that `close` of a cache waits for. */
+export interface UnderWay {
+  readonly isRunning: boolean
+  readonly what: string
+}
+
+/**
+ * The load or the write of this cache around a call; `undefined` if there is none. A call is known to be inside by the asynchronous
+ * context; inside a load also by the loader's signal, and where a load waits for the one around the call.
+ */
+export function workAround(parts: Parts, signal: AbortSignal | undefined): UnderWay | undefined {
+  for (let run = runAround(signal); run !== undefined; run = run.parent) {
+    const found = waitingFor(run, one => one.limit === parts.limit && isUnderWay(one))?.at(-1)
+    if (found !== undefined) return loadUnderWay(found)
+  }
+  for (let write = context.current; write !== undefined; write = write.parent)
+    if (write.isRunning && write.parts === parts) return writeUnderWay(write)
+  return undefined
+}
+
+/** A load that has been given up is waited for by nobody, however long its loader still runs. */
+const isUnderWay = (run: LoadRun): boolean => run.isRunning && !run.abort.aborted
+
+const loadUnderWay = (run: LoadRun): UnderWay => ({
+  get isRunning() {
+    return isUnderWay(run)
+  },
+  what: `the load of ${run.flights.map(({ key }) => key).join(', ') || 'a sampler'}`,
+})
+
+const writeUnderWay = (write: WriteRun): UnderWay => ({
+  get isRunning() {
+    return write.isRunning
+  },
+  what: `the write of ${[...write.keys].join(', ') || 'no key'}`,
+})
