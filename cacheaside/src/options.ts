@@ -19,8 +19,9 @@ import { valueCodec } from './shared/value-codec.ts'
 /** L1: the copies that this process keeps. */
 export interface LocalOptions {
   /**
-   * The budget in bytes for encoded values, their keys and the structure around them. Left out: as many as
-   * `maxEntries`, which is then required.
+   * The budget in bytes. Charged are, for each entry: the length of its key, 1.5 for each UTF-16 unit of the encoded value, and
+   * 130 for the structure around it. What the decoded objects really take on the heap is not: mostly twice the charge at most, and
+   * up to 13 times for lists of empty objects (`docs/eviction.md` has a table). Left out: as many as `maxEntries`, which is then required.
    */
   readonly maxBytes?: number
   /** The budget in entries. Left out: as many as fit in `maxBytes`, which is then required. */

@@ -501,6 +501,18 @@ describe('a schema', () => {
     expect(eventsOf('fill')).toMatchObject([{ outcome: 'unencodable', error: expect.any(TypeError) }])
   })
 
+  test('has what it puts in frozen in place; a copy leaves the object of the application as it is', async () => {
+    const defaults = () => ({ level: 1, effects: { burns: true } })
+    const [lent, copied] = [defaults(), defaults()]
+    const withExtra = (extra: typeof lent) =>
+      z.object({ id: z.number() }).transform(row => ({ ...row, extra }))
+    const first = await handedOut<unknown>({ id: 4 }, { schema: withExtra(lent) })
+    const second = await handedOut<unknown>({ id: 4 }, { schema: withExtra(structuredClone(copied)) })
+    expect([first.local, second.local]).toEqual(Array(2).fill({ id: 4, extra: defaults() }))
+    expect([lent, lent.effects].every(Object.isFrozen)).toBe(true)
+    expect([copied, copied.effects].some(Object.isFrozen)).toBe(false)
+  })
+
   test.each<[string, () => unknown]>([
     ['answers with a promise', () => Promise.resolve({ value: fireball })],
     ['answers with a promise that fails', () => Promise.reject(new Error('later'))],

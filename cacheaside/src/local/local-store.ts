@@ -59,7 +59,7 @@ export const noLocal: LocalStore = {
 
 /** Its slot in all columns, and what finds it by its id. */
 const ENTRY_OVERHEAD_BYTES = 130
-/** A parsed object takes about as much again as half its JSON. */
+/** What a parsed object takes, by rule of thumb: the heap of real ones is 0.8 to 4 times that (`docs/eviction.md`). */
 const OBJECT_BYTES_PER_CHARACTER = 1.5
 
 /** How much L1 may keep, and what goes when it is full. */
