@@ -48,6 +48,7 @@ export const WARNINGS = {
   REDIS_REPLICA: 'error',
   REDIS_CLUSTER_NODE: 'error',
   REDIS_PERMISSION: 'error',
+  REDIS_COMMAND: 'error',
   REDIS_EVICTS_GUARDS: 'error',
   REDIS_MAY_EVICT_GUARDS: 'warn',
   REDIS_UNBOUNDED: 'warn',

@@ -43,6 +43,7 @@ export interface RedisNode {
  * | `REPLICA` | refused | not a primary |
  * | `CLUSTER_NODE` | refused | a node of a Cluster behind a client for one server |
  * | `PERMISSION` | refused, or warned for listening | a command, the keys or the channels under the prefix are not allowed to this user |
+ * | `COMMAND` | refused, or warned for listening | the server does not know a command: `rename-command` has taken it away |
  * | `EVICTS_GUARDS` | refused, or warned if allowed | `volatile-ttl` evicts what ends soonest: leases and guards |
  * | `MAY_EVICT_GUARDS` | warned | `*-lfu` and `*-random` evict guards as readily as anything else |
  * | `UNBOUNDED` | warned | `maxmemory` is 0: nothing is ever evicted |
@@ -54,6 +55,7 @@ export type RedisFindingCode =
   | 'REPLICA'
   | 'CLUSTER_NODE'
   | 'PERMISSION'
+  | 'COMMAND'
   | 'EVICTS_GUARDS'
   | 'MAY_EVICT_GUARDS'
   | 'UNBOUNDED'
@@ -98,7 +100,10 @@ export async function examine(connection: Way, expected: Expectations): Promise<
   const findings: RedisFinding[] = []
   const [info, denied] = await Promise.all([readInfo(connection, SECTIONS), denials(connection, expected)])
   let node = nodeOf(expected.address, info)
-  if (denied.length > 0) findings.push(refused('PERMISSION', permissionMessage(expected, denied)))
+  const unknown = denied.filter(isUnknownCommand)
+  const forbidden = denied.filter(words => !isUnknownCommand(words))
+  if (forbidden.length > 0) findings.push(refused('PERMISSION', permissionMessage(expected, forbidden)))
+  if (unknown.length > 0) findings.push(refused('COMMAND', commandMessage(expected.address, unknown)))
   if (expected.policy !== undefined && node.policy !== expected.policy && node.role !== 'replica') {
     const problem = await setPolicy(connection, expected.policy)
     if (problem === undefined) node = { ...node, policy: expected.policy }
@@ -163,8 +168,10 @@ function nodeOf(address: string, info: Map<string, string> | undefined): RedisNo
 
 const NO_SCRIPT = '0'.repeat(40)
 
+const isUnknownCommand = (words: string): boolean => /^ERR unknown (sub)?command/i.test(words)
+
 /**
- * What of the commands, keys and channels is not allowed, in the server's words. Nothing is changed by asking: nothing
+ * What of the commands, keys and channels is not allowed or not there, in the server's words. Nothing is changed by asking: nothing
  * is ever under the key. One that is missing would not stop the heartbeats, and the store would go and come for ever.
  */
 async function denials(connection: Way, { channels, key, deployment }: Expectations): Promise<string[]> {
@@ -187,7 +194,8 @@ async function denials(connection: Way, { channels, key, deployment }: Expectati
         () => undefined,
         (error: unknown) => {
           if (errorCode(error) === '' || errorCode(error) === 'NOAUTH') throw error
-          return errorCode(error) === 'NOPERM' ? (error as Error).message : undefined
+          const { message } = error as Error
+          return errorCode(error) === 'NOPERM' || isUnknownCommand(message) ? message : undefined
         },
       ),
     ),
@@ -205,12 +213,20 @@ async function setPolicy(connection: Way, policy: RedisPolicy): Promise<string |
   }
 }
 
-/** Only a connection that listens can tell that it may not; the store works without, and nothing is kept in L1. */
-export const mayNotListen = (address: string, { message }: Error): RedisFinding =>
-  warned(
+/**
+ * Only a connection that listens can tell that it may not, or that there is no such command; the store works without,
+ * and nothing is kept in L1.
+ */
+export function listeningFinding(address: string, { message }: Error): RedisFinding | undefined {
+  const consequence = `so that no copy in L1 is ever proven: ${message}`
+  if (isUnknownCommand(message))
+    return warned('COMMAND', `${address}: SUBSCRIBE is taken away (rename-command), ${consequence}`)
+  if (!message.startsWith('NOPERM ')) return undefined
+  return warned(
     'PERMISSION',
-    `${address}: this user may not listen to the channels under the prefix, so that no copy in L1 is ever proven: ${message}`,
+    `${address}: this user may not listen to the channels under the prefix, ${consequence}`,
   )
+}
 
 const refused = (code: RedisFindingCode, message: string): RedisFinding => ({
   severity: 'refused',
@@ -228,6 +244,9 @@ function permissionMessage({ address, key }: Expectations, denied: readonly stri
   const needs = `keys ~${prefix}* and channels &${prefix}@*`
   return `${address} does not let this user do what the cache needs (${needs}): ${denied.join('; ')}`
 }
+
+const commandMessage = (address: string, unknown: readonly string[]): string =>
+  `${address} does not know commands that the cache needs; give them back where rename-command takes them away: ${unknown.join('; ')}`
 
 function findingsOf(
   node: RedisNode,

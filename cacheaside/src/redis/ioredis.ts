@@ -2,6 +2,7 @@ import { afterThisTurn, queueMicrotask } from '../base/clock.ts'
 import { invalidOption } from '../base/invalid-option.ts'
 import type { Address, Driver, RedisConnection } from './driver.ts'
 import { ReplyGate } from './reply-gate.ts'
+import { selectDatabase } from './select-database.ts'
 
 /** What an ioredis or iovalkey client, or a Cluster of either, is recognised by. */
 export interface IoredisLike {
@@ -37,6 +38,7 @@ interface Options {
   readonly host?: string
   readonly port?: number
   readonly path?: string
+  readonly db?: number
   readonly keyPrefix?: string
   readonly readOnly?: boolean
   /** Missing in ioredis 5 and iovalkey, which know only 2. */
@@ -133,6 +135,8 @@ const ONE_CONNECTION: Options = {
   enableAutoPipelining: false,
   enableReadyCheck: false,
   keyPrefix: '',
+  // Selected by us: see selectDatabase().
+  db: 0,
   readOnly: false,
   monitor: false,
   stringNumbers: false,
@@ -179,7 +183,7 @@ function singleDriver(client: Client): Driver {
     target: sentinel
       ? `the primary of ${options.name}`
       : (options.path ?? `${options.host ?? 'localhost'}:${options.port ?? DEFAULT_PORT}`),
-    open: (_to, onLost, signal) => openConnection(client.duplicate(one), onLost, signal),
+    open: (_to, onLost, signal) => openConnection(client.duplicate(one), options.db, onLost, signal),
   }
 }
 
@@ -205,7 +209,7 @@ function clusterDriver(cluster: Cluster): Driver {
     async open(to, onLost, signal) {
       template ??= (await startupNodes(cluster))[0] as Client
       const { host, port } = to as Address
-      return openConnection(template.duplicate({ ...ONE_CONNECTION, host, port }), onLost, signal)
+      return openConnection(template.duplicate({ ...ONE_CONNECTION, host, port }), 0, onLost, signal)
     },
   }
 }
@@ -236,6 +240,7 @@ async function startupNodes(cluster: Cluster): Promise<Client[]> {
 
 async function openConnection(
   client: Client,
+  database: number | undefined,
   onLost: (error: Error) => void,
   signal: AbortSignal,
 ): Promise<RedisConnection> {
@@ -262,7 +267,9 @@ async function openConnection(
   signal.addEventListener('abort', giveUp, { once: true })
   try {
     await client.connect()
+    await selectDatabase({ send: args => client.sendCommand(new Command(args)) }, database)
   } catch (error) {
+    client.disconnect()
     throw signal.aborted ? signal.reason : (problem ?? error)
   } finally {
     signal.removeEventListener('abort', giveUp)

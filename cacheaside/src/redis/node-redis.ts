@@ -1,5 +1,6 @@
 import { invalidOption } from '../base/invalid-option.ts'
 import type { Address, Driver, RedisConnection } from './driver.ts'
+import { selectDatabase } from './select-database.ts'
 
 /** What a client of `redis` (node-redis), or a Cluster or Sentinel of it, is recognised by. */
 export interface NodeRedisLike {
@@ -26,6 +27,7 @@ interface Options {
   readonly socket?: Socket
   readonly keyPrefix?: string
   readonly readonly?: boolean
+  readonly database?: number
 }
 interface Socket extends Partial<Address> {
   readonly path?: string
@@ -51,13 +53,19 @@ interface Cluster extends NodeRedisLike {
   on(event: 'error', listener: () => void): unknown
 }
 
+/** A client for one connection, and the database to be selected on it. */
+interface Way {
+  readonly client: Client
+  readonly database: number | undefined
+}
+
 /** What is used of a Sentinel. */
 interface Sentinel extends NodeRedisLike {
   readonly _keyPrefix?: string
   duplicate(override: object): Sentinel
   connect(): Promise<unknown>
   getMasterNode(): Address | undefined
-  _execute(readonly: boolean, work: (client: Client) => Promise<Client>): Promise<Client>
+  _execute(readonly: boolean, work: (client: Client) => Promise<Way>): Promise<Way>
   destroy(): Promise<void>
   on(event: 'error', listener: () => void): unknown
 }
@@ -72,6 +80,8 @@ const ONE_CONNECTION = {
   commandOptions: { timeout: undefined },
   commandsQueueMaxLength: undefined,
   keyPrefix: undefined,
+  // Selected by us: see selectDatabase().
+  database: 0,
   readonly: false,
   clientSideCache: undefined,
   emitInvalidate: false,
@@ -107,7 +117,7 @@ function singleDriver(client: Client): Driver {
     seeds: async () => [],
     reachable: address => address,
     target: socket?.path ?? `${socket?.host ?? 'localhost'}:${socket?.port ?? DEFAULT_PORT}`,
-    open: (_to, onLost, signal) => openConnection(single(client), onLost, signal),
+    open: (_to, onLost, signal) => openConnection(single(client), client.options?.database, onLost, signal),
   }
 }
 
@@ -140,7 +150,7 @@ function clusterDriver(cluster: Cluster): Driver {
     target: 'the Cluster',
     async open(to, onLost, signal) {
       template ??= await anyNode(cluster)
-      return openConnection(single(template, to), onLost, signal)
+      return openConnection(single(template, to), 0, onLost, signal)
     },
   }
 }
@@ -176,7 +186,10 @@ function sentinelDriver(sentinel: Sentinel): Driver {
     seeds: async () => [],
     reachable: address => address,
     target: 'the primary that Sentinel names',
-    open: async (_to, onLost, signal) => openConnection(await primaryOf(sentinel), onLost, signal),
+    async open(_to, onLost, signal) {
+      const { client, database } = await primaryOf(sentinel)
+      return openConnection(client, database, onLost, signal)
+    },
   }
 }
 
@@ -184,7 +197,7 @@ function sentinelDriver(sentinel: Sentinel): Driver {
  * A client for the primary as the sentinels name it now. The client of a Sentinel resends what it has lost, so
  * it is only asked for the way to the primary.
  */
-async function primaryOf(sentinel: Sentinel): Promise<Client> {
+async function primaryOf(sentinel: Sentinel): Promise<Way> {
   const asked = sentinel.duplicate({
     maxCommandRediscovers: 0,
     masterPoolSize: 1,
@@ -195,7 +208,10 @@ async function primaryOf(sentinel: Sentinel): Promise<Client> {
   asked.on('error', () => {})
   try {
     await asked.connect()
-    return await asked._execute(false, async client => single(client))
+    return await asked._execute(false, async client => ({
+      client: single(client),
+      database: client.options?.database,
+    }))
   } finally {
     await asked.destroy()
   }
@@ -203,6 +219,7 @@ async function primaryOf(sentinel: Sentinel): Promise<Client> {
 
 async function openConnection(
   client: Client,
+  database: number | undefined,
   onLost: (error: Error) => void,
   signal: AbortSignal,
 ): Promise<RedisConnection> {
@@ -228,6 +245,7 @@ async function openConnection(
   })
   try {
     await Promise.race([client.connect(), failed])
+    await Promise.race([selectDatabase({ send: args => client.sendCommand(args) }, database), failed])
   } catch (error) {
     destroy()
     throw error

@@ -7,12 +7,12 @@
 import { CacheError } from '../base/errors.ts'
 import { Broadcast, type EarHooks } from './broadcast.ts'
 import { ClusterRoute } from './cluster-route.ts'
-import { type Address, addressText, errorCode } from './driver.ts'
+import { type Address, addressText } from './driver.ts'
 import { Examinations } from './examinations.ts'
 import {
   type Examination,
   identityOf,
-  mayNotListen,
+  listeningFinding,
   type RedisFinding,
   type RedisNode,
   readInfo,
@@ -121,8 +121,9 @@ export class Servers {
       primaries.map(async ({ link, address }) => {
         await link.started
         if (link.facts !== undefined) return this.#examinations.again(link, address)
-        const refused = this.#examinations.last(address)
-        if (refused !== undefined && link.problem instanceof CacheError) return refused
+        const last = this.#examinations.last(address)
+        const isRefused = last?.findings.some(({ severity }) => severity === 'refused')
+        if (last !== undefined && isRefused && link.problem instanceof CacheError) return last
         throw link.problem
       }),
     )
@@ -197,8 +198,8 @@ export class Servers {
         try {
           await connection.subscribe([channel, ownChannel], (from, message) => hooks.onMessage(from, message))
         } catch (error) {
-          if (errorCode(error) === 'NOPERM')
-            this.#findings.found(source, [mayNotListen(primary.address, error as Error)])
+          const finding = listeningFinding(primary.address, error as Error)
+          if (finding !== undefined) this.#findings.found(source, [finding])
           throw error
         }
         this.#findings.found(source, [])

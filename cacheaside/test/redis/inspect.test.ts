@@ -177,6 +177,27 @@ describe('ready', () => {
   })
 })
 
+describe('a server without a command', () => {
+  it.each(['GETRANGE', 'TIME', 'EVALSHA', 'SUBSCRIBE'])('is found: %s', async command => {
+    const without = await startRedis({ 'rename-command': `${command} ""` })
+    onTestFinished(without.stop)
+    const told: RedisFinding[] = []
+    const shared = openStore({
+      client: IOREDIS.single(without.port),
+      onWarning: finding => told.push(finding),
+    })
+    hearing(shared)
+    if (command === 'SUBSCRIBE') await shared.ready()
+    else
+      await expect(shared.ready()).rejects.toMatchObject({
+        code: 'INVALID_OPTIONS',
+        message: expect.stringMatching(new RegExp(`rename-command.*unknown command '${command}'`)),
+      })
+    const severity = command === 'SUBSCRIBE' ? 'warned' : 'refused'
+    await eventually(() => codes(told).includes(`${severity} COMMAND`), 'the finding')
+  })
+})
+
 describe('inspect', () => {
   it('asks again, and reports a refused server', async () => {
     const shared = openStore({ client: client() })
@@ -324,6 +345,42 @@ describe.each(CLIENT_LIBRARIES)('a user with few rights, by $name,', library => 
     })
     const { findings } = await shared.ready()
     expect(findings.some(({ message }) => /could not be set to allkeys-lru: NOPERM/.test(message))).toBe(true)
+  })
+
+  it('is refused without the right to select its database, also after a reconnect', async () => {
+    const database = 3
+    await openAs()
+    const way = { username: 'spellbook', password: 'secret', database }
+    const shared = openStore({ client: library.single(server.port, way), prefix: 'app:' })
+    const heard = hearing(shared)
+    await shared.ready()
+    await proven(shared, heard)
+    expect(await put(shared, 'spell:4')).toBe(true)
+    expect(await raw.exists('app:spell:4')).toBe(0)
+    await raw.call('ACL', 'SETUSER', 'spellbook', '-select')
+    await raw.call('CLIENT', 'KILL', 'USER', 'spellbook')
+    const refusal = { code: 'INVALID_OPTIONS', message: expect.stringMatching(/database 3 .*NOPERM.*select/) }
+    await eventually(
+      () =>
+        shared.ready().then(
+          () => false,
+          error => error.code === 'INVALID_OPTIONS',
+        ),
+      'the refusal',
+    )
+    await expect(shared.ready()).rejects.toMatchObject(refusal)
+    await expect(shared.inspect()).rejects.toMatchObject(refusal)
+    expect(heard.filter(line => line.startsWith('interrupted')).length).toBeGreaterThan(0)
+    await expect(shared.lease('spell:4', token('Anna'), LONG_MS)).rejects.toMatchObject(refusal)
+  })
+
+  it('is refused where its database does not exist', async () => {
+    const shared = openStore({ client: library.single(server.port, { database: 99 }) })
+    await expect(shared.ready()).rejects.toMatchObject({
+      code: 'INVALID_OPTIONS',
+      message: expect.stringMatching(/database 99 cannot be selected: ERR .*out of range/),
+    })
+    expect(await raw.dbsize()).toBe(0)
   })
 
   it('is told of a wrong password', async () => {
