@@ -270,6 +270,7 @@ export class Cache {
    * (`LISTENER_THREW`). A function that listens twice is told twice. One that begins to listen during an event hears the next.
    */
   listen(listener: (event: CacheEvent) => void): () => void {
+    if (typeof listener !== 'function') throw invalidOption('listener', 'a function', listener)
     return this.#listeners.add(listener)
   }
 

@@ -1,4 +1,4 @@
-import { invalidOption } from './base/invalid-option.ts'
+import { anObject, invalidOption } from './base/invalid-option.ts'
 import { Cache } from './cache.ts'
 import { embeddedShared } from './memory/embedded-shared.ts'
 import { type CacheOptions, clockOf } from './options.ts'
@@ -9,6 +9,7 @@ import { type CacheOptions, clockOf } from './options.ts'
  * @throws CacheError `INVALID_OPTIONS`, naming the option, what it should be and what it is.
  */
 export function createCache(options: CacheOptions = {}): Cache {
+  anObject('options', options)
   if (typeof options !== 'object' || options === null) throw invalidOption('options', 'an object', options)
   // Not `??`: `null` is refused, because the caller meant to give a store.
   const shared = options.shared === undefined ? embeddedShared({ clock: clockOf(options) }) : options.shared

@@ -4,7 +4,7 @@
 import { checkSignal } from './base/abort.ts'
 import { type Clock, systemClock } from './base/clock.ts'
 import type { CacheEvent } from './base/events.ts'
-import { invalidOption, knownNames, wholeNumber } from './base/invalid-option.ts'
+import { checkClock, hasMethods, invalidOption, knownNames, wholeNumber } from './base/invalid-option.ts'
 import { type IdParts, isKeyspaceName, type Tag } from './base/key.ts'
 import { checkLogger, type Logger } from './base/warnings.ts'
 import { commitInDoubt } from './commit-in-doubt.ts'
@@ -280,6 +280,13 @@ function overDefaults<T extends object>(defaults: object, given: object): T {
 
 const UNGUARDED = ['proceed', 'refuse']
 
+/** What no shared store can do without. */
+const SHARED_METHODS: readonly (keyof SharedStore)[] = [
+  ...(['leaseMany', 'stampMany', 'renewStamp', 'look', 'fill', 'swap', 'drop', 'claim', 'guard'] as const),
+  ...(['release', 'invalidate', 'generation', 'invalidateKeyspace'] as const),
+  ...(['subscribe', 'heartbeat', 'identity'] as const),
+]
+
 const CACHE_OPTION_NAMES = [
   ...Object.keys(DEFAULT_CACHE_OPTIONS),
   'shared',
@@ -351,7 +358,7 @@ export function checkWriteOptions(given: {
  * @internal
  */
 export function clockOf({ clock = systemClock }: CacheOptions): Clock {
-  if (typeof clock?.nowMs !== 'function') throw invalidOption('clock', 'a clock', clock)
+  checkClock(clock)
   return clock
 }
 
@@ -404,6 +411,7 @@ export function resolveCacheOptions(given: WiredOptions): ResolvedCacheOptions {
   aFunction('commitInDoubt', options.commitInDoubt)
   if (typeof options.shared?.lease !== 'function')
     throw invalidOption('shared', 'a shared store', options.shared)
+  hasMethods('shared', options.shared, SHARED_METHODS)
   if (options.feed !== undefined && typeof options.feed?.open !== 'function')
     throw invalidOption('feed', 'a change feed', options.feed)
   checkStream(options)
@@ -412,6 +420,10 @@ export function resolveCacheOptions(given: WiredOptions): ResolvedCacheOptions {
     knownNames('local', options.local, ['maxBytes', 'maxEntries', 'policy'])
     if (options.local.maxBytes === undefined && options.local.maxEntries === undefined) {
       throw invalidOption('local', 'bounded by maxBytes or maxEntries', 'neither')
+    }
+    for (const name of ['maxBytes', 'maxEntries'] as const) {
+      const bound = options.local[name]
+      if (bound !== undefined) wholeNumber(`local.${name}`, bound, 1, Number.MAX_SAFE_INTEGER)
     }
     if (options.local.policy !== undefined) oneOf('local.policy', options.local.policy, EVICTION_POLICIES)
   }

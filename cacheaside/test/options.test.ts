@@ -126,6 +126,24 @@ describe('createCache', () => {
       { shared: Object.create(null) },
       'expected shared to be a shared store, got [object Object]',
     ],
+    [
+      'a clock with one method',
+      { clock: { nowMs: () => 1 } },
+      'expected clock.coarseMs to be a function, got undefined',
+    ],
+    [
+      'a store with one method',
+      { shared: { lease() {} } },
+      'expected shared.leaseMany to be a function, got undefined',
+    ],
+    [
+      'no entries in L1',
+      { local: { maxEntries: 0 } },
+      'expected local.maxEntries to be a whole number from 1',
+    ],
+    ['an array', [], 'expected options to be an object, got []'],
+    ['a date', new Date(), 'expected options to be an object, got [object Date]'],
+    ['a promise', Promise.resolve({}), 'expected options to be an object, got [object Promise]'],
     ['a clock that is none', { clock: {} }, 'expected clock to be a clock, got [object Object]'],
     [
       'a clock that is none beside a store',
@@ -167,6 +185,19 @@ describe('createCache', () => {
 describe('what one call is told', () => {
   const load = async (_: number) => fireball
   const never = () => expect.unreachable()
+
+  test('listen takes only a function, and an embedded store only what can be', () => {
+    const { process } = openWorld()
+    const refused = (message: string) => expect.objectContaining({ code: 'INVALID_OPTIONS', message })
+    expect(() => process().cache.listen(misspelt(5))).toThrow(
+      refused('expected listener to be a function, got 5'),
+    )
+    expect(() => embeddedShared({ clock: misspelt({}) })).toThrow(
+      refused('expected clock to be a clock, got [object Object]'),
+    )
+    for (const name of ['maxBytes', 'policy', 'clock'])
+      expect(() => embeddedShared(misspelt({ [name]: null }))).toThrow(`expected ${name} to be`)
+  })
 
   test.each([['default'], ['Strong'], [true], [null]])(
     'a read refuses the consistency %j before any I/O, and does not take it for a weaker one',

@@ -1,4 +1,5 @@
 import { CacheError } from './errors.ts'
+import { tagOf } from './thrown.ts'
 
 /** The one form for a complaint about an option: what it is called, what it should be, what it is. @internal */
 export function invalidOption(name: string, expected: string, got: unknown): CacheError {
@@ -34,14 +35,26 @@ function shortened(text: string): string {
 }
 
 /**
+ * Refuses what holds no options.
+ *
+ * @throws CacheError `INVALID_OPTIONS`.
+ * @internal
+ */
+export function anObject(what: string, given: unknown): void {
+  const tag = typeof given === 'object' && given !== null ? tagOf(given) : ''
+  // A namespace of a module may be given, and no array, date or promise.
+  if (tag !== 'Object' && tag !== 'Module') throw invalidOption(what, 'an object', given)
+}
+
+/**
  * Refuses names that mean nothing here: an option that was misspelt would be one that was left out.
  *
  * @throws CacheError `INVALID_OPTIONS`.
  * @internal
  */
 export function knownNames(what: string, given: unknown, known: readonly string[]): void {
-  if (typeof given !== 'object' || given === null) throw invalidOption(what, 'an object', given)
-  for (const name of Object.keys(given)) {
+  anObject(what, given)
+  for (const name of Object.keys(given as object)) {
     if (!known.includes(name))
       throw invalidOption(`${what}.${name}`, `one of ${known.join(', ')}`, 'an unknown option')
   }
@@ -56,4 +69,30 @@ export function knownNames(what: string, given: unknown, known: readonly string[
 export function wholeNumber(name: string, value: unknown, least: number, most: number): void {
   if (!Number.isInteger(value) || (value as number) < least || (value as number) > most)
     throw invalidOption(name, `a whole number from ${least} to ${most}`, value)
+}
+
+/**
+ * Refuses an object that lacks a method, and names it.
+ *
+ * @throws CacheError `INVALID_OPTIONS`.
+ * @internal
+ */
+export function hasMethods(name: string, value: object, methods: readonly string[]): void {
+  for (const method of methods) {
+    const given = (value as Readonly<Record<string, unknown>>)[method]
+    if (typeof given !== 'function') throw invalidOption(`${name}.${method}`, 'a function', given)
+  }
+}
+
+const CLOCK_METHODS = ['coarseMs', 'epochMs', 'after', 'random', 'token']
+
+/**
+ * Refuses what is no clock.
+ *
+ * @throws CacheError `INVALID_OPTIONS`.
+ * @internal
+ */
+export function checkClock(clock: { readonly nowMs?: unknown } | null | undefined): void {
+  if (typeof clock?.nowMs !== 'function') throw invalidOption('clock', 'a clock', clock)
+  hasMethods('clock', clock, CLOCK_METHODS)
 }

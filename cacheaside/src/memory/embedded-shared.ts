@@ -1,6 +1,6 @@
 import { type Clock, systemClock } from '../base/clock.ts'
 import { CacheError } from '../base/errors.ts'
-import { knownNames } from '../base/invalid-option.ts'
+import { checkClock, knownNames } from '../base/invalid-option.ts'
 import type { EvictionPolicyName } from '../eviction/bounded-map.ts'
 import { markedToken } from '../shared/key-mark.ts'
 import {
@@ -97,12 +97,9 @@ export function embeddedShared(options: EmbeddedSharedOptions = {}): EmbeddedSha
 export function registersFor(options: EmbeddedSharedOptions): Registers {
   // A misspelt bound would be one that nobody set.
   knownNames('options', options, OPTION_NAMES)
-  return new Registers({
-    ...options,
-    maxBytes: options.maxBytes ?? DEFAULT_MAX_BYTES,
-    policy: options.policy ?? 's3-fifo',
-    clock: options.clock ?? systemClock,
-  })
+  const { maxBytes = DEFAULT_MAX_BYTES, policy = 's3-fifo', clock = systemClock } = options
+  checkClock(clock)
+  return new Registers({ ...options, maxBytes, policy, clock })
 }
 
 const OPTION_NAMES: readonly string[] = [
