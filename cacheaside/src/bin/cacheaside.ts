@@ -1,8 +1,9 @@
 #!/usr/bin/env node
 import { createInterface } from 'node:readline/promises'
 import { systemClock } from '../base/clock.ts'
+import { lineOf } from '../base/masked.ts'
 import { runCommand } from '../command/run-command.ts'
-import { wantsColor } from '../command/terminal.ts'
+import { CLEAR_LINE, wantsColor } from '../command/terminal.ts'
 
 /**
  * The program `cacheaside`.
@@ -13,6 +14,17 @@ import { wantsColor } from '../command/terminal.ts'
 process.exitCode = 2
 const { port1: awake } = new MessageChannel()
 awake.on('message', () => {})
+
+/** Says in one line why it was not done, and ends. Only the first reason counts. */
+function fail(error: unknown): void {
+  process.off('uncaughtException', fail)
+  process.on('uncaughtException', () => {})
+  const clear = process.stderr.isTTY === true ? CLEAR_LINE : ''
+  process.stderr.write(`${clear}cacheaside: ${lineOf(error)}\n`, () => process.exit(2))
+}
+
+// Node would exit with 1, which means that something is stale. A rejection that nobody takes comes here, too.
+process.on('uncaughtException', fail)
 
 /** The first Ctrl-C ends what is under way, and what was opened is closed. Another one ends the program at once. */
 const stop = new AbortController()

@@ -22,7 +22,8 @@ export const paintOn = ({ hasColor = false }: Pick<CommandOutput, 'hasColor'>): 
 export const wantsColor = (isTerminal: boolean, env: Readonly<Record<string, string | undefined>>): boolean =>
   isTerminal && (env.NO_COLOR ?? '') === '' && env.TERM !== 'dumb'
 
-const CLEAR_LINE = '\r\u001b[K'
+/** Takes away what stands on the line of a terminal. */
+export const CLEAR_LINE = '\r\u001b[K'
 const BAR_LENGTH = 30
 const REDRAW_MS = 100
 

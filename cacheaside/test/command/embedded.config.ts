@@ -1,3 +1,4 @@
+import { EventEmitter } from 'node:events'
 import { type Cache, createCache, embeddedShared } from 'cacheaside'
 import { auditedKeyspace, type VerifyConfig } from 'cacheaside/verify'
 
@@ -11,6 +12,8 @@ import { auditedKeyspace, type VerifyConfig } from 'cacheaside/verify'
  * | `half` | two spells, one of which cannot be read any more |
  * | `broken` | two spells, and an origin that is away |
  * | `misspelt` | an option that does not exist |
+ * | `throws` | two spells, and an error that nobody catches during the comparison |
+ * | `rejects` | two spells, and a rejection that nobody takes during the comparison |
  */
 const { CASE = 'clean' } = process.env
 
@@ -20,11 +23,24 @@ const damages = new Map([
 ])
 let isAway = false
 const find = async (id: number) => {
+  if (wasFilled && CASE in UNCAUGHT) await UNCAUGHT[CASE]!()
   if (isAway || (CASE === 'half' && id === 1 && wasFilled))
     throw new Error('the database is away\nand this is why')
   return damages.get(id)
 }
 let wasFilled = false
+
+/** As a pool without a listener for `error` does when its server goes away. The load waits on, as a query of such a pool may. */
+const UNCAUGHT: Readonly<Record<string, () => Promise<never>>> = {
+  throws: () =>
+    new Promise(() => {
+      setImmediate(() => new EventEmitter().emit('error', new Error('the server\nhas ended')))
+    }),
+  rejects: () =>
+    new Promise(() => {
+      Promise.reject(new Error('the server\nhas ended'))
+    }),
+}
 
 async function filled(cache: Cache): Promise<void> {
   const spells = cache.keyspace('spell', { load: find })

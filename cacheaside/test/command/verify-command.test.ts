@@ -71,6 +71,14 @@ describe('cacheaside verify', () => {
     expect(code).toBe(2)
   })
 
+  test.each(['throws', 'rejects'])(
+    'exits with 2 and one line for an error that nobody catches: %s',
+    async name => {
+      const { code, out, err } = await verify(name)
+      expect([code, out, err]).toEqual([2, '', 'cacheaside: the server\n'])
+    },
+  )
+
   test('tells how it is used', async () => {
     const { code, out } = await cacheaside(['--help'])
     expect(out).toMatch(/^usage: cacheaside COMMAND --config FILE/)
