@@ -15,10 +15,12 @@ process.exitCode = 2
 const { port1: awake } = new MessageChannel()
 awake.on('message', () => {})
 
+let hasFailed = false
+
 /** Says in one line why it was not done, and ends. Only the first reason counts. */
 function fail(error: unknown): void {
-  process.off('uncaughtException', fail)
-  process.on('uncaughtException', () => {})
+  if (hasFailed) return
+  hasFailed = true
   const clear = process.stderr.isTTY === true ? CLEAR_LINE : ''
   process.stderr.write(`${clear}cacheaside: ${lineOf(error)}\n`, () => process.exit(2))
 }
@@ -29,6 +31,17 @@ process.on('uncaughtException', fail)
 /** The first Ctrl-C ends what is under way, and what was opened is closed. Another one ends the program at once. */
 const stop = new AbortController()
 process.once('SIGINT', () => stop.abort(new Error('interrupted')))
+
+/** The reader of a pipe may have read enough. Then what goes on ends quietly. Any other report that was not written is missed. */
+function written(error?: Error | null): void {
+  if (error === undefined || error === null) return
+  if ((error as NodeJS.ErrnoException).code === 'EPIPE') stop.abort(error)
+  else fail(new Error(`the report cannot be written: ${lineOf(error)}`))
+}
+// A pipe emits the error; a file tells only the callback of the write.
+process.stdout.on('error', written)
+// Nobody can be told of it.
+process.stderr.on('error', () => {})
 
 async function ask(question: string): Promise<string> {
   const lines = createInterface({ input: process.stdin, output: process.stderr })
@@ -43,7 +56,7 @@ async function ask(question: string): Promise<string> {
 }
 
 const code = await runCommand(process.argv.slice(2), {
-  out: text => void process.stdout.write(text),
+  out: text => void process.stdout.write(text, written),
   err: text => void process.stderr.write(text),
   isTerminal: process.stderr.isTTY === true,
   hasColor: wantsColor(process.stdout.isTTY === true, process.env),
@@ -51,7 +64,7 @@ const code = await runCommand(process.argv.slice(2), {
   signal: stop.signal,
   clock: systemClock,
 })
-process.exitCode = code
+process.exitCode = hasFailed ? 2 : code
 awake.close()
 // What the user's file has left open must not keep it from ending, once everything is written.
 process.stdout.write('', () => process.stderr.write('', () => process.exit()))

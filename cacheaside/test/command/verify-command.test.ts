@@ -1,4 +1,4 @@
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
@@ -78,6 +78,24 @@ describe('cacheaside verify', () => {
       expect([code, out, err]).toEqual([2, '', 'cacheaside: the server\n'])
     },
   )
+
+  test('ends quietly, with the exit code of the report, if nobody reads the report', async () => {
+    const args = ['verify', '--config', 'embedded.config.ts']
+    const { code, err } = await cacheaside(args, { CASE: 'stale' }, undefined, 'nobody')
+    expect([code, err]).toEqual([1, 'closed\n'])
+  })
+
+  test('exits with 2 and one line if the report cannot be written', async () => {
+    const file = openSync(import.meta.filename, 'r')
+    try {
+      const args = ['verify', '--json', '--config', 'embedded.config.ts']
+      const { code, err } = await cacheaside(args, { CASE: 'clean' }, undefined, { file })
+      expect(err.replace('closed\n', '')).toMatch(/^cacheaside: the report cannot be written: EBADF[^\n]*\n$/)
+      expect(code).toBe(2)
+    } finally {
+      closeSync(file)
+    }
+  })
 
   test('tells how it is used', async () => {
     const { code, out } = await cacheaside(['--help'])
