@@ -195,7 +195,7 @@ test('two ids have one key only if they are the same texts, whatever their keysp
   )
 })
 
-test('no key holds a character that a terminal, a slot or a log could take for its own', () => {
+test('no key holds a brace, which chooses a slot, or a control character of ASCII', () => {
   const { keyspace } = counting<IdParts>()
   fc.assert(
     fc.property(id, of => {

@@ -1,3 +1,5 @@
+import { printable } from './printable.ts'
+
 /**
  * Everything the library itself can reject or throw with, told apart by `code`.
  *
@@ -36,7 +38,8 @@ export class CacheError extends Error {
   readonly code: CacheErrorCode
 
   constructor(code: CacheErrorCode, message: string, options?: ErrorOptions) {
-    super(message, options)
+    // It may name keys, which hold what ids hold.
+    super(printable(message), options)
     this.code = code
   }
 }

@@ -55,7 +55,10 @@ const NAME = /^[A-Za-z0-9_.-]{1,64}$/
 /** Whether a text may name a keyspace: 1 to 64 of letters, digits, `_`, `.` and `-`. */
 export const isKeyspaceName = (name: unknown): name is string => typeof name === 'string' && NAME.test(name)
 
-/** Characters that mean something in a key or to a terminal. `{` and `}` would choose a Redis Cluster slot. */
+/**
+ * Characters that mean something in a key, and control characters of ASCII. `{` and `}` would choose a Redis Cluster slot. Which
+ * these are never changes, because values are stored under such keys. What else a terminal may obey is escaped when a key is shown.
+ */
 const SPECIAL = /[%:{}\u0000-\u001f\u007f]/
 const EVERY_SPECIAL = /[%:{}\u0000-\u001f\u007f]/g
 

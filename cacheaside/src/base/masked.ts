@@ -1,4 +1,5 @@
 /** What others say, in one line and without what may be a secret. */
+import { printable } from './printable.ts'
 import { fieldOf, isOf, messageOf } from './thrown.ts'
 
 const SECRET = '***'
@@ -9,7 +10,7 @@ export const masked = (text: string): string =>
     .replace(/\b([a-z][a-z\d+.-]*:\/\/)[^\s'"<>]*@/gi, `$1${SECRET}@`)
     .replace(/\b((?:[a-z]*password|passwd|pwd|secret|token)\s*=\s*)[^\s&,;'"]+/gi, `$1${SECRET}`)
 
-/** The first line of an error, without secrets. */
+/** The first line of an error, without secrets, and printable. */
 export function lineOf(error: unknown): string {
   // Node tells of several refused addresses in one error without a message.
   const errors = messageOf(error) === '' ? fieldOf(error, 'errors') : undefined
@@ -20,5 +21,5 @@ export function lineOf(error: unknown): string {
 
 function lineOfOne(error: unknown): string {
   const message = messageOf(error) || messageOf(fieldOf(error, 'name'))
-  return masked(message.split('\n', 1)[0]!)
+  return printable(masked(message.split('\n', 1)[0]!))
 }

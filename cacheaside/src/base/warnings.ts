@@ -1,5 +1,6 @@
 import type { Clock, Timer } from './clock.ts'
 import { invalidOption } from './invalid-option.ts'
+import { printable } from './printable.ts'
 import { unheard } from './thrown.ts'
 
 /**
@@ -210,7 +211,8 @@ export class Warnings {
     this.#say(code, { ...telling, message: telling.message + gone })
   }
 
-  #say(code: WarningCode, { message, error, level = WARNINGS[code] }: Telling, isEnd = false): void {
+  #say(code: WarningCode, { message: text, error, level = WARNINGS[code] }: Telling, isEnd = false): void {
+    const message = printable(text)
     const details = { code: PREFIX + code, ...(error === undefined ? {} : { err: error }) }
     const logger = this.#logger
     if (logger !== undefined) {

@@ -1,3 +1,4 @@
+import { printable } from '../base/printable.ts'
 import { flushKeyspace, invalidateKey, keyToRemove, removableNamed } from '../operate/remove.ts'
 import { sharedOf } from '../operate/target.ts'
 import { type Command, type CommandRun, operatedBy, RefusedError } from './command.ts'
@@ -70,5 +71,5 @@ function sharedWithOthers(run: CommandRun): string {
 }
 
 function tell({ given, output }: CommandRun, done: object, text: string): void {
-  output.out(`${given.json ? jsonText(done) : text}\n`)
+  output.out(`${given.json ? jsonText(done) : printable(text)}\n`)
 }

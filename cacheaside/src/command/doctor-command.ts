@@ -1,6 +1,6 @@
 import { masked } from '../base/masked.ts'
+import { printable } from '../base/printable.ts'
 import { type DoctorReport, examineAll, isIll } from '../operate/doctor.ts'
-import { printable } from '../verify/report.ts'
 import { type Command, operatedBy } from './command.ts'
 import { jsonText } from './json-text.ts'
 import { type Paint, ProgressLine, paintOn } from './terminal.ts'

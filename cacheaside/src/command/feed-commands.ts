@@ -1,3 +1,4 @@
+import { printable } from '../base/printable.ts'
 import {
   feedScript,
   feedStatus,
@@ -45,7 +46,7 @@ export const feedCommands: Readonly<Record<string, Command>> = {
       await agreed(output, given.yes, question)
       await installChangeFeed(operated)
       const text = `the change feed in the schema ${schema} watches ${tables.join(', ')}`
-      output.out(`${given.json ? jsonText({ done: 'feed install', schema, tables }) : text}\n`)
+      output.out(`${given.json ? jsonText({ done: 'feed install', schema, tables }) : printable(text)}\n`)
       return 0
     },
   },
@@ -64,7 +65,7 @@ export const feedCommands: Readonly<Record<string, Command>> = {
       await agreed(output, given.yes, question)
       await removeChangeFeed(operated)
       const text = `the change feed in the schema ${schema} is removed`
-      output.out(`${given.json ? jsonText({ done: 'feed remove', schema }) : text}\n`)
+      output.out(`${given.json ? jsonText({ done: 'feed remove', schema }) : printable(text)}\n`)
       return 0
     },
   },

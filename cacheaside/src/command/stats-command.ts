@@ -1,6 +1,6 @@
+import { printable } from '../base/printable.ts'
 import type { ProcessStats } from '../operate/hot-keys.ts'
 import { type KeyspaceHoldings, type StoreStats, storeStats } from '../operate/store-stats.ts'
-import { printable } from '../verify/report.ts'
 import { type Command, operatedBy } from './command.ts'
 import { jsonText } from './json-text.ts'
 import { percent, tableText } from './table.ts'

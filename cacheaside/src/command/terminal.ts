@@ -1,5 +1,6 @@
 /** What people see: colours, progress, questions, and no secrets. */
 import type { Clock } from '../base/clock.ts'
+import { printable } from '../base/printable.ts'
 import { type CommandOutput, RefusedError } from './command.ts'
 
 /** What a terminal is told before and after a text. */
@@ -77,6 +78,6 @@ export async function agreed(
     throw new RefusedError(
       `nothing was done, because there is no terminal to ask at: add --yes to ${question}`,
     )
-  const answer = await ask(`${question}. Do it? [y/N] `)
+  const answer = await ask(`${printable(question)}. Do it? [y/N] `)
   if (!/^y(es)?$/i.test(answer.trim())) throw new RefusedError('nothing was done')
 }

@@ -1,6 +1,6 @@
+import { printable } from '../base/printable.ts'
 import { askHotKeys, type HotKeysReport } from '../operate/hot-keys.ts'
 import { NOBODY_ANSWERS } from '../operate/store-stats.ts'
-import { printable } from '../verify/report.ts'
 import { type Command, operatedBy, RefusedError } from './command.ts'
 import { jsonText } from './json-text.ts'
 import { percent, tableText } from './table.ts'

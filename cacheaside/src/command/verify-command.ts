@@ -1,6 +1,7 @@
 import { reportText, type VerifyReport } from '../verify/report.ts'
 import { verify } from '../verify/verify.ts'
 import { type Command, type ExitCode, operatedBy } from './command.ts'
+import { jsonText } from './json-text.ts'
 import { ProgressLine } from './terminal.ts'
 
 /** `cacheaside verify`. */
@@ -25,7 +26,7 @@ export const verifyCommand: Command = {
         }),
       })
       line.clear()
-      output.out(given.json ? `${JSON.stringify(report, undefined, 2)}\n` : `${reportText(report)}\n`)
+      output.out(given.json ? `${jsonText(report)}\n` : `${reportText(report)}\n`)
       return exitCodeOf(report)
     } catch (error) {
       line.clear()

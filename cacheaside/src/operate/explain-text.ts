@@ -1,7 +1,8 @@
 import type { Why } from '../base/events.ts'
 import { lineOf } from '../base/masked.ts'
+import { printable } from '../base/printable.ts'
 import type { Outcome } from '../verify/outcome.ts'
-import { durationText, printable } from '../verify/report.ts'
+import { durationText } from '../verify/report.ts'
 import type { ExplainedRegister, ExplainedValue, Explanation } from './explain.ts'
 import type { ReaderAnswer } from './reader.ts'
 
@@ -45,7 +46,7 @@ export function explanationText(explanation: Explanation): string {
     ]),
     ...labelled('the feed', feedLines(explanation)),
     ...(explanation.origin === undefined ? [] : labelled('the origin', [originLine(explanation.origin)])),
-    ...notes.map(note => `note: ${note}`),
+    ...notes.map(note => `note: ${printable(note)}`),
   ].join('\n')
 }
 

@@ -1,5 +1,6 @@
+import { printable } from '../base/printable.ts'
 import type { PostgresFeedStatus, WatchedTagsStatus } from '../postgres/feed-status.ts'
-import { durationText, printable } from '../verify/report.ts'
+import { durationText } from '../verify/report.ts'
 
 /** The status of a feed as people read it. */
 export function feedStatusText(status: PostgresFeedStatus): string {

@@ -1,3 +1,4 @@
+import { printable } from '../base/printable.ts'
 import type { Finding, Outcome, SkippedOutcome } from './outcome.ts'
 
 /** How many registers had which outcome. */
@@ -104,16 +105,9 @@ export function reportText(report: VerifyReport): string {
   const { stale, unreadable, orphaned } = report.total
   const untold = stale + unreadable + orphaned - report.findings.length
   if (untold > 0) lines.push(`and ${untold} more`)
-  if (report.notes.length > 0) lines.push('', ...report.notes.map(note => `note: ${note}`))
+  if (report.notes.length > 0) lines.push('', ...report.notes.map(note => `note: ${printable(note)}`))
   return [...lines, '', verdict(report)].join('\n')
 }
-
-/** A text as it is, but for characters that control a terminal and those that are none. */
-export const printable = (text: string): string =>
-  text.replace(/[\p{Cc}\p{Cs}]/gu, one => {
-    const escaped = JSON.stringify(one).slice(1, -1)
-    return escaped === one ? '?' : escaped
-  })
 
 /** A duration for people. */
 export function durationText(ms: number): string {

@@ -152,6 +152,13 @@ describe.each<[string[], object, RegExp, RegExp]>([
   })
 })
 
+test('cacheaside invalidate shows an id with control characters escaped', async () => {
+  await reading()
+  const { code, out } = await runHere(['invalidate', 'school', '\u009b31mred', '--yes', ...CONFIG])
+  expect(out).toBe('the tag school:\\u009b31mred is invalidated in redis, and every process is told\n')
+  expect(code).toBe(0)
+})
+
 test('cacheaside refuses as a program too, without a terminal, and ends', async () => {
   const env = { CASE_PORT: String(server.port), CASE_PREFIX: 'program:' }
   const refused = await cacheaside(['flush', 'spell', '--config', 'servers.config.ts'], env)
