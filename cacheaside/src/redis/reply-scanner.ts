@@ -13,6 +13,10 @@ const LINES: Readonly<Record<string, RegExp>> = {
 }
 const BEFORE_RESP3 = '+-:$*'
 const LF = 10
+const CR = 13
+const TEXT = '$'.charCodeAt(0)
+const ZERO = '0'.charCodeAt(0)
+const MOST_DIGITS = 10
 /** A map of this many pairs still fits, and no list that is asked for here comes near it. */
 const MOST_IN_LIST = 1_000_000
 const DEEPEST = 16
@@ -71,6 +75,11 @@ export class ReplyScanner {
         this.#skip -= skipped
         at += skipped
       } else {
+        const text = this.#line === '' ? this.#textAt(chunk, at) : -1
+        if (text >= 0) {
+          at = text
+          continue
+        }
         const end = chunk.indexOf(LF, at)
         this.#line += chunk.toString('latin1', at, end < 0 ? chunk.length : end)
         if (this.#line.length > LONGEST_LINE) throw new MalformedReply(this.#line)
@@ -83,6 +92,27 @@ export class ReplyScanner {
       if (this.#skip === 0 && this.#closes()) return at
     }
     return -1
+  }
+
+  /**
+   * Reads the first line of a text, by its bytes: most of what comes are texts, and a string made of each line takes longer
+   * than all that the client does with it.
+   *
+   * @returns the place behind the line, or -1 if it is anything else, or not whole.
+   */
+  #textAt(chunk: Buffer, from: number): number {
+    if (chunk[from] !== TEXT) return -1
+    let length = 0
+    let at = from + 1
+    for (let digit = chunk[at]! - ZERO; digit >= 0 && digit <= 9; digit = chunk[at]! - ZERO) {
+      length = length * 10 + digit
+      at++
+    }
+    const digits = at - from - 1
+    if (digits === 0 || digits > MOST_DIGITS || chunk[at] !== CR || chunk[at + 1] !== LF) return -1
+    if (this.#lacking.length <= 1) this.#describe('$')
+    this.#skip = length + 2
+    return at + 2
   }
 
   /** Reads the first line of a reply, or of one in a list. Returns whether it is all of it. */
