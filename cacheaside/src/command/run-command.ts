@@ -1,6 +1,8 @@
 /** The program `cacheaside`: which command is meant, what it is told, and how it ended. */
 import { parseArgs } from 'node:util'
+import type { Clock } from '../base/clock.ts'
 import { lineOf } from '../base/masked.ts'
+import { limited } from '../verify/pace.ts'
 import { changingCommands } from './changing-commands.ts'
 import {
   type Command,
@@ -28,6 +30,9 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
   doctor: doctorCommand,
   verify: verifyCommand,
 }
+
+/** How long each of what the file has opened may take to be closed. */
+const CLOSE_MS = 5_000
 
 const OPTIONS = {
   config: { type: 'string' },
@@ -75,19 +80,34 @@ export async function runCommand(args: readonly string[], output: CommandOutput)
       return 0
     }
     const { command, path, given } = parsed
-    const config = await loadConfig(path)
+    const config = await ended(output.signal, loadConfig(path))
     try {
       return await command.run({ given, config, output })
     } finally {
-      // A report that is there is not taken back because something could not be closed.
-      await Promise.resolve(config.close?.()).catch(() => {})
-      await config.shared?.close?.().catch(() => {})
+      await closed(output.clock, () => config.close?.())
+      await closed(output.clock, () => config.shared?.close?.())
     }
   } catch (error) {
     const hint = error instanceof UsageError ? ' (--help tells more)' : ''
     output.err(`cacheaside: ${lineOf(error)}${hint}\n`)
     return 2
   }
+}
+
+/** Waits for work that may take for ever; rejects with the signal's reason when that aborts. */
+function ended<T>(signal: AbortSignal | undefined, work: Promise<T>): Promise<T> {
+  return new Promise((resolve, reject) => {
+    const onAbort = () => reject(signal?.reason)
+    work.then(resolve, reject).finally(() => signal?.removeEventListener('abort', onAbort))
+    signal?.addEventListener('abort', onAbort, { once: true })
+    if (signal?.aborted === true) onAbort()
+  })
+}
+
+/** Closes, for no longer than is allowed. A report that is there is not taken back because something could not be closed. */
+async function closed(clock: Clock, close: () => unknown): Promise<void> {
+  const closing = (async () => void (await close()))()
+  await limited(clock, CLOSE_MS, closing, () => new Error('not closed')).catch(() => {})
 }
 
 /** What the arguments say: a text of help, or a command and what it is told. */

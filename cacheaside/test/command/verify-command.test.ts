@@ -1,11 +1,12 @@
 import { closeSync, mkdtempSync, openSync, rmSync, writeFileSync } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { type Clock, systemClock } from '../../src/base/clock.ts'
 import { runCommand } from '../../src/command/run-command.ts'
 import { SimulatedClock } from '../../src/testing/index.ts'
 import { cacheaside } from './command-program.ts'
+import { runHere } from './run-here.ts'
 
 const verify = (CASE: string, ...args: string[]) =>
   cacheaside(['verify', '--config', 'embedded.config.ts', ...args], { CASE })
@@ -127,6 +128,53 @@ test('cacheaside verify draws its progress on a terminal, and takes it away befo
   expect(err.split('\r\u001b[K')).toEqual(['', `[${'#'.repeat(30)}] 2/2, 0 stale`, ''])
   expect(out).not.toContain('\u001b')
   expect(code).toBe(0)
+})
+
+describe('cacheaside verify is not troubled by a file that', () => {
+  let folder = ''
+  beforeAll(() => {
+    folder = mkdtempSync(join(tmpdir(), 'cacheaside-closing-'))
+  })
+  afterAll(() => rmSync(folder, { recursive: true, force: true }))
+
+  /** A file for `feed install --print`, which needs no server. */
+  function fileThat(closes: string): readonly string[] {
+    const file = join(folder, `${closes.replace(/\W/g, '')}.mjs`)
+    const shared =
+      '{ lease() {}, close: async () => { globalThis.closedStores = (globalThis.closedStores ?? 0) + 1 } }'
+    const migration = '{ sql: {}, tables: { spell: { keys: () => [] } } }'
+    writeFileSync(file, `export default { shared: ${shared}, migration: ${migration}, close: ${closes} }`)
+    return ['feed', 'install', '--print', '--config', file]
+  }
+  const stores = () => (globalThis as { closedStores?: number }).closedStores ?? 0
+
+  test.each(['() => { throw new Error() }', '() => Promise.reject(new Error())'])(
+    'closes by %s',
+    async closes => {
+      const before = stores()
+      const { code, err } = await run(fileThat(closes))
+      expect([code, err, stores() - before]).toEqual([0, '', 1])
+    },
+  )
+
+  test('closes for ever', async () => {
+    const before = stores()
+    const clock = new SimulatedClock()
+    const running = run(fileThat('() => new Promise(() => {})'), false, clock)
+    await vi.waitFor(() => expect(clock.pendingTimers).toBe(1))
+    await clock.advance(5_000)
+    const { code, err } = await running
+    expect([code, err, stores() - before]).toEqual([0, '', 1])
+  })
+
+  test('makes its object for ever, when it is interrupted', async () => {
+    const file = join(folder, 'never.mjs')
+    writeFileSync(file, 'export default () => new Promise(() => {})')
+    const stop = new AbortController()
+    const running = runHere(['verify', '--config', file], { signal: stop.signal })
+    stop.abort(new Error('interrupted'))
+    expect(await running).toMatchObject({ code: 2, out: '', err: 'cacheaside: interrupted\n' })
+  })
 })
 
 describe('cacheaside verify exits with 2 and one line', () => {
