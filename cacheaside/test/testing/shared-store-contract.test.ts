@@ -132,13 +132,16 @@ it('sharedRegistersContract finds registers that fill without a lease', async ()
   expect(failed).toContain("fill by the lease's token on an absent register leaves it as it is")
 })
 
-it('sharedStreamContract finds a stream that loses the text of a heartbeat', async () => {
+it.each<[string, (text: string) => string]>([
+  ['loses a character', text => text.replace('\u0000', '')],
+  ['makes every letter small', text => text.toLowerCase()],
+])('sharedStreamContract finds a stream whose heartbeat %s', async (_, spoil) => {
   const failed = await failuresOf(runner =>
     sharedStreamContract(runner, {
       async open() {
         const opened = await openStream()
         const heartbeat: SharedStream['heartbeat'] = (text, keyspaces) =>
-          opened.stream.heartbeat(text.replace('\u0000', ''), keyspaces)
+          opened.stream.heartbeat(spoil(text), keyspaces)
         return { ...opened, stream: { ...opened.stream, heartbeat } }
       },
     }),

@@ -56,7 +56,7 @@ function listening(on: Stage<StreamScene>): void {
 
   on('heartbeat is heard back with its text, whatever is in it', async scene => {
     const { messages } = await scene.listen()
-    const text = '{"process":"ä\u0000\n✨","beat":1}'
+    const text = '{"process":"Anna Ä ä\u0000\n✨","beat":1}'
     await scene.stream.heartbeat(text, [{ name: 'spell', candidate: token('first') }])
     assert.deepEqual(await scene.fence(messages), [`heartbeat ${text}`])
   })

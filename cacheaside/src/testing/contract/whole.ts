@@ -34,11 +34,11 @@ function listening(on: Stage<StoreScene>): void {
     const second = await scene.stream.listen()
     await scene.store.invalidate('spell:1')
     await scene.store.invalidateKeyspace('wizard', token('second'))
-    await scene.store.heartbeat('process 7 beat 1', [])
+    await scene.store.heartbeat('Process 7 Beat 1', [])
     await scene.store.guard('spell:2', token('Anna'), LONG_MS, false)
     await scene.store.release('spell:2', token('Anna'))
     const sent = [
-      'heartbeat process 7 beat 1',
+      'heartbeat Process 7 Beat 1',
       'invalidated spell:1',
       'invalidated spell:2',
       'invalidated spell:2',
