@@ -35,7 +35,8 @@ export const feedCommands: Readonly<Record<string, Command>> = {
       const operated = operatedBy(run)
       const { given, output } = run
       if (given.print) {
-        output.out(`${feedScript(operated)}\n`)
+        const script = feedScript(operated)
+        output.out(`${given.json ? jsonText({ script }) : script}\n`)
         return 0
       }
       const migration = migrationOf(operated)

@@ -146,8 +146,8 @@ const givenBy = (operands: readonly string[], values: Values): Given => ({
   sample: whole('--sample', values.sample),
   rate: whole('--rate', values.rate),
   graceMs: whole('--grace', values.grace),
-  limit: whole('--limit', values.limit),
-  seconds: whole('--seconds', values.seconds),
+  limit: whole('--limit', values.limit, 100),
+  seconds: whole('--seconds', values.seconds, 60),
   origin: values.origin ?? false,
   value: values.value ?? false,
   print: values.print ?? false,
@@ -161,9 +161,11 @@ function parsed(args: readonly string[]) {
   }
 }
 
-function whole(name: string, text: string | undefined): number | undefined {
+function whole(name: string, text: string | undefined, most?: number): number | undefined {
   if (text === undefined) return undefined
   if (!/^\d{1,9}$/.test(text)) throw new UsageError(`expected ${name} to be a whole number, got ${text}`)
+  if (most !== undefined && (Number(text) < 1 || Number(text) > most))
+    throw new UsageError(`expected ${name} to be a whole number from 1 to ${most}, got ${text}`)
   return Number(text)
 }
 

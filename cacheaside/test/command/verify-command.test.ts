@@ -157,6 +157,11 @@ describe('cacheaside verify is not troubled by a file that', () => {
     },
   )
 
+  test('asks for the script as data', async () => {
+    const [text, data] = [await run(fileThat('() => {}')), await run([...fileThat('() => {}'), '--json'])]
+    expect(JSON.parse(data.out)).toEqual({ script: text.out.slice(0, -1) })
+  })
+
   test('closes for ever', async () => {
     const before = stores()
     const clock = new SimulatedClock()
@@ -217,6 +222,16 @@ describe('cacheaside verify exits with 2 and one line', () => {
       'a malformed number',
       () => [...at('number.mjs'), '--rate', '1e3'],
       'expected --rate to be a whole number, got 1e3 (--help tells more)',
+    ],
+    [
+      'too long a time',
+      () => ['top', '--config', join(folder, 'number.mjs'), '--seconds', '999999999'],
+      'expected --seconds to be a whole number from 1 to 60, got 999999999 (--help tells more)',
+    ],
+    [
+      'too many lines',
+      () => ['top', '--config', join(folder, 'number.mjs'), '--limit', '1000'],
+      'expected --limit to be a whole number from 1 to 100, got 1000 (--help tells more)',
     ],
     ['a file that is not there', () => at('missing.mjs'), /^there is no file .*missing\.mjs$/],
     ['a file without a default export', () => at('nothing.mjs'), /has no default export/],
