@@ -217,7 +217,8 @@ export class Keyspace<Id, V, Loaded = V> {
    * see {@link Cache.snapshot}.
    *
    * @returns the values by the ids as they were given; ids without a row are left out.
-   * @throws as {@link Keyspace.get}, if any of the keys does: with the first error. The others are still loaded and kept.
+   * @throws as {@link Keyspace.get}, if any of the keys does: with the first error. Loads that have begun by then go
+   *   on, and what they bring is kept. Of the other keys none is loaded any more, unless somebody else waits for it.
    */
   async getMany(
     ids: readonly Id[],

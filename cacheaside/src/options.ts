@@ -96,7 +96,8 @@ export interface CacheOptions {
 /** What a loader is given besides the id. */
 export interface LoadContext {
   /**
-   * Aborted when nobody waits for the load any more, or after `loadTimeoutMs`. Its place under the load limit is free only
+   * Aborted when all who waited for the load have given up by their signals, or after `loadTimeoutMs`. A load that has begun
+   * for a `getMany` goes on where another key of it fails. Its place under the load limit is free only
    * when the loader settles. May be given to any number of queries and reads. A read that is given it is known to be asked
    * for by this loader, also where the asynchronous context is lost, as in callbacks that a queue or an emitter calls.
    * It is made when it is first looked at; `{ ...context }` looks at it.

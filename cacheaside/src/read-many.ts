@@ -25,10 +25,11 @@ import {
   loadFrame,
   NotLoaded,
 } from './load.ts'
+import { allAnswers } from './local/all-answers.ts'
 import { isAwaited, type LoadRun, runAround } from './local/load-run.ts'
-import { Flight } from './local/single-flight.ts'
+import type { Flight } from './local/single-flight.ts'
 import { recursion, unlessDeadlocked, waitInside } from './nested.ts'
-import { answerFound, answerOf, joinOrLead, type Lead, runFlight } from './read.ts'
+import { answerFound, joinOrLead, type Lead, runFlight } from './read.ts'
 import { markedToken } from './shared/key-mark.ts'
 import { UNCONFIRMED } from './shared/shared-access.ts'
 import { type Answer, beginFlight, type Joining, type ReadRequest, type Space, type Spent } from './space.ts'
@@ -63,9 +64,9 @@ export function readMany<Id, V>(
     for (const { flight } of own) endFlight(space, flight, waitsFor)
     return { joining, beganMs, parent, answers: Promise.reject(waitsFor) }
   }
-  const answers = allAnswers<V>(waitsFor, signal)
-  if (own.length > 0) space.parts.background(runFlights(space, own))
   const flights = waitsFor.map(({ flight }) => flight)
+  const answers = allAnswers(flights, signal) as Promise<Answer<V>[]>
+  if (own.length > 0) space.parts.background(runFlights(space, own))
   const waiting = parent === undefined ? answers : waitInside(parent, flights, answers)
   return { joining: waitsFor, beganMs, parent, answers: waiting }
 }
@@ -102,25 +103,6 @@ interface Reading<V> {
   readonly parent: LoadRun | undefined
   /** In the order of the requests. Rejects with the first error. */
   readonly answers: Promise<Answer<V>[]>
-}
-
-/** Waits for all flights, or for the first that fails: with one promise, as mostly all end at once. */
-function allAnswers<V>(joining: readonly Joining[], signal: AbortSignal | undefined): Promise<Answer<V>[]> {
-  return new Promise((resolve, reject) => {
-    const answers = new Array<Answer<V>>(joining.length)
-    let left = joining.length
-    joining.forEach(({ flight }, i) => {
-      const caller = {
-        resolve(answer: Answer) {
-          answers[i] = answer as Answer<V>
-          if (--left === 0) resolve(answers)
-        },
-        reject,
-      }
-      if (signal === undefined && flight instanceof Flight) flight.addCaller(caller)
-      else answerOf(flight, signal).then(caller.resolve, reject)
-    })
-  })
 }
 
 /** One key's part of a batch. */
@@ -413,9 +395,11 @@ async function loadTogether<Id, V>(
   beganMs: number,
 ): Promise<void> {
   const { clock, flights, emit } = space.parts
-  const missing = given.some(({ member }) => member.flight.tags !== undefined)
+  const withStamps = given.some(({ member }) => member.flight.tags !== undefined)
     ? await ready(space, given)
     : given
+  const missing = withStamps.filter(one => isStillWanted(space, one))
+  if (missing.length === 0) return
   const sharedMs = clock.nowMs() - beganMs
   const ids = missing.map(({ member }) => member.id)
   const stops = missing.map(({ member, asked }) => answerStaleIfSlow(space, member.flight, asked, sharedMs))
@@ -431,6 +415,9 @@ async function loadTogether<Id, V>(
     const isClear = !hasStrangers(space, result, keys)
     const isTold = ({ member }: Missing<Id, V>) => isClear || result.has(member.flight.key)
     const again: Again<Id, V>[] = []
+    const untold = missing.filter(one => !isTold(one))
+    // They have to be loaded yet, by themselves.
+    for (const { member } of untold) member.flight.run = undefined
     await Promise.all(
       missing.filter(isTold).map(async one => {
         const { asked } = one
@@ -456,20 +443,25 @@ async function loadTogether<Id, V>(
         hasFailed(space, one, error, { sharedMs, loadMs: costMs })
       }),
     )
-    await Promise.all([
-      loadAgain(space, again),
-      loadEach(
-        space,
-        missing.filter(one => !isTold(one)),
-        beganMs,
-      ),
-    ])
+    await Promise.all([loadAgain(space, again), loadEach(space, untold, beganMs)])
   } catch (error) {
     const spent = { sharedMs, loadMs: clock.nowMs() - loadingMs }
     for (const one of missing) hasFailed(space, one, error, spent)
   } finally {
     for (const { member } of missing) flights.end(member.flight)
   }
+}
+
+/**
+ * Whether anybody waits for a member: if not, no load of it begins, its lease goes back, and it ends. The caller of the batch
+ * has gone where another member failed.
+ */
+function isStillWanted<Id, V>(space: Space<Id, V>, { member, asked }: Missing<Id, V>): boolean {
+  const { flight } = member
+  if (flight.isWanted) return true
+  giveBack(space, flight.key, asked)
+  endFlight(space, flight, flight.abort.reason)
+  return false
 }
 
 /** A member could not be loaded: its lease goes back, and its readers are told, or served what was there before. */
@@ -518,8 +510,11 @@ async function loadEach<Id, V>(
   })
   for (const [i, { member }] of missing.entries()) {
     if (i < LOADS_AT_ONCE) continue
-    member.flight.start = loads[i]!
-    if (isAwaited(member.flight)) loads[i]!()
+    const { flight } = member
+    flight.start = loads[i]!
+    // Nor does one that all have left wait for its turn: it ends, and holds its lease no longer.
+    if (isAwaited(flight) || !flight.isWanted) loads[i]!()
+    else flight.abort.listen(() => void loads[i]!())
   }
   for (let at = 0; at < missing.length; at += LOADS_AT_ONCE)
     await Promise.all(loads.slice(at, at + LOADS_AT_ONCE).map(load => load()))
@@ -527,9 +522,11 @@ async function loadEach<Id, V>(
 
 async function loadOneOf<Id, V>(
   space: Space<Id, V>,
-  { member, asked }: Missing<Id, V>,
+  missing: Missing<Id, V>,
   sharedMs: number,
 ): Promise<void> {
+  if (!isStillWanted(space, missing)) return
+  const { member, asked } = missing
   try {
     await fromOrigin(space, member.flight, asked, sharedMs, member.id)
   } catch (error) {

@@ -451,6 +451,127 @@ describe('getMany', () => {
     expect(await spells.read(6)).toMatchObject({ from: 'shared' })
   })
 
+  describe('begins no load for nobody after it has rejected:', () => {
+    const ids = Array.from({ length: 1_000 }, (_, i) => i)
+    const down = new Error('the database is down')
+
+    test('close() waits only for loads that have begun, and no lease stays', async () => {
+      const { clock, inspect, process } = openWorld()
+      const { cache } = process()
+      let calls = 0
+      const spells = cache.keyspace<number, number>('spell', {
+        load: (_, { signal }) => {
+          calls++
+          return new Promise((_, reject) => signal.addEventListener('abort', () => reject(signal.reason)))
+        },
+      })
+      const all = expect(spells.getMany(ids)).rejects.toMatchObject({ code: 'LOAD_TIMEOUT' })
+      await clock.advance(10_000)
+      await all
+      await clock.drain()
+      expect(ids.filter(id => inspect(`spell:${id}`) !== undefined)).toEqual([])
+      await within(clock, 0, cache.close())
+      expect(calls).toBe(16)
+      expect(cache.stats().keyspaces.spell!.loads).toMatchObject({ 'timed-out': 16, aborted: 0 })
+    })
+
+    test('one whose turn has not come under the load limit is taken out of the queue', async () => {
+      const { clock, process } = openWorld()
+      const { cache } = process({ maxLoads: 2 })
+      const query = gate()
+      let calls = 0
+      const spells = cache.keyspace('spell', {
+        load: async (id: number) => {
+          calls++
+          if (id === 0) throw down
+          await query.wait()
+          return id
+        },
+      })
+      await expect(spells.getMany(ids)).rejects.toBe(down)
+      await clock.drain()
+      query.open()
+      await within(clock, 0, cache.close())
+      // The failed one gave its place to the next, before anybody was told.
+      expect(calls).toBeLessThanOrEqual(3)
+    })
+
+    test('who joined one of its keys still gets it, and what had begun is kept', async () => {
+      const { clock, process } = openWorld()
+      const fails = gate<number>()
+      const loaded: number[] = []
+      const spells = process().cache.keyspace('spell', {
+        load: async (id: number) => {
+          loaded.push(id)
+          if (id === 0) return fails.wait()
+          await passing(clock, 50)
+          return id
+        },
+      })
+      const all = spells.getMany(ids)
+      await fails.reached
+      const joined = [spells.get(500), spells.getMany([501, 502])] as const
+      fails.fail(down)
+      await expect(all).rejects.toBe(down)
+      expect(await within(clock, 1_000, Promise.all(joined))).toEqual([
+        500,
+        new Map([
+          [501, 501],
+          [502, 502],
+        ]),
+      ])
+      await clock.drain()
+      expect(loaded).toEqual([...ids.slice(0, 16), 500, 501, 502])
+      expect(await spells.read(15)).toMatchObject({ from: 'shared' })
+      expect(await within(clock, 1_000, spells.get(999))).toBe(999)
+    })
+
+    test('nor together, once another process has loaded the others in vain', async () => {
+      const { clock, process } = openWorld()
+      const query = gate<number>()
+      const other = process().cache.keyspace<number, number>('spell', {
+        load: () => query.wait(),
+      })
+      const elsewhere = expect(other.get(5)).rejects.toThrow('elsewhere')
+      await query.reached
+      const asked: (readonly number[])[] = []
+      const { cache } = process()
+      const spells = cache.keyspace<number, number>('spell', {
+        loadMany: async given => {
+          asked.push(given)
+          throw down
+        },
+      })
+      await expect(spells.getMany([4, 5])).rejects.toBe(down)
+      query.fail(new Error('elsewhere'))
+      await elsewhere
+      await within(clock, 0, cache.close())
+      expect(asked).toEqual([[4]])
+    })
+
+    test('nor where a strong batch waits for flights before it', async () => {
+      const { clock, process } = openWorld()
+      const { cache } = process()
+      const query = gate()
+      let calls = 0
+      const spells = cache.keyspace('spell', {
+        load: async (id: number) => {
+          calls++
+          if (id === 1) throw down
+          await query.wait()
+          return id
+        },
+      })
+      const before = spells.get(0)
+      await query.reached
+      await expect(spells.getMany([0, 1], { consistency: 'strong' })).rejects.toBe(down)
+      query.fail(down)
+      await expect(before).rejects.toBe(down)
+      await within(clock, 0, cache.close())
+      expect(calls).toBe(2)
+    })
+  })
+
   test('joins the flights that are under way, and is joined', async () => {
     const { process } = openWorld()
     const single = gate<Spell>()

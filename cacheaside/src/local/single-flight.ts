@@ -147,7 +147,7 @@ export class Flight<T> implements Awaited, Identified {
     for (const next of all) next()
   }
 
-  /** Tells a caller, who will not give up, of the answer: when it comes, or at once if it is there. */
+  /** Tells a caller of the answer: when it comes, or at once if it is there. Who gives up has to {@link Flight.leave}. */
   addCaller(caller: Caller<T>): void {
     this.#waiting++
     if (this.#outcome !== undefined) this.#tell(caller)
@@ -165,16 +165,7 @@ export class Flight<T> implements Awaited, Identified {
     if (signal?.aborted) return Promise.reject(reasonOf(signal))
     return new Promise<T>((resolve, reject) => {
       if (signal === undefined) return this.addCaller({ resolve, reject })
-      const stopFollowing = follow(signal, reason => {
-        reject(reason)
-        this.#waiting--
-        if (this.#waiting === 0) {
-          // A new caller would get the abort: doomed, the flight is not joined.
-          this.doom()
-          this.abort.abort(signal.reason)
-        }
-      })
-      this.addCaller({
+      const caller: Caller<T> = {
         resolve: answer => {
           stopFollowing()
           resolve(answer)
@@ -183,8 +174,39 @@ export class Flight<T> implements Awaited, Identified {
           stopFollowing()
           reject(error)
         },
+      }
+      const stopFollowing = follow(signal, reason => {
+        reject(reason)
+        this.leave(caller, reason, false)
       })
+      this.addCaller(caller)
     })
+  }
+
+  /**
+   * A caller waits no longer. The last one aborts the flight, unless it has answered already. To be called once for each.
+   *
+   * @param sparesLoad - Whether a load that has begun goes on nevertheless.
+   */
+  leave(_: Caller<T>, reason: unknown, sparesLoad: boolean): void {
+    if (this.#outcome !== undefined) return
+    this.#waiting--
+    if (sparesLoad && this.#isLoading) return
+    if (this.#waiting === 0) {
+      // A new caller would get the abort: doomed, the flight is not joined.
+      this.doom()
+      this.abort.abort(reason)
+    }
+  }
+
+  /** Whether any caller waits for it, or has been answered. */
+  get isWanted(): boolean {
+    return this.#waiting > 0
+  }
+
+  /** Whether its loader has been called. A load that waits for a place has not begun. */
+  get #isLoading(): boolean {
+    return this.run !== undefined && this.run.beginQueued === undefined
   }
 }
 
@@ -201,6 +223,9 @@ export class QueuedFlight<T> implements Awaited, Identified {
   readonly #begun: Promise<Flight<T>>
   #begin: (flight: Flight<T>) => void = () => {}
   #waiting = 0
+  /** Who waits by {@link QueuedFlight.addCaller}. */
+  readonly #callers = new Set<Caller<T>>()
+  #flight: Flight<T> | undefined
 
   constructor(key: string) {
     this.key = key
@@ -216,7 +241,23 @@ export class QueuedFlight<T> implements Awaited, Identified {
 
   begin(flight: Flight<T>): void {
     standBehind(this, [flight])
+    this.#flight = flight
+    for (const caller of this.#callers) flight.addCaller(caller)
+    this.#callers.clear()
     this.#begin(flight)
+  }
+
+  /** As {@link Flight.addCaller}. */
+  addCaller(caller: Caller<T>): void {
+    this.#waiting++
+    if (this.#flight === undefined) this.#callers.add(caller)
+    else this.#flight.addCaller(caller)
+  }
+
+  /** As {@link Flight.leave}. */
+  leave(caller: Caller<T>, reason: unknown, sparesLoad: boolean): void {
+    this.#waiting--
+    if (!this.#callers.delete(caller)) this.#flight?.leave(caller, reason, sparesLoad)
   }
 
   /** As {@link Flight.wait}. */

@@ -469,6 +469,43 @@ export const flights: readonly Protection[] = [
     ],
   },
   {
+    name: 'getMany that has rejected begins no load for nobody',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const { origin } = stage
+      const { cache } = await stage.process()
+      const spells = cache.keyspace('lore', { load: (_: number) => origin.load() })
+      const ids = Array.from({ length: 40 }, (_, i) => i)
+      const query = origin.stopNextLoad()
+      const failed = failure(spells.getMany(ids))
+      await query.reached
+      const joined = spells.get(30).catch(shown)
+      query.fail(new Error('no connection'))
+      await stage.now(failed)
+      const other = await stage.now(joined)
+      await stage.now(cache.close())
+      return all(
+        got('who had joined', other, 1),
+        unless(origin.loads !== 17, `${origin.loads} loads ran, and 17 were waited for or had begun`),
+      )
+    },
+    controls: [
+      {
+        without: 'leaving the other flights, and looking whether anybody waits before a load begins',
+        patches: [
+          ['flights[i]!.leave(caller, reason, sparesLoads)', 'void [i, caller]'],
+          ['if (flight.isWanted) return true', 'if (!flight.hasEnded) return true'],
+        ],
+        reports: '40 loads ran, and 17 were waited for or had begun',
+      },
+      {
+        without: 'counting those who wait, where a batch has failed',
+        patches: [['if (this.#waiting === 0) {', 'if (this.#outcome === undefined) {']],
+        reports: 'who had joined got nobody waits for it any more, not v1',
+      },
+    ],
+  },
+  {
     name: 'get does not join a flight that all its callers have left',
     async scenario(library) {
       const stage = new Stage(library)
@@ -484,7 +521,7 @@ export const flights: readonly Protection[] = [
     controls: [
       {
         without: 'dooming a flight that nobody waits for',
-        patches: [['this.doom()\n          this.abort', 'this.abort']],
+        patches: [['this.doom()\n      this.abort', 'this.abort']],
         reports: 'a caller who came later got gone, not v1',
       },
       {

@@ -59,7 +59,7 @@ export const leases: readonly Protection[] = [
     controls: [
       {
         without: 'aborting the flight of the last caller',
-        patches: [['this.abort.abort(signal.reason)', '']],
+        patches: [['this.abort.abort(reason)', '']],
         reports: WAITED,
       },
     ],
