@@ -307,7 +307,7 @@ class GuardHold {
     return { applied: reply !== UNCONFIRMED, fenced: this.#intact, stored: false }
   }
 
-  /** Something threw that must not: those who have ended are told all the same, and the key is told of until that is confirmed. */
+  /** A command threw, which it must not. The writers who have ended are told so, and the key is queued until the store confirms. */
   #failed(error: unknown, ending: readonly Ending[]): Ended {
     this.#lose()
     this.#parts.emit({ type: 'fault', during: 'guard', error })

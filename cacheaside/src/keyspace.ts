@@ -611,7 +611,7 @@ export class Keyspace<Id, V, Loaded = V> {
           made = make(answer, joining.joined)
         } catch (error) {
           if (!(error instanceof Unopened) || isSecond) throw error instanceof Unopened ? error.error : error
-          // The schema accepted the value when the flight brought it, and refuses it now: a flight of its own judges it anew.
+          // The schema accepted this value before, and refuses it now. A second flight judges what the store holds.
           return this.#pastTold(id, key, strongly(signal), make, message, true)
         }
         tellAnswered(this.#space, key, answer, joining, beganMs, contextOf(parent, message))

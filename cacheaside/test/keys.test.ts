@@ -144,7 +144,7 @@ describe('key', () => {
     expect(link.log).toHaveLength(sent)
   })
 
-  test('of a tuple that is changed later is made anew', async () => {
+  test('of a tuple that is changed later is made again', async () => {
     const { clock, keyspace } = counting<[string, number]>()
     await clock.drain()
     const id: [string, number] = ['a', 4]

@@ -24,8 +24,8 @@ export interface Answered {
 }
 
 /**
- * A process whose every message waits at a gate, requests and replies alike. Whoever opens the gates decides about the
- * order in which things happen, and about nothing else.
+ * A process whose every message waits at a gate, requests and replies alike. The order in which the
+ * gates are opened is the order in which things happen.
  */
 export class Party {
   readonly name: 'reader' | 'writer'

@@ -49,7 +49,7 @@ function refuse({ path, isNew }: DataFolder, error: unknown): never {
   const said = (error instanceof Error ? error.message : String(error)).split('\n', 1)[0]
   const message = isNew
     ? `no database can be made in the data folder ${path} (${said})`
-    : `the database in the data folder ${path} cannot be opened, and may be damaged (${said}): restore a copy of the folder, or remove it to begin anew`
+    : `the database in the data folder ${path} cannot be opened, and may be damaged (${said}): restore a copy of the folder, or remove it to start with an empty one`
   throw new DataFolderError(message, { cause: error })
 }
 

@@ -216,7 +216,7 @@ async function inTransaction<T>(
 
 /**
  * The URL with `verify-full` in the place of `prefer`, `require` and `verify-ca`. `pg` 8 takes all of them for that, and
- * warns that `pg` 9 will check less. Whoever wants less, as libpq has it, says so by `uselibpqcompat=true`.
+ * warns that `pg` 9 will check less. A URL with `uselibpqcompat=true` asks for libpq's weaker checks, and stays as it is.
  */
 function checkingCertificates(url: string): string {
   if (new URL(url).searchParams.get('uselibpqcompat') === 'true') return url

@@ -22,7 +22,9 @@ test('a folder whose database is damaged is refused by its name, with what to do
     expect(error.message).toContain(
       `the database in the data folder ${folder} cannot be opened, and may be damaged (`,
     )
-    expect(error.message).toMatch(/\): restore a copy of the folder, or remove it to begin anew$/)
+    expect(error.message).toMatch(
+      /\): restore a copy of the folder, or remove it to start with an empty one$/,
+    )
     renameSync(`${path}.whole`, path)
   }
   await (await open()).close()

@@ -108,7 +108,7 @@ describe('the data folder', () => {
     expect(await names((await second.ready()).url)).toHaveLength(8)
   })
 
-  test('is not waited for when a SIGTERM comes during its first start, and is begun anew by the next', async () => {
+  test('is not waited for when a SIGTERM comes during its first start, and is begun again by the next', async () => {
     const env = { DATA_DIR: newFolder() }
     // However long it takes: here for ever.
     const first = startProgram({ env, after: 'endless-first-start.ts' })

@@ -21,8 +21,8 @@ export const RECORDER_VERSION = 3
  * again when the table was altered; so each expression begins with one. It costs nothing when the plan runs.
  *
  * **The number of a table is only a shortcut.** A dump takes the recorder along as it is, and the restored table has another
- * number. The name of the table in `watched` is restored rightly, because it is a `regclass`. So a recorder whose number
- * does not fit asks there. Relays write its number anew: see `rewrite`.
+ * number. The table's name in `watched` is restored rightly, because it is a `regclass`. A recorder whose number does not
+ * fit asks there, and relays replace its number: see `rewrite`.
  */
 export const RECORDER = `
 -- The text of a value by its type's output function. How a session likes to see dates, numbers or bytes must not matter.
@@ -199,8 +199,8 @@ BEGIN
   RETURN true;
 END $function$;
 
--- Writes the recorders of a table anew if they are not those that this feed would write: 1. a dump is restored, and the
--- numbers in them are those of other tables; 2. a server of a later version reads other columns.
+-- Replaces the recorders of a table if this feed would write others: a restored dump has the numbers of other tables, and
+-- a server of a later version reads other columns.
 CREATE OR REPLACE FUNCTION cacheaside.rewrite(source text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
 #variable_conflict use_variable

@@ -74,7 +74,7 @@ describe('a cache with a change feed', () => {
   }
 
   it.each([true, false])(
-    'finds every value of a keyspace anew when its map names the keyspace for a row (shared: %s)',
+    'loads every value of a keyspace again when its map names the keyspace for a row (shared: %s)',
     async isShared => {
       let rights = 'read'
       feed = new SimulatedFeed({ clock, tables: { role: () => [permissions.all] } })

@@ -476,7 +476,7 @@ describe('the identity of store and origin', () => {
     },
   )
 
-  it('is compared when the store is connected anew', async () => {
+  it('is compared when the store is connected again', async () => {
     const started = await idleRelay()
     target.name = 'store 2'
     await clock.advance(1_000)

@@ -616,7 +616,7 @@ export function feedContract(open: () => Promise<TestDatabase>): void {
       ])
     })
 
-    it('a relay writes the recorders anew, and each table counts as changed once', async () => {
+    it('a relay replaces the recorders, and each table counts as changed once', async () => {
       const session = await scene.open(['spell', 'log', 'heir'])
       expect((await scene.all(session)).map(essence).sort()).toEqual([
         ['heir', 'all'],
@@ -679,7 +679,7 @@ export function feedContract(open: () => Promise<TestDatabase>): void {
       expect(new Set((await scene.changesOf('', ['word'])).map(String))).toEqual(new Set(['word,all']))
     })
 
-    it('watches a table again that was dropped and made anew', async () => {
+    it('watches a table again that was dropped and made again', async () => {
       await scene.install({ tables: ['spell'] })
       await database.sql('DROP TABLE spell')
       expect(await scene.changesOf('')).toEqual([['spell', 'all']])

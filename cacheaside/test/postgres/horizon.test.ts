@@ -89,7 +89,7 @@ describe('a horizon', () => {
     expect(horizon.id).toBe(9n)
   })
 
-  it('is worth nothing when the ids begin anew', () => {
+  it('is worth nothing when the ids begin again', () => {
     const horizon = new Horizon()
     horizon.mark('7', '200')
     expect(() => horizon.mark('1', '201')).toThrow('started again')

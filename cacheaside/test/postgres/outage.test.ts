@@ -89,7 +89,10 @@ describe('a cache with a change feed, when its database', () => {
     expect(await spells.get(1)).toBe('Fireball')
     expect(distrusts()).toBe(1)
     await server.restart()
-    await until('the session to be made anew', () => cache.stats().feed.losses > 0 && cache.stats().feed.open)
+    await until(
+      'the session to be opened again',
+      () => cache.stats().feed.losses > 0 && cache.stats().feed.open,
+    )
     await until('new generations', () => distrusts() === 2)
     await pool.query(`UPDATE spell SET name = 'Meteor'`)
     await until('the change', async () => (await spells.get(1)) === 'Meteor')
@@ -104,7 +107,10 @@ describe('a cache with a change feed, when its database', () => {
     })
     await pool.query(`SELECT pg_terminate_backend(pid) FROM pg_stat_activity
       WHERE datname = current_database() AND query LIKE '%cacheaside%' AND pid <> pg_backend_pid()`)
-    await until('the session to be made anew', () => cache.stats().feed.losses > 0 && cache.stats().feed.open)
+    await until(
+      'the session to be opened again',
+      () => cache.stats().feed.losses > 0 && cache.stats().feed.open,
+    )
     expect(distrusts()).toBe(1)
     expect((await spells.read(1)).from).toBe('shared')
   })

@@ -33,7 +33,7 @@ describe('SimulatedFeed', () => {
     return { clock, table, feed, cache, spells }
   }
 
-  it('has the row that was committed read anew when the relay has looked', async () => {
+  it('has the row that was committed read again when the relay has looked', async () => {
     const { clock, table, feed, cache, spells } = world()
     await clock.advance(1)
     await spells.get(4)

@@ -223,9 +223,9 @@ describe('verify accuses nobody of', () => {
       ({ network }) => network.guard('spell:4', token('Anna'), 100, false),
       { skipped: { changed: 1 } },
     ],
-    ['filled anew', world => world.plantSpell(4), { equal: 1 }],
+    ['filled again', world => world.plantSpell(4), { equal: 1 }],
     [
-      'filled anew with what is stale, too',
+      'filled again with what is stale, too',
       world => world.plantSpell(4, { id: 4, damage: 76 }),
       { skipped: { changed: 1 } },
     ],
