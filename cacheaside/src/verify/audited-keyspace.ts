@@ -142,15 +142,8 @@ export class AuditedKeyspace {
 
   /** The id behind a key, or `undefined` if no id has this key. @internal */
   idFromKey(key: string): unknown {
-    const parts = idPartsOf(key)
     try {
-      const { idFromKey } = this.#audited
-      const id =
-        idFromKey !== undefined
-          ? answered('idFromKey', idFromKey(parts))
-          : parts.length === 1
-            ? parts[0]
-            : undefined
+      const id = this.#idOf(idPartsOf(key))
       return id !== undefined && this.key(id) === key ? id : undefined
     } catch {
       // The key was not made of an id.
@@ -161,18 +154,19 @@ export class AuditedKeyspace {
   /** The id that has these parts, as somebody has typed them, and its key; `undefined` if there is none. @internal */
   idFromParts(parts: readonly string[]): { readonly id: unknown; readonly key: Key } | undefined {
     try {
-      const { idFromKey } = this.#audited
-      const id =
-        idFromKey !== undefined
-          ? answered('idFromKey', idFromKey(parts))
-          : parts.length === 1
-            ? parts[0]
-            : undefined
+      const id = this.#idOf(parts)
       return id === undefined ? undefined : { id, key: this.key(id) }
     } catch {
       // No id has these parts.
       return undefined
     }
+  }
+
+  /** The id that these parts make. Throws what `idFromKey` throws. */
+  #idOf(parts: readonly string[]): unknown {
+    const { idFromKey } = this.#audited
+    if (idFromKey !== undefined) return answered('idFromKey', idFromKey(parts))
+    return parts.length === 1 ? parts[0] : undefined
   }
 
   /** What a reader would get for a stored text. @internal */
