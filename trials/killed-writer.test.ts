@@ -99,9 +99,8 @@ async function killedWaiting(options: Partial<ProcessOptions>, all: WorkerProces
   writer.write(id, { statement: true }).catch(() => {})
   await eventually(async () => {
     const [row] = await field.database.sql(
-      `SELECT count(*)::int AS waiting FROM pg_locks WHERE NOT granted AND pid <> pg_backend_pid()
-        AND database = (SELECT oid FROM pg_database WHERE datname = current_database())
-        OR NOT granted AND locktype = 'transactionid'`,
+      `SELECT count(*)::int AS waiting FROM pg_locks JOIN pg_stat_activity USING (pid)
+        WHERE NOT granted AND datname = current_database() AND query LIKE 'UPDATE spell%'`,
     )
     return (row?.waiting as number) > 0
   }, 'the writer to wait for the lock')

@@ -121,7 +121,8 @@ describe('openPostgres behind PgBouncer', () => {
       for (let i = 0; i < 9; i++) {
         const [settings, pid, prepared, locks] = (await client.query(
           `${SETTINGS}; select pg_backend_pid() as pid; select name from pg_prepared_statements;
-           select objid from pg_locks where locktype = 'advisory'`,
+           select objid from pg_locks where locktype = 'advisory'
+             and database = (select oid from pg_database where datname = current_database())`,
         )) as unknown as pg.QueryResult[]
         pids.add(pid!.rows[0].pid)
         expect(settings!.rows).toEqual(before)

@@ -727,7 +727,7 @@ describe('a relay that takes a change while its group is being declared', () => 
         return async () => {
           await until('the relay to wait', async () => {
             const [row] = await database.sql(`SELECT count(*)::int AS n FROM pg_locks WHERE NOT granted
-              AND relation = 'cacheaside.outbox'::regclass`)
+              AND relation = 'cacheaside.outbox'::regclass AND database = (SELECT oid FROM pg_database WHERE datname = current_database())`)
             return row?.n === 1
           })
           await installFeed(deploy, { tables: { comment } })
