@@ -94,6 +94,23 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
     WHERE attrelid = relation AND attname = name AND NOT attisdropped AND attgenerated <> 'v')
 $function$;
 
+-- Begins a new life where the outbox has another file than before: somebody has emptied it (TRUNCATE), and with it changes
+-- that nobody had applied. So every keyspace gets a new generation, by relays of all versions. VACUUM FULL cannot be told
+-- from that.
+CREATE OR REPLACE FUNCTION cacheaside.compare_outbox() RETURNS void
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '100ms' AS $function$
+DECLARE
+  now oid := pg_relation_filenode('cacheaside.outbox'::regclass);
+BEGIN
+  UPDATE cacheaside.outbox_file SET file = now WHERE file <> now;
+  IF FOUND THEN
+    UPDATE cacheaside.life SET token = DEFAULT;
+  END IF;
+EXCEPTION WHEN lock_not_available THEN
+  -- Another relay is just doing it.
+  NULL;
+END $function$;
+
 -- Closes what gaps there are. Waits only briefly, because writers would wait behind it. Returns what is left to be done
 -- by hand.
 CREATE OR REPLACE FUNCTION cacheaside.cover() RETURNS text[]
@@ -136,6 +153,7 @@ BEGIN
     PERFORM cacheaside.collapse();
   END LOOP;
   PERFORM cacheaside.widen();
+  PERFORM cacheaside.compare_outbox();
   RETURN problems || cacheaside.columns_gone();
 END $function$;
 `

@@ -130,7 +130,7 @@ GRANT SELECT, UPDATE ON ${inside}.feed TO ${to};
 GRANT SELECT, INSERT, UPDATE, DELETE ON ${inside}.keyspace TO ${to};
 GRANT SELECT, INSERT ON ${inside}.life TO ${to};
 GRANT SELECT ON ${inside}.watched TO ${to};
-GRANT EXECUTE ON FUNCTION ${inside}.cover(), ${inside}.ask_for_tags(jsonb) TO ${to};`
+GRANT EXECUTE ON FUNCTION ${inside}.cover(), ${inside}.compare_outbox(), ${inside}.ask_for_tags(jsonb) TO ${to};`
 }
 
 const TABLES = `
@@ -190,6 +190,12 @@ CREATE UNLOGGED TABLE IF NOT EXISTS cacheaside.life (
   one boolean PRIMARY KEY DEFAULT true CHECK (one),
   token text NOT NULL DEFAULT gen_random_uuid()::text
 );
+-- The file of the outbox that relays have seen last.
+CREATE TABLE IF NOT EXISTS cacheaside.outbox_file (
+  one boolean PRIMARY KEY DEFAULT true CHECK (one),
+  file oid NOT NULL
+);
+INSERT INTO cacheaside.outbox_file (file) VALUES (pg_relation_filenode('cacheaside.outbox'::regclass)) ON CONFLICT DO NOTHING;
 `
 
 const COLLAPSE = `

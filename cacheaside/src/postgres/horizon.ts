@@ -1,3 +1,6 @@
+/** Why a session ends of which the ids were set back. */
+export const IDS_SET_BACK = 'the ids of the outbox have started again'
+
 /**
  * Up to which id every row of the outbox is decided: committed and visible, or never to come. Rows below it that are
  * gone need not be looked for again. Deleted rows stay in the file for as long as any snapshot is older than their
@@ -22,14 +25,19 @@ export class Horizon {
   }
 
   /**
-   * The last id that was drawn, and the number that a transaction of ours was given after it was read; it has ended.
+   * The last id that was drawn. Asked for with every look, because ids that were set back may be overtaken soon.
    *
-   * @throws Error if somebody has reset the ids: nothing that was learned counts.
+   * @throws Error if somebody has set the ids back: nothing that was learned counts.
    */
-  mark(drawn: string, xid: string): void {
+  see(drawn: string): void {
     const before = this.#drawn
     this.#drawn = BigInt(drawn)
-    if (this.#drawn < before) throw new Error('the ids of the outbox have started again')
+    if (this.#drawn < before) throw new Error(IDS_SET_BACK)
+  }
+
+  /** The same, and the number that a transaction of ours was given after it was read; it has ended. */
+  mark(drawn: string, xid: string): void {
+    this.see(drawn)
     this.#awaited ??= { id: this.#drawn, xid: BigInt(xid) }
   }
 

@@ -8,12 +8,20 @@ import { identifier, literal } from './sql.ts'
 export interface Origin {
   /** What {@link lifeSql} was then. */
   readonly life: string
+  /** What {@link filesSql} was then. */
+  readonly files: OutboxFiles
   /** The numbers of the system, of its timeline and of the database, and the server's life. */
   readonly identity: string
   /** The settings that matter here; durations in milliseconds. Those that the server has. */
   readonly settings: Readonly<Record<string, string>>
   /** The columns that are recorded, by the names of the tables that are watched. */
   readonly watched: Readonly<Record<string, readonly string[]>>
+}
+
+/** The numbers of the files that hold the outbox, and its ids. TRUNCATE and ALTER SEQUENCE … RESTART begin new ones. */
+export interface OutboxFiles {
+  readonly outbox: string
+  readonly ids: string
 }
 
 /** Tables whose recorders are not as they should be. */
@@ -30,6 +38,13 @@ export interface BadRecorders {
  */
 export const lifeSql = (schema: string): string =>
   `concat_ws(' ', extract(epoch FROM pg_postmaster_start_time()), (SELECT token FROM ${identifier(schema)}.life))`
+
+/** An SQL expression for {@link OutboxFiles}. */
+export const filesSql = (schema: string): string => {
+  const fileOf = (name: string) =>
+    `pg_relation_filenode(${literal(`${identifier(schema)}.${name}`)}::regclass)::text`
+  return `json_build_object('outbox', ${fileOf('outbox')}, 'ids', ${fileOf('outbox_id_seq')})`
+}
 
 const isEarlier = `coalesce(substring(prosrc FROM ${literal(`${RECORDER_MARK}([0-9]+)`)})::int, 0) < ${RECORDER_VERSION}`
 
@@ -57,7 +72,7 @@ export async function readJson(connection: Connection, script: string): Promise<
   return JSON.parse(rows.at(-1)?.value ?? 'null')
 }
 
-interface Found extends Pick<Origin, 'life' | 'settings'> {
+interface Found extends Pick<Origin, 'life' | 'files' | 'settings'> {
   readonly database: string
   readonly watched: Origin['watched'] | null
   readonly mayReadControl: boolean
@@ -69,10 +84,14 @@ interface Found extends Pick<Origin, 'life' | 'settings'> {
  * @throws Error if there is no change feed in the schema.
  */
 export async function readOrigin(connection: Connection, schema: string): Promise<Origin> {
-  const mark = await readJson(
+  const compare = `${identifier(schema)}.compare_outbox()`
+  // A feed that an earlier version has installed has no such function, and where a role may not call it, `cover` does.
+  const { mark, compares } = (await readJson(
     connection,
-    `SELECT to_json(obj_description(to_regnamespace(${literal(identifier(schema))}), 'pg_namespace'))::text AS value`,
-  )
+    `SELECT json_build_object(
+  'mark', obj_description(to_regnamespace(${literal(identifier(schema))}), 'pg_namespace'),
+  'compares', has_function_privilege(to_regprocedure(${literal(compare)}), 'EXECUTE'))::text AS value`,
+  )) as { mark: string | null; compares: boolean | null }
   if (mark !== SCHEMA_MARK) {
     throw new Error(
       mark === null
@@ -83,8 +102,10 @@ export async function readOrigin(connection: Connection, schema: string): Promis
   const found = (await readJson(
     connection,
     `INSERT INTO ${identifier(schema)}.life DEFAULT VALUES ON CONFLICT DO NOTHING;
+${compares === true ? `SELECT ${compare};` : ''}
 SELECT json_build_object(
   'life', ${lifeSql(schema)},
+  'files', ${filesSql(schema)},
   'database', (SELECT oid::text FROM pg_database WHERE datname = current_database()),
   'settings', (SELECT json_object_agg(name, setting) FROM pg_settings
     WHERE name IN (${SETTINGS.map(literal).join(', ')})),
@@ -100,8 +121,8 @@ SELECT json_build_object(
   (SELECT timeline_id FROM pg_control_checkpoint())))::text AS value`,
       )
     : 'unknown'
-  const { life, database, settings, watched } = found
-  return { life, identity: `${control} ${database} ${life}`, settings, watched: watched ?? {} }
+  const { life, files, database, settings, watched } = found
+  return { life, files, identity: `${control} ${database} ${life}`, settings, watched: watched ?? {} }
 }
 
 /** Reads which recorders are not as they should be. To be asked after a relay has mended what it can. */

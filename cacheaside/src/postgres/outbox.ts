@@ -2,7 +2,7 @@ import type { FeedWarningCode } from '../base/events.ts'
 import type { Change, FeedOpening, FeedRow } from '../feed/change-feed.ts'
 import type { ColumnType } from './column-types.ts'
 import type { Connection, Texts } from './connection.ts'
-import { Horizon } from './horizon.ts'
+import { Horizon, IDS_SET_BACK } from './horizon.ts'
 import {
   type LooseColumn,
   type LooseTable,
@@ -19,7 +19,16 @@ import {
   oldRecorders,
   tagsNotKnown,
 } from './not-installed.ts'
-import { lifeSql, type Origin, readBadRecorders, readJson, readOrigin, settingsWarnings } from './origin.ts'
+import {
+  filesSql,
+  lifeSql,
+  type Origin,
+  type OutboxFiles,
+  readBadRecorders,
+  readJson,
+  readOrigin,
+  settingsWarnings,
+} from './origin.ts'
 import { identifier, json, literal } from './sql.ts'
 import { groupsOf, type TagGroup, targetsOfRows } from './tag-groups.ts'
 
@@ -50,6 +59,9 @@ export interface Poll {
   readonly life: string
   /** The snapshot's smallest number of a transaction that ran. */
   readonly xmin: string
+  /** The last id that was drawn. */
+  readonly drawn: string
+  readonly files: OutboxFiles
 }
 
 const UPKEEP_EVERY_MS = 10_000
@@ -106,12 +118,22 @@ export class Outbox {
 
   /** The SQL of a {@link Poll}, as arguments of `json_build_object`. */
   get pollSql(): string {
-    return `'life', ${lifeSql(this.scope.schema)}, 'xmin', pg_snapshot_xmin(pg_current_snapshot())::text`
+    const { schema } = this.scope
+    return `'life', ${lifeSql(schema)}, 'xmin', pg_snapshot_xmin(pg_current_snapshot())::text,
+  'drawn', (${drawnSql(schema)}), 'files', ${filesSql(schema)}`
   }
 
-  /** Learns from a poll, and rejects that of another life of the server. */
-  learn({ life, xmin }: Poll): void {
+  /**
+   * Learns from a poll, and rejects that of another life of the server, and of an outbox that is not the one that it was.
+   * By the ids alone that could be missed: 1. they start again; 2. they overtake the last one that was seen; 3. a poll
+   * finds nothing strange, and looks for no row up to that id.
+   */
+  learn({ life, xmin, drawn, files }: Poll): void {
+    if (files.outbox !== this.origin.files.outbox)
+      throw new Error('the outbox was emptied or rewritten by hand (TRUNCATE, VACUUM FULL)')
     if (life !== this.origin.life) throw new Error('the server was restarted, or is another one')
+    if (files.ids !== this.origin.files.ids) throw new Error(IDS_SET_BACK)
+    this.horizon.see(drawn)
     this.horizon.learn(xmin)
   }
 
@@ -127,7 +149,7 @@ export class Outbox {
     const reader = literal(this.#reader)
     const isLate = `reader_at < clock_timestamp() - interval '${CLAIM_MS} ms'`
     const rows = await this.connection.run(
-      `SELECT CASE WHEN is_called THEN last_value ELSE 0 END::text AS drawn FROM ${this.schema}.outbox_id_seq;
+      `${drawnSql(this.scope.schema)};
 -- Observers have removed rows that the relays' store was never told of, so nothing remembered of it counts.
 DELETE FROM ${this.schema}.keyspace
   WHERE EXISTS (SELECT FROM ${this.schema}.feed WHERE reader <> ${reader} AND ${isLate});
@@ -250,6 +272,10 @@ async function warnOfTypes(
   )) as { name: string; type: string }[]
   for (const { name, type } of mistyped) outbox.warn(mistypedWarning(table, name, type), 'KEY_TYPE')
 }
+
+/** The last id that was drawn, as a query. */
+const drawnSql = (schema: string): string =>
+  `SELECT CASE WHEN is_called THEN last_value ELSE 0 END::text AS drawn FROM ${identifier(schema)}.outbox_id_seq`
 
 const changeColumns = (isWide: boolean): string =>
   `id::text AS id, source, old::text AS old, new::text AS new, ${isWide ? 'rows' : 'NULL'}::text AS rows,

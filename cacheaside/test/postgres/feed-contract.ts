@@ -1039,6 +1039,90 @@ export function feedContract(open: () => Promise<TestDatabase>): void {
     })
   })
 
+  describe('an outbox that somebody has changed by hand', () => {
+    const EMPTIED = 'the outbox was emptied or rewritten by hand'
+    const SET_BACK = 'the ids of the outbox have started again'
+    /** More changes than ids were drawn before, so that these are overtaken before the next look. */
+    const OVERTAKEN = 'INSERT INTO spell SELECT 100 + n FROM generate_series(1, 20) AS n'
+
+    beforeEach(async () => {
+      await database.sql(HEIR)
+      await scene.install({ tables: ['spell'] })
+    })
+
+    /** A session that looks for no row with an id as small as those that come next. */
+    async function openAfterSome(isPrivate: boolean): Promise<FeedSession> {
+      const session = await scene.open(['spell'], { isPrivate })
+      await database.sql('INSERT INTO spell VALUES (1), (2), (3)')
+      for (let looks = 0; looks < 3; looks++) {
+        await scene.all(session)
+        await scene.clock.advance(5_000)
+      }
+      await scene.all(session)
+      return session
+    }
+
+    it.each([false, true])(
+      'by TRUNCATE ends the session, and the origin is another one (private: %s)',
+      async isPrivate => {
+        for (const restart of ['', 'RESTART IDENTITY']) {
+          const session = await openAfterSome(isPrivate)
+          await database.sql(`DELETE FROM spell; TRUNCATE cacheaside.outbox ${restart}; ${OVERTAKEN}`)
+          await expect(session.take(undefined)).rejects.toThrow(EMPTIED)
+          const next = await scene.open(['spell'], { isPrivate })
+          expect(next.origin).not.toBe(session.origin)
+          expect(await scene.all(next)).toHaveLength(isPrivate ? 0 : 20)
+          await database.sql('DELETE FROM spell')
+        }
+      },
+    )
+
+    it.each([
+      ['ALTER SEQUENCE cacheaside.outbox_id_seq RESTART', 20],
+      [`SELECT setval('cacheaside.outbox_id_seq', 1)`, 1],
+    ])('by %s ends the session, and the next one is handed what came after it', async (script, count) => {
+      for (const isPrivate of [true, false]) {
+        const session = await openAfterSome(isPrivate)
+        await database.sql(`DELETE FROM spell; DELETE FROM cacheaside.outbox; ${script};
+          INSERT INTO spell SELECT n FROM generate_series(1, ${count}) AS n`)
+        await expect(session.take(undefined)).rejects.toThrow(SET_BACK)
+        if (isPrivate)
+          await database.sql(
+            'DELETE FROM spell; DELETE FROM cacheaside.outbox; UPDATE cacheaside.feed SET reader = NULL',
+          )
+      }
+      expect(await scene.all(await scene.open(['spell']))).toHaveLength(count)
+    })
+
+    it('by TRUNCATE while no relay ran, or only those of earlier versions, makes the origin another one', async () => {
+      const before = await scene.open(['spell'])
+      await database.sql('INSERT INTO spell VALUES (1); TRUNCATE cacheaside.outbox')
+      const after = await scene.open(['spell'])
+      expect(after.origin).not.toBe(before.origin)
+      // What relays of every version call, and what they look at.
+      await database.sql('TRUNCATE cacheaside.outbox; SELECT cacheaside.cover()')
+      await expect(after.take(undefined)).rejects.toThrow()
+      expect(after.origin).not.toContain((await database.sql('SELECT token FROM cacheaside.life'))[0]!.token)
+    })
+
+    it('is the same after VACUUM, and after the feed was installed again', async () => {
+      const session = await openAfterSome(false)
+      await database.sql('VACUUM cacheaside.outbox')
+      await installFeed(database.sql, { tables: ['spell'] })
+      expect(await scene.all(session)).toEqual([])
+      expect((await scene.open(['spell'])).origin).toBe(session.origin)
+    })
+
+    it('is found so by a relay of this version on a feed that an earlier one has installed', async () => {
+      await database.sql(`DROP FUNCTION cacheaside.compare_outbox(); DROP TABLE cacheaside.outbox_file;
+        CREATE OR REPLACE FUNCTION cacheaside.cover() RETURNS text[] LANGUAGE sql AS $$ SELECT '{}'::text[] $$`)
+      const session = await openAfterSome(false)
+      await database.sql(`TRUNCATE cacheaside.outbox RESTART IDENTITY; ${OVERTAKEN}`)
+      await expect(session.take(undefined)).rejects.toThrow(EMPTIED)
+      expect(await scene.all(await scene.open(['spell']))).toHaveLength(20)
+    })
+  })
+
   describe('the outbox', () => {
     it('past its limit collapses into whole tables, also when nobody reads it, and in one transaction', async () => {
       await database.sql(`CREATE TABLE word (word text PRIMARY KEY); ${HEIR}`)

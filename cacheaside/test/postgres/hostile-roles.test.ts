@@ -194,7 +194,7 @@ describe.each([15, 18] as const)('on PostgreSQL %s', version => {
       const { rows } =
         await root.query(`SELECT proname FROM pg_proc WHERE pronamespace = 'cacheaside'::regnamespace
         AND has_function_privilege('relay_role', oid, 'EXECUTE')`)
-      expect(rows.map(({ proname }) => proname).sort()).toEqual(['ask_for_tags', 'cover'])
+      expect(rows.map(({ proname }) => proname).sort()).toEqual(['ask_for_tags', 'compare_outbox', 'cover'])
     })
 
     it('may say that groups of tags are still asked for, and neither add nor change nor remove any', async () => {
