@@ -51,10 +51,10 @@ const FIRST_PAUSE_MS = 5
 const LONGEST_PAUSE_MS = 50
 const LEAST_BUSY_WAIT_MS = 50
 
-/** What a register means for a read: an answer, or that it has to be asked for again, after a pause or at once. */
+/** What a register means for a read: an answer; `'busy'`: ask again after a pause; or `'again'`: ask again at once. */
 type Judged<V> = Asked<V> | 'busy' | 'again'
 
-/** What one question to the store knows so far. */
+/** The state of one question to the store. */
 interface AskProgress<V> {
   readonly flight: Flight<Answer>
   readonly strong: boolean
@@ -66,7 +66,7 @@ interface AskProgress<V> {
   busySinceMs: number | undefined
   swaps: number
   fallback: Fallback<V> | undefined
-  /** What the register said that is judged, and what was made of it when this process read the same text before. */
+  /** The register's text that is being judged. `known` is what was made of the same text when this process read it before. */
   text: string
   known: OpenedRegister | undefined
 }
@@ -116,7 +116,8 @@ function askStore<Id, V>(
   const { access, clock, found } = space.parts
   // One round trip: the first command, and beside it the generation where it has to be read.
   const reading = space.parts.stream.generationFor(space.name, strong, flight.beganAtMs)
-  // What has to be read has to be true of this moment, and a store that refuses writes may be one of the past.
+  // No plain look where the generation has to be read: a store that refuses writes still answers looks, and its data may be
+  // old.
   const looks = typeof reading === 'string' && found?.has(flight.key, flight.beganAtMs) === true
   const tags = tagsOf(flight)
   if (tags !== undefined && tags.names.length > 0)
@@ -179,7 +180,7 @@ function waitIfBusy<V>(asked: AskedOrBusy<V> | Promise<AskedOrBusy<V>>): Asked<V
 /** How a read goes on: it knows what there is to know, or has to wait for somebody else. */
 export type AskedOrBusy<V> = Asked<V> | Busy<V>
 
-/** Goes on from a first reply. Mostly it is all there is to know, and nothing has to be waited for. */
+/** Goes on from the first reply. Mostly that reply is enough, and nothing has to be waited for. */
 export function afterReply<Id, V>(
   space: Space<Id, V>,
   flight: Flight<Answer>,
@@ -205,7 +206,7 @@ export function afterReply<Id, V>(
   return judged instanceof Promise || judged === 'again' ? askAgain(space, progress, judged) : judged
 }
 
-/** Asks again for as long as that is what the last reply comes to. */
+/** Asks again while the last reply says so. */
 async function askAgain<Id, V>(
   space: Space<Id, V>,
   progress: AskProgress<V>,
@@ -283,7 +284,7 @@ function lease<Id, V>(
 const leftMs = <V>({ clock }: Parts, progress: AskProgress<V>): number =>
   Math.max(1, progress.deadlineMs - clock.nowMs())
 
-/** What a reply comes to. */
+/** What a reply means for the read. */
 function judgeReply<Id, V>(
   space: Space<Id, V>,
   progress: AskProgress<V>,
@@ -292,7 +293,7 @@ function judgeReply<Id, V>(
   nowMs: number,
 ): Judged<V> | Promise<Judged<V>> {
   if (reply === UNCONFIRMED) return unavailable(space, progress.flight, token, progress.fallback)
-  // What was seen before is gone, perhaps invalidated: it is nothing to fall back on.
+  // What was seen before is gone, and may have been invalidated: it is no fallback.
   if (reply === null && token !== undefined)
     return { kind: 'leased', why: 'missing', generation: progress.generation, prefix: leaseText(token) }
   if (reply === null) return 'again'
@@ -328,7 +329,7 @@ function judgeRegister<Id, V>(
     // Its writer may count on a fence that this version does not see.
     case 'later':
       return { kind: 'bypass', why: 'version' }
-    // The name of a tag, once.
+    // This name was a tag's before.
     case 'stamp':
     case 'unreadable':
       space.parts.emit({
@@ -359,7 +360,7 @@ function judgeValue<Id, V>(
     : judgeGeneration(space, progress, register)
 }
 
-/** A value of another generation. That of the keyspace is read once more, unless it is known that this one has fallen. */
+/** A value of another generation. The keyspace's generation is read once more, unless the value's is known to have fallen. */
 async function judgeGeneration<Id, V>(
   space: Space<Id, V>,
   progress: AskProgress<V>,
@@ -376,7 +377,7 @@ async function judgeGeneration<Id, V>(
   return swapForLease(space, progress, { prefix: valuePrefix(register.nonce) }, 'generation')
 }
 
-/** What a value of the keyspace's generation comes to. */
+/** Judges a value of the keyspace's generation. */
 function judgeCurrent<Id, V>(
   space: Space<Id, V>,
   progress: AskProgress<V>,
@@ -435,7 +436,7 @@ async function judgeDoubtful<Id, V>(
   return swapForLease(space, progress, { prefix: valuePrefix(register.nonce) }, 'tag', fallen)
 }
 
-/** Whether a value, all of whose stamps stand, depends on all that the keyspace's `tags` names. */
+/** Whether a value, whose stamps all stand, depends on every tag that the keyspace's `tags` names. */
 function judgeNames<Id, V>(
   space: Space<Id, V>,
   progress: AskProgress<V>,
@@ -456,7 +457,7 @@ function judgeNames<Id, V>(
   return { kind: 'bypass', why: 'names', tag: lacking }
 }
 
-/** What a value comes to of which everything stands but its age. */
+/** Judges a value by its age. Everything else about it has been judged. */
 function judgeOpened<Id, V>(
   space: Space<Id, V>,
   progress: AskProgress<V>,
@@ -487,7 +488,7 @@ function judgeOpened<Id, V>(
   return claimStands ? 'busy' : claimExpired(space, progress, register)
 }
 
-/** The value of a register, which belongs under this key; `undefined` if it cannot be used, which is told. */
+/** The value of a register, if it belongs under this key. `undefined` if it cannot be used; then an event says why. */
 function openedOf<Id, V>(
   space: Space<Id, V>,
   { flight: { key } }: AskProgress<V>,
@@ -506,7 +507,7 @@ function openedOf<Id, V>(
   return undefined
 }
 
-/** For who reads the same text again. A value of which each reader gets a copy has to be made for each. */
+/** Keeps a value for readers of the same text. A value of which each reader gets a copy is decoded for each of them. */
 function remember<Id, V>(
   space: Space<Id, V>,
   { flight, text }: AskProgress<V>,
@@ -521,22 +522,23 @@ function remember<Id, V>(
     })
 }
 
-/** Whether this reply is a register that tells of another key. Then nobody knows what the answer to the question is. */
+/** Whether this reply is the register of another key. Then the answer to the question is unknown. */
 export function isOfAnother(key: string, reply: FirstReply['reply'] | undefined): boolean {
   if (typeof reply !== 'string') return false
   const register = parseRegister(reply)
   return (register.state === 'value' || register.state === 'lease') && markOf(register, key) === 'foreign'
 }
 
-/** Whose register was answered. Inside one process there is nothing that could mix up replies. */
+/** Whose register the reply is. Nothing can mix up replies inside one process. */
 const markIn = <Id, V>({ parts }: Space<Id, V>, { flight }: AskProgress<V>, register: Register): Mark =>
   parts.access.store.synchronous || (register.state !== 'value' && register.state !== 'lease')
     ? 'own'
     : markOf(register, flight.key)
 
 /**
- * The register of another key was answered: something on the way has lost or added a reply, and what follows over that
- * connection is as wrong. Or the register itself was put there under this key; then it is replaced, if it is there.
+ * The reply is the register of another key. Either something on the way has lost or added a reply: then all that follows on
+ * that connection is as wrong. Or that register itself was stored under this key: then our lease replaces it, if it is still
+ * there.
  */
 function mismatched<Id, V>(
   space: Space<Id, V>,
@@ -549,13 +551,14 @@ function mismatched<Id, V>(
   const prefix = register.state === 'value' ? valuePrefix(register.nonce) : leaseText(register.token)
   emit({ type: 'mismatch', keyspace: space.name, key })
   const isOfTheConnection = access.store.distrust?.(key, prefix) === true
-  // What was asked for may have been granted. Over the next connection: this one is not to be trusted.
+  // The lease that was asked for may have been granted. It is dropped over the next connection: this one is not to be
+  // trusted.
   dropLease(space.parts, key, token)
   if (isOfTheConnection) return { kind: 'bypass', why: 'unavailable' }
   return swapForLease(space, progress, { prefix }, 'unreadable')
 }
 
-/** Whether a fresh value is refreshed already, drawn at every hit. */
+/** Whether a value that is still fresh is refreshed now. Drawn at random at every hit. */
 export function refreshesAhead<Id, V>(
   { options, parts }: Space<Id, V>,
   { costMs }: Pick<ValueRegister, 'costMs'>,
@@ -604,8 +607,8 @@ async function claimExpired<Id, V>(
 }
 
 /**
- * Waits a little for another reader's load. Not longer than such loads usually take, with `busyWaitMs` as the limit:
- * the holder of the lease may have died.
+ * Waits a little for another reader's load. All waits together take no longer than such loads usually do, and `busyWaitMs`
+ * at most: the holder of the lease may have died.
  *
  * @returns whether to ask once more.
  */
@@ -633,7 +636,7 @@ async function pause<Id, V>(space: Space<Id, V>, progress: AskProgress<V>): Prom
     }
     timer = clock.after(pauseMs, end, !progress.flight.background)
   })
-  // The store has just answered. The next question is part of the wait, and has all the time that a question has.
+  // The store has just answered. The next question belongs to the wait, and gets the whole `sharedTimeoutMs`.
   progress.deadlineMs = clock.nowMs() + options.sharedTimeoutMs
   return true
 }

@@ -1,9 +1,10 @@
 /**
  * Step 3 of a read where the shared store is in this process: a fresh value is found at once, without a flight.
  *
- * What a keyspace has read from a register it keeps beside the register's text. The text says the same as long as it stands, so
- * a hit judges only what may have changed since: the generation of the keyspace, the age of the value, and what this
- * process still has to tell the store. Anything but a fresh value of this kind is asked for as from any other store (`ask.ts`).
+ * A keyspace keeps what it has read from a register, beside the register's text. The text says the same as long as it
+ * stands, so a hit judges only what may have changed since: the generation of the keyspace, the age of the value, and what
+ * this process still has to tell the store. Anything but a fresh value of this kind is asked for as from any other store
+ * (`ask.ts`).
  */
 import { refreshesAhead } from './ask.ts'
 import type { Key } from './base/key.ts'
@@ -73,7 +74,7 @@ export function findAtHand<Id, V>(
   return found
 }
 
-/** Opens a value that this keyspace may use as it is. What is wrong with any other is found out where it can be replaced. */
+/** Opens a value that this keyspace may use as it is. Any other value is judged in `ask.ts`, where it can be replaced. */
 function open<Id, V>(
   space: Space<Id, V>,
   registers: RegistersAtHand,

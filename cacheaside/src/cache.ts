@@ -47,15 +47,15 @@ import { type WriteContext, type WriteOptions, type WriteResult, write } from '.
 const LONGEST_MS = 2 ** 30
 
 /**
- * One process's view of the cache: its L1, its way to the shared store, the broadcast it listens to, and the
- * keyspaces defined on it. Made by `createCache()`; one per process and shared store is what you want.
+ * One process's view of the cache: its L1, its way to the shared store, the broadcast it listens to, and the keyspaces
+ * defined on it. Made by `createCache()`. Make one per process and shared store.
  */
 export class Cache {
   readonly #parts: Parts
   readonly #relay: Relay | undefined
   readonly #keyspaces = new Map<string, Keyspace<never, never>>()
   readonly #tags = new Map<string, Tags<never>>()
-  /** Those of them that the feed invalidates by itself, and so has defined. */
+  /** The tags that the feed has defined, because it invalidates them by itself. */
   readonly #fedTags = new Map<string, Tags<never>>()
   readonly #listeners = new Listeners<CacheEvent>(error => this.#listenerThrew(error))
   /** Listeners to all events but reads and writes: for them alone a hit makes no event. */
@@ -72,7 +72,7 @@ export class Cache {
   #closing: Promise<void> | undefined
 
   readonly #known: KnownKeyspaces
-  /** Whether its embedded store is its own, which no other cache can be given. */
+  /** Whether it has made its embedded store itself: no other cache can use that store. */
   readonly #isLone: boolean
 
   /** @internal */
@@ -92,7 +92,7 @@ export class Cache {
         this.#listeners.tell(event)
         if (event.type !== 'read' && event.type !== 'write') this.#readless.tell(event)
       } catch (error) {
-        // Who is told of the work may not end it: a write would leave its guards, and a reader would wait for ever.
+        // Telling of the work must not end it: a write would leave its guards, and a reader would wait for ever.
         this.#tellingFailed(error)
       }
     }
@@ -215,8 +215,8 @@ export class Cache {
    * Changes rows behind several keys in one commit; see {@link Keyspace.write}. Not an atomic view: each key is
    * guarded and released for itself.
    *
-   * @param keys - What the commit changes: keys made by the keyspaces' `key()`, and tags; more can be guarded inside. None, if
-   *   all are guarded inside a transaction after its statements: then what is cached stays if nothing was changed.
+   * @param keys - What the commit changes: keys made by the keyspaces' `key()`, and tags; more can be guarded inside. May be
+   * empty, if all are guarded inside a transaction after its statements: then cached values stay if nothing was changed.
    * @throws as {@link Keyspace.write}.
    */
   write<T>(
@@ -228,15 +228,15 @@ export class Cache {
   }
 
   /**
-   * Reads several values as they were at one moment, with respect to fenced writes: for one round trip more than strong reads.
-   * Where the cache cannot give that, `load` reads all of them at once.
+   * Reads several values as they were at one moment, with respect to fenced writes. Costs one round trip more than strong
+   * reads. Where the cache cannot give that, `load` reads all of them at once.
    *
    * Outside the promise: changes that only a change feed brings, writes that were not fenced, and loaders that read a replica.
    *
    * @param parts - Made by the keyspaces' `at()`.
    * @returns the values in the order of the parts; `undefined` for a row that does not exist.
    * @throws what `load` throws; CacheError `INVALID_KEY`, `INVALID_OPTIONS`, `OVERLOADED`, `LOAD_TIMEOUT`, `CLOSED`; the reason
-   *   of the signal. Trouble with the shared store never fails it.
+   * of the signal. Trouble with the shared store never fails it.
    */
   async snapshot<const Asked extends readonly AnyPart[]>(
     parts: Asked,
@@ -292,17 +292,17 @@ export class Cache {
   }
 
   /**
-   * Ends the cache: reads and writes that are under way finish, with all that their loaders and functions ask of this cache; new
-   * ones are refused with `CLOSED`; what is queued is tried once more. So it takes as long as the slowest write's function, and
-   * `loadTimeoutMs` at most for each load that a loader waits for. The last cache on a shared store also ends the store's
-   * connections, and the feed's session goes back to where it came from; your own clients and pools are yours to end. Idempotent.
+   * Ends the cache: reads and writes that are under way finish, with all that their loaders and functions ask of this cache;
+   * new ones are refused with `CLOSED`; what is queued is tried once more. So it takes as long as the slowest write's
+   * function, and `loadTimeoutMs` at most for each load that a loader waits for. The last cache on a shared store also ends
+   * the store's connections, and the feed's session goes back to its pool. Your own clients and pools stay open. Idempotent.
    *
    * A call is known to be inside a load or a write by the asynchronous context (`AsyncLocalStorage`), and a read inside a load
    * also by the loader's signal. In a runtime without that context, reads without the signal and all calls inside a write are
    * refused, and a `close()` inside a write's function that waits for it never ends.
    *
-   * @throws CacheError `CLOSE_CYCLE`, in the next turn of the event loop, to who calls it inside a load or a write of this cache
-   *   that has not ended by then: it would wait for itself. The cache is being closed nevertheless.
+   * @throws CacheError `CLOSE_CYCLE`, in the next turn of the event loop, if it was called inside a load or a write of this
+   * cache that has not ended by then: it would wait for itself. The cache is being closed nevertheless.
    */
   close(): Promise<void> {
     this.#closing ??= this.#close()
@@ -311,8 +311,8 @@ export class Cache {
   }
 
   /**
-   * What the caller's own work waits for never ends. Whether it waits nobody can tell: so it is refused where that work still
-   * runs in the next turn.
+   * A close for which the caller's own work waits never ends. Whether that work waits cannot be known. So the call is
+   * refused where the work still runs in the next turn.
    */
   #closeInside(closing: Promise<void>, around: UnderWay): Promise<void> {
     const ending = new Promise<void>((resolve, reject) => {
@@ -324,7 +324,7 @@ export class Cache {
       const timer = this.#parts.clock.after(0, refuse, true)
       closing.finally(() => timer.cancel()).then(resolve, reject)
     })
-    // Nobody may be waiting for it.
+    // Perhaps nobody waits for it: its rejection must not count as unhandled.
     ending.catch(() => {})
     return ending
   }
@@ -362,7 +362,7 @@ export class Cache {
 
   async #close(): Promise<void> {
     this.#closed = true
-    // Who awaits the end must see it, although nothing else may keep the process alive.
+    // Keeps the process alive until the end, which the caller may await.
     const hold = this.#parts.clock.after(LONGEST_MS, () => {}, true)
     try {
       await this.#end()
@@ -431,8 +431,8 @@ export class Cache {
   }
 
   /**
-   * In one process with the store a default read may not be older than what was told of before it began. On any other store
-   * it may join a flight that began less than `localMaxStaleMs` before, as far as only others have changed the tag.
+   * In one process with the store a default read must not be older than what was told of before it began. On any other store
+   * it may join a flight that began less than `localMaxStaleMs` before, if only other processes have changed the tag.
    */
   get #hearsAtOnce(): boolean {
     return this.#parts.access.store.synchronous
@@ -469,7 +469,7 @@ export class Cache {
     this.#tellUnread(unread, keyspace)
   }
 
-  /** When all that a tag has taken along is gone: a listener may call the cache. */
+  /** Called once all that depends on the tag is gone: a listener may call the cache. */
   #tellUnread(keys: readonly string[], tag: string): void {
     for (const key of keys) this.#parts.emit({ type: 'unread', keyspace: keyspaceOf(key), key, tag })
   }
@@ -489,7 +489,7 @@ export class Cache {
     if (this.#working === 0) this.#idle?.()
   }
 
-  /** @param work - Is given the keys as they are now: the caller may use its array for other keys meanwhile. */
+  /** @param work - Called with a copy of the keys: the caller may use its array for other keys meanwhile. */
   async #whileOpen<T>(
     keys: readonly (Key | Tag)[],
     work: (own: readonly (Key | Tag)[]) => Promise<T>,
@@ -518,7 +518,7 @@ export class Cache {
       const message = `an event could not be told of: ${messageOf(error)}`
       this.#parts.warnings.once('FAULT', 'events', { message, error })
     } catch {
-      // A clock that throws, or what warns: nobody is left to tell.
+      // The clock throws, or the logger: nobody is left to tell.
     }
   }
 
@@ -555,7 +555,7 @@ export interface Auditable {
   readonly clock: Clock
   readonly limit: LoadLimit
   readonly emit: (event: CacheEvent) => void
-  /** Has `stop` called when the cache is closed, which waits for it. The function that is returned takes it off again. */
+  /** Has `stop` called when the cache is closed; `close` waits for it. The returned function undoes that. */
   readonly whenClosing: (stop: () => Promise<void>) => () => void
 }
 

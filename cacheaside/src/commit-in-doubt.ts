@@ -24,13 +24,13 @@ const REFUSED_BY_PRISMA = /^P20(?:0\d|1[1-9]|2[0-356]|34)$/
 const MOST = 64
 
 const MARK = Symbol.for('cacheaside.rolledBack')
-/** Those that cannot be written on. */
+/** Marked errors that do not accept a property. */
 const marked = new WeakSet<object>()
 
 /**
- * Says of an error that its transaction was rolled back, or never began: a write that it ends is released at once. To be
- * used where you know it and the error does not say so: a rule of the application's own, a connection that was never had.
- * The error is rethrown to the caller of `write` as it is.
+ * Marks an error: its transaction was rolled back, or never began. A write that throws it is released at once. Use it where
+ * you know this and the error does not say so: a rule of your application, a connection that was never opened. The error is
+ * rethrown to the caller of `write` as it is.
  *
  * @param error - What you throw. Marked in place.
  * @returns the same error.
@@ -52,7 +52,8 @@ export function rolledBack<E extends object>(error: E): E {
  * `kysely.transaction().execute`, `dataSource.transaction` and `sql.begin`.
  *
  * @param work - Runs *inside* one transaction and sends no COMMIT. Not for statements that each commit by themselves.
- * @returns the function to give in its place. What it throws that is no object cannot be marked, and stays in doubt.
+ * @returns the function to give in its place. A thrown value that is no object cannot be marked, and leaves the commit in
+ * doubt.
  */
 export function rollsBack<Arguments extends unknown[], T>(
   work: (...given: Arguments) => Promise<T> | T,
@@ -67,7 +68,7 @@ export function rollsBack<Arguments extends unknown[], T>(
 }
 
 /**
- * Whether an error thrown by a write's function leaves it open whether, or when, the transaction commits.
+ * Whether the transaction may have committed, or may still commit, although the write's function threw this error.
  *
  * An error is decided if the server rejected a statement (an SQLSTATE in `code`), if an ORM says so, or if
  * {@link rolledBack} or {@link rollsBack} marked it. What it was made of is searched too: `cause`, the errors of an
@@ -85,7 +86,7 @@ export function commitInDoubt(error: unknown): boolean {
   try {
     return isUndecided(error)
   } catch {
-    // A getter that throws, or a proxy that was revoked: what an error does not tell is not known.
+    // A getter that throws, or a revoked proxy: the error cannot be read.
     return true
   }
 }
@@ -107,7 +108,7 @@ function isUndecided(error: unknown): boolean {
     if (said === 'lost') return true
     if (said === 'refused') isDecided = true
     const parts = partsOf(one)
-    // What was made of nothing else and does not say what it is.
+    // The error has no causes, and does not say what it is.
     if (said === 'nothing' && parts.length === 0) return true
     left.push(...parts)
   }
@@ -125,7 +126,9 @@ function meaningOf(error: object): 'refused' | 'lost' | 'nothing' {
   return LOST.test(code) ? 'lost' : 'nothing'
 }
 
-/** By a code of its own, or for a raw query by the SQLSTATE beside it. What it was made of has codes of yet another kind. */
+/**
+ * Decided by Prisma's own code; for a raw query by the SQLSTATE beside it. The causes of the error have other kinds of codes.
+ */
 function isRefusedByPrisma(error: object): boolean {
   const { code, meta } = error as { code?: unknown; meta?: { code?: unknown } }
   if (!isPrisma(error) || typeof code !== 'string') return false
@@ -138,7 +141,7 @@ function isRefusedByPrisma(error: object): boolean {
 const isPrisma = (error: object): boolean =>
   'clientVersion' in error && 'name' in error && /^PrismaClient\w*Error$/.test(String(error.name))
 
-/** What `tx.rollback()` throws. It arrives when the ROLLBACK has been done; otherwise that one's error does. */
+/** What `tx.rollback()` throws. It arrives once the ROLLBACK has been done. If the ROLLBACK fails, its own error arrives. */
 const isRollbackOfDrizzle = (error: object): boolean =>
   (error.constructor as { [KIND]?: unknown } | undefined)?.[KIND] === 'TransactionRollbackError'
 const KIND = Symbol.for('drizzle:entityKind')

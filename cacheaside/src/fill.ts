@@ -18,10 +18,10 @@ import type { Answer, Parts, Space, Spent } from './space.ts'
 import { MAX_TAGS, NO_NAMES } from './tagging.ts'
 
 /**
- * Steps 5 and 6, and the answer: before them, or with `fill: 'blocking'`, and with a store in this process, after them.
- * Never rejects.
+ * Steps 5 and 6, and the answer. The callers are answered before these steps; with `fill: 'blocking'`, and with a store in
+ * this process, after them. Never rejects.
  *
- * @param isSecond - Whether the value was loaded once before, for the sake of its tags.
+ * @param isSecond - Whether the value was loaded once before, because of its tags.
  * @returns whether it may be kept if it is loaded once more: it has brought tags that nobody knew (`late-tags.ts`).
  */
 export async function fillAndKeep<Id, V>(
@@ -84,7 +84,7 @@ const UNTAGGED: readonly Stamp[] = Object.freeze([])
 const namesOf = (tags: readonly Stamp[]): readonly string[] =>
   tags.length === 0 ? NO_NAMES : tags.map(({ name }) => name)
 
-/** The stamps that a loaded value is to be stored under; or what else is to become of it. */
+/** The stamps under which a loaded value is to be stored; or what becomes of it instead. */
 async function stampsFor<Id, V>(
   space: Space<Id, V>,
   flight: Flight<Answer>,
@@ -109,7 +109,7 @@ async function stampsFor<Id, V>(
   tags.add(late)
   flights.knowsTags(flight)
   if (late.length === 0) return tags.stamps(names)
-  // The callers need not wait for what is only about keeping.
+  // The callers need not wait for what only decides about keeping.
   if (inBackground(space.parts)) flight.resolve(originAnswer(asked, sealed.opened, spent))
   const judged = await judgeLate(space, flight, names, late, isSecond)
   if (judged === 'stood') return tags.stamps(names)
@@ -118,8 +118,8 @@ async function stampsFor<Id, V>(
 }
 
 /**
- * What was loaded belongs under another key. The lease is given back. A value that is still there, because the load was a
- * refresh of it, does not belong there any more: the row has another id by now.
+ * The loaded row belongs under another key. The lease is given back. If the load was a refresh, the old value is still
+ * there: it is invalidated, because the row has another id by now.
  */
 function keepNot<Id, V>(
   space: Space<Id, V>,
@@ -135,7 +135,10 @@ function keepNot<Id, V>(
   else background(access.run(() => access.store.invalidate(key)).then(() => {}))
 }
 
-/** Whether the answer goes before the fill. In one process nothing is gained by it, and who asks again finds it kept. */
+/**
+ * Whether callers are answered before the fill. With a store in this process that gains nothing, and a caller who asks again
+ * is to find the value kept.
+ */
 function inBackground({ options, access }: Parts): boolean {
   return options.fill === 'background' && !access.store.synchronous
 }
@@ -231,7 +234,7 @@ async function offerTold<Id, V>(
   return outcome === 'accepted'
 }
 
-/** What is told of a value that a flight has brought. */
+/** The event that tells what became of a flight's value. */
 const ofFill = <Id, V>(
   { name }: Space<Id, V>,
   flight: Flight<Answer>,
@@ -281,7 +284,7 @@ export function keep<Id, V>(
     {
       opened,
       tags: made.tags.length === 0 ? NO_TAGS : new EntryTags(namesOf(made.tags), isUnread, refreshAtMs),
-      // The very string that hits compare with; and a register's would keep the whole register's text in memory.
+      // The same string object that hits compare with. One out of a register would keep the register's whole text in memory.
       generation: generation === space.generation.value ? space.generation.value : generation,
       filledAtMs: answer.filledAtMs!,
       expiresAtMs,
@@ -291,7 +294,7 @@ export function keep<Id, V>(
   )
 }
 
-/** When this process starts to refresh a value, drawn once; the distribution is that of the cited paper. */
+/** When this process begins to refresh a value. Drawn once, from the distribution of the paper that `refreshAhead` cites. */
 function refreshMoment<Id, V>(
   { options }: Space<Id, V>,
   expiresAtMs: number,

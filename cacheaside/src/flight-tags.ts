@@ -46,7 +46,7 @@ const LEASES = 2
 
 /** How the stamps of some tags are asked for. */
 export interface StampRequest {
-  /** Whether copies of generations will not do. */
+  /** Whether generations have to be read now: copies are not enough. */
   readonly strong: boolean
   /** When the flight began, by the clock's `nowMs`. */
   readonly beganAtMs: number
@@ -71,7 +71,7 @@ export async function lookedStates(
 }
 
 /**
- * Asks for the stamps of tags. Where there is none, one is made. By commands that are refused wherever writes are: so a
+ * Asks for the stamps of tags. Where there is none, one is made. The command is refused where writes are refused, so a
  * strong read may rely on the answer.
  */
 export async function askedStates(
@@ -99,7 +99,7 @@ export async function askedStates(
       states.set(tag, isExpected(state) ? 'unavailable' : state)
     }
     if (attempt === ATTEMPTS) break
-    // A keyspace of values had this name before. What it has left here is no stamp, and goes if it is still there.
+    // A keyspace of values had this name before. What it left here is no stamp. It is removed, if it is still there.
     await Promise.all(others.map(([tag, seen]) => access.run(() => access.store.drop(tag, seen), limitMs)))
     left = others.map(([tag]) => tag)
   }
@@ -151,7 +151,7 @@ export class FlightTags implements TagsOfFlight {
     this.#parts.flights.list(this.#flight, added)
   }
 
-  /** Takes what is known of those tags that the flight was listed under before it was asked for. */
+  /** Takes the states of its own tags only: under these the flight was listed before they were asked for. */
   learn(states: ReadonlyMap<string, TagState>): void {
     for (const tag of this.#names) {
       const state = states.get(tag)
@@ -187,12 +187,12 @@ export class FlightTags implements TagsOfFlight {
     return undefined
   }
 
-  /** Those of the tags whose stamps have to be asked for. */
+  /** The tags whose stamps have to be asked for. */
   unknown(names: readonly string[]): readonly string[] {
     return names.filter(name => typeof this.#states.get(name) !== 'object')
   }
 
-  /** Those of a value's tags whose stamps are not, or not known to be, those that it was stored under. */
+  /** The tags of a value whose stamps differ from those that it was stored under, or are unknown. */
   doubtful(stamps: readonly Stamp[]): readonly string[] {
     return stamps.filter(stamp => !isSame(this.#stamp(stamp.name), stamp)).map(({ name }) => name)
   }
@@ -236,8 +236,8 @@ export function beginTags<Id, V>(space: Space<Id, V>, flight: Flight<Answer>, id
 }
 
 /**
- * Reads what is still to be read of the tags before loads begin: a value may only be stored under stamps that were read
- * before its load. One that stands in the way makes its load keep nothing, and gives the right to fill back at once.
+ * Reads the stamps that are still unknown before loads begin: a value may only be stored under stamps that were read before
+ * its load. Where a tag stands in the way, the load keeps nothing, and its right to fill is given back at once.
  *
  * @param asked - What each flight may do; changed in place.
  */
@@ -267,7 +267,7 @@ export async function readyTags<Id, V>(
 const isExpected = (state: TagState | Expected): state is Expected =>
   typeof state === 'object' && !('name' in state)
 
-/** What a reply comes to; what stands there, if it is no register of a tag. */
+/** What a reply says of a tag; or what to remove, if it is no register of a tag. */
 function stateOf(
   parts: Parts,
   tag: string,
@@ -298,7 +298,7 @@ function stateOf(
   }
 }
 
-/** The stamp of another tag was answered: something on the way has lost or added a reply. */
+/** The reply is the stamp of another tag: something on the way has lost or added a reply. */
 function mismatched({ access, emit }: Parts, tag: string, prefix: string): TagState | Expected {
   emit({ type: 'mismatch', keyspace: keyspaceOf(tag), key: tag })
   return access.store.distrust?.(tag, prefix) === true ? 'unavailable' : { prefix }
@@ -313,7 +313,7 @@ async function generationsOf(
   const generations = new Map<string, string | typeof UNCONFIRMED>()
   const reading: Promise<void>[] = []
   for (const keyspace of new Set(names.map(keyspaceOf))) {
-    // Followed from here on, also if it is one that only other processes have defined.
+    // The stream follows it from here on, even if only other processes have defined it.
     stream.follow(keyspace)
     const generation = stream.generationFor(keyspace, strong, beganAtMs)
     if (typeof generation === 'string') generations.set(keyspace, generation)

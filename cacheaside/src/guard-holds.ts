@@ -18,11 +18,12 @@ import type { Fill } from './shared/shared-store.ts'
  *
  * 1. The first writer guards. Those who come while the guard is young share it, once it has been confirmed.
  * 2. A writer that ends while others are at work asks whether the token is still there. Tokens are created once, so a
- *    token that is there has been there all the time: the commit was guarded. Asking is renewing. Those who end while one
- *    question is under way share the next.
+ * token that is there has been there all the time: the commit was guarded. Asking is renewing. Those who end while one
+ * question is under way share the next.
  * 3. The last one releases.
  *
- * One who comes too late to share has a token of its own. Still none of them writes through, because a token can be lost:
+ * A writer that comes too late to share has a token of its own. Even so none of them writes through, because a token can be
+ * lost:
  * 1. the store loses the token of the first; 2. the second guards, and commits; 3. the first commits; 4. the second
  * releases. For the store it was alone, and its value is the older one. (Seed 2021056 of the simulation, evictions.)
  */
@@ -74,7 +75,9 @@ export class GuardHolds {
 interface AtWork {
   /** How many have not ended. */
   writers: number
-  /** Whether it is one, and no earlier commit is in doubt. Of several nobody knows whose commit comes last. */
+  /**
+   * Whether there has been only one, and no earlier commit is in doubt. With several it is unknown whose commit comes last.
+   */
   isOne: boolean
 }
 
@@ -120,9 +123,10 @@ export class GuardShare {
   }
 
   /**
-   * Ends it, when nothing of it is under way any more.
+   * Ends it, once none of its commands is under way any more.
    *
-   * @param committed - The committed value, made with the generation of before the guard. Stored by one who was alone.
+   * @param committed - The committed value, made with the generation that was read before the guard. Stored only if this
+   * writer was alone.
    */
   end(committed?: (generation: string) => Fill | undefined): Promise<Ended> {
     return this.#hold.end(this, committed)
@@ -134,7 +138,7 @@ export class GuardShare {
   }
 }
 
-/** One who has ended, and waits to be told. */
+/** A writer that has ended, and waits to be told the outcome. */
 interface Ending {
   readonly committed: ((generation: string) => Fill | undefined) | undefined
   readonly resolve: (ended: Ended) => void
@@ -209,8 +213,8 @@ class GuardHold {
   }
 
   /**
-   * The part of one writer ends, which waits for what is under way: a renewal that arrived after the release would put
-   * up a guard for nobody.
+   * Ends the part of one writer, once the command under way has ended: a renewal that arrived after the release would put up
+   * a guard for nobody.
    */
   end(share: GuardShare, committed: Ending['committed']): Promise<Ended> {
     this.#remove(share)
@@ -299,15 +303,18 @@ class GuardHold {
     const { access, options, queue } = this.#parts
     const askedMs = heardMs(this.#parts, 'guard')
     const reply = await access.run(() => access.store.guard(this.key, this.#token, options.guardMs, true))
-    // A renewal that nobody answered may have found the token missing, and the next one would not tell.
+    // A renewal without an answer may have found the token missing, and the next one would not show that.
     if (reply !== 'renewed') this.#lose()
     this.#emitOutcome(reply === UNCONFIRMED ? 'unconfirmed' : reply === 'new' ? 'renewed' : reply, askedMs)
-    // Without the token, which is not to be taken from the others.
+    // Queued without the token, which the other writers still need.
     if (reply === UNCONFIRMED && ending.length > 0) queue.add(this.key)
     return { applied: reply !== UNCONFIRMED, fenced: this.#intact, stored: false }
   }
 
-  /** A command threw, which it must not. The writers who have ended are told so, and the key is queued until the store confirms. */
+  /**
+   * A command threw, against the store's contract. The writers who have ended are told so, and the key is queued until the
+   * store confirms.
+   */
   #failed(error: unknown, ending: readonly Ending[]): Ended {
     this.#lose()
     this.#parts.emit({ type: 'fault', during: 'guard', error })

@@ -99,7 +99,7 @@ export async function relayKey(parts: Parts, key: Key | Tag, batch: number): Pro
 /**
  * Invalidates a whole keyspace for a relay. Says whether it was confirmed.
  *
- * @param batch - The batch of its feed because of which; left out: the store or the origin is not trusted any more.
+ * @param batch - The batch of its feed that is the cause. Left out: the store or the origin is not trusted any more.
  */
 export async function relayKeyspace(parts: Parts, keyspace: string, batch?: number): Promise<boolean> {
   const { access, clock, emit } = parts

@@ -49,13 +49,13 @@ import {
 /** How one read is done. */
 export interface ReadOptions {
   /**
-   * `'strong'`: linearizable with writes; skips L1 and costs a round trip. Left out: from L1 too, and no older than
-   * what was applied `localMaxStaleMs` before the read began.
+   * `'strong'`: linearizable with writes; skips L1 and costs a round trip. Left out: L1 may answer, and the value is no
+   * older than what was applied `localMaxStaleMs` before the read began.
    */
   readonly consistency?: 'strong'
   /**
-   * Ends this caller's wait with the signal's reason. Others who wait for the same load are not affected. Left out: it
-   * waits until the read has ended, which its time limits see to.
+   * Ends this caller's wait with the signal's reason. Others who wait for the same load are not affected. Left out: it waits
+   * until the read has ended, within the time limits.
    */
   readonly signal?: AbortSignal
 }
@@ -100,8 +100,8 @@ export interface KeyspaceWriteOptions<T, V> extends Omit<WriteOptions<T>, 'write
 /**
  * The keys of one kind, with one loader: the handle people hold. Made by a cache's `keyspace()`.
  *
- * Values enter the cache only through the loader, under a lease, or as the committed value of a write; there is no
- * `set`, which is what makes the promises possible. What readers get is frozen, or a copy of their own.
+ * Values enter the cache only through the loader, under a lease, or as the committed value of a write. There is no `set`:
+ * this makes the promises possible. What readers get is frozen, or a copy of their own.
  *
  * `V` is what readers get, and `Loaded` what the loader and the writers hand in: the same, unless the values hold instances of
  * classes with `toJSON`, or a codec or a schema makes something else of them.
@@ -115,7 +115,7 @@ export class Keyspace<Id, V, Loaded = V> {
    */
   readonly all: WholeKeyspace
   readonly #space: Space<Id, V>
-  /** What an id is for its key: itself, or what the option `key` makes of it. */
+  /** Turns an id into the parts of its key, by the option `key`. Left out: the id itself. */
   readonly #toParts: ((id: Id) => unknown) | undefined
   /** What L1 keeps of it. */
   readonly #shelf: LocalShelf | undefined
@@ -124,7 +124,7 @@ export class Keyspace<Id, V, Loaded = V> {
 
   /** @internal */
   constructor(parts: Parts, name: string, options: KeyspaceOptions<Id, Loaded, never, V>) {
-    // The steps of a read do not tell what was loaded from what the codec made of it: the envelope lies between the two.
+    // The steps of a read have one type for loaded and for decoded values: the envelope converts between the two.
     const resolved = resolveKeyspaceOptions(
       name,
       options as unknown as KeyspaceOptions<Id, V, V>,
@@ -169,8 +169,9 @@ export class Keyspace<Id, V, Loaded = V> {
    * Reads one value: from L1, the shared store, or the origin.
    *
    * @returns the value, or `undefined` if there is no such row.
-   * @throws what the loader throws, unwrapped; CacheError `INVALID_KEY` and `INVALID_OPTIONS` before any I/O,
-   *   `OVERLOADED`, `LOAD_TIMEOUT`, `LOAD_CYCLE`, `CLOSED`; the reason of the caller's signal. Trouble with the shared store never fails a read.
+   * @throws the loader's error, unwrapped; CacheError `INVALID_KEY` and `INVALID_OPTIONS` before any I/O, `OVERLOADED`,
+   * `LOAD_TIMEOUT`, `LOAD_CYCLE`, `CLOSED`; the reason of the caller's signal. Trouble with the shared store never fails a
+   * read.
    */
   get(id: Id, options?: ReadOptions): Promise<V | undefined> {
     try {
@@ -217,8 +218,8 @@ export class Keyspace<Id, V, Loaded = V> {
    * see {@link Cache.snapshot}.
    *
    * @returns the values by the ids as they were given; ids without a row are left out.
-   * @throws as {@link Keyspace.get}, if any of the keys does: with the first error. Loads that have begun by then go
-   *   on, and what they bring is kept. Of the other keys none is loaded any more, unless somebody else waits for it.
+   * @throws as {@link Keyspace.get}, if any of the keys does: with the first error. Loads that have begun by then go on, and
+   * what they bring is kept. No load of another key begins then, unless somebody else waits for it.
    */
   async getMany(
     ids: readonly Id[],
@@ -265,7 +266,7 @@ export class Keyspace<Id, V, Loaded = V> {
     const requestOf = new Int32Array(ids.length).fill(-1)
     const known = new Map<Key, number>()
     const context = this.#ofBatch(ids, strong)
-    // By their numbers: an array goes past its holes by itself.
+    // By index: an array's own methods skip its holes.
     for (let i = 0; i < found.length; i++) {
       const id = ids[i]!
       const value = this.#fromLocal('getMany', id, options, context)
@@ -281,7 +282,7 @@ export class Keyspace<Id, V, Loaded = V> {
         known.set(key, requestOf[i]!)
       }
     }
-    // Where nothing is waited for, the array is still what it was.
+    // Without a wait nobody can have changed the array.
     const asked = requests.length > 0 ? ids.slice() : ids
     if (requests.length > 0) {
       // A listener that heard of the hits may have closed the cache, or aborted the signal.
@@ -434,10 +435,10 @@ export class Keyspace<Id, V, Loaded = V> {
   }
 
   #entryOf(key: Key, value: V | undefined): CommittedEntry {
-    // Now, as it was committed: the release may be a round trip away, and the row the program's own.
+    // Encoded now, as it was committed: the program may change its row before the release.
     const sealed = this.#space.envelope.seal(value)
     return new MadeEntry(key, generation => {
-      // Its tags may have changed since, or before: nobody has read their stamps before the commit.
+      // A value with tags is not stored: nobody has read their stamps before the commit, and they may have changed.
       if (this.#space.tagging !== undefined) return undefined
       const about = { type: 'fill', keyspace: this.name, key, durationMs: 0 } as const
       if (sealed instanceof Unopened) {
@@ -478,7 +479,7 @@ export class Keyspace<Id, V, Loaded = V> {
   /**
    * Step 1 of a read: a fresh value in this process.
    *
-   * @param note - Is told of its slot while that can be asked for.
+   * @param note - Called with the slot of the hit, while the slot is valid.
    */
   #fromLocal(
     call: ReadTrace['call'],
@@ -495,7 +496,7 @@ export class Keyspace<Id, V, Loaded = V> {
     shelf.noteHit(slot)
     const refreshAtMs = shelf.refreshAtMs(slot)
     note?.(slot)
-    // Last: a codec may be asked for a copy, and may call this cache.
+    // Taken last: the codec may be asked for a copy, and may call this cache.
     let value: V | undefined
     try {
       value = shelf.takeAt(slot) as V | undefined
@@ -536,7 +537,7 @@ export class Keyspace<Id, V, Loaded = V> {
     try {
       value = found.opened.take()
     } catch (error) {
-      // The read past it finds that out as well, and can replace what the store holds.
+      // The read that follows finds the same, and can replace what the store holds.
       if (error instanceof Unopened) return MISS
       throw error
     }
@@ -547,7 +548,10 @@ export class Keyspace<Id, V, Loaded = V> {
     return value
   }
 
-  /** A copy in L1 that cannot be opened any more goes. What the store holds is judged, told of and replaced as any other. */
+  /**
+   * Removes a copy from L1 that cannot be opened any more. The read that follows judges what the store holds, as any other
+   * value.
+   */
   #dropUnopened(id: Id, error: unknown): void {
     if (!(error instanceof Unopened)) throw error
     this.#space.parts.local.remove(this.key(id))
@@ -622,7 +626,7 @@ export class Keyspace<Id, V, Loaded = V> {
     })
   }
 
-  /** Of a `getMany`: what its flight has brought could be opened then, and cannot now. */
+  /** Reads a key of a `getMany` once more: its flight's value could be opened before, and cannot be opened now. */
   #again({ id, key }: ReadRequest<Id>, signal: AbortSignal | undefined): Promise<V | undefined> {
     return this.#past('getMany', id, key, strongly(signal), take<V>)
   }
@@ -644,7 +648,7 @@ export class Keyspace<Id, V, Loaded = V> {
   }
 }
 
-/** Said of a value that L1 does not have; `undefined` says that it has it, and there is no such row. */
+/** L1 does not have the value. `undefined` instead: L1 knows that there is no such row. */
 const MISS: unique symbol = Symbol('miss')
 
 const ALONE: ReadContext = Object.freeze({})
@@ -652,7 +656,7 @@ const ALONE: ReadContext = Object.freeze({})
 const contextOf = (parent: LoadRun | undefined, message: ReadTrace | undefined): ReadContext =>
   parent === undefined && message === undefined ? ALONE : { parent, message }
 
-/** A function that was declared as async may also reject, which nobody would hear. A promise makes no id. */
+/** The option `key` must answer at once: a promise is no id. If it rejects, that is handled here. */
 function answeringAtOnce<Id>(key: (id: Id) => unknown): (id: Id) => unknown {
   return id => {
     const parts = key(id)
@@ -675,7 +679,7 @@ const take = <V>({ opened }: Answer<V>): V | undefined => opened.take()
 function localAnswer<V>(entry: LocalEntry): Answer<V> {
   return {
     opened: entry.opened as Answer<V>['opened'],
-    // A value that is there is not `undefined`, also one that each reader gets a copy of.
+    // A value of which each reader gets a copy is never absent.
     absent: entry.opened.isShared && entry.opened.take() === undefined,
     from: 'local',
     why: 'fresh',

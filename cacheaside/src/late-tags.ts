@@ -10,7 +10,7 @@ import { giveBack, type Leased } from './lease.ts'
 import type { Flight } from './local/single-flight.ts'
 import type { Answer, Space } from './space.ts'
 
-/** What is to become of a value some of whose tags were not known before its load. */
+/** What is to become of a value that has tags which were not known before its load. */
 export type Late = 'stood' | 'again' | 'not kept'
 
 /**
@@ -52,7 +52,7 @@ export function keepNone<Id, V>(space: Space<Id, V>, flight: Flight<Answer>, ask
   giveBack(space, flight.key, asked)
 }
 
-/** The tags of a loaded value; why they cannot be told or are too many. */
+/** The tags of a loaded value; `'untagged'` if `tagsOf` throws, which an event tells. */
 export function tagsOfLoaded<Id, V>(
   space: Space<Id, V>,
   tags: FlightTags,

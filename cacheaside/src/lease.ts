@@ -1,6 +1,6 @@
 /**
- * The right to load and fill one key: how it looks to a read, how a claim is asked for, and how a right that will not
- * be used is given back. A lease is asked for where a read asks what is there, in `ask.ts`.
+ * The right to load and fill one key: how a read sees it, how a claim is asked for, and how an unused right is given back.
+ * `ask.ts` asks for a lease together with what is there.
  */
 import type { Why } from './base/events.ts'
 import type { Opened } from './shared/codec.ts'
@@ -28,7 +28,7 @@ export interface Fallback<V> {
   readonly opened: Opened<V>
 }
 
-/** What asking the shared store for a key comes to: step 3 of a read, in `ask.ts`. */
+/** The outcome of step 3 of a read (`ask.ts`): what the shared store says of a key. */
 export type Asked<V> =
   | {
       readonly kind: 'found'
@@ -48,8 +48,7 @@ export type Asked<V> =
     }
 
 /**
- * Claims the refresh of a value, which stays readable meanwhile. A claim whose grant is not heard of in time is given
- * back.
+ * Claims the refresh of a value, which stays readable meanwhile. A claim that is not confirmed in time is given back.
  *
  * @returns `'busy'` if another process refreshes the value, or the value is no longer the one that was seen.
  */
@@ -79,7 +78,7 @@ export async function claimRefresh<Id, V>(
   return claimed === false ? 'busy' : UNCONFIRMED
 }
 
-/** Gives back a lease or a claim that will not be filled. Late and repeated is fine: it compares. */
+/** Gives back a lease or a claim that will not be filled. It compares first, so it may come late or twice. */
 export function giveBack<Id, V>(
   space: Space<Id, V>,
   key: string,

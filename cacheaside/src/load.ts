@@ -25,7 +25,7 @@ function valueOrThrow<V>(value: V | NotLoaded | undefined): V | undefined {
   return value
 }
 
-/** Also an error of another realm: a sandbox has an `Error` of its own. */
+/** Whether a value is an error, of this realm or of another: a sandbox has an `Error` of its own. */
 const isError = (value: unknown): value is Error => isOf(value, Error) || tagOf(value) === 'Error'
 
 /** What one call of a loader needs around it. */
@@ -37,12 +37,12 @@ export interface LoadFrame {
   /** Whether anybody is told of loads: if not, its flights get no numbers. */
   readonly isHeard: (operation: 'load') => boolean
   readonly keyspace: string
-  /** What it answers, all with the same parent. */
+  /** The flights that it answers. All have the same parent. */
   readonly flights: readonly Awaited[]
   readonly timeoutMs: number
   /**
-   * Whether a caller waits for it, who must not be left without an answer because nothing else keeps the process alive.
-   * Left out: one does.
+   * Whether a caller waits for it. If so, its timers keep the process alive until the caller has an answer. Left out: one
+   * does.
    */
   readonly isAwaited?: boolean
   /** Aborting it ends the load for those who wait, and tells the loader. */
@@ -64,7 +64,7 @@ export interface Loaded<T> {
  * After it the callers are told `LOAD_TIMEOUT` and the loader's signal is aborted; its place under the load limit
  * becomes free when it really settles, because until then the origin is still at work for it.
  *
- * @throws whatever the loader throws, as it is; CacheError `OVERLOADED` or `LOAD_TIMEOUT`; the abort's reason.
+ * @throws the loader's error, as it is; CacheError `OVERLOADED` or `LOAD_TIMEOUT`; the abort's reason.
  */
 export function callLoader<T>(
   frame: LoadFrame,
@@ -173,8 +173,8 @@ export function loadOne<Id, V>(
 }
 
 /**
- * Whether a `loadMany` answered with keys that it was not asked for, where a row may have been asked for under another text
- * than that of its own id. That what it left out is absent is not known then.
+ * Whether `loadMany` answered with keys that it was not asked for, in a keyspace with `idOf`. There a row may be asked for
+ * under another text than its own id. So a key that the answer leaves out is not known to be absent.
  */
 export function hasStrangers<Id, V>(
   { options }: Space<Id, V>,
@@ -186,14 +186,14 @@ export function hasStrangers<Id, V>(
   return [...values.keys()].some(key => !known.has(key))
 }
 
-/** Which of the rows is that of the key cannot be guessed: it might be somebody else's. */
+/** The row of the key cannot be guessed: a wrong guess would show somebody else's. */
 const notTold = ({ name }: { readonly name: string }, key: string): TypeError =>
   new TypeError(
     `${name}.loadMany answered with ids that it was not asked for, and not with that of ${key}: ` +
       'answer with the ids as they were asked for, give load too, or make ids canonical by key',
   )
 
-/** An id for which `loadMany` has answered with an error. The others are none the worse for it. */
+/** An id for which `loadMany` has answered with an error. The other ids are not affected. */
 export class NotLoaded {
   readonly error: Error
 
@@ -203,8 +203,8 @@ export class NotLoaded {
 }
 
 /**
- * One call of `loadMany`. Its answer is sorted by key: it may hold other ids than those asked for, or equal ones, of which
- * the last counts; but where there is an error, nothing is taken for the value.
+ * One call of `loadMany`, with its answer by key. The answer may hold ids that were not asked for, or an id twice: then the
+ * last value counts. An error for an id counts more than any value.
  */
 export async function loadByKey<Id, V>(
   space: Space<Id, V>,
@@ -225,7 +225,7 @@ export async function loadByKey<Id, V>(
   return values
 }
 
-/** Rows alone are what a query answers with, and easily handed on as they are. */
+/** The usual mistake is to return the rows of a query as they are. */
 const noPairs = ({ name }: { readonly name: string }, got: unknown): TypeError =>
   new TypeError(`expected ${name}.loadMany to answer with pairs of id and value, got ${kindOf(got)}`)
 
@@ -286,7 +286,7 @@ export interface Again<Id, V> {
 
 /**
  * Loads these values once more, in one call where there is a `loadMany`, and keeps them if they name no new tags. Nobody
- * waits for it, so it does not take a place that somebody waits for. Never rejects.
+ * waits for this load, so it begins only where the load limit has room. Never rejects.
  */
 export async function loadAgain<Id, V>(space: Space<Id, V>, loads: readonly Again<Id, V>[]): Promise<void> {
   const { parts } = space
@@ -297,7 +297,7 @@ export async function loadAgain<Id, V>(space: Space<Id, V>, loads: readonly Agai
   }
   const now = parts.seenStamps.now()
   for (const { flight } of loads) tagsOf(flight)!.loadBegan = now
-  // Flights of its own: the callers' have been answered, and their loads lend places to nobody any more.
+  // New flights: the callers' flights have been answered, and their loads lend no places any more.
   const nobody = loads.map(
     ({ flight }) => new Flight<Answer>(flight.key, space.name, flight.beganAtMs, true, undefined, flight),
   )
@@ -327,7 +327,7 @@ export async function loadAgain<Id, V>(space: Space<Id, V>, loads: readonly Agai
       }),
     )
   } catch {
-    // Told as a `load` event. The callers have their answers.
+    // A `load` event has told of it. The callers have their answers.
     for (const { flight, asked } of loads) giveBack(space, flight.key, asked)
   }
 }
@@ -345,8 +345,10 @@ export function loadFrame<Id, V>(
 }
 
 /**
- * The load failed or is too slow, and `staleIfErrorMs` allows the value that was there. Not if the flight was doomed:
- * what was invalidated is never served as stale.
+ * Answers with the old value where the load failed or is too slow, if `staleIfErrorMs` allows it. A doomed flight never
+ * does: an invalidated value is not served as stale.
+ *
+ * @returns whether it did.
  */
 export function answerStale<Id, V>(
   space: Space<Id, V>,
@@ -359,7 +361,11 @@ export function answerStale<Id, V>(
   return true
 }
 
-/** Serves the old value if the load is not back within `loadSoftTimeoutMs`; the load goes on. */
+/**
+ * Serves the old value if the load is not back within `loadSoftTimeoutMs`; the load goes on.
+ *
+ * @returns what ends the wait.
+ */
 export function answerStaleIfSlow<Id, V>(
   space: Space<Id, V>,
   flight: Flight<Answer>,

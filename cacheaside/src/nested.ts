@@ -1,3 +1,7 @@
+/**
+ * Reads inside loaders. They go the same way as others. Beside it the load of the loader is known to wait for their
+ * flights, so that its place can be lent (`local/load-limit.ts`), and so that no load ever waits for itself.
+ */
 import { CacheError } from './base/errors.ts'
 import { fromOrigin } from './load.ts'
 import { type Awaited, type Deadlock, deadlockOf, type LoadRun, recursionOf } from './local/load-run.ts'
@@ -5,17 +9,12 @@ import type { Flight } from './local/single-flight.ts'
 import { type Answer, beginFlight, type Joining, type ReadRequest, type Space } from './space.ts'
 
 /**
- * Reads inside loaders. They go the same way as others. Beside it the load of the loader is known to wait for their
- * flights, so that its place can be lent (`local/load-limit.ts`), and so that no load ever waits for itself.
- */
-
-/**
- * What a loader may wait for: the flight that its read has joined or leads, unless the loader's own load stands in the way
- * of it.
+ * What a loader may wait for: the flight that its read has joined or leads, unless that flight waits for the loader's own
+ * load.
  *
  * Keys that are loaded together may need each other: 1. `getMany` of a child and its parent calls `loadMany` for both;
- * 2. it asks for the parent of the child, and so for what it has yet to answer itself. Such a key is loaded once more, by
- * itself. Only where each load on the way has one key do the keys need each other in a circle.
+ * 2. it asks for the parent of the child, which it has yet to answer itself. Such a key is loaded once more, by itself. If
+ * each load on the way has only one key, the keys need each other in a circle: that is an error.
  */
 export function unlessDeadlocked<Id, V>(
   space: Space<Id, V>,
@@ -47,7 +46,7 @@ async function flyApart<Id, V>(space: Space<Id, V>, flight: Flight<Answer>, id: 
   }
 }
 
-/** Whether a flight that was not found in the store is waited for by another load of its key. */
+/** Whether another load of its key waits for this flight, which was not found in the store. */
 export function recursion<Id, V>(space: Space<Id, V>, flight: Flight<Answer>): Deadlock | undefined {
   if (flight.parent === undefined && flight.waits === undefined && flight.behind === undefined)
     return undefined

@@ -19,9 +19,10 @@ import { valueCodec } from './shared/value-codec.ts'
 /** L1: the copies that this process keeps. */
 export interface LocalOptions {
   /**
-   * The budget in bytes. Charged are, for each entry: the length of its key, 1.5 for each UTF-16 unit of the encoded value, and
-   * 130 for the structure around it. What the decoded objects really take on the heap is not: mostly twice the charge at most, and
-   * up to 13 times for lists of empty objects (`docs/eviction.md` has a table). Left out: as many as `maxEntries`, which is then required.
+   * The budget in bytes. Charged are, for each entry: the length of its key, 1.5 for each UTF-16 unit of the encoded value,
+   * and 130 for the structure around it. Decoded objects may take more on the heap than is charged: mostly up to twice as
+   * much, for lists of empty objects up to 13 times (`docs/eviction.md` has a table). Left out: as many as `maxEntries`,
+   * which is then required.
    */
   readonly maxBytes?: number
   /** The budget in entries. Left out: as many as fit in `maxBytes`, which is then required. */
@@ -31,8 +32,8 @@ export interface LocalOptions {
 }
 
 /**
- * What a cache is made with. Everything has a default; leaving an option out of those that switch something on
- * leaves it off. All durations are in milliseconds.
+ * What a cache is made with. Everything has a default. What an option switches on is off where the option is left out. All
+ * durations are in milliseconds.
  *
  * These relations must hold, or construction throws: `sharedTimeoutMs` < `busyWaitMs` <= `loadTimeoutMs` < `leaseMs`,
  * `sharedTimeoutMs` < `guardMs` / 3, and `guardMs` <= `writeTimeoutMs`. Your database should end a dead writer's
@@ -44,8 +45,8 @@ export interface CacheOptions {
   /** L1. Left out: none; every hit then comes from the shared store. Refused on a store without a stream. */
   readonly local?: LocalOptions
   /**
-   * The committed changes of the origin, made by anyone: each is invalidated at least once, also what other programs
-   * change and what was not applied before a crash. Refused on a store without a stream. Left out: none.
+   * The committed changes of the origin, made by anyone. Each is invalidated at least once: also the changes of other
+   * programs, and those that were not applied before a crash. Refused on a store without a stream. Left out: none.
    */
   readonly feed?: ChangeFeed
   /**
@@ -54,8 +55,8 @@ export interface CacheOptions {
    */
   readonly onEvent?: (event: CacheEvent) => void
   /**
-   * Told of what a person who runs the program has to know, once for each cause and again when it ends: a store or a feed
-   * that is away, values that cannot be read, and the rest of {@link WARNINGS}. Never once per read.
+   * Told of what an operator has to know, once for each cause and again when it ends: a store or a feed that is away, values
+   * that cannot be read, and the rest of {@link WARNINGS}. Never once per read.
    *
    * @defaultValue `process.emitWarning`, which writes to stderr
    */
@@ -82,13 +83,16 @@ export interface CacheOptions {
   readonly fill?: 'background' | 'blocking'
   /** How many loads may run at once in this process, beside those that wait for a load that their loader has asked for. @defaultValue 64 */
   readonly maxLoads?: number
-  /** How many may wait for their turn; beyond it reads fail with `OVERLOADED`, but not those that a loader asks for. @defaultValue 1024 */
+  /**
+   * How many loads may wait for a place; beyond it reads fail with `OVERLOADED`, but not those that a loader asks for.
+   * @defaultValue 1024
+   */
   readonly maxQueuedLoads?: number
   /** How many unconfirmed invalidations are kept for retrying; beyond it they collapse into keyspace invalidations. @defaultValue 10,000 */
   readonly maxQueuedInvalidations?: number
   /**
-   * Whether an error thrown by a write's function leaves it open whether the transaction committed.
-   * @defaultValue `commitInDoubt`: everything is in doubt but an error by which the server says that it did not commit
+   * Whether the transaction may have committed, although the write's function threw this error.
+   * @defaultValue `commitInDoubt`: yes, except after an error by which the server says that it did not commit
    */
   readonly commitInDoubt?: (error: unknown) => boolean
 }
@@ -96,28 +100,28 @@ export interface CacheOptions {
 /** What a loader is given besides the id. */
 export interface LoadContext {
   /**
-   * Aborted when all who waited for the load have given up by their signals, or after `loadTimeoutMs`. A load that has begun
-   * for a `getMany` goes on where another key of it fails. Its place under the load limit is free only
-   * when the loader settles. May be given to any number of queries and reads. A read that is given it is known to be asked
-   * for by this loader, also where the asynchronous context is lost, as in callbacks that a queue or an emitter calls.
-   * It is made when it is first looked at; `{ ...context }` looks at it.
+   * Aborted when all callers who waited for the load have given up by their signals, or after `loadTimeoutMs`. A load that
+   * has begun for a `getMany` goes on where another key of it fails. Its place under the load limit is free only when the
+   * loader settles. May be given to any number of queries and reads. A read that is given it is known to be asked for by
+   * this loader, also where the asynchronous context is lost, as in callbacks that a queue or an emitter calls. It is made
+   * on its first use; `{ ...context }` is one.
    */
   readonly signal: AbortSignal
 }
 
 /**
- * Reads the origin for one id: its value, or `undefined` if there is no such row. What it throws is what its readers get,
- * and is not cached; an `Error` that it returns is a value like any other.
+ * Reads the origin for one id: its value, or `undefined` if there is no such row. Its readers get what it throws, which is
+ * not cached; an `Error` that it returns is a value like any other.
  */
 export type Load<Id, V> = (id: Id, context: LoadContext) => Promise<V | undefined> | V | undefined
 
 /**
- * Reads the origin for several ids at once. Answers with pairs of id and value, such as a `Map`; an id that it
- * leaves out is absent. The ids of the answer may be of another type with the same text (`'4'` for `4`). Of two pairs for
- * one id the last counts; ids that were not asked for are passed over.
+ * Reads the origin for several ids at once. Answers with pairs of id and value, such as a `Map`; an id that it leaves out is
+ * absent. The ids of the answer may be of another type with the same text (`'4'` for `4`). If an id occurs twice, the last
+ * pair counts. Ids that were not asked for are ignored.
  *
  * Where the value of a pair is an `Error`, that id could not be read: its readers get this very error, and it is not
- * cached; the other ids are. What `loadMany` throws, or throws while its answer is gone through, fails all of them.
+ * cached; the other ids are. If `loadMany` throws, or its answer throws while it is iterated, all ids fail.
  */
 export type LoadMany<Id, V> = (
   ids: readonly Id[],
@@ -135,8 +139,8 @@ export type LoadMany<Id, V> = (
 export interface KeyspaceOptions<Id, V, D = Kept<V>, W = D> {
   /**
    * Reads one value. May be left out if `loadMany` is given. It may read other keys through the cache, and so may their
-   * loaders: while it waits for them its place under the load limit is lent to theirs. A key that waits for itself, through
-   * whatever others, rejects with `LOAD_CYCLE`.
+   * loaders: while it waits for them its place under the load limit is lent to theirs. A key that waits for itself, directly
+   * or through others, rejects with `LOAD_CYCLE`.
    */
   readonly load?: Load<Id, V>
   /** Reads several at once, for `getMany`. Left out: `load` is called for each. */
@@ -149,10 +153,10 @@ export interface KeyspaceOptions<Id, V, D = Kept<V>, W = D> {
    */
   readonly key?: (id: Id) => IdParts
   /**
-   * The id of a row, by the row itself, as readers get it. Needed where the origin takes several texts for one id, such
-   * as a uuid in capitals, and `key` does not make one of them: what was asked for under another text is then answered
-   * and not kept under it, because no write and no change of the row would reach it there. Told as a `fill` event with
-   * the outcome `alias`. The absence of a row has no id, and is kept under any text for `absentTtlMs`.
+   * The id of a row, taken from the row itself, as readers get it. Needed where the origin takes several texts for one id,
+   * such as a uuid in capitals, and `key` does not make one of them: what was asked for under another text is then answered
+   * and not kept under it, because no write and no change of the row would reach it there. Told as a `fill` event with the
+   * outcome `alias`. The absence of a row has no id, and is kept under any text for `absentTtlMs`.
    *
    * With it, what `loadMany` leaves out while it answers with ids that it was not asked for is not taken for absent: it
    * is loaded by `load`, and without one the read fails. Left out: a value belongs under whatever was asked for.
@@ -170,8 +174,8 @@ export interface KeyspaceOptions<Id, V, D = Kept<V>, W = D> {
   readonly tags?: (id: NoInfer<Id>) => readonly Tag[]
   /**
    * The tags that the value itself names: what it reads by *reference*, as a post shows its author. Called with what readers
-   * get, `undefined` for an absent row. It cannot name what is not there yet: that is what `tags` is for. A value that it
-   * throws for, or with more than 64 tags, is answered and not kept. Left out: none.
+   * get, `undefined` for an absent row. It cannot name what is not there yet; `tags` can. If it throws, or names more than
+   * 64 tags, the value is answered and not kept. Left out: none.
    */
   readonly tagsOf?: (value: NoInfer<W> | undefined, id: NoInfer<Id>) => readonly Tag[]
   /** How long a value is fresh, counted from the moment it was stored. Known elsewhere as time to live. @defaultValue 600,000 */
@@ -281,7 +285,7 @@ function overDefaults<T extends object>(defaults: object, given: object): T {
 
 const UNGUARDED = ['proceed', 'refuse']
 
-/** What no shared store can do without. */
+/** The methods that every shared store must have. */
 const SHARED_METHODS: readonly (keyof SharedStore)[] = [
   ...(['leaseMany', 'stampMany', 'renewStamp', 'look', 'fill', 'swap', 'drop', 'claim', 'guard'] as const),
   ...(['release', 'invalidate', 'generation', 'invalidateKeyspace'] as const),
@@ -318,8 +322,8 @@ const KEYSPACE_OPTION_NAMES = [
 ]
 
 /**
- * Checks what one read is told: with a misspelt consistency it would be weaker than was asked for, and nobody the wiser.
- * Every read with options asks this, so it makes nothing.
+ * Checks the options of one read: a misspelt consistency would silently make it weaker than was asked for. Every read with
+ * options is checked, so this allocates nothing.
  *
  * @throws CacheError `INVALID_OPTIONS`.
  * @internal
@@ -328,7 +332,7 @@ export function checkReadOptions(given: { readonly consistency?: unknown; readon
   if (typeof given !== 'object' || given === null || Array.isArray(given))
     throw invalidOption('options', 'an object', given)
   for (const name in given) {
-    // What a library has put into every object is no option.
+    // What a library has added to `Object.prototype` is no option.
     if (name !== 'consistency' && name !== 'signal' && !(name in Object.prototype))
       throw invalidOption(`options.${name}`, 'one of consistency, signal', 'an unknown option')
   }
@@ -338,7 +342,7 @@ export function checkReadOptions(given: { readonly consistency?: unknown; readon
 }
 
 /**
- * Checks what one write is told, but for `writeThrough`.
+ * Checks the options of one write, except `writeThrough`.
  *
  * @throws CacheError `INVALID_OPTIONS`.
  * @internal
@@ -363,7 +367,10 @@ export function clockOf({ clock = systemClock }: CacheOptions): Clock {
   return clock
 }
 
-/** A cache that hears nothing can have no copies, and its relay would not hear that the store may be another one. */
+/**
+ * Without a stream there is no L1 and no feed: copies would not be invalidated, and a relay would not hear that the store may
+ * be another one.
+ */
 function checkStream({ shared, local, feed }: ResolvedCacheOptions): void {
   if (shared.stream === undefined) return
   if (shared.stream !== 'none') throw invalidOption('shared.stream', "'none' or left out", shared.stream)

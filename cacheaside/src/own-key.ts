@@ -2,15 +2,15 @@ import type { Key } from './base/key.ts'
 import { atOnce, unheard } from './base/thrown.ts'
 import type { Opened } from './shared/codec.ts'
 
-/** Where a value does not belong: under the key it was asked for by. */
+/** A value that does not belong under the key by which it was asked for. */
 export interface Alias {
-  /** Where it does; `undefined` if that could not be told. */
+  /** The key under which it belongs; `undefined` if `idOf` could not tell. */
   readonly belongsTo: Key | undefined
-  /** Why it could not. */
+  /** Why `idOf` could not tell. */
   readonly error?: unknown
 }
 
-/** What of a keyspace tells under which key a value belongs. */
+/** The parts of a keyspace that tell under which key a value belongs. */
 interface Belonging<Id, V> {
   readonly keyOf: (id: Id) => Key
   readonly options: { readonly idOf?: ((value: V) => Id) | undefined }
@@ -26,7 +26,7 @@ interface Belonging<Id, V> {
  * Nothing would reach the copy before it expires, so it is not kept. It cannot be kept under the other key either: the
  * load had no lease of that one.
  *
- * @returns `undefined` if it belongs there, or nobody can tell: without `idOf`, and where there is no row.
+ * @returns `undefined` if it belongs there, or that cannot be known: without `idOf`, and where there is no row.
  */
 export function aliasOf<Id, V>(
   { keyOf, options: { idOf } }: Belonging<Id, V>,

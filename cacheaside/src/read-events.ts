@@ -1,4 +1,4 @@
-/** What is counted, and told to those who listen, when a read has ended. */
+/** Counts a read that has ended, and tells listeners of it. */
 import { CacheError } from './base/errors.ts'
 import type { FailedReadEvent, ReadEvent } from './base/events.ts'
 import { isOf } from './base/thrown.ts'
@@ -85,7 +85,7 @@ export function tellFailed<Id, V>(
   parts.emit(event)
 }
 
-/** A hit in L1 or at hand, which somebody listens to; one of a batch is told of with the batch. */
+/** Tells of a hit in L1 or at hand. A hit of a batch is traced with the batch. */
 export function tellHit<Id, V>(
   { parts, name }: Space<Id, V>,
   key: string,

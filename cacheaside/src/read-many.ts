@@ -50,7 +50,7 @@ export function readMany<Id, V>(
   let gathering = true
   const lead: Lead = (led, id, key, strong, nowMs, parent, sameAs) => {
     const flight = beginFlight(led, key, nowMs, false, parent, sameAs)
-    // A strong reader's flight may have to wait for the one before it; by then the others have left.
+    // A strong reader's flight may have to wait for the one before it. By then the batch has gone on without it.
     if (gathering) own.push({ flight, id: id as unknown as Id, strong })
     else led.parts.background(runFlight(led, flight, id, strong))
     return flight
@@ -71,7 +71,7 @@ export function readMany<Id, V>(
   return { joining: waitsFor, beganMs, parent, answers: waiting }
 }
 
-/** What a loader may wait for, if it may for all. */
+/** The flights that a loader may wait for; an error if it may not wait for one of them. */
 function allUnlessDeadlocked<Id, V>(
   space: Space<Id, V>,
   requests: readonly ReadRequest<Id>[],
@@ -135,7 +135,7 @@ function beginsTags<Id, V>(space: Space<Id, V>, { flight, id, strong }: Member<I
   }
 }
 
-/** Step 3 for all keys in one round trip, then each on its way. */
+/** Step 3 for all keys in one round trip, then steps 4 to 6 for each. */
 async function runTogether<Id, V>(space: Space<Id, V>, members: readonly Member<Id>[]): Promise<void> {
   const { parts } = space
   const { beganAtMs } = members[0]!.flight
@@ -180,7 +180,8 @@ async function askStore<Id, V>(space: Space<Id, V>, members: readonly Member<Id>
   const { access, options } = space.parts
   const { flight, strong } = members[0]!
   const reading = space.parts.stream.generationFor(space.name, strong, flight.beganAtMs)
-  // What has to be read has to be true of this moment, and a store that refuses writes may be one of the past.
+  // No plain look where the generation has to be read: a store that refuses writes still answers looks, and its data may be
+  // old.
   const isCopy = typeof reading === 'string'
   const looksFirst = isCopy && space.batchesAreFound && !access.store.synchronous
   const names = space.tagging === undefined ? NO_NAMES : [...new Set(members.flatMap(tagsOfMember))]
@@ -203,8 +204,8 @@ function teach(members: readonly Member<unknown>[], states: ReadonlyMap<string, 
 }
 
 /**
- * Asks for leases only where a look has found nothing. Where most keys are there a look is mostly all it takes, and
- * it costs the store a third of what taking leases does, and this process half.
+ * Asks for leases only where a look has found nothing. Where most keys are there, mostly the look is enough. It costs the
+ * store a third of what leases cost, and this process half.
  */
 async function lookThenLease<Id, V>(
   space: Space<Id, V>,
@@ -250,8 +251,8 @@ async function leaseAll<Id, V>(
 }
 
 /**
- * A key may have to bypass the store, whatever the others did, since before the question or by now; a lease that it got or may
- * have got is given back.
+ * A key may have to bypass the store, since before the question or by now, whatever the other keys do. A lease that it got
+ * or may have got is given back.
  */
 function afterReplyUnlessBypassed<Id, V>(
   space: Space<Id, V>,
@@ -301,8 +302,8 @@ interface Undecided<Id, V> {
 }
 
 /**
- * Steps 4 to 6 for a group: those found are answered, the others loaded together. Who has to wait for somebody else is
- * left to a group of its own. If not: 1. two processes ask for the same two expired keys, and each gets the claim of one;
+ * Steps 4 to 6 for a group: those found are answered, the others loaded together. Members that wait for another process form
+ * a group of their own. Otherwise: 1. two processes ask for the same two expired keys, and each gets the claim of one;
  * 2. each waits for the other's before it loads its own, and both until `busyWaitMs` are over.
  */
 async function finishMembers<Id, V>(
@@ -378,7 +379,7 @@ interface Missing<Id, V> {
   readonly asked: Asked<V> & { kind: 'leased' | 'bypass' }
 }
 
-/** The same, with all stamps read that a load needs: some may have lost their lease by that. */
+/** The same members, once all stamps that their loads need are read. Some may have lost their lease by that. */
 async function ready<Id, V>(
   space: Space<Id, V>,
   missing: readonly Missing<Id, V>[],
@@ -416,7 +417,7 @@ async function loadTogether<Id, V>(
     const isTold = ({ member }: Missing<Id, V>) => isClear || result.has(member.flight.key)
     const again: Again<Id, V>[] = []
     const untold = missing.filter(one => !isTold(one))
-    // They have to be loaded yet, by themselves.
+    // They are still to be loaded, each by itself.
     for (const { member } of untold) member.flight.run = undefined
     await Promise.all(
       missing.filter(isTold).map(async one => {
@@ -453,8 +454,8 @@ async function loadTogether<Id, V>(
 }
 
 /**
- * Whether anybody waits for a member: if not, no load of it begins, its lease goes back, and it ends. The caller of the batch
- * has gone where another member failed.
+ * Whether anybody waits for a member. If not, it ends: its lease goes back, and no load of it begins. The caller of the
+ * batch leaves once another member has failed.
  */
 function isStillWanted<Id, V>(space: Space<Id, V>, { member, asked }: Missing<Id, V>): boolean {
   const { flight } = member
@@ -512,7 +513,7 @@ async function loadEach<Id, V>(
     if (i < LOADS_AT_ONCE) continue
     const { flight } = member
     flight.start = loads[i]!
-    // Nor does one that all have left wait for its turn: it ends, and holds its lease no longer.
+    // A member that all callers have left does not wait for its turn either: it ends, and gives its lease back.
     if (isAwaited(flight) || !flight.isWanted) loads[i]!()
     else flight.abort.listen(() => void loads[i]!())
   }

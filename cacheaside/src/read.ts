@@ -28,7 +28,7 @@ import { recursion, unlessDeadlocked, waitInside } from './nested.ts'
 import { refresh } from './refresh.ts'
 import { type Answer, beginFlight, foundAnswer, type Joining, type ReadRequest, type Space } from './space.ts'
 
-/** What the caller of a read makes of how it ended. */
+/** What a read does once it has ended: its result, or what is told of its failure. */
 export interface Ending<V, R> {
   answered(answer: Answer<V>, joining: Joining, beganMs: number, parent: LoadRun | undefined): R | Promise<R>
   failed(error: unknown, joining: Joining, beganMs: number, parent: LoadRun | undefined): void
@@ -79,7 +79,7 @@ function readInside<Id, V, R>(
   )
 }
 
-/** Waits for a flight, also for one that has yet to begin, on behalf of a caller who may give up. */
+/** Waits for a flight on behalf of a caller who may give up. The flight may have yet to begin. */
 export function answerOf<V>(flight: Joining['flight'], signal: AbortSignal | undefined): Promise<Answer<V>> {
   return flight.wait(signal) as Promise<Answer<V>>
 }

@@ -32,7 +32,7 @@ export function refresh<Id, V>(
   const { parts } = space
   if (parts.flights.refreshing(key)) return
   const own = copiedId(id)
-  // Nobody waits for it, also not the loader inside which it may have been begun: it has a turn of its own.
+  // Nobody waits for it, not even a loader inside which it was begun: it takes a place of its own under the load limit.
   const flight = beginFlight(space, key, parts.clock.nowMs(), true, undefined)
   const { tracing } = parts
   if (!tracing.hears('refresh')) {
@@ -100,9 +100,11 @@ async function runRefresh<Id, V>(
 }
 
 /**
- * Whether another process has refreshed the value already: it is kept, and nothing is left to be done. Without this
- * every process with an L1 would load once in each life of a value. Ours was stamped before it was stored, so that
- * the same value may seem to be newer by what a fill takes, and not by more.
+ * Keeps the value that was found, if another process has refreshed it already. Without this every process with an L1 would
+ * load once in each life of a value. The times of our own copy were taken before it was stored, so the same value may seem
+ * newer by as long as a fill takes, and by no more.
+ *
+ * @returns whether it was kept. Then nothing is left to be done.
  */
 function keepNewer<Id, V>(
   space: Space<Id, V>,

@@ -81,14 +81,14 @@ const TRIES = 2
 interface PartRead {
   readonly reader: PartReader
   readonly key: Key
-  /** Its place among the parts, of those with this key the first. */
+  /** Its place among the parts: the first with this key. */
   readonly place: number
-  /** Whose number all its flights have. */
+  /** All its flights have this number. */
   readonly flight: { traceId: number }
   readonly joined: false
 }
 
-/** A value that was seen, and how it is known again. */
+/** A value that was seen, and what it is recognised by. */
 interface Seen {
   readonly answer: Answer
   readonly prefix: string
@@ -157,7 +157,7 @@ async function readParts(
   }
 }
 
-/** The values in the order of the parts; or why one cannot be opened any more, which could be a moment ago. */
+/** The values in the order of the parts; or why one of them cannot be opened any more. */
 function valuesOf(
   parts: readonly AnyPart[],
   reads: readonly PartRead[],
@@ -183,7 +183,7 @@ async function answersOf(
   signal: AbortSignal | undefined,
   parent: LoadRun | undefined,
 ): Promise<readonly Answer[]> {
-  // A loader reads what its caller waits for: all at once costs it no more, and needs no lent place.
+  // Inside a loader everything is loaded at once: that costs no more, and needs no lent place.
   for (let left = parent !== undefined ? 0 : TRIES; left > 0; left--) {
     const seen: readonly (Seen | undefined)[] = await Promise.all(reads.map(see))
     if (!isComplete(seen)) break
@@ -211,7 +211,7 @@ async function seeOnce(read: PartRead, loads: boolean): Promise<Seen | 'stored' 
   const { space, id } = reader
   const { clock, flights } = space.parts
   const flight = beginFlight(space, key, clock.nowMs(), false, undefined, sameAs)
-  // Its answer is for nobody else: it may end without one.
+  // Nobody else may join it: it may end without an answer.
   flight.isApart = true
   try {
     beginTags(space, flight, id, true)
@@ -237,8 +237,8 @@ async function seeOnce(read: PartRead, loads: boolean): Promise<Seen | 'stored' 
 }
 
 /**
- * Whether every value and every stamp is still what was seen. Asked as it was asked first: by commands that are refused
- * wherever writes are, so that no store of the past answers.
+ * Whether every value and every stamp is still what was seen. As the first look, it uses commands that are refused where
+ * writes are refused: so no outdated store answers.
  */
 async function standsStill(
   { parts: { access, clock, options, queue }, parts }: Space<unknown, unknown>,
@@ -250,7 +250,7 @@ async function standsStill(
   const names = [...new Set(stamps.map(({ name }) => name))]
   const creations = names.map(key => ({ key, token: markedToken(key, clock.token()) }))
   const dropGranted = (replies: readonly LeaseReply[]) => {
-    // Where another key's register was answered, nobody knows what the answer to this question is.
+    // If the reply is another key's register, the answer to this question is unknown: the lease may have been granted.
     for (const [i, { key, token }] of leases.entries())
       if (replies[i] === null || isOfAnother(key, replies[i])) dropLease(parts, key, token)
   }
@@ -267,8 +267,8 @@ async function standsStill(
   const standing = new Map(names.map((name, i) => [name, tokens[i]]))
   return (
     values.every((text, i) => typeof text === 'string' && text.startsWith(seen[i]!.prefix)) &&
-    // All of them, also those of one tag: 1. a value is seen under its stamp; 2. the tag is written; 3. another value is loaded
-    // under the next stamp, which stands.
+    // All stamps are compared, also two of one tag: 1. a value is seen under its stamp; 2. the tag is written; 3. another
+    // value is loaded under the next stamp, which stands.
     stamps.every(({ name, token }) => standing.get(name) === stampText(token))
   )
 }

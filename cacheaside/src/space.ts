@@ -42,7 +42,7 @@ export interface Parts {
   readonly limit: LoadLimit
   readonly emit: (event: CacheEvent) => void
   readonly stats: StatsFold
-  /** What a person has to know of without asking. */
+  /** What an operator has to hear of without asking. */
   readonly warnings: Warnings
   /**
    * Removes a key from L1 and dooms its flights, and those of whatever depends on it: for what this process itself changes,
@@ -67,7 +67,7 @@ export interface Parts {
    * is a part. Throws `CLOSED`.
    */
   readonly assertInside: (signal: AbortSignal | undefined) => void
-  /** Something was committed here, or may have been, which the change feed holds as well. */
+  /** To be called when something was committed here, or may have been: the change feed holds it, too. */
   readonly committed: () => void
   /** Work that nobody waits for, but `close` does. It must not reject. */
   readonly background: (work: Promise<void>) => void

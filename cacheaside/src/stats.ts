@@ -71,7 +71,10 @@ export interface KeyspaceStats {
     readonly unencodable: number
     /** Values that belong under another key than the one they were asked for by. */
     readonly alias: number
-    /** Values whose tags were too many, not to be told, or not known before the load: see the `fill` event. */
+    /**
+     * Values with too many tags, with tags that `tagsOf` could not tell, or with tags not known before the load: see the
+     * `fill` event.
+     */
     readonly 'too-many-tags': number
     readonly untagged: number
     readonly 'late-tags': number
@@ -113,7 +116,7 @@ export interface KeyspaceStats {
   readonly unread: number
   /** Stored values that a sampler has compared with the origin, by what came of it: staleness as it was measured. */
   readonly verified: Readonly<Record<VerifiedEvent['outcome'], number>> & {
-    /** The longest time, in milliseconds, for which one of the stale ones had been stale at least. */
+    /** The longest time, in milliseconds, for which a stale value is known to have been stale. */
     readonly maxStaleMs: number
   }
 }
@@ -197,10 +200,7 @@ export class StatsFold {
     return this.#keyspaces[keyspace]
   }
 
-  /**
-   * Adds an answered read. The same as folding a `read` event, without the event: a hit should not allocate one when
-   * nobody listens.
-   */
+  /** Adds an answered read, as a `read` event would, but without allocating an event for which nobody listens. */
   read(counts: Mutable<KeyspaceStats>, from: From, why: Why, joined: boolean, absent: boolean): void {
     counts.reads[from]++
     counts.why[why]++
@@ -218,7 +218,7 @@ export class StatsFold {
     this.#writes[outcome]++
   }
 
-  /** The same for a fresh value that nobody waited for. By name, which is several times as fast as by a variable. */
+  /** Adds a hit without a flight. Counts by a literal name, which is several times as fast as by a variable. */
   hit(counts: Mutable<KeyspaceStats>, from: 'local' | 'shared', absent: boolean): void {
     if (from === 'local') counts.reads.local++
     else counts.reads.shared++

@@ -34,7 +34,7 @@ export class Tagging<Id, V> {
   readonly #options: TagOptions<Id, V>
   readonly #isTag: (name: string) => boolean
   readonly #memories = new Map<string, Memory>()
-  /** Until when a value that lacked a tag and was replaced might still have stood. */
+  /** Until when a replaced value, which lacked a tag, could have lived. */
   readonly #replaced = new Map<string, number>()
 
   /** @param isTag - Whether the keyspace of this name is one of tags, and is this cache's. */
@@ -44,7 +44,7 @@ export class Tagging<Id, V> {
     this.#isTag = isTag
   }
 
-  /** Whether the value itself names tags, which nobody knows before it is loaded. */
+  /** Whether the value itself names tags, which are unknown before it is loaded. */
   get hasLate(): boolean {
     return this.#options.tagsOf !== undefined
   }
@@ -77,7 +77,7 @@ export class Tagging<Id, V> {
   }
 
   #checked(option: string, names: unknown): readonly string[] {
-    // A function that was declared as async may also reject, which nobody would hear.
+    // A function that was declared as async may reject: that is handled here.
     unheard(names)
     if (!Array.isArray(names))
       throw new CacheError(
@@ -128,7 +128,7 @@ export class Tagging<Id, V> {
 
 const tooMany = (count: number): string => `a value has at most ${MAX_TAGS} tags, this one has ${count}`
 
-/** What makes a tag known that another cache, or `tableTags` without a cache, has made. */
+/** A hint for a tag that another cache has made, or `tableTags` without a cache. */
 function hintOf(name: unknown): string {
   const end = typeof name === 'string' ? name.indexOf(':') : -1
   const kind = end === -1 ? '' : (name as string).slice(0, end)
@@ -145,7 +145,7 @@ function areSame(one: readonly string[], other: readonly string[]): boolean {
   return one === other || (one.length === other.length && one.every((name, i) => name === other[i]))
 }
 
-/** The oldest goes for a new one. */
+/** Puts in an entry; a full map loses its oldest. */
 function putBounded<T>(map: Map<string, T>, key: string, value: T): void {
   map.delete(key)
   if (map.size >= MOST_KEYS) {

@@ -1,6 +1,7 @@
 /**
- * Work of a cache that is under way around a call: a load whose loader has made the call, or a write whose function has. While
- * the cache is being closed, what they ask for is a part of them; and `close()` cannot wait inside them for their end.
+ * Work of a cache that is under way around a call: a load whose loader has made the call, or a write whose function has.
+ * While the cache is being closed, their calls still belong to them and are allowed. And `close()` cannot wait inside them
+ * for their end.
  */
 import type { Key, Tag } from './base/key.ts'
 import { AsyncContext } from './base/runtime.ts'
@@ -59,7 +60,7 @@ export function workAround(parts: Parts, signal: AbortSignal | undefined): Under
   return undefined
 }
 
-/** A load that has been given up is waited for by nobody, however long its loader still runs. */
+/** Nobody waits for a load that was given up, however long its loader still runs. */
 const isUnderWay = (run: LoadRun): boolean => run.isRunning && !run.abort.aborted
 
 const loadUnderWay = (run: LoadRun): UnderWay => ({

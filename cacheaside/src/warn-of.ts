@@ -14,13 +14,10 @@ const FEED_CODES: { readonly [Code in FeedWarningCode]?: WarningCode } = {
   UNKNOWN_KEYSPACE: 'UNKNOWN_KEYSPACE',
 }
 
-/** Those that end when the feed does not find them any more. */
+/** The codes that end when the feed does not find their cause any more. */
 const FEED_FINDINGS = ['FEED_WARNING', 'FEED_KEY_TYPE'] as const
 
-/**
- * Which events a person has to know of, and in which words. A read or a fill is never one of them; what goes wrong in many
- * is one cause.
- */
+/** The events that an operator has to know of, and their words. Many reads or fills with the same trouble are one cause. */
 const TELL: { readonly [Type in CacheEvent['type']]?: Tell<Type> } = {
   shared(warnings, { state, error }) {
     if (state === 'available') warnings.end('SHARED_UNAVAILABLE', '', `the shared store is available again`)
@@ -136,7 +133,7 @@ function warnOfQueue(
 }
 
 /**
- * Says what an event comes to, if a person has to know of it.
+ * Warns of an event, or of its end, if an operator has to know of it.
  *
  * @param isQueueEmpty - Whether every invalidation has been applied.
  */
@@ -145,7 +142,7 @@ export function warnOf(warnings: Warnings, event: CacheEvent, isQueueEmpty: () =
   tell?.(warnings, event, isQueueEmpty)
 }
 
-/** Loads fail, and nobody is told by an error, because an old value is served in their place. */
+/** Warns that loads fail. No caller gets an error, because an old value is served in their place. */
 export function warnOfLoads(warnings: Warnings, keyspace: string, error: unknown): void {
   warnings.begin('LOADS_FAIL', keyspace, {
     message: `loads of ${keyspace} fail, and old values are served meanwhile${because(error)}`,

@@ -4,7 +4,7 @@ import { type Identified, idOf } from './base/trace-id.ts'
 import type { WriteTrace } from './base/tracing.ts'
 import type { Parts } from './space.ts'
 
-/** What is counted of a write, and told to those who listen. */
+/** One write, as it is counted and told to listeners. */
 export class ToldWrite implements Identified {
   traceId = 0
   /** The message of the call, if somebody follows it. */
@@ -20,7 +20,7 @@ export class ToldWrite implements Identified {
     this.#beganMs = heardMs(parts, 'write')
   }
 
-  /** Its guards stand, or could not be had, and its function is about to be called. */
+  /** Its guards stand or were not confirmed, and its function is about to be called. */
   guarded(): void {
     this.#guardMs = sinceMs(this.#parts, this.#beganMs)
     this.#committingMs = heardMs(this.#parts, 'write')

@@ -2,16 +2,16 @@
  * The write path.
  *
  * 1. **Guard** every key before the function is called: the value and any lease go from the shared store, and until
- *    the guard is released, or its deadline passes, nothing can be stored under the key. Readers go to the origin.
- * 2. **Commit**: the user's function does that. While it runs the guards are renewed, so that they end soon after a
- *    writer that died, and not before one that is slow. Keys known only inside the transaction, such as the id of an
- *    INSERT, are guarded by `guard` before it commits.
+ * the guard is released, or its deadline passes, nothing can be stored under the key. Readers go to the origin.
+ * 2. **Commit**: the user's function does that. While it runs the guards are renewed. So they end soon after a writer that
+ * died, and not before a slow one ends. Keys known only inside the transaction, such as the id of an INSERT, are guarded by
+ * `guard` before it commits.
  * 3. **Release** every key; or, written through, put the committed value in the guard's place, if nobody else was
- *    there meanwhile. What is not confirmed is queued and retried.
- * 4. **Answer** with the function's value, and with the truth about the rest.
+ * there meanwhile. What is not confirmed is queued and retried.
+ * 4. **Answer** with the function's value, and with what became of the keys.
  *
- * A function that throws releases at once where it is known that nothing was committed (`commit-in-doubt.ts`). Give what you
- * pass to your `transaction(…)` to `rollsBack`, and every error of it says so.
+ * If the function throws, and it is known that nothing was committed (`commit-in-doubt.ts`), the keys are released at
+ * once. Wrap the function that you pass to your `transaction(…)` in `rollsBack`: then each of its errors says so.
  *
  * Why the guard, and not only an invalidation afterwards: 1. a writer commits version 2; 2. a reader finds version 1
  * in the cache, after another has seen version 2; 3. the writer dies before its invalidation, and version 1 stays.
@@ -65,7 +65,7 @@ export interface CommittedEntry {
   readonly fill: (generation: string) => Fill | undefined
 }
 
-/** What a keyspace makes. Known again by its private field, which nothing else can have. @internal */
+/** The entry that a keyspace makes. Recognised by its private field, which nothing else can have. @internal */
 export class MadeEntry implements CommittedEntry {
   readonly #key: Key
   readonly fill: (generation: string) => Fill | undefined
@@ -155,7 +155,7 @@ async function run<T>(
   }
   const committed = new Map<Key | Tag, CommittedEntry>()
   try {
-    // Complete before the release: what throws half-way must not keep the keys from being released.
+    // All entries are made before the release: an error half-way must not keep the keys from being released.
     for (const entry of entriesOf(options, value)) committed.set(entry.key, entry)
   } catch (error) {
     parts.emit({ type: 'fault', during: 'writeThrough', error })
@@ -165,7 +165,7 @@ async function run<T>(
   return { value, ...released }
 }
 
-/** What is to be written through; throws for what no keyspace has made. */
+/** The entries to be written through. Throws for what no keyspace has made. */
 function* entriesOf<T>({ writeThrough }: WriteOptions<T>, value: T): Iterable<MadeEntry> {
   if (writeThrough === undefined) return
   const entries: unknown = writeThrough(value)
@@ -178,7 +178,7 @@ function* entriesOf<T>({ writeThrough }: WriteOptions<T>, value: T): Iterable<Ma
   }
 }
 
-/** What the user's rule says of an error; a rule that throws leaves it in doubt. */
+/** Whether the user's rule says that the commit is in doubt. If the rule throws, it is. */
 function isInDoubt(parts: Parts, inDoubt: (error: unknown) => boolean, thrown: unknown): boolean {
   try {
     const answer = inDoubt(thrown)
@@ -241,7 +241,7 @@ class WriteSession {
     return { write: idOf(this.#told), keys: [...keys] }
   }
 
-  /** Guards those of the keys that are not guarded yet, and waits for all of them. */
+  /** Guards the keys that are not guarded yet, and waits for all of them. */
   guard(keys: readonly (Key | Tag)[]): Promise<void> {
     if (this.#ended)
       throw new CacheError(

@@ -17,7 +17,7 @@ export function allAnswers<T>(
   flights: readonly (Flight<T> | QueuedFlight<T>)[],
   signal: AbortSignal | undefined,
 ): Promise<T[]> {
-  // As in `Flight.wait`: who had given up before never waited.
+  // As in `Flight.wait`: a caller that has given up already never waits.
   if (signal?.aborted) return Promise.reject(reasonOf(signal))
   return new Promise((resolve, reject) => {
     const answers = new Array<T>(flights.length)

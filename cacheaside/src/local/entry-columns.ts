@@ -5,18 +5,18 @@ import type { Spot } from './spot.ts'
 
 /** What L1 knows of each entry beside its value, in columns as those of `eviction/columns.ts`. */
 export class EntryColumns {
-  /** By which number the shelf of each entry is known, and where it is found there. */
+  /** The number of each entry's shelf, and its spot there. */
   shelves: Uint32Array = new Uint32Array(0)
   readonly spots: Spot[] = []
   readonly generations: string[] = []
   filledAtMs: Float64Array = new Float64Array(0)
-  /** 1 where readers share the value, which is kept as it is; 0 where what makes copies of it is kept. */
+  /** 1: readers share the value, which is kept as it is. 0: an object that makes copies of it is kept. */
   isShared: Uint8Array = new Uint8Array(0)
   /** What peeks have returned of shared values: made once for each, so that a peek allocates nothing. */
   readonly #peeked: (Peeked | undefined)[] = []
   /** From when on a hit starts a refresh. Empty while none ever does. */
   #refreshAtMs = new Float64Array(0)
-  /** Of those that have any. */
+  /** The tags of the entries that have any. */
   readonly #tags = new Map<number, EntryTags>()
 
   /** Notes whose entry it is. */
@@ -44,7 +44,7 @@ export class EntryColumns {
     return opened.isShared ? opened.take() : opened
   }
 
-  /** A value for one more reader, of what is kept of it. */
+  /** The value for one more reader, made from what is kept. */
   taken(slot: number, kept: unknown): unknown {
     return this.isShared[slot] === 1 ? kept : (kept as LocalValue).take()
   }

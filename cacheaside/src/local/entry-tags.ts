@@ -1,4 +1,4 @@
-/** What `refreshAtMs` of an entry is until its first hit, which has to be noted. A hit looks at it anyway. */
+/** The `refreshAtMs` of an entry whose first hit has to be noted, until that hit. Every hit reads this field anyway. */
 export const FIRST_HIT = Number.NEGATIVE_INFINITY
 
 /** The tags that an entry of L1 depends on, and whether anybody here has read it. */
@@ -16,5 +16,5 @@ export class EntryTags {
   }
 }
 
-/** Of an entry that depends on no tag. Nothing is noted of it. */
+/** The tags of an entry that depends on none. */
 export const NO_TAGS = new EntryTags([], false, Number.POSITIVE_INFINITY)

@@ -20,7 +20,7 @@ export class LoadLimit implements Places {
   #running = 0
   #loads = 0
   #queued = 0
-  /** Those of them for whom the queue is bounded: no load waits for them. */
+  /** The queued loads for which no other load waits: the bound of the queue counts only these. */
   #queuedForReaders = 0
   /** Loads that run and wait for no other. */
   #atWork = 0
@@ -62,11 +62,11 @@ export class LoadLimit implements Places {
   }
 
   /**
-   * Resolves when it is this load's turn, in the order of asking. The caller must call {@link LoadLimit.leave}
-   * once its loader has settled; a loader that never settles keeps its place. Not if it rejects.
+   * Resolves when it is this load's turn, in the order of asking. The caller must call {@link LoadLimit.leave} once its
+   * loader has settled; a loader that never settles keeps its place. If it rejects, `leave` must not be called.
    *
    * @throws CacheError `OVERLOADED` if the queue is full and no load waits for this one; the reason that it was aborted
-   *   with, if it is aborted first.
+   * with, if it is aborted first.
    */
   enter(run: LoadRun): Promise<void> | void {
     const { abort } = run
@@ -80,7 +80,7 @@ export class LoadLimit implements Places {
       this.#takePlace(run)
       return
     }
-    // Letting in the first load of a chain lets in all of it: no load that runs fails for want of room.
+    // Once a load has begun, the loads that it waits for are never refused: no load that runs fails for want of room.
     if (!isWanted && this.#queuedForReaders >= this.#maxQueued) {
       run.end()
       return Promise.reject(
@@ -179,7 +179,7 @@ export class LoadLimit implements Places {
     }
   }
 
-  /** Which load could lend this one a place, and whether any load waits for it. */
+  /** The load that could lend this one a place, and whether any load waits for it. */
   #wantedBy(run: LoadRun): Wanted {
     if (!run.flights.some(({ waits, behind }) => waits !== undefined || behind !== undefined)) return UNWANTED
     let isWanted = false
@@ -231,7 +231,7 @@ export class LoadLimit implements Places {
   }
 }
 
-/** Whether a load is waited for by loads that run, and which of them has a place to lend. */
+/** Whether running loads wait for a load, and which of them has a place to lend. */
 interface Wanted {
   readonly lender?: LoadRun
   readonly isWanted: boolean
@@ -242,8 +242,8 @@ interface Wanted {
 const UNWANTED: Wanted = { isWanted: false, isWantedElsewhere: false }
 
 /**
- * A turn that is waited for, linked to its neighbours in the queue: any of them can be taken out at once. The first of a
- * `Set` could not: finding it steps over all that have left since the `Set` last grew or shrank.
+ * A place in the queue, linked to its neighbours: each can be taken out at once. A `Set` is slower: finding its first member
+ * steps over all that have left since it last grew or shrank.
  */
 class Turn {
   readonly run: LoadRun | undefined

@@ -4,7 +4,7 @@ import { AsyncContext } from '../base/runtime.ts'
 import type { Identified } from '../base/trace-id.ts'
 
 /**
- * Loads that read through the cache: who waits for whom.
+ * Loads that read through the cache, and which of them waits for which.
  *
  * A loader may ask for other keys. Its **run** then waits for their flights, which wait for runs of their own, which may
  * wait for a place under the load limit. All of this is kept as a graph of runs and flights, for two questions:
@@ -12,7 +12,7 @@ import type { Identified } from '../base/trace-id.ts'
  * - Would a run wait for itself, if it waited for this flight? Then it must not.
  * - Which runs wait for one that has no place? Each of them does nothing meanwhile, and can lend its own.
  *
- * A reader who is no loader is not in the graph, and costs nothing here.
+ * A reader that is no loader is not in the graph, and costs nothing here.
  */
 
 /** What a run can wait for: a flight, or one that has yet to begin. */
@@ -56,7 +56,7 @@ export interface Places {
   freePlace(): void
 }
 
-/** So many keys are searched as quickly as they are looked up. */
+/** Up to this many keys, a search is as fast as a look-up. */
 const FEW = 8
 
 /** How deep runs may nest. A deeper chain counts as endless. */
@@ -141,7 +141,7 @@ export class LoadRun implements Identified {
     this.place = place
   }
 
-  /** Its loader has settled, or will not be called. What it has asked for and not awaited continues without it. */
+  /** Its loader has settled, or will not be called. Reads that it began and did not await go on. */
   end(): void {
     this.#state = 'ended'
     for (const wait of this.waits) wait.on.waits!.delete(wait)
@@ -231,7 +231,7 @@ export function stepOut(one: Awaited): void {
 /** A flight, and all that are before it. */
 function withAhead(one: Awaited): Set<Awaited> {
   const all = new Set([one])
-  // The set grows while it is gone through.
+  // The set grows during the loop.
   for (const next of all) for (const before of next.ahead) all.add(before)
   return all
 }
@@ -241,7 +241,7 @@ export function isAwaited(one: Awaited): boolean {
   return someWaiting(one, run => run !== one.parent)
 }
 
-/** A run waits for it now: what it depends on is started, or gets the place of a run that waits. */
+/** A run waits for it now: the loads that it depends on are started, or get the place of a run that waits. */
 function hasToEnd(one: Awaited, waiting: LoadRun | undefined): void {
   for (const next of withAhead(one)) if (waiting === undefined || next.parent !== waiting) next.start?.()
   for (const run of queuedBelow(one)) run.limit.lend(run)
@@ -250,7 +250,7 @@ function hasToEnd(one: Awaited, waiting: LoadRun | undefined): void {
 function someWaiting(one: Awaited, is: (run: LoadRun) => boolean): boolean {
   if (one.behind === undefined || one.behind.size === 0) return someWaits(one, is)
   const all = new Set([one])
-  // The set grows while it is gone through.
+  // The set grows during the loop.
   for (const next of all) {
     if (someWaits(next, is)) return true
     for (const behind of next.behind ?? []) all.add(behind)
@@ -267,7 +267,7 @@ function someWaits({ waits }: Awaited, is: (run: LoadRun) => boolean): boolean {
 export function queuedBelow(one: Awaited): LoadRun[] {
   const queued = new Set<LoadRun>()
   const below = new Set([one])
-  // The set grows while it is gone through.
+  // The set grows during the loop.
   for (const { run, ahead } of below) {
     for (const next of ahead) below.add(next)
     if (run === undefined || run.hasEnded) continue
@@ -282,7 +282,7 @@ export function queuedBelow(one: Awaited): LoadRun[] {
  */
 export function waitingFor(from: LoadRun, fits: (run: LoadRun) => boolean): LoadRun[] | undefined {
   const reachedFrom = new Map<LoadRun, LoadRun | undefined>([[from, undefined]])
-  // The map grows while it is gone through.
+  // The map grows during the loop.
   for (const run of reachedFrom.keys()) {
     if (fits(run)) return pathFrom(run, reachedFrom)
     for (const flight of run.flights) {
@@ -308,7 +308,7 @@ function pathFrom(run: LoadRun, reachedFrom: ReadonlyMap<LoadRun, LoadRun | unde
  */
 export type Deadlock = CacheError | 'together'
 
-/** Whether a run that waited for a flight would wait for itself. */
+/** Whether a run would wait for itself if it waited for this flight. */
 export function deadlockOf(run: LoadRun, on: Awaited): Deadlock | undefined {
   const answering = new Set<LoadRun>()
   for (const { run: one } of withAhead(on)) if (one !== undefined && !one.hasEnded) answering.add(one)
@@ -321,8 +321,8 @@ export function deadlockOf(run: LoadRun, on: Awaited): Deadlock | undefined {
 const MOST_ABOVE = 2
 
 /**
- * Whether a flight that has to be loaded, or to wait for the lease of another load of its key, was begun by a load of its
- * key, or is waited for by one.
+ * Whether a load of the flight's own key has begun this flight, or waits for it. The flight has to be loaded, or has to wait
+ * for the lease of another load of its key.
  *
  * @param others - The other flights of the key that are under way.
  */
@@ -336,7 +336,8 @@ export function recursionOf(
   let found: Deadlock | undefined
   let above = 0
   for (let run = parent; run !== undefined; run = run.parent) {
-    // Otherwise what a failed load has begun would begin that load again, fail, and leave the same behind, for ever.
+    // A failed load counts, too: otherwise a read that it left behind would begin that load again, which fails and leaves the
+    // same read behind, for ever.
     if (run.limit !== limit || !run.answers(key) || (run.hasEnded && !run.hasFailed)) continue
     const path = descent(run, parent!)
     found = deadlockIn(path, key)
@@ -379,7 +380,7 @@ function descent(from: LoadRun | undefined, to: LoadRun): LoadRun[] {
 
 const SHOWN_KEYS = 12
 
-/** The keys of a chain, of which a long one is shown by its ends. */
+/** The keys of a chain. Of a long chain only both ends are shown. */
 function chainOf(path: readonly LoadRun[], last: string): string {
   const keys = [...path.map(({ flights }) => flights.map(({ key }) => key).join('+')), last]
   const left = keys.length - SHOWN_KEYS

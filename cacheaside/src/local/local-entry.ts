@@ -1,9 +1,9 @@
 import type { EntryTags } from './entry-tags.ts'
 
-/** What hands a kept value out; see `shared/codec.ts`. */
+/** Hands out a kept value; see `shared/codec.ts`. */
 export interface LocalValue {
   take(): unknown
-  /** Whether each taking gives the same value. Then L1 keeps that. */
+  /** Whether `take` always gives the same object. Then L1 keeps that object. */
   readonly isShared: boolean
 }
 
@@ -15,7 +15,9 @@ export interface Peeked {
 /** A value kept in this process. */
 export interface LocalEntry {
   readonly opened: LocalValue
-  /** The keyspace's generation when the value was read or filled: another one now, and it is not found. */
+  /**
+   * The keyspace's generation when the value was read or filled. The value is not found once the keyspace has another one.
+   */
   readonly generation: string
   /** The tags that it depends on. */
   readonly tags: EntryTags

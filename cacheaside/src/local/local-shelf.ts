@@ -5,7 +5,7 @@ import type { LocalEntry, LocalValue, Peeked } from './local-entry.ts'
 import { type Spot, spotOf, spotOfText } from './spot.ts'
 
 /**
- * What L1 keeps of one keyspace: finds the slot of an id. What is in the slot can be asked for until L1 changes, so before
+ * What L1 keeps of one keyspace: finds the slot of an id. A slot is valid only until L1 changes, so it must be used before
  * anything else is called.
  */
 export class LocalShelf {
@@ -34,7 +34,7 @@ export class LocalShelf {
   }
 
   /**
-   * The slot of an id whose entry has not expired, and counts as an access. `NOWHERE` if there is none.
+   * The slot of an id whose entry has not expired. Counts as an access. `NOWHERE` if there is none.
    *
    * @throws CacheError `INVALID_KEY` for some malformed ids; for others there is no entry.
    */
@@ -44,7 +44,7 @@ export class LocalShelf {
     return slot === undefined ? NOWHERE : this.aliveAt(slot, nowMs)
   }
 
-  /** The same slot, if its entry has not expired, and counts as an access. */
+  /** The same slot, if its entry has not expired. Counts as an access. */
   aliveAt(slot: number, nowMs: number): number {
     if (slot === NOWHERE) return NOWHERE
     if (this.#slots.access(slot, nowMs)) return slot

@@ -13,7 +13,7 @@ export type { LocalEntry } from './local-entry.ts'
 export type { LocalShelf } from './local-shelf.ts'
 
 /**
- * L1: what this process keeps. It does not see to coherence: the code that hears of an invalidation removes the key here,
+ * L1: what this process keeps. It does not care for coherence: the code that hears of an invalidation removes the key here,
  * and dooms the flights that could bring the old value back.
  */
 export interface LocalStore {
@@ -26,7 +26,7 @@ export interface LocalStore {
    * @param textLength - Length of the encoded value, from which its charge is computed.
    */
   keep(key: string, entry: LocalEntry, textLength: number): void
-  /** @returns whether it was an entry with tags that this process has stored, and that no read was answered with. */
+  /** @returns whether it was an entry with tags that this process has stored, and that has answered no read. */
   remove(key: string): boolean
   /** The keys of the entries that depend on this tag. */
   dependentsOf(tag: string): readonly string[]
@@ -57,12 +57,12 @@ export const noLocal: LocalStore = {
   clear: () => {},
 }
 
-/** Its slot in all columns, and what finds it by its id. */
+/** The slot of an entry in all columns, and the maps that find it by its id. */
 const ENTRY_OVERHEAD_BYTES = 130
 /** What a parsed object takes, by rule of thumb: the heap of real ones is 0.8 to 4 times that (`docs/eviction.md`). */
 const OBJECT_BYTES_PER_CHARACTER = 1.5
 
-/** How much L1 may keep, and what goes when it is full. */
+/** How much L1 may keep, and by which policy it makes room. */
 export interface LocalBounds {
   readonly maxBytes?: number
   readonly maxEntries?: number
@@ -197,7 +197,7 @@ class BoundedLocal implements LocalStore {
     return slot !== NOWHERE && this.#slots.isAlive(slot, nowMs) ? slot : NOWHERE
   }
 
-  /** A key without a keyspace is one of a keyspace without a name. */
+  /** A key without a keyspace belongs to a keyspace without a name. */
   #shelfOfKey(key: string): LocalShelf {
     return this.#shelfWith(key.slice(0, key.indexOf(':') + 1))
   }

@@ -1,4 +1,4 @@
-/** At most so many characters of registers are remembered in each half: with what is made of all, some six megabytes. */
+/** Most characters of registers in each half: about six megabytes, with what was made of all of them. */
 const MOST_CHARACTERS = 2 ** 20
 /** A longer register is not remembered: a few of them would take the room of all others. */
 const MOST_OF_ONE = MOST_CHARACTERS / 32
@@ -10,17 +10,16 @@ interface ReadRegister<Made> {
 }
 
 /**
- * What registers said when this process read them last, and what it has made of their texts. It saves the reading of a text
- * that is the very same again, and nothing else: the store is asked each time, and everything that may have changed since
- * is judged each time.
+ * The texts of registers that this process read last, and what it has made of them. It only saves decoding the same text
+ * again: the store is asked each time, and everything that may have changed since is judged each time.
  *
- * There are two halves. What is read goes to the younger one. When that is full, it becomes the older one, and what that held
- * and nobody has read meanwhile is forgotten.
+ * There are two halves. What is read goes to the younger one. When that is full, it becomes the older one, and what only the
+ * former older one held is forgotten.
  */
 export class ReadRegisters<Made> {
   #young = new Map<string, ReadRegister<Made>>()
   #old = new Map<string, ReadRegister<Made>>()
-  /** Of the younger half. */
+  /** How many the younger half holds. */
   #characters = 0
 
   /** What was made of this text under this key; `undefined` if it is another one, or not remembered. */

@@ -11,7 +11,7 @@ import { type Awaited, type LoadRun, NOTHING_AHEAD, standBehind, stepOut, type W
  * under way. An invalidation **dooms** the flights of its key: they still answer their callers, who began before it,
  * but they keep nothing, and later callers start a new flight.
  *
- * Why a doomed flight must not be joined, nor keep anything:
+ * Why a doomed flight must not be joined, and must keep nothing:
  *
  * 1. a reader leads a flight, and its loader reads version 1;
  * 2. a writer commits version 2; the invalidation reaches this process;
@@ -63,7 +63,7 @@ export class Flight<T> implements Awaited, Identified {
   #answer: unknown
   #abort: Abort | undefined
   #waiting = 0
-  /** Who waits. Mostly it is one. */
+  /** The callers who wait. Mostly there is one. */
   #first: Caller<T> | undefined
   #others: Caller<T>[] | undefined
   #onOver: (() => void)[] | undefined
@@ -161,7 +161,8 @@ export class Flight<T> implements Awaited, Identified {
    * does, the flight itself is aborted, unless it has answered already.
    */
   wait(signal: AbortSignal | undefined): Promise<T> {
-    // A caller who had given up before never waited: the flight may be another's who is about to.
+    // A caller that has given up already never waits. It must not leave, and so abort, a flight that another caller has just
+    // begun.
     if (signal?.aborted) return Promise.reject(reasonOf(signal))
     return new Promise<T>((resolve, reject) => {
       if (signal === undefined) return this.addCaller({ resolve, reject })
@@ -285,7 +286,7 @@ const MOST_IDLE = 8_192
 export class SingleFlight<T> {
   /**
    * The youngest flight of each key; older ones hang from it. A key whose last flight has ended stays, with nothing, until
-   * there are many of them. A map from which keys go as fast as they come is rebuilt all the time, and in V8 each of its
+   * there are many of them. A map that loses keys as fast as it gets them is rebuilt all the time, and in V8 each of its
    * tables holds the next, with the flights in it, until a full collection.
    */
   readonly #youngest = new Map<string, Flight<T> | undefined>()
@@ -393,7 +394,7 @@ export class SingleFlight<T> {
     // begins in the middle of that, and finds the old value or generation, which goes only when all have been told;
     // 3. no later message reaches it. (Seed 839 of the simulation.) So it begins when the store is done.
     const over = new Promise<void>(resolve => before.whenOver(resolve))
-    // Not in the context of the one before: what is traced would count its load as a part of another's read.
+    // By a promise, and so not in the context of the flight before: traces would count its load as a part of another read.
     void over.then(() => {
       this.#queued.delete(key)
       stepOut(flight)
@@ -423,7 +424,7 @@ export class SingleFlight<T> {
     }
   }
 
-  /** From now on what is heard about these tags dooms the flight. */
+  /** From now on a notice about one of these tags dooms the flight. */
   list(flight: Flight<T>, tags: readonly string[]): void {
     if (!flight.hasEnded) this.#dependents.list(flight, tags)
   }
@@ -449,9 +450,10 @@ export class SingleFlight<T> {
   }
 
   /**
-   * This process has invalidated a tag, or shares one with a store that has told of it. A flight whose tags are not all known may turn out to depend on it, and must not be
-   * joined any more: 1. a flight has loaded a post with its author; 2. this process changes the author; 3. it reads the post,
-   * joins the flight, and does not see its own change. Whether the flight's value may be kept is told by its tags later.
+   * This process has invalidated a tag, or a store in this process has told of one. A flight whose tags are not all known may
+   * depend on it, and must not be joined any more: 1. a flight has loaded a post with its author; 2. this process changes the
+   * author; 3. it reads the post, joins the flight, and does not see its own change. Whether the flight's value may be kept
+   * is decided later, by its tags.
    */
   setApart(): void {
     for (const flight of this.#untold) flight.isApart = true

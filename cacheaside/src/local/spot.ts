@@ -1,13 +1,13 @@
 /**
- * Under what a value is found inside its keyspace: its id, in one form for all ids that have the same key. That saves
- * making the text of a key for a hit, and keeping it for each entry.
+ * What a value is found by inside its keyspace: its id, in one form for all ids with the same key. So a hit does not have to
+ * make the text of a key, and no entry has to keep one.
  *
  * A whole number of at most {@link MOST_DIGITS} digits is that number, also if it was given as a text or a bigint; any other id is
  * its text. A composite id has no spot: it is found by the text of its key.
  */
 export type Spot = number | string
 
-/** So many digits are read as a number without any loss. */
+/** Up to this many digits are read as a number without any loss. */
 const MOST_DIGITS = 15
 const LEAST_UNREAD = 10 ** MOST_DIGITS
 const MINUS = 45
@@ -29,7 +29,7 @@ export function spotOf(id: unknown): Spot | undefined {
 }
 
 function spotOfNumber(id: number): Spot | undefined {
-  // No key is made of these, and another id may have their text.
+  // No key can be made of these numbers, and another id may have their text.
   if (!Number.isFinite(id) || Math.abs(id) > Number.MAX_SAFE_INTEGER) return undefined
   return Number.isInteger(id) && Math.abs(id) < LEAST_UNREAD ? id : '' + id
 }
