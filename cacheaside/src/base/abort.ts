@@ -24,7 +24,7 @@ export class Abort {
   get signal(): AbortSignal {
     if (this.#controller === undefined) {
       this.#controller = new AbortController()
-      // A loader hands it to fifty queries, and that is no leak.
+      // A loader may hand it to fifty queries: that is no leak.
       expectManyListeners(this.#controller.signal)
       if (this.#aborted) this.#controller.abort(this.#reason)
     }
@@ -58,7 +58,8 @@ export class Abort {
 }
 
 /**
- * Refuses what is no signal. Judged by its form: a signal may be of another realm, or of a library that stands in for it.
+ * Refuses what is no signal. Its form decides: a signal may come from another realm, or from a library with signals of its
+ * own.
  *
  * @throws CacheError `INVALID_OPTIONS`.
  */
@@ -79,11 +80,11 @@ export function throwIfAborted(signal: AbortSignal | undefined): void {
   if (signal?.aborted === true) throw reasonOf(signal)
 }
 
-/** What a signal was aborted with. Those that stand in for a runtime's own may know no reason. */
+/** What a signal was aborted with. Signals of other libraries may know no reason. */
 export const reasonOf = (signal: AbortSignal): unknown =>
   signal.reason ?? new DOMException('This operation was aborted', 'AbortError')
 
-/** A signal of somebody else's, and how many follow it. */
+/** A signal that a caller has given, and how many follow it. */
 interface Followed {
   readonly abort: Abort
   readonly onAbort: () => void

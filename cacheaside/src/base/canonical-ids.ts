@@ -14,7 +14,7 @@ const invalid = (what: string, id: unknown): CacheError =>
  * The canonical text of a uuid, for the `key` of a keyspace whose ids are of that type: in lower case, with hyphens, as
  * PostgreSQL writes it. Accepts every text that PostgreSQL accepts: capitals, braces, other hyphens or none.
  *
- * @throws CacheError `INVALID_KEY` if it is no uuid; so that nothing is asked for it.
+ * @throws CacheError `INVALID_KEY` if it is no uuid. Then no store and no loader is asked.
  * @see https://www.postgresql.org/docs/current/datatype-uuid.html
  *
  * @example

@@ -24,8 +24,7 @@ export interface Clock {
    */
   coarseMs(): number
   /**
-   * A moment that is not before {@link Clock.nowMs} and at most a millisecond after it, for what must not be too old. Left
-   * out: `nowMs` is used.
+   * A moment from {@link Clock.nowMs} up to a millisecond after it, for what must not be too old. Left out: `nowMs` is used.
    */
   ceilingMs?(): number
   /** Milliseconds since 1970 by the wall clock, which may jump. For people, never for a decision. */
@@ -34,8 +33,8 @@ export interface Clock {
    * Calls `run` once, not before `delayMs` milliseconds have passed by the monotonic clock, whatever the wall clock
    * does meanwhile.
    *
-   * @param holds - Whether it keeps the process alive until then: because somebody waits for what it does. Left out: it
-   *   does not.
+   * @param holds - Whether the timer keeps the process alive until then, because somebody waits for what `run` does. Left
+   * out: it does not.
    */
   after(delayMs: number, run: () => void, holds?: boolean): Timer
   /** A number in [0, 1). */
@@ -48,17 +47,17 @@ export interface Clock {
 export const TOKEN_LENGTH = 16
 
 const RE_ANCHOR_MS = 1000
-/** So far ahead of the monotonic clock the wall clock has been set forward, and is not just a little faster. */
+/** If the wall clock is ahead of the monotonic clock by this much, it was set forward, and is not just a little faster. */
 const STEP_MS = 20
-/** The wall clock comes in whole milliseconds: by so much it may seem to be ahead without being so. */
+/** The wall clock shows whole milliseconds: it may seem to be ahead by this much without being so. */
 const WALL_ROUNDING_MS = 1
-/** So often one coarse reading is used, so that reads which never let the event loop turn see time pass. */
+/** How often one coarse reading is used. The limit lets reads that never let the event loop turn see time pass. */
 const MOST_COARSE_USES = 64
 
 /**
- * Time that passes at least as fast as the monotonic and the wall clock do. The monotonic clock of Linux stands
- * still while the machine sleeps, and the wall clock may be set back; a copy that must be younger than two
- * seconds has to be judged by whichever of the two says that more time has passed.
+ * Time that passes at least as fast as the monotonic and the wall clock do. The monotonic clock of Linux stands still while
+ * the machine sleeps, and the wall clock may be set back; a copy that must be younger than two seconds has to be judged by
+ * the clock that shows more time passed.
  *
  * The larger of the two is taken from an anchor that moves on about once a second: with a fixed anchor, a wall
  * clock once set back an hour would hide the next hour of sleep; with an anchor at every reading, the rounding of
@@ -76,7 +75,7 @@ function elapsedReader({ monotonicMs, wallMs, isWallReal }: Sources): Readings {
     lastWall = wall
     const byMonotonic = monotonic - monotonicAnchor
     const byEither = Math.max(monotonic - monotonicAnchor, wall - wallAnchor - WALL_ROUNDING_MS)
-    // A wall clock that a test has put in the real one's place may show anything, also none or infinity.
+    // A test may replace the wall clock by one that shows anything, also `NaN` or infinity.
     const elapsed = Number.isFinite(byEither) ? byEither : byMonotonic
     last = Math.max(last, atAnchor + elapsed)
     const isStep = elapsed > byMonotonic + STEP_MS
@@ -134,7 +133,7 @@ export interface Timers {
   clear(handle: unknown): void
 }
 
-/** Those of the moment: fake ones where a test has put them. */
+/** The timers that are global at the moment of the call: a test's fake ones, where it has put them. */
 const globalTimers: Timers = {
   set: (run, delayMs) => setTimeout(run, delayMs),
   clear: handle => clearTimeout(handle as NodeJS.Timeout),
@@ -190,9 +189,8 @@ type SetTimeout = (run: () => void, delayMs: number) => NodeJS.Timeout
 type TimersModule = { readonly setTimeout: SetTimeout; readonly clearTimeout: (handle: never) => void }
 
 /**
- * What tests replace are mostly the globals, and Node's modules keep their own. So these are the real timers also where
- * this file is loaded while fake ones are in place. Where the modules have fake ones, too, real ones are looked for again at
- * each timer.
+ * Tests mostly replace the globals, and Node's modules keep the real timers. So these are real even if this file is loaded
+ * while fake ones are in place. Where the modules have fake ones, too, each timer looks for real ones again.
  */
 class RealTimers implements Timers {
   #found = findTimers()
@@ -213,7 +211,7 @@ function findTimers(): TimersModule | undefined {
   const modules = [builtin('node:timers') as TimersModule | undefined, { setTimeout, clearTimeout }]
   for (const found of modules) {
     if (found === undefined) continue
-    // Called as functions: those of a browser refuse to be methods of another object.
+    // Called as functions: a browser's timers refuse to be methods of another object.
     const { setTimeout, clearTimeout } = found
     const handle: unknown = setTimeout(() => {}, 1)
     // A field of Node's own timers.
@@ -227,12 +225,12 @@ function findTimers(): TimersModule | undefined {
 const clockOfNode = (builtin('node:perf_hooks') as { performance: typeof performance } | undefined)
   ?.performance
 const timeOrigin = clockOfNode ?? performance
-// From the prototype, which has it also while a spy stands before it.
+// From the prototype: a spy on the object does not hide it there.
 const realNow = (Object.getPrototypeOf(timeOrigin) as typeof performance).now ?? timeOrigin.now
 
 /**
- * The global one of the moment, on purpose: it may be set forward by a test, as by a machine that wakes up, and then what was
- * stored before is old. It may also be a mock that has no `now`.
+ * Reads the global `Date` at each call, on purpose: a test may set it forward, as a machine does that wakes up, and then
+ * stored values are old. It may also be a mock without `now`.
  */
 const wallNow = (): number => (typeof Date.now === 'function' ? Date.now() : Number.NaN)
 
@@ -242,7 +240,7 @@ const isMachinesNow = Function.prototype.toString.call(machinesNow) === 'functio
 
 /**
  * The machine's clock, timers and randomness. Fake timers do not stop it: time passes and timers fire as they really do,
- * whatever is done to the globals, and whenever. A `Date` that is set forward counts as time that has passed.
+ * whatever is done to the globals. A `Date` that is set forward counts as time that has passed.
  */
 export const systemClock: Clock = clockOver(
   {
@@ -260,14 +258,14 @@ type NextTick = (run: () => void) => void
 const realNextTick = (globalThis as { process?: { nextTick?: NextTick & { clock?: unknown } } }).process
   ?.nextTick
 
-/** Runs it when all that this turn of the event loop has set off is done, but for what waits for the outside. */
+/** Runs it once this turn of the event loop has done all that does not wait for I/O or a timer. */
 export function afterThisTurn(run: () => void): void {
-  // Fake timers bear their clock, and this one might never run.
+  // A faked `nextTick` has the field `clock`, and might never run.
   if (realNextTick !== undefined && realNextTick.clock === undefined) realNextTick(run)
   else queueMicrotask(run)
 }
 
-/** The global of this name, as it really is: fake timers replace that, too. */
+/** The real `queueMicrotask`: fake timers replace the global one, too. */
 export function queueMicrotask(run: () => void): void {
   resolved.then(run)
 }

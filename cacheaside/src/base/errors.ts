@@ -38,7 +38,7 @@ export class CacheError extends Error {
   readonly code: CacheErrorCode
 
   constructor(code: CacheErrorCode, message: string, options?: ErrorOptions) {
-    // It may name keys, which hold what ids hold.
+    // A message may name keys, and keys hold the text of ids.
     super(printable(message), options)
     this.code = code
   }

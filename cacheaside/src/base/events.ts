@@ -82,14 +82,16 @@ export type Why =
 /** A read has ended. One per caller and key, also for those that joined. What is refused before it begins is no read. */
 export type ReadEvent = AnsweredReadEvent | FailedReadEvent
 
-/** What is told of a read in any case. */
+/** The fields of every read event. */
 interface EndedRead {
   readonly type: 'read'
   readonly keyspace: string
   readonly key: string
   readonly id: number
-  /** The flight that it waited for: its own number, or that of the read that it joined. Not there for a hit
-   * in L1, nor for a fresh value that was found in the embedded store at once. */
+  /**
+   * The flight that it waited for: its own number, or that of the read that it joined. Left out for a hit in L1, and for a
+   * fresh value that was found in the embedded store at once.
+   */
   readonly flight?: number
   /** The number that reads of one `getMany`, or of one snapshot, have in common. */
   readonly batch?: number
@@ -106,7 +108,7 @@ export interface AnsweredReadEvent extends EndedRead {
   readonly outcome: 'answered'
   readonly from: From
   readonly why: Why
-  /** What its flight has spent on asking the shared store before the load: the whole of it, also for one that joined. */
+  /** What its flight has spent on asking the shared store before the load. A read that joined gets the whole time, too. */
   readonly sharedMs: number
   /** What its flight's load took; 0 without one. */
   readonly loadMs: number
@@ -167,7 +169,7 @@ export interface FillEvent {
     | 'too-many-tags'
     | 'untagged'
     | 'late-tags'
-  /** The flight that has brought the value; not there for one that a write was to store. */
+  /** The flight that has brought the value. Left out for a value that a write was to store. */
   readonly flight?: number
   /** How long the shared store took for it; 0 if it was not asked. */
   readonly durationMs: number
@@ -225,7 +227,7 @@ export interface GuardEvent {
    * version of this library stands, which this one cannot join, so the write is not fenced either.
    */
   readonly outcome: 'confirmed' | 'renewed' | 'rejoined' | 'barred' | 'unconfirmed'
-  /** The write that has asked for it; not there where it was asked again for all writers who share it. */
+  /** The write that has asked for it. Left out where it was renewed for all writers that share it. */
   readonly write?: number
   /** How long the shared store took for it. */
   readonly durationMs: number
@@ -244,9 +246,9 @@ export interface InvalidationEvent {
   readonly outcome: 'applied' | 'queued' | 'in-doubt' | 'late' | 'collapsed'
   /** Whether the release of a write stored the committed value. */
   readonly stored: boolean
-  /** There, and true, if it is the release of a committed write that did not guard this key all the time. */
+  /** `true` for the release of a committed write that did not guard this key all the time; otherwise left out. */
   readonly unfenced?: true
-  /** The write, the call of `invalidate` or the batch of the feed that it belongs to; not there for what is `late` or `collapsed`. */
+  /** The write, the call of `invalidate` or the batch of the feed that it belongs to. Left out for `late` and `collapsed`. */
   readonly cause?: number
   /** How long the shared store took for it; not there where it was not asked at once. */
   readonly durationMs?: number
@@ -257,7 +259,7 @@ export interface KeyspaceInvalidationEvent {
   readonly type: 'keyspace-invalidation'
   readonly keyspace: string
   readonly outcome: 'applied' | 'queued' | 'late'
-  /** The call of `invalidateAll` or the batch of the feed that it belongs to. */
+  /** The call of `invalidateAll` or the batch of the feed that it belongs to. Left out if there is none. */
   readonly cause?: number
   /** How long the shared store took for it; not there where it was not asked at once. */
   readonly durationMs?: number
@@ -274,8 +276,8 @@ export interface UnreadableEvent {
 }
 
 /**
- * The register of another key was answered: a proxy or a broken server has lost or added a reply. The connection was
- * ended, L1 emptied, and the reader was given what the origin holds.
+ * The reply was the register of another key: a proxy or a broken server has lost or added a reply. The connection was ended,
+ * L1 emptied, and the reader got what the origin holds.
  */
 export interface MismatchEvent {
   readonly type: 'mismatch'
@@ -288,13 +290,13 @@ export interface VerifiedEvent {
   readonly type: 'verified'
   readonly keyspace: string
   readonly key: string
-  /** `skipped`: nothing can be said of it, because it is guarded, leased, gone or just changing. */
+  /** `skipped`: not compared, because it is guarded, leased, gone or just changing. */
   readonly outcome: 'equal' | 'stale' | 'unreadable' | 'orphaned' | 'skipped'
-  /** For a stale value: milliseconds for which it has been stale at least; otherwise 0. */
+  /** For a stale value: for at least how many milliseconds it has been stale; otherwise 0. */
   readonly staleMs: number
 }
 
-/** A load that was observed has read tables whose changes invalidate nothing of its value. */
+/** An observed load has read tables whose changes do not invalidate its value. */
 export interface UndeclaredEvent {
   readonly type: 'undeclared'
   readonly keyspace: string
@@ -308,9 +310,9 @@ export interface UndeclaredEvent {
 }
 
 /**
- * A value with tags was loaded and stored by this process, and left its L1 because a tag was invalidated before any read of this
- * process was answered with it. The readers who waited for the load do not count, and `peek` does. Another process may have
- * read it. A process without L1 emits none. Nor is there one for a value that L1 had dropped before.
+ * A value with tags was loaded and stored by this process, and left its L1 because a tag was invalidated before any read of
+ * this process was answered with it. The readers who waited for the load do not count, and `peek` does. Another process may
+ * have read it. There is no such event without L1, and none for a value that L1 had dropped before.
  */
 export interface UnreadEvent {
   readonly type: 'unread'
@@ -366,8 +368,8 @@ export interface FeedBatchEvent {
   /** Those that the shared store has acknowledged; the others stay in the outbox and are tried again. */
   readonly applied: number
   /**
-   * From the commit to the acknowledgement, of the applied change for which it was longest. Of a commit it is only
-   * known that it came after the row was written and after the outbox was last seen empty: so it may have been less.
+   * From the commit to the acknowledgement, of the applied change for which it was longest. The moment of a commit is not
+   * known: it came after the row was written, and after the outbox was last seen empty. So the lag may have been less.
    */
   readonly lagMs: number
   readonly error?: unknown
@@ -423,8 +425,8 @@ export interface FaultEvent {
 }
 
 /**
- * What an earlier event has told of is over: a finding of the feed is no longer there, or what was at fault works again.
- * Some warnings have no end, for example a commit in doubt or a replaced table.
+ * The trouble of an earlier event is over: a finding of the feed is no longer there, or what was at fault works again. Some
+ * warnings have no end, for example a commit in doubt or a replaced table.
  */
 export interface MendedEvent {
   readonly type: 'mended'

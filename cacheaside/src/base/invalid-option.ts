@@ -35,19 +35,19 @@ function shortened(text: string): string {
 }
 
 /**
- * Refuses what holds no options.
+ * Refuses what is no object of options.
  *
  * @throws CacheError `INVALID_OPTIONS`.
  * @internal
  */
 export function anObject(what: string, given: unknown): void {
   const tag = typeof given === 'object' && given !== null ? tagOf(given) : ''
-  // A namespace of a module may be given, and no array, date or promise.
+  // A module's namespace is allowed. An array, a date or a promise is not.
   if (tag !== 'Object' && tag !== 'Module') throw invalidOption(what, 'an object', given)
 }
 
 /**
- * Refuses names that mean nothing here: an option that was misspelt would be one that was left out.
+ * Refuses unknown names: a misspelt option would otherwise count as left out.
  *
  * @throws CacheError `INVALID_OPTIONS`.
  * @internal

@@ -21,8 +21,8 @@ export type Tag = string & { readonly [tagBrand]: never }
 declare const tagBrand: unique symbol
 
 /**
- * All keys of a keyspace, for the map of a change feed: where one key may be named, this names every one. A keyspace's
- * `all`, and made by nothing else.
+ * All keys of a keyspace, for the map of a change feed: where one key may be named, this names every one. Made only as a
+ * keyspace's `all`.
  */
 export interface WholeKeyspace {
   /** The name of the keyspace. */
@@ -56,8 +56,9 @@ const NAME = /^[A-Za-z0-9_.-]{1,64}$/
 export const isKeyspaceName = (name: unknown): name is string => typeof name === 'string' && NAME.test(name)
 
 /**
- * Characters that mean something in a key, and control characters of ASCII. `{` and `}` would choose a Redis Cluster slot. Which
- * these are never changes, because values are stored under such keys. What else a terminal may obey is escaped when a key is shown.
+ * Characters that mean something in a key, and control characters of ASCII. `{` and `}` would choose a Redis Cluster slot.
+ * The set never changes, because values are stored under such keys. Other characters that a terminal may obey are escaped
+ * when a key is shown.
  */
 const SPECIAL = /[%:{}\u0000-\u001f\u007f]/
 const EVERY_SPECIAL = /[%:{}\u0000-\u001f\u007f]/g
@@ -116,8 +117,8 @@ export function keyOf(keyspace: string, id: unknown): Key {
 }
 
 /**
- * An id as it is now, for a loader that is called with it later: a program may use its tuple or its object for the next id
- * meanwhile. Only what can change is copied, and of what is nested in it nothing. An instance of a class is handed on as it is.
+ * A copy of an id, for a loader that is called later: the program may use its tuple or its object for the next id meanwhile.
+ * The copy is shallow. An instance of a class is handed on as it is.
  */
 export function copiedId<Id>(id: Id): Id {
   if (typeof id !== 'object' || id === null) return id
@@ -130,8 +131,8 @@ export function copiedId<Id>(id: Id): Id {
 const ESCAPED = /%([0-9A-F]{2})/g
 
 /**
- * The parts of the id that a key was made of, as texts: the way back from {@link keyOf}. What a number was is not known
- * any more, and a key that this program did not make may have any parts. A caller that makes an id of them compares the id's key.
+ * The parts of the id that a key was made of, as texts: the way back from {@link keyOf}. Numbers come back as texts, and a
+ * key of another program may have any parts. So a caller that makes an id of them compares the id's key.
  */
 export function idPartsOf(key: string): readonly string[] {
   return key.split(':').slice(1).map(unescapedPart)
@@ -152,9 +153,8 @@ export function noArray(what: 'ids' | 'keys', got: unknown): CacheError {
 const MOST_REMEMBERED = 8_192
 
 /**
- * What is made of the key of an id, remembered for the 8,192 ids it saw last: making the text of a key costs more than finding
- * a value by it, and a text that is the very same object is found faster than one that is only equal. When it is full it
- * starts again.
+ * Remembers what was made of the keys of the last 8,192 ids. Making the text of a key costs more than finding a value by it,
+ * and the same string object is found faster than an equal one. When the memory is full it starts again.
  */
 export function rememberingByKey<T>(keyspace: string, make: (key: Key) => T): (id: unknown) => T {
   const remembered = new Map<unknown, T>()

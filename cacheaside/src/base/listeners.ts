@@ -1,18 +1,18 @@
 import { unheard } from './thrown.ts'
 
-/** One who listens. */
+/** One listener. */
 interface Listening<Told> {
   readonly listener: (told: Told) => unknown
   isOn: boolean
 }
 
 /**
- * Who listens to something. A listener that was added twice is told twice, and each is taken off for itself. One that is
- * added while all are being told hears of the next thing first: one that takes itself off and listens again would otherwise
- * be told for ever.
+ * The listeners to something. A listener that was added twice is told twice, and each addition is taken off by itself. A
+ * listener that is added while all are told hears of the next thing first. Otherwise one that takes itself off and listens
+ * again would be told for ever.
  */
 export class Listeners<Told> {
-  /** Replaced and never changed, so that it can be gone through while others come and go. */
+  /** Replaced and never changed, so it can be iterated while others come and go. */
   #all: readonly Listening<Told>[] = []
   readonly #threw: (error: unknown) => void
 
@@ -40,7 +40,7 @@ export class Listeners<Told> {
       if (!one.isOn) continue
       try {
         const { listener } = one
-        // An async function may be given as a listener, and what it rejects with is as good as thrown.
+        // An async function may be given as a listener: its rejection counts as thrown.
         unheard(listener(told), this.#threw)
       } catch (error) {
         this.#threw(error)

@@ -1,10 +1,10 @@
-/** What others say, in one line and without what may be a secret. */
+/** The texts of other programs, in one line and without what may be a secret. */
 import { printable } from './printable.ts'
 import { fieldOf, isOf, messageOf } from './thrown.ts'
 
 const SECRET = '***'
 
-/** A text of others without the passwords that addresses in it may hold. */
+/** A text without the passwords that addresses in it may hold. */
 export const masked = (text: string): string =>
   text
     .replace(/\b([a-z][a-z\d+.-]*:\/\/)[^\s'"<>]*@/gi, `$1${SECRET}@`)
@@ -12,7 +12,7 @@ export const masked = (text: string): string =>
 
 /** The first line of an error, without secrets, and printable. */
 export function lineOf(error: unknown): string {
-  // Node tells of several refused addresses in one error without a message.
+  // For several refused addresses Node has one error without a message.
   const errors = messageOf(error) === '' ? fieldOf(error, 'errors') : undefined
   return isOf(error, AggregateError) && Array.isArray(errors)
     ? errors.map(lineOfOne).join(', ')

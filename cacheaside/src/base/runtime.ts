@@ -1,10 +1,10 @@
 /**
- * The only file of the library's core that asks for modules of Node. They are asked for when it runs and not imported:
- * a bundler that has no such modules leaves it alone, and a runtime without them does without what is made of them.
+ * The only file of the library's core that asks for modules of Node. It asks for them at run time and does not import them.
+ * So a bundler without such modules leaves it alone, and a runtime without them only lacks what they are used for.
  */
 interface Builtin {
   'node:async_hooks': { readonly AsyncLocalStorage: new () => AsyncStorage }
-  /** As the clock knows it. */
+  /** Its type stands in `clock.ts`. */
   'node:perf_hooks': unknown
   'node:timers': unknown
   'node:diagnostics_channel': { readonly channel: (name: string) => DiagnosticsChannel }
@@ -31,7 +31,7 @@ export function builtin<Name extends keyof Builtin>(name: Name): Builtin[Name] |
 }
 
 /**
- * A value that functions find again in everything that is called, awaited or scheduled inside a piece of work.
+ * A value for a piece of work: everything that is called, awaited or scheduled inside the work finds it.
  *
  * Up to Node 22 the runtime watches every promise of the process as long as somebody uses this: a hit in L1 then takes
  * twice the time. So it is switched off while nothing is inside.
@@ -56,7 +56,7 @@ export class AsyncContext<T> {
     if (this.#inside === 0) this.#storage?.disable?.()
   }
 
-  /** The value of the work that this is called in. It may be of work that has ended, and has left something behind. */
+  /** The value of the work around this call. That work may have ended, and left this call behind. */
   get current(): T | undefined {
     return this.#inside === 0 ? undefined : (this.#storage?.getStore() as T | undefined)
   }
@@ -64,7 +64,7 @@ export class AsyncContext<T> {
 
 const events = builtin('node:events')
 
-/** Says of a signal that many listeners are its normal case: Node takes more than ten for a leak, and warns. */
+/** Tells Node that many listeners are normal for this signal: it takes more than ten for a leak, and warns. */
 export function expectManyListeners(signal: AbortSignal): void {
   events?.setMaxListeners?.(0, signal)
 }

@@ -1,6 +1,6 @@
 /**
- * What is read of a value that somebody else has thrown, or returned where nothing was asked for. It may be anything: `null`,
- * an object without a prototype, a getter that throws, a proxy that was revoked. Nothing here throws.
+ * Reads values that others have thrown, or have returned where no value was expected. They may be anything: `null`, an object
+ * without a prototype, a getter that throws, a revoked proxy. Nothing here throws.
  */
 
 /** An error in a sentence. */
@@ -12,7 +12,7 @@ export function messageOf(thrown: unknown): string {
   }
 }
 
-/** `instanceof`; what does not tell its class is of none. */
+/** `instanceof`; `false` for a value that does not let its class be read. */
 export function isOf<T>(value: unknown, of: abstract new (...given: never[]) => T): value is T {
   try {
     return value instanceof of
@@ -21,7 +21,10 @@ export function isOf<T>(value: unknown, of: abstract new (...given: never[]) => 
   }
 }
 
-/** What `Object.prototype.toString` says of it: `'Error'`, also for an error of another realm; `'Object'` for what does not say. */
+/**
+ * The tag that `Object.prototype.toString` shows: `'Error'`, also for an error of another realm; `'Object'` if it cannot be
+ * read.
+ */
 export function tagOf(value: unknown): string {
   try {
     return Object.prototype.toString.call(value).slice('[object '.length, -1)
@@ -40,15 +43,15 @@ export function fieldOf(thrown: unknown, name: string): unknown {
 }
 
 /**
- * Takes the rejection of what a function of the user has returned, which was not to be waited for. The function may have been
- * declared as async, and a rejection that nobody takes ends the process.
+ * Handles the rejection of a promise that a user's function has returned, where nothing waits for it. The function may have
+ * been declared as async, and an unhandled rejection ends the process.
  *
- * @param rejected - Told of it. Left out: nobody is.
+ * @param rejected - Called with the error. Left out: the error is ignored.
  * @returns whether it is a promise.
  */
 export function unheard(returned: unknown, rejected: (error: unknown) => void = nobody): boolean {
   if (typeof returned !== 'object' || !isOf(returned, Promise)) return false
-  // Not its own `then`, which a class that extends `Promise` may have replaced.
+  // Not the value's own `then`, which a class that extends `Promise` may have replaced.
   then.call(returned, undefined, rejected)
   return true
 }
@@ -56,6 +59,6 @@ export function unheard(returned: unknown, rejected: (error: unknown) => void = 
 const { then } = Promise.prototype
 const nobody = () => {}
 
-/** What is wrong with a function that answers with a promise where nobody can wait for it. */
+/** The complaint about a function that answers with a promise where nothing can wait for it. */
 export const atOnce = (name: string): TypeError =>
   new TypeError(`${name} answers with a promise; it has to answer at once`)

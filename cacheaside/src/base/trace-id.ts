@@ -1,6 +1,6 @@
 /**
- * What events name by a number, so that a tree can be made of them: a read past L1 and the flight that it leads, a refresh, a
- * load, a write. Numbers are given out when somebody is told of them first.
+ * What events name by a number, so that they form a tree: a read past L1 and the flight that it leads, a refresh, a load, a
+ * write. A number is given out when it is first told.
  */
 export interface Identified {
   /** 0: nobody was told of it yet. */

@@ -2,8 +2,8 @@
  * What is traced: each operation has a tracing channel of Node's `diagnostics_channel`, such as
  * `tracing:cacheaside:read:start`, and the cache's own tracers are told of the same.
  *
- * Messages are published here and not by Node's `TracingChannel`: it makes a promise of its own for each operation, and what
- * waits for the cache would go on a turn later if somebody listens. And it cannot enter contexts that are not an
+ * Messages are published here and not by Node's `TracingChannel`. That makes a promise of its own for each operation, so
+ * callers of the cache would go on a turn later if somebody listens. And it cannot enter contexts that are no
  * `AsyncLocalStorage`, such as those of OpenTelemetry.
  */
 import type { FeedBatchEvent, FillEvent, LoadEvent, ReadEvent, RefreshEvent, WriteEvent } from './events.ts'
@@ -32,7 +32,7 @@ export interface AskTrace extends TraceEnd {
   readonly keys: readonly string[]
   /** The flights, in the order of the keys. */
   readonly flights: readonly number[]
-  /** What the store has answered: a value, a lease, a load by somebody else, or nothing that counts. Not there for a batch. */
+  /** What the store has answered: a value, a lease, a load by somebody else, or nothing that counts. Left out for a batch. */
   answer?: 'found' | 'leased' | 'busy' | 'bypass'
 }
 
@@ -208,7 +208,7 @@ const [
   error = NEVER_HEARD,
 ] = channels?.read.all ?? []
 
-/** Whether somebody listens to reads. Every hit asks this: channels that are constants need no field to be loaded first. */
+/** Whether somebody listens to reads. Every hit asks this, so the channels are constants: no field has to be loaded first. */
 const isReadHeard = (): boolean =>
   start.hasSubscribers ||
   end.hasSubscribers ||
@@ -216,7 +216,7 @@ const isReadHeard = (): boolean =>
   asyncEnd.hasSubscribers ||
   error.hasSubscribers
 
-/** Tells a follower of the end, which the work has behind it whatever the follower makes of it. */
+/** Tells a follower of the end. The work has ended already: an error of the follower changes nothing. */
 function ends(follower: TracedOperation): void {
   try {
     follower.ended()
@@ -255,7 +255,8 @@ export class Tracing {
    * Calls the work, and tells of its beginning and its end.
    *
    * @param note - Adds to the message what the work has come to, before its end is told.
-   * @returns what the work does: the very promise, so that those who wait for it go on when they would without this.
+   * @returns what the work returns: the same promise object, so that those who wait for it go on when they would without
+   * this.
    */
   trace<Of extends Operation, R>(
     operation: Of,
@@ -319,7 +320,7 @@ export class Tracing {
         const follower = tracer.begins(operation, message)
         if (follower !== undefined) followers.push(follower)
       } catch {
-        // As a listener: who follows the work may not end it.
+        // As with a listener: an error of a follower must not end the work.
       }
     }
     return followers

@@ -11,7 +11,7 @@ import { unheard } from './thrown.ts'
  * told by a method `child` and none named `log`, take the details first; all others take the sentence first.
  */
 export interface Logger {
-  /** Told that something has ended, and of what is good to know. Left out: `log` is called in its place. */
+  /** Called when something has ended, and for information. Left out: `log` is called in its place. */
   info?(...args: never[]): unknown
   log?(...args: never[]): unknown
   warn(...args: never[]): unknown
@@ -22,8 +22,8 @@ export interface Logger {
 export type WarningLevel = 'info' | 'warn' | 'error'
 
 /**
- * Everything that the library warns of: a closed list. `docs/warnings.md` says of each when it is said and what to do. The
- * codes bear the prefix `CACHEASIDE_` where they are said.
+ * Everything that the library warns of: a closed list. `docs/warnings.md` says when each is said and what to do. Where they
+ * are said, the codes have the prefix `CACHEASIDE_`.
  */
 export const WARNINGS = {
   SHARED_UNAVAILABLE: 'warn',
@@ -94,9 +94,9 @@ const MOST_IN_WINDOW = 3
 const MOST_CAUSES = 100
 
 /**
- * What a person who runs a program has to know, although nobody asked for it: said once for each cause, and again when it
- * ends. A cause that comes and goes is said three times a minute at most, and of each code no more than a hundred causes
- * are told apart, so nothing here grows with the number of reads.
+ * Tells an operator what has to be known: once for each cause, and again when it ends. A cause that comes and goes is said
+ * three times a minute at most. At most a hundred causes of each code are told apart. So nothing here grows with the number
+ * of reads.
  */
 export class Warnings {
   readonly #clock: Clock
@@ -125,7 +125,7 @@ export class Warnings {
     cause.telling = telling
     cause.sinceMs = nowMs
     const leftMs = cause.windowMs + WINDOW_MS - nowMs
-    // One that then lasts is said when the minute is over.
+    // A cause that lasts beyond the minute is said when the minute is over.
     if (leftMs > 0 && cause.saidInWindow >= MOST_IN_WINDOW)
       cause.timer = this.#clock.after(leftMs, () => this.#sayBeginning(code, cause))
     else this.#sayBeginning(code, cause)
@@ -136,7 +136,7 @@ export class Warnings {
     this.begin(code, subject, telling)
   }
 
-  /** Something happened that is worth telling each time. As often as anything else at most. */
+  /** Something happened that is worth telling each time, within the same limit per minute. */
   each(code: WarningCode, telling: Telling): void {
     this.begin(code, '', telling)
     const cause = this.#causes.get(code)?.get('')
@@ -144,7 +144,7 @@ export class Warnings {
   }
 
   /**
-   * What had begun is over. It is said if its beginning was.
+   * Something that had begun is over. That is said if its beginning was said.
    *
    * @param instance - If given, only this one is over; if another one was begun since, nothing is.
    * @returns whether it had begun.

@@ -5,7 +5,7 @@ import { markedToken } from './key-mark.ts'
 import { type SharedAccess, UNCONFIRMED } from './shared-access.ts'
 import type { HeartbeatReply } from './shared-store.ts'
 
-/** What the stream tells the process it runs in. */
+/** What the stream calls in its process. */
 export interface StreamOwner {
   invalidated(key: string): void
   /** The keyspace's generation has changed, or may have. */
@@ -15,29 +15,27 @@ export interface StreamOwner {
 }
 
 const HEARTBEATS_PER_BOUND = 4
-/** So many heartbeats in a row that the store has answered and nobody has heard are told of. */
+/** After so many answered heartbeats in a row that nobody has heard, an event tells of it. */
 const UNHEARD_BEATS = 20
 
 /**
  * The broadcast stream as one process hears it, and the proof that it is alive.
  *
- * Invalidations reach other processes by publish and subscribe, which loses messages without a word: when the
- * connection breaks, when it hangs, when the store is restarted. So each process sends numbered heartbeats of its
- * own through the store and listens for them: one that is heard proves that whatever was published before it was
- * *sent* has been heard as well, because a connection keeps the order. The proof is therefore the moment of sending.
- * What is heard late proves little:
+ * Invalidations reach other processes by publish and subscribe. It loses messages without a sign: when the connection breaks,
+ * when it hangs, when the store is restarted. So each process sends numbered heartbeats of its own through the store and
+ * listens for them: one that is heard proves that everything published before it was *sent* has been heard, too, because a
+ * connection keeps the order. So a proof counts from the moment of sending. A heartbeat that is heard late proves little:
  *
  * 1. a heartbeat is sent; 2. the stream is held up for five seconds; 3. an invalidation is published; 4. the
  * heartbeat is heard, and the invalidation is not. Counted from hearing, a copy five seconds stale would pass for
  * proven.
  *
- * In the same exchange the heartbeat re-reads the generations of the keyspaces, so that their copies here are as
- * old as the proof at most. A store that is `synchronous` needs none of this: its word is proof enough, as long as it
- * answers. On a store whose
- * `stream` is `'none'` nothing is ever proven.
+ * In the same exchange the heartbeat re-reads the generations of the keyspaces, so that their copies here are at most as old
+ * as the proof. A store that is `synchronous` needs none of this: its calls are proof enough, as long as it answers. On a
+ * store whose `stream` is `'none'` nothing is ever proven.
  */
 export class BroadcastStream {
-  /** For readers who have seen a value of another generation. */
+  /** Used for readers that have seen a value of another generation. */
   readonly looks = new GenerationLooks(keyspace => this.readGeneration(keyspace))
   readonly #access: SharedAccess
   readonly #owner: StreamOwner
@@ -116,17 +114,20 @@ export class BroadcastStream {
     this.proven(nowMs)
   }
 
-  /** The same as `proven` for somebody who only looks: nothing is concluded from it. */
+  /** The same as `proven`, without effects: for statistics. */
   isProven(nowMs: number): boolean {
     return this.needsProof ? nowMs - this.#proofMs <= this.#maxStaleMs : this.#access.available
   }
 
-  /** The present moment, by this process's `nowMs`, by the store's clock as well as it is known here; never a matter of safety. */
+  /**
+   * Turns a moment by this process's `nowMs` into one by the store's clock, as well as that is known here. Safety never
+   * depends on it.
+   */
   storesFromOurs(nowMs: number): number {
     return nowMs + (this.#offsetMs ?? this.#clock.epochMs() - this.#clock.nowMs())
   }
 
-  /** A moment by the store's clock, by this process's `nowMs`. */
+  /** Turns a moment by the store's clock into one by this process's `nowMs`. */
   oursFromStores(timeMs: number): number {
     return timeMs - (this.#offsetMs ?? this.#clock.epochMs() - this.#clock.nowMs())
   }
@@ -141,7 +142,7 @@ export class BroadcastStream {
     return copy
   }
 
-  /** A keyspace's generation as a read may use it: the copy, or for want of proof a fresh one. */
+  /** A keyspace's generation as a read may use it: the copy; without a proof, one that is read now. */
   generationFor(
     keyspace: string,
     strong: boolean,
@@ -171,7 +172,7 @@ export class BroadcastStream {
     return generation
   }
 
-  /** A keyspace was invalidated: as a message says, or by this process, whose message is still on its way. */
+  /** A keyspace was invalidated: a message says so, or this process has done it, and its message is still on its way. */
   keyspaceInvalidated(keyspace: string): void {
     const copy = this.#generations.get(keyspace)
     if (copy === undefined) return
@@ -193,7 +194,7 @@ export class BroadcastStream {
     this.#unsubscribe()
   }
 
-  /** @param turn - When the reading began that has brought it. */
+  /** @param turn - When the reading that brought it began. */
   #setGeneration(keyspace: string, copy: GenerationCopy, value: string, turn: number): void {
     if (copy.learned !== undefined && copy.learned !== value && turn >= copy.learnedAt)
       this.looks.note(keyspace, copy.learned)
@@ -240,7 +241,7 @@ export class BroadcastStream {
     })
   }
 
-  /** Broadcasts are blocked for good, by rights or by a proxy, and nothing else would tell. */
+  /** Broadcasts may be blocked for good, by access rights or by a proxy: nothing else would show that. */
   #tellUnheard(): void {
     const reason = `${UNHEARD_BEATS} heartbeats in a row were answered and not heard`
     this.#emit({ type: 'stream', state: 'unheard', reason })
@@ -249,8 +250,8 @@ export class BroadcastStream {
   #heard(text: string): void {
     const beat = this.#sent.get(text)
     if (beat === undefined) return
-    // The connection keeps the order: one that was published before this one and has not been heard was lost, and
-    // other messages may have been lost with it.
+    // The connection keeps the order: an earlier heartbeat that has not been heard was lost, and other messages may have been
+    // lost with it.
     for (const earlier of this.#sent.values()) {
       if (earlier === beat) break
       if (earlier.reply !== undefined) {
@@ -262,7 +263,7 @@ export class BroadcastStream {
     this.#prove(text)
   }
 
-  /** A heartbeat proves when both are there: it was heard, and its exchange brought the generations. */
+  /** A heartbeat is a proof once two things are there: it was heard, and its exchange has brought the generations. */
   #prove(text: string): void {
     const beat = this.#sent.get(text)
     if (beat === undefined || !beat.heard || beat.reply === undefined) return
@@ -282,8 +283,8 @@ export class BroadcastStream {
   }
 
   /**
-   * The proof has run out: what is kept here may have missed a message. Heartbeats on their way still prove what
-   * they prove when they are heard, because the connection has kept the order.
+   * The proof has run out: what is kept here may have missed a message. Heartbeats on their way are still proofs when they
+   * are heard, because the connection has kept the order.
    */
   #silent(): void {
     if (!this.#proven) return
@@ -293,8 +294,8 @@ export class BroadcastStream {
   }
 
   /**
-   * Messages may have been lost, at once and without a doubt. A heartbeat sent before that and heard after it says
-   * nothing of the messages in between, and the generations may be those of another store.
+   * The connection has certainly broken, so messages may have been lost. A heartbeat sent before that and heard after it
+   * proves nothing about the messages in between, and the generations may be those of another store.
    */
   #interrupted(reason: string): void {
     this.#sent.clear()
@@ -317,7 +318,7 @@ export class BroadcastStream {
     copy.epoch++
   }
 
-  /** Without a stream nothing is ever proven. What is left of a heartbeat is the store's time. */
+  /** Without a stream nothing is ever proven: a heartbeat brings only the store's time. */
   #keepTime(): void {
     if (this.#closed) return
     void this.#askTime()
@@ -341,7 +342,7 @@ export interface GenerationCopy {
   value: string | undefined
   /** Grows with every message about the keyspace: an answer sent for before the last one must not be kept. */
   epoch: number
-  /** The last one that was learned, and when: it has fallen once a reading that began after that brings another. */
+  /** The generation that was learned last, and when. It has fallen once a reading that began later brings another. */
   learned: string | undefined
   learnedAt: number
 }

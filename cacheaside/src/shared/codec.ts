@@ -1,5 +1,5 @@
 /**
- * Values on their way to text and back, and how what a reader gets is kept safe from other readers.
+ * How values become text and values again, and how one reader's value is protected from other readers.
  *
  * Every value that is handed out has been through the codec, also on the read that loaded it: a hit and a miss
  * return the same thing, and never the loader's own object. Plain objects and arrays are frozen, all the way down,
@@ -24,8 +24,8 @@ export interface Codec<V, W = V> {
 }
 
 /**
- * A schema by the Standard Schema interface, version 1, as zod, valibot, arktype and others implement it; only what
- * is used of it. It has to answer synchronously.
+ * A schema by the Standard Schema interface, version 1, as zod, valibot, arktype and others implement it. Only the part that
+ * is used is declared here. It has to answer synchronously.
  *
  * @see https://standardschema.dev
  */
@@ -49,7 +49,7 @@ export interface Opened<V> {
    * @throws Unopened if the text cannot be opened any more: a schema may refuse later what it has accepted.
    */
   take(): V | undefined
-  /** Whether each taking gives the same value. */
+  /** Whether `take` always gives the same object. */
   readonly isShared: boolean
 }
 
@@ -103,7 +103,7 @@ class CopiedValue<V> implements Opened<V> {
   readonly isShared = false
   readonly #text: string
   readonly #decode: (text: string) => V | Unopened
-  /** The copy that was made to see what it is: for the first who asks, and for nobody after them. */
+  /** The copy that was made to look at the value: the first reader gets it, and no other. */
   #first: V | undefined
   constructor(text: string, decode: (text: string) => V | Unopened, first: V) {
     this.#text = text
@@ -121,8 +121,8 @@ class CopiedValue<V> implements Opened<V> {
 }
 
 /**
- * A value that could not be encoded: nobody keeps it. Each reader of its load gets a clone where a clone is the same, as of
- * an object that holds itself; or else the value itself, because a clone of an instance has lost its class.
+ * A value that could not be encoded: nobody keeps it. Each reader of its load gets a clone, if a clone is equal, as of an
+ * object that holds itself. Otherwise each gets the value itself, because a clone of an instance loses its class.
  */
 export class UnsealedValue<V> implements Opened<V> {
   readonly isShared = false
@@ -134,7 +134,7 @@ export class UnsealedValue<V> implements Opened<V> {
     try {
       return isPlainThroughout(this.#value) ? structuredClone(this.#value) : this.#value
     } catch {
-      // A getter or a trap that throws, or what is nested more deeply than the stack allows.
+      // A getter or a trap throws, or the value is nested more deeply than the stack allows.
       return this.#value
     }
   }
@@ -150,7 +150,7 @@ export class Envelope<V> {
     this.#schema = schema
   }
 
-  /** What the stored text holds, checked by the schema; never throws for what was stored. */
+  /** The value of a stored text, checked by the schema. Never throws because of what was stored. */
   open(text: string | undefined): Opened<V> | Unopened {
     if (text === undefined) return ABSENT
     const value = this.#decode(text)
@@ -167,7 +167,7 @@ export class Envelope<V> {
     } catch (error) {
       return new Unopened('codec', error)
     }
-    // `JSON.stringify` is a codec's obvious `encode`, and does not always return a string.
+    // `JSON.stringify` is the usual `encode` of a codec, and does not always return a string.
     if (typeof text !== 'string' || !text.isWellFormed()) {
       const problem = promised('encode', text) ?? new TypeError('a codec has to encode to well-formed text')
       return new Unopened('codec', problem)
@@ -204,13 +204,13 @@ export class Envelope<V> {
   }
 }
 
-/** What is wrong with a codec that answers with a promise. Nobody else is going to take its rejection. */
+/** The complaint about a codec that answers with a promise. Its rejection is handled here. */
 function promised(method: 'encode' | 'decode', answer: unknown): TypeError | undefined {
   if (!unheard(answer)) return undefined
   return atOnce(`the codec's ${method}`)
 }
 
-/** Freezes plain objects and arrays all the way down; `false` if there is anything that freezing does not protect. */
+/** Freezes plain objects and arrays all the way down. `false` if the value holds anything that freezing does not protect. */
 function freeze(value: unknown): boolean {
   if (typeof value !== 'object' || value === null) return typeof value !== 'function'
   if (!isPlain(value)) return false

@@ -1,6 +1,6 @@
 import { UNCONFIRMED } from './shared-access.ts'
 
-/** Somebody who has seen a value of another generation than the one that was known. */
+/** A reader that has seen a value of another generation than the one that it knew. */
 interface Waiter {
   /** The generation of that value. */
   readonly seen: string
@@ -11,9 +11,9 @@ interface Waiter {
 
 /** The looks at the generation of one keyspace. */
 interface Looks {
-  /** Who waits for the look that is under way; there is none if this is empty. */
+  /** The readers that wait for the look under way. Empty: no look is under way. */
   waiters: readonly Waiter[]
-  /** Who waits for the one after it. */
+  /** The readers that wait for the look after it. */
   next: readonly Waiter[]
   /** Generations that a later one has followed; the last ones. */
   readonly fallen: Set<string>
@@ -29,9 +29,10 @@ const MOST_FALLEN = 8
  * 1. a process has a copy of generation 1; 2. the keyspace is invalidated, and another process stores a value of generation
  * 2; 3. the first process finds that value before it hears of the invalidation, and would remove it.
  *
- * So a value falls only by a look that began after somebody had seen its generation. Many readers share one look: at most one
- * is under way for a keyspace, and what it shows to have fallen is remembered. Who joins a look takes from it that a generation
- * has fallen, and never that it stands: the look may have run before an invalidation, and the reader have begun after it.
+ * So a value falls only by a look that began after its generation had been seen. Many readers share one look: at most one is
+ * under way for a keyspace, and the generations that it shows to have fallen are remembered. A reader that joins a look only
+ * learns that a generation has fallen, never that it stands: the look may have run before an invalidation, and the reader may
+ * have begun after it.
  */
 export class GenerationLooks {
   readonly #read: (keyspace: string) => Promise<string | typeof UNCONFIRMED>
@@ -48,7 +49,8 @@ export class GenerationLooks {
   }
 
   /**
-   * The generation of a keyspace after a value of this generation was seen. It is another one only if that one has fallen.
+   * The generation of a keyspace, once a value of the generation `seen` was found. Differs from `seen` only if that has
+   * fallen.
    *
    * @param seen - The generation of a value that was seen just now.
    */
@@ -99,7 +101,7 @@ export class GenerationLooks {
   }
 }
 
-/** The oldest goes for a new one. */
+/** Adds a fallen generation; a full set loses its oldest. */
 function add({ fallen }: Looks, generation: string): void {
   fallen.add(generation)
   for (const oldest of fallen) if (fallen.size > MOST_FALLEN) fallen.delete(oldest)

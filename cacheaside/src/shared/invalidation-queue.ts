@@ -8,13 +8,13 @@ const RETRY_FIRST_MS = 50
 const RETRY_MOST_MS = 1000
 const AT_ONCE = 64
 
-/** Something that waits to be applied. */
+/** An invalidation that waits to be applied. */
 interface Pending {
   /** Tokens of guards to be released. */
   readonly tokens: Set<string>
-  /** Grows with every addition, so that an attempt does not take out what came after it began. */
+  /** Grows with every addition, so that an attempt does not remove what came after it began. */
   additions: number
-  /** Whether it is the end of a doubt that was not tried yet, so that no event says that it is queued. */
+  /** Whether it is the end of a doubt and was not tried yet: then no event says that it is queued. */
   isUntold: boolean
 }
 
@@ -26,12 +26,12 @@ interface Doubt {
 }
 
 /**
- * Releases and invalidations that the shared store has not confirmed. They end tokens or remove values, so they may
- * be sent late and repeatedly: each is retried until it is applied. While a key is in here this process takes it
- * neither from L1 nor from the shared store, nor puts it there.
+ * Releases and invalidations that the shared store has not confirmed. They end tokens or remove values, so they may be sent
+ * late and repeatedly: each is retried until it is applied. While a key is in here, this process bypasses the cache for it:
+ * it takes nothing from L1 or the shared store, and stores nothing there.
  *
- * Bounded and without duplicates: one place per key, and one for its commits in doubt. When there is none left, the keys
- * of the newcomer's keyspace collapse into one invalidation of that keyspace, and their guards run out by themselves.
+ * Bounded and without duplicates: one place per key, and one for its commits in doubt. When the queue is full, the keys of a
+ * new one's keyspace collapse into one invalidation of that keyspace, and their guards run out by themselves.
  */
 export class InvalidationQueue {
   readonly #access: SharedAccess
@@ -41,7 +41,7 @@ export class InvalidationQueue {
   readonly #forgetKeyspace: (keyspace: string) => void
   readonly #keys = new Map<string, Pending>()
   readonly #keyspaces = new Map<string, Pending>()
-  /** By key, or by keyspace where there was no room for a key. */
+  /** Commits in doubt, by key; by keyspace where there was no room for a key. */
   readonly #doubts = new Map<string, Doubt>()
   #timer: Timer | undefined
   #timerDelayMs = Number.POSITIVE_INFINITY
@@ -113,9 +113,9 @@ export class InvalidationQueue {
   }
 
   /**
-   * Takes over an invalidation that is to be done when `delayMs` milliseconds have passed: the commit behind it is in
-   * doubt until then. A further doubt of the same key begins when the first one has ended: one timer is enough for all of
-   * them, and whatever commits is invalidated within `delayMs`.
+   * Takes over an invalidation that is to be done when `delayMs` milliseconds have passed: the commit behind it is in doubt
+   * until then. A further doubt of the same key begins when the first one has ended: one timer is enough for all of them, and
+   * every commit is invalidated within `delayMs`.
    *
    * The wait is a timer's, which no wall clock moves, and not a difference of readings: 1. a commit is in doubt; 2. the
    * wall clock is set forward, and the moment seems to have come; 3. the key is invalidated; 4. its guard is lost, and a
@@ -150,7 +150,7 @@ export class InvalidationQueue {
     this.#doubts.set(name, doubt)
   }
 
-  /** Tries once more, at once, what is not confirmed; for an orderly end. What is in doubt stays so. */
+  /** Tries all unconfirmed invalidations once more, at once, for an orderly end. Doubts stay. */
   async flush(): Promise<void> {
     await this.#working
     await this.#work()
@@ -233,10 +233,10 @@ export class InvalidationQueue {
   }
 
   /**
-   * What is confirmed is not sent again: on a slow network many tokens would hardly ever be confirmed all at once.
+   * A confirmed token is not sent again: on a slow network many tokens would hardly ever be confirmed all at once.
    *
-   * The simulation showed it: six writes of one key are queued, each reply is late now and then, and after ten seconds the
-   * key is still in the queue.
+   * The simulation showed it: six writes of one key were queued, each reply was late now and then, and after ten seconds the
+   * key was still in the queue.
    */
   async #release(key: string, pending: Pending, token: string): Promise<unknown> {
     const reply = await this.#access.runBehind(() => this.#access.store.release(key, token))
@@ -244,14 +244,14 @@ export class InvalidationQueue {
     return reply
   }
 
-  /** Says of the end of a doubt that it could not be applied: from now on it is queued like any other invalidation. */
+  /** Tells that the invalidation at the end of a doubt could not be applied: from now on it is queued like any other. */
   #tell(pending: Pending, event: CacheEvent): void {
     if (!pending.isUntold) return
     pending.isUntold = false
     this.#emit(event)
   }
 
-  /** What was not applied goes to the end: the keys of a shard that is away must not hold up those of the others. */
+  /** Moves an unapplied invalidation to the end: the keys of an unavailable shard must not hold up the others. */
   #putLast(key: string, pending: Pending): false {
     if (this.#keys.get(key) === pending && this.#keys.delete(key)) this.#keys.set(key, pending)
     return false
@@ -276,7 +276,7 @@ export class InvalidationQueue {
     return true
   }
 
-  /** Takes out what has been applied, if nothing was added meanwhile. */
+  /** Removes an invalidation that has been applied, if nothing was added to it meanwhile. */
   #remove(all: Map<string, Pending>, name: string, pending: Pending, additions: number): boolean {
     if (pending.additions !== additions) return false
     return all.get(name) === pending && all.delete(name)

@@ -1,9 +1,9 @@
 /**
  * The type in which a value comes back from the default codec.
  *
- * It is the value's own type, by its own name, for all that is kept as it is; also for what is refused, because that
- * reaches its readers as it was loaded. Only an instance of a class with `toJSON` becomes something else: what its `toJSON`
- * answers with. So `Kept<{ id: number; at: Date; price: Decimal }>` is `{ id: number; at: Date; price: string }`.
+ * Mostly it is the value's own type, under its own name; also for a value that cannot be kept, which reaches its readers as
+ * it was loaded. Only an instance of a class with `toJSON` becomes something else: the type that its `toJSON` returns. So
+ * `Kept<{ id: number; at: Date; price: Decimal }>` is `{ id: number; at: Date; price: string }`.
  */
 export type Kept<V> = unknown extends V
   ? V
@@ -15,14 +15,17 @@ export type Kept<V> = unknown extends V
         ? V
         : Replaced<V>
 
-/** What an instance with `toJSON` is replaced by while it is searched for: nothing else can be assigned to it. */
+/** Replaces an instance with `toJSON` during the search: nothing else can be assigned to it. */
 declare const CHANGED: unique symbol
 
 interface HasToJson<Json> {
   toJSON(key?: never): Json
 }
 
-/** What has a `toJSON` that is not asked, and what has no members worth looking at. `URL` and `Buffer` are told by their looks: not everybody has these types. */
+/**
+ * Types whose `toJSON` is not called, and types without members worth a look. `URL` and `Buffer` are recognised by their
+ * members: not every program has these types.
+ */
 type AsItIs =
   | string
   | number

@@ -2,14 +2,13 @@
  * How a register tells which key it belongs to: the token of a lease and the nonce of a value begin with a version
  * character and a short keyed hash of the key, and go on with random characters, which are the hash's own key.
  *
- * A reply that a broken server or proxy hands to the wrong question is recognised by it, without a round trip. The hash
- * is HalfSipHash-1-3: nobody who chooses ids can choose two that look alike, because a new key of the hash is drawn for
- * every token.
+ * So a reply that a broken server or proxy gives to the wrong question is recognised without a round trip. The hash is
+ * HalfSipHash-1-3. A new key of the hash is drawn for every token, so nobody can choose two ids with the same mark.
  *
  * @see https://www.aumasson.jp/siphash/siphash.pdf
  */
 
-/** What the tokens of this version begin with. It is no character of base64url, which earlier ones are made of. */
+/** The first character of this version's tokens. Not a base64url character: tokens of earlier versions consist of those. */
 const VERSION = '.'
 const MARK_LENGTH = 5
 const BITS = 6
@@ -35,7 +34,7 @@ export function markedToken(key: string, token: string): string {
 }
 
 /**
- * What a text says of its owner.
+ * Whose a text is, by the token in it.
  *
  * @param at - Where the token begins in the text.
  */

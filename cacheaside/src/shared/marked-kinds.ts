@@ -1,9 +1,9 @@
 /**
- * The kinds of objects that are kept as they are, how one is told from another, and their bytes as text.
+ * The kinds of objects that are kept as they are, how they are told apart, and their bytes as text.
  *
  * An object is of a kind if its prototype is that kind's own, also of another realm: a test runner that gives each file
- * globals of its own mixes realms. What an object says of itself is not believed: its parts are read by the built-in
- * methods, which throw where they are called on anything else.
+ * globals of its own mixes realms. The object's own methods are not trusted: its parts are read by the built-in methods,
+ * which throw for any other object.
  */
 
 /** How an object is written. */
@@ -29,7 +29,7 @@ export const CONSTANTS: ReadonlyMap<unknown, unknown> = new Map<unknown, unknown
   ['-0', -0],
 ])
 
-/** What an error holds without showing it. */
+/** The members of an error that are not enumerable. */
 export const ERROR_MEMBERS = ['name', 'message', 'stack', 'cause', 'errors'] as const
 
 const ERRORS = {
@@ -95,7 +95,7 @@ export function kindOf(object: object): KindName | 'a subclass' | undefined {
   if (prototype === null) return 'null'
   const kind = KINDS.get(prototype) ?? KINDS.get(ownPrototypeFor(prototype) ?? object)
   if (kind !== undefined) return kind
-  // These have inherited a `toJSON` which is not that of their class.
+  // These kinds inherit a `toJSON` that is not their class's own.
   const inherits = object instanceof Date || object instanceof URL || ArrayBuffer.isView(object)
   return inherits ? 'a subclass' : undefined
 }
@@ -122,7 +122,7 @@ export const originals = {
   eachElement: (set: ReadonlySet<unknown>, visit: (element: unknown) => void): void =>
     Set.prototype.forEach.call(set, visit),
   errorKind(error: Error): string {
-    // The tag of what has no mark of an error inside is "Object".
+    // Without the internal mark of an error the tag is "Object".
     if (Object.prototype.toString.call(error) !== '[object Error]') throw new TypeError('this is no error')
     return Object.getPrototypeOf(error).constructor.name
   },
@@ -152,7 +152,7 @@ export function bytesOf(view: ArrayBufferView): Uint8Array {
   return inLittleEndian(bytes, widthOf(view))
 }
 
-/** Between this machine's order of the bytes of a number and the little-endian one: the same both ways. */
+/** Turns this machine's byte order of numbers into little-endian, or back: it is the same operation. */
 export function inLittleEndian(
   bytes: Uint8Array<ArrayBuffer>,
   width: number,

@@ -10,8 +10,8 @@ const RECURSION = 200
 /** How many objects a value may hold. Without a bound, one that shares its parts many times over is never walked to its end. */
 export const MAX_OBJECTS = 2 ** 23
 /**
- * Arrays with other members than their elements are short, as what `exec` of a regular expression answers with, or hold
- * objects. To look for such members in a long list of numbers would take longer than `JSON.stringify` takes.
+ * Arrays with members beside their elements are short, as the result of a regular expression's `exec`, or hold objects.
+ * Looking for such members in a long list of numbers would take longer than `JSON.stringify`.
  */
 const LONG_LIST = 64
 
@@ -49,7 +49,7 @@ const isPlainNumber = (value: number): boolean => value - value === 0 && (value 
 
 function isPlainObject(object: object, depth: number, walk: Walk): boolean {
   if (Object.getPrototypeOf(object) !== Object.prototype) return false
-  // Faster than the names as an array. What it finds besides is inherited from a prototype that somebody has added to.
+  // Faster than an array of the names. It also finds what somebody has added to the prototype.
   for (const name in object) {
     const member: unknown = object[name as never]
     if (typeof member !== 'string' && !isPlain(member, depth, walk)) return false
@@ -57,7 +57,7 @@ function isPlainObject(object: object, depth: number, walk: Walk): boolean {
   return Object.getOwnPropertySymbols(object).length === 0 && !hasToJson(object)
 }
 
-/** `JSON.stringify` asks also one that is not enumerable, or inherited from a prototype that somebody has added to. */
+/** `JSON.stringify` also calls a `toJSON` that is not enumerable, or was added to a prototype. */
 const hasToJson = (object: object): boolean => (object as { toJSON?: unknown }).toJSON !== undefined
 
 function isPlainArray(array: readonly unknown[], depth: number, walk: Walk): boolean {

@@ -1,11 +1,11 @@
 import { CONSTANTS, ERROR_MEMBERS, errorOfKind, fromBase64, VIEW_NAMES, viewOf } from './marked-kinds.ts'
 
 /**
- * Reads the JSON of a text with marks back. Makes nothing but the values that a mark can stand for, and throws for a mark
- * that it does not know: whatever is in the store, no code of its is run.
+ * Reads the JSON of a text with marks back. Makes only the values that a mark can stand for, and throws for an unknown mark:
+ * no code from the store is ever run.
  */
 
-/** More than is ever written, for what stands between one level of a value and the next. */
+/** More levels than are ever written: marks add levels between those of the value. */
 const MAX_DEPTH = 1_000
 
 /** The value that marked JSON stands for. The JSON is used up. */
@@ -25,7 +25,7 @@ function read(json: unknown, depth: number): unknown {
   return readMembers(json, names, depth)
 }
 
-/** In place: `JSON.parse` has made every member the object's own, also one called `__proto__`. */
+/** Changes the object in place: `JSON.parse` has made every member the object's own, also one called `__proto__`. */
 function readMembers(json: object, names: readonly string[], depth: number): object {
   const members = json as Record<string, unknown>
   for (const name of names) {
@@ -93,7 +93,7 @@ const READERS: Readonly<Record<string, Reader | undefined>> = Object.assign(Obje
 function readError(json: unknown, depth: number): Error {
   const [kind, hidden, shown] = arrayOf(json)
   const error = errorOfKind(textOf(kind))
-  // Where it was made is told by what was stored, and not by this place.
+  // The stored stack tells where the error was made, not this place.
   for (const name of ERROR_MEMBERS) delete error[name as never]
   for (const name of Object.keys(objectOf(hidden))) {
     if (!(ERROR_MEMBERS as readonly string[]).includes(name)) bad('$Error', name)

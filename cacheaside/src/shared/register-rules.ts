@@ -1,7 +1,7 @@
 /**
- * What each operation makes of a register: the rules of {@link SharedRegisters} as pure functions, from what is there to
- * what is answered and what is there afterwards. The embedded store is these rules over a map; the scripts of the store
- * on Redis do the same on the server, and a property test holds them against these.
+ * What each operation does to a register: the rules of {@link SharedRegisters} as pure functions. They take what is there,
+ * and give the answer and what is there afterwards. The embedded store is these rules over a map; the scripts of the store on
+ * Redis do the same on the server, and a property test holds them against these.
  *
  * Each rule is given the register's text, `undefined` for an absent one, and the store's own time.
  */
@@ -48,7 +48,7 @@ export interface Step<Reply> {
 /** A value to be stored, and the nonce it is given: a `markedToken` of its key. */
 export interface NewValue {
   readonly fill: Fill
-  /** Called once, and only if the value is stored. */
+  /** Makes the nonce. Called once, and only if the value is stored. */
   readonly nonce: () => string
 }
 
@@ -151,8 +151,8 @@ export function guarded(
   const others = holders.filter(holder => holder.token !== token)
   const found = others.length < holders.length
   const joins = standing !== undefined && !found
-  // A renewal that is not found was evicted, released or expired while its writer worked: somebody may have
-  // read and filled in between, so this guard has not seen everything either.
+  // A token that is not found at its renewal was evicted, released or expired while its writer worked. Somebody may have read
+  // and filled in between, so this guard has not seen everything either.
   const dirty = standing?.dirty === true || joins || (renewal && !found)
   const change = guard(dirty, withHolder(others, { token, deadlineMs: nowMs + guardMs }))
   if (found) return { reply: 'renewed', change }
@@ -179,7 +179,7 @@ export function released(
   if (later !== undefined) return { reply: { held: false, stored: false }, change: later }
   const standing = guardOf(text)
   if (standing === undefined) return { reply: { held: false, stored: false }, change: ABSENT }
-  // Who was in there is not known, and it stands for its life.
+  // Its holders are not known: it stands until its life ends.
   if (standing.holders.length === 0)
     return { reply: { held: false, stored: false }, change: invalidated(text) }
   // Being in the guard is what counts, not the deadline: as long as the register stood, nobody could fill.
@@ -204,14 +204,14 @@ function stands(text: RegisterText, seen: Expected): boolean {
   if (text === undefined) return false
   if ('prefix' in seen) return text.startsWith(seen.prefix)
   if (text !== seen.exactly) return false
-  // A value is told by its nonce. What only looks like a register is one, of a later version.
+  // A value is recognised by its nonce. A text that only looks like a register is one of a later version.
   const { state } = parseRegister(text)
   return state === 'unreadable' || state === 'lease' || state === 'stamp'
 }
 
 /**
- * What becomes of a guard of a later version, whatever is to be done: it stays, for its writers' sake, and is dirty,
- * because somebody else was there. `undefined` for anything else.
+ * What becomes of a guard of a later version, for every operation: it stays, for its writers, and becomes dirty, because
+ * somebody else was there. `undefined` for any other register.
  */
 function ofLaterVersion(text: RegisterText): Change | undefined {
   const register = text === undefined ? undefined : parseRegister(text)

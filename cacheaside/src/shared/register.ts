@@ -27,9 +27,9 @@ import type { Fill, Stamp } from './shared-store.ts'
  * Lengths are in UTF-16 units, as JavaScript counts. An earlier version sees these two kinds as those of a later one.
  *
  * **Versions.** The second character of every register is its version: `.` in values, leases and stamps, and `0` or `1`, the
- * dirty flag, in guards. What begins with one of the four letters and cannot be read is of a later version. Such a
- * register is never replaced by a reader, and a guard of a later version by nobody. A later layout of a guard keeps
- * the third character for the older versions: they set it to `1` where they cannot join, and that means *dirty*. See
+ * dirty flag, in guards. A text that begins with one of the four letters and cannot be read is of a later version. A reader
+ * never replaces such a register, and nothing ever replaces a guard of a later version. A later layout of a guard keeps the
+ * third character for the older versions: they set it to `1` where they cannot join, and that means *dirty*. See
  * docs/decisions/0009-registers-know-their-version-and-their-key.md.
  */
 
@@ -72,7 +72,7 @@ export interface StampRegister {
 /** Writers are at work. */
 export interface GuardRegister {
   readonly state: 'guard'
-  /** Whether anybody but one writer was here: then nothing may be written through. Never cleared. */
+  /** Whether anybody besides one writer was here: then nothing may be written through. Never cleared. */
   readonly dirty: boolean
   /** Empty where there are more than this version writes: then they are not told apart, and it stands for its life. */
   readonly holders: readonly Holder[]
@@ -147,11 +147,11 @@ export const HOLDERS_AT = end(LAYOUT.guard.dirty)
 export const HOLDER_LENGTH = end(LAYOUT.holder.deadline)
 
 /**
- * How many writers a guard lists. A writer that comes when there are so many is not listed, and shares one deadline with
- * all others of its kind, under the token {@link MERGED}. So the work on a guard has a bound, whatever is done to a key.
+ * How many writers a guard lists. A writer that comes when there are so many is not listed, and shares one deadline with all
+ * others of its kind, under the token {@link MERGED}. So the work on a guard is bounded, however many writers a key has.
  */
 export const MAX_HOLDERS = 64
-/** What stands for writers that are not listed. No token has such characters. */
+/** Stands for the writers that are not listed. No token has such characters. */
 export const MERGED = '*'.repeat(TOKEN_LENGTH)
 /** The longest guard that this version writes. A longer one is not read. */
 export const MAX_GUARD_LENGTH = HOLDERS_AT + (MAX_HOLDERS + 1) * HOLDER_LENGTH
@@ -168,7 +168,7 @@ const COST_AT = LAYOUT.value.cost.at
 const KIND_AT = LAYOUT.value.kind.at
 const TEXT_AT = end(LAYOUT.value.space)
 
-/** What stands in the fields of a claim where there is none. */
+/** The fields of a claim where there is none. */
 export const NO_CLAIM = '-'.repeat(TOKEN_LENGTH + TIME_LENGTH)
 const NO_TIME = '-'.repeat(TIME_LENGTH)
 const KIND_VALUE = '='
@@ -208,8 +208,8 @@ const LATER_STAMP: LaterRegister = { state: 'later', of: 'stamp' }
 const LATER_GUARD: LaterRegister = { state: 'later', of: 'guard' }
 
 /**
- * Reads a register's string. What begins with another letter is unreadable; what begins with ours and has not exactly
- * its form is of a later version. Never an error.
+ * Reads a register's string. A text that begins with another letter is unreadable. One that begins with one of ours, and has
+ * not exactly its form, is of a later version. Never throws.
  */
 export function parseRegister(text: string): Register {
   switch (text[0]) {
@@ -291,7 +291,8 @@ function parseTags(
 function parseGuard(text: string): Register {
   const dirty = text[1]
   if (dirty !== '0' && dirty !== '1') return LATER_GUARD
-  // By an older version, which listed everybody, or by somebody else: not read, so that no length holds anybody up.
+  // Written by an older version, which listed all writers, or by somebody else. It is not read: a long text must not take
+  // long.
   if (text.length > MAX_GUARD_LENGTH) return { state: 'guard', dirty: true, holders: [] }
   if ((text.length - HOLDERS_AT) % HOLDER_LENGTH !== 0) return LATER_GUARD
   const holders: Holder[] = []
@@ -303,11 +304,11 @@ function parseGuard(text: string): Register {
   return holders.length === 0 ? LATER_GUARD : { state: 'guard', dirty: dirty === '1', holders }
 }
 
-/** Whether a register's own text says whose it is. Guards do not tell. */
+/** Whether a register's own text tells its key. Guards do not. */
 export const isMarked = (register: Register): register is ValueRegister | LeaseRegister | StampRegister =>
   register.state === 'value' || register.state === 'lease' || register.state === 'stamp'
 
-/** Whose register this is, as its own text says: a value's, a lease's or a stamp's. */
+/** Which key a value, a lease or a stamp belongs to, by its own text. */
 export function markOf(register: ValueRegister | LeaseRegister | StampRegister, key: string): Mark {
   return markAt(register.state === 'value' ? register.nonce : register.token, 0, key)
 }
@@ -381,8 +382,8 @@ export function guardText(dirty: boolean, holders: readonly Holder[]): string {
 }
 
 /**
- * The string of a guard of a later version once an older one has been there: dirty, and otherwise as it was. One that
- * is too short to have a place for it stays as it is.
+ * The string of a later version's guard, once an older version has been there: dirty, and otherwise unchanged. One that is
+ * too short for the flag stays as it is.
  */
 export function laterGuardText(text: string): string {
   const isOurs = text[1] === '0' || text[1] === '1'

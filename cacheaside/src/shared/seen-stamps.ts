@@ -1,11 +1,11 @@
 import type { Stamp } from './shared-store.ts'
 
-/** At most so many tags are remembered: about two megabytes. */
+/** Most tags that are remembered: about two megabytes. */
 const MOST_TAGS = 8_192
 
 /**
- * Which stamps this process has seen, and since when. It is evidence of the past, and never of the present: a copy of a stamp
- * is not believed.
+ * Which stamps this process has seen, and since when. This is evidence of the past only: a copy never proves that a stamp
+ * still stands.
  *
  * A load may bring tags that nobody knew before. Their stamps are read after the load, so the value may be older than they
  * are. But no stamp ever comes back. A stamp that stands after the load, and that was seen before the load began, has stood
@@ -39,6 +39,6 @@ export class SeenStamps {
   }
 }
 
-/** Whether two stamps of a tag are one: of the same token, and of the same generation of the tag's keyspace. */
+/** Whether two stamps of a tag are equal: the same token, and the same generation of the tag's keyspace. */
 export const isSame = (one: Stamp | undefined, other: Stamp): boolean =>
   one !== undefined && one.token === other.token && one.generation === other.generation

@@ -12,9 +12,9 @@ const PROBE_MOST_MS = 1000
  * The way to the shared store: every operation has a time limit of ours, because a client's own does not fire on
  * every kind of outage, and an operation that is not confirmed in time makes the store *suspect*.
  *
- * While it is suspect, reads and guards skip it (a circuit breaker that opens at the first failure), and a probe
- * runs in the background, at once and then at growing intervals; the first one that succeeds ends the suspicion.
- * So an outage costs a read at most one time limit, and a hiccup costs the cache a few milliseconds. Releases and
+ * While it is suspect, reads and guards skip it (a circuit breaker that opens at the first failure), and a probe runs in the
+ * background, at once and then at growing intervals; the first one that succeeds ends the suspicion. So an outage costs a
+ * read at most one time limit, and after a short interruption the cache is used again within milliseconds. Releases and
  * invalidations never skip it: they are queued (`invalidation-queue.ts`).
  */
 export class SharedAccess {
@@ -46,7 +46,7 @@ export class SharedAccess {
    * @param limitMs - How long it may take; by default `sharedTimeoutMs`.
    * @param call - Sends it. Called exactly once, at once.
    * @param onLate - Called with a reply that came after its limit: what it granted has to be given back.
-   * @param holds - Whether the process is kept alive meanwhile: because a caller waits for the reply.
+   * @param holds - Whether the timer keeps the process alive meanwhile, because a caller waits for the reply.
    * @returns the reply, or {@link UNCONFIRMED} if it failed or came too late; never rejects.
    */
   run<T>(
@@ -66,11 +66,11 @@ export class SharedAccess {
     if (this.store.synchronous) return sent.catch(error => this.#failed(error, recoveries))
     return new Promise(resolve => {
       let late = false
-      // After the event loop was held up, timers run before the sockets are read: one more turn lets a reply that
-      // has arrived already be seen.
+      // After the event loop was held up, timers run before the sockets are read. One more turn shows a reply that has
+      // arrived already.
       const giveUp = () => {
         late = true
-        // What had only the rest of another's time says nothing about the store.
+        // An operation that had less than the full time says nothing about the store.
         if (limitMs < this.timeoutMs) return resolve(UNCONFIRMED)
         resolve(this.#failed(new Error(`no answer within ${Math.round(limitMs)} ms`), recoveries))
       }
@@ -92,13 +92,13 @@ export class SharedAccess {
     })
   }
 
-  /** As {@link SharedAccess.run}, for what nobody waits for. */
+  /** As {@link SharedAccess.run}, for work that nobody waits for. */
   runBehind<T>(call: () => Promise<T>, limitMs?: number): Promise<T | typeof UNCONFIRMED> {
     return this.run(call, limitMs, undefined, false)
   }
 
   #failed(error: unknown, recoveries: number): typeof UNCONFIRMED {
-    // What was sent before the store answered again says nothing about now.
+    // An operation that was sent before the last recovery says nothing about the store now.
     if (!this.#suspect && !this.#closed && recoveries === this.#recoveries) {
       this.#suspect = true
       this.#emit({ type: 'shared', state: 'unavailable', error })

@@ -11,11 +11,12 @@
  * - `S` a stamp: a tag stands. Values hold the stamps that they were loaded under, and count while those stand;
  * - `W` a guard: writers are at work, each with a deadline of its own; nothing may be filled.
  *
- * What begins with one of these letters and cannot be read is of a later version of this library. Fills, swaps, drops
- * and claims leave it alone. A guard of a later version is left standing by everything, and made dirty by what writes.
+ * A text that begins with one of these letters and cannot be read is of a later version of this library. Fills, swaps, drops
+ * and claims leave it alone. Every operation leaves a guard of a later version standing, and operations of writers make it
+ * dirty.
  *
- * Two rules carry everything: removing is always safe, storing never is, so only storing compares; and what
- * *creates* a token (lease, stamp, guard, claim) is sent at most once per token, while what *ends* one may run late and
+ * Two rules carry everything. Removing is always safe and storing never is, so only storing compares. An operation that
+ * *creates* a token (lease, stamp, guard, claim) is sent at most once per token; one that *ends* a token may run late and
  * repeatedly. All times in registers are the store's own.
  */
 
@@ -99,13 +100,13 @@ export interface HeartbeatReply {
  * commands. Every method may reject; one that does has changed nothing either.
  */
 export interface StoreView {
-  /** What a look changes in spite of all care, one sentence each, for people. Mostly empty. */
+  /** What a look changes nevertheless, one sentence each, for people. Mostly empty. */
   readonly caveats: readonly string[]
   /**
-   * Walks over the keys of all registers, page by page; pages may be empty. What is there from the first page to the
-   * last is told once at least, what comes or goes meanwhile may be told or not.
+   * Walks over the keys of all registers, page by page; pages may be empty. A key that is there from the first page to the
+   * last comes at least once. One that comes or goes meanwhile may come or not.
    *
-   * @param keyspace - Only the keys of this one. Left out: of all of them, and whatever else has the store's prefix.
+   * @param keyspace - Only the keys of this one. Left out: the keys of all of them, and any others with the store's prefix.
    */
   keys(keyspace?: string): AsyncIterable<readonly string[]>
   /** What the registers hold, each at a moment of its own, in the order of the keys; `undefined` for an absent one. */
@@ -123,7 +124,7 @@ export interface StoreView {
   close(): Promise<void>
 }
 
-/** What a reader has made of a register's text, kept beside it. */
+/** What a reader has made of a register's text. It is kept beside the text. */
 export interface MadeOfRegister {
   /** The text that it was made of. */
   readonly registerText: string
@@ -142,7 +143,7 @@ export interface RegistersAtHand {
  * the caller counts that as "not confirmed": the operation may have been applied, may be applied later, or never.
  * Registers never resend what creates a token.
  *
- * What *broadcasts first* is heard in the store's {@link SharedStream}, before the register changes.
+ * *Broadcasts first*: the store's {@link SharedStream} tells of it before the register changes.
  */
 export interface SharedRegisters {
   /**
@@ -163,14 +164,14 @@ export interface SharedRegisters {
    */
   stampMany(requests: readonly { key: string; token: string }[], lifeMs: number): Promise<LeaseReply[]>
   /**
-   * Lets a stamp live for `lifeMs` from now at least, if the register is exactly that stamp. A life is never made shorter.
+   * Lets a stamp live for at least `lifeMs` from now, if the register is exactly that stamp. A life is never made shorter.
    *
    * @returns whether it was that stamp.
    */
   renewStamp(key: string, token: string, lifeMs: number): Promise<boolean>
   /**
-   * Says what many registers hold, in one round trip (one per node), and changes nothing. A store that refuses writes
-   * may answer, so it proves less than a lease does: it is for readers who have another proof that this is the store.
+   * Says what many registers hold, in one round trip (one per node), and changes nothing. A store that refuses writes may
+   * answer, so a look proves less than a lease. It is for readers that have another proof of the store being current.
    */
   look(keys: readonly string[]): Promise<LookReply[]>
   /** Only for a store that is `synchronous`: its registers, as they are now. A store may do without. */
@@ -179,7 +180,7 @@ export interface SharedRegisters {
   fill(key: string, prefix: string, value: Fill): Promise<boolean>
   /** Replaces what was seen by a lease, if it is still there. */
   swap(key: string, seen: Expected, token: string, leaseMs: number): Promise<boolean>
-  /** Removes what was seen, if it is still there: gives a lease back. */
+  /** Removes what was seen, if it is still there. So a lease is given back. */
   drop(key: string, seen: Expected): Promise<boolean>
   /**
    * Claims the refresh of the value with this nonce, for `claimMs`; the value stays readable and keeps its life.
@@ -194,9 +195,9 @@ export interface SharedRegisters {
    */
   guard(key: string, token: string, guardMs: number, renewal: boolean): Promise<GuardReply>
   /**
-   * Takes `token` out of the guard, and those whose deadline has passed. Others left: the guard stays, dirty. None
-   * left: the register becomes absent, or `committed` if the token was there and the guard is not dirty. No guard:
-   * whatever is there goes. Broadcasts first.
+   * Takes `token` out of the guard, and the tokens whose deadline has passed. If others are left, the guard stays, dirty. If
+   * none is left, the register becomes absent, or `committed` if the token was there and the guard is not dirty. If there is
+   * no guard, the register becomes absent. Broadcasts first.
    */
   release(key: string, token: string, committed?: Fill): Promise<ReleaseReply>
   /** Removes a value, lease or stamp; a guard stays, dirty, with its deadlines. Broadcasts first, also when nothing was there. */
@@ -214,11 +215,11 @@ export interface SharedRegisters {
   view?(): Promise<StoreView>
 
   /**
-   * Told that the answer for `key` was the register of another key, as its mark says. Registers that answer over
-   * connections end the one it came over, and interrupt every listener: what else it has brought may be as wrong.
+   * Told that the answer for `key` was the register of another key, by its mark. Registers that answer over connections end
+   * the one that brought it, and interrupt every listener: other answers of that connection may be as wrong.
    *
    * @param prefix - What the register begins with.
-   * @returns `false` if the same was answered over an earlier connection: then it is the register itself that is wrong.
+   * @returns `false` if an earlier connection brought the same answer: then the register itself is wrong.
    */
   distrust?(key: string, prefix: string): boolean
 }
@@ -230,19 +231,19 @@ export interface SharedRegisters {
  */
 export interface SharedStream {
   /**
-   * Whether every listener has heard of an invalidation before the call that caused it resolves, without fail.
-   * True only inside one process; such a store needs no heartbeats.
+   * Whether every listener has always heard of an invalidation before the call that caused it resolves. True only inside one
+   * process; such a store needs no heartbeats.
    */
   readonly synchronous: boolean
   /**
-   * `'none'`: this process hears nothing, because the store is reached by requests alone. A cache on it keeps no L1, runs no
-   * relay, and reads a keyspace's generation from the store for every default read, as for a strong one. It never
-   * subscribes, and `heartbeat` (always with an empty text) is only the exchange: it must fail where writes would. What the
-   * registers broadcast may still be heard by processes that have a stream. Left out: there is a stream.
+   * `'none'`: this process hears nothing, because it reaches the store only by requests. A cache on it keeps no L1, runs no
+   * relay, and reads a keyspace's generation from the store for every default read, as for a strong one. It never subscribes,
+   * and `heartbeat` (always with an empty text) is only the exchange: it must fail where writes would. What the registers
+   * broadcast may still be heard by processes that have a stream. Left out: there is a stream.
    */
   readonly stream?: 'none'
 
-  /** Starts to listen. A listener is called until it is taken off again; one that throws harms nobody else. */
+  /** Starts to listen, until the returned function is called. A listener that throws does not affect the others. */
   subscribe(listener: StreamListener): () => void
   /**
    * Sends `text` through the stream and, in the same exchange, reads the registers' time, and their generations as
@@ -252,8 +253,8 @@ export interface SharedStream {
 }
 
 /**
- * Whether the registers of a shared store are still those that they were. The relay of a change feed asks: it must not
- * take a change for applied by registers that have lost it.
+ * Whether the registers of a shared store are still the same. The relay of a change feed asks: it must not count a change as
+ * applied by registers that have lost it.
  */
 export interface SharedIdentity {
   /**
@@ -262,21 +263,21 @@ export interface SharedIdentity {
    * another prefix. Read from the store at every call. Relays compare it with what they remember beside the change
    * feed, and give every keyspace a new generation when it differs.
    *
-   * @returns a text without control characters; `''` where it cannot be known, which counts as a change every time.
+   * @returns a text without control characters; `''` if it cannot be known, which counts as a change each time.
    */
   identity(): Promise<string>
 }
 
 /**
- * A way for people to ask the processes that use a shared store, such as for the keys that they read most. Nothing of the cache
- * depends on it, and a store may do without. Questions and answers may be lost without a word.
+ * A way for people to ask the processes that use a shared store, for example for the keys that they read most. The cache does
+ * not depend on it, and a store may do without. Questions and answers may be lost without a sign.
  */
 export interface SharedInquiries {
   /**
    * Answers questions from now on.
    *
-   * @param respond - Given each question. `undefined`: this process has no answer. What it rejects with is dropped.
-   * @returns what ends it; idempotent.
+   * @param respond - Called with each question. `undefined`: this process has no answer. Its rejections are ignored.
+   * @returns ends it; idempotent.
    */
   answer?(respond: (question: string) => Promise<string | undefined>): () => void
   /**
@@ -300,8 +301,8 @@ export interface SharedStore extends SharedRegisters, SharedStream, SharedIdenti
    */
   retain?(): () => void
   /**
-   * Ends what the store itself opened, even if caches still use it: every listener is interrupted, and nothing that is called
-   * afterwards is confirmed. Those caches then read the origin and keep nothing. Idempotent.
+   * Ends the connections that the store itself opened, even if caches still use it. Every listener is interrupted, and no
+   * later call is confirmed. Those caches then read the origin and keep nothing. Idempotent.
    */
   close(): Promise<void>
 }

@@ -3,7 +3,7 @@ import { isPlainJson } from './plain-json.ts'
 import { readMarked } from './read-marked.ts'
 import { MarkedWriting } from './write-marked.ts'
 
-/** What a text with marks begins with. No JSON begins so. */
+/** The first character of a text with marks. No JSON begins with it. */
 const MARKED = '~'
 const MARKED_CODE = MARKED.charCodeAt(0)
 
@@ -17,17 +17,17 @@ const MARKED_CODE = MARKED.charCodeAt(0)
  * a class is kept as what its `toJSON` answers with, and `Kept` is the type of that.
  *
  * `encode` throws for what cannot be kept, and says where in the value it is: functions, symbols, instances of a class
- * without `toJSON`, an object that holds itself, more than 500 levels. `decode` throws for a text that is neither; of
- * a text it makes nothing but the values named here.
+ * without `toJSON`, an object that holds itself, more than 500 levels. `decode` throws for a text that is neither, and makes
+ * only the values named here.
  */
 export const valueCodec: Codec<unknown> = {
   encode(value) {
-    // A getter or a trap that throws is met again below, where its place is known.
+    // If a getter or a trap throws, it throws again below, where its place is known.
     if (isPlainSafely(value)) {
       try {
         return JSON.stringify(value)
       } catch {
-        // It holds itself, or is too deep or too large: what and where is found out below.
+        // It holds itself, or is too deep or too large: the writing below says what, and where.
       }
     }
     const { json, marked } = new MarkedWriting().write(value)
@@ -41,7 +41,7 @@ export const valueCodec: Codec<unknown> = {
 /** Whether somebody has given all objects or all arrays a `toJSON`. */
 const isPolluted = (): boolean => 'toJSON' in Object.prototype || 'toJSON' in Array.prototype
 
-/** Keeps `JSON.stringify` from asking JSON for its `toJSON`: the value that it stands for has been asked. */
+/** Keeps `JSON.stringify` from calling a `toJSON` of the JSON: that of the value has been called already. */
 function withoutToJson(json: unknown): unknown {
   const found = new Set([json])
   // The set grows while it is walked.

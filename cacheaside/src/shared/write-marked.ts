@@ -11,9 +11,9 @@ import {
 import { MAX_OBJECTS } from './plain-json.ts'
 
 const ORDINARY = { enumerable: true, writable: true, configurable: true }
-/** What was thrown here, and is not to be explained once more by the objects around. */
+/** Errors that were thrown here: the objects around do not explain them once more. */
 const REFUSALS = new WeakSet<object>()
-/** Levels of nesting. A bound of our own, because the stack's depends on who calls. */
+/** Levels of nesting. A fixed bound, because the stack's bound depends on the caller. */
 const MAX_DEPTH = 500
 const MAX_HOLES = 100_000
 const LONGEST_PATH = 200
@@ -48,7 +48,7 @@ export class MarkedWriting {
   write(value: unknown): { readonly json: unknown; readonly marked: boolean } {
     const json = this.#value(value)
     if (!this.#marked) {
-      // Nothing to be told apart from.
+      // Without marks, no text can be confused with one: the names get back their first form.
       for (const { json, name } of this.#escaped) {
         json[name] = json[`$${name}`]
         delete json[`$${name}`]
@@ -92,7 +92,7 @@ export class MarkedWriting {
     return json
   }
 
-  /** A getter, a `toJSON` or a trap may throw anything: it is told where. */
+  /** A getter, a `toJSON` or a trap may throw anything: the error that is thrown on says where. */
   #trying(object: object, answeredByToJson: boolean): unknown {
     try {
       return this.#ofKind(object, answeredByToJson)
@@ -167,13 +167,13 @@ export class MarkedWriting {
     },
     view: (writing, view: ArrayBufferView) => {
       if (!originals.isArrayBuffer(view.buffer)) throw writing.#refusal('bytes that threads share')
-      // Members of its own are not looked for: each byte would count as one.
+      // Its own members are not looked for: each byte would count as one.
       return writing.#mark(`$${nameOfView(view)}`, toBase64(bytesOf(view)))
     },
     Error: (writing, error: Error) => writing.#error(error),
   }
 
-  /** The name of what is being written, as `toJSON` is told. */
+  /** The name of the member that is being written, for `toJSON`. */
   #ownName(): string {
     const step = this.#path.at(-1) ?? ''
     return typeof step === 'object' ? '' : String(step)
@@ -231,7 +231,7 @@ export class MarkedWriting {
     return this.#mark('$Error', [kind, hidden, this.#members(error)])
   }
 
-  /** A mark for an object that has nothing but what its kind has: members of its own would get lost. */
+  /** A mark for an object without members of its own: these would get lost. */
   #bare(object: object, name: string, json: unknown): unknown {
     const [own] = Object.keys(object)
     if (own !== undefined)
@@ -271,7 +271,7 @@ export class MarkedWriting {
   }
 }
 
-/** Hexadecimal where it is long: such a text is read in a time that grows with its length, a decimal one's with the square. */
+/** Hexadecimal where it is long: the time to read it grows with its length, that of a decimal text with the square. */
 function bigintText(value: bigint): string {
   const digits = value.toString(16)
   if (digits.length <= LONGEST_DECIMAL) return String(value)
