@@ -14,11 +14,11 @@ export interface BoundedMapOptions<T> extends Bounds {
    * change the map.
    */
   readonly onEvict?: (key: string, value: T, reason: 'evicted' | 'expired') => void
-  /** Told of each value that goes, for whatever reason, unless everything is cleared. As `onEvict` in all else. */
+  /** Told of each value that goes, for any reason but `clear`. Otherwise as `onEvict`. */
   readonly onGone?: (value: T) => void
 }
 
-/** Where an entry belongs: what it is charged, how long it lives, and whether it may be evicted. */
+/** What an entry is charged, how long it lives, and whether it may be evicted. */
 export interface Placement {
   /** The entry's whole charge: key, value and overhead, as the owner counts them. Not negative. */
   readonly bytes: number
@@ -59,7 +59,7 @@ export class BoundedMap<T> {
     })
   }
 
-  /** How many entries are held, with expired ones that were not met yet. */
+  /** How many entries are held, expired ones included that were not found yet. */
   get size(): number {
     return this.#slots.size
   }
@@ -70,7 +70,7 @@ export class BoundedMap<T> {
   }
 
   /**
-   * The value under the key, and counts as an access. An expired entry is removed and not found.
+   * The value under the key. Counts as an access. An expired entry is removed and not found.
    *
    * @param nowMs - the moment to judge expiry by, on the clock's {@link Clock.nowMs}; may be coarse.
    */

@@ -9,7 +9,7 @@ export { NOWHERE } from './columns.ts'
 /** Why an entry went: for want of room, or because its time had passed; `undefined` if its owner removed it. */
 export type Gone = 'evicted' | 'expired' | undefined
 
-/** Who finds the entries by their keys. */
+/** The owner of the slots, which finds the entries by their keys. */
 export interface SlotOwner<T> {
   /** The hash of the key of an entry; by `mixed` of `ghost-queue.ts`. */
   hashOf(slot: number): number
@@ -17,22 +17,22 @@ export interface SlotOwner<T> {
   gone(slot: number, value: T, why: Gone): void
 }
 
-/** Each entry that is put in lets so many others be examined for having expired. */
+/** For each entry that is put in, so many others are examined for expiry. */
 const SWEPT_PER_ENTRY = 2
 /** More slots than this are not kept for entries that have gone, once none is left. */
 const MOST_EMPTY_SLOTS = 1_024
 
 /**
  * Entries without their keys, which never grow over their bounds, in bytes, in entries or both: a policy decides what goes
- * for a new entry. Each has the number of a slot until it goes; a slot is used again. Their owner keeps the way from keys to slots,
- * and enters an entry in two steps:
+ * for a new entry. Each has the number of a slot until it goes; a slot is used again. Their owner maps keys to slots, and
+ * enters an entry in two steps:
  *
  * 1. {@link BoundedSlots.makeRoom} gives it an empty slot, which the owner notes under the key;
  * 2. {@link BoundedSlots.enter} puts it in. Nothing may happen in between.
  *
- * Expired entries are never found. A look-up or an eviction that meets one removes it, and so does a sweep, of which each
- * entry that is put in does a little. Of the entries that have an expiry, about as many wait expired for the sweep as are
- * alive at most, or a thirtieth of the most that there ever were. There are no timers.
+ * Expired entries are never found. A look-up or an eviction that meets one removes it. So does a sweep, which goes on a
+ * little with each entry that is put in. At most about as many expired entries wait for the sweep as entries with an expiry
+ * are alive, or a thirtieth of the most that there ever were. There are no timers.
  */
 export class BoundedSlots<T> {
   readonly #owner: SlotOwner<T>
@@ -47,7 +47,7 @@ export class BoundedSlots<T> {
   /** No slot from here on was ever used. */
   #used = 0
   #bytes = 0
-  /** What the policy could evict in all. The rest of the whole cannot be evicted. */
+  /** The charge of all entries that the policy could evict. The rest cannot be evicted. */
   #candidateBytes = 0
   #candidates = 0
 
@@ -66,7 +66,7 @@ export class BoundedSlots<T> {
     })
   }
 
-  /** How many entries are held, with expired ones that were not met yet. */
+  /** How many entries are held, expired ones included that were not found yet. */
   get size(): number {
     return this.#used - this.#empty.length
   }
@@ -91,7 +91,7 @@ export class BoundedSlots<T> {
     return (this.#columns.flags[slot]! & EVICTABLE) !== 0
   }
 
-  /** Whether an entry has not expired, and counts as an access. An expired one is removed. */
+  /** Whether an entry has not expired. Counts as an access. An expired one is removed. */
   access(slot: number, nowMs: number): boolean {
     if (this.#columns.expiresAtMs[slot]! <= nowMs) {
       this.#remove(slot, 'expired')
@@ -113,7 +113,7 @@ export class BoundedSlots<T> {
     this.#remove(slot, undefined)
   }
 
-  /** Removes expired entries, as far as their turn has come. To be called before an entry is looked for that will be put in. */
+  /** Removes some expired entries. To be called before the look-up of an entry that will be put in. */
   sweepSome(nowMs: number): void {
     const { expiresAtMs } = this.#columns
     for (let examined = 0; examined < SWEPT_PER_ENTRY; examined++) {
@@ -239,7 +239,7 @@ export class BoundedSlots<T> {
   #remove(slot: number, why: Gone): void {
     if ((this.#columns.flags[slot]! & CANDIDATE) !== 0) this.#leave(slot)
     this.#forget(slot, why)
-    // What is left of a rush is given back when it is over.
+    // Slots that were only needed for a peak are given back after it.
     if (this.#used > MOST_EMPTY_SLOTS && this.#empty.length === this.#used) {
       this.#forgetSlots()
       this.#policy.grow(0)

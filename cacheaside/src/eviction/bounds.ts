@@ -2,7 +2,7 @@ import type { Clock } from '../base/clock.ts'
 import { invalidOption } from '../base/invalid-option.ts'
 import { EVICTION_POLICIES, type EvictionPolicyName } from './policies.ts'
 
-/** How large {@link BoundedSlots} may grow, and what goes when they would grow larger. */
+/** How large {@link BoundedSlots} may grow, and by which policy room is made. */
 export interface Bounds {
   /** The most that the entries may be charged together. At least one of the two bounds must be given. */
   readonly maxBytes?: number

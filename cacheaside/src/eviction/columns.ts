@@ -16,7 +16,7 @@ const LEAST_CAPACITY = 16
 export const grownCapacity = (capacity: number): number =>
   capacity < DOUBLED_BELOW ? Math.max(LEAST_CAPACITY, capacity * 2) : Math.ceil(capacity * 1.25)
 
-/** A column of another length, with as much of what was in it. */
+/** A column of another length, with the old content as far as it fits. */
 export function resized<Column extends Float64Array | Uint32Array | Int32Array | Uint8Array>(
   column: Column,
   capacity: number,

@@ -3,7 +3,7 @@
  * candidates) and of every access. An entry is the number of a slot; the policy keeps what it needs in columns of its own.
  */
 export interface EvictionPolicy {
-  /** There are so many slots from now on. */
+  /** From now on there are this many slots. */
   grow(capacity: number): void
   /** Whether an entry placed like this may be evicted under the policy. */
   accepts(evictable: boolean, expiresAtMs: number): boolean

@@ -1,6 +1,6 @@
 import { type Columns, HELD } from './columns.ts'
 
-/** At most so many slots are passed over on the way to an entry. */
+/** Most slots that are passed over on the way to an entry. */
 const MOST_PASSED = 64
 
 /**

@@ -28,17 +28,17 @@ export function mixed(hash: number): number {
   return mixing ^ (mixing >>> 15) || 1
 }
 
-/** A 32-bit hash of a key, as a {@link GhostQueue} is given it. */
+/** A 32-bit hash of a key, for a {@link GhostQueue}. */
 export const hashOf = (key: string): number => mixed(hashOfText(key))
 
 /**
- * Remembers which keys were evicted lately, without keeping the keys: a hash table of fingerprints, each with the
- * number of its eviction, as section 4.2 of the S3-FIFO paper suggests. How far back counts is asked at the look-up,
- * so nothing has to be removed when it ages.
+ * Remembers which keys were evicted lately, without keeping the keys: a hash table of fingerprints, each with the number of
+ * its eviction, as section 4.2 of the S3-FIFO paper suggests. The look-up says how far back it counts, so nothing has to be
+ * removed when it ages.
  *
- * The table has at least twice the places that are needed, and what overflows a bucket is its oldest: about 1 in 100
- * of the keys that should be remembered is not. The other error, to remember a key that was never evicted, takes two
- * equal hashes of 32 bits. Either costs an entry a better or worse place in the queues, nothing else.
+ * The table has at least twice the places that are needed, and a full bucket loses its oldest key: about 1 in 100 of the keys
+ * that should be remembered is not. The other error, to remember a key that was never evicted, takes two equal hashes of 32
+ * bits. Either costs an entry a better or worse place in the queues, nothing else.
  */
 export class GhostQueue {
   /** Pairs of fingerprint and number, bucket after bucket; the length is a power of two. */

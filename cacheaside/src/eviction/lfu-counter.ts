@@ -11,7 +11,7 @@ export const INITIAL_COUNTER = 5
 
 const MAX_COUNTER = 255
 
-/** What is left of a counter after so many whole minutes without an access. */
+/** The value of a counter after this many whole minutes without an access. */
 export function decayed(counter: number, idleMinutes: number, decayMinutes: number): number {
   return Math.max(0, counter - Math.floor(idleMinutes / decayMinutes))
 }

@@ -24,7 +24,7 @@ export const EVICTION_POLICIES = [
 /** One of {@link EVICTION_POLICIES}. */
 export type EvictionPolicyName = (typeof EVICTION_POLICIES)[number]
 
-/** What the policies can be tuned by. */
+/** The settings of the policies. */
 export interface PolicyTuning {
   /** Whether S3-FIFO shares out bytes or entries. */
   readonly sharesBytes: boolean

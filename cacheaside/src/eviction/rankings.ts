@@ -3,19 +3,19 @@ import { decayed, INITIAL_COUNTER, raised } from './lfu-counter.ts'
 
 /** How a sampled policy compares its candidates. */
 export interface Ranking {
-  /** There are so many slots from now on. */
+  /** From now on there are this many slots. */
   grow(capacity: number): void
   /** The entry is new. */
   begin(slot: number, nowMs: number): void
   /** The entry was read or overwritten. */
   accessed(slot: number, nowMs: number): void
-  /** What the entry is worth now; the least goes first. */
+  /** The worth of the entry now. The entry with the least goes first. */
   worth(slot: number, nowMs: number): number
 }
 
 /**
- * By the last access. Accesses are numbered rather than timed: Redis's clock of one second makes all that was used
- * within it equal, a number never does.
+ * By the last access. Accesses are numbered and not timed: Redis's clock of one second makes all accesses within a second
+ * equal; a number never does.
  */
 export function byLastAccess(): Ranking {
   let accesses = 0
@@ -65,7 +65,7 @@ export function byFrequency(options: {
   }
 }
 
-/** By what is left of their life. */
+/** By the rest of their life. */
 export function byExpiry(columns: Columns): Ranking {
   return { grow() {}, begin() {}, accessed() {}, worth: slot => columns.expiresAtMs[slot]! }
 }

@@ -3,7 +3,7 @@ import type { EvictionPolicy } from './eviction-policy.ts'
 import { FifoQueue, Links } from './fifo-queue.ts'
 import { GhostQueue } from './ghost-queue.ts'
 
-/** The small queue holds one in so many of what the map holds. */
+/** The small queue holds this fraction of the map: one in ten. */
 const SMALL_SHARE = 10
 /** The youngest quarter of the small queue. */
 const YOUNG_SHARE = 4

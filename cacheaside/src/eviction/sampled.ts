@@ -30,8 +30,8 @@ export class Sampled implements EvictionPolicy {
   readonly #samples: number
   readonly #random: () => number
   /**
-   * An array, so that any of them can be drawn at once. The pool is its front, the least worthy last, and what is in
-   * it cannot be drawn again; the rest is in no order.
+   * An array, so that any of them can be drawn at once. The pool is its front, with the least worthy last. What is in the
+   * pool cannot be drawn again. The rest is in no order.
    */
   readonly #candidates: number[] = []
   /** Where each slot is among them. */

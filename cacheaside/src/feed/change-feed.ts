@@ -3,21 +3,21 @@ import type { FeedWarningCode } from '../base/events.ts'
 import type { Key, Tag, WholeKeyspace } from '../base/key.ts'
 
 /**
- * What any change feed must promise: every row change that was committed to the origin, by anyone, is handed out until
- * it is known to be applied. The relay (`relay.ts`) turns changes into invalidations; the feed on PostgreSQL
- * (`postgres/`) implements this contract.
+ * What any change feed must promise: every row change that anyone has committed to the origin is handed out until it is known
+ * to be applied. The relay (`relay.ts`) turns changes into invalidations; the feed on PostgreSQL (`postgres/`) implements
+ * this contract.
  *
- * - **At least once.** A change is handed out again and again until it was settled as applied, to this relay or
- *   another one, through crashes of either side. Twice does no harm: removing is always safe.
+ * - **At least once.** A change is handed out again, to this relay or another one, until it is settled as applied; also after
+ * crashes of either side. Twice does no harm: removing is always safe.
  * - **Committed.** A change is handed out when later reads of the origin see it, not before. An invalidation that
- *   comes too early can be followed by a load of the old row.
+ * comes too early can be followed by a load of the old row.
  * - **In any order.** So no feed has to wait for a long transaction before it hands out later commits.
  * - **Bounded.** A feed may replace many changes by fewer, coarser ones: a whole table for its rows.
  */
 export interface ChangeFeed {
   /** For events and error messages: `'postgres'`. */
   readonly name: string
-  /** What depends on the rows of each table, by the names that changes bear. */
+  /** What depends on the rows of each table, by the table names that changes have. */
   readonly tables: ReadonlyMap<string, FeedTable>
   /** The names of the tags that the feed itself invalidates by what is declared of the tables. Left out: none. */
   readonly tagNames?: readonly string[]
@@ -56,22 +56,22 @@ export interface FeedTable<Column extends string = string> {
    */
   readonly keys: (row: FeedRow<Column>) => FeedTargets
   /**
-   * What is invalidated when the rows are not known: after TRUNCATE, or when the outbox has collapsed. Left out: every
-   * keyspace of the store.
+   * The keyspaces that are invalidated when the rows are not known: after TRUNCATE, or when the outbox has collapsed. Left
+   * out: every keyspace of the store.
    */
   readonly keyspaces?: readonly string[] | undefined
 }
 
 /** One committed change, or a batch of changes of one table. */
 export interface Change {
-  /** Names it within its feed; later changes have larger ids, more or less. */
+  /** Names it within its feed. Later changes mostly have larger ids. */
   readonly id: string
   readonly table: string
   /** The row before and after, as far as there are both, or all rows of a batch; `undefined`: any row of the table. */
   readonly rows: readonly FeedRow[] | undefined
   /**
-   * What it invalidates besides what this process's map says: what any process has declared beside the changes. Left out:
-   * nothing.
+   * What it invalidates besides the targets of this process's map: what any process has declared beside the changes. Left
+   * out: nothing.
    */
   readonly declared?: readonly (Tag | WholeKeyspace)[]
   /** How many changes it stands for. @defaultValue 1 */
@@ -85,11 +85,11 @@ export interface Batch {
   readonly changes: readonly Change[]
   /** Whether taking again at once would be useful. */
   readonly more: boolean
-  /** Whether, besides these, nothing was left to be applied of what had been committed when it was asked for. */
+  /** Whether these are all unapplied changes that had been committed when the batch was asked for. */
   readonly drained: boolean
 }
 
-/** What a feed is told when a session is opened. */
+/** What a feed is given when a session is opened. */
 export interface FeedOpening {
   readonly clock: Clock
   /** The cache's `guardMs`. Limits of the origin should be smaller. */
@@ -104,8 +104,8 @@ export interface FeedOpening {
   /** To be called when something is found that a person should mend. Without a code it counts as `OTHER`. */
   readonly warn: (message: string, code?: FeedWarningCode) => void
   /**
-   * To be called with the message of a warning when it is no longer true. What an earlier session has warned of, and this one has
-   * not by the time it is open, counts as mended without a call.
+   * To be called with the message of a warning when it is no longer true. A warning of an earlier session that this one has
+   * not repeated by the time it is open counts as mended without a call.
    */
   readonly mended: (message: string) => void
 }
@@ -113,11 +113,11 @@ export interface FeedOpening {
 /** A relay's session with the origin. Any rejection ends it. Its methods are called one after the other. */
 export interface FeedSession {
   /**
-   * Which origin this is: another text if it may have taken back commits since, by a crash, a failover or a restored
-   * backup. `''` if it cannot be known. It holds for the session: `take` rejects if it changes.
+   * Which origin this is. The text differs from an earlier one if the origin may have taken back commits since, by a crash, a
+   * failover or a restored backup. `''` if that cannot be known. It holds for the session: `take` rejects if it changes.
    */
   readonly origin: string
-  /** Whether the origin may take back what it has committed when this session is lost, without `origin` telling. */
+  /** Whether the origin may take back commits when this session is lost, without a change of `origin`. */
   readonly mayTakeBack: boolean
   /**
    * Hands out changes, no more than fit in memory, and keeps other sessions that share the work from them until they
@@ -136,11 +136,11 @@ export interface FeedSession {
   /**
    * Remembers a text for each of these keyspaces, beside the changes.
    *
-   * @param instead - If given, only for those of which this is what is remembered: compared and replaced in one go.
+   * @param instead - If given, only for keyspaces of which exactly this text is remembered: compared and replaced in one go.
    */
   remember(keyspaces: readonly string[], identity: string, instead?: string): Promise<void>
   /** Ends it in good order. Nothing is under way. */
   close(): Promise<void>
-  /** Ends it at once, whatever is under way, which may stay unanswered. Must not throw. */
+  /** Ends it at once. Calls under way may stay unanswered. Must not throw. */
   abandon(): void
 }

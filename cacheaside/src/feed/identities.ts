@@ -16,16 +16,17 @@ const DOUBTED = 'doubted '
  * keyspace, and a keyspace whose identity is another one, or unknown, gets a new generation *before* the new one is
  * remembered.
  *
- * For each keyspace, and not once for all: a process knows only its own, and must not remember for another's.
+ * For each keyspace, and not once for all: a process knows only its own keyspaces, and must not remember anything for those
+ * of another process.
  */
 export class Identities {
   readonly #target: RelayTarget
   readonly #clock: Clock
   readonly #emit: (event: CacheEvent) => void
-  /** What the store's own process remembers: all there is, if nobody else uses it or an identity is not known. */
+  /** What this process itself remembers. Nothing else is used if the store is private or an identity is unknown. */
   readonly #own = new Map<string, string>()
   #names: ReadonlySet<string> = new Set()
-  /** What this process has last compared with what is remembered; `''` if it cannot be known. */
+  /** The identity that this process compared last; `''` if it cannot be known. */
   #compared: string | undefined
   #doubt: string | undefined = 'the relay has begun'
   #distrust: string | undefined
@@ -41,7 +42,7 @@ export class Identities {
     return new Set([...this.#names, ...this.#target.keyspaces()])
   }
 
-  /** A new connection was made: what cannot be compared counts as changed. */
+  /** A new connection was made: an identity that cannot be compared counts as changed. */
   reconnected(reason: string): void {
     this.#doubt = reason
   }
@@ -52,16 +53,16 @@ export class Identities {
   }
 
   /**
-   * The keyspaces of which another process has found a different identity. This process's connections may lead to a store
-   * that has been replaced; then what it applies does not count. To be asked after changes were taken, and
-   * before they are settled. Rejects only if the session does.
+   * The keyspaces for which another process has found a different identity. This process's connections may lead to a store
+   * that has been replaced; then what it applies does not count. To be asked after changes were taken, and before they are
+   * settled. Rejects only if the session does.
    *
    * Without it: 1. a replica is promoted; 2. a process that has followed gives new generations there, and loads v1;
    * 3. another one, whose connection to the old primary still works, takes the change to v2, invalidates the key on the
    * old primary, and settles the change; 4. it follows, and finds the identity that is remembered: v1 stays for ever.
    *
-   * A doubt is written down before the new generations are given. So of what had been committed before a look that
-   * finds no doubt, no value with such a generation is too old to know.
+   * A doubt is written down before the new generations are given. So if a look finds no doubt, every value of such a new
+   * generation knows all that was committed before that look.
    */
   async doubted(session: FeedSession): Promise<ReadonlySet<string>> {
     if (this.#target.isPrivate || this.#compared === '') return new Set()
@@ -109,7 +110,7 @@ export class Identities {
       })
     }
     if (done.length < suspects.length) return false
-    // A reason that was given meanwhile is another one.
+    // A reason that came meanwhile still has to be dealt with.
     if (this.#distrust === reason) this.#distrust = undefined
     if (!isShared) return true
     const kept = await session.remembered()

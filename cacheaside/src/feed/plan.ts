@@ -2,7 +2,7 @@ import { type Key, keyspaceOf, type Tag, type WholeKeyspace, wholeNameOf } from 
 import { atOnce, unheard } from '../base/thrown.ts'
 import type { Change, FeedTable } from './change-feed.ts'
 
-/** What a batch of changes comes down to. Many changes may need the same invalidation, and one change several. */
+/** The invalidations for a batch of changes. Many changes may need the same invalidation, and one change several. */
 export interface Plan {
   readonly keys: ReadonlyMap<Key | Tag, readonly Change[]>
   readonly keyspaces: ReadonlyMap<string, readonly Change[]>
@@ -11,8 +11,8 @@ export interface Plan {
 /**
  * Which keys and keyspaces a batch of changes invalidates.
  *
- * A change whose keys cannot be told is never dropped: the keyspaces of its table stand in for them, and where the
- * table has none, or is not known here, all keyspaces do.
+ * A change whose keys are not known is never dropped. Then the keyspaces of its table are invalidated; if the table has none
+ * or is not known here, all keyspaces are.
  *
  * @param everyKeyspace - The names of all keyspaces of the store.
  * @param onFault - Told of a map that throws, once per change, and of a table that has none.
@@ -38,7 +38,7 @@ export function planOf(
     }
     for (const name of mapped?.keyspaces ?? []) named(change.table, name)
     for (const name of mapped?.keyspaces ?? table?.keyspaces ?? everyKeyspace()) add(keyspaces, name, change)
-    // Another process may have declared it, so that this one need not know the name.
+    // Another process may have declared it, so this one may not know the name.
     for (const target of change.declared ?? []) {
       const name = wholeNameOf(target)
       if (name === undefined) add(keys, target as Tag, change)
@@ -48,7 +48,7 @@ export function planOf(
   return { keys, keyspaces }
 }
 
-/** What a change invalidates, or `undefined` if it cannot be told. */
+/** What a change invalidates; `undefined` if that is not known. */
 function targetsOf(
   change: Change,
   table: FeedTable,

@@ -13,7 +13,7 @@ export interface RelayTarget {
   identity(): Promise<string | undefined>
   /** Calls the work of a batch, and tells those who follow the operations of the cache. */
   trace<T>(message: RelayTrace, work: () => Promise<T>): Promise<T>
-  /** @param batch - The number of the batch because of which. */
+  /** @param batch - The number of the batch that is the cause. */
   invalidate(key: Key | Tag, batch: number): Promise<boolean>
   /** @param batch - As above; left out where no change is the reason. */
   invalidateKeyspace(keyspace: string, batch?: number): Promise<boolean>

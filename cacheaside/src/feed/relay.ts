@@ -9,11 +9,11 @@ import { Identities } from './identities.ts'
 import { type Plan, planOf } from './plan.ts'
 import type { RelayTarget } from './relay-target.ts'
 
-/** Own writes poke the relay; however many there are, it does not ask the origin more often than this. */
+/** Own writes poke the relay. It asks the origin no more often than this, however many there are. */
 const MIN_GAP_MS = 20
 const RETRY_FIRST_MS = 100
 const RETRY_MOST_MS = 5_000
-/** Identities are compared at every new connection; and in this interval, for what no connection told of. */
+/** Identities are compared at every new connection, and at this interval, for changes that no connection shows. */
 const VERIFY_EVERY_MS = 15_000
 const AT_ONCE = 64
 const MOST_UNKNOWN = 100
@@ -23,9 +23,9 @@ const MOST_UNKNOWN = 100
  * the store has acknowledged that, settles the changes. **Apply, then mark**: if the relay dies in between, some work
  * is done again. The other way round: 1. the change is marked; 2. the relay dies; 3. the value stays.
  *
- * Nothing goes through the queue of unconfirmed invalidations, which dies with the process: what is not confirmed stays
- * in the outbox and is tried again, by this relay or another one. A change that cannot be applied (its part of the
- * store is away) holds up none behind it: the relay continues to the end of the outbox, waits, and begins again.
+ * Nothing goes through the queue of unconfirmed invalidations, which dies with the process: what is not confirmed stays in
+ * the outbox and is tried again, by this relay or another one. A change that cannot be applied, because its part of the store
+ * is away, does not hold up later ones: the relay continues to the end of the outbox, waits, and begins again.
  *
  * A relay never ends by itself. Without a session it tries to open one, at growing intervals; it reports every
  * loss and every recovery once.
@@ -35,7 +35,7 @@ export class Relay {
   readonly #target: RelayTarget
   /** Keyspaces that a map has named and nobody here has defined, once each. */
   readonly #unknown = new Set<string>()
-  /** What the feed has warned of and not called mended, and in which session it did last. */
+  /** Warnings of the feed that are not mended, and the session that gave each last. */
   readonly #findings = new Map<string, number>()
   /** Tables whose map was at fault when it was last used. */
   readonly #faulty = new Set<string>()
@@ -55,7 +55,7 @@ export class Relay {
   #after: string | undefined
   #beginAnewMs = Number.POSITIVE_INFINITY
   #retryMs = RETRY_FIRST_MS
-  /** Whatever was committed before this moment is applied. */
+  /** Everything that was committed before this moment is applied. */
   #drainedMs = Number.NEGATIVE_INFINITY
   #tookMs = Number.NEGATIVE_INFINITY
 
@@ -99,7 +99,7 @@ export class Relay {
     this.#sleeping?.wake()
   }
 
-  /** Ends the relay after the round under way. What it has not settled is left to other relays, or to the next one. */
+  /** Ends the relay after the round under way. Unsettled changes are left to other relays, or to the next one. */
   close(): Promise<void> {
     this.#closed = true
     this.#cancelOpening()
@@ -127,7 +127,7 @@ export class Relay {
         if (session?.mayTakeBack) this.#identities.distrust('the session with the origin was lost')
         this.#emitState('lost', error)
         this.#loss = undefined
-        // One that held for a while was not lost for the reason for which the one before it was.
+        // A session that held for a while was not lost for the reason of the loss before it.
         if (this.#clock.nowMs() - beganMs > 2 * this.#feed.timeoutMs) retryMs = RETRY_FIRST_MS
         await this.#sleep(retryMs * (0.5 + this.#clock.random() / 2), false)
         retryMs = Math.min(RETRY_MOST_MS, retryMs * 2)
@@ -142,7 +142,7 @@ export class Relay {
       guardMs: this.#guardMs,
       isPrivate: this.#target.isPrivate,
       lost: error => {
-        // What an earlier session says, which was given up, is not about this one.
+        // Ignores an earlier session, which was given up.
         if (number !== this.#sessions) return
         this.#loss ??= { error }
         this.#sleeping?.wake()
@@ -158,7 +158,7 @@ export class Relay {
       this.#cancelOpening = () => reject(new Error('the relay was closed'))
     })
     const session = await this.#limited(Promise.race([opening, closed])).catch(error => {
-      // Nobody waits for it any more, and it must not stay open.
+      // Nobody waits for the session any more, and it must not stay open.
       opening.then(
         late => late.abandon(),
         () => {},
@@ -187,7 +187,7 @@ export class Relay {
   }
 
   async #verify(session: FeedSession): Promise<void> {
-    // Set before: what comes up while it runs is looked at once more.
+    // Set before the work: a request that comes meanwhile is served by another look.
     this.#verifyDueMs = this.#clock.nowMs() + VERIFY_EVERY_MS
     const verified = await this.#limited(this.#identities.verify(session))
     if (!verified) this.#verifyDueMs = Math.min(this.#verifyDueMs, this.#clock.nowMs() + this.#backOff())
@@ -210,7 +210,7 @@ export class Relay {
       if (applied.length < batch.changes.length) {
         const waitMs = this.#backOff()
         if (this.#isClean) this.#beginAnewMs = this.#clock.nowMs() + waitMs
-        // Not one of them: the store is away, and the next ones would fare no better.
+        // None was applied: the store is away, and the next changes would not be applied either.
         if (applied.length === 0) return waitMs
       }
     }
@@ -256,7 +256,7 @@ export class Relay {
     return applied
   }
 
-  /** Everything was tried. What was not applied is tried again when its time has come; until then only what is new. */
+  /** All changes were tried. Unapplied ones are tried again when their time has come; until then only new ones are. */
   #atTheEnd(): number {
     const leftMs = this.#beginAnewMs - this.#clock.nowMs()
     if (leftMs > 0 && !this.#isClean) return Math.min(leftMs, this.#feed.pollMs)
@@ -273,7 +273,7 @@ export class Relay {
     return waitMs
   }
 
-  /** Invalidates what the batch comes down to, and returns the changes of which everything was confirmed, and counts. */
+  /** Carries out the invalidations of a batch. Returns the changes for which all of them were confirmed, and count. */
   async #apply(session: FeedSession, { changes }: Batch, id: number): Promise<Change[]> {
     const doubted = await this.#limited(this.#identities.doubted(session))
     const reported = new Set<string>()
@@ -293,7 +293,7 @@ export class Relay {
     return changes.filter(change => !failed.has(change))
   }
 
-  /** A map that has mapped rows again is mended. */
+  /** A map that works again is mended. */
   #noteFaults(changes: readonly Change[], faulty: ReadonlySet<string>): void {
     for (const table of faulty) this.#faulty.add(table)
     for (const { table, rows } of changes) {
@@ -318,7 +318,7 @@ export class Relay {
     })
   }
 
-  /** The changes of which something was not confirmed, or does not count. */
+  /** The changes of which an invalidation was not confirmed, or does not count. */
   async #invalidate(
     { keys, keyspaces }: Plan,
     doubted: ReadonlySet<string>,
@@ -332,7 +332,7 @@ export class Relay {
     let isAway = false
     for (let at = 0; at < work.length; at += AT_ONCE) {
       const some = work.slice(at, at + AT_ONCE)
-      // After a whole round without an answer the others are not worth its time limit each.
+      // After a whole round without an answer the others are not tried: each would take the whole time limit.
       const confirmed: boolean[] = isAway ? [] : await Promise.all(some.map(([, invalidate]) => invalidate()))
       some.forEach(([keyspace, , of], i) => {
         if (!confirmed[i] || doubted.has(keyspace)) for (const change of of) failed.add(change)
@@ -342,7 +342,7 @@ export class Relay {
     return failed
   }
 
-  /** Reports a batch, with the time from commit to invalidation as far as it can be told. */
+  /** Reports a batch, with the time from commit to invalidation as far as it is known. */
   #tell(
     id: number,
     batch: Batch,
@@ -380,7 +380,9 @@ export class Relay {
     })
   }
 
-  /** Waits for the next round, or less if there was a poke, but not less than the gap; pokes do not help a store that is away. */
+  /**
+   * Waits for the next round. A poke ends the wait, but not before the gap is over. With the store away, pokes are ignored.
+   */
   async #rest(pauseMs: number): Promise<void> {
     const isIdle = this.#isClean
     if (!(isIdle && this.#poked)) await this.#sleep(pauseMs, isIdle)

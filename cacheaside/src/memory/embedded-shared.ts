@@ -34,7 +34,7 @@ import {
 } from '../shared/shared-store.ts'
 import { Registers, type RegistersStats } from './registers.ts'
 
-/** What {@link embeddedShared} can be told. */
+/** The options of {@link embeddedShared}. */
 export interface EmbeddedSharedOptions {
   /**
    * Most bytes that registers are charged for: key and text in UTF-8 and a constant for the structure around
@@ -46,7 +46,7 @@ export interface EmbeddedSharedOptions {
   /** Most registers. Left out: as many as fit in `maxBytes`. */
   readonly maxEntries?: number
   /**
-   * What makes room when it is full. All policies are safe here, since guards are never evicted.
+   * The policy that makes room when it is full. All policies are safe here, since guards are never evicted.
    *
    * @defaultValue `'s3-fifo'`
    */
@@ -81,11 +81,11 @@ const VIEW_PAGE = 100
  * where there is no Redis, and what most tests run on. It shares nothing with other processes and forgets
  * everything when this one ends. Several caches of one process may be given the same store.
  *
- * Listeners are called synchronously, before the change they hear of; what a listener throws is swallowed.
- * Generations of keyspaces lie beside the registers, uncounted and never evicted. `close` ends it for good: it tells the
- * listeners that they are interrupted, takes them off and forgets every register. What is called after it rejects with
- * `CLOSED`, so a cache that still uses it is as one whose server is away: it reads the origin, keeps nothing, and says of
- * writes that their invalidation is queued. Close the caches first.
+ * Listeners are called synchronously, before the change they hear of; what a listener throws is swallowed. Generations of
+ * keyspaces lie beside the registers, uncounted and never evicted. `close` ends it for good: it tells the listeners that they
+ * are interrupted, takes them off and forgets every register. Later calls reject with `CLOSED`. So a cache that still uses
+ * the store behaves as if its server were away: it reads the origin, keeps nothing, and reports the invalidations of writes
+ * as queued. Close the caches first.
  *
  * @throws CacheError `INVALID_OPTIONS` for a bound, policy or factor that cannot work.
  */
@@ -95,7 +95,7 @@ export function embeddedShared(options: EmbeddedSharedOptions = {}): EmbeddedSha
 
 /** The registers of a store with these options and the defaults. */
 export function registersFor(options: EmbeddedSharedOptions): Registers {
-  // A misspelt bound would be one that nobody set.
+  // A misspelt bound would otherwise count as left out.
   knownNames('options', options, OPTION_NAMES)
   const { maxBytes = DEFAULT_MAX_BYTES, policy = 's3-fifo', clock = systemClock } = options
   checkClock(clock)
@@ -113,8 +113,8 @@ const OPTION_NAMES: readonly string[] = [
 ] satisfies (keyof EmbeddedSharedOptions)[]
 
 /**
- * The rules of {@link SharedStore} (`register-rules.ts`) over {@link Registers}. Every method does its work in one go, before it
- * returns its promise: that is what the scripts of Redis are atomic by.
+ * The rules of {@link SharedStore} (`register-rules.ts`) over {@link Registers}. Every method does its work in one go, before
+ * it returns its promise. So it is atomic, as the scripts on Redis are.
  */
 export class EmbeddedStore implements EmbeddedShared {
   readonly name = 'embedded'
@@ -339,12 +339,12 @@ export class EmbeddedStore implements EmbeddedShared {
 
   #broadcast(tell: (listener: StreamListener) => void): void {
     for (const one of [...this.#subscriptions]) {
-      // An earlier one may have taken it off, and one that begins now hears the next.
+      // An earlier listener may have taken this one off. One that is added now hears the next message first.
       if (!this.#subscriptions.has(one)) continue
       try {
         tell(one.listener)
       } catch {
-        // The contract: a listener that throws harms nobody else. Listeners are the library's own.
+        // The contract: a listener that throws does not affect the others. Listeners are the library's own.
       }
     }
   }

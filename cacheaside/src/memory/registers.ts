@@ -5,9 +5,9 @@ import type { MadeOfRegister } from '../shared/shared-store.ts'
 /** What {@link Registers} are bounded by; the same options as a {@link BoundedMap}'s. */
 export type RegistersOptions = Omit<BoundedMapOptions<string>, 'onEvict'>
 
-/** What the embedded store holds and what it has let go. */
+/** What the embedded store holds, and how much has been evicted and has expired. */
 export interface RegistersStats {
-  /** Registers held, expired ones that nobody has met yet included. */
+  /** Registers held, expired ones included that were not found yet. */
   readonly entries: number
   /** What they are charged: key and text in UTF-8, and {@link REGISTER_OVERHEAD_BYTES} each. */
   readonly bytes: number
@@ -42,7 +42,7 @@ export class Registers {
 
   constructor(options: RegistersOptions) {
     this.clock = options.clock
-    // Taken once: however the wall clock jumps later, the time in registers only goes forward.
+    // Taken once: the time in registers only goes forward, even if the wall clock jumps later.
     this.#epochOffsetMs = this.clock.epochMs() - this.clock.nowMs()
     this.#mostMadeBytes = (options.maxBytes ?? Number.POSITIVE_INFINITY) * MADE_SHARE
     this.#map = new BoundedMap<string | MadeOfRegister>({
@@ -62,7 +62,7 @@ export class Registers {
     return this.clock.nowMs() + this.#epochOffsetMs
   }
 
-  /** What is under the key; counts as an access. */
+  /** What is under the key. Counts as an access. */
   get(key: string, timeMs: number): string | undefined {
     return textOf(this.#map.get(key, timeMs - this.#epochOffsetMs))
   }
@@ -149,7 +149,7 @@ export class Registers {
   }
 }
 
-/** For so much of the room readers may keep what they have made of texts. */
+/** The share of the room for what readers have made of texts. */
 const MADE_SHARE = 0.25
 /** A parsed object takes about as much again as half its JSON, and the fields before the JSON pay for the object around it. */
 const MADE_BYTES_PER_CHARACTER = 1.5

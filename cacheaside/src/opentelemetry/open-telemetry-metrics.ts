@@ -18,7 +18,7 @@ import { checkSource, DEFAULT_NAME, onLoad, snapshotOf } from '../telemetry/sour
 
 /** How the metrics of a cache are recorded. */
 export interface OpenTelemetryOptions {
-  /** What makes the instruments. Left out: the meter `cacheaside` of the global provider, as it is set at the call. */
+  /** Makes the instruments. Left out: the meter `cacheaside` of the global provider, as it is set at the call. */
   readonly meter?: Meter
   /**
    * The attribute `cacheaside.cache` of every number, which tells several caches of one process apart: 1 to 64
@@ -27,7 +27,7 @@ export interface OpenTelemetryOptions {
   readonly name?: string
 }
 
-/** What ends the recording. */
+/** A recording, and its end. */
 export interface OpenTelemetryMetrics {
   /** Ends it. Idempotent. Instruments cannot be taken off a meter: they stay, and have no numbers. */
   close(): void
@@ -90,7 +90,7 @@ function instrumentOf(meter: Meter, { name, kind, unit, help }: Metric): Observa
   }
 }
 
-/** Ours, because there are no semantic conventions for caches. */
+/** Our own attributes: there are no semantic conventions for caches. */
 function attributesOf(cache: string, labels: Labels): Attributes {
   const attributes: Attributes = { 'cacheaside.cache': cache }
   for (const [label, text] of Object.entries(labels)) attributes[`cacheaside.${label}`] = text

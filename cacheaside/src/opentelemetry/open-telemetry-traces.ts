@@ -22,30 +22,30 @@ import { attributesAtEnd, attributesAtStart, errorOf, errorTypeOf, spanName } fr
 
 /** How the operations of a cache are traced. */
 export interface OpenTelemetryTracesOptions {
-  /** What starts the spans. Left out: the tracer `cacheaside` of the global provider, as it is set when a span starts. */
+  /** Starts the spans. Left out: the tracer `cacheaside` of the global provider, as it is set when a span starts. */
   readonly tracer?: Tracer
   /** The attribute `cacheaside.cache` of every span: 1 to 64 characters. Left out: `default`. */
   readonly name?: string
   /**
-   * Whether a read that L1 answers has a span: it takes much longer to make one than to answer, and there may be a thousand
-   * in one request. @defaultValue false
+   * Whether a read that L1 answers has a span. Making one takes much longer than the answer, and there may be a thousand in
+   * one request. @defaultValue false
    */
   readonly hits?: boolean
-  /** Whether spans have the keys: ids may be personal, and traces often leave the house. @defaultValue false */
+  /** Whether spans have the keys. Ids may be personal, and traces often go to other companies. @defaultValue false */
   readonly keys?: boolean
 }
 
-/** What ends the tracing. */
+/** A tracing, and its end. */
 export interface OpenTelemetryTraces {
-  /** Starts no more spans. Those that have been started end as they would. Idempotent. */
+  /** Starts no more spans. Spans that have been started still end by themselves. Idempotent. */
   close(): void
 }
 
 /**
  * Traces the operations of a cache by the tracing API of OpenTelemetry. docs/telemetry.md lists the spans and their
- * attributes. A read or a write is a child of the active span, its steps are its children, and what a loader or a
- * writer does in a span of its own is below that step. A refresh outlives the read that begins it: it is a root, with a link
- * to that read. A read that has joined another's flight has a link to it.
+ * attributes. A read or a write is a child of the active span, its steps are its children, and the spans of a loader or a
+ * writer are below the step. A refresh outlives the read that begins it: it is a root, with a link to that read. A read that
+ * has joined another's flight has a link to it.
  *
  * Nothing is recorded for a span that its sampler has left out.
  *
@@ -65,7 +65,7 @@ export function openTelemetryTraces(
   return { close: stop }
 }
 
-/** So many flights are remembered for those who join them. */
+/** Most flights that are remembered, for the reads that join them. */
 const MOST_FLIGHTS = 1_000
 
 class SpanStarter implements Follower {
@@ -130,7 +130,7 @@ class SpanStarter implements Follower {
   }
 }
 
-/** Where a span stands. A refresh is nobody's child: its read may have ended long before. */
+/** The parent and the links of a span. A refresh has no parent: its read may have ended long before. */
 function placeOf(operation: Operation, parent: Context) {
   const active = trace.getSpanContext(parent)
   if (operation !== 'refresh') return {}

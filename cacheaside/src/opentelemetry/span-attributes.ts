@@ -20,13 +20,13 @@ function keyspaceIn(message: Message): string | undefined {
   return others.length === 0 ? first : undefined
 }
 
-/** What a span is called: of low cardinality, as the conventions ask for. */
+/** The name of a span: of low cardinality, as the conventions ask for. */
 export function spanName(operation: Operation, message: Message): string {
   const keyspace = keyspaceIn(message)
   return keyspace === undefined ? `cacheaside.${operation}` : `cacheaside.${operation} ${keyspace}`
 }
 
-/** What is known when a span starts, so that a sampler can go by it. */
+/** The attributes that are known when a span starts, for samplers. */
 export function attributesAtStart(attributes: Attributes, message: Message, tellsKeys: boolean): void {
   const keyspace = keyspaceIn(message)
   if (keyspace !== undefined) attributes['cacheaside.keyspace'] = keyspace
@@ -40,7 +40,7 @@ export function attributesAtStart(attributes: Attributes, message: Message, tell
   if ('changes' in message) attributes['cacheaside.feed.changes'] = message.changes
 }
 
-/** What is known when it ends. */
+/** The attributes that are known when it ends. */
 export function attributesAtEnd(message: Message): Attributes {
   if ('call' in message) return attributesOfRead(message)
   const attributes: Attributes = {}
@@ -87,7 +87,7 @@ function attributesOfRead({ call, events }: ReadTrace): Attributes {
 const worstOf = (events: ReadTrace['events']): string =>
   events.find(event => !isAnswer(event))?.outcome ?? 'answered'
 
-/** What went wrong, also where nobody waited for it; `undefined`: nothing. */
+/** The error of an operation, also of one that nobody waited for. `undefined`: there was none. */
 export function errorOf(message: Message): Error | undefined {
   const failed = 'error' in message ? message : 'event' in message ? message.event : undefined
   if (failed === undefined || !('error' in failed)) return undefined

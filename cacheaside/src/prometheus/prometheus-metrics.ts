@@ -22,7 +22,7 @@ export interface PrometheusOptions {
   readonly name?: string
 }
 
-/** What ends the registration. */
+/** A registration, and its end. */
 export interface PrometheusMetrics {
   /**
    * Takes the cache's numbers off the registry, and with those of the last cache the metrics too. Idempotent. Close them
@@ -87,7 +87,7 @@ class Exporter {
     return this.#registry.getSingleMetric(prometheusName(LOAD_DURATION)) === this.#loads
   }
 
-  /** Returns what takes it off again. */
+  /** Adds a cache. The returned function takes it off again. */
   add(source: Source): () => void {
     const { name, cache } = source
     if (this.#sources.has(name))
@@ -138,7 +138,7 @@ class Exporter {
     })
   }
 
-  /** A registry that is read asks all metrics in one turn: they are told of one moment. */
+  /** A registry that is read asks all metrics in one turn: all their numbers are of one moment. */
   #read(): readonly (readonly [cache: string, Snapshot])[] {
     if (this.#snapshots === undefined) {
       this.#snapshots = [...this.#sources.values()].map(({ name, cache }) => [name, snapshotOf(cache)])

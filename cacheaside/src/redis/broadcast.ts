@@ -4,7 +4,7 @@ import type { StreamListener } from '../shared/shared-store.ts'
 import type { Link } from './link.ts'
 import type { Primary } from './route.ts'
 
-/** What a message on the channel of all processes begins with, readable with `redis-cli SUBSCRIBE`. */
+/** How a message on the channel of all processes begins, readable with `redis-cli SUBSCRIBE`. */
 export const INVALIDATED = 'invalidated '
 /** The same for a whole keyspace. */
 export const KEYSPACE = 'keyspace '
@@ -18,7 +18,7 @@ export interface BroadcastOptions {
   readonly listen: (primary: Primary, hooks: EarHooks) => Link<string>
 }
 
-/** What one listening connection tells. */
+/** The callbacks of one listening connection. */
 export interface EarHooks {
   onMessage(channel: string, message: string): void
   onLive(): void
@@ -46,12 +46,11 @@ const MOST_BEATS = 16
 /**
  * The broadcast stream: one listening connection to each primary, open while anybody listens.
  *
- * Messages about a key are published by the primary that owns it, in the script that changes the register, so the
- * connection to that primary brings them in the order of the changes. A Cluster
- * also passes messages on between its nodes, unordered and without a promise; such copies must prove nothing. Therefore
- * a heartbeat is published through every primary with that primary's name on it, and counts only when the connection
- * to the same primary brought it back, for each of them. One heartbeat told to the listeners so proves all connections
- * at once.
+ * Messages about a key are published by the primary that owns it, in the script that changes the register, so the connection
+ * to that primary brings them in the order of the changes. A Cluster also passes messages on between its nodes, unordered and
+ * without a promise; such copies must prove nothing. So a heartbeat is published through every primary with that primary's
+ * name in it. It counts only once the connection to each primary has brought back that primary's own copy. Then one heartbeat
+ * proves all connections at once.
  *
  * Where messages may have been lost the listeners are interrupted: a connection was lost, or found silent; it leads to
  * another server than the commands do (after a failover by Sentinel, the old primary may well live on); the primaries
@@ -62,7 +61,7 @@ export class Broadcast {
   readonly #listeners = new Set<{ readonly listener: StreamListener }>()
   readonly #ears = new Map<Primary, Link<string>>()
   readonly #beats = new Map<string, Beat>()
-  /** Since when a heartbeat that a primary has published has been missing. */
+  /** For each primary, since when a heartbeat that it has published is missing. */
   readonly #unheardSince = new Map<Primary, number>()
   #primaries: readonly Primary[] = []
   #closed = false
@@ -127,7 +126,7 @@ export class Broadcast {
     this.#deliver(text, beat)
   }
 
-  /** Ends all listening, for good: who subscribes later hears nothing. */
+  /** Ends all listening, for good: a later subscriber hears nothing. */
   close(): void {
     this.#closed = true
     this.interrupted('the store was closed')
@@ -194,8 +193,8 @@ export class Broadcast {
   }
 
   /**
-   * A heartbeat published before the connection listened is not heard. It is published again: that proves no less,
-   * since a heartbeat proves what happened before it was first sent, and spares a listener the wait for the next.
+   * A heartbeat published before the connection listened is not heard. It is published again. That proves no less, because a
+   * heartbeat only proves what happened before it was first sent, and a listener does not have to wait for the next.
    */
   #live(primary: Primary): void {
     this.#unheardSince.delete(primary)
@@ -209,7 +208,7 @@ export class Broadcast {
     }
   }
 
-  /** A connection that brings back nothing of what was published long ago is dead, and nobody has noticed. */
+  /** Resets a connection that has not brought back a heartbeat published long ago: it is dead, without a sign. */
   #resetSilent(): void {
     const nowMs = this.#options.clock.nowMs()
     for (const [primary, sinceMs] of this.#unheardSince) {
@@ -221,12 +220,12 @@ export class Broadcast {
 
   #tell(tell: (listener: StreamListener) => void): void {
     for (const one of [...this.#listeners]) {
-      // An earlier one may have taken it off, and one that begins now hears the next.
+      // An earlier listener may have taken this one off. One that is added now hears the next message first.
       if (!this.#listeners.has(one)) continue
       try {
         tell(one.listener)
       } catch {
-        // The contract: a listener that throws harms nobody else. Listeners are the library's own.
+        // The contract: a listener that throws does not affect the others. Listeners are the library's own.
       }
     }
   }

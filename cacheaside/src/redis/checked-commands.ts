@@ -1,7 +1,7 @@
 /**
- * How commands about a key get to the primary that owns it, and how their replies are judged. A reply that cannot be
- * the one to its command shows that the replies of its connection have shifted. Then the connection ends, and every
- * listener is interrupted, because what else it brought may be as wrong.
+ * How commands about a key get to the primary that owns it, and how their replies are judged. A reply that cannot belong to
+ * its command shows that the replies of its connection have shifted. Then the connection ends, and every listener is
+ * interrupted, because other replies of it may be as wrong.
  */
 import type { Clock } from '../base/clock.ts'
 import { UnexpectedReply } from './replies.ts'
@@ -18,7 +18,7 @@ export class CheckedCommands {
   readonly #prefix: string
   readonly #ownNumber: string
   #calls = 0
-  /** What registers began with that were answered for another key, by that key. */
+  /** How registers began that came as the reply for another key, by that key. */
   readonly #distrusted = new Map<string, string>()
 
   constructor(servers: Servers, prefix: string, clock: Clock) {
@@ -60,7 +60,7 @@ export class CheckedCommands {
     }
   }
 
-  /** A number that no other call of a script has, here or in another process behind the same proxy. */
+  /** A number that no other call of a script has, in this process or in another one behind the same proxy. */
   echo(): string {
     return `${this.#ownNumber}${(++this.#calls).toString(36)}`
   }
@@ -75,13 +75,13 @@ export class CheckedCommands {
     return true
   }
 
-  /** A reply that cannot be the one to its command ends the connection that it came over. */
+  /** Ends the connection if its reply cannot belong to its command. */
   #afterFailure(name: string, error: unknown): never {
     if (error instanceof UnexpectedReply) this.#lose(name, error.message)
     throw error
   }
 
-  /** Ends the connection to the primary of this name, and lets nobody trust what else has come over it. */
+  /** Ends the connection to the primary of this name. Nobody may trust other replies that came over it. */
   #lose(name: string, reason: string): void {
     this.#servers.route.reset(name, reason)
     this.#servers.broadcast.interrupted(reason)

@@ -19,7 +19,7 @@ export interface ClusterRouteOptions<Facts> {
   readonly onChange: (primaries: readonly Primary<Facts>[]) => void
 }
 
-/** The name by which scripts, and CLUSTER commands, know a node. */
+/** The name of a node in scripts and in CLUSTER commands. */
 type NodeId = string
 type Range = readonly [from: number, to: number]
 
@@ -34,7 +34,7 @@ interface ClusterPrimary<Facts> extends Primary<Facts> {
   readonly at: Address
 }
 
-/** Who owns what, as last found out. */
+/** Which primary owns which slots, as found out last. */
 interface Table<Facts> {
   readonly primaries: readonly ClusterPrimary<Facts>[]
   readonly bySlot: readonly (ClusterPrimary<Facts> | undefined)[]
@@ -59,7 +59,7 @@ export class ClusterRoute<Facts = Examination> implements Route<Facts> {
   #table: Table<Facts> | undefined
   #refreshing: Promise<void> | undefined
   #problem: Error = new Error('the primaries of the Cluster are not known yet')
-  /** Servers that commands were redirected to and that own nothing yet as far as is known here. */
+  /** Servers that commands were redirected to, and that own nothing yet as far as is known. */
   readonly #strangers = new Map<string, Link<Facts>>()
   #closed = false
 
@@ -136,7 +136,7 @@ export class ClusterRoute<Facts = Examination> implements Route<Facts> {
     }
   }
 
-  /** The first answer of all who can be asked: the primaries that are connected, or else where the client starts from. */
+  /** The first answer of the servers that can be asked: the connected primaries, or else the client's seeds. */
   async #askOwners(): Promise<Owner[]> {
     const live = (this.#table?.primaries ?? []).filter(({ link }) => link.facts !== undefined)
     if (live.length > 0) {
@@ -145,7 +145,7 @@ export class ClusterRoute<Facts = Examination> implements Route<Facts> {
           live.map(({ link, at }) => this.#within(parseOwners(link.send(SLOTS_COMMAND), at))),
         )
       } catch {
-        // None of them answers; perhaps one of those does that the client was told of.
+        // None of them answers. Perhaps one of the client's seeds does.
       }
     }
     const seeds = await this.#options.driver.seeds()
@@ -208,7 +208,7 @@ export class ClusterRoute<Facts = Examination> implements Route<Facts> {
     return link.send(args).catch(again => this.#redirect(again, args, at, hop + 1))
   }
 
-  /** The way to an address in a redirection; an empty host is that of who sent it. */
+  /** The way to an address in a redirection. An empty host means the sender's. */
   #reach(text: string, from: Address): { at: Address; link: Link<Facts> } {
     const colon = text.lastIndexOf(':')
     const host = text.slice(0, colon).replace(/^\[|\]$/g, '') || from.host
@@ -268,7 +268,7 @@ function parseNodes(text: string): { text: string; receivers: string[] } {
   return { text: ownersText(owners), receivers }
 }
 
-/** Who owns what, in a form that is the same however it was told. */
+/** Who owns what, in one form for both commands. */
 function ownersText(owners: readonly Pick<Owner, 'id' | 'ranges'>[]): string {
   const lines = owners.map(({ id, ranges }) => {
     const merged: [number, number][] = []

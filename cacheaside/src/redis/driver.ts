@@ -14,7 +14,7 @@ export interface Address {
 
 /** One connection to one server. Its errors are the client's own; those of the server carry its words as `message`. */
 export interface RedisConnection {
-  /** Why it is about to end, where the client knows it better than its rejections say. */
+  /** Why it is about to end, if the client knows more than its rejections say. */
   readonly problem?: Error | undefined
   /**
    * Sends one command; what is sent in one turn of the event loop leaves in one piece. Rejects when the connection is
@@ -33,14 +33,14 @@ export interface RedisConnection {
 /** How the servers behind a client are arranged. */
 export type Deployment = 'standalone' | 'sentinel' | 'cluster'
 
-/** Opens connections the way the user's client is configured: address, TLS, credentials, database. */
+/** Opens connections as the user's client is configured: address, TLS, credentials, database. */
 export interface Driver {
   readonly deployment: Deployment
-  /** What the user's client puts before every key. */
+  /** The prefix that the user's client puts before every key. */
   readonly keyPrefix: string
-  /** Where a Cluster may be asked for its primaries; empty for the others. */
+  /** The addresses at which a Cluster may be asked for its primaries; empty for other deployments. */
   seeds(): Promise<readonly Address[]>
-  /** Where an address that a Cluster tells is reached from here. */
+  /** The address to use here for one that a Cluster has told (NAT). */
   reachable(address: Address): Address
   /** For messages: where the client is configured to connect to. */
   readonly target: string
@@ -48,7 +48,7 @@ export interface Driver {
    * Opens a connection.
    *
    * @param to - A node of a Cluster; left out: the server, or the primary that Sentinel names at this moment.
-   * @param onLost - Called once if it ends after it was opened and by itself.
+   * @param onLost - Called once if it ends by itself after it was opened.
    * @param signal - Gives up the attempt.
    */
   open(to: Address | undefined, onLost: (error: Error) => void, signal: AbortSignal): Promise<RedisConnection>

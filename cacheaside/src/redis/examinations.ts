@@ -1,6 +1,6 @@
 /**
- * What each server behind a store has said of itself. A server is examined before it is used (`examine.ts`): it is
- * refused, or it gets the scripts; what is wrong with it is told to the logger (`findings.ts`).
+ * The examinations of the servers behind a store. A server is examined before it is used (`examine.ts`): it is refused, or it
+ * gets the scripts. The logger hears what is wrong with it (`findings.ts`).
  */
 import { CacheError } from '../base/errors.ts'
 import type { RedisConnection } from './driver.ts'
@@ -38,7 +38,7 @@ export class Examinations {
   async welcome(connection: RedisConnection, address: string): Promise<Examination> {
     const { options, scripts, findings } = this.#given
     const examination = await this.#examine(connection, address, options.policy)
-    // What it is refused for too: a server that only comes later has nobody waiting who would be told by a rejection.
+    // Also the reasons to refuse it: nobody waits for a server that comes later, so a rejection would tell nobody.
     findings.found(address, examination.findings)
     const refusals = examination.findings.filter(({ severity }) => severity === 'refused')
     if (refusals.length > 0)

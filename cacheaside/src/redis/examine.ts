@@ -15,7 +15,7 @@ export const REDIS_POLICIES = [
 /** An eviction policy of Redis and Valkey. */
 export type RedisPolicy = (typeof REDIS_POLICIES)[number]
 
-/** What one primary says of itself. What it does not let this user read is `undefined`. */
+/** What one primary says of itself. A field that this user may not read is `undefined`. */
 export interface RedisNode {
   readonly address: string
   readonly server: 'redis' | 'valkey' | undefined
@@ -171,8 +171,9 @@ const NO_SCRIPT = '0'.repeat(40)
 const isUnknownCommand = (words: string): boolean => /^ERR unknown (sub)?command/i.test(words)
 
 /**
- * What of the commands, keys and channels is not allowed or not there, in the server's words. Nothing is changed by asking: nothing
- * is ever under the key. One that is missing would not stop the heartbeats, and the store would go and come for ever.
+ * The commands, keys and channels that are forbidden or missing, in the server's words. Asking changes nothing: nothing is
+ * ever under the key. A missing command would not stop the heartbeats: without this check the store would become unavailable
+ * and available again for ever.
  */
 async function denials(connection: Way, { channels, key, deployment }: Expectations): Promise<string[]> {
   const probes = [
@@ -214,8 +215,8 @@ async function setPolicy(connection: Way, policy: RedisPolicy): Promise<string |
 }
 
 /**
- * Only a connection that listens can tell that it may not, or that there is no such command; the store works without,
- * and nothing is kept in L1.
+ * Only a listening connection can find out that it may not listen, or that the command is missing. Without it the store
+ * works, and L1 keeps nothing.
  */
 export function listeningFinding(address: string, { message }: Error): RedisFinding | undefined {
   const consequence = `so that no copy in L1 is ever proven: ${message}`

@@ -6,8 +6,8 @@ import type { ResolvedRedisOptions } from './options.ts'
 const MOST_SOURCES = 1_000
 
 /**
- * What is wrong with the servers just now, by who has found it. A finding is told of when it is new, and again when the same
- * source does not find it any more.
+ * What is wrong with the servers now, by the source that has found it. A finding is told when it is new, and again when the
+ * same source does not find it any more.
  */
 export class Findings {
   readonly #warnings: Warnings
@@ -20,7 +20,7 @@ export class Findings {
   }
 
   /**
-   * Takes down all that a source finds now.
+   * Notes all that a source finds now.
    *
    * @param source - A connection's purpose and address.
    */
@@ -52,7 +52,7 @@ export class Findings {
       if (this.#onWarning === undefined) this.#warnings.begin(`REDIS_${code}`, message, telling)
       else unheard(this.#onWarning(finding))
     } catch {
-      // What is told is not part of the connection; there is nobody here to tell.
+      // An error of the logger must not end the connection, and nobody is left to tell.
     }
   }
 

@@ -1,5 +1,5 @@
 /**
- * Heartbeats, and the identity of the registers. Both ask every primary, whichever keys it owns.
+ * Heartbeats, and the identity of the registers. Both ask every primary.
  *
  * A heartbeat's exchange proves that each primary takes writes, and tells who it is and how it sees its Cluster. The
  * stream (`broadcast.ts`) tells the listeners of a heartbeat only when every exchange is done and nothing differs.

@@ -82,7 +82,7 @@ export class Inquiries {
       const answer = await respond(question)
       if (answer !== undefined) await this.#options.publish(this.#answerChannel(token), answer)
     } catch {
-      // Nobody here waits for it, and the one who asks is told of no answer.
+      // Nobody here waits for it. The asker gets no answer.
     } finally {
       this.#answering--
     }

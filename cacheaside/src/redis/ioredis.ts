@@ -4,14 +4,14 @@ import type { Address, Driver, RedisConnection } from './driver.ts'
 import { ReplyGate } from './reply-gate.ts'
 import { selectDatabase } from './select-database.ts'
 
-/** What an ioredis or iovalkey client, or a Cluster of either, is recognised by. */
+/** The members by which an ioredis or iovalkey client, or a Cluster of either, is recognised. */
 export interface IoredisLike {
   readonly status: string
   call(...args: never[]): unknown
   duplicate(...args: never[]): unknown
 }
 
-/** What is used of a client for one server. The same in ioredis 5 and 6 and in iovalkey. */
+/** The parts of a client for one server that are used. They are the same in ioredis 5 and 6 and in iovalkey. */
 interface Client extends IoredisLike {
   readonly options: Options
   readonly stream?: {
@@ -41,7 +41,7 @@ interface Options {
   readonly db?: number
   readonly keyPrefix?: string
   readonly readOnly?: boolean
-  /** Missing in ioredis 5 and iovalkey, which know only 2. */
+  /** Missing in ioredis 5 and iovalkey, which only have protocol 2. */
   readonly protocol?: number
   readonly sentinels?: readonly Partial<Address>[] | null
   readonly name?: string
@@ -50,7 +50,7 @@ interface Options {
   readonly [option: string]: unknown
 }
 
-/** What is used of a Cluster: its options, and a client for one server as its options make them. */
+/** The parts of a Cluster that are used: its options, and a client for one server as its options make it. */
 interface Cluster extends IoredisLike {
   readonly isCluster: true
   readonly options: {
@@ -67,9 +67,9 @@ interface Cluster extends IoredisLike {
 }
 
 /**
- * One command, as `sendCommand` takes it: all that ioredis and iovalkey ask of it when it is sent, answered or lost.
- * Their own class looks at each argument several times, for what none of ours is: callbacks, buffers, lists, prefixes to
- * be put before keys, replies to be transformed. That takes a tenth of what a hit takes.
+ * One command, as `sendCommand` takes it: all that ioredis and iovalkey ask of it when it is sent, answered or lost. Their
+ * own class looks at each argument several times, for callbacks, buffers, lists, key prefixes and reply transformers, which
+ * are not used here. That would take a tenth of a hit's time.
  */
 class Command {
   readonly #words: readonly string[]
@@ -104,7 +104,7 @@ class Command {
     return this.#words.slice(1)
   }
 
-  /** How replies are to be mapped: not at all. */
+  /** Replies are not mapped. */
   setReplyContext(): void {}
 
   toWritable(): string {
@@ -246,8 +246,8 @@ async function openConnection(
 ): Promise<RedisConnection> {
   let problem: Error | undefined
   let open = false
-  // Why a connection ended comes as an event, before the end; without a listener it would be printed. What follows
-  // the first is about its consequences.
+  // The reason for the end of a connection comes as an event, before the end. Without a listener it would be printed. Only
+  // the first event is the reason; later ones are its consequences.
   client.on('error', error => {
     problem ??= error
   })
@@ -255,7 +255,7 @@ async function openConnection(
     if (open) onLost(problem ?? new Error('the connection was closed'))
   })
   let gate: ReplyGate | undefined
-  // Its parser is there by then, and nothing has come.
+  // By then its parser exists, and no bytes have come.
   client.on('connect', () => {
     gate = putGate(client, error => {
       problem ??= error
@@ -276,7 +276,7 @@ async function openConnection(
   }
   open = true
   problem = undefined
-  // It writes each command by itself, and a write takes as long as all else that a command takes here.
+  // The client writes each command apart, and one write takes as long as all the rest of a command.
   let corked = false
   const uncork = () => {
     corked = false
@@ -303,7 +303,7 @@ async function openConnection(
     close() {
       open = false
       client.disconnect()
-      // By itself it only says goodbye, and hands out what still arrives.
+      // Without this the client only sends FIN, and still hands out what arrives.
       client.stream?.destroy()
     },
   }

@@ -10,7 +10,7 @@ export interface LinkOptions<Facts> {
   readonly target: string
   /** As `Driver.open`. */
   readonly open: (onLost: (error: Error) => void, signal: AbortSignal) => Promise<RedisConnection>
-  /** What has to succeed on each new connection before the link is live; it may refuse the server by rejecting. */
+  /** Runs on each new connection before the link is live. It may refuse the server by rejecting. */
   readonly welcome: (connection: RedisConnection) => Promise<Facts>
   /** Called when it has become live. */
   readonly onLive?: (facts: Facts) => void
@@ -18,17 +18,19 @@ export interface LinkOptions<Facts> {
   readonly onLost?: (error: Error) => void
 }
 
-/** Connecting and welcome together: a server that is stopped still accepts connections, and then says nothing. */
+/**
+ * The time limit of connecting and welcome together: a stopped server still accepts connections, and then does not answer.
+ */
 const CONNECT_MS = 5_000
 const AFTER_LOSS_MS = 10
 const RETRY_FIRST_MS = 50
 const RETRY_MOST_MS = 1_000
 
 /**
- * A way to one server that is always being kept up: it connects, welcomes the server, and connects again when the
- * connection is lost, for ever. What is sent goes through the connection that is live at that moment or rejects at
- * once; nothing is kept for later and nothing is sent twice. Only the first attempt of all is waited for, so
- * that a program that has just started does not find its cache away.
+ * A lasting way to one server: it connects, welcomes the server, and connects again whenever the connection is lost. A
+ * command goes through the connection that is live at that moment, or rejects at once. Nothing is kept for later, and nothing
+ * is sent twice. Only the very first attempt is waited for, so that a program that has just started does not find its cache
+ * unavailable.
  */
 export class Link<Facts> {
   readonly #options: LinkOptions<Facts>
@@ -36,7 +38,7 @@ export class Link<Facts> {
   #problem: Error
   /** The first attempt, while it lasts. */
   #starting: Promise<void> | undefined
-  /** Grows with every attempt and reset: what an older one still has to say counts no more. */
+  /** Grows with every attempt and reset: callbacks of an older attempt are ignored. */
   #turn = 0
   #abort: AbortController | undefined
   #timer: Timer | undefined
@@ -51,7 +53,7 @@ export class Link<Facts> {
     })
   }
 
-  /** What the welcome brought, while the link is live. */
+  /** The result of the welcome, while the link is live; otherwise `undefined`. */
   get facts(): Facts | undefined {
     return this.#live?.facts
   }
@@ -61,7 +63,7 @@ export class Link<Facts> {
     return this.#live === undefined ? this.#problem : undefined
   }
 
-  /** Resolves when the first attempt has ended, in whatever way. */
+  /** Resolves when the first attempt has ended, with or without success. */
   get started(): Promise<void> {
     return this.#starting ?? Promise.resolve()
   }
@@ -103,7 +105,7 @@ export class Link<Facts> {
       const opening = open(error => {
         if (turn === this.#turn && this.#live !== undefined) this.#lose(error, AFTER_LOSS_MS)
       }, abort.signal)
-      // A client may go on after it was told to give up, or wait for ever.
+      // A client may go on after it was told to give up, or may wait for ever.
       abort.signal.addEventListener('abort', () =>
         opening.then(
           late => late.close(),
@@ -141,7 +143,7 @@ export class Link<Facts> {
     this.#timer = clock.after(delayMs * (0.5 + clock.random() / 2), () => void this.#connect())
   }
 
-  /** A refusal by the welcome keeps its own words and code; everything else is told as a want of connection. */
+  /** A refusal by the welcome keeps its own words and code. Any other error becomes "not connected". */
   #notConnected(cause: Error): Error {
     if (fieldOf(cause, 'code') === 'INVALID_OPTIONS') return cause
     return new Error(`no connection to ${this.#options.target}: ${messageOf(cause)}`, { cause })

@@ -1,6 +1,6 @@
 /**
- * What a store calls things on its servers: the keys that are no registers, and the channels. Everything comes under
- * the store's prefix, because channels know no databases.
+ * The names of a store on its servers: the keys that are no registers, and the channels. Everything has the store's prefix,
+ * because channels ignore databases.
  */
 
 /** The names of one store. */
@@ -11,14 +11,14 @@ export interface Names {
   readonly channel: string
   /** Where this store publishes its own heartbeats. */
   readonly ownChannel: string
-  /** What a heartbeat is tried on where one server has every key. */
+  /** The key that a heartbeat writes to where one server has every key. */
   readonly probeKey: string
 }
 
 /**
  * The names under a prefix.
  *
- * @param token - Of this store and of no other.
+ * @param token - A token that no other store has.
  */
 export function namesUnder(prefix: string, token: string): Names {
   return {

@@ -2,7 +2,7 @@ import { invalidOption } from '../base/invalid-option.ts'
 import type { Address, Driver, RedisConnection } from './driver.ts'
 import { selectDatabase } from './select-database.ts'
 
-/** What a client of `redis` (node-redis), or a Cluster or Sentinel of it, is recognised by. */
+/** The members by which a client of `redis` (node-redis), or a Cluster or Sentinel of it, is recognised. */
 export interface NodeRedisLike {
   readonly isOpen: boolean
   sendCommand(...args: never[]): unknown
@@ -171,7 +171,7 @@ async function anyNode(cluster: Cluster): Promise<Client> {
   try {
     await duplicate.connect()
     const node = duplicate.masters[0] as { readonly client?: Client }
-    // The client is there at once, whether its connection succeeds or not.
+    // The client exists at once, even if its connection fails later.
     duplicate.nodeClient(node).catch(() => {})
     return single(node.client as Client)
   } finally {
@@ -224,13 +224,13 @@ async function openConnection(
   signal: AbortSignal,
 ): Promise<RedisConnection> {
   let open = false
-  // Early versions of node-redis 5 throw where there is nothing left to be closed, which a lost connection is.
+  // Early versions of node-redis 5 throw if there is nothing to close, as after a lost connection.
   const destroy = () => {
     if (client.isOpen) client.destroy()
   }
   const lost = (error?: Error) => {
     if (!open) return
-    // An error of a client that is open is about what it has read: a reply that no command waits for, or no reply at all.
+    // An error of an open client is about the bytes that it has read: a reply that no command waits for, or no valid reply.
     if (client.isOpen && error === undefined) return
     open = false
     destroy()
@@ -238,7 +238,7 @@ async function openConnection(
   }
   client.on('end', lost)
   signal.throwIfAborted()
-  // It waits for ever for a reply of the opening that it has lost count of, also when it has been destroyed.
+  // The client may wait for ever for a reply of its opening that it has lost count of, even after it was destroyed.
   const failed = new Promise<never>((_resolve, reject) => {
     client.on('error', error => (open ? lost(error) : reject(error)))
     signal.addEventListener('abort', () => reject(signal.reason), { once: true })

@@ -16,11 +16,11 @@ export type RedisClient = IoredisLike | NodeRedisLike
 /** What `redisShared` is made with. */
 export interface RedisSharedOptions {
   /**
-   * A function that makes a client, which is then the store's own: closing the last cache leaves nothing open. Or a client
-   * that you have, and end yourself.
+   * A function that makes a client for the store alone: closing the last cache leaves nothing open. Or a client that you
+   * have, and end yourself.
    *
    * It is only read for how it connects (address, TLS, user, database, key prefix, Sentinel or Cluster) and need not be
-   * connected: the store opens connections of its own that neither resend, queue nor give up. One that the function has
+   * connected: the store opens connections of its own, which never resend, queue or give up. A client that the function has
    * made is disconnected at once.
    */
   readonly client: RedisClient | (() => RedisClient)
@@ -92,7 +92,7 @@ export function resolveRedisOptions(given: RedisSharedOptions): ResolvedRedisOpt
   }
 }
 
-/** What ends a client: the one of ioredis, or that of node-redis. */
+/** The method that ends a client, of ioredis or of node-redis. */
 interface Endable {
   on(event: 'error', listener: () => void): void
   disconnect(): void
@@ -100,7 +100,10 @@ interface Endable {
   destroy(): void
 }
 
-/** Of a client that nobody else has. Some connect by themselves, and would keep the process alive. */
+/**
+ * The driver of a client that nobody else has. The client is ended: some connect by themselves, and would keep the process
+ * alive.
+ */
 function driverOfOwn(client: RedisClient): Driver {
   const driver = driverOf(client)
   const own = client as unknown as Endable

@@ -1,6 +1,5 @@
 /**
- * The shared store on Redis and Valkey, as users get it. The store does nothing itself; it is put together here from
- * three rooms:
+ * The shared store on Redis and Valkey, as users get it. Here it is put together from three parts:
  *
  * - `register-commands.ts`: the commands on registers and generations;
  * - `servers.ts`: the servers, their examination and the report on them;
@@ -34,12 +33,12 @@ import { openView } from './view.ts'
  */
 export interface RedisShared extends SharedStore {
   /**
-   * Waits for the first connection to every primary. To be called where a program starts, or not at all: the store
-   * works as soon as it can, and goes on trying for ever.
+   * Waits for the first connection to every primary. A program may call it at its start. It need not: the store works as soon
+   * as it can, and tries to connect for ever.
    *
    * @returns what the servers say of themselves, and what is worth a warning.
    * @throws CacheError `INVALID_OPTIONS` while a server is refused for what it is; an error that says why there is no
-   *   connection.
+   * connection.
    */
   ready(): Promise<RedisReport>
   /**
@@ -68,7 +67,7 @@ export function redisShared(options: RedisSharedOptions): RedisShared {
 }
 
 /**
- * Asks the servers behind a client what they are and whether a store on them would be safe, and closes what it opened.
+ * Asks the servers behind a client what they are, and whether a store on them would be safe. Closes what it opened.
  *
  * @throws as {@link RedisShared.inspect}; CacheError `INVALID_OPTIONS` as {@link redisShared}.
  */
@@ -81,7 +80,7 @@ export async function inspectRedis(options: RedisSharedOptions): Promise<RedisRe
   }
 }
 
-/** The three rooms under one roof. */
+/** The store, made of the three parts. */
 class RedisStore implements RedisShared {
   readonly name = 'redis'
   readonly synchronous = false

@@ -1,7 +1,7 @@
 /**
  * The commands on registers and generations: each operation of the contract as one native command, or one script
- * (`scripts.ts`). The primary of the key runs it. A server without room for more refuses what stores; the replies to
- * that are made here.
+ * (`scripts.ts`). The primary of the key runs it. A server with full memory refuses commands that store; what is answered
+ * then is decided here.
  */
 import { afterThisTurn, type Clock } from '../base/clock.ts'
 import { markedToken } from '../shared/key-mark.ts'
@@ -34,7 +34,7 @@ export interface RegisterCommandsOptions {
   readonly clock: Clock
 }
 
-/** A lease or a stamp, to be put under a key where nothing is. */
+/** A lease or a stamp for an absent register. */
 interface Creation {
   readonly key: string
   readonly text: string
@@ -54,7 +54,7 @@ export class RegisterCommands {
   readonly #names: Names
   readonly #onCluster: boolean
   readonly #clock: Clock
-  /** Whether a SET was refused for want of memory, and none has succeeded since: then GET comes first. */
+  /** Whether a SET was refused because memory was full, and none has succeeded since: then GET comes first. */
   #full = false
   /** The looks at single keys that this turn of the event loop has asked for. */
   #looks: SingleLook[] = []
@@ -89,7 +89,7 @@ export class RegisterCommands {
     return this.#commands.runAt(this.#scripts.renewStamp, key, [stampText(token), String(lifeMs)], doneOf)
   }
 
-  /** Puts a text where nothing is. */
+  /** Puts a text under an absent register's key. */
   #create(key: string, text: string, lifeMs: number): Promise<LeaseReply> {
     const name = this.#names.prefix + key
     if (this.#full) return this.#createWhenFull(name, text, lifeMs)
@@ -108,7 +108,7 @@ export class RegisterCommands {
     return this.#commands.send(name, ['SET', name, text, 'NX', 'GET', 'PX', String(lifeMs)])
   }
 
-  /** What is under the key, in a way that is not refused when memory is full, but wherever writes are. */
+  /** What is under the key, by a command that is refused where writes are, but not because memory is full. */
   async #lookWhenFull(name: string): Promise<string | typeof REFUSED> {
     return (await this.#commands.run(this.#scripts.lookWhenFull, [name], [], textOf)) ?? REFUSED
   }
@@ -138,12 +138,12 @@ export class RegisterCommands {
     }
   }
 
-  /** In one piece per primary. */
+  /** Sends one write per primary. */
   #createEach(requests: readonly Creation[], lifeMs: number): Promise<LeaseReply[]> {
     return Promise.all(requests.map(({ key, text }) => this.#create(key, text, lifeMs)))
   }
 
-  /** By few scripts, each of which is over soon. */
+  /** Uses few scripts, each of which ends soon. */
   #createTogether(requests: readonly Creation[], lifeMs: number): Promise<LeaseReply[][]> {
     const batches: Promise<LeaseReply[]>[] = []
     for (let at = 0; at < requests.length; at += MOST_TOGETHER) {
@@ -169,8 +169,8 @@ export class RegisterCommands {
   }
 
   /**
-   * Looks that are asked for in one turn are sent together, at its end: a command costs its client more than a key does. What is
-   * asked for alone is as early as by itself, because nothing leaves before that.
+   * Looks of one turn are sent together, at its end: a command costs its client more than a key. A single look is not
+   * delayed, because nothing is sent before the end of the turn.
    */
   #lookAtOne(name: string): Promise<LookReply[]> {
     if (this.#onCluster) return this.#get(name)
@@ -209,7 +209,7 @@ export class RegisterCommands {
     )
   }
 
-  /** What is no string is told as absent. It is noticed by the lease that is then asked for. */
+  /** A key that holds no string is reported as absent. The lease that is asked for next notices it. */
   #mget(names: readonly string[]): Promise<LookReply[]> {
     const first = names[0]!
     return this.#commands
@@ -226,7 +226,7 @@ export class RegisterCommands {
         doneOf,
       )
     } catch (error) {
-      // There is no room for it: as refused as by a lease that is gone.
+      // There is no room for it: the fill is refused, as one without its lease.
       if (errorCode(error) === 'OOM') return false
       throw error
     }
@@ -283,7 +283,7 @@ export class RegisterCommands {
     } catch (error) {
       if (errorCode(error) !== 'OOM' && errorCode(error) !== 'WRONGTYPE') throw error
     }
-    // A reply of nothing may be to another command. So a script is asked what stands there now: its reply is certain.
+    // An empty reply may belong to another command. So a script is asked what stands there now: its reply is certain.
     return this.#commands.runAt(this.#scripts.generation, key, [candidate], reply =>
       generationOf(reply, keyspace),
     )
@@ -309,7 +309,7 @@ export class RegisterCommands {
 /** How a register is compared with what was seen of it. */
 function comparison(seen: Expected): string[] {
   if ('prefix' in seen) return ['prefix', seen.prefix]
-  // Bytes that are no UTF-8 were seen as replacement characters, and can only be compared by what they are not.
+  // Bytes that are no UTF-8 were read as replacement characters, so they cannot be compared with what was seen.
   const lossy =
     seen.exactly === NOT_A_STRING || (seen.exactly.includes('\ufffd') && !beginsAsRegister(seen.exactly))
   return lossy ? ['unreadable', ''] : ['exactly', seen.exactly]

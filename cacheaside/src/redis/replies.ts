@@ -3,9 +3,9 @@ import { markAt } from '../shared/key-mark.ts'
 import type { GuardReply, ReleaseReply } from '../shared/shared-store.ts'
 
 /**
- * What the commands answer with, checked. A server that answers with anything else is no Redis, or answers an earlier
- * question: 1. a client, or something between it and the server, has lost or added a reply; 2. from then on every
- * question is given the answer to another one. Such a reply counts as none, and its connection as lost.
+ * The replies to commands, checked. A server with any other reply is no Redis, or answers an earlier question: 1. a client,
+ * or something between it and the server, has lost or added a reply; 2. from then on every question gets the answer to
+ * another one. Such a reply counts as none, and its connection as lost.
  */
 export class UnexpectedReply extends Error {
   constructor(reply: unknown) {
@@ -13,13 +13,13 @@ export class UnexpectedReply extends Error {
   }
 }
 
-/** A part of a reply, as JSON can tell it: texts may be too long for that, and node-redis has large numbers as bigint. */
+/** A part of a reply, shortened for JSON: texts may be long, and node-redis gives large numbers as bigint. */
 function short(_name: string, part: unknown): unknown {
   if (typeof part === 'string') return part.slice(0, 80)
   return typeof part === 'bigint' ? String(part) : part
 }
 
-/** What a script has answered, after the echo that says which call of a script this is the reply to. */
+/** The reply of a script, behind the echo that says to which call it belongs. */
 export function echoed(reply: unknown, echo: string): unknown {
   if (!Array.isArray(reply) || reply.length > 2 || reply[0] !== echo) throw new UnexpectedReply(reply)
   return reply.length === 2 ? reply[1] : null
@@ -61,7 +61,7 @@ export function releaseOf(reply: unknown): ReleaseReply {
   return { held: doneOf(reply[0]), stored: doneOf(reply[1]) }
 }
 
-/** A generation, which is not that of another keyspace. */
+/** A generation, checked not to be that of another keyspace. */
 export function generationOf(reply: unknown, keyspace: string): string {
   if (typeof reply === 'string' && reply.length === TOKEN_LENGTH && markAt(reply, 0, keyspace) !== 'foreign')
     return reply

@@ -13,9 +13,9 @@ export interface ReplyGateOptions {
 }
 
 /**
- * Stands between a connection and a client's parser, and hands on only what the client can take. By themselves ioredis
- * and iovalkey throw where nobody can catch it, and so end the process: at a reply that no command waits for and that is
- * nothing, at a reply to SUBSCRIBE of another form, at a list too deep for their parser.
+ * Stands between a connection and a client's parser, and hands on only what the client can take. Otherwise ioredis and
+ * iovalkey throw where nobody can catch it, and so end the process: at an empty reply that no command waits for, at a reply
+ * to SUBSCRIBE of another form, at a list too deep for their parser.
  *
  * - A reply that no command waits for ends the connection. So does one of a wrong form. Nothing behind it is handed on.
  * - A push answers no command. Only a connection that listens needs some; all others are left out.
@@ -24,11 +24,11 @@ export interface ReplyGateOptions {
 export class ReplyGate {
   readonly #options: ReplyGateOptions
   readonly #scanner: ReplyScanner
-  /** The connection listens: what has come of the next reply, which is handed on as a whole. */
+  /** On a connection that listens: the bytes of the next reply so far. It is handed on as a whole. */
   #held: Buffer[] | undefined
   /** A channel has been confirmed. Before, the client takes a message for a confirmation. */
   #isConfirmed = false
-  /** The reply that has begun is a push, and is left out. */
+  /** The reply that has begun is a push: it is left out. */
   #isPush = false
   #isEnded = false
 

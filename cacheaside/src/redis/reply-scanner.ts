@@ -1,7 +1,7 @@
-/** What counted replies are made of: as many bytes as they say, or as many replies. */
+/** The types of replies with a count of bytes; those of lists have a count of replies. */
 const TEXTS = '$!='
 const LISTS = '*~>%'
-/** What the rest of the line must be in replies of one line. Any text is right after `+` and `-`. */
+/** The form of the rest of the line in replies of one line. After `+` and `-` any text is valid. */
 const LINES: Readonly<Record<string, RegExp>> = {
   '+': /^/,
   '-': /^/,
@@ -24,7 +24,7 @@ const DEEPEST = 16
 const LONGEST_LINE = 65_536
 const LONGEST_SHAPE = 8
 
-/** What no version of the protocol allows, or no reply that is asked for here contains. */
+/** Bytes that no version of the protocol allows, or that no expected reply contains. */
 export class MalformedReply extends Error {
   constructor(line: string) {
     super(`a reply of a wrong form came: ${JSON.stringify(line.slice(0, 80))}`)
@@ -32,8 +32,8 @@ export class MalformedReply extends Error {
 }
 
 /**
- * Finds where replies begin and end in what a server sends, in chunks of any size, without reading them. It is stricter
- * than the parsers of clients: where it says that a reply ends, each of them says so.
+ * Finds where replies begin and end in the bytes of a server, in chunks of any size, without decoding them. It is stricter
+ * than the parsers of clients: where it sees the end of a reply, each of them does.
  */
 export class ReplyScanner {
   readonly #types: string
@@ -50,12 +50,12 @@ export class ReplyScanner {
     this.#types = isResp3 ? Object.keys(LINES).join('') + TEXTS + LISTS : BEFORE_RESP3
   }
 
-  /** Whether the last reply has come to its end and the next has not begun. */
+  /** Whether the last reply has ended and the next has not begun. */
   get isBetween(): boolean {
     return this.#skip === 0 && this.#line === '' && this.#lacking.length === 0
   }
 
-  /** The type of the last reply, and of a list also its length and the types of its first elements; `_` is nothing. */
+  /** The type of the last reply; of a list also its length and the types of its first elements. `_` is null. */
   get shape(): string {
     return this.#shape
   }
@@ -95,8 +95,8 @@ export class ReplyScanner {
   }
 
   /**
-   * Reads the first line of a text, by its bytes: most of what comes are texts, and a string made of each line takes longer
-   * than all that the client does with it.
+   * Reads the first line of a text by its bytes. Most replies are texts, and making a string of each line takes longer than
+   * all that the client does with it.
    *
    * @returns the place behind the line, or -1 if it is anything else, or not whole.
    */

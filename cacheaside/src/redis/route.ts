@@ -7,7 +7,7 @@ export interface Primary<Facts = Examination> {
   readonly address: string
   /** The node's name in its Cluster. */
   readonly id: string | undefined
-  /** For the driver; `undefined` where it knows the way by itself. */
+  /** The address for the driver; `undefined` if the driver knows it. */
   readonly at: Address | undefined
   readonly link: Link<Facts>
   /** A key that it owns, under the store's prefix. */
@@ -31,7 +31,7 @@ export interface Route<Facts = Examination> {
   disagreement(primary: Primary<Facts>): Promise<string | undefined>
   /** Finds out the primaries again, in the background. */
   refresh(): void
-  /** Names everything that decides where a key is. */
+  /** A text that changes with everything that decides where a key is. */
   topology(): string
   close(): void
 }

@@ -16,7 +16,7 @@ export async function loadScript(connection: RedisConnection, script: Script): P
     if (typeof reply !== 'string' || !/^[\da-f]{40}$/.test(reply)) throw new UnexpectedReply(reply)
     script.sha = reply
   } catch (error) {
-    // Without leave to load it is sent as a whole each time.
+    // Without the right to load it, the script is sent as a whole each time.
     if (errorCode(error) === '') throw error
   }
 }

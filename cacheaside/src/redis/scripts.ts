@@ -3,12 +3,12 @@
  * what it changes belong together. Times are the server's own.
  *
  * - PUBLISH is a script's first call: a channel that the user may not use then fails before anything has changed. On a
- *   Cluster it goes to a channel that has the name of the node that runs the script: a Cluster passes messages on to all
- *   its nodes, unordered and without a promise, and only who listens to that very node is to hear it.
+ * Cluster it goes to a channel that has the name of the node that runs the script: a Cluster passes messages on to all its
+ * nodes, unordered and without a promise, and only listeners of that node are to hear it.
  * - Scripts that only remove, or must not fail when memory is full, declare `allow-oom`. Those that store a value do
- *   not: the server refuses them, and the value is not kept.
- * - None declares `no-writes`: a replica, a server that has lost its disk or too many replicas refuses even the
- *   heartbeat, which is how an unusable primary is found out.
+ * not: the server refuses them, and the value is not kept.
+ * - None declares `no-writes`: a replica, or a server that has lost its disk or too many replicas, refuses even the
+ * heartbeat. So an unusable primary is found out.
  *
  * @see https://redis.io/docs/latest/develop/programmability/eval-intro/ script flags, since Redis 7.0
  */
@@ -24,10 +24,10 @@ import {
   NO_CLAIM,
 } from '../shared/register.ts'
 
-/** What the error of a script begins with that was called by the name of another. */
+/** How the error of a script begins that was called by the name of another. */
 export const WRONG_SCRIPT = 'WRONGSCRIPT'
 
-/** One script, and what the servers call it once it has been loaded. */
+/** One script, and its name on the servers once it has been loaded. */
 export interface Script {
   readonly name: string
   readonly source: string
@@ -46,10 +46,10 @@ const part = (text: string, { at, length }: Field): string => `string.sub(${text
 const partFrom = (text: string, from: string, { at, length }: Field): string =>
   `string.sub(${text}, ${from} + ${at}, ${from} + ${at + length - 1})`
 
-/** Begins as a register does, as a pattern of Lua. */
+/** A Lua pattern for the beginning of a register. */
 const OURS = `^[${letters.value}${letters.lease}${letters.stamp}${letters.guard}]`
 
-/** Begins as a lease or a stamp that can be read, as a pattern of Lua. Both are a letter and a token, and nothing else. */
+/** A Lua pattern for the beginning of a readable lease or stamp. Both are a letter and a token, and nothing else. */
 const TOKEN_ALONE = `^[${letters.lease}${letters.stamp}][%w_.-]`
 const TOKEN_ALONE_LENGTH = LAYOUT.lease.token.at + LAYOUT.lease.token.length
 
@@ -61,7 +61,7 @@ end
 local function stamp(ms) return string.format('%0${LAYOUT.timeLength}.0f', ms) end
 `
 
-/** `lifeOf`: in milliseconds; -1: for ever; nothing for a user without the right to PTTL. */
+/** `lifeOf`: the life that is left, in milliseconds; -1: for ever; `nil` for a user without the right to PTTL. */
 const LIFE = `
 local function lifeOf(key)
   local life = redis.pcall('PTTL', key)
@@ -70,14 +70,13 @@ end
 `
 
 /**
- * `guardOf`: the writers of the guard under a key, and whether it is dirty; nothing for whatever else is there. As strict
- * as `parseRegister`. Of a guard that is longer than this version writes nothing is read but its first two characters
- * and its life, so that no length holds up the server: its writers are not told apart. A guard that cannot be read is of a
- * later version: it is made dirty, and the third answer says that it is to be left alone.
+ * `guardOf`: the writers of the guard under a key, and whether it is dirty; `nil` for any other register. As strict as
+ * `parseRegister`. Of a guard that is longer than this version writes, only its first two characters and its life are read,
+ * so that a long text does not hold up the server: its writers are not told apart. A guard that cannot be read is of a later
+ * version: it is made dirty, and the third result says that it is to be left alone.
  *
- * The others stay the text that they are, without the writer of the given token: with 64 writers, taking all of them apart
- * and putting them together again held up everybody else for a third of a millisecond. Deadlines have a fixed width, so
- * that they compare as texts.
+ * The other writers stay one text, without the writer of the given token: taking 64 writers apart and putting them together
+ * again held up everybody else for a third of a millisecond. Deadlines have a fixed width, so that they compare as texts.
  */
 const GUARD = `${LIFE}
 local find, sub = string.find, string.sub
@@ -123,7 +122,7 @@ local function guardOf(key, token)
 end
 `
 
-/** What a guard begins with. */
+/** How a clean guard begins. */
 const CLEAN = `'${letters.guard}0'`
 const DIRTY = `'${letters.guard}1'`
 
@@ -141,9 +140,9 @@ interface Source {
 const source = (flags: string, ...parts: string[]): Source => ({ flags, body: parts.join('') })
 
 /**
- * The whole script. Its last argument is its name and a number, and comes back before all that it answers. So a reply
- * that was lost or added on the way never passes for another, and a script that was given another's name, because the
- * reply to its loading was another's, does nothing.
+ * The whole script. Its last argument is its name and a number, which come back as the first part of its reply. So a reply
+ * that was lost or added on the way never passes for another. And a script that got another script's name, because the reply
+ * to its loading was mixed up, does nothing.
  */
 const whole = (name: string, { flags, body }: Source): string => `${flags}
 local echo = table.remove(ARGV)
@@ -227,7 +226,7 @@ return { held, 0 }
 /** KEYS: register. ARGV: channel, message, token. Says whether the token was there. */
 const release = source(ANYWAY, TIME, GUARD, PUBLISH, RELEASE)
 
-/** As `release`, and ARGV goes on: value up to its times, value from there on, freshMs, life in ms. */
+/** As `release`, with more in ARGV: value up to its times, value from there on, freshMs, life in ms. */
 const releaseThrough = source(WITH_ROOM, TIME, GUARD, PUBLISH, RELEASE)
 
 /** KEYS: register. ARGV: channel, message. */
@@ -242,15 +241,15 @@ if guard then redis.call('SETRANGE', KEYS[1], ${LAYOUT.guard.dirty.at}, '1') els
 `,
 )
 
-/** What a register of another type than a string is read as: something that no version has written. */
+/** The text for a key of another type than a string: no version has written such a register. */
 export const NOT_A_STRING = '?not a string'
 
 /** Whether a text begins as a register does. */
 export const beginsAsRegister = (text: string): boolean => new RegExp(OURS).test(text)
 
 /**
- * KEYS: register. What is there, asked of a primary whose memory is full. A plain GET would also be answered by one that
- * has too few replicas left, or has just become a replica, and whose values may be long out of date.
+ * KEYS: register. What is there, for a primary whose memory is full. A plain GET would also be answered by a server that has
+ * too few replicas left, or has just become a replica: its values may be long out of date.
  */
 const lookWhenFull = source(
   ANYWAY,
@@ -261,8 +260,8 @@ return type(text) == 'table' and '${NOT_A_STRING}' or text
 )
 
 /**
- * KEYS: registers. ARGV: life in ms, then a lease or a stamp for each. The native command for each of them, in one: that
- * costs the server as much and the client half.
+ * KEYS: registers. ARGV: life in ms, then a lease or a stamp for each. Runs the native command for each: that costs the
+ * server the same, and the client half.
  */
 const createMany = source(
   WITH_ROOM,
@@ -278,8 +277,8 @@ return replies
 )
 
 /**
- * KEYS: register. ARGV: stamp, life in ms. It takes no more room than before. Where the life that is left cannot be asked
- * for, the new one takes its place: a stamp that ends early only lets values fall.
+ * KEYS: register. ARGV: stamp, life in ms. It takes no more room than before. If the remaining life may not be read, the new
+ * one is set: a stamp that ends early only makes values fall.
  */
 const renewStamp = source(
   ANYWAY,
@@ -307,8 +306,8 @@ return 1
 /**
  * KEYS: register. ARGV: how it is compared, with what; for a swap also the lease and its life in ms.
  *
- * `unreadable` stands for anything that begins like no register, or is of another type: bytes that are not UTF-8
- * cannot be compared with what a client has made of them.
+ * `unreadable` matches anything that does not begin as a register, or is of another type: bytes that are not UTF-8 cannot be
+ * compared with the text that a client has made of them.
  */
 const replace = source(
   ANYWAY,
@@ -327,7 +326,7 @@ return 1
 `,
 )
 
-/** KEYS: register. ARGV: nonce, token, claimMs. In place, so that the value keeps its life. */
+/** KEYS: register. ARGV: nonce, token, claimMs. Changes the text in place, so that the value keeps its life. */
 const claim = source(
   ANYWAY,
   TIME,
@@ -346,7 +345,7 @@ return 1
 `,
 )
 
-/** KEYS: generation. ARGV: candidate. For when the native command is refused, or what is there is no generation. */
+/** KEYS: generation. ARGV: candidate. Used where the native command is refused, or something else stands under the key. */
 const generation = source(
   ANYWAY,
   `
@@ -360,7 +359,7 @@ return ARGV[1]
 /** KEYS: generation. ARGV: channel, message, new generation. */
 const invalidateKeyspace = source(ANYWAY, PUBLISH, `redis.call('SET', KEYS[1], ARGV[3])\n`)
 
-/** KEYS: any of the primary's own. ARGV: channel, message; with an empty message nothing is published. */
+/** KEYS: any key of the primary. ARGV: channel, message; with an empty message nothing is published. */
 const heartbeat = source(
   ANYWAY,
   TIME,

@@ -2,8 +2,8 @@ import { CacheError } from '../base/errors.ts'
 import { errorCode, type RedisConnection } from './driver.ts'
 
 /**
- * Selects a database on a new connection. Clients do it by themselves, but ioredis and iovalkey go on with database 0
- * where it is refused: two applications would share their keys.
+ * Selects a database on a new connection. Clients can do it themselves, but ioredis and iovalkey go on with database 0 if it
+ * is refused: then two applications would share their keys.
  *
  * @throws CacheError `INVALID_OPTIONS` with the words of a server that refuses it.
  */

@@ -24,7 +24,7 @@ import type { ResolvedRedisOptions } from './options.ts'
 import { type Primary, type Route, singleRoute } from './route.ts'
 import { channelOf, type Scripts } from './scripts.ts'
 
-/** How the servers behind a store are arranged, what each says of itself, and what is not as it should be. */
+/** How the servers behind a store are arranged, what each says of itself, and the findings about them. */
 export interface RedisReport {
   readonly deployment: 'standalone' | 'sentinel' | 'cluster'
   readonly nodes: readonly RedisNode[]

@@ -12,7 +12,7 @@ import { NOT_A_STRING } from './scripts.ts'
 
 /** What a connection of a view has learned of its server. */
 interface ViewFacts {
-  /** Why what is read there counts as used; `undefined` where it does not. */
+  /** Why reads count as uses of the keys there; `undefined` if they do not. */
   readonly caveat: string | undefined
 }
 
@@ -25,9 +25,9 @@ const RECONNECTION_LOOKS = 50
 /**
  * A look at the registers behind a client, on connections of its own: GET, PTTL and SCAN on the primaries, and nothing else.
  *
- * A server counts a GET as a use of the key, and an audit that reads everything would make all of it look recently used,
- * just when the server decides by that what to evict. `CLIENT NO-TOUCH`, in Redis and Valkey from 7.2 on, takes what a
- * connection reads out of that count; where it is missing, the view says so and goes on.
+ * A server counts a GET as a use of the key, and decides by its uses what to evict. So an audit would make all keys look
+ * recently used. `CLIENT NO-TOUCH`, in Redis and Valkey from 7.2 on, keeps the reads of a connection from counting. Where it
+ * is missing, the view says so and goes on.
  *
  * @throws an error that says why there is no connection.
  * @see https://redis.io/docs/latest/commands/client-no-touch/
@@ -94,7 +94,7 @@ class RedisView implements StoreView {
     const match = literalPattern(this.#prefix + (keyspace === undefined ? '' : `${keyspace}:`)) + '*'
     const primaries = await this.#route.primaries()
     for (const primary of primaries) yield* this.#keysOf(primary, match)
-    // Slots that moved from a server that was yet to be walked over to one that had been were not seen at all.
+    // Slots that moved from a server not yet walked to one already walked were not seen at all.
     for (const primary of primaries) {
       const disagreement = await this.#route.disagreement(primary)
       if (disagreement !== undefined)
@@ -120,7 +120,7 @@ class RedisView implements StoreView {
 
   /**
    * What the register of a key holds. If that is another key's, a reply was lost or added on the way: the connection is
-   * ended, and the register asked for once more over another one. What that brings is told as it is.
+   * ended, and the register is asked for once more over another one. The second reply is returned as it is.
    */
   async #register(key: string): Promise<string | undefined> {
     const name = this.#prefix + key

@@ -2,7 +2,7 @@ import type { From, Why } from '../base/events.ts'
 import type { Occupancy } from '../cache.ts'
 import type { KeyspaceStats, Stats } from '../stats.ts'
 
-/** What a cache has done and does, at the moment of a scrape. */
+/** What a cache has done so far, and what it holds and is doing, at the moment of a scrape. */
 export type Snapshot = Stats & { readonly now: Occupancy; readonly hasFeed: boolean }
 
 /** The labels of a metric, besides the one for the cache. */
@@ -13,7 +13,7 @@ export type Sample = readonly [labels: Labels, value: number]
 
 /** A metric that is read from the statistics of a cache. */
 export interface Metric {
-  /** Words with dots between, without a unit. */
+  /** Words with dots between them, without a unit. */
   readonly name: string
   /** `counter`: it only grows. `amount`: how much there is, which adds up over processes. `gauge`: anything else. */
   readonly kind: 'counter' | 'amount' | 'gauge'
@@ -75,7 +75,7 @@ function ofCache(
   return { name, kind, unit, labels: [], help, samples: snapshot => [[{}, value(snapshot)]] }
 }
 
-/** The same, of a cache that has a feed: one without has no number, which is not the same as 0. */
+/** The same, for a cache with a feed. A cache without one has no number, which differs from 0. */
 function ofFeed(
   name: string,
   kind: Metric['kind'],
@@ -87,10 +87,10 @@ function ofFeed(
   return { name, kind, unit, labels: [], help, samples }
 }
 
-/** Where answers come from that are given for this reason; a `fresh` one comes from L1 or from the shared store. */
+/** The reasons for which answers come from the shared store. A `fresh` one may come from L1. */
 const FROM_SHARED: ReadonlySet<string> = new Set<Why>(['fresh', 'stale', 'stale-error'])
 
-/** Every pair that is possible, of {@link Why}. The statistics count both sides by themselves; one makes the other plain. */
+/** Every possible pair of {@link From} and {@link Why}. The statistics count both apart; the pairs follow from the two. */
 function* readsByWhy({ reads, why }: KeyspaceStats): Generator<[from: From, why: string, count: number]> {
   yield ['local', 'fresh', reads.local]
   for (const [reason, count] of Object.entries(why)) {
@@ -157,7 +157,7 @@ export const LOAD_DURATION_BUCKETS: readonly number[] = [
   0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10,
 ]
 
-/** How long calls of the loader take. The only one that is made of events: its buckets are in no statistics. */
+/** How long calls of the loader take. The only metric that is made of events: the statistics have no buckets. */
 export const LOAD_DURATION = {
   name: 'load.duration',
   unit: 's',
@@ -165,7 +165,7 @@ export const LOAD_DURATION = {
   help: 'Durations of calls of the loader, without their wait for the load limit.',
 } as const
 
-/** All the others. */
+/** All other metrics. */
 export const METRICS: readonly Metric[] = [
   READS,
   ofKeyspace(

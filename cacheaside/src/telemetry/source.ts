@@ -2,7 +2,7 @@ import { invalidOption, knownNames } from '../base/invalid-option.ts'
 import { Cache } from '../cache.ts'
 import type { Snapshot } from './metrics.ts'
 
-/** What a cache is called where nothing else is said. */
+/** The name of a cache if none is given. */
 export const DEFAULT_NAME = 'default'
 
 /** A cache whose metrics are exported, under its name. */
@@ -14,7 +14,7 @@ export interface Source {
 const LONGEST_NAME = 64
 
 /**
- * Checks what every exporter is given.
+ * Checks the arguments that every exporter has.
  *
  * @throws CacheError `INVALID_OPTIONS`.
  */
@@ -32,10 +32,10 @@ export const snapshotOf = (cache: Cache): Snapshot =>
   Object.assign(cache.stats(), { hasFeed: cache.measurable.hasFeed })
 
 /**
- * Tells of every call of a loader: of which keyspace, how it ended, and how many seconds it took. Loads that were refused
- * before the loader was called took no time, and are not told of.
+ * Tells of every call of a loader: its keyspace, how it ended, and how many seconds it took. A load that was refused before
+ * the loader was called is not told.
  *
- * @returns what ends it.
+ * @returns ends it.
  */
 export function onLoad(
   cache: Cache,
