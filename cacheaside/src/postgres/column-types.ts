@@ -2,10 +2,10 @@ import { integerKey, uuidKey } from '../base/canonical-ids.ts'
 import { CacheError } from '../base/errors.ts'
 import { described, invalidOption } from '../base/invalid-option.ts'
 
-/** The types of columns of which `where` makes the very text that the feed records. */
+/** The column types for which `where` makes exactly the text that the feed records. */
 export type ColumnType = keyof ColumnValues
 
-/** What `where` takes for a column of each type. A `Date` is a moment, so it serves only for a type that is one. */
+/** What `where` takes for a column of each type. A `Date` is a moment, so only types of moments take one. */
 export interface ColumnValues {
   readonly smallint: number | bigint | string
   readonly integer: number | bigint | string
@@ -25,7 +25,7 @@ export type AnyColumnValue = string | number | bigint | boolean
 const malformed = (what: string, value: unknown): CacheError =>
   new CacheError('INVALID_KEY', `expected ${what}, got ${described(value)}`)
 
-/** The texts of PostgreSQL for values of one type; they throw `INVALID_KEY` for what is none of that type. */
+/** Makes PostgreSQL's text for a value of one type. Throws `INVALID_KEY` for a value that is not of the type. */
 type TextOf = (value: unknown) => string
 
 const DAY = /^(\d{4})-(\d\d)-(\d\d)$/
@@ -130,7 +130,7 @@ export const isColumnType = (type: unknown): type is ColumnType =>
 /** The names of the types, for error messages. */
 export const COLUMN_TYPES = Object.keys(TEXTS) as readonly ColumnType[]
 
-/** For each type, the types of PostgreSQL that it may be said of. An enum is a `text`. */
+/** For each type, the types of PostgreSQL that it may stand for. An enum is a `text`. */
 export const POSTGRES_TYPES: { readonly [Type in ColumnType]: readonly string[] } = {
   smallint: ['int2', 'int4', 'int8'],
   integer: ['int2', 'int4', 'int8'],

@@ -10,11 +10,11 @@ export interface Connection {
   run(script: string): Promise<readonly Texts[]>
   /** The same for a script that begins a transaction, or goes on in one. */
   runWithin(script: string): Promise<readonly Texts[]>
-  /** Whether other sessions use the database, so that rows have to be locked, and this one can be lost by itself. */
+  /** Whether other sessions use the database. Then rows have to be locked, and this session can be lost by itself. */
   readonly isShared: boolean
   /** Gives it back. Nothing is under way. */
   close(): void
-  /** Ends it, whatever is under way. */
+  /** Ends it at once, also with a script under way. */
   abandon(): void
 }
 
@@ -50,8 +50,8 @@ export interface PGliteDatabase {
 const ignore = () => {}
 
 /**
- * Whatever the role's default is. A relay that was serializable would lose its session to writers that are, and they
- * their transactions to it.
+ * Set for every role. A serializable relay would lose its session because of serializable writers, and they would lose their
+ * transactions because of the relay.
  */
 const READ_COMMITTED = 'SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE; '
 
@@ -63,7 +63,7 @@ export function poolConnect(pool: PgPool): Connect {
   return async lost => {
     const client = await handedOut(pool)
     client.on('error', lost)
-    // Like all timers of the library, it must not keep a process alive that has nothing else to do.
+    // As the library's timers, the connection must not keep alive a process that has nothing else to do.
     client.unref?.()
     let isHeld = true
     const release = (destroy: boolean) => {
@@ -75,7 +75,7 @@ export function poolConnect(pool: PgPool): Connect {
       client.release(destroy)
     }
     const runWithin = async (script: string) => {
-      // A program that ends its pool before its cache would wait for us, and we for the cache to be closed.
+      // A program that ends its pool before its cache would wait for this client, which waits for the cache to be closed.
       if (pool.ending) throw new Error('the pool was ended')
       return rowsOf(await client.query(script))
     }
@@ -90,9 +90,9 @@ export function poolConnect(pool: PgPool): Connect {
 }
 
 /**
- * Takes a client of a pool for a while. If it breaks meanwhile, that is told by what is asked of it.
+ * Takes a client of a pool for a while. If it breaks meanwhile, its queries reject.
  *
- * @returns the client, and what gives it back, or ends it.
+ * @returns the client, and a function that gives it back or ends it.
  */
 export async function borrowed(
   pool: PgPool,
@@ -106,9 +106,10 @@ export async function borrowed(
 }
 
 /**
- * A client with a listener, also for after it was destroyed: it may break at any time, and without one that ends the process.
- * A promise would be too late: 1. a server says that the session is ready, and ends it; 2. both arrive together, and the
- * client is handed out for the one and breaks for the other; 3. the caller that awaits it comes after that.
+ * A client with an `error` listener, which stays after the client was destroyed: the client may break at any time, and
+ * without a listener that ends the process. A promise would be too late: 1. a server says that the session is ready, and ends
+ * it; 2. both arrive together, and the client is handed out for the one and breaks for the other; 3. the caller that awaits
+ * it comes after that.
  */
 function handedOut(pool: PgPool): Promise<PgPoolClient> {
   return new Promise((resolve, reject) => {
@@ -136,7 +137,7 @@ export function pgliteConnect(pglite: PGliteDatabase): Connect {
   })
 }
 
-/** Both drivers answer to several statements with an array of results; to a single one `pg` does with its result. */
+/** For several statements both drivers return an array of results. For a single one `pg` returns the result itself. */
 function rowsOf(results: unknown): readonly Texts[] {
   return [results].flat().flatMap(result => (result as { rows: Texts[] }).rows)
 }

@@ -1,6 +1,6 @@
 /**
- * What was done to a watched table besides changing its rows: found and mended by relays, every ten seconds, with the
- * rights of the role that installed the feed.
+ * Finds and mends changes of a watched table's definition. Relays run it every ten seconds, with the rights of the role that
+ * installed the feed.
  */
 export const COVER = `
 -- What of a table can change without a trigger: which tables it is made of, its columns, the expressions of those that

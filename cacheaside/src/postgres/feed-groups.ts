@@ -1,15 +1,15 @@
 import { mistypedSql } from './key-types.ts'
 
-/** For how long the groups that nobody asks for any more are applied, in days. */
+/** How many days a group is still applied after a process has last asked for it. */
 const GROUPS_KEPT_DAYS = 30
 /** How many groups a table may have: of all versions of a program together, and for each one group of all rows. */
 const MOST_GROUPS = 64
-/** How often processes say which groups they ask for, in hours; a group says only so often that somebody did. */
+/** How often processes say which groups they ask for, in hours. A group is marked as asked for no more often. */
 const ASKED_EVERY_HOURS = 1
 
 /**
  * The groups of tags that lie beside the outbox, in `watched.tags`. Only the role that installs the feed adds and removes
- * any; a relay's role can say that those which are there are still asked for.
+ * groups. A relay's role can only mark existing ones as still asked for.
  *
  * @see docs/decisions/0060-groups-of-tags-lie-beside-the-outbox.md
  */

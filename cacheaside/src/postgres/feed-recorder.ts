@@ -1,4 +1,6 @@
-/** Stands in the recorder of every table, with a number. A smaller number is that of an earlier version of the library. */
+/**
+ * Stands in the recorder of every table, followed by a number. A smaller number is from an earlier version of the library.
+ */
 export const RECORDER_MARK = '-- recorder, version '
 
 /** The number that this version of the library writes. */
@@ -9,20 +11,20 @@ export const RECORDER_VERSION = 3
  *
  * **No writer fails because of the feed.** What cannot be recorded as a row is recorded as a change of the whole table.
  *
- * **Nothing whose meaning a lesser role can choose is evaluated.** The recorder has the rights of the role that installed
- * the feed, and the types of the columns belong to others: 1. the owner of a watched table makes a type, and a cast from
- * it to `text`; 2. the owner changes the key's type to it; 3. a recorder that said `NEW.id::text` would run the owner's
- * function with the installer's rights. So a value becomes a text by the output function of its type, through `format`:
- * only a superuser can make one. `to_jsonb` and `row_to_json` would look for casts as well.
+ * **Nothing is evaluated whose meaning a lesser role can choose.** The recorder has the rights of the role that installed the
+ * feed, and the types of the columns belong to others: 1. the owner of a watched table makes a type, and a cast from it to
+ * `text`; 2. the owner changes the key's type to it; 3. a recorder that said `NEW.id::text` would run the owner's function
+ * with the installer's rights. So a value becomes a text by the output function of its type, through `format`: only a
+ * superuser can make one. `to_jsonb` and `row_to_json` would look for casts as well.
  *
- * **A session may be older than the table's columns.** plpgsql keeps the plan of an expression, with the types that it
- * found. Without a remedy: 1. a session writes; 2. somebody changes the type of the key; 3. every further write of that
- * session fails. The plan of an expression that holds a constant of the type `regclass` depends on that table, and is made
- * again when the table was altered; so each expression begins with one. It costs nothing when the plan runs.
+ * **A session may be older than the table's columns.** plpgsql keeps the plan of an expression, with the types that it found.
+ * Otherwise: 1. a session writes; 2. somebody changes the type of the key; 3. every further write of that session fails. The
+ * plan of an expression that holds a constant of the type `regclass` depends on that table, and is made again when the table
+ * was altered; so each expression begins with one. It costs nothing when the plan runs.
  *
  * **The number of a table is only a shortcut.** A dump takes the recorder along as it is, and the restored table has another
- * number. The table's name in `watched` is restored rightly, because it is a `regclass`. A recorder whose number does not
- * fit asks there, and relays replace its number: see `rewrite`.
+ * number. The table's name in `watched` is restored correctly, because it is a `regclass`. A recorder whose number does not
+ * fit looks there, and relays replace its number: see `rewrite`.
  */
 export const RECORDER = `
 -- The text of a value by its type's output function. How a session likes to see dates, numbers or bytes must not matter.

@@ -5,10 +5,10 @@ import { CHANGES_PER_ID, STATEMENT_RECORDER } from './feed-statement-recorder.ts
 import { TRIGGERS } from './feed-triggers.ts'
 import { identifier, literal } from './sql.ts'
 
-/** The comment on the schema, by which it is known to be ours; the number grows with incompatible changes. */
+/** The comment that marks the schema as ours. The number grows with incompatible changes. */
 export const SCHEMA_MARK = 'cacheaside change feed, version 1'
 
-/** For how long a migration waits for another one. Any role can hold an advisory lock, and for ever. */
+/** How long a migration waits for another one. Any role can hold an advisory lock, even for ever. */
 const LOCK_WAIT_MS = 30_000
 
 const LOCK_KEY = `hashtextextended('cacheaside change feed', 0)`
@@ -50,10 +50,10 @@ END $check$;`
 }
 
 /**
- * Refuses a schema in which somebody else could have the role that installs the feed run something: 1. a role that may
- * create schemas makes one of this name, with this comment, and tables in it with triggers of its own; 2. a superuser
- * installs the feed, finds what is there already, writes into those tables, and runs the triggers. Asked after the schema
- * was created: until then somebody could have been faster.
+ * Refuses a schema in which somebody else could make the installing role run code: 1. a role that may create schemas makes
+ * one of this name, with this comment, and tables in it with triggers of its own; 2. a superuser installs the feed, finds
+ * what is there already, writes into those tables, and runs the triggers. Checked after the schema was created: before that,
+ * somebody else could still create it.
  */
 function ownershipCheckSql(schema: string): string {
   return `
@@ -84,7 +84,7 @@ BEGIN
 END $check$;`
 }
 
-/** Takes the right to call the functions in a schema from everybody else, where they have it. */
+/** Revokes the right to call the functions in a schema from everybody else. */
 function revokeSql(schema: string): string {
   return `
 DO $revoke$
@@ -101,8 +101,8 @@ END $revoke$;`
 }
 
 /**
- * The schema of a feed with everything in it but the tables' own triggers, which `watch` makes. Written for a schema
- * called `cacheaside`, and read with that name replaced: the functions must not depend on anybody's search path.
+ * The schema of a feed with everything in it but the tables' own triggers, which `watch` makes. Written for a schema called
+ * `cacheaside`; that name is replaced. The functions name their schema, so they do not depend on a search path.
  */
 export function feedSchemaSql(schema: string, maxRows: number): string {
   return [
@@ -112,7 +112,7 @@ export function feedSchemaSql(schema: string, maxRows: number): string {
     `COMMENT ON SCHEMA ${identifier(schema)} IS ${literal(SCHEMA_MARK)};`,
     [TABLES, TRIGGERS, COLLAPSE, RECORDER, STATEMENT_RECORDER, COVER, GROUPS, WATCH]
       .join('')
-      // In one pass: the name that is put in may contain the one that is replaced.
+      // Replaced in one pass: the new name may contain the old one.
       .replace(/cacheaside([._])/g, (_, end) => `${end === '.' ? identifier(schema) : schema}${end}`),
     `INSERT INTO ${identifier(schema)}.feed (max_rows) VALUES (${maxRows})
   ON CONFLICT (one) DO UPDATE SET max_rows = EXCLUDED.max_rows WHERE feed.max_rows <> EXCLUDED.max_rows;`,
@@ -120,7 +120,7 @@ export function feedSchemaSql(schema: string, maxRows: number): string {
   ].join('\n')
 }
 
-/** What a role needs under which relays run, and no more: it can read the outbox, but not install or watch anything. */
+/** The rights that a relay's role needs, and no more: it can read the outbox, but not install or watch anything. */
 export function relayRoleSql(schema: string, role: string): string {
   const [inside, to] = [identifier(schema), identifier(role)]
   return `GRANT USAGE ON SCHEMA ${inside} TO ${to};

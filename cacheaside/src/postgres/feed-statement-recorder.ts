@@ -1,24 +1,24 @@
 /** From how many rows on a statement is recorded in batches. */
 const MOST_SINGLE = 16
-/** How many characters the rows of a batch have together, but for the last of them. */
+/** How many characters the rows of a batch have together, not counting the last row. */
 const BATCH_LENGTH = 4_096
-/** For how many changes of a batch an id is drawn. Drawing one for each would take a tenth of the statement's time. */
+/** One id is drawn for this many changes of a batch. One for each change would take a tenth of the statement's time. */
 export const CHANGES_PER_ID = 8
-/** The most rows of one statement that are told apart, whatever the outbox may hold. */
+/** Most rows of one statement that are recorded apart, even if the outbox may hold more. */
 const MOST_TOLD_APART = 1_000_000
 
 /**
  * How the statements of writers are recorded: once for each statement, and not for each row. A statement that changes
  * many rows takes less than twice as long as without a feed; with a recorder for each row it took four times as long.
  *
- * The rules of `feed-recorder.ts` hold here too. Values become texts before anything compares them, so that no operator
- * of a column's type is called. Whatever can fail for a reason of the table's happens inside the block that catches it; the
- * rows are written outside, because a writer with many subtransactions that write would slow down everybody else.
+ * The rules of `feed-recorder.ts` hold here too. Values become texts before anything compares them, so that no operator of a
+ * column's type is called. All that may fail because of the table happens inside a block that catches errors. The rows are
+ * written outside of it, because a writer with many writing subtransactions would slow down everybody else.
  *
- * A column may have the name of any variable. So columns are written with the name of their table, and where PostgreSQL asks
- * nevertheless, the variable is meant.
+ * A column may have the name of any variable. So columns are written with the name of their table; where a name is still
+ * ambiguous, it means the variable.
  *
- * Row triggers stay beside it, for what fires no statement trigger of the table: see `feed-triggers.ts`.
+ * Row triggers stay beside it, for changes that fire no statement trigger of the table: see `feed-triggers.ts`.
  */
 export const STATEMENT_RECORDER = `
 -- Writes a few rows as the recorder of single rows does, so that relays of every version know each of them.

@@ -1,4 +1,4 @@
-/** How a change feed is doing, found out without changing anything: what relays would find, and whether any has looked. */
+/** The state of a change feed, read without changing anything: what relays would find, and whether any has looked. */
 import type { FeedWarningCode } from '../base/events.ts'
 import type { Connection } from './connection.ts'
 import { SCHEMA_MARK } from './feed-schema.ts'
@@ -10,7 +10,7 @@ import { identifier, literal, literals } from './sql.ts'
 import { groupsOf, type TagGroup } from './tag-groups.ts'
 
 /**
- * What a finding about a feed is about: what a feed warns of when it is opened, and
+ * The code of a finding about a feed: those of the warnings when it is opened, and
  *
  * | code | |
  * |---|---|
@@ -22,7 +22,7 @@ import { groupsOf, type TagGroup } from './tag-groups.ts'
  */
 export type FeedFindingCode = FeedWarningCode | 'NOT_INSTALLED' | 'RIGHTS' | 'NOT_READ' | 'LAG' | 'FILLING'
 
-/** Something about a feed that is not as it should be. */
+/** Something that is wrong with a feed. */
 export interface FeedFinding {
   readonly code: FeedFindingCode
   /** A sentence: what is so, and what to do. */
@@ -48,7 +48,7 @@ export interface WatchedTagsStatus {
   readonly by: readonly string[]
   /** Whether this feed asks for it. If not, a process of another version does, or did. */
   readonly isAskedFor: boolean
-  /** How many milliseconds ago a process has asked for it, to the hour; left out: it does not say. */
+  /** How many milliseconds ago a process has asked for it, to the hour; left out: not known. */
   readonly askedAgoMs?: number
 }
 
@@ -73,7 +73,7 @@ export interface PostgresFeedStatus {
   readonly findings: readonly FeedFinding[]
 }
 
-/** What a status is judged by. */
+/** How a status is judged. */
 export interface FeedStatusOptions {
   /** The cache's `guardMs`. Left out: settings of the server are not judged. */
   readonly guardMs?: number | undefined
@@ -83,7 +83,7 @@ export interface FeedStatusOptions {
 
 const DEFAULT_LAG_MS = 10_000
 
-/** What a relay does, by the relation or function that it needs it of. As `relayRoleSql` grants it. */
+/** The rights that a relay needs, by relation or function. As `relayRoleSql` grants them. */
 const NEEDS: readonly (readonly [name: string, privileges: readonly string[]])[] = [
   ['outbox', ['SELECT', 'UPDATE', 'DELETE']],
   ['outbox_id_seq', ['SELECT']],
@@ -122,7 +122,7 @@ interface WatchedTable {
   readonly outdated: boolean
   /** Whether its recorder records nothing. */
   readonly deaf: boolean
-  /** As they lie there; no array in a feed from before there were tags. */
+  /** As they are stored; no array in a feed that is older than tags. */
   readonly tags: unknown
 }
 
@@ -145,7 +145,7 @@ export async function readStatus(
     return { schema, installed: false, tables: [], findings: [{ code: 'NOT_INSTALLED', message }] }
   }
   const findings: FeedFinding[] = []
-  // With PGlite a writer that dies takes its transaction with it.
+  // With PGlite a writer's transaction ends with its process.
   if (connection.isShared && guardMs !== undefined) {
     for (const message of settingsWarnings(settings ?? {}, guardMs, scope.writersEndMs))
       findings.push({ code: 'SETTING', message })
@@ -253,7 +253,7 @@ function detailsSql({ schema, looseTables }: Scope, isWide: boolean): string {
 )::text AS value`
 }
 
-/** What has to be mended by hand or by a relay, where this role may ask: these functions are the installer's. */
+/** What has to be mended by hand or by a relay, if this role may ask: these functions belong to the installer. */
 async function problemsOf(connection: Connection, schema: string): Promise<FeedFinding[]> {
   const inside = identifier(schema)
   const may = (await readJson(

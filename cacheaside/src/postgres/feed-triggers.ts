@@ -6,11 +6,11 @@
  *
  * - partitions, their tables, child tables (inheritance), and tables that have some: always;
  * - every other table: in sessions in the role of a replica, in which statement triggers do not fire; and where it has just
- *   become a partition, until a relay has looked. PostgreSQL computes the condition of that trigger once for a statement.
+ * become a partition, until a relay has looked. PostgreSQL computes the condition of that trigger once for a statement.
  *
  * The outbox of a feed that an earlier version has installed lacks the columns for batches. Adding them takes a lock that
- * writers wait for, and holding it while waiting for a table would be a deadlock with one of them. So it is done last and alone, and
- * only if the lock is to be had at once; until then row triggers go on.
+ * writers wait for, and holding it while waiting for a table would be a deadlock with one of them. So it is done last and
+ * alone, and only if the lock is free at once; until then row triggers go on.
  */
 export const TRIGGERS = `
 -- Whether the outbox has the columns for batches.

@@ -2,9 +2,9 @@
 export const IDS_SET_BACK = 'the ids of the outbox have started again'
 
 /**
- * Up to which id every row of the outbox is decided: committed and visible, or never to come. Rows below it that are
- * gone need not be looked for again. Deleted rows stay in the file for as long as any snapshot is older than their
- * deletion, a dump's for instance, and every poll would have to pass all of them.
+ * The id up to which every row of the outbox is decided: committed and visible, or never coming. Deleted rows below it need
+ * not be looked for again. Deleted rows stay in the file for as long as any snapshot is older than their deletion, a dump's
+ * for instance, and every poll would have to pass all of them.
  *
  * Ids are drawn before their transactions commit, so a large id says nothing of smaller ones. But:
  * 1. the last id that was drawn is read; the writers that drew it, or one before it, have transaction numbers by then;
@@ -35,13 +35,16 @@ export class Horizon {
     if (this.#drawn < before) throw new Error(IDS_SET_BACK)
   }
 
-  /** The same, and the number that a transaction of ours was given after it was read; it has ended. */
+  /** Notes the same, and the number that a transaction of ours, which has ended, got after that id was read. */
   mark(drawn: string, xid: string): void {
     this.see(drawn)
     this.#awaited ??= { id: this.#drawn, xid: BigInt(xid) }
   }
 
-  /** A snapshot's smallest number of a transaction that runs. What is decided now was decided when it was taken. */
+  /**
+   * Learns the smallest number of a running transaction in a snapshot. What this decides was decided when the snapshot was
+   * taken.
+   */
   learn(xmin: string): void {
     if (this.#awaited === undefined || BigInt(xmin) < this.#awaited.xid) return
     this.#id = this.#awaited.id

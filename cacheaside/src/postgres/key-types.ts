@@ -9,19 +9,19 @@ export interface LooseColumn {
 }
 
 /**
- * Types whose texts, as the feed writes them, are the only ones that people write, or nearly: whole numbers may have zeros
- * in front, but come as numbers, or from somebody who has checked them. Of all others, those of extensions too, it is not
- * known: uuid, numeric, citext, char(n), times, floats, bytea, inet and jsonb have several for certain.
+ * Types of which people nearly always write the same text as the feed: whole numbers may have leading zeros, but come as
+ * numbers, or were checked. All other types, those of extensions too, may have several texts for one value; uuid, numeric,
+ * citext, char(n), times, floats, bytea, inet and jsonb certainly do.
  */
 const EXACT = ['int2', 'int4', 'int8', 'oid', 'text', 'varchar', 'name', '"char"', 'bool']
 
-/** The type of a column, as an expression: of a domain the one that it is made of, through domains of domains. */
+/** The type of a column, as an expression. For a domain it is the base type, also through domains of domains. */
 const BASE_TYPE = `(WITH RECURSIVE line (type, below) AS (
     SELECT oid, typbasetype FROM pg_type WHERE oid = atttypid
     UNION ALL SELECT pg_type.oid, typbasetype FROM line JOIN pg_type ON pg_type.oid = line.below
   ) SELECT type FROM line WHERE below = 0)`
 
-/** A table, and those of its columns of which it is said that every row has one text. */
+/** A table, and its columns that are declared to have one text for each row. */
 export interface LooseTable {
   readonly table: string
   readonly canonical: readonly string[]
@@ -50,17 +50,17 @@ const ADVICE =
   'Give the keyspaces that depend on it a key or an idOf, and then the table canonicalIds: true; tags of it the type of ' +
   'the column; see docs/ids.md'
 
-/** What is said of such a column by a feed that opens. */
+/** The warning about such a column when a feed opens. */
 export const looseColumnWarning = ({ source, column, type }: LooseColumn): string =>
   `the column ${column} of the table ${source} is of the type ${type}, which has several texts for one value. ${ADVICE}`
 
-/** What may be each of these types, by the names of PostgreSQL: an expression of the type `jsonb`. */
+/** The PostgreSQL types that each of these types may stand for, as an expression of the type `jsonb`. */
 export const typesSql = (types: Readonly<Record<string, ColumnType>>): string =>
   json(Object.fromEntries(Object.entries(types).map(([column, type]) => [column, POSTGRES_TYPES[type]])))
 
 /**
- * The columns of a relation that are of none of the types that tags take them for, as a query. Both are expressions: of the
- * relation's number, and of what {@link typesSql} makes.
+ * The columns of a relation whose types are not those that tags expect, as a query. Both arguments are expressions: the
+ * relation's number, and what {@link typesSql} makes.
  */
 export const mistypedSql = (relation: string, types: string): string => `
   SELECT attname::text AS name, format_type(atttypid, atttypmod) AS type
@@ -84,12 +84,12 @@ export const mistypedColumnsSql = (
   return `(SELECT coalesce(json_agg(mistyped), '[]') FROM (${mistypedSql(relation, typesSql(types))}) AS mistyped)`
 }
 
-/** What is said of such a column by a feed that opens. */
+/** The warning about such a column when a feed opens. */
 export const mistypedWarning = (table: string, name: string, type: string): string =>
   `the column ${name} of the table ${table} is of the type ${type}, and its tags take it for another one: they are those of ` +
   'no row. Name its own type in tableTags, or none'
 
-/** Has the installation say it of these tables, as a warning with the code 01KEY. */
+/** Makes the installation warn of these tables, with the code 01KEY. */
 export const warnOfLooseColumnsSql = (schema: string, tables: readonly LooseTable[]): string => `
 DO $loose$
 DECLARE

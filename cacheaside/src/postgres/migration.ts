@@ -8,7 +8,7 @@ import type { TagGroup } from './tag-groups.ts'
 
 /**
  * What a migration has to know of a table: the columns that the feed records. Left out: the primary key. The rest is for
- * `postgresFeed`, and is not looked at.
+ * `postgresFeed`, and is ignored here.
  */
 export type WatchedTable =
   | {
@@ -26,22 +26,22 @@ export type WatchedTable =
     }
   | ((row: never) => unknown)
 
-/** What {@link feedMigrationSql} and {@link installFeed} are told. */
+/** The options of {@link feedMigrationSql} and {@link installFeed}. */
 export interface FeedMigrationOptions {
   /**
-   * The tables to watch: names as SQL reads them (`spell`, `archive.spell`, `"Spell"`), found along the search path of
-   * the migration. The `tables` of `postgresFeed` will do.
+   * The tables to watch: names as SQL reads them (`spell`, `archive.spell`, `"Spell"`), found along the search path of the
+   * migration. The `tables` of `postgresFeed` may be given as they are.
    */
   readonly tables: readonly string[] | Readonly<Record<string, WatchedTable>>
   /**
-   * The schema that the feed lies in, and nothing else: lower-case letters, digits and `_`. Every shared store needs a
-   * feed of its own. @defaultValue `'cacheaside'`
+   * A schema for the feed alone: lower-case letters, digits and `_`. Every shared store needs a feed of its own.
+   * @defaultValue `'cacheaside'`
    */
   readonly schema?: string
   /**
-   * How many rows the outbox may hold. Beyond it, which is looked at once in 1,024 changes, the oldest 4,096 collapse
-   * into one per table, which invalidates all its keyspaces. Writers in REPEATABLE READ pass it by a few thousand rows at
-   * most. Writers in SERIALIZABLE do not look: where there are no others, only relays bring the outbox within it, every ten
+   * How many rows the outbox may hold. One change in 1,024 checks it: if there are more, the oldest 4,096 collapse into one
+   * per table, which invalidates all the table's keyspaces. Writers in REPEATABLE READ exceed it by at most a few thousand
+   * rows. Writers in SERIALIZABLE do not check: if there are no others, only relays bring the outbox within it, every ten
    * seconds. @defaultValue 100,000
    */
   readonly maxRows?: number
@@ -49,7 +49,7 @@ export interface FeedMigrationOptions {
   readonly relayRoles?: readonly string[]
 }
 
-/** Where a script can be run: a `pg` pool or client, a PGlite, or a function that runs one. */
+/** Something that can run a script: a `pg` pool or client, a PGlite, or a function. */
 export type ScriptRunner =
   | ((script: string) => Promise<unknown>)
   | { exec(script: string): Promise<unknown> }
@@ -57,7 +57,7 @@ export type ScriptRunner =
 
 const DEFAULT_MAX_ROWS = 100_000
 
-/** The schema that a feed lies in unless it is told otherwise. */
+/** The schema of a feed if none is given. */
 export const DEFAULT_SCHEMA = 'cacheaside'
 
 /**
@@ -88,7 +88,7 @@ export function checkedColumns(table: string, watched: WatchedTable): readonly s
   return columns
 }
 
-/** What a `tableTags` has made, or nothing. */
+/** Checks that tags are what `tableTags` has made, or left out. */
 function checkTags(table: string, { tags, types }: Exclude<WatchedTable, (row: never) => unknown>): void {
   if (tags !== undefined && !(Array.isArray(tags) && tags.every(group => isKeyspaceName(group?.tag))))
     throw invalidOption(`tables.${table}.tags`, 'made by tableTags', tags)
@@ -116,14 +116,14 @@ export function checkedSchema(schema: string = DEFAULT_SCHEMA): string {
 }
 
 /**
- * The script that installs the change feed, for a migration of your own. It may be run any number of times: what is
- * there is left alone, without a lock on the tables, and tables that were added are watched from then on. A table that
- * was left out is still watched; `SELECT cacheaside.unwatch('spell')` ends that.
+ * The script that installs the change feed, for a migration of your own. It may be run any number of times: watched tables
+ * are left alone, without a lock on them, and added tables are watched from then on. A table that was left out is still
+ * watched; `SELECT cacheaside.unwatch('spell')` ends that.
  *
- * Run it as the owner of the tables, because only the owner may make a trigger fire always, in one transaction. It refuses
- * a schema of which something belongs to another role, and waits for other migrations for 30 seconds at most. To
- * create a trigger PostgreSQL waits for every transaction that has written to the table, and later writers wait
- * meanwhile: on a busy server set `lock_timeout` before it, and try again. Needs PostgreSQL 13 or later.
+ * Run it in one transaction, as the owner of the tables: only the owner may make a trigger fire always. It refuses a schema
+ * in which something belongs to another role, and waits for other migrations for at most 30 seconds. To create a trigger
+ * PostgreSQL waits for every transaction that has written to the table, and later writers wait meanwhile: on a busy server
+ * set `lock_timeout` before it, and try again. Needs PostgreSQL 13 or later.
  *
  * @throws CacheError `INVALID_OPTIONS`
  */
@@ -138,14 +138,14 @@ export function feedMigrationSql(options: FeedMigrationOptions): string {
   return [
     pinnedPathSql(schema),
     feedSchemaSql(schema, maxRows),
-    // The names of the tables, and nothing else, are looked up along the path of the session.
+    // Only the names of the tables are looked up along the session's search path.
     formerPathSql(schema),
     ...columnsByTable(options.tables).map(([table, columns]) =>
       watchSql(schema, table, columns, options.tables),
     ),
     ...relayRoles.map(role => relayRoleSql(schema, role)),
     warnOfLooseColumnsSql(schema, looseTables(options.tables)),
-    // Last: until the transaction ends, writers wait for its lock.
+    // Comes last: until the transaction ends, writers wait for its lock.
     `SELECT ${identifier(schema)}.widen();`,
   ].join('\n')
 }
@@ -165,8 +165,8 @@ SELECT ${inside}.watch(${name}, ${relation}, ${columns});`
 }
 
 /**
- * From here on no name is looked up in a schema of others, in which a role may have put a function that fits better than
- * the one that is meant. Until the end of the transaction, or until the former path is back.
+ * From here on, until the end of the transaction or until the former path is back, no name is looked up in a schema of
+ * others: a role may have put a function there that fits better than the intended one.
  */
 const pinnedPathSql = (schema: string): string => `
 SELECT pg_catalog.set_config(${literal(`${schema}.search_path`)}, pg_catalog.current_setting('search_path'), true);
@@ -176,7 +176,7 @@ const formerPathSql = (schema: string): string =>
   `SELECT pg_catalog.set_config('search_path', pg_catalog.current_setting(${literal(`${schema}.search_path`)}), true);`
 
 /**
- * The tables of which it is not said that every row has one id.
+ * The tables that are not declared to have one id for each row.
  *
  * @internal
  */
@@ -197,7 +197,7 @@ function columnsByTable(tables: FeedMigrationOptions['tables']): [string, string
     return tables.map(table => [table, 'NULL'])
   }
   const all = Object.entries(tables as Readonly<Record<string, WatchedTable>>)
-  // Always in the same order: two migrations of different programs do not wait for each other's rows.
+  // Always in the same order, so that two migrations of different programs do not wait for each other's rows.
   return all
     .sort(([one], [other]) => (one < other ? -1 : 1))
     .map(([table, watched]) => {
@@ -210,7 +210,7 @@ function columnsByTable(tables: FeedMigrationOptions['tables']): [string, string
  * Installs the change feed, or brings it up to date: runs {@link feedMigrationSql}. Several processes may do so at
  * once.
  *
- * @throws CacheError `INVALID_OPTIONS`; what the database says, and then nothing was changed.
+ * @throws CacheError `INVALID_OPTIONS`; the database's error, and then nothing was changed.
  */
 export async function installFeed(sql: ScriptRunner, options: FeedMigrationOptions): Promise<void> {
   await run(sql, feedMigrationSql(options))

@@ -1,11 +1,11 @@
-/** What is said where something of a feed is not installed: what is missing, and the call and the command that mend it. */
+/** The messages for a feed that is not fully installed: what is missing, and the call and the command that mend it. */
 
 const INSTALL = 'run installFeed, cacheaside feed install, or the script of feedMigrationSql'
 
 export const noFeed = (schema: string): string =>
   `there is no change feed in the schema ${schema}: ${INSTALL}`
 
-/** A feed of which a dump has brought the definitions alone. */
+/** For a feed of which a dump has brought only the definitions. */
 export const noSettings = (schema: string): string =>
   `the change feed in the schema ${schema} has lost its settings: ${INSTALL}, again`
 
@@ -15,11 +15,11 @@ export const notWatched = (table: string): string => `the table ${table} is not 
 export const tagsNotKnown = (group: string): string =>
   `the feed does not know the tags of ${group}, and relays of other processes pass them over: ${INSTALL}, again`
 
-/** As in a database that was restored from a dump. */
+/** For recorders as in a database that was restored from a dump. */
 export const deafRecorders = (tables: readonly string[]): string =>
   `nothing is recorded of the table ${tables.join(', ')}: an earlier version made its recorder for another database: ${INSTALL}, again`
 
-/** A feed that an earlier version of the library has installed. */
+/** For a feed that an earlier version of the library has installed. */
 export const noTagsKept = (tables: readonly string[]): string =>
   `the feed keeps no tags of the table ${tables.join(', ')} for relays of other processes, or not for this role: ${INSTALL}, again`
 

@@ -15,36 +15,36 @@ export interface ObservedPGlite {
   transaction<T>(work: (transaction: never) => Promise<T>): Promise<T>
 }
 
-/** What {@link observeLoads} is told. */
+/** The options of {@link observeLoads}. */
 export interface ObserveLoadsOptions<Pool, Db = Pool> {
   /** A `pg` pool of two clients at least. Left out: `pglite` is given. */
   readonly pool?: Pool & PgPool
   /** Or a PGlite. There a load that reads other keys through the cache cannot be observed. Left out: `pool` is given. */
   readonly pglite?: Pool & ObservedPGlite
   /**
-   * The tables of the feed, as `postgresFeed` and `installFeed` are given them. What a change of each invalidates is told by
-   * its `keyspaces`, or by `covers`.
+   * The tables of the feed, as for `postgresFeed` and `installFeed`. The `keyspaces` of each, or `covers`, say what its
+   * changes invalidate.
    */
   readonly tables: PostgresFeedTables
   /** For tables whose map names no `keyspaces`: the names of the keyspaces and tags that it invalidates. Left out: there are none. */
   readonly covers?: Readonly<Record<string, readonly string[]>>
   /**
-   * Makes what loaders work with, of the pool, or of what stands in for it while a load is observed: `drizzle`, or a Kysely on
-   * it. Called once, and once for each load that is observed. Left out: loaders get the pool.
+   * Makes the loaders' `db` from the pool, or from its stand-in while a load is observed: for example `drizzle`, or a Kysely.
+   * Called once, and once for each observed load. Left out: loaders get the pool.
    */
   readonly use?: (pool: Pool) => Db
   /** How many of the loads are observed: 1 is all of them, 0.001 one in a thousand, at random. Left out: none. */
   readonly sample?: number
-  /** Whether a load is observed for tables, too, that the feed does not watch. @defaultValue false */
+  /** Whether tables that the feed does not watch are found, too. @defaultValue false */
   readonly unwatched?: boolean
   /**
-   * What is done besides the event: `'throw'` has the load fail, for tests. Or a function that is told.
-   * Left out: nothing; the event `undeclared`, the statistics and a warning tell.
+   * What is done besides the event. `'throw'`: the load fails, for tests. A function: it is called. Left out: nothing; the
+   * event `undeclared`, the statistics and a warning tell.
    */
   readonly undeclared?: 'throw' | ((finding: UndeclaredDependency) => void)
 }
 
-/** A table that a load has touched, and whose changes invalidate nothing of what the load has returned. */
+/** Tables that a load has touched, and whose changes do not invalidate the loaded value. */
 export interface UndeclaredDependency {
   readonly keyspace: string
   readonly key: string
@@ -56,11 +56,11 @@ export interface UndeclaredDependency {
   readonly tags: readonly string[]
 }
 
-/** What a loader is given besides the id, where it is observed. */
+/** What a loader gets besides the id, in an observed keyspace. */
 export interface ObservedContext<Db> extends LoadContext {
   /**
-   * What to read the origin with: the pool, or what stands in for it while this load is observed. Only what is read by it
-   * is seen. Not to be kept beyond the load.
+   * Reads the origin: the pool, or its stand-in while this load is observed. Only reads through it are seen. Do not keep it
+   * beyond the load.
    */
   readonly db: Db
 }
@@ -75,7 +75,7 @@ export interface ObservedKeyspaceOptions<Id, V, D, W, Db>
     ids: readonly Id[],
     context: ObservedContext<Db>,
   ) => Promise<Iterable<readonly [Id, V | Error | undefined]>>
-  /** Tables that it may read though nothing of it depends on them, as a log. Left out: none. */
+  /** Tables that loads may read without depending on them, for example a log. Left out: none. */
   readonly mayRead?: readonly string[]
 }
 
@@ -86,11 +86,11 @@ export interface LoadObserver<Db> {
     name: string,
     options: ObservedKeyspaceOptions<Id, V, D, W, Db>,
   ): Keyspace<Id, NoInfer<W>, V>
-  /** What was found so far, each once: a hundred at most. */
+  /** What was found so far, each once; at most a hundred. */
   readonly findings: readonly UndeclaredDependency[]
 }
 
-/** What one load came to: its value, and what it has touched; `undefined` if that is not known. */
+/** The outcome of one load: its value, and what it has touched; `undefined` if that is not known. */
 interface Observed<T> {
   readonly result: T
   readonly touched: Touched | undefined
@@ -107,9 +107,9 @@ const MOST_FINDINGS = 100
  *
  * Names of tables are looked up as in a session that has just begun, whatever search path or role a loader sets.
  *
- * It sees tables and not rows: that `where` names the right group it cannot know. A load that is not observed costs nothing; one
- * that is costs three statements more (the first one a fourth), and keeps a client while it runs. At most half of the pool's clients are used so at once;
- * beyond it loads are not observed.
+ * It sees tables and not rows: it cannot know whether `where` names the right group. A load that is not observed costs
+ * nothing. An observed one costs three more statements (the first load a fourth), and keeps a client while it runs. At most
+ * half of the pool's clients are used for this at once; further loads are not observed.
  *
  * @throws CacheError `INVALID_OPTIONS`
  * @see docs/tables.md#what-a-load-has-read
@@ -118,8 +118,8 @@ const MOST_FINDINGS = 100
  * ```ts
  * const observed = observeLoads(cache, { pool, tables, sample: 0.001 })
  * const posts = observed.keyspace('post', {
- *   load: async (id: number, { db }) => (await db.query('SELECT * FROM post_with_author WHERE id = $1', [id])).rows[0],
- *   tagsOf: post => (post ? [author.where({ id: post.author_id })] : []),
+ * load: async (id: number, { db }) => (await db.query('SELECT * FROM post_with_author WHERE id = $1', [id])).rows[0],
+ * tagsOf: post => (post ? [author.where({ id: post.author_id })] : []),
  * })
  * ```
  */
@@ -180,7 +180,7 @@ class Observer<Db> implements LoadObserver<Db> {
   readonly #options: Checked
   readonly #plain: Db
   readonly #findings = new Map<string, UndeclaredDependency>()
-  /** Asks for what its transaction has touched, once all tables were found. */
+  /** The query for what a transaction has touched; made once all tables are found. */
   #touchedSql: string | undefined
   #running = 0
 
@@ -254,7 +254,7 @@ class Observer<Db> implements LoadObserver<Db> {
     }
   }
 
-  /** Finds the tables before a load begins. Until all are there, which others may just be making, they are looked for again. */
+  /** Finds the tables before a load begins. Looks again until all exist: another program may be creating them. */
   async #sqlOf(run: (script: string) => Promise<unknown>): Promise<string> {
     if (this.#touchedSql !== undefined) return this.#touchedSql
     const { names } = this.#options
@@ -294,7 +294,7 @@ class Observer<Db> implements LoadObserver<Db> {
     }
   }
 
-  /** PGlite has one session, which is kept for the transaction. What the loader throws ends it. */
+  /** PGlite has one session, which is kept for the transaction. An error of the loader ends the transaction. */
   async #onPGlite<T>(pglite: ObservedPGlite, work: (db: Db) => Promise<T>): Promise<Observed<T>> {
     type Session = { exec(script: string): Promise<unknown> }
     const sql = await this.#sqlOf(script => pglite.transaction((session: Session) => session.exec(script)))
@@ -321,7 +321,7 @@ class Observer<Db> implements LoadObserver<Db> {
     value: unknown,
     touched: Touched,
   ): void {
-    // Without its tags the value is not kept, which is told elsewhere.
+    // If its tags throw, the value is not kept, and another event tells of it.
     const named = [() => tags?.(id) ?? [], () => tagsOf?.(value, id) ?? []].flatMap(attempt)
     const names = new Set([space.name, ...named.map(tag => keyspaceOf(tag))])
     const isCovered = (table: string) =>

@@ -6,7 +6,7 @@ type Query = (...args: unknown[]) => unknown
 const COMMENTS = /^(?:\s+|--[^\n]*(?:\n|$)|\/\*[\s\S]*?\*\/)+/
 const BEGIN = /^(?:begin|start\s+transaction)\b/i
 const END = /^(?:commit|end|rollback|abort)\b/i
-/** It goes on, without the locks that were taken since the savepoint. */
+/** Such a transaction goes on, without the locks that were taken since the savepoint. */
 const BACK = /^rollback\s+(?:work\s+|transaction\s+)?to\b/i
 
 /** The text of a statement, in whichever form a driver or an ORM hands it to `query`. */
@@ -18,10 +18,10 @@ function textOf(first: unknown): string {
 
 /**
  * A client that a loader works with while it is observed. Its statements run in a transaction, and before that ends, its
- * locks are read. A loader that begins a transaction of its own, with an isolation level perhaps, has it: what it ends is looked
- * at first.
+ * locks are read. A loader may begin a transaction of its own, perhaps with an isolation level. Before any transaction ends,
+ * its locks are read.
  *
- * Its statements wait for each other here and not in the client, which is going to refuse a second one at once.
+ * Its statements wait for each other here and not in the client: `pg` is going to refuse a second statement at once.
  */
 export class LentClient {
   readonly #client: PgPoolClient
@@ -31,14 +31,14 @@ export class LentClient {
   #last: Promise<unknown> = Promise.resolve()
   /** Whether the loader has used it at all. */
   isUsed = false
-  /** Why what was touched is not known, or not all of it. */
+  /** Why it is not known, or not fully known, what was touched. */
   trouble: unknown
 
   constructor(client: PgPoolClient) {
     this.#client = client
   }
 
-  /** Finds out what is to be asked later, before the loader works. Never rejects: the loader's statements will. */
+  /** Prepares the query for later, before the loader works. Never rejects: after trouble the loader's statements will. */
   async begin(sqlOf: (run: (script: string) => Promise<unknown>) => Promise<string>): Promise<void> {
     try {
       this.#touchedSql = await sqlOf(script => this.#client.query(script))
@@ -52,7 +52,10 @@ export class LentClient {
     return { asked: [...this.#found.asked], others: [...this.#found.others], isWithin: true }
   }
 
-  /** What stands in for the client, and for the pool that it came from: to be connected to, and given back, it is there already. */
+  /**
+   * The stand-in for the client, and for the pool that it came from: `connect` gives the same client, and `release` does
+   * nothing.
+   */
   get stand(): unknown {
     const query = (...args: unknown[]) => this.#query(args)
     const own: Record<string, unknown> = {
@@ -93,7 +96,7 @@ export class LentClient {
       one => typeof one === 'function',
     )
     if (isSubmitted || callback !== undefined) {
-      // Its end is told in another way: what comes next waits in the client.
+      // Its end comes by a callback or an event: the next statement waits in the client.
       this.#last = turn.then(() => void this.#send('query', ...args))
       return isSubmitted ? args[0] : undefined
     }
@@ -102,7 +105,7 @@ export class LentClient {
     return answer
   }
 
-  /** What has to be said before a statement of the loader's. Never rejects: the statement will, if the session is lost. */
+  /** Sends what has to come before a statement of the loader. Never rejects: if the session is lost, the statement will. */
   async #before(text: string): Promise<void> {
     if (BEGIN.test(text)) this.#isIn = true
     else if (END.test(text)) {
@@ -123,7 +126,7 @@ export class LentClient {
       for (const table of asked) this.#found.asked.add(table)
       for (const table of others) this.#found.others.add(table)
     } catch (error) {
-      // As a rule a statement has failed before, and the transaction takes no other.
+      // Usually a statement has failed before, so the transaction refuses all others.
       this.trouble ??= error
     }
   }

@@ -6,14 +6,14 @@ import { literal } from './sql.ts'
 
 /** More changes than this at once count as a change of every table. */
 const MOST_CHANGES = 5_000
-/** For how long rows are left in the outbox, at least, after everybody could see them. */
+/** How long rows stay in the outbox, at least, after everybody could see them. */
 const KEPT_MS = 10_000
 /** After how long without a poll an observer may have missed something. Less than {@link KEPT_MS}, for certainty. */
 const BLIND_MS = 8_000
 
 /**
- * A process whose store is its own must see every change, and so must the other ones beside it. So nobody takes rows
- * out: each observer asks for those that its last poll did not see, by the transactions that wrote them. A poll is a
+ * A process with a store of its own must see every change, and so must every other such process. So nobody takes rows out of
+ * the outbox: each observer asks for those that its last poll did not see, by the transactions that wrote them. A poll is a
  * snapshot, and a snapshot tells exactly which transactions it saw; so a transaction that commits late is not missed,
  * whatever its number, and nobody waits for it.
  *
@@ -26,7 +26,7 @@ export class ObservingSession implements FeedSession {
   /** What was seen by the last poll that was settled. */
   #seen: string
   #seenMs: number
-  /** The last poll, and of how many changes it told. */
+  /** The last poll, and the number of changes that it brought. */
   #left = 0
   #taken: { readonly snapshot: string; readonly sentMs: number; readonly known: bigint } | undefined
   /** All rows up to this id were seen by it. */
@@ -94,7 +94,7 @@ export class ObservingSession implements FeedSession {
     if (applied.length === this.#left) this.#advance()
   }
 
-  /** The process that has a store to itself is the only one that has to remember. */
+  /** Nothing is stored: a process with a store of its own remembers by itself. */
   async remembered(): Promise<ReadonlyMap<string, string>> {
     return new Map()
   }
@@ -121,11 +121,11 @@ export class ObservingSession implements FeedSession {
     const count = rows.reduce((sum, { changes }) => sum + Number(changes), 0)
     if (count > MOST_CHANGES)
       return tables.map(table => ({ id: '0', table, rows: undefined, ageMs: sinceMs }))
-    // No keyspace of this process depends on a table that it does not know, and others see the change for themselves.
+    // No keyspace of this process depends on a table that it does not know. Other processes see the change themselves.
     return rows.map(row => changeOf(row)).filter(({ table }) => tables.includes(table))
   }
 
-  /** Removes what everybody has seen: any observer does it for all. */
+  /** Removes the rows that everybody has seen: each observer does it for all. */
   async #prune(): Promise<void> {
     const untilMs = this.#outbox.opening.clock.nowMs() - KEPT_MS
     const old = this.#polls.filter(({ answeredMs }) => answeredMs <= untilMs)

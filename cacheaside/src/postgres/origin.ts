@@ -24,7 +24,7 @@ export interface OutboxFiles {
   readonly ids: string
 }
 
-/** Tables whose recorders are not as they should be. */
+/** Tables whose recorders are outdated. */
 export interface BadRecorders {
   /** Those whose recorder an earlier version of the library has made. */
   readonly outdated: readonly string[]
@@ -33,8 +33,8 @@ export interface BadRecorders {
 }
 
 /**
- * An SQL expression for the life of this server: when it was started, and the token that it would have lost in a crash.
- * A crash of one of its processes makes the server recover, and take unwritten commits back, without a new start.
+ * An SQL expression for the life of this server: its start time, and a token that a crash would have removed. A crash of one
+ * of its processes makes the server recover, without a new start, and that can take back unwritten commits.
  */
 export const lifeSql = (schema: string): string =>
   `concat_ws(' ', extract(epoch FROM pg_postmaster_start_time()), (SELECT token FROM ${identifier(schema)}.life))`
@@ -52,8 +52,8 @@ const isEarlier = `coalesce(substring(prosrc FROM ${literal(`${RECORDER_MARK}([0
 export const isOutdatedSql = `prosrc IS NOT NULL AND (${isEarlier} OR to_jsonb(watched) ->> 'statements' IS NULL)`
 
 /**
- * Whether it records nothing, of the same. Recorders of earlier versions did so on a table with another number than the one
- * that stands in them, as all tables of a restored dump have.
+ * Whether the recorder records nothing; over the same join. Recorders of earlier versions record nothing on a table with
+ * another number than their own, as all tables of a restored dump have.
  */
 export const isDeafSql = `prosrc IS NOT NULL AND ${isEarlier}
   AND substring(prosrc FROM 'TG_RELID <> ''([0-9]+)''::oid') <> watched.relation::oid::text`
@@ -125,7 +125,7 @@ SELECT json_build_object(
   return { life, files, identity: `${control} ${database} ${life}`, settings, watched: watched ?? {} }
 }
 
-/** Reads which recorders are not as they should be. To be asked after a relay has mended what it can. */
+/** Reads which recorders are outdated. To be called after a relay has mended what it can. */
 export async function readBadRecorders(connection: Connection, schema: string): Promise<BadRecorders> {
   return (await readJson(
     connection,
@@ -138,10 +138,10 @@ FROM ${identifier(schema)}.watched LEFT JOIN pg_proc ON pg_proc.oid = to_regproc
 }
 
 /**
- * What is wrong with the server's settings. A guard outlives a writer that died by at most `guardMs`, and is renewed
- * every third of that; if the dead writer's work can go on for longer, it may commit when no guard stands any more.
- * They are read in the relay's own session: from the same pool as the writers', one hopes. Behind a pooler they are
- * not the writers' own, which then have to say what they set.
+ * What is wrong with the server's settings. A guard outlives a writer that died by at most `guardMs`, and is renewed every
+ * third of that; if the dead writer's work can go on for longer, it may commit when no guard stands any more. They are read
+ * in the relay's own session, which should come from the writers' pool. Behind a pooler they are not the writers' settings:
+ * then `writersEndMs` has to say what the writers set.
  */
 export function settingsWarnings(
   settings: Origin['settings'],

@@ -32,12 +32,12 @@ import {
 import { identifier, json, literal } from './sql.ts'
 import { groupsOf, type TagGroup, targetsOfRows } from './tag-groups.ts'
 
-/** What a session is about. */
+/** What a session works with. */
 export interface Scope {
   readonly schema: string
   /** The tables of which this process knows what depends on them. */
   readonly tables: readonly string[]
-  /** Those of which it is not said that every row has one id. */
+  /** The tables that are not declared to have one id for each row. */
   readonly looseTables: readonly LooseTable[]
   /** The tables whose rows have tags, with the groups that this process asks for. */
   readonly tags: readonly {
@@ -46,7 +46,7 @@ export interface Scope {
     readonly types: Readonly<Record<string, ColumnType>>
   }[]
   readonly timeoutMs: number
-  /** Within how long the work of a dead writer ends, if writers see to it themselves. */
+  /** Within how many milliseconds the work of a dead writer ends, if writers set that themselves. */
   readonly writersEndMs: number | undefined
 }
 
@@ -66,7 +66,7 @@ export interface Poll {
 
 const UPKEEP_EVERY_MS = 10_000
 const ASK_EVERY_MS = 3_600_000
-/** For how long a kind of reader that is not heard of any more keeps the other kind away. */
+/** How long the last sign of one kind of reader keeps the other kind away. */
 export const CLAIM_MS = 30_000
 
 /**
@@ -104,7 +104,7 @@ export class Outbox {
   }
 
   /**
-   * The columns of a row of the outbox, as {@link changeOf} reads them. A feed of an earlier version has no batches; and where it is
+   * The columns of a row of the outbox, as {@link changeOf} reads them. A feed of an earlier version has no batches. If it is
    * brought up to date during the session, a batch counts as a change of the whole table until the next upkeep.
    */
   get columns(): string {
@@ -138,7 +138,7 @@ export class Outbox {
   }
 
   /**
-   * From time to time: tells others that the outbox is in use, moves the horizon, gives new partitions their triggers.
+   * Tells others from time to time that the outbox is in use, moves the horizon, and gives new partitions their triggers.
    *
    * @returns whether it was time for it.
    */
@@ -173,7 +173,7 @@ SELECT reader, to_json(${this.schema}.cover())::text AS problems, pg_current_xac
     )
   }
 
-  /** Says what is new, and what the last upkeep has found and this one has not. */
+  /** Tells new problems, and those that the last upkeep found and this one did not. */
   #tell(problems: readonly string[]): void {
     const found = new Map<string, FeedWarningCode>()
     for (const problem of problems) {
@@ -185,14 +185,14 @@ SELECT reader, to_json(${this.schema}.cover())::text AS problems, pg_current_xac
     for (const [message, code] of this.#problems) {
       if (found.has(message)) continue
       this.#warned.delete(message)
-      // That a table was replaced has happened. It is told in one upkeep, and nobody mends it.
+      // The replacing of a table is an event: one upkeep tells it, and it cannot be mended.
       if (code !== 'TABLE_REPLACED') this.opening.mended(message)
     }
     this.#problems = found
   }
 
   /**
-   * Says that this program still asks for its tags, so that they are kept for it, and finds out whether they are there.
+   * Marks the tags of this program as still asked for, so that they are kept, and checks that they exist.
    *
    * @returns what should be mended, a code before each.
    */
@@ -210,12 +210,12 @@ SELECT reader, to_json(${this.schema}.cover())::text AS problems, pg_current_xac
       this.connection,
       `SELECT to_json(${this.schema}.ask_for_tags(${json(wanted)}))::text AS value`,
     )) as string[]
-    // Where any is missing, it is asked for again at the next upkeep.
+    // If any is missing, the next upkeep asks again.
     if (unknown.length === 0) this.#askDueMs = nowMs + ASK_EVERY_MS
     return unknown.map(group => `NOT_WATCHED ${tagsNotKnown(group)}`)
   }
 
-  /** Says it once per session, or again if it was mended meanwhile. */
+  /** Warns once per session, and again after it was mended. */
   warn(message: string, code: FeedWarningCode): void {
     if (this.#warned.has(message)) return
     this.#warned.add(message)
@@ -237,7 +237,7 @@ export async function openOutbox(
   const origin = await readOrigin(connection, scope.schema)
   const outbox = new Outbox(connection, opening, scope, reader, origin)
   await outbox.upkeep()
-  // With PGlite a writer that dies takes its transaction with it.
+  // With PGlite a writer's transaction ends with its process.
   if (connection.isShared) {
     const { settings } = origin
     for (const message of settingsWarnings(settings, opening.guardMs, scope.writersEndMs))
@@ -258,7 +258,7 @@ export async function openOutbox(
   return outbox
 }
 
-/** Tags made for another type of a column than it has are those of no row, or of another one. */
+/** Tags that are made for a wrong type of a column belong to no row, or to the wrong one. */
 async function warnOfTypes(
   outbox: Outbox,
   table: string,

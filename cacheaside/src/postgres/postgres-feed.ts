@@ -39,9 +39,9 @@ export type PostgresFeedMap<Column = string> = unknown extends Column
 /** As a method, so that a function which names the type of its row is accepted too. */
 type AnyRowMap = { keys(row: FeedRow): FeedTargets }['keys']
 
-/** What depends on the rows of a table, and what of them the map needs to know. */
+/** What depends on the rows of a table, and which columns the map needs. */
 export interface PostgresFeedTable<Column = string> {
-  /** The columns that the feed records, if not the primary key. `installFeed` has to be told the same. */
+  /** The columns that the feed records. Left out: the primary key. `installFeed` has to be given the same. */
   readonly columns?: readonly (Column & string)[]
   /** What a row invalidates: see {@link FeedTable.keys}. */
   readonly keys: PostgresFeedMap<NoInfer<Column>>
@@ -55,13 +55,13 @@ export interface PostgresFeedTable<Column = string> {
   readonly canonicalIds?: boolean | readonly string[] | undefined
   /** The groups of the table's tags, which `tableTags` makes: what `installFeed` lays beside the outbox. Left out: none. */
   readonly tags?: readonly TagGroup[] | undefined
-  /** The columns that the map looks at; of no others the feed warns. Left out: all that are recorded. */
+  /** The columns that the map looks at: the feed warns only of these. Left out: all that are recorded. */
   readonly reads?: readonly string[] | undefined
-  /** The types of the columns of tags, as far as they are named. Left out: none is. */
+  /** The types of the columns of tags, as far as they are named. Left out: none. */
   readonly types?: Readonly<Record<string, ColumnType>> | undefined
 }
 
-/** Of each table the names of its columns, as a type; `unknown` where it names none. */
+/** The names of each table's columns, as a type; `unknown` for a table that names none. */
 type ColumnsByTable = Readonly<Record<string, unknown>>
 
 /** What depends on the rows of each table, by the name under which it is watched. */
@@ -72,14 +72,14 @@ export type PostgresFeedTables<Columns = Readonly<Record<string, string>>> = {
 }
 
 /**
- * One object for both calls: the tables that `installFeed` is to watch, and that `postgresFeed` maps to keys. Returns what
- * it is given; it is there for the types. A row has the columns that its table names, and any where it names none.
+ * One object for both calls: the tables that `installFeed` is to watch, and that `postgresFeed` maps to keys. Returns its
+ * argument; it is there for the types. A row has the columns that its table names, and any where it names none.
  *
  * @example
  * ```ts
  * const tables = feedTables({
- *   spell: { columns: ['id', 'wizard_id'], keys: row => [spells.key(row.id), spellsOfWizard.key(row.wizard_id)] },
- *   role: () => [permissions.all],
+ * spell: { columns: ['id', 'wizard_id'], keys: row => [spells.key(row.id), spellsOfWizard.key(row.wizard_id)] },
+ * role: () => [permissions.all],
  * })
  * await installFeed(pool, { tables })
  * const feed = postgresFeed({ pool, tables })
@@ -93,7 +93,10 @@ export function feedTables<const Columns extends ColumnsByTable = ColumnsByTable
 
 /** What {@link postgresFeed} is made with. */
 export interface PostgresFeedOptions<Columns = Readonly<Record<string, string>>> {
-  /** A `pg` pool, of which the feed keeps one client. It needs a second one for everybody else. Left out: `pglite` is given. */
+  /**
+   * A `pg` pool, of which the feed keeps one client. It needs at least a second one for the rest of the program. Left out:
+   * `pglite` is given.
+   */
   readonly pool?: PgPool
   /** Or a PGlite. Left out: `pool` is given. */
   readonly pglite?: PGliteDatabase
@@ -104,17 +107,17 @@ export interface PostgresFeedOptions<Columns = Readonly<Record<string, string>>>
   readonly tables: PostgresFeedTables<Columns>
   /** The schema that the feed was installed in. @defaultValue `'cacheaside'` */
   readonly schema?: string
-  /** How often the outbox is looked at, in milliseconds; after a write of this cache it is looked at at once. @defaultValue 250 */
+  /** How often the outbox is read, in milliseconds. After a write of this cache it is read at once. @defaultValue 250 */
   readonly pollMs?: number
   /**
-   * After how long without an answer the database counts as away, in milliseconds. A relay that vanishes keeps the
-   * changes it has taken for at most twice as long. @defaultValue 5000
+   * After how many milliseconds without an answer the database counts as away. A relay that vanishes keeps the changes that
+   * it has taken for at most twice as long. @defaultValue 5000
    */
   readonly timeoutMs?: number
   /**
-   * Within how many milliseconds the database ends the work of a writer that died, where every writer sees to that in each
-   * of its transactions (`SET LOCAL statement_timeout`), as it has to behind a pooler. Left out: the settings of the
-   * feed's own session are taken for those of the writers.
+   * Within how many milliseconds the database ends the work of a dead writer, if every writer sets that in each of its
+   * transactions (`SET LOCAL statement_timeout`), as it must behind a pooler. Left out: the settings of the feed's own
+   * session count as those of the writers.
    */
   readonly writersEndMs?: number
 }
@@ -216,7 +219,7 @@ function checkedDriver(options: Pick<PostgresFeedOptions, 'pool' | 'pglite'>): C
   }
   if (typeof pool?.connect !== 'function') throw invalidOption('pool', 'a pool of pg', typeof pool)
   const max = (pool as { options?: { max?: number } }).options?.max
-  // The feed keeps its client, and would leave none to the program.
+  // The feed keeps one client, and would leave none to the program.
   if (max !== undefined && max < 2) throw invalidOption('pool', 'of two clients at least', max)
   return poolConnect(pool)
 }
@@ -245,9 +248,10 @@ const tagsByTable = (given: PostgresFeedTables): Scope['tags'] =>
   })
 
 /**
- * A row with all columns that the map names. A map may well answer with no key where a column is null, and would not see
- * one that is missing: 1. a version of the program that names a column more has installed the feed; 2. one that does not
- * know it starts, and installs its own; 3. rows come without it. What this throws has the keyspaces invalidated instead.
+ * A row with all columns that the map names. A map may answer with no key where a column is null, and would not notice a
+ * missing column: 1. a version of the program that names one more column has installed the feed; 2. a version that does not
+ * know the column starts, and installs its own feed; 3. rows come without it. So this throws, and then the keyspaces are
+ * invalidated instead.
  */
 function completeRow(table: string, row: FeedRow, columns: readonly string[]): FeedRow {
   const missing = columns.find(column => !Object.hasOwn(row, column))

@@ -5,15 +5,15 @@ import { literal, literals } from './sql.ts'
 
 /** How many rows of the outbox are locked at once. */
 const MOST_ROWS = 500
-/** How many changes are handed out at once, but for those of the last batch among them. */
+/** How many changes are handed out at once, not counting those of the last batch. */
 const MOST_CHANGES = 2_000
-/** For how long a change of a table that is not known here is left to processes that know it. */
+/** How long a change of a table that is unknown here is left to processes that know the table. */
 const FOREIGN_MS = 10_000
 
 /**
- * Relays of several processes that share one store share the outbox as well: each takes rows that no other has locked,
- * and removes those that were applied, in the transaction in which it took them. So a relay that dies gives its rows
- * back, and there is nothing to be ordered, and nothing to wait for.
+ * Relays of several processes that share one store share the outbox as well: each takes rows that no other has locked, and
+ * removes those that were applied, in the transaction in which it took them. So the rows of a relay that dies are free again.
+ * Nothing has to be ordered, and nothing has to be waited for.
  *
  * While the store is asked, that transaction is open, and PostgreSQL ends it if it is left so: a relay whose network
  * has gone must not keep its rows for the hours that TCP takes to notice. With PGlite there is nobody to lock out, and
@@ -21,7 +21,7 @@ const FOREIGN_MS = 10_000
  */
 export class SharingSession implements FeedSession {
   readonly #outbox: Outbox
-  /** No row up to this id will ever be there again. */
+  /** No row up to this id will ever exist again. */
   #gone = 0n
 
   constructor(outbox: Outbox) {
@@ -44,7 +44,7 @@ export class SharingSession implements FeedSession {
     const from = `FROM ${schema}.outbox WHERE id > ${larger(gone, BigInt(after ?? 0))}
   AND (source = ANY (${literals(this.#outbox.scope.tables)})
     OR at < clock_timestamp() - interval '${FOREIGN_MS} ms')`
-    // Not EXISTS, which reads the whole file if the planner expects to find something soon.
+    // Not by EXISTS: it reads the whole file if the planner expects to find something soon.
     const { waiting, least, ...poll } = (await readJson(
       connection,
       `SELECT json_build_object(${pollSql},
@@ -52,10 +52,10 @@ export class SharingSession implements FeedSession {
   'waiting', (SELECT id ${from} ORDER BY id LIMIT 1) IS NOT NULL)::text AS value`,
     )) as Poll & { waiting: boolean; least: string | null }
     this.#outbox.learn(poll)
-    // What was decided before this poll, and was not seen in it, is gone for good.
+    // A row that was decided before this poll, and was not seen in it, is gone for good.
     this.#gone = least === null ? horizon.id : smaller(horizon.id, BigInt(least) - 1n)
     if (!waiting) return { changes: [], more: false, drained: true }
-    // Where batches are long, fewer rows are handed out than were locked. The others are free again when these are settled.
+    // If batches are long, fewer rows are handed out than were locked. The others are free again when these are settled.
     const rows = await connection.runWithin(
       `${this.#begin()}WITH locked AS MATERIALIZED (
   SELECT * ${from} ORDER BY outbox.id LIMIT ${MOST_ROWS}${connection.isShared ? ' FOR UPDATE SKIP LOCKED' : ''}
@@ -89,7 +89,7 @@ SELECT ${columns}, locked FROM (
 
   async remember(keyspaces: readonly string[], identity: string, instead?: string): Promise<void> {
     const { connection, schema } = this.#outbox
-    // Always in the same order: two sessions that lock the same rows do not wait for each other.
+    // Always in the same order, so that two sessions that lock the same rows do not wait for each other.
     const names = [...keyspaces].sort()
     if (instead !== undefined) {
       await connection.run(
@@ -115,7 +115,10 @@ SELECT ${columns}, locked FROM (
     this.#outbox.connection.abandon()
   }
 
-  /** Losing the end of it in a crash does no harm: what was applied is applied again. So no disk is waited for. */
+  /**
+   * The transaction does not wait for the disk: if its end is lost in a crash, the changes are applied again, which does no
+   * harm.
+   */
   #begin(): string {
     if (!this.#outbox.connection.isShared) return ''
     const { timeoutMs } = this.#outbox.scope

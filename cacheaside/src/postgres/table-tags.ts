@@ -16,15 +16,15 @@ import { GROUP_VERSION, type TagGroup, tagOf, targetsOfRows } from './tag-groups
 /** How the rows of one table are grouped. */
 export interface TableTagsOptions {
   /**
-   * The groups that values depend on: a column, or several that make one group together. A change of a row invalidates
-   * its group in each of them; if the columns themselves change, the group that it left and the one that it came to.
-   * Left out: none, and there is only `any()`.
+   * The groups that values depend on: a column, or several that make one group together. A change of a row invalidates its
+   * group in each of them. If these columns change, it invalidates both the group that the row left and the one that it
+   * joined. Left out: none, and there is only `any()`.
    */
   readonly by?: readonly (string | readonly string[])[]
   /**
-   * The types of columns named in `by`. Then `where` takes what the type has, and makes of it the very text that the feed
-   * records: of a uuid in capitals, of a `Date`. `installFeed` refuses a type that is not the column's. Left out: `where`
-   * takes texts, whole numbers, booleans and `null`, and a text must be the one that PostgreSQL writes.
+   * The types of columns named in `by`. Then `where` takes values of the type, and makes of each exactly the text that the
+   * feed records: for example of a uuid in capitals, or of a `Date`. `installFeed` refuses a type that is not the column's.
+   * Left out: `where` takes texts, whole numbers, booleans and `null`, and a text must be the one that PostgreSQL writes.
    */
   readonly types?: Readonly<Record<string, ColumnType>>
   /** What the tags begin with, the same in every process. @defaultValue `table.` and the name of the table */
@@ -44,7 +44,7 @@ type ValueOf<Types, Column> = Column extends keyof Types
     : AnyColumnValue
   : AnyColumnValue
 
-/** A value for each column of one group, and none for those of others. */
+/** A value for each column of one group, and for no other column. */
 type GroupValues<Each, All extends string, Types> = Each extends unknown
   ? { readonly [Column in ColumnsOf<Each>]: ValueOf<Types, Column> | null } & {
       readonly [Column in Exclude<All, ColumnsOf<Each>>]?: never
@@ -68,7 +68,7 @@ type Checked<Options> = Options extends { readonly types: infer Types }
     : { readonly types: { readonly [Column in Exclude<keyof Types, ColumnsOf<Grouping<Options>>>]: never } }
   : unknown
 
-/** The part of a cache that tags are made known to. */
+/** The part of a cache that makes tags known. */
 export interface TagsCache {
   tags(name: string): unknown
 }
@@ -84,7 +84,7 @@ export class TableTags<Group = Readonly<Record<string, unknown>>> {
   readonly reads: readonly string[]
   /** What is invalidated when the rows are not known: all of these tags. */
   readonly keyspaces: readonly string[]
-  /** The groups, as they are to lie beside the outbox. */
+  /** The groups, as they lie beside the outbox. */
   readonly tags: readonly TagGroup[]
   /** The types of the columns, as far as they are named. */
   readonly types: Readonly<Record<string, ColumnType>>
@@ -117,20 +117,20 @@ export class TableTags<Group = Readonly<Record<string, unknown>>> {
   /**
    * The tag of all rows: each change in the table, made by anyone, invalidates the values that have it.
    *
-   * **For tables that are seldom written**, as a list of countries. While a table is being written to, no value with this
-   * tag lives from one write to the next, and after each of them all such values are loaded again: then name a group.
+   * **For tables that are seldom written**, such as a list of countries. Each write to the table invalidates all values with
+   * this tag, and all of them are loaded again. For a table that is written often, name a group.
    */
   any(): Tag {
     return tagOf(this.tags[0]!, [])
   }
 
   /**
-   * The tag of one group of rows: those with these values in these columns. What changes a row of the group, adds one to
-   * it or takes one away invalidates the values that have it. `null` is a group of its own.
+   * The tag of one group of rows: those with these values in these columns. A change of a row of the group, a new row in it
+   * or one less invalidates the values that have this tag. `null` is a group of its own.
    *
    * @param group - A value for each column of one group that was declared, and for no other column.
    * @throws CacheError `INVALID_OPTIONS` if there is no group of these columns, or no column has such a value;
-   *   `INVALID_KEY` if a value is malformed, or the tag too long.
+   * `INVALID_KEY` if a value is malformed, or the tag too long.
    */
   where(group: Group): Tag {
     if (typeof group !== 'object' || group === null)
@@ -177,7 +177,7 @@ export class TableTags<Group = Readonly<Record<string, unknown>>> {
       keyspaces: keyspaces === undefined ? undefined : [...keyspaces, this.#name],
       canonicalIds: canonicalIds === true || [
         ...(canonicalIds || []),
-        // What the map makes of a column is not canonical because the tags are.
+        // Canonical texts of the tags do not make the map's own use of a column canonical.
         ...(columns === undefined ? [] : this.canonicalIds.filter(column => !columns.includes(column))),
       ],
       tags: this.tags,
@@ -210,7 +210,7 @@ export function tableTags<const Tables extends Readonly<Record<string, TableTags
   tables: Tables & { readonly [Table in keyof Tables]: Checked<Tables[Table]> },
 ): { readonly [Table in keyof Tables]: TableTagsOf<Tables[Table]> }
 /**
- * The same, made known to a cache that is not given the feed.
+ * The same, made known to a cache without the feed.
  *
  * @param cache - Whose keyspaces name the tags.
  * @throws CacheError `INVALID_OPTIONS`
@@ -219,7 +219,7 @@ export function tableTags<const Tables extends Readonly<Record<string, TableTags
   cache: TagsCache,
   tables: Tables & { readonly [Table in keyof Tables]: Checked<Tables[Table]> },
 ): { readonly [Table in keyof Tables]: TableTagsOf<Tables[Table]> }
-/** Takes the tables last, whether a cache stands before them or not. */
+/** The tables come last; a cache may come before them. */
 export function tableTags(...given: unknown[]): Readonly<Record<string, TableTags>> {
   const cache = given.length > 1 ? (given[0] as TagsCache) : undefined
   if (given.length > 1 && typeof cache?.tags !== 'function') throw invalidOption('cache', 'a cache', cache)

@@ -12,7 +12,7 @@ export interface TagGroup {
   readonly tag: string
   /** Its columns, in alphabetical order. */
   readonly by: readonly string[]
-  /** How tags are made of a row; another number means another way. What else there is may differ, `tag` may not. */
+  /** How tags are made of a row; another number means another way. Then the other fields may differ, but not `tag`. */
   readonly version: number
 }
 
@@ -21,14 +21,14 @@ export const GROUP_VERSION = 1
 
 /** The tag of a group whose rows have these texts in its columns, and `null` where they have none. */
 export function tagOf({ tag, by }: TagGroup, texts: readonly (string | null)[]): Tag {
-  // Two columns with the same texts are two groups, and a text is never taken for the absence of one.
+  // The text `null` differs from an absent text.
   const parts = texts.map(text => (text === null ? 'null' : `=${text}`))
   return keyOf(tag, by.length === 0 ? 'any' : [by.join(','), ...parts]) as string as Tag
 }
 
 /**
- * What a change of this row invalidates: the tag of its group, or all tags of that name if the row does not tell; nothing
- * if the tag is longer than a key may be, because then no reader can have asked for it.
+ * What a change of this row invalidates: the tag of its group, or all tags of that name if the row lacks a column. Nothing if
+ * the tag is longer than a key may be: then no reader can have asked for it.
  */
 function targetOfRow(group: TagGroup, row: FeedRow): Tag | WholeKeyspace | undefined {
   if (group.version !== GROUP_VERSION || !group.by.every(column => Object.hasOwn(row, column)))

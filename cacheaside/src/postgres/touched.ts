@@ -4,13 +4,16 @@ import { json, literals } from './sql.ts'
 export interface Touched {
   /** Those of the tables that were asked for: themselves, or a partition or child table (inheritance) of theirs. */
   readonly asked: readonly string[]
-  /** All other tables, materialized views and foreign tables, but those of PostgreSQL itself. */
+  /** All other tables, materialized views and foreign tables, except those of PostgreSQL itself. */
   readonly others: readonly string[]
-  /** Whether the transaction began before this was asked: a single statement is one of its own, and tells only of itself. */
+  /**
+   * Whether this query ran inside the transaction. As a statement by itself it is a transaction of its own, and shows only
+   * itself.
+   */
   readonly isWithin: boolean
 }
 
-/** Where names of tables lead to in a session that has just begun. */
+/** What names of tables refer to in a session that has just begun. */
 export interface Places {
   /** The schemas on its search path, the first one first. */
   readonly path: readonly string[]
@@ -46,7 +49,7 @@ SELECT pg_catalog.json_build_object(
  * locks of a backend say what its transaction has touched, and texts of statements need not be understood.
  *
  * Nothing is looked up along the search path, which the loader may have set. A table is found by its name, as the feed does:
- * another one may have taken it. The names of the others are those that lead to them along the path of the places.
+ * another one may have taken it. The names of the other tables are those that find them along the search path of the places.
  */
 export const touchedSql = ({ path, tables }: Places): string => `
 WITH RECURSIVE held (relation) AS (
