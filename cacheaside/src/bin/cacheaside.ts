@@ -8,8 +8,8 @@ import { CLEAR_LINE, wantsColor } from '../command/terminal.ts'
 /**
  * The program `cacheaside`.
  *
- * The library's timers and connections do not keep a process alive. This one must not end before it has a result, so an
- * open port keeps it alive. If it still ends early, nothing was done: hence the exit code from the start.
+ * The library's timers and connections do not keep a process alive. This process must not end before it has a result, so an
+ * open port keeps it alive. If it still ends early, nothing was done: so the exit code is set at the start.
  */
 process.exitCode = 2
 const { port1: awake } = new MessageChannel()
@@ -17,7 +17,7 @@ awake.on('message', () => {})
 
 let hasFailed = false
 
-/** Says in one line why it was not done, and ends. Only the first reason counts. */
+/** Says in one line why the command failed, and ends. Only the first reason counts. */
 function fail(error: unknown): void {
   if (hasFailed) return
   hasFailed = true
@@ -25,14 +25,17 @@ function fail(error: unknown): void {
   process.stderr.write(`${clear}cacheaside: ${lineOf(error)}\n`, () => process.exit(2))
 }
 
-// Node would exit with 1, which means that something is stale. A rejection that nobody takes comes here, too.
+// Node would exit with 1, which means that something is stale. Unhandled rejections come here, too.
 process.on('uncaughtException', fail)
 
 /** The first Ctrl-C ends what is under way, and what was opened is closed. Another one ends the program at once. */
 const stop = new AbortController()
 process.once('SIGINT', () => stop.abort(new Error('interrupted')))
 
-/** The reader of a pipe may have read enough. Then what goes on ends quietly. Any other report that was not written is missed. */
+/**
+ * The reader of a pipe may close it: then the command ends quietly. If a report could not be written for any other reason,
+ * the command has failed.
+ */
 function written(error?: Error | null): void {
   if (error === undefined || error === null) return
   if ((error as NodeJS.ErrnoException).code === 'EPIPE') stop.abort(error)
@@ -45,7 +48,7 @@ process.stderr.on('error', () => {})
 
 async function ask(question: string): Promise<string> {
   const lines = createInterface({ input: process.stdin, output: process.stderr })
-  // Of the end of the input, and of Ctrl-C while it reads, a question itself says nothing.
+  // A question does not end by itself at the end of the input, or at Ctrl-C while it reads.
   const noAnswer = new Promise<string>(resolve => void lines.once('close', () => resolve('')))
   lines.once('SIGINT', () => lines.close())
   try {
@@ -66,5 +69,5 @@ const code = await runCommand(process.argv.slice(2), {
 })
 process.exitCode = hasFailed ? 2 : code
 awake.close()
-// What the user's file has left open must not keep it from ending, once everything is written.
+// Things that the user's file has left open must not keep the program running once everything is written.
 process.stdout.write('', () => process.stderr.write('', () => process.exit()))

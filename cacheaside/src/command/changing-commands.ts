@@ -59,8 +59,8 @@ export const changingCommands: Readonly<Record<string, Command>> = {
 }
 
 /**
- * The name of the store, if other processes have it too. To change one of this process alone would be a success that means
- * nothing.
+ * The name of the store, if other processes use it, too. Changing a store of this process alone would be a meaningless
+ * success.
  */
 function sharedWithOthers(run: CommandRun): string {
   const { name, synchronous } = sharedOf(operatedBy(run))

@@ -2,7 +2,7 @@ import type { Clock } from '../base/clock.ts'
 import type { OperationConfig } from '../operate/config.ts'
 import { checkNames, type Operated } from '../operate/target.ts'
 
-/** Where a command writes, and whom it can ask. */
+/** Where a command writes, and how it can ask a person. */
 export interface CommandOutput {
   /** The report. */
   out(text: string): void
@@ -12,7 +12,7 @@ export interface CommandOutput {
   readonly isTerminal: boolean
   /** Whether `out` is a terminal that shows colours. Left out: it is not. */
   readonly hasColor?: boolean
-  /** Asks the person at the terminal. Left out: there is nobody to be asked. */
+  /** Asks the person at the terminal. Left out: nobody can be asked. */
   readonly ask?: (question: string) => Promise<string>
   /** Aborts when the person wants it to end. Left out: never. */
   readonly signal?: AbortSignal
@@ -30,7 +30,7 @@ export interface CommandOutput {
  */
 export type ExitCode = 0 | 1 | 2
 
-/** What the command line says, after the name of the command. */
+/** The operands and options after the name of the command. */
 export interface Given {
   readonly operands: readonly string[]
   readonly json: boolean
@@ -46,7 +46,7 @@ export interface Given {
   readonly print: boolean
 }
 
-/** What a command is run with. */
+/** The arguments of a command's run. */
 export interface CommandRun {
   readonly given: Given
   readonly config: OperationConfig
@@ -96,5 +96,5 @@ export type OptionName =
 /** The command line cannot be understood; the message is one line that says why. */
 export class UsageError extends Error {}
 
-/** The command does not do what it was asked for; the message is one line that says why. */
+/** The command refuses to do its work; the message is one line that says why. */
 export class RefusedError extends Error {}

@@ -36,7 +36,7 @@ async function importFile(url: string, path: string): Promise<{ readonly default
     const code = (error as NodeJS.ErrnoException).code
     if (code !== 'ERR_UNKNOWN_FILE_EXTENSION' || !/\.[cm]?ts$/.test(path)) throw error
     await registerTsx(url, path)
-    // Another address than the one that has just failed, which Node remembers.
+    // By another address: Node remembers that the first one has failed.
     return await import(`${url}?tsx`)
   }
 }

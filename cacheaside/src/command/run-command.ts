@@ -1,4 +1,4 @@
-/** The program `cacheaside`: which command is meant, what it is told, and how it ended. */
+/** The program `cacheaside`: parses the arguments, runs the command, and gives its exit code. */
 import { parseArgs } from 'node:util'
 import type { Clock } from '../base/clock.ts'
 import { lineOf } from '../base/masked.ts'
@@ -31,7 +31,7 @@ export const COMMANDS: Readonly<Record<string, Command>> = {
   verify: verifyCommand,
 }
 
-/** How long each of what the file has opened may take to be closed. */
+/** The time limit for closing each thing that the file has opened. */
 const CLOSE_MS = 5_000
 
 const OPTIONS = {
@@ -50,7 +50,7 @@ const OPTIONS = {
   help: { type: 'boolean' },
 } as const
 
-/** What the options are for. */
+/** The help texts of the options. */
 const HELP: Readonly<Record<OptionName | 'config' | 'json' | 'help', string>> = {
   config: '--config FILE     a module of JavaScript or TypeScript: see docs/cli.md',
   keyspace: '--keyspace NAME   only this keyspace; may be given several times',
@@ -68,7 +68,7 @@ const HELP: Readonly<Record<OptionName | 'config' | 'json' | 'help', string>> = 
 }
 
 /**
- * Runs `cacheaside` with the arguments that come after its name. Never rejects: what goes wrong is one line of `err`.
+ * Runs `cacheaside` with the arguments that come after its name. Never rejects: an error is one line of `err`.
  *
  * @returns the exit code.
  */
@@ -104,13 +104,13 @@ function ended<T>(signal: AbortSignal | undefined, work: Promise<T>): Promise<T>
   })
 }
 
-/** Closes, for no longer than is allowed. A report that is there is not taken back because something could not be closed. */
+/** Closes within the time limit. An error or a time-out here does not change the result of the command. */
 async function closed(clock: Clock, close: () => unknown): Promise<void> {
   const closing = (async () => void (await close()))()
   await limited(clock, CLOSE_MS, closing, () => new Error('not closed')).catch(() => {})
 }
 
-/** What the arguments say: a text of help, or a command and what it is told. */
+/** The parsed arguments: a help text, or a command with its operands and options. */
 type Parsed =
   | { readonly help: string }
   | { readonly command: Command; readonly path: string; readonly given: Given }

@@ -76,7 +76,7 @@ const holdingsTable = (keyspaces: Readonly<Record<string, KeyspaceHoldings>>): s
     ]),
   ])
 
-/** What one process says. It may be of another version of the library: what is not there is not shown. */
+/** The statistics of one process. It may have another version of the library: missing fields are not shown. */
 function processTable({ process, stats }: ProcessStats): string[] {
   const rows = Object.entries(stats.keyspaces ?? {}).map(([name, counts]) => {
     const { local = 0, shared = 0, origin = 0 } = counts?.reads ?? {}

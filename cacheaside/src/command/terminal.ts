@@ -1,12 +1,12 @@
-/** What people see: colours, progress, questions, and no secrets. */
+/** Output for people: colours, progress and questions. */
 import type { Clock } from '../base/clock.ts'
 import { printable } from '../base/printable.ts'
 import { type CommandOutput, RefusedError } from './command.ts'
 
-/** What a terminal is told before and after a text. */
+/** The codes for a terminal before and after a text. */
 const CODES = { red: [31, 39], yellow: [33, 39], green: [32, 39], bold: [1, 22], dim: [2, 22] } as const
 
-/** A text in a colour, where there are colours. */
+/** Colours a text, if the output has colours. */
 export type Paint = (color: keyof typeof CODES, text: string) => string
 
 /** How texts are coloured on this output. */
@@ -23,7 +23,7 @@ export const paintOn = ({ hasColor = false }: Pick<CommandOutput, 'hasColor'>): 
 export const wantsColor = (isTerminal: boolean, env: Readonly<Record<string, string | undefined>>): boolean =>
   isTerminal && (env.NO_COLOR ?? '') === '' && env.TERM !== 'dumb'
 
-/** Takes away what stands on the line of a terminal. */
+/** Clears the current line of a terminal. */
 export const CLEAR_LINE = '\r\u001b[K'
 const BAR_LENGTH = 30
 const REDRAW_MS = 100
@@ -39,7 +39,7 @@ export class ProgressLine {
     this.#clock = output.clock
   }
 
-  /** Draws a bar and what stands behind it. */
+  /** Draws a bar and the text behind it. */
   show(done: number, of: number, rest: string): void {
     if (!this.#output.isTerminal) return
     if (this.#clock.nowMs() - this.#drawnMs < REDRAW_MS && done < of) return
@@ -63,7 +63,7 @@ export class ProgressLine {
 }
 
 /**
- * Goes on only if somebody agrees: by `--yes`, or at the terminal.
+ * Goes on only if the person agrees: by `--yes`, or at the terminal.
  *
  * @param question - What is about to be done, and what it costs, without a question mark.
  * @throws RefusedError

@@ -1,6 +1,6 @@
 /**
- * Advice on options: what contradicts each other, and what the loads of the values in the store say about it. Rules without I/O:
- * from options and measurements to sentences.
+ * Advice on options: which of them do not fit each other, or the measured loads of the values in the store. Rules without
+ * I/O, from options and measurements to sentences.
  */
 import { lineOf } from '../base/masked.ts'
 import {
@@ -17,7 +17,7 @@ import { durationText } from '../verify/report.ts'
 import type { PoolSize } from './config.ts'
 
 /**
- * What a finding is about. Those of Redis and of the feed keep their own codes.
+ * The code of a finding. Findings of Redis and of the feed keep their own codes.
  *
  * | code | |
  * |---|---|
@@ -58,7 +58,7 @@ export type AdviceCode =
 
 /** Something that a doctor has found. */
 export interface DoctorFinding {
-  /** `bad`: it does not work, or not safely. `warn`: it should be mended. `advice`: it could be better. */
+  /** `bad`: something does not work, or not safely. `warn`: it should be mended. `advice`: it could be better. */
   readonly severity: 'bad' | 'warn' | 'advice'
   readonly area: 'store' | 'feed' | 'options'
   readonly code: string
@@ -66,7 +66,7 @@ export interface DoctorFinding {
   readonly message: string
 }
 
-/** What was measured of a keyspace: what the loads of values in the store have cost. */
+/** The measurements of a keyspace: how long the loads of the values in the store have taken. */
 export interface LoadCosts {
   /** How many values were looked at. */
   readonly count: number
@@ -99,7 +99,7 @@ export function cacheOf(
   }
 }
 
-/** What is to be said of a cache's options by themselves. */
+/** The advice on a cache's options, without measurements. */
 export function adviceOnCache(options: ResolvedCacheOptions, pool: PoolSize | undefined): DoctorFinding[] {
   const { leaseMs, loadTimeoutMs, sharedTimeoutMs, guardMs, fill, maxLoads } = options
   const findings: DoctorFinding[] = []
@@ -135,7 +135,7 @@ export function adviceOnCache(options: ResolvedCacheOptions, pool: PoolSize | un
   return findings
 }
 
-/** What is to be said of a keyspace's options, beside what its loads have cost. */
+/** The advice on a keyspace's options, with the costs of its loads. */
 export function adviceOnKeyspace(
   space: AuditedKeyspace,
   cache: ResolvedCacheOptions,

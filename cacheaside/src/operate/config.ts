@@ -21,11 +21,11 @@ export interface OperationConfig extends VerifyConfig {
   /** The other options that the program's cache is made with, for `doctor` and `explain`. Left out: the defaults. */
   readonly cache?: Omit<CacheOptions, 'shared' | 'feed'>
   /**
-   * The program's tags, for `invalidate` and `flush`: what `cache.tags` has returned, or names. Left out: those of tables that `feed`
-   * and `migration` have, which are known in any case.
+   * The program's tags, for `invalidate` and `flush`: what `cache.tags` has returned, or names. Left out: only the tags of
+   * tables in `feed` and `migration`, which are always known.
    */
   readonly tags?: readonly (string | { readonly name: string })[]
-  /** What `feed install` and `feed remove` run. Left out: these two do nothing but say so. */
+  /** For `feed install` and `feed remove`. Left out: these two only say that it is missing. */
   readonly migration?: FeedMigration
   /** The pool of the program's loaders and writers, for `doctor`. Left out: nothing is said of its size. */
   readonly pool?: PoolSize

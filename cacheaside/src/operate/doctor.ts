@@ -1,4 +1,4 @@
-/** Examines everything that is examined when a program starts, and the options beside what the store tells. */
+/** Examines what a program examines when it starts, and compares the options with the contents of the store. */
 import { lineOf } from '../base/masked.ts'
 import type { RedisNode } from '../redis/examine.ts'
 import type { RedisReport } from '../redis/servers.ts'
@@ -19,7 +19,7 @@ import {
   withView,
 } from './target.ts'
 
-/** What a doctor has found. Plain data, as `--json` prints it. */
+/** The findings of a doctor. Plain data, as `--json` prints it. */
 export interface DoctorReport {
   /** What kind of shared store. */
   readonly store: string
@@ -27,7 +27,7 @@ export interface DoctorReport {
   readonly nodes: readonly RedisNode[]
   /** What was examined, one sentence each. */
   readonly examined: readonly string[]
-  /** What is wrong, or could be better, the worst first. */
+  /** The findings, the worst first. */
   readonly findings: readonly DoctorFinding[]
 }
 
@@ -37,7 +37,7 @@ export interface DoctorOptions {
   readonly sample?: number
 }
 
-/** What is collected in the course of it. */
+/** The results so far. */
 interface Chart {
   readonly operated: Operated
   readonly nodes: RedisNode[]
@@ -52,8 +52,8 @@ const ROUND_TRIPS = 5
 const SEVERITIES = ['bad', 'warn', 'advice']
 
 /**
- * Examines the store, the change feed and the options, and changes nothing of them. One part that cannot be examined does not keep
- * the others from it: that is a finding.
+ * Examines the store, the change feed and the options, and changes nothing of them. If one part cannot be examined, that is a
+ * finding, and the others still are.
  *
  * @throws CacheError `INVALID_OPTIONS` without a store or keyspaces.
  */
@@ -73,7 +73,7 @@ export async function examineAll(
   return { store: shared.name, nodes, examined, findings }
 }
 
-/** Where a part cannot be asked, the examination goes on. */
+/** Runs the examination of one part. An error becomes a finding. */
 async function unless<T>(
   chart: Chart,
   area: DoctorFinding['area'],
@@ -188,7 +188,7 @@ async function costsOf(
   const texts = await view.peek(picked.kept)
   const registers = texts.map(text => (text === undefined ? undefined : parseRegister(text)))
   const values = registers.filter(register => register?.state === 'value')
-  // What a write has stored as it released its guard has no load.
+  // A value that a write has stored at its release had no load.
   const loads = values
     .map(({ costMs }) => costMs)
     .filter(costMs => costMs > 0)
@@ -237,7 +237,7 @@ async function examineFeed(chart: Chart): Promise<void> {
     findings.push({ severity: BAD_FOR_FEED.has(code) ? 'bad' : 'warn', area: 'feed', code, message })
 }
 
-/** With these, changes by others are lost to the cache, or never reach it. */
+/** With these findings, changes by others do not reach the cache. */
 const BAD_FOR_FEED: ReadonlySet<string> = new Set(['NOT_INSTALLED', 'NOT_WATCHED', 'RIGHTS'])
 
 function examineOptions(

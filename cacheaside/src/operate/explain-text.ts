@@ -6,7 +6,7 @@ import { durationText } from '../verify/report.ts'
 import type { ExplainedRegister, ExplainedValue, Explanation } from './explain.ts'
 import type { ReaderAnswer } from './reader.ts'
 
-/** Why a reader gets what it gets, to complete "…: ". */
+/** The reasons for a reader's answer; each completes a sentence after a colon. */
 const WHY: Readonly<Record<Why, string>> = {
   fresh: 'it is fresh',
   stale: 'it is past its soft expiry, within staleMs; one reader refreshes it',

@@ -1,4 +1,4 @@
-/** What the shared store holds for one key, and what that means. Nothing is changed by asking. */
+/** What the shared store holds for one key, and what that means. Asking changes nothing. */
 import type { Change, ChangeFeed } from '../feed/change-feed.ts'
 import { planOf } from '../feed/plan.ts'
 import type { Mark } from '../shared/key-mark.ts'
@@ -60,7 +60,7 @@ export interface ExplainedValue {
   /** What its load took. */
   readonly costMs: number
   readonly shape: number
-  /** The shape that the keyspace has by the file. */
+  /** The shape of the keyspace in the file. */
   readonly keyspaceShape: number
   /** The generation that it was stored under. */
   readonly generation: string
@@ -89,7 +89,7 @@ export interface ExplainedTag {
   readonly now: 'stands' | 'invalidated' | 'gone' | 'guarded' | 'strange'
 }
 
-/** What a change feed can tell about a key. */
+/** The changes in a feed's outbox that concern a key. */
 export interface ExplainedFeed {
   readonly name: string
   /** Changes that are not applied yet and end this key, or a tag of its value, the oldest first; at most ten. */
@@ -117,13 +117,15 @@ export interface Explanation {
   readonly feed?: ExplainedFeed
   /** What a comparison with the origin said, if it was asked for. */
   readonly origin?: Outcome
-  /** What the reader of this should know, one sentence each. */
+  /** Hints for the person who reads this, one sentence each. */
   readonly notes: readonly string[]
 }
 
 /** How {@link explain} is done. */
 export interface ExplainOptions {
-  /** Whether the row is loaded and compared. A value that differs is left alone for `graceMs` first. @defaultValue false */
+  /**
+   * Whether the row is loaded and compared. If the value differs, it is compared again after `graceMs`. @defaultValue false
+   */
   readonly compare?: boolean
   /** Whether the stored text is told. @defaultValue false */
   readonly withText?: boolean
@@ -193,7 +195,7 @@ async function explained(
   }
 }
 
-/** The same view, whose answer for this key is the one that was told. */
+/** The same view, but its first answer for this key is the given one. */
 function withFirst(view: StoreView, key: string, text: string | undefined): StoreView {
   return {
     caveats: view.caveats,
@@ -205,7 +207,7 @@ function withFirst(view: StoreView, key: string, text: string | undefined): Stor
   }
 }
 
-/** What is known besides the register itself. */
+/** The facts besides the register itself. */
 interface Found {
   readonly timeMs: number
   readonly tags: readonly ExplainedTag[]
@@ -293,7 +295,7 @@ async function feedOf(
   try {
     changes = await asked(operated, `the ${feed.name} feed`, feed.pending!())
   } catch (problem) {
-    // What the store holds is worth telling all the more.
+    // Without the feed, the rest of the explanation is still worth telling.
     return { name: feed.name, waiting: [], count: 0, problem }
   }
   const plan = planOf(

@@ -1,4 +1,4 @@
-/** How the change feed is doing, and how it is installed and removed. */
+/** The status of the change feed, and how it is installed and removed. */
 import { CacheError } from '../base/errors.ts'
 import { DEFAULT_CACHE_OPTIONS } from '../options.ts'
 import type { PostgresFeedStatus } from '../postgres/feed-status.ts'
@@ -8,7 +8,7 @@ import type { FeedMigration } from './config.ts'
 import { asked, type Operated } from './target.ts'
 
 /**
- * Reads how the change feed is doing. Nothing is changed.
+ * Reads the status of the change feed. Changes nothing.
  *
  * @throws CacheError `INVALID_OPTIONS` without a feed that can tell; an error that says why the database cannot be asked.
  */
@@ -28,7 +28,7 @@ export async function feedStatus(operated: Operated): Promise<PostgresFeedStatus
 /**
  * How the feed is installed.
  *
- * @throws CacheError `INVALID_OPTIONS` if nobody has said.
+ * @throws CacheError `INVALID_OPTIONS` if the file does not say.
  */
 export function migrationOf({ migration }: Operated): FeedMigration {
   if (migration !== undefined) return migration
@@ -58,7 +58,7 @@ export function feedScript(operated: Operated): string {
 /**
  * Installs the change feed, or brings it up to date.
  *
- * @throws CacheError `INVALID_OPTIONS`; what the database says, and then nothing was changed.
+ * @throws CacheError `INVALID_OPTIONS`; the database's error, and then nothing was changed.
  */
 export async function installChangeFeed(operated: Operated): Promise<void> {
   const { sql, ...options } = migrationOf(operated)

@@ -7,9 +7,9 @@ import { pause } from '../verify/pace.ts'
 import { type CountedKey, SpaceSaving } from './space-saving.ts'
 import { asked, type Operated, sharedOf, timeoutOf } from './target.ts'
 
-/** What one process has counted. Plain data. */
+/** The counts of one process. Plain data. */
 export interface HotKeys {
-  /** For how many milliseconds it counted. */
+  /** How many milliseconds it counted. */
   readonly forMs: number
   /** How many reads there were, hits in L1 included. */
   readonly reads: number
@@ -19,13 +19,13 @@ export interface HotKeys {
   readonly missedAtMost: number
 }
 
-/** What all processes have counted together. */
+/** The counts of all processes together. */
 export interface HotKeysReport extends HotKeys {
   /** The processes that have answered, by their names. */
   readonly processes: readonly string[]
 }
 
-/** What processes share of themselves. */
+/** The statistics of one process, under its name. */
 export interface ProcessStats {
   readonly process: string
   readonly stats: Stats & { readonly now: Occupancy }
@@ -34,7 +34,7 @@ export interface ProcessStats {
 const SKETCH_SIZE = 512
 const MOST_KEYS = 100
 const LONGEST_MS = 60_000
-/** Above the time that a process counts for: how long its answer may be under way. */
+/** Added to the time of counting: how long an answer may be under way. */
 const MARGIN_MS = 1_000
 
 /**
@@ -67,22 +67,23 @@ export async function hotKeys(cache: Cache, forMs: number, most: number): Promis
   return { forMs: Math.round(clock.nowMs() - beganMs), reads: sketch.total, keys, missedAtMost }
 }
 
-/** What is asked, as text. */
+/** A question, as it is sent. */
 type Question =
   | { readonly ask: 'top'; readonly forMs: number; readonly most: number }
   | { readonly ask: 'stats' }
 
-/** How {@link answerInquiries} is told who it is. */
+/** The options of {@link answerInquiries}. */
 export interface AnsweringOptions {
-  /** How this process is called in answers. @defaultValue `'process N'`, N being its number */
+  /** The name of this process in answers. @defaultValue `'process N'`, with the process id as N */
   readonly name?: string
 }
 
 /**
  * Lets this process answer `cacheaside top` and `cacheaside stats`, by way of the shared store. It holds one connection that
- * listens, and counts nothing unless it is asked. All who may publish under the store's prefix may ask, and are told keys.
+ * listens, and counts nothing unless it is asked. Everybody who may publish under the store's prefix may ask, and gets to see
+ * keys.
  *
- * @returns what ends it; the end of the cache does, too. Idempotent.
+ * @returns ends it; closing the cache ends it, too. Idempotent.
  * @throws CacheError `INVALID_OPTIONS` for a store that carries no questions, as the embedded one; `CLOSED`.
  */
 export function answerInquiries(cache: Cache, options: AnsweringOptions = {}): () => void {
@@ -125,7 +126,7 @@ function parsed(text: string): unknown {
   }
 }
 
-/** Asks the processes. Answers that are none are passed over: anybody may publish. */
+/** Asks the processes. Malformed answers are ignored: anybody may publish. */
 async function ask(
   operated: Operated,
   question: Question,
@@ -144,7 +145,7 @@ async function ask(
 }
 
 /**
- * Asks every process that answers which keys it reads most, and adds up what they say.
+ * Asks all processes that answer for the keys that they read most, and adds up their counts.
  *
  * @param forMs - For how long they count, from 1 to 60,000.
  * @param most - How many keys are told, from 1 to 100.
@@ -165,7 +166,7 @@ export async function askHotKeys(operated: Operated, forMs: number, most: number
   }
 }
 
-/** Asks every process that answers what its cache has done. @throws as {@link askHotKeys}. */
+/** Asks all processes that answer for the statistics of their caches. @throws as {@link askHotKeys}. */
 export async function askStats(operated: Operated): Promise<ProcessStats[]> {
   const answers = await ask(operated, { ask: 'stats' }, MARGIN_MS)
   return answers.filter(
@@ -187,7 +188,7 @@ function isHotKeys(top: unknown): top is HotKeys {
   )
 }
 
-/** The sum of what several processes have counted. A key that one of them does not tell may have been read there too. */
+/** The sum of several processes' counts. A key that one of them does not tell may have been read there, too. */
 export function together(counted: readonly HotKeys[], forMs: number, most: number): HotKeys {
   const byKey = new Map<string, { sum: CountedKey; told: number }>()
   for (const { keys, missedAtMost } of counted) {

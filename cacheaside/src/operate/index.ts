@@ -1,6 +1,6 @@
 /**
- * What somebody who looks after a cache asks: what is stored under a key, and what readers get. The program `cacheaside`
- * prints it; an application may offer the same over HTTP.
+ * Answers the questions of an operator: what is stored under a key, and what readers get. The program `cacheaside` prints
+ * them; an application may offer the same over HTTP.
  *
  * @packageDocumentation
  */

@@ -1,4 +1,4 @@
-/** The tags that somebody has typed, by the names of the program's tags. */
+/** Tags as a person types them, by the names of the program's tags. */
 import { invalidOption } from '../base/invalid-option.ts'
 import { isKeyspaceName, keyOf, type Tag } from '../base/key.ts'
 import { type ColumnType, columnText } from '../postgres/column-types.ts'
@@ -35,8 +35,8 @@ export function tagNamesOf(operated: Operated): readonly string[] {
 }
 
 /**
- * The tag that somebody has typed. One of a table is typed as `any`, or as `COLUMN=VALUE` for each column of its group; a
- * column without `=` is NULL. Any other has the parts of its id.
+ * The tag that a person has typed. A table's tag is typed as `any`, or as `COLUMN=VALUE` for each column of its group; a
+ * column without `=` is NULL. Any other tag is typed as the parts of its id.
  *
  * @param name - One of {@link tagNamesOf}.
  * @throws CacheError `INVALID_OPTIONS` for a group that is not declared; `INVALID_KEY` for what is no id.

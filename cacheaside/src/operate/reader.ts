@@ -1,7 +1,7 @@
 /**
- * What a reader would get for a key at this moment, found out by reading: the read path itself runs over a store that
- * shows what the real one holds and changes nothing. So there is no second copy of its rules, and a rule that is added
- * to the read path holds here too.
+ * What a reader would get for a key at this moment, found out by reading: the read path itself runs over a store that shows
+ * what the real one holds and changes nothing. So its rules have no second copy, and a new rule of the read path holds here,
+ * too.
  */
 import type { Clock, Timer } from '../base/clock.ts'
 import type { From, Why } from '../base/events.ts'
@@ -12,13 +12,13 @@ import type { SharedStore, StoreView } from '../shared/shared-store.ts'
 
 /** What one kind of reader would get. */
 export interface ReaderAnswer {
-  /** Where the answer would come from. In a process that has a copy in L1 it comes from there. */
+  /** Where the answer would come from. A process with a copy in L1 answers from there. */
   readonly from: From
   /** Why, in the words of a read's event. */
   readonly why: Why
-  /** Whether what is loaded would be stored. */
+  /** Whether the loaded value would be stored. */
   readonly kept: boolean
-  /** For an answer of the shared store: whether it is the absence of the row. */
+  /** For an answer of the shared store: whether it says that the row is absent. */
   readonly absent: boolean
 }
 
@@ -32,7 +32,7 @@ export interface ReaderAnswers {
   readonly originDown: ReaderAnswer | undefined
 }
 
-/** What the answers depend on. */
+/** The facts on which the answers depend. */
 export interface Readers {
   readonly view: StoreView
   /** As the store's own. */
@@ -95,8 +95,8 @@ function knownTo(cache: Cache): (tags: readonly Tag[]) => readonly Tag[] {
 }
 
 /**
- * The keyspace with an origin that answers at once. That there is no such row is an answer which no codec has to know. Time
- * limits, and refreshes that are drawn by lot, are left out; and what tags a value would have that nobody has loaded.
+ * The keyspace with an origin that answers at once. It answers that there is no such row, because no codec is needed for
+ * that. Time limits and random refreshes are left out, and so are the tags of values that were not loaded.
  */
 function standIn(
   options: KeyspaceOptions<unknown, unknown>,
@@ -126,15 +126,15 @@ function cacheOptions(given: CacheOptions = {}, shared: SharedStore, clock: Cloc
   return { ...others, shared, clock, logger: silent }
 }
 
-/** A store that shows what another one holds, and takes every change for done without doing it. */
+/** A store that shows what another one holds. It confirms every change without making it. */
 class ShownStore implements SharedStore {
   readonly name = 'shown'
-  /** As of the real one: inside one process, nobody asks whose register was answered. */
+  /** As in the real store: inside one process the marks of registers are not checked. */
   readonly synchronous: boolean
   readonly stream?: 'none'
   readonly #view: StoreView
   readonly #asking: Asking
-  /** What was seen: all questions are answered from the same moment. */
+  /** The registers that were seen: all questions get the answers of the same moment. */
   readonly #seen = new Map<string, Promise<string | undefined>>()
 
   constructor(view: StoreView, asking: Asking, synchronous: boolean) {
@@ -191,7 +191,7 @@ class ShownStore implements SharedStore {
 class Asking {
   #count = 0
 
-  /** Whether any are. */
+  /** Whether there are any. */
   get isUnderWay(): boolean {
     return this.#count > 0
   }
@@ -205,7 +205,7 @@ class Asking {
 }
 
 /**
- * Time that begins at a moment of the store, stands still while the store is asked, and jumps to the next timer when nothing
+ * A clock that starts at the store's time, stands still while the store is asked, and jumps to the next timer when nothing
  * else is to be done. So no time limit ends a question, and a wait for another reader is over at once.
  */
 class HurriedClock implements Clock {
@@ -235,7 +235,7 @@ class HurriedClock implements Clock {
     return { cancel: () => void this.#timers.delete(timer) }
   }
 
-  /** By a timer of the real clock: what a turn of the event loop sets off has happened by then. */
+  /** Uses a timer of the real clock: by then, everything that the turn of the event loop has started is done. */
   #tick(): void {
     if (this.#isTicking || this.#timers.size === 0) return
     this.#isTicking = true

@@ -1,4 +1,4 @@
-/** What somebody removes by hand. Removing is always safe: what was there is loaded again by its next reader. */
+/** Removing by hand. This is always safe: the next reader loads the value again. */
 import { invalidOption } from '../base/invalid-option.ts'
 import { markedToken } from '../shared/key-mark.ts'
 import { tagNamed, tagNamesOf } from './named-tags.ts'
@@ -12,11 +12,11 @@ import {
   sharedOf,
 } from './target.ts'
 
-/** What somebody has named to be removed. */
+/** Something that can be removed, by its name. */
 export interface Removable {
   /** The name of a keyspace, or of tags. */
   readonly name: string
-  /** Whether it is that of tags. Then what goes is what depends on them. */
+  /** Whether the name is that of tags. Then the values that depend on them are removed. */
   readonly isTags: boolean
 }
 
@@ -36,7 +36,7 @@ export function removableNamed(operated: Operated, name: string): Removable {
 }
 
 /**
- * The key or the tag that somebody has named.
+ * The key or the tag that a person has named.
  *
  * @param id - The parts of the id as texts; one for an id that is no tuple. Of a table's tag: `any`, or `COLUMN=VALUE` for each column.
  * @throws as {@link removableNamed}; CacheError `INVALID_KEY` for what is no id of it, `INVALID_OPTIONS` for an unknown group of rows.
@@ -54,8 +54,8 @@ export function keyToRemove(operated: Operated, name: string, id: readonly strin
  * @param name - The name of one of the keyspaces, or of the tags.
  * @param id - As {@link keyToRemove} takes it.
  * @returns the key, or the tag.
- * @throws as {@link keyToRemove}; an error that says why the store has not confirmed it: then it may have been done or not, and may
- *   be done again.
+ * @throws as {@link keyToRemove}; an error that says why the store has not confirmed it. Then it may have been done or not,
+ * and may be repeated.
  */
 export async function invalidateKey(
   operated: Operated,

@@ -1,13 +1,13 @@
 import type { From } from '../base/events.ts'
 
-/** A key that was read often, as far as a sketch knows. */
+/** A key that was read often, as a sketch has counted it. */
 export interface CountedKey {
   readonly key: string
   /** How often it was read, at most. */
   readonly count: number
   /** By how much `count` may be too high. */
   readonly error: number
-  /** Of the reads that are certain: from where they were answered. */
+  /** How many of the certain reads were answered from where. */
   readonly local: number
   readonly shared: number
   readonly origin: number
@@ -16,8 +16,8 @@ export interface CountedKey {
 type Counter = { -readonly [Name in keyof CountedKey]: CountedKey[Name] }
 
 /**
- * The most frequent keys of a stream, in memory of a fixed size. A key that is not counted takes the counter of the rarest, with
- * its count. So a key that was read more than one time in `size` is always among them, and no count is too low.
+ * The most frequent keys of a stream, in memory of a fixed size. A new key takes over the counter of the rarest key, with its
+ * count. So a key that was read more than one time in `size` is always among them, and no count is too low.
  *
  * @see Metwally, Agrawal, El Abbadi: Efficient Computation of Frequent and Top-k Elements in Data Streams, ICDT 2005
  */
@@ -61,7 +61,7 @@ export class SpaceSaving {
       .map(counter => ({ ...counter }))
   }
 
-  /** A place for a key that is not counted: a new one, at which it is the rarest, or that of the rarest. */
+  /** The place for a new key: a free one at the end, or that of the rarest key. */
   #begin(key: string): number {
     if (this.#heap.length < this.#size) {
       const place = this.#heap.push({ key, count: 0, error: 0, local: 0, shared: 0, origin: 0 }) - 1

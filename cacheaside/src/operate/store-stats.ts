@@ -1,4 +1,4 @@
-/** What a shared store holds, counted by looking, and what the processes say that they have done with it. */
+/** What a shared store holds, counted by looking, and the statistics of the processes. */
 import { isKeyspaceName } from '../base/key.ts'
 import { lineOf } from '../base/masked.ts'
 import type { RedisNode } from '../redis/examine.ts'
@@ -28,13 +28,13 @@ export interface KeyspaceHoldings {
   /** How many of the registers were looked into, picked at random; the counts below are of these. */
   readonly sampled: number
   readonly states: Readonly<Record<Register['state'] | 'gone', number>>
-  /** Values that stand for the absence of a row. */
+  /** Marks of absent rows. */
   readonly absentRows: number
   /** Values that no reader finds any more, because the keyspace was invalidated since. */
   readonly oldGeneration: number
   /** Values past their soft expiry. */
   readonly stale: number
-  /** Characters that the sampled registers take, all in all. */
+  /** Characters of all sampled registers together. */
   readonly characters: number
 }
 
@@ -46,9 +46,9 @@ export interface StoreStats {
   readonly keyspaces: Readonly<Record<string, KeyspaceHoldings>>
   /** Keys with the store's prefix that are of no keyspace. */
   readonly foreign: number
-  /** What the processes say that answer. */
+  /** The statistics of the processes that answer. */
   readonly processes: readonly ProcessStats[]
-  /** What the reader of this should know, one sentence each. */
+  /** Hints for the person who reads this, one sentence each. */
   readonly notes: readonly string[]
 }
 
@@ -56,7 +56,7 @@ export interface StoreStats {
 export interface StoreStatsOptions {
   /** How many registers of each keyspace are looked into. @defaultValue 200 */
   readonly sample?: number
-  /** Told how many keys were met so far. Left out: nobody is told. */
+  /** Called with the number of keys found so far. Left out: nothing is called. */
   readonly onProgress?: (keys: number) => void
 }
 
@@ -118,11 +118,11 @@ async function processesOf(operated: Operated, notes: string[]): Promise<readonl
   }
 }
 
-/** What is said where no process answers. */
+/** The hint if no process answers. */
 export const NOBODY_ANSWERS =
   'no process has answered: each that is to tell of its reads calls answerInquiries(cache); see docs/cli.md'
 
-/** The keys that were met, by keyspace. */
+/** The keys that were found, by keyspace. */
 class Counted {
   keys = 0
   readonly #operated: Operated
@@ -152,7 +152,7 @@ class Counted {
     }
   }
 
-  /** A keyspace has a generation, or is named by the file. The keys of others are nobody's business, and are not looked into. */
+  /** A keyspace has a generation, or the file names it. Other keys do not belong to the cache, and are not read. */
   async holdings(view: StoreView): Promise<Pick<StoreStats, 'keyspaces' | 'foreign'>> {
     const names = [...this.#byName.keys()]
     const generations = await view.generations(names)

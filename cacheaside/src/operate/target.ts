@@ -1,4 +1,7 @@
-/** What is operated on, and the ways to it: each question has a time limit, and each look is closed again. */
+/**
+ * The store and the keyspaces that the commands work on. Each question to them has a time limit, and each view is closed
+ * again.
+ */
 import { type Clock, systemClock } from '../base/clock.ts'
 import { CacheError } from '../base/errors.ts'
 import { invalidOption, knownNames } from '../base/invalid-option.ts'
@@ -8,11 +11,11 @@ import { limited } from '../verify/pace.ts'
 import { assertKeyspaces, DEFAULT_VERIFY_OPTIONS } from '../verify/verify.ts'
 import type { OperationConfig } from './config.ts'
 
-/** What is operated on: the object of a configuration file, or the parts of one that an application has. */
+/** What the commands work on: the object of a configuration file, or an application's own object with some of its fields. */
 export interface Operated extends Omit<OperationConfig, 'close'> {
   /** Time and timers. @defaultValue `systemClock` */
   readonly clock?: Clock
-  /** Ends what is under way, which then rejects with the signal's reason. Left out: the time limits do. */
+  /** Ends the work under way, which then rejects with the signal's reason. Left out: only the time limits end it. */
   readonly signal?: AbortSignal
 }
 
@@ -57,14 +60,14 @@ export function asked<T>(operated: Operated, who: string, answer: Promise<T>): P
 export const askedStore = <T>(operated: Operated, answer: Promise<T>): Promise<T> =>
   asked(operated, 'the shared store', answer)
 
-/** Looks at the store, and closes the look afterwards. Each of its answers has the time limit. */
+/** Opens a view of the store, and closes it afterwards. Each of its answers has the time limit. */
 export async function withView<T>(operated: Operated, look: (view: StoreView) => Promise<T>): Promise<T> {
   const shared = sharedOf(operated)
   if (shared.view === undefined)
     throw invalidOption('shared', 'a store that can be looked at, by view()', shared.name)
   const opening = shared.view()
   const view = await askedStore(operated, opening).catch(error => {
-    // Nobody waits for it any more, and it must not stay open.
+    // Nobody waits for the view any more, and it must not stay open.
     opening.then(
       unwanted => unwanted.close(),
       () => {},
@@ -122,7 +125,7 @@ export interface NamedKey {
 }
 
 /**
- * The key that somebody has typed.
+ * The key that a person has typed.
  *
  * @throws CacheError `INVALID_OPTIONS` for an unknown keyspace; `INVALID_KEY` for what is no id of it.
  */
@@ -134,6 +137,6 @@ export function keyNamed(operated: Operated, name: string, parts: readonly strin
   return { keyspace, ...found }
 }
 
-/** What is said of a store that only its own process has. */
+/** The hint for a store that only its own process can see. */
 export const EMBEDDED_NOTE =
   'this store is embedded: it lives in the process that has made it, and what other processes hold is not seen'

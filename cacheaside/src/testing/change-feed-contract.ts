@@ -3,9 +3,9 @@ import type { Clock } from '../base/clock.ts'
 import type { Batch, Change, ChangeFeed, FeedSession } from '../feed/change-feed.ts'
 import type { ContractRunner } from './contract/stage.ts'
 
-/** How the contract suite gets at the feed it tests. */
+/** Gives the contract suite the feed that it tests. */
 export interface ChangeFeedHarness {
-  /** Opens a feed of which nothing is known, with no changes waiting. Called once for every test. */
+  /** Opens a new feed, with no changes waiting. Called once for every test. */
   open(): Promise<OpenedChangeFeed>
   /**
    * Whether the feed's origin has transactions that a test can hold open beside the feed's own sessions. If so,
@@ -21,19 +21,19 @@ export interface OpenedChangeFeed {
   readonly feed: ChangeFeed
   /** The name of the only table it watches, whose rows have an `id`. */
   readonly table: string
-  /** What sessions count time by. */
+  /** The clock by which sessions count time. */
   readonly clock: Clock
-  /** Changes the rows with these ids in one transaction and commits, as somebody who knows nothing of the feed. */
+  /** Changes the rows with these ids in one transaction and commits, without the feed's help. */
   commit(...ids: string[]): Promise<void>
   /** Changes the id of one row and commits. */
   rename(from: string, to: string): Promise<void>
   /** Changes the whole table at once, as TRUNCATE does, and commits. */
   commitAll(): Promise<void>
-  /** Changes the row with this id, and leaves it open whether that is committed. */
+  /** Changes the row with this id, and does not commit yet. */
   begin?(id: string): Promise<{ commit(): Promise<void>; rollback(): Promise<void> }>
   /** Lets at least `ms` milliseconds pass for the feed. */
   advance(ms: number): Promise<void>
-  /** Closes whatever was opened for it. Sessions that are still open have been abandoned. */
+  /** Closes everything that was opened for it. Sessions that are still open have been abandoned. */
   close(): Promise<void>
 }
 
@@ -96,7 +96,7 @@ const MOST_LOOKS = 100
 const covers = (change: Change, id: string): boolean =>
   change.rows === undefined || change.rows.some(row => row.id === id)
 
-/** What one test has in its hands. */
+/** What one test works with. */
 class FeedScene {
   readonly opened: OpenedChangeFeed
   readonly losses: unknown[] = []
@@ -143,7 +143,7 @@ class FeedScene {
     return assert.fail(`never handed out: the change of ${missing.join(', ')}`)
   }
 
-  /** Takes until there is a batch that is not empty, which is then to be settled. */
+  /** Takes until a batch is not empty. The test then settles it. */
   async takeSome(session: FeedSession, after?: string): Promise<Batch> {
     for (let looks = 0; looks < MOST_LOOKS; looks++) {
       const batch = await session.take(after)

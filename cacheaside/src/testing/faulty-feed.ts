@@ -10,18 +10,18 @@ export type FeedOperation = (typeof FEED_OPERATIONS)[number]
 /**
  * A change feed as one process sees it over a network that a test can break; made by {@link faultyChangeFeed}.
  *
- * `cut` also ends the sessions, whose relay is told. A connection that is dead without anybody noticing is `hang`:
- * the relay gives it up after the feed's `timeoutMs`.
+ * `cut` also ends the sessions, and tells their relay. `hang` is a dead connection without a sign: the relay gives it up
+ * after the feed's `timeoutMs`.
  */
 export interface FaultyChangeFeed extends ChangeFeed, NetworkFaults<FeedOperation> {
   /**
-   * From now on, until `restore`, what is settled as applied is handed out a second time, as by a feed whose
-   * settlements get lost. The contract allows it, and nothing of yours should mind.
+   * From now on, until `restore`, changes that are settled as applied are handed out a second time, as by a feed whose
+   * settlements get lost. The contract allows it, and your code should bear it.
    */
   repeat(): void
   /**
-   * Loses the next `count` changes: they are taken out of the feed, and handed to nobody. The contract forbids it;
-   * it is what a change looks like that no trigger sees.
+   * Loses the next `count` changes: they are taken out of the feed, and handed to nobody. The contract forbids it. It is like
+   * a change that no trigger sees.
    *
    * @param count - how many; `Infinity` for all until `restore`.
    */
@@ -126,7 +126,7 @@ class FaultyFeed implements FaultyChangeFeed {
   }
 }
 
-/** What goes wrong with the changes themselves. */
+/** The faults of the changes themselves. */
 interface Trouble {
   repeats: boolean
   /** How many of the next changes are handed to nobody. */
@@ -138,10 +138,10 @@ class FaultySession implements FeedSession {
   readonly #line: FaultyLine<FeedOperation>
   readonly #trouble: Trouble
   readonly #tell: { lost(error: Error): void; ended(): void }
-  /** What is to be handed out once more, and whether that is what was handed out last. */
+  /** The changes to hand out once more, and whether they were the last that were handed out. */
   #again: readonly Change[] = []
   #isRepeated = false
-  /** Of the last batch, what was handed to nobody. */
+  /** The changes of the last batch that were handed to nobody. */
   #unseen: readonly Change[] = []
 
   constructor(
@@ -180,7 +180,7 @@ class FaultySession implements FeedSession {
     this.#trouble.toLose -= lost
     this.#unseen = batch.changes.slice(0, lost)
     const changes = batch.changes.slice(lost)
-    // An empty batch is never settled by who took it.
+    // A taker never settles an empty batch.
     if (changes.length === 0) await this.#settle([])
     return { ...batch, changes }
   }

@@ -15,14 +15,14 @@ export interface SentOperation<Operation extends string = string> {
  * one; all hold until {@link NetworkFaults.restore}.
  */
 export interface NetworkFaults<Operation extends string> {
-  /** How often each operation was sent, whatever became of it. */
+  /** How often each operation was sent, with or without success. */
   readonly calls: Readonly<Record<Operation, number>>
   /** Everything that was sent, in order. */
   readonly log: readonly SentOperation<Operation>[]
 
   /**
-   * A server that has stopped (SIGSTOP, a full queue): nothing is answered, and nothing is applied *yet*. What was
-   * sent is applied, late and in order, by `restore`, or lost by `cut`.
+   * A server that has stopped (SIGSTOP, a full queue): nothing is answered, and nothing is applied *yet*. `restore` applies
+   * the sent operations, late and in order; `cut` loses them.
    */
   hang(operation?: Operation): void
   /** A server that refuses: nothing is applied, and `error` is the answer. */
@@ -30,13 +30,13 @@ export interface NetworkFaults<Operation extends string> {
   /** A distant server: applied after half of `ms` milliseconds and answered after all of them. */
   delay(ms: number, operation?: Operation): void
   /**
-   * Applied, and nobody hears of it: the answer is an error of the connection, or, with `'silence'`, none at all
-   * until `restore` or `cut` ends the waiting with that error.
+   * Operations are applied, and their replies are lost: the answer is an error of the connection. With `'silence'` there is
+   * no answer until `restore` or `cut`, which then give that error.
    */
   loseReplies(operation?: Operation, how?: 'error' | 'silence'): void
   /**
-   * The connection is lost: what is sent is refused at once, and what was under way is answered by an error. (A
-   * connection that is dead without anybody noticing is `hang`.)
+   * The connection is lost: new operations are refused at once, and those under way get an error. (`hang` is a dead
+   * connection without a sign.)
    */
   cut(): void
   /** Ends the faults of this operation, or all of them; after a `cut` it reconnects. */
@@ -49,7 +49,7 @@ type Fault =
   | { readonly kind: 'delay'; readonly ms: number }
   | { readonly kind: 'lose'; readonly how: 'error' | 'silence' }
 
-/** Something that was sent and has not been answered. */
+/** An operation that was sent and has not been answered. */
 interface UnderWay<Operation> {
   readonly operation: Operation
   /** Goes on as if the fault had not been. */
@@ -70,7 +70,7 @@ export class FaultyLine<Operation extends string> implements NetworkFaults<Opera
   #isCut = false
   #isClosed = false
 
-  /** @param server - what is at the other end, for the messages of errors. */
+  /** @param server - the name of the other end, for the messages of errors. */
   constructor(operations: readonly Operation[], server: string, clock: Clock) {
     this.#operations = operations
     this.#server = server
@@ -101,7 +101,7 @@ export class FaultyLine<Operation extends string> implements NetworkFaults<Opera
     this.loseAll()
   }
 
-  /** @param before - done when things can be sent again, and before what was under way goes on. */
+  /** @param before - called when operations can be sent again, and before those under way go on. */
   restore(operation?: Operation, before: () => void = () => {}): void {
     for (const name of this.#named(operation)) this.#faults.delete(name)
     if (operation === undefined) this.#isCut = false
@@ -115,7 +115,7 @@ export class FaultyLine<Operation extends string> implements NetworkFaults<Opera
     this.loseAll()
   }
 
-  /** Answers what is under way with the error of a lost connection. */
+  /** Answers all operations under way with the error of a lost connection. */
   loseAll(): void {
     for (const sent of [...this.#underWay]) sent.lose(this.lost())
   }
@@ -125,7 +125,7 @@ export class FaultyLine<Operation extends string> implements NetworkFaults<Opera
     return new Error(`the connection to ${this.#server} was lost`)
   }
 
-  /** Sends something over the line; `apply` is what it does at the other end. */
+  /** Sends an operation over the line; `apply` runs it at the other end. */
   send<T>(operation: Operation, args: readonly unknown[], apply: () => Promise<T>): Promise<T> {
     this.#counts[operation]++
     this.log.push({ operation, arguments: args, atMs: this.#clock.nowMs() })
@@ -142,7 +142,7 @@ export class FaultyLine<Operation extends string> implements NetworkFaults<Opera
       case 'delay':
         return this.#travel(operation, fault.ms, apply)
       case 'lose':
-        // The answer, an error even, is what nobody hears.
+        // Nobody hears the answer, even if it is an error.
         apply().catch(() => {})
         if (fault.how === 'error') return Promise.reject(this.lost())
         return this.#stop(operation, () => Promise.reject(this.lost()))
@@ -180,7 +180,7 @@ export class FaultyLine<Operation extends string> implements NetworkFaults<Opera
     return new Promise((resolve, reject) => {
       const sent: UnderWay<Operation> = {
         operation,
-        // What is on its way arrives when it arrives, also after the delay was taken away.
+        // An operation on its way keeps its delay, even if the fault has been taken away.
         resume: () => {},
         lose: error => {
           this.#underWay.delete(sent)

@@ -2,7 +2,7 @@ import type { Clock, Timer } from '../base/clock.ts'
 import type { Expected, Fill, SharedStore, StoreView, StreamListener } from '../shared/shared-store.ts'
 import { FaultyLine, type NetworkFaults } from './faulty-line.ts'
 
-/** The operations of a shared store that travel over a network. `view` stands for opening one and for all that is asked of it. */
+/** The operations of a shared store that travel over a network. `view` stands for opening one and for all its calls. */
 export const SHARED_OPERATIONS = [
   'lease',
   'leaseMany',
@@ -29,13 +29,12 @@ export type SharedOperation = (typeof SHARED_OPERATIONS)[number]
  * A shared store as one process sees it over a network that a test can break; made by {@link faultySharedStore}.
  *
  * `cut` also loses the messages of the stream and tells the listeners that they are interrupted; `restore` without an
- * operation ends the faults of the stream as well. A connection that is dead without anybody noticing is `hang` and
- * `muteStream`.
+ * operation ends the faults of the stream as well. `hang` with `muteStream` is a dead connection without a sign.
  */
 export interface FaultySharedStore extends SharedStore, NetworkFaults<SharedOperation> {
   /** Messages arrive `ms` late, in order. */
   delayStream(ms: number): void
-  /** Messages are lost, and nobody notices. */
+  /** Messages are lost without a sign. */
   muteStream(): void
   /** Messages are kept back. */
   holdStream(): void
@@ -269,7 +268,7 @@ class FaultyStream implements StreamListener {
   heartbeat(text: string): void {
     this.#pass(() => this.#listener.heartbeat(text))
   }
-  /** The process's own finding and not a message: no fault keeps it back. */
+  /** Found by the process itself, and no message: no fault keeps it back. */
   interrupted(reason: string): void {
     quietly(() => this.#listener.interrupted(reason))
   }
@@ -312,7 +311,7 @@ class FaultyStream implements StreamListener {
   }
 }
 
-/** The contract: a listener that throws harms nobody else. */
+/** The contract: a listener that throws does not affect the others. */
 function quietly(tell: () => void): void {
   try {
     tell()

@@ -1,13 +1,13 @@
 /** A place where a loader waits until the test lets it go on; made by {@link gate}. */
 export interface Gate<T> {
-  /** Resolves when somebody waits for the first time. */
+  /** Resolves at the first call of `wait`. */
   readonly reached: Promise<void>
-  /** How often somebody has come to wait. */
+  /** How often `wait` was called. */
   readonly arrivals: number
   /**
    * Waits for the test, now or at any later moment: a gate that was opened stays open.
    *
-   * @param signal - ends this one's waiting with the signal's reason.
+   * @param signal - ends this wait with the signal's reason.
    */
   wait(signal?: AbortSignal): Promise<T>
   /** Lets everybody go on with `value`. Only the first of `open` and `fail` counts. */
@@ -32,7 +32,7 @@ export interface Gate<T> {
 export function gate<T = void>(): Gate<T> {
   const passage = deferred<T>()
   const arrival = deferred<void>()
-  // Nobody may be waiting when it fails, and that must not count as an unhandled rejection.
+  // It may fail while nobody waits, which must not count as an unhandled rejection.
   passage.promise.catch(() => {})
   let arrivals = 0
   return {

@@ -1,7 +1,7 @@
 /**
- * What tests of programs that use this library, and of stores and feeds written for it, need: time that stands still
- * until it is told to move, gates that stop a loader half-way, a shared store and a change feed whose network can be
- * broken, a change feed without a database, and the suites that every shared store and every change feed must pass.
+ * Tools for tests of programs that use this library, and of stores and feeds that are written for it: time that stands still
+ * until a test moves it, gates that stop a loader half-way, a shared store and a change feed whose network can be broken, a
+ * change feed without a database, and the suites that every shared store and every change feed must pass.
  *
  * @packageDocumentation
  */

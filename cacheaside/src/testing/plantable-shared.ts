@@ -5,13 +5,13 @@ import {
   registersFor,
 } from '../memory/embedded-shared.ts'
 
-/** An embedded store, and a way past its rules. */
+/** An embedded store, and a way to put in texts against its rules. */
 export interface PlantableShared {
   /** The store, which keeps its rules. */
   readonly store: EmbeddedShared
   /**
-   * Puts `text` into the register of `key` as it is: what another version, a person with `redis-cli` or a fault
-   * might have left there. Nothing is broadcast.
+   * Puts `text` into the register of `key` as it is: a text as another version, a person with `redis-cli` or a fault could
+   * leave there. Nothing is broadcast.
    *
    * @param lifeMs - how long it stays. Left out: a day.
    * @throws RangeError if there is no room for it.

@@ -41,8 +41,8 @@ export type {
 } from './contract/stage.ts'
 
 /**
- * What every shared store must do, as a suite of tests: each sentence of the `SharedStore` contract, and
- * every operation on every state of a register. It runs the suites of all parts, and what holds between them.
+ * What every shared store must do, as a suite of tests: each sentence of the `SharedStore` contract, and every operation on
+ * every state of a register. It runs the suites of all parts, and that of their interplay.
  *
  * It uses nothing but `describe` and `it` of the runner it is given (Vitest, `node:test`, Jest …) and
  * `node:assert/strict`. Lives in it last 20–600 ms or far longer than the suite, so that it also runs against a
@@ -53,17 +53,17 @@ export type {
  * import { describe, it } from 'vitest'
  *
  * sharedStoreContract({ describe, it }, {
- *   async open() {
- *     const clock = new SimulatedClock()
- *     const { store, plant } = plantableShared({ clock })
- *     return {
- *       store,
- *       advance: ms => clock.advance(ms),
- *       raw: async key => store.inspect(key),
- *       plant: async (key, text, lifeMs) => plant(key, text, lifeMs),
- *       close: () => store.close(),
- *     }
- *   },
+ * async open() {
+ * const clock = new SimulatedClock()
+ * const { store, plant } = plantableShared({ clock })
+ * return {
+ * store,
+ * advance: ms => clock.advance(ms),
+ * raw: async key => store.inspect(key),
+ * plant: async (key, text, lifeMs) => plant(key, text, lifeMs),
+ * close: () => store.close(),
+ * }
+ * },
  * })
  * ```
  */
@@ -81,8 +81,8 @@ export function sharedStoreContract(runner: ContractRunner, harness: SharedStore
 }
 
 /**
- * What every store's registers must do, for `SharedRegisters` without a stream: all of {@link sharedStoreContract} that
- * needs none. What is broadcast is not looked at.
+ * What every store's registers must do, for `SharedRegisters` without a stream: the part of {@link sharedStoreContract} that
+ * needs none. Broadcasts are not checked.
  */
 export function sharedRegistersContract(runner: ContractRunner, harness: SharedRegistersHarness): void {
   const on = stage(

@@ -1,7 +1,7 @@
 import { setImmediate } from 'node:timers'
 import { type Clock, type Timer, TOKEN_LENGTH } from '../base/clock.ts'
 
-/** What a {@link SimulatedClock} begins with. */
+/** The options of a {@link SimulatedClock}. */
 export interface SimulatedClockOptions {
   /**
    * Seed of everything random.
@@ -22,7 +22,7 @@ interface PendingTimer {
   readonly run: () => void
 }
 
-/** As in Node: a shorter delay is a millisecond, and a longer one would be taken for a millisecond. */
+/** As in Node: a delay below this is a millisecond, and one above the maximum would be taken for a millisecond. */
 const MIN_DELAY_MS = 1
 const MAX_DELAY_MS = 2 ** 31 - 1
 
@@ -57,7 +57,7 @@ export class SimulatedClock implements Clock {
     return this.#nowMs
   }
 
-  /** The same as {@link SimulatedClock.nowMs}: there is nothing to be saved. */
+  /** The same as {@link SimulatedClock.nowMs}: a coarse reading would save nothing. */
   coarseMs(): number {
     return this.#nowMs
   }
@@ -102,7 +102,7 @@ export class SimulatedClock implements Clock {
    * Lets `ms` milliseconds pass. Timers that fall due run in their order, each at its own time, and between any
    * two all promise jobs run to their end, as they would between two timers of Node.
    *
-   * What a timer throws is what this rejects with; the time then stays where it was thrown.
+   * If a timer throws, this rejects with its error, and the time stays at that timer.
    *
    * @throws Error when it is called while it is still running, from a timer for instance.
    * @throws RangeError for a negative `ms`, or none.

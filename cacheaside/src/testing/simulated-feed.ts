@@ -12,13 +12,13 @@ import type {
 
 /** What a {@link SimulatedFeed} is made with. */
 export interface SimulatedFeedOptions {
-  /** What the age of a change is counted by, in milliseconds. Give it the cache's clock. */
+  /** Counts the age of changes. Give it the cache's clock. */
   readonly clock: Clock
   /** What depends on the rows of each table: a function from a row to keys, or that function with more about it. */
   readonly tables: Readonly<Record<string, FeedTable | ((row: FeedRow) => FeedTargets)>>
   /** How often a relay looks for changes, in milliseconds. @defaultValue 250 */
   readonly pollMs?: number
-  /** After how long without an answer a relay gives a session up, in milliseconds. @defaultValue 5000 */
+  /** After how many milliseconds without an answer a relay gives a session up. @defaultValue 5000 */
   readonly timeoutMs?: number
   /** How many changes are handed out at a time. @defaultValue 500 */
   readonly mostChanges?: number
@@ -26,9 +26,9 @@ export interface SimulatedFeedOptions {
   readonly mayTakeBack?: boolean
 }
 
-/** A change as {@link SimulatedFeed.commit} is told of it, beside its rows. */
+/** The options of {@link SimulatedFeed.commit}. */
 export interface SimulatedCommit {
-  /** How many milliseconds before the commit, which is now, it was written. @defaultValue 0 */
+  /** How many milliseconds before this call, which is the commit, the change was written. @defaultValue 0 */
   readonly writtenMsAgo?: number
 }
 
@@ -77,7 +77,7 @@ export class SimulatedFeed implements ChangeFeed {
     this.#mayTakeBack = mayTakeBack
   }
 
-  /** What no session of caches that share a store has settled as applied. */
+  /** The changes that no session of caches with a shared store has settled as applied. */
   get waiting(): readonly Change[] {
     return [...this.#outbox.values()]
   }
@@ -93,10 +93,10 @@ export class SimulatedFeed implements ChangeFeed {
   }
 
   /**
-   * Somebody committed a change, at this moment.
+   * Commits a change, at this moment.
    *
    * @param rows - The row as it was and as it is, or the only one of both; left out: any row of the table may have
-   *   changed, as by TRUNCATE. Values become texts, as databases write them; null stays null.
+   * changed, as by TRUNCATE. Values become texts, as databases write them; null stays null.
    */
   commit(
     table: string,
@@ -118,9 +118,9 @@ export class SimulatedFeed implements ChangeFeed {
   }
 
   /**
-   * The origin ends every session, and says so. Relays open new ones; what they had taken is handed out again.
+   * The origin ends every session, and tells the relays. They open new ones, and get unsettled changes again.
    *
-   * @param error - what the relays are told.
+   * @param error - the error that the relays get.
    */
   endSessions(error: Error = new Error('the origin ended the session')): void {
     for (const session of [...this.#sessions]) session.end(error)
@@ -150,7 +150,7 @@ export class SimulatedFeed implements ChangeFeed {
   }
 }
 
-/** What a session uses of its feed. */
+/** The parts of its feed that a session uses. */
 interface SessionScope {
   readonly origin: string
   readonly mayTakeBack: boolean
@@ -165,7 +165,7 @@ interface SessionScope {
 class SimulatedSession implements FeedSession {
   readonly #opening: FeedOpening
   readonly #scope: SessionScope
-  /** What was committed since it was opened, and not settled, where the store is private. */
+  /** With a private store: the changes that were committed since it was opened, and are not settled. */
   readonly #own = new Map<string, Change>()
   /** The ids of the last batch. */
   #taken: ReadonlySet<string> = new Set()
@@ -232,7 +232,7 @@ class SimulatedSession implements FeedSession {
     if (this.#opening.isPrivate) this.#own.set(change.id, change)
   }
 
-  /** Whether it has taken this change and others should leave it alone. */
+  /** Whether it has taken this change, so that other sessions should leave it alone. */
   holds(change: Change): boolean {
     return !this.#opening.isPrivate && this.#taken.has(change.id)
   }

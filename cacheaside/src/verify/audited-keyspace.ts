@@ -16,12 +16,12 @@ import { Envelope, type Opened, Unopened } from '../shared/codec.ts'
 import type { Kept } from '../shared/kept.ts'
 import type { ValueRegister } from '../shared/register.ts'
 
-/** What tells an older value of a row from a newer one: a number that grows, or the time of its last change. */
+/** Tells an older value of a row from a newer one: a number that grows, or the time of its last change. */
 export type Version = number | bigint | string | Date
 
 /**
- * What a read of another value would find in the shared store at this moment: the value, or `undefined`, also for one
- * that is absent, guarded or of an old generation.
+ * Reads another value from the shared store as a reader would find it now: the value, or `undefined`, also for one that is
+ * absent, guarded or of an old generation.
  *
  * @param keyspace - The name of an audited keyspace.
  */
@@ -31,12 +31,11 @@ export type Lookup = (keyspace: string, id: unknown) => Promise<unknown>
 export type IdFromKey<Id> = (parts: readonly string[]) => Id | undefined
 
 /**
- * What an audited keyspace is made with: the very options that the cache's keyspace is made with, and what only an audit
- * needs to know. How values become text (`codec`, `schema`, `shape`, `key`, `idOf`) and `tags` have to be the same; how long
- * they live does not matter here.
+ * The options of an audited keyspace: those of the cache's keyspace, and some only for audits. `codec`, `schema`, `shape`,
+ * `key`, `idOf` and `tags` have to be the same as in the cache. Times to live do not matter here.
  *
- * The loader must read the primary. It is called as a reader would call it, but takes no place under any load limit:
- * what an audit asks of the origin is bounded by its own `rate`.
+ * The loader must read the primary. It is called as for a reader, but takes no place under any load limit: an audit's own
+ * `rate` bounds its calls.
  */
 export interface AuditedKeyspaceOptions<Id, V, D = Kept<V>, W = D> extends KeyspaceOptions<Id, V, D, W> {
   /**
@@ -44,16 +43,18 @@ export interface AuditedKeyspaceOptions<Id, V, D = Kept<V>, W = D> extends Keysp
    * part, as text.
    */
   readonly idFromKey?: IdFromKey<Id>
-  /** Where a value says how new it is. Left out: the report does not say how far behind a stale value is. Not used to compare. */
+  /**
+   * Reads from a value how new it is. Left out: the report does not say how far behind a stale value is. Not used to compare.
+   */
   readonly versionOf?: (value: W) => Version | undefined
   /**
-   * Whether a cached value is as good as what the origin holds now; `undefined` is an absent row. Left out: if they have
-   * the same text, or are deeply equal.
+   * Whether a cached value counts as equal to the origin's; `undefined` is an absent row. Left out: they are equal if they
+   * have the same text, or are deeply equal.
    */
   readonly equal?: (cached: W | undefined, origin: W | undefined) => boolean
   /**
-   * Whether any reader still asks for this id. For values that are kept under a version which is part of the id: those of an
-   * old version are never found again, so they are orphaned and not stale. Left out: always.
+   * Whether any reader still asks for this id. For ids that contain a version: values of an old version are never found
+   * again, so they are orphaned and not stale. Left out: always.
    */
   readonly isReachable?: (id: Id, lookup: Lookup) => Promise<boolean> | boolean
 }
@@ -62,7 +63,7 @@ export interface AuditedKeyspaceOptions<Id, V, D = Kept<V>, W = D> extends Keysp
 export type AuditedKeyspaceInput<Id, V, D = Kept<V>, W = D> = AuditedKeyspaceOptions<Id, V, D, W> &
   (string extends Id ? object : { readonly idFromKey: IdFromKey<Id> })
 
-/** What a row of the origin says now: a value as readers would get it, or why it could not be had. */
+/** The state of a row in the origin now: a value as readers would get it, or why it could not be read. */
 export type FromOrigin =
   | { readonly kind: 'value'; readonly text: string | undefined; readonly opened: Opened<unknown> }
   | { readonly kind: 'failed'; readonly error: unknown }
@@ -108,7 +109,7 @@ export class AuditedKeyspace {
   readonly name: string
   /** Version of the values' shape. @internal */
   readonly shape: number
-  /** What the cache's keyspace is made with. @internal */
+  /** The options of the cache's keyspace. @internal */
   readonly keyspaceOptions: KeyspaceOptions<unknown, unknown>
   readonly #options: ResolvedKeyspaceOptions<unknown, unknown>
   readonly #audited: Pick<AuditedKeyspaceOptions<unknown, unknown>, (typeof OWN_OPTIONS)[number]>
@@ -151,7 +152,7 @@ export class AuditedKeyspace {
     }
   }
 
-  /** The id that has these parts, as somebody has typed them, and its key; `undefined` if there is none. @internal */
+  /** The id that has these parts, as a person has typed them, and its key; `undefined` if there is none. @internal */
   idFromParts(parts: readonly string[]): { readonly id: unknown; readonly key: Key } | undefined {
     try {
       const id = this.#idOf(parts)
@@ -169,13 +170,13 @@ export class AuditedKeyspace {
     return parts.length === 1 ? parts[0] : undefined
   }
 
-  /** What a reader would get for a stored text. @internal */
+  /** Opens a stored text as for a reader. @internal */
   open(text: string | undefined): Opened<unknown> | Unopened {
     return this.#envelope.open(text)
   }
 
   /**
-   * Whether a value is that of a row with another id, so that a reader does not take it.
+   * Whether a value belongs to a row with another id: a reader does not take it.
    *
    * @throws CacheError `INVALID_OPTIONS` if `idOf` cannot tell.
    * @internal
@@ -191,7 +192,7 @@ export class AuditedKeyspace {
   }
 
   /**
-   * The tags that readers ask for with an id, and without which they take no value.
+   * The tags that readers expect of an id's value: they take no value without them.
    *
    * @throws what `tags` throws.
    * @internal
@@ -206,7 +207,7 @@ export class AuditedKeyspace {
   }
 
   /**
-   * Reads the origin: by `loadMany` in one call, or by `load`, so many at once. Never rejects. @internal
+   * Reads the origin: by `loadMany` in one call, or by several calls of `load` at once. Never rejects. @internal
    *
    * @param call - Runs one call of a loader, within its limits.
    */
@@ -252,7 +253,7 @@ export class AuditedKeyspace {
     return register.text === origin.text || isDeepStrictEqual(cached.take(), origin.opened.take())
   }
 
-  /** How new a value says it is; `undefined` for an absent row, or if it does not say. @internal */
+  /** The version of a value; `undefined` for an absent row, or if the value has none. @internal */
   versionOf(opened: Opened<unknown>): Version | undefined {
     const value = opened.take()
     return value === undefined
@@ -275,7 +276,7 @@ export class AuditedKeyspace {
   }
 }
 
-/** What a function of the user has answered, who may have declared it as async. */
+/** The answer of a user's function. Throws if it is a promise: the function may have been declared as async. */
 function answered<T>(name: string, answer: T): T {
   if (unheard(answer)) throw atOnce(name)
   return answer

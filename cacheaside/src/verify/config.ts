@@ -6,6 +6,6 @@ export interface VerifyConfig
     VerifyOptions,
     'shared' | 'keyspaces' | 'feed' | 'rate' | 'graceMs' | 'timeoutMs' | 'maxFindings'
   > {
-  /** Closes what the file has opened. The store is closed without it. */
+  /** Closes what the file has opened. Not needed for the store: it is closed anyway. */
   readonly close?: () => Promise<void> | void
 }

@@ -8,22 +8,22 @@ import type { AuditedKeyspace, FromOrigin, KeyAndId, Lookup } from './audited-ke
 import { behindOf, type Outcome, type StaleFinding, timeOf } from './outcome.ts'
 import { limited } from './pace.ts'
 
-/** What an {@link Examiner} works with. */
+/** The options of an {@link Examiner}. */
 export interface ExaminerOptions {
   readonly view: StoreView
   readonly keyspaces: ReadonlyMap<string, AuditedKeyspace>
   readonly clock: Clock
-  /** For how long a value that differs is left alone before it is looked at once more. */
+  /** How long a value that differs is left alone before it is compared once more. */
   readonly graceMs: number
   /** How long the store, and each call of a loader, may take. */
   readonly timeoutMs: number
-  /** Ends what is under way. */
+  /** Ends the work under way. */
   readonly signal?: AbortSignal | undefined
   /** How many calls of a loader may run at once. */
   readonly loadsAtOnce: number
-  /** Given each call of a loader, which may run on when nobody waits for it any more. */
+  /** Called with each call of a loader. The call may go on when nobody waits for it any more. */
   readonly onCall?: (call: Promise<unknown>) => void
-  /** Told before loads begin, of how many values. */
+  /** Called before loads begin, with the number of values. */
   readonly onLoad: (count: number) => void
 }
 
@@ -40,7 +40,7 @@ interface Suspect {
   readonly sinceMs: number
 }
 
-/** A comparable that differs from what the origin held between two looks at it. */
+/** A comparable value that differs from what the origin held between two looks at the value. */
 interface Difference {
   readonly comparable: Comparable
   readonly origin: FromOrigin & { readonly kind: 'value' }
@@ -50,29 +50,29 @@ interface Difference {
 interface StoreReading {
   readonly texts: ReadonlyMap<string, string | undefined>
   readonly registers: ReadonlyMap<string, Register>
-  /** What stands under the names of the tags that the values hold. */
+  /** The registers of the tags that the values hold. */
   readonly tags: ReadonlyMap<string, Register>
-  /** Those of all keyspaces, also of the tags'. */
+  /** The generations of all keyspaces, also of those of tags. */
   readonly generations: ReadonlyMap<string, string | undefined>
-  /** What was looked up since then for `isReachable`, by key. */
+  /** The look-ups for `isReachable` since then, by key. */
   readonly lookedUp: Map<string, Promise<unknown>>
 }
 
 /**
- * Compares cached values with the origin **at one moment**, although neither can be held still, and accuses only what
- * was stale for certain.
+ * Compares cached values with the origin **at one moment**, although neither can be stopped, and reports only values that
+ * were certainly stale.
  *
- * 1. The registers are read, and then the stamps of the tags that the values hold, and the generations. (The other way
- *    round: a generation is read; the keyspace is invalidated; a register is read that was filled after that, and looks
- *    like one of an unknown generation.) What was drawn once never comes back. So a value has fallen for good if one of
- *    its tags is not as it says, and nothing that it was loaded under has been invalidated if all of them are.
+ * 1. The registers are read, and then the stamps of the tags that the values hold, and the generations. (The other way round:
+ * a generation is read; the keyspace is invalidated; a register is read that was filled after that, and looks like one of an
+ * unknown generation.) A random token never comes back. So a value has fallen for good if one of its tags has another stamp.
+ * If all of its stamps stand, none of its tags has been invalidated.
  * 2. The rows are read.
- * 3. The registers of what differs are read again, and the generations. A value has a nonce of its own, and nothing
- *    puts it back once it is gone. So a register that holds the same nonce twice has held it all the time in between, also
- *    when the row was read, without a guard or an invalidation. The same is true of its tags.
- * 4. A value that differs then is suspect. The invalidation of an unguarded change, such as one by `psql`, may be on its
- *    way. So it is left alone for `graceMs`, and then all of this is done once more. If it is still the same value, and
- *    still differs, it is stale.
+ * 3. The registers of values that differ are read again, and the generations. A value has its own nonce, which never comes
+ * back once it is gone. So a register that holds the same nonce twice has held it all the time in between, also when the row
+ * was read, without a guard or an invalidation. The same is true of its tags.
+ * 4. A value that differs then is suspect. The invalidation of an unguarded change, such as one by `psql`, may be on its way.
+ * So it is left alone for `graceMs`, and then the steps are repeated. If it is still the same value, and still differs, it is
+ * stale.
  *
  * Nothing is written, and no decision is made by comparing the clock of one machine with that of another.
  */
@@ -90,14 +90,14 @@ export class Examiner {
     return this.#suspects.length
   }
 
-  /** Milliseconds until the first of them is; `undefined` if there is none. */
+  /** Milliseconds until the first suspect is due; `undefined` if there is none. */
   get dueInMs(): number | undefined {
     const first = this.#suspects[0]
     if (first === undefined) return undefined
     return Math.max(0, first.sinceMs + this.#options.graceMs - this.#options.clock.nowMs())
   }
 
-  /** Looks at keys of audited keyspaces, and says what can be said now. The rest becomes suspect. */
+  /** Examines keys of audited keyspaces. Returns the outcomes that are known now; the other values become suspects. */
   async examine(keys: readonly string[]): Promise<Outcome[]> {
     const { outcomes, differences } = await this.#compare(keys)
     const sinceMs = this.#options.clock.nowMs()
@@ -105,7 +105,7 @@ export class Examiner {
     return outcomes
   }
 
-  /** Looks again at suspects whose grace has ended, at no more than `most`, and says what became of each. */
+  /** Examines at most `most` suspects again whose grace has ended. Returns their outcomes. */
   async examineAgain(most: number): Promise<Outcome[]> {
     const dueMs = this.#options.clock.nowMs() - this.#options.graceMs
     const due = new Map<string, Suspect>()
@@ -120,7 +120,7 @@ export class Examiner {
     for (const difference of differences) {
       const { key, space, register } = difference.comparable
       const before = due.get(key)!
-      // Another value: it may have been filled while the first was being invalidated, and must get its own grace.
+      // A new value: it may have been filled while the first was being invalidated, and gets its own grace.
       if (before.comparable.register.nonce !== register.nonce)
         accused.push({ kind: 'skipped', keyspace: space.name, key, why: 'changed' })
       else accused.push(this.#accuse(difference, before.sinceMs, timeMs))
@@ -156,7 +156,7 @@ export class Examiner {
     return { outcomes: [...outcomes, ...changed], differences: same }
   }
 
-  /** Step 3: which of these have stayed as they were. */
+  /** Step 3: which of these have not changed. */
   async #confirm(
     differing: readonly Difference[],
     unsure: readonly Outcome[],
@@ -181,7 +181,7 @@ export class Examiner {
     return { changed, same }
   }
 
-  /** What a register says: something to be compared, or an outcome. */
+  /** Reads a register: gives a value to compare, or an outcome. */
   async #read(key: string, reading: StoreReading): Promise<Comparable | Outcome> {
     const keyspace = keyspaceIn(key)
     const space = this.#options.keyspaces.get(keyspace)!
@@ -221,7 +221,7 @@ export class Examiner {
     return { ...name, id, space, register, opened }
   }
 
-  /** Looks up what a read would find, after a look and so at no earlier moment; each key once. */
+  /** Looks up what a read would find, after the first look, so at no earlier moment. Each key once. */
   #lookupAfter({ lookedUp }: StoreReading): Lookup {
     return async (keyspace, id) => {
       const space = this.#options.keyspaces.get(keyspace)
@@ -282,7 +282,7 @@ export class Examiner {
       const values = await space.load(asked, this.#options.loadsAtOnce, work => this.#call(space, work))
       for (const [key, origin] of values) loaded.set(key, origin)
     }
-    // A loader whose signal aborted has failed for no reason of its own.
+    // After an abort, the loader's failure is not its own.
     this.#options.signal?.throwIfAborted()
     return loaded
   }
@@ -307,7 +307,8 @@ export class Examiner {
     const ageMs = Math.max(0, timeMs - register.filledAtMs)
     const versions = [space.versionOf(opened), space.versionOf(origin.opened)] as const
     const [cached, current] = versions
-    // The time of the row's last change says since when. It is the database's, and used only within what is sure.
+    // The time of the row's last change tells since when. It is by the database's clock, and used only within bounds that are
+    // certain.
     const changedMs = current === undefined ? undefined : timeOf(current)
     const seenMs = this.#options.clock.nowMs() - sinceMs
     const sureMs = changedMs === undefined ? seenMs : Math.max(seenMs, timeMs - changedMs)
@@ -334,8 +335,8 @@ function parsed(texts: Iterable<readonly [key: string, text: string | undefined]
 }
 
 /**
- * The names of those tags of a value that do not stand any more: a reader does not find the value. `'unknown'` if none is
- * known to have fallen, and one is of a later version.
+ * The names of a value's tags that do not stand any more: then no reader finds the value. `'unknown'` if none is known to
+ * have fallen, and one is of a later version.
  */
 function fallenTags(register: ValueRegister, reading: StoreReading): readonly string[] | 'unknown' {
   if (register.tags.length === 0) return []
@@ -349,7 +350,7 @@ function fallenTags(register: ValueRegister, reading: StoreReading): readonly st
   return fallen.length === 0 && stands.includes('unknown') ? 'unknown' : fallen
 }
 
-/** Whether the register has to be read once more: another one may have come before what it was judged by was read. */
+/** Whether the register has to be read once more: it may have changed before its tags and generations were read. */
 const isUnsure = (outcome: Outcome): boolean =>
   outcome.kind === 'unreadable' ||
   (outcome.kind === 'orphaned' && (outcome.reason === 'generation' || outcome.reason === 'tag'))

@@ -1,9 +1,9 @@
 import type { Version } from './audited-keyspace.ts'
 
-/** What became of one register that was looked at. */
+/** The outcome of one examined register. */
 export type Outcome = EqualOutcome | SkippedOutcome | StaleFinding | UnreadableFinding | OrphanedFinding
 
-/** What is worth telling about a register. */
+/** An outcome that is worth telling. */
 export type Finding = StaleFinding | UnreadableFinding | OrphanedFinding
 
 /** The register holds what the origin holds. */
@@ -14,7 +14,7 @@ export interface EqualOutcome {
 }
 
 /**
- * Nothing can be said of the register.
+ * The register was not compared.
  *
  * | why | |
  * |---|---|
@@ -35,20 +35,20 @@ export interface SkippedOutcome {
   readonly error?: unknown
 }
 
-/** A reader that looks in the cache now gets something else than the origin holds. */
+/** A reader gets another value from the cache now than the origin holds. */
 export interface StaleFinding {
   readonly kind: 'stale'
   readonly keyspace: string
   readonly key: string
   /** Milliseconds since the value was stored: it has been stale for no longer than that. */
   readonly ageMs: number
-  /** Milliseconds for which it is known to have been stale at least. */
+  /** For at least how many milliseconds it is known to have been stale. */
   readonly staleMs: number
-  /** The one of the two that has no row, if one has none. */
+  /** Which of the two has no row, if one has none. */
   readonly absent?: 'cached' | 'origin'
   /** The names of its tags, if it has any. All of them stand: nobody has invalidated what it was loaded under. */
   readonly tags?: readonly string[]
-  /** How far behind it is, where the values say how new they are. */
+  /** How far behind it is, if the values have versions. */
   readonly behind?: Behind
   /** The oldest change of the feed that concerns it and is not applied yet. */
   readonly change?: PendingChange
@@ -58,7 +58,7 @@ export interface StaleFinding {
 export interface Behind {
   readonly cached: string
   readonly origin: string
-  /** The difference of two numbers, or of two times in milliseconds; left out where it cannot be told. */
+  /** The difference of two numbers, or of two times in milliseconds; left out if it is unknown. */
   readonly by?: number
   /** What `by` counts. */
   readonly unit?: 'versions' | 'ms'
@@ -106,7 +106,7 @@ export interface OrphanedFinding {
 
 const ISO_TIME = /^\d{4}-\d\d-\d\d[T ]\d\d:\d\d/
 
-/** The time that a version is, in milliseconds since 1970, if it is one. */
+/** A version as milliseconds since 1970, if it is a time. */
 export function timeOf(version: Version): number | undefined {
   if (version instanceof Date) return version.getTime()
   if (typeof version !== 'string' || !ISO_TIME.test(version)) return undefined

@@ -49,8 +49,8 @@ export function limited<T>(
 }
 
 /**
- * At most so many per second, over any stretch of time except for one batch. Work is charged when its amount is known, and
- * the next must wait until it is paid for.
+ * Limits work to a rate per second; in any period only one batch more is possible. Work is charged when its amount is known,
+ * and the next work must wait until it is paid for.
  */
 export class Pace {
   readonly #clock: Clock

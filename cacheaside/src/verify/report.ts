@@ -3,7 +3,7 @@ import type { Finding, Outcome, SkippedOutcome } from './outcome.ts'
 
 /** How many registers had which outcome. */
 export interface Counts {
-  /** Those of which something can be said: equal, stale, unreadable and orphaned ones. */
+  /** Registers with a verdict: equal, stale, unreadable and orphaned ones. */
   readonly checked: number
   readonly equal: number
   readonly stale: number
@@ -12,23 +12,23 @@ export interface Counts {
   readonly skipped: Readonly<Record<SkippedOutcome['why'], number>>
 }
 
-/** What a verification found. Plain data, as `--json` prints it. */
+/** The result of a verification. Plain data, as `--json` prints it. */
 export interface VerifyReport {
   /** What kind of shared store. */
   readonly store: string
   /** When it began, in ISO 8601. */
   readonly startedAt: string
   readonly tookMs: number
-  /** How many keys were looked at in all, if only some of them. */
+  /** How many keys were examined, if not all of them were. */
   readonly sampled?: number
   readonly total: Counts
   /** By keyspace. */
   readonly keyspaces: Readonly<Record<string, Counts>>
   /** The first `maxFindings` of them; the counts are complete. */
   readonly findings: readonly Finding[]
-  /** Keys with the store's prefix that are neither of an audited keyspace nor of another one of the cache's. */
+  /** Keys with the store's prefix that belong to no keyspace of the cache. */
   readonly foreign: number
-  /** What the reader of the report should know, one sentence each. */
+  /** Hints for the person who reads the report, one sentence each. */
   readonly notes: readonly string[]
 }
 
@@ -60,7 +60,7 @@ export class Tally {
 
   add(outcome: Outcome): void {
     const isFinding = outcome.kind !== 'equal' && outcome.kind !== 'skipped'
-    // A walk may meet a key twice; no finding counts twice.
+    // A walk may find a key twice; no finding counts twice.
     if (isFinding && this.#found.has(outcome.key)) return
     for (const counts of this.#countsOf(outcome.keyspace)) {
       if (outcome.kind === 'skipped') counts.skipped[outcome.why]++

@@ -13,13 +13,13 @@ import { limited } from './pace.ts'
 import { assertKeyspaces } from './verify.ts'
 import { Encounters } from './walk.ts'
 
-/** What {@link startSampling} is told. */
+/** The options of {@link startSampling}. */
 export interface SamplingOptions {
-  /** What is audited. Registers of other keyspaces are passed by. */
+  /** The audited keyspaces. Registers of others are skipped. */
   readonly keyspaces: readonly AuditedKeyspace[]
   /** How often some keys are looked at, in milliseconds. @defaultValue 1000 */
   readonly everyMs?: number
-  /** How many keys are looked at each time, at most; each costs the origin one value. @defaultValue 10 */
+  /** Most keys that are examined each time; each costs the origin one value. @defaultValue 10 */
   readonly keys?: number
   /** As in `VerifyOptions`. @defaultValue 2000 */
   readonly graceMs?: number
@@ -33,13 +33,13 @@ export interface SamplingOptions {
 
 /** A sampler that runs. */
 export interface Sampler {
-  /** Ends it; resolves when nothing of it is under way any more. Idempotent. */
+  /** Ends it. Resolves when none of its work is under way any more. Idempotent. */
   stop(): Promise<void>
 }
 
 const DEFAULTS = { everyMs: 1_000, keys: 10, graceMs: 2_000, timeoutMs: 10_000 } as const
 const OPTION_NAMES = [...Object.keys(DEFAULTS), 'keyspaces', 'onFinding', 'signal']
-/** Several pages of a walk in a row may hold nothing to look at: no round reads more than these. */
+/** Most pages that one round reads: several pages in a row may hold nothing to examine. */
 const MOST_PAGES = 20
 
 type Resolved = SamplingOptions & typeof DEFAULTS
@@ -74,7 +74,7 @@ class Sampling {
   #round: Promise<void> = Promise.resolve()
   #stopped: Promise<void> | undefined
   #inTrouble = false
-  /** Whether it has a place under the load limit, and the calls of loaders that it has it for. */
+  /** Whether it has a place under the load limit, and the loader calls that use the place. */
   #hasPlace = false
   readonly #calls: Promise<unknown>[] = []
   readonly #ending = new AbortController()
@@ -127,7 +127,7 @@ class Sampling {
         this.#inTrouble = false
       })
     } catch (error) {
-      // The connections may be what is wrong. The next round begins again, with the next keys of another walk.
+      // The connections may be the trouble. The next round opens new ones, and begins another walk.
       await this.#close()
       if (this.#stopped !== undefined) return
       if (!this.#inTrouble) this.#parts.emit({ type: 'fault', during: 'sampling', error })
@@ -218,7 +218,7 @@ class Sampling {
       try {
         unheard(this.#options.onFinding?.(outcome))
       } catch {
-        // Like a listener of events, it is not part of the work; there is nobody to tell.
+        // As with a listener of events, an error is not part of the work, and nobody is left to tell.
       }
     }
   }

@@ -13,30 +13,33 @@ import { limited, Pace, pause } from './pace.ts'
 import { Tally, type VerifyReport } from './report.ts'
 import { Encounters, Reservoir } from './walk.ts'
 
-/** What {@link verify} is told. */
+/** The options of {@link verify}. */
 export interface VerifyOptions {
   /** The store that the caches use, or another way to it with the same prefix. It is not closed. */
   readonly shared: SharedStore
-  /** What is audited. Values of other keyspaces of the cache count as orphaned; tags are passed by. */
+  /** The audited keyspaces. Values of other keyspaces of the cache count as orphaned; tags are skipped. */
   readonly keyspaces: readonly AuditedKeyspace[]
-  /** The caches' feed, to tell which change a stale value has missed. Left out: that is not told. */
+  /** The caches' feed, to find the change that a stale value has missed. Left out: findings do not name it. */
   readonly feed?: ChangeFeed
-  /** Only the keyspaces of these names. What is orphaned is then not looked for elsewhere. Left out: all. */
+  /** Only the keyspaces of these names. Then orphans of other keyspaces are not looked for. Left out: all. */
   readonly only?: readonly string[]
   /** How many keys are looked at, picked at random from all. Left out: all of them. */
   readonly sample?: number
-  /** How many values are read from the origin per second at most; a batch counts as many as it holds. @defaultValue 500 */
+  /** Most values that are read from the origin per second; a batch counts as its number of values. @defaultValue 500 */
   readonly rate?: number
   /**
-   * How long a value that differs is left alone before it is looked at again, in milliseconds. It must be longer than the
-   * feed's lag, or values that are being invalidated are accused. @defaultValue 2000
+   * After how many milliseconds a value that differs is compared again. It must be longer than the feed's lag; otherwise
+   * values that are being invalidated are reported. @defaultValue 2000
    */
   readonly graceMs?: number
   /** How long each answer of the store, and each call of a loader, may take, in milliseconds. @defaultValue 10,000 */
   readonly timeoutMs?: number
   /** How many findings are listed; all are counted. @defaultValue 1000 */
   readonly maxFindings?: number
-  /** Called after each batch. If it is given and there is no `sample`, the keys are counted first. Left out: nobody is told. */
+  /**
+   * Called after each batch. If it is given and there is no `sample`, the keys are counted first. Left out: nothing is
+   * called.
+   */
   readonly onProgress?: (progress: Progress) => void
   /** Ends it; it then rejects with the signal's reason. Left out: it ends when all keys are done. */
   readonly signal?: AbortSignal
@@ -69,13 +72,13 @@ const OPTION_NAMES = [
   ...['shared', 'keyspaces', 'feed', 'only', 'sample', 'onProgress', 'signal', 'clock'],
 ]
 const MOST_TOGETHER = 50
-/** More suspects than this at once are not collected: they are looked at again first. */
+/** Most suspects at once: beyond that, they are examined again first. */
 const MOST_SUSPECTS = 10_000
 const FAILED_IN_A_ROW = 20
 const LOADS_AT_ONCE = 4
 /** At least so many keys of each other keyspace are remembered, to tell whether they are tags. */
 const LEAST_OTHERS = 100
-/** Why a register of a keyspace that is not audited is nothing left over: it is a tag, or somebody has use for it. */
+/** Why a register of a keyspace that is not audited is no orphan: it is a tag, or somebody is using it. */
 const NOT_LEFT: Partial<Record<Register['state'] | 'absent', SkippedOutcome['why']>> = {
   absent: 'gone',
   stamp: 'stamp',
@@ -85,11 +88,11 @@ const NOT_LEFT: Partial<Record<Register['state'] | 'absent', SkippedOutcome['why
 }
 
 /**
- * Compares what the shared store holds with the origin, and counts what is stale. It writes to neither. `Examiner` tells
- * how it knows.
+ * Compares what the shared store holds with the origin, and counts what is stale. It writes to neither. `Examiner` explains
+ * how.
  *
  * @throws CacheError `INVALID_OPTIONS`; an error that says why the store or the origin cannot be read; what a function
- *   of an audited keyspace throws; the signal's reason.
+ * of an audited keyspace throws; the signal's reason.
  */
 export async function verify(options: VerifyOptions): Promise<VerifyReport> {
   const resolved = resolve(options)
@@ -97,7 +100,7 @@ export async function verify(options: VerifyOptions): Promise<VerifyReport> {
   const opening = shared.view!()
   const late = () => new Error(`the shared store did not answer within ${timeoutMs} ms`)
   const view = await limited(clock, timeoutMs, opening, late).catch(error => {
-    // Nobody waits for it any more, and it must not stay open.
+    // Nobody waits for the view any more, and it must not stay open.
     opening.then(
       unwanted => unwanted.close(),
       () => {},
@@ -123,7 +126,7 @@ class Verification {
   #done = 0
   #of = 0
   #failedInARow = 0
-  /** Why a row could not be read, last. */
+  /** The last reason why a row could not be read. */
   #failure: unknown
 
   constructor(options: Resolved, view: StoreView) {
@@ -205,7 +208,7 @@ class Verification {
     while (this.#examiner.dueInMs === 0 || this.#examiner.suspects > MOST_SUSPECTS) await this.#examineAgain()
   }
 
-  /** Waits for the first suspect's grace to end, and looks at it and others again. */
+  /** Waits for the first suspect's grace to end, and examines it and others again. */
   async #examineAgain(): Promise<void> {
     const { clock, signal } = this.#options
     const dueInMs = this.#examiner.dueInMs ?? 0
@@ -225,13 +228,13 @@ class Verification {
     }
   }
 
-  /** Where nothing could be compared, nothing was verified. */
+  /** Throws if not a single value could be compared: then nothing was verified. */
   #assertOrigin(): void {
     const { equal, stale, skipped } = this.#tally.total
     if (skipped.failed > 0 && equal + stale === 0) throw unreadableOrigin(this.#failure)
   }
 
-  /** Counts the registers of other keyspaces: tags, and what is not audited; how many keys are foreign. */
+  /** Counts the registers of other keyspaces: tags and unaudited values. Returns the number of foreign keys. */
   async #others(): Promise<number> {
     const { known, foreign } = await this.#encounters.others(this.#view)
     for (const { name, count, keys } of known) {
@@ -243,14 +246,14 @@ class Verification {
           holdsTags ||= outcome.kind === 'skipped' && outcome.why === 'stamp'
         }
       }
-      // What is not remembered is of the same kind as what is.
+      // Keys that were not remembered count as the same kind as those that were.
       if (holdsTags) this.#tally.addStamps(name, count - keys.length)
       else this.#tally.addOrphaned(name, count - keys.length)
     }
     return foreign
   }
 
-  /** What the registers of a keyspace are that is not audited. */
+  /** The outcomes of the registers of a keyspace that is not audited. */
   async #readOthers(keyspace: string, keys: readonly string[]): Promise<readonly Outcome[]> {
     const { clock, timeoutMs, signal } = this.#options
     const late = () => new Error(`the shared store did not answer within ${timeoutMs} ms`)
@@ -337,7 +340,7 @@ function resolve(given: VerifyOptions): Resolved {
  * @throws CacheError `INVALID_OPTIONS`.
  */
 export function assertKeyspaces(keyspaces: readonly AuditedKeyspace[]): void {
-  // By its methods, not by its class: the file that names it may have another copy of the package.
+  // Recognised by its methods, not by its class: the configuration file may use another copy of the package.
   const isAudited = (space: AuditedKeyspace) =>
     typeof space?.name === 'string' && typeof space.load === 'function'
   if (!Array.isArray(keyspaces) || keyspaces.length === 0 || !keyspaces.every(isAudited))

@@ -3,12 +3,12 @@ import { isKeyspaceName } from '../base/key.ts'
 import type { StoreView } from '../shared/shared-store.ts'
 import type { AuditedKeyspace } from './audited-keyspace.ts'
 
-/** At most so many names of keyspaces that are not audited are told apart. */
+/** Most names of unaudited keyspaces that are told apart. */
 const MOST_NAMES = 1_000
 
 /**
- * What a walk over all keys has met. Keys of audited keyspaces are handed on. The others are kept by name until their owner
- * is known.
+ * The keys that a walk has found. Keys of audited keyspaces are handed on. The others are kept by name until their owner is
+ * known.
  */
 export class Encounters {
   readonly #keyspaces: ReadonlyMap<string, AuditedKeyspace>
@@ -22,7 +22,7 @@ export class Encounters {
     this.#mostKeys = mostKeys
   }
 
-  /** The keys of a page that are to be looked at. */
+  /** The keys of a page that are to be examined. */
   sift(page: readonly string[]): string[] {
     return page.filter(key => {
       const name = key.slice(0, Math.max(0, key.indexOf(':')))

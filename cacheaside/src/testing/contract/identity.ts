@@ -1,11 +1,9 @@
-/**
- * Which registers a store says it has: the same ones while nothing is lost, and others after a loss.
- */
+/** The identity of a store's registers: the same while nothing is lost, and another one after a loss. */
 import assert from 'node:assert/strict'
 import type { SharedIdentity } from '../../shared/shared-store.ts'
 import type { OpenedIdentity, Stage } from './stage.ts'
 
-/** What can be tried with any store: nothing is lost. */
+/** The tests for any store: nothing is lost. */
 export function identityContract(on: Stage<{ readonly identity: SharedIdentity }>): void {
   on(
     'identity is one text without control characters, however often it is asked for',
@@ -18,7 +16,7 @@ export function identityContract(on: Stage<{ readonly identity: SharedIdentity }
   )
 }
 
-/** What takes registers that can be lost. */
+/** The tests for registers that can be lost. */
 export function lossContract(on: Stage<OpenedIdentity>): void {
   on('identity is another text, or none, once registers have been lost', async ({ identity, lose }) => {
     const before = await identity.identity()

@@ -1,6 +1,6 @@
 /**
- * What the suites of the store's contract have in common: how a test gets a store, or a part of one, and what it has in
- * its hands. {@link Scene} is for registers, {@link StreamScene} for the stream, {@link StoreScene} for both together.
+ * What the suites of the store's contract have in common: how a test gets a store, or a part of one, and what it works with.
+ * {@link Scene} is for registers, {@link StreamScene} for the stream, {@link StoreScene} for both together.
  */
 import assert from 'node:assert/strict'
 import { TOKEN_LENGTH } from '../../base/clock.ts'
@@ -20,7 +20,7 @@ export interface ContractRunner {
   it(name: string, body: () => Promise<void>): unknown
 }
 
-/** How a contract suite gets at the store it tests. */
+/** Gives a contract suite the store that it tests. */
 export interface SharedStoreHarness {
   /** Whether the store has the optional `view`. @defaultValue true */
   readonly hasView?: boolean
@@ -37,11 +37,11 @@ export interface OpenedStore {
   raw(key: string): Promise<string | undefined>
   /** Puts a string into the register of this key, past the store. */
   plant(key: string, text: string, lifeMs?: number): Promise<void>
-  /** Closes the store and whatever was opened for it. */
+  /** Closes the store and everything that was opened for it. */
   close(): Promise<void>
 }
 
-/** How the contract suite of registers gets at them. */
+/** Gives the contract suite of registers what it tests. */
 export interface SharedRegistersHarness {
   /** Whether the registers have the optional `view`. @defaultValue true */
   readonly hasView?: boolean
@@ -56,7 +56,7 @@ export interface OpenedRegisters extends Omit<OpenedStore, 'store'> {
   timeMs(): Promise<number>
 }
 
-/** How the contract suite of a stream gets at it. */
+/** Gives the contract suite of a stream what it tests. */
 export interface SharedStreamHarness {
   /** Opens a stream that nobody listens to. Called once for every test. */
   open(): Promise<OpenedStream>
@@ -71,11 +71,11 @@ export interface OpenedStream {
   invalidateKeyspace(keyspace: string, generation: string): Promise<void>
   /** As {@link OpenedStore.advance}. */
   advance(ms: number): Promise<void>
-  /** Closes the stream and whatever was opened for it. */
+  /** Closes the stream and everything that was opened for it. */
   close(): Promise<void>
 }
 
-/** How the contract suite of an identity gets at it. */
+/** Gives the contract suite of an identity what it tests. */
 export interface SharedIdentityHarness {
   /** Opens the registers whose identity is asked for. Called once for every test. */
   open(): Promise<OpenedIdentity>
@@ -86,14 +86,14 @@ export interface OpenedIdentity {
   readonly identity: SharedIdentity
   /** Makes the registers lose what they hold, as a crash does. */
   lose(): Promise<void>
-  /** Closes whatever was opened for it. */
+  /** Closes everything that was opened for it. */
   close(): Promise<void>
 }
 
 /** Defines one test: `name` is a sentence, `play` gets a store, or a part of one, that holds nothing. */
 export type Stage<Given = Scene> = (name: string, play: (given: Given) => Promise<void>) => void
 
-/** Binds a runner, and the way to open what is tested, to the way in which the suites define their tests. */
+/** Makes the function by which the suites define their tests, from a runner and from what opens the tested store. */
 export function stage<Opened extends { close(): Promise<void> }, Given>(
   runner: ContractRunner,
   open: () => Promise<Opened>,
@@ -162,7 +162,7 @@ async function waitFor(advance: OpenedStore['advance'], condition: () => boolean
   for (let waited = 0; waited < ms && !condition(); waited += 10) await advance(10)
 }
 
-/** What one test of registers has in its hands. */
+/** What one test of registers works with. */
 export class Scene {
   readonly store: SharedRegisters
   readonly advance: OpenedRegisters['advance']
@@ -170,7 +170,7 @@ export class Scene {
   readonly plant: OpenedRegisters['plant']
   /** The registers' own time. */
   readonly timeMs: OpenedRegisters['timeMs']
-  /** Where the broadcasts of the registers are heard; `undefined` if they are tested without a stream. */
+  /** Hears the broadcasts of the registers; `undefined` if they are tested without a stream. */
   readonly stream: StreamScene | undefined
 
   constructor(opened: OpenedRegisters, stream?: StreamScene) {
@@ -221,7 +221,7 @@ export class Scene {
   }
 }
 
-/** What one test of a stream has in its hands. */
+/** What one test of a stream works with. */
 export class StreamScene {
   readonly stream: SharedStream
   readonly advance: OpenedStream['advance']
@@ -275,7 +275,7 @@ export class StreamScene {
   }
 }
 
-/** What one test of a whole store has in its hands. */
+/** What one test of a whole store works with. */
 export interface StoreScene {
   readonly store: SharedStore
   readonly registers: Scene

@@ -25,7 +25,7 @@ const TAGS: readonly (readonly [name: string, tags: readonly Stamp[]])[] = [
 ]
 const TEXTS = [undefined, '', 'x', '{"name":"Feuerbällchen 🔥"}', '01008author:7']
 
-/** What a register holds from the kind of its value on, for a value with tags. */
+/** The text of a register from the kind of its value on, for a value with tags. */
 function written(tags: readonly Stamp[], text: string | undefined): string {
   const sections = tags.map(
     ({ name, token: mine, generation }) =>

@@ -31,7 +31,7 @@ const TEXTS: readonly (readonly [name: string, text: string])[] = [
   ['ends of lines', '\r\n\r\n$5\r\nhello\r\n'],
 ]
 
-/** Whatever is in a key or in a value comes back as it was. */
+/** Every text of a key or of a value comes back as it was. */
 export function textContract(on: Stage): void {
   for (const [name, key] of KEYS) {
     on(`lease, fill, guard and invalidate work under a key with ${name}`, async scene => {

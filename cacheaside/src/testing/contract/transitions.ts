@@ -3,7 +3,7 @@ import type { SharedRegisters } from '../../shared/shared-store.ts'
 import { inWords, KEY, LONG_MS, type Scene, type Stage, spell, token } from './stage.ts'
 
 const UNREADABLE = 'Quite likely not a register'
-/** What a later version of the library may write: it begins as a register does, and this version cannot read it. */
+/** A text that a later version of the library may write: it begins as a register does, and this version cannot read it. */
 const LATER_VALUE = 'Very likely a value of a later version'
 const LATER_LEASE = 'L~ a lease of a later version'
 const LATER_STAMP = 'S~ a stamp of a later version'
@@ -56,9 +56,9 @@ interface Operation {
    * @param raw - what the register holds.
    */
   run(store: SharedRegisters, nonce: string, raw: string | undefined): Promise<unknown>
-  /** What happens on the states that the operation is made for. */
+  /** The outcomes on the states for which the operation is made. */
   readonly on: Partial<Record<StateName, Outcome>>
-  /** What happens on all others; a string is the answer of an operation that leaves the register untouched. */
+  /** The outcome on all other states. `untouched` makes the reply of an operation that leaves the register as it is. */
   readonly otherwise: Outcome | { readonly untouched: (raw: string | undefined) => unknown }
   /** What the stream says. Left out: nothing. */
   readonly broadcasts?: readonly string[]
@@ -68,7 +68,7 @@ const refused = { untouched: () => false }
 const nothing = { untouched: () => undefined }
 const INVALIDATED = [`invalidated ${KEY}`]
 const firestorm = spell('{"name":"Firestorm"}')
-/** A guard of a later version stands on, whatever a writer does, and is dirty. */
+/** A guard of a later version stays after every operation of a writer, and is dirty. */
 const leftDirty = (reply: unknown): Partial<Record<StateName, Outcome>> => ({
   'a guard of a later version': [reply, 'a dirty guard of a later version'],
 })

@@ -1,6 +1,6 @@
 /**
- * What holds between the parts of a whole store: what is done to the registers is heard in the stream, the stream's
- * heartbeat reads the registers' generations, and the identity is that of these registers.
+ * The interplay of a whole store's parts: the stream tells of changes of the registers, its heartbeat reads the registers'
+ * generations, and the identity is that of these registers.
  */
 import assert from 'node:assert/strict'
 import type { StreamListener } from '../../shared/shared-store.ts'
@@ -115,7 +115,7 @@ function moments(on: Stage<StoreScene>): void {
       await scene.store.invalidateKeyspace('spell', token('second'))
       if (scene.store.synchronous) assert.equal(seen.length, 1)
       await scene.stream.until(() => seen.length === 1, 'the message')
-      // Before the store is closed, which ends what is under way.
+      // Awaited before the store is closed: that would end the calls under way.
       const [first] = await Promise.all(seen)
       if (scene.store.synchronous) assert.equal(first, token('first'))
     },

@@ -10,7 +10,7 @@ const ROW = spell('{"damage":31}', { freshMs: LONG_MS, staleMs: LONG_MS })
 const stored: ReleaseReply = { held: true, stored: true }
 const refused: ReleaseReply = { held: true, stored: false }
 
-/** When a writer may leave what it wrote behind: only if nobody else was there from its guard to its release. */
+/** When the value that a writer has committed may be stored: only if nobody else was there from its guard to its release. */
 export function writeThroughContract(on: Stage): void {
   allowed(on)
   dirty(on)
