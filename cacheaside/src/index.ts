@@ -1,4 +1,4 @@
-import { anObject, invalidOption } from './base/invalid-option.ts'
+import { anObject } from './base/invalid-option.ts'
 import { Cache } from './cache.ts'
 import { embeddedShared } from './memory/embedded-shared.ts'
 import { type CacheOptions, clockOf } from './options.ts'
@@ -10,7 +10,6 @@ import { type CacheOptions, clockOf } from './options.ts'
  */
 export function createCache(options: CacheOptions = {}): Cache {
   anObject('options', options)
-  if (typeof options !== 'object' || options === null) throw invalidOption('options', 'an object', options)
   // Not `??`: `null` is refused, because the caller meant to give a store.
   const shared = options.shared === undefined ? embeddedShared({ clock: clockOf(options) }) : options.shared
   return new Cache(Object.assign({}, options, { shared }), options.shared === undefined)
