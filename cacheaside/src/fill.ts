@@ -13,9 +13,10 @@ import { EntryTags, FIRST_HIT, NO_TAGS } from './local/entry-tags.ts'
 import type { Flight } from './local/single-flight.ts'
 import { type Alias, aliasOf } from './own-key.ts'
 import { ABSENT, type Opened, type Sealed, takeOf, Unopened, UnsealedValue } from './shared/codec.ts'
+import { MAX_TAGS } from './shared/register.ts'
 import type { Fill, Stamp } from './shared/shared-store.ts'
 import type { Answer, Parts, Space, Spent } from './space.ts'
-import { MAX_TAGS, NO_NAMES } from './tagging.ts'
+import { NO_NAMES } from './tagging.ts'
 
 /**
  * Steps 5 and 6, and the answer. The callers are answered before these steps; with `fill: 'blocking'`, and with a store in

@@ -5,9 +5,8 @@
 import { CacheError } from './base/errors.ts'
 import { isKeyspaceName, keyspaceOf, type Tag } from './base/key.ts'
 import { unheard } from './base/thrown.ts'
+import { MAX_TAGS } from './shared/register.ts'
 
-/** Most tags of one value. */
-export const MAX_TAGS = 64
 /** At most so many keys are remembered in each keyspace. */
 const MOST_KEYS = 8_192
 
