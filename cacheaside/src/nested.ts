@@ -26,12 +26,12 @@ export function unlessDeadlocked<Id, V>(
   if (deadlock === undefined) return joining
   if (deadlock instanceof CacheError) return deadlock
   const flight = beginFlight(space, request.key, space.parts.clock.nowMs(), false, parent)
-  space.parts.background(flyApart(space, flight, request.id))
+  space.parts.background(loadApart(space, flight, request.id))
   return { flight, joined: false }
 }
 
 /** Steps 4 to 6 of a flight whose lease is held by a load that waits for it: it keeps nothing. */
-async function flyApart<Id, V>(space: Space<Id, V>, flight: Flight<Answer>, id: Id): Promise<void> {
+async function loadApart<Id, V>(space: Space<Id, V>, flight: Flight<Answer>, id: Id): Promise<void> {
   const { flights } = space.parts
   try {
     // Not before the loader is known to wait for it.
