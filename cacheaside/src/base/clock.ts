@@ -188,16 +188,32 @@ export function clockOver(
 type SetTimeout = (run: () => void, delayMs: number) => NodeJS.Timeout
 type TimersModule = { readonly setTimeout: SetTimeout; readonly clearTimeout: (handle: never) => void }
 
+/** Delays that are drawn at random are set once each. */
+const MOST_LISTED = 16
+
 /**
  * Tests mostly replace the globals, and Node's modules keep the real timers. So these are real even if this file is loaded
  * while fake ones are in place. Where the modules have fake ones, too, each timer looks for real ones again.
  */
 class RealTimers implements Timers {
   #found = findTimers()
+  /** The delays for which a timer that does nothing is set. */
+  readonly #listed = new Set<number>()
 
   set(run: () => void, delayMs: number): NodeJS.Timeout {
     this.#found ??= findTimers()
-    return this.#found === undefined ? setTimeout(run, delayMs) : this.#found.setTimeout(run, delayMs)
+    if (this.#found === undefined) return setTimeout(run, delayMs)
+    if (!this.#listed.has(delayMs) && this.#listed.size < MOST_LISTED) this.#list(this.#found, delayMs)
+    return this.#found.setTimeout(run, delayMs)
+  }
+
+  /**
+   * Node has a list of timers for each delay, and drops it with its last timer. To set and to clear a timer takes three
+   * times as long where its list has to be made. A limit that is never reached would make it every time.
+   */
+  #list({ setTimeout }: TimersModule, delayMs: number): void {
+    this.#listed.add(delayMs)
+    setTimeout(() => this.#listed.delete(delayMs), delayMs).unref?.()
   }
 
   clear(handle: unknown): void {
@@ -253,17 +269,31 @@ export const systemClock: Clock = clockOver(
 
 const resolved = Promise.resolve()
 
-type NextTick = (run: () => void) => void
+type NextTick = (run: (arg: () => void) => void, arg: () => void) => void
 
 const realNextTick = (globalThis as { process?: { nextTick?: NextTick & { clock?: unknown } } }).process
   ?.nextTick
 
+let isEnding = false
+
+function runAtEnd(run: () => void): void {
+  isEnding = true
+  try {
+    run()
+  } finally {
+    isEnding = false
+  }
+}
+
 /** Runs it once this turn of the event loop has done all that does not wait for I/O or a timer. */
 export function afterThisTurn(run: () => void): void {
   // A faked `nextTick` has the field `clock`, and might never run.
-  if (realNextTick !== undefined && realNextTick.clock === undefined) realNextTick(run)
+  if (realNextTick !== undefined && realNextTick.clock === undefined) realNextTick(runAtEnd, run)
   else queueMicrotask(run)
 }
+
+/** Whether {@link afterThisTurn} runs the caller: nothing else of this turn is to come. */
+export const isAfterThisTurn = (): boolean => isEnding
 
 /** The real `queueMicrotask`: fake timers replace the global one, too. */
 export function queueMicrotask(run: () => void): void {

@@ -1,4 +1,4 @@
-import { afterThisTurn, queueMicrotask } from '../base/clock.ts'
+import { afterThisTurn, isAfterThisTurn, queueMicrotask } from '../base/clock.ts'
 import { invalidOption } from '../base/invalid-option.ts'
 import type { Address, Driver, RedisConnection } from './driver.ts'
 import { ReplyGate } from './reply-gate.ts'
@@ -288,7 +288,7 @@ async function openConnection(
       return problem
     },
     send(args) {
-      if (!corked) {
+      if (!corked && !isAfterThisTurn()) {
         corked = true
         client.stream?.cork()
         afterThisTurn(uncork)

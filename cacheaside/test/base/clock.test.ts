@@ -1,6 +1,6 @@
 import { setImmediate as setRealImmediate } from 'node:timers'
 import { afterEach, beforeEach, describe, expect, it, vi } from 'vitest'
-import { clockOver, systemClock, TOKEN_LENGTH } from '../../src/base/clock.ts'
+import { afterThisTurn, clockOver, isAfterThisTurn, systemClock, TOKEN_LENGTH } from '../../src/base/clock.ts'
 
 /** Two clocks that a test moves: the monotonic one, and the wall clock in its whole milliseconds. */
 function scripted() {
@@ -259,5 +259,33 @@ describe('systemClock', () => {
     expect(systemClock.nowMs()).toBeGreaterThanOrEqual(before)
     expect(systemClock.random()).toBeLessThan(1)
     expect(systemClock.random()).toBeGreaterThanOrEqual(0)
+  })
+})
+
+describe('afterThisTurn', () => {
+  it('runs when microtasks and what they have set off are done, and says so while it runs', async () => {
+    const order: string[] = []
+    const note = (what: string) => order.push(`${what}: ${isAfterThisTurn()}`)
+    afterThisTurn(() => note('end'))
+    const hops = async () => {
+      for (let hop = 0; hop < 5; hop++) await null
+      note('microtask')
+    }
+    await Promise.all([hops(), theNextTurn()])
+    note('next turn')
+    expect(order).toEqual(['microtask: false', 'end: true', 'next turn: false'])
+  })
+
+  it('says that it has ended after what it runs has thrown', async () => {
+    const caught = vi.fn()
+    const others = process.listeners('uncaughtException')
+    process.removeAllListeners('uncaughtException').once('uncaughtException', caught)
+    afterThisTurn(() => {
+      throw new Error('thrown at the end')
+    })
+    await theNextTurn()
+    for (const listener of others) process.on('uncaughtException', listener)
+    expect(caught).toHaveBeenCalledOnce()
+    expect(isAfterThisTurn()).toBe(false)
   })
 })
