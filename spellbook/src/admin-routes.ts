@@ -25,7 +25,7 @@ import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import { z } from 'zod'
 import type { AdminGuard } from './admin-guard.ts'
 import { sendProblem } from './problem.ts'
-import { refuseBody } from './route-parts.ts'
+import { refuseBody, refuseQuery } from './route-parts.ts'
 
 /** What is looked after. */
 export interface Administered {
@@ -51,6 +51,7 @@ export function adminRoutes(
           return void sendProblem(request, reply, { status: 404, detail: 'There is no cache: CACHE is off.' })
         done()
       })
+      admin.addHook('onRoute', refuseQuery)
       admin.setErrorHandler(sendTrouble)
       lookingRoutes(admin, () => administered()!)
       changingRoutes(admin, () => administered()!)

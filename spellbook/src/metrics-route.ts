@@ -3,6 +3,7 @@ import { prometheusMetrics } from 'cacheaside/prometheus'
 import type { FastifyInstance } from 'fastify'
 import { collectDefaultMetrics, Registry } from 'prom-client'
 import type { AdminGuard } from './admin-guard.ts'
+import { noQuery } from './api.ts'
 import { sendProblem } from './problem.ts'
 
 /** The metrics of a process and of its cache, as Prometheus reads them. */
@@ -43,7 +44,7 @@ export function metricsRoute(
   app.get(
     '/metrics',
     {
-      schema: { hide: true },
+      schema: { hide: true, querystring: noQuery },
       onRequest: (request, reply, done) => {
         const telling = judge(request)
         if (telling === undefined) return done()

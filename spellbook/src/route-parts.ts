@@ -1,4 +1,5 @@
-import type { FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
+import { noQuery } from './api.ts'
 import { ageS, cacheStatus, origin, serverTiming, writeStatus } from './cache-status.ts'
 import type { Condition } from './changes.ts'
 import type { HitLog } from './hit-log.ts'
@@ -37,6 +38,11 @@ export const withBody = {
 export const unchanged = {
   304: nothing('`If-None-Match` names the entity tag of what would be sent.'),
   ...conditional,
+}
+
+/** Refuses parameters of the query where a route names none. A hook for `onRoute`. */
+export function refuseQuery(route: RouteOptions): void {
+  route.schema = { querystring: noQuery, ...route.schema }
 }
 
 /** Refuses a body where none is taken. Passed over, its unknown fields would be, too. */

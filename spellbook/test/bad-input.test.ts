@@ -2,10 +2,10 @@ import { type AddressInfo, connect } from 'node:net'
 import fc from 'fast-check'
 import type { InjectOptions } from 'fastify'
 import { pino } from 'pino'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vitest'
 import { createDatabase, sharedPostgresUrl } from '../../test/services.ts'
 import { type Problem, problem, type Spell } from '../src/api.ts'
-import { createApp } from '../src/app.ts'
+import { createApp, type Service } from '../src/app.ts'
 import type { Database } from '../src/database.ts'
 import { migrate } from '../src/migrations.ts'
 import { openPostgres } from '../src/postgres.ts'
@@ -299,6 +299,18 @@ describe('a path', () => {
 })
 
 describe('a query', () => {
+  /** An application with all that operators ask for, none of which may be reached. */
+  const forOperators = () => {
+    const service = {
+      spells: {},
+      metrics: {},
+      live: { close() {} },
+      administered: {},
+      laboratory: {},
+    } as unknown as Service
+    return createApp({ log: pino({ level: 'silent' }), service: () => service })
+  }
+
   test.each([
     ['limit=0', 'limit'],
     ['limit=101', 'limit'],
@@ -335,6 +347,35 @@ describe('a query', () => {
     if (method !== 'GET') return
     const head = await harness.app.inject({ method: 'HEAD', url: `${path}?force` })
     expect(head.statusCode).toBe(400)
+  })
+
+  test.each<[method: 'GET' | 'POST' | 'PUT' | 'DELETE', url: string]>([
+    ['GET', '/metrics'],
+    ['GET', '/live'],
+    ['GET', '/admin/doctor'],
+    ['GET', '/admin/feed'],
+    ['PUT', '/admin/feed'],
+    ['DELETE', '/admin/feed'],
+    ['POST', '/admin/invalidate'],
+    ['POST', '/admin/flush'],
+    ['GET', '/laboratory/state'],
+    ['POST', '/laboratory/settings'],
+    ['POST', '/laboratory/reset'],
+    ['POST', '/laboratory/experiments'],
+  ])('is refused where an operator asks for what takes none: %s %s', async (method, path) => {
+    const bodies: Record<string, object> = {
+      '/admin/invalidate': { keyspace: 'spell', id: '4' },
+      '/admin/flush': { keyspace: 'spell' },
+      '/laboratory/settings': { ttlMs: 5_000 },
+      '/laboratory/reset': {},
+      '/laboratory/experiments': { name: 'crowd' },
+    }
+    const payload = bodies[path] === undefined ? {} : { payload: bodies[path] }
+    const app = await forOperators()
+    onTestFinished(() => app.close())
+    const told = await app.inject({ method, url: `${path}?force=1`, ...payload })
+    expect(told.statusCode).toBe(400)
+    expect(problem.parse(told.json())).toMatchObject({ title: 'Bad Request' })
   })
 
   test('may be appended to what is not of the API, as those do who pass links on or ask past a cache', async () => {

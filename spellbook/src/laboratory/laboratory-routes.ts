@@ -3,6 +3,7 @@ import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import { z } from 'zod'
 import type { AdminGuard } from '../admin-guard.ts'
 import { sendError, sendProblem } from '../problem.ts'
+import { refuseQuery } from '../route-parts.ts'
 import { experiment } from './experiments.ts'
 import { type Laboratory, LaboratoryError } from './laboratory.ts'
 import { settingsChange } from './settings.ts'
@@ -32,6 +33,7 @@ export function laboratoryRoutes(
           })
         done()
       })
+      lab.addHook('onRoute', refuseQuery)
       lab.setErrorHandler(sendTrouble)
       describe(lab, () => laboratory()!)
     },

@@ -1,5 +1,6 @@
 import type { FastifyInstance } from 'fastify'
 import type { AdminGuard } from '../admin-guard.ts'
+import { noQuery } from '../api.ts'
 import { sendProblem } from '../problem.ts'
 import { SECURITY_HEADERS } from '../security-headers.ts'
 import type { LiveReads } from './live-reads.ts'
@@ -27,7 +28,7 @@ export function liveRoute(app: FastifyInstance, judge: AdminGuard, live: () => L
   app.get(
     '/live',
     {
-      schema: { hide: true },
+      schema: { hide: true, querystring: noQuery },
       exposeHeadRoute: false,
       onRequest: (request, reply, done) => {
         const telling = judge(request)
