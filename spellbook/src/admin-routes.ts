@@ -14,6 +14,7 @@ import {
   invalidateKey,
   lineOf,
   type Operated,
+  printableJson,
   type Removable,
   removableNamed,
   removeChangeFeed,
@@ -52,6 +53,8 @@ export function adminRoutes(
         done()
       })
       admin.addHook('onRoute', refuseQuery)
+      // It may be read on a terminal, and keys and the texts of others hold what they hold.
+      admin.setReplySerializer(payload => printableJson(JSON.stringify(payload)))
       admin.setErrorHandler(sendTrouble)
       lookingRoutes(admin, () => administered()!)
       changingRoutes(admin, () => administered()!)

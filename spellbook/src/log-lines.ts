@@ -1,3 +1,4 @@
+import { printable } from 'cacheaside/operate'
 import { type DestinationStream, pino } from 'pino'
 import { prettyFactory } from 'pino-pretty'
 
@@ -21,8 +22,18 @@ export function logLines(
     singleLine: true,
     translateTime: 'SYS:HH:MM:ss',
   })
-  return { write: line => void lines.write(readable(line)) }
+  return { write: line => void lines.write(readable(withoutControls(line))) }
 }
+
+/**
+ * What a line of JSON says, as a terminal may be sent it: a client may have put a terminal's commands into an address. The
+ * breaks of lines in a stack stay.
+ */
+const withoutControls = (line: string): object =>
+  JSON.parse(line, (name, value) => {
+    if (typeof value !== 'string') return value
+    return name === 'stack' ? value.split('\n').map(printable).join('\n') : printable(value)
+  })
 
 /** The terminal that this process writes to, if it does. It has no colours if `NO_COLOR` is set. https://no-color.org */
 export function terminalOf(

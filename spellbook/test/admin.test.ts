@@ -1,4 +1,4 @@
-import { answerInquiries } from 'cacheaside/operate'
+import { answerInquiries, printableJson } from 'cacheaside/operate'
 import type { FastifyInstance, InjectOptions } from 'fastify'
 import { pino } from 'pino'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest'
@@ -334,6 +334,17 @@ describe.each([
       ['invalidate', { tags: 'list' }],
     ] as const)
       expect((await end(path, payload)).status).toBe(400)
+  })
+
+  test('tells keys in a form that obeys nothing on a terminal', async () => {
+    const payload = { tags: 'list', id: '\u202e\u009b2Jx' }
+    const { payload: told } = await spellbook.app.inject({
+      method: 'POST',
+      url: '/admin/invalidate',
+      payload,
+    })
+    expect(told).toBe(printableJson(told))
+    expect(JSON.parse(told).tag).toBe(`list:${payload.id}`)
   })
 
   test('stats, doctor, verify and top tell what the command line tells', async () => {

@@ -1,5 +1,6 @@
 import { spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
+import { printable } from 'cacheaside/operate'
 import { pino } from 'pino'
 import { expect, onTestFinished, test, vi } from 'vitest'
 import { PATIENCE } from '../../test/patience.ts'
@@ -27,6 +28,17 @@ test('a line of the log is JSON where nobody reads it', () => {
 test('a line of the log is text on a terminal, with colours if it may have them', () => {
   expect(logged({ colours: false })).toMatch(/^\[\d\d:\d\d:\d\d\] WARN: a thing was said \{"port":3000\}\n$/)
   expect(logged({ colours: true })).toContain('\u001b[')
+})
+
+test("a line on a terminal obeys nothing that is in it, and keeps the lines of an error's stack", () => {
+  const lines: string[] = []
+  const log = pino({}, logLines({ colours: false }, { write: line => void lines.push(line) }))
+  const strange = '\u001b[2J\u009b31m\u202e\u2028'
+  log.warn({ url: strange, err: new Error(`${strange}\nand more`) }, `GET ${strange}`)
+  const said = lines.join('')
+  expect(said).toContain(String.raw`GET \u001b[2J\u009b31m\u202e\u2028`)
+  expect(said).toMatch(/\n {4,}at /)
+  expect(said.replaceAll('\n', '')).toBe(printable(said.replaceAll('\n', '')))
 })
 
 test.each([

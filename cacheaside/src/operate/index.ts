@@ -5,6 +5,7 @@
  * @packageDocumentation
  */
 export { lineOf } from '../base/masked.ts'
+export { printable, printableJson } from '../base/printable.ts'
 export type { AdviceCode, DoctorFinding } from './advice.ts'
 export type { FeedMigration, OperationConfig, PoolSize } from './config.ts'
 export { type DoctorOptions, type DoctorReport, examineAll } from './doctor.ts'
