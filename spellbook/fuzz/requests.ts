@@ -69,7 +69,7 @@ function madeOf(schema: Schema, { components }: Description): Arbitrary<unknown>
   if (schema.pattern !== undefined) return fc.stringMatching(new RegExp(schema.pattern))
   const { minLength = 0, maxLength = 300 } = schema
   const text = fc.string({ unit: 'binary', minLength, maxLength })
-  return text.filter(each => !each.includes('\0') && each.isWellFormed())
+  return text.filter(each => !each.includes('\0') && !each.startsWith('\ufeff') && each.isWellFormed())
 }
 
 /** The parts of a request before something is done to it. */

@@ -11,15 +11,17 @@ const MAX_INT8_DIGITS = 19
 
 /**
  * PostgreSQL counts characters, which are code points, and so does JSON Schema; the `length` of a string counts UTF-16
- * units. It also cannot store NUL, and half a surrogate pair is no character in any encoding.
+ * units. It also cannot store NUL, and half a surrogate pair is no character in any encoding. A byte order mark that
+ * comes first belongs to no text: many decoders leave it out, PGlite's too, so another name would be shown than was sent.
  */
 function isName(text: string): boolean {
   if (text.length > 2 * MAX_NAME_LENGTH || text.includes('\0') || !text.isWellFormed()) return false
+  if (text.startsWith('\ufeff')) return false
   const length = [...text].length
   return length >= 1 && length <= MAX_NAME_LENGTH
 }
 
-const NAME = `must be a string of 1 to ${MAX_NAME_LENGTH} characters, without NUL`
+const NAME = `must be a string of 1 to ${MAX_NAME_LENGTH} characters, without NUL, that begins with no byte order mark`
 const DAMAGE = 'must be a whole number from -2147483648 to 2147483647'
 
 const name = (example: string) =>

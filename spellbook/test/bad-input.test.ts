@@ -72,6 +72,7 @@ describe('a body', () => {
     ['a name of 256 characters', { name: 'x'.repeat(256), damage: 1 }, ['#/name']],
     ['a name of 256 surrogate pairs', { name: '🔥'.repeat(256), damage: 1 }, ['#/name']],
     ['a name with a NUL', { name: 'a\0', damage: 1 }, ['#/name']],
+    ['a name that begins with a byte order mark', { name: '\ufeffx', damage: 1 }, ['#/name']],
     ['a name with half a character', { name: '\udc00', damage: 1 }, ['#/name']],
   ])('with %s is refused, and told where', async (_what, body, pointers) => {
     const payload = JSON.stringify(body)
@@ -423,7 +424,8 @@ describe('properties', () => {
   const allowed = (given: unknown): boolean => {
     if (typeof given !== 'object' || given === null || Array.isArray(given)) return false
     const { name, damage, ...others } = given as Record<string, unknown>
-    const length = typeof name === 'string' && name.isWellFormed() ? [...name].length : 0
+    const isText = typeof name === 'string' && name.isWellFormed() && !name.startsWith('\ufeff')
+    const length = isText ? [...name].length : 0
     const fits = Number.isInteger(damage) && Math.abs(Number(damage) + 0.5) <= 2 ** 31 - 0.5
     return (
       Object.keys(others).length === 0 && length >= 1 && length <= 255 && !String(name).includes('\0') && fits
