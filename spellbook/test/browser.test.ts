@@ -112,6 +112,37 @@ describe('the spellbook', () => {
     expect(await card(page, 'Where the answer came from').textContent()).toContain('must be a whole number')
   })
 
+  test('shows a name as the text that it is, and keeps what its field does not show', async () => {
+    const name = `<b>${'W'.repeat(200)}\n\u202e</b>`
+    const headers = { 'content-type': 'application/json' }
+    const ask = async (method: string, path: string, body: object) =>
+      (await (await fetch(url + path, { method, headers, body: JSON.stringify(body) })).json()) as {
+        id: number
+      }
+    const { id } = await ask('POST', '/spells', { name, damage: 5 })
+    const wizard = await ask('POST', '/wizards', { name })
+    const page = await openPage(browser, url, PHONE)
+    await page.getByLabel('Look up an id').fill(String(id))
+    await page.getByRole('button', { name: 'Look it up' }).click()
+    await page.getByLabel('Damage').fill('6')
+    await page.getByRole('button', { name: 'Save' }).click()
+    await expect
+      .poll(async () => (await fetch(`${url}/spells/${id}`)).json())
+      .toMatchObject({ name, damage: 6 })
+    await page.locator('button.entry').last().click()
+    await page.getByRole('button', { name: 'Rename' }).waitFor()
+    await page.getByRole('button', { name: 'Delete' }).last().click()
+    const text = (selector: string) => page.locator(selector).textContent()
+    expect([await text('#spell-title'), await text('#book-title bdi'), await text('#question bdi')]).toEqual([
+      name,
+      name,
+      name,
+    ])
+    expect(await page.evaluate('document.documentElement.scrollWidth - innerWidth')).toBeLessThanOrEqual(0)
+    for (const path of [`/spells/${id}`, `/wizards/${wizard.id}`])
+      await fetch(url + path, { method: 'DELETE' })
+  })
+
   test('shows a book again when a spell in it was changed, and why', async () => {
     const page = await openPage(browser, url)
     await page.getByRole('button', { name: 'Add Merlin, with three spells' }).click()

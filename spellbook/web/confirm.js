@@ -3,7 +3,7 @@ import { html, render } from '/lib/lit-html/lit-html.js'
 /**
  * Asks before something is removed. By keyboard it is left with Escape.
  *
- * @param {string} question
+ * @param {import('/lib/lit-html/lit-html.js').TemplateResult} question
  * @param {string} what - What the button says that does it.
  * @returns {Promise<boolean>}
  */

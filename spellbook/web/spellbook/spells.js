@@ -2,6 +2,7 @@ import { keyed } from '/lib/lit-html/directives/keyed.js'
 import { repeat } from '/lib/lit-html/directives/repeat.js'
 import { html, nothing } from '/lib/lit-html/lit-html.js'
 import { confirm } from '../confirm.js'
+import { NAME_UNITS, typedOver } from './name-field.js'
 
 /**
  * @typedef {import('./shelf.js').Shelf} Shelf
@@ -99,13 +100,17 @@ function spellForm(shelf, spell) {
   const save = event => {
     event.preventDefault()
     const { name, damage } = event.target.elements
-    shelf.saveSpell({ name: name.value, damage: damage.valueAsNumber })
+    shelf.saveSpell({
+      name: isNew ? name.value : typedOver(spell.name, name.value),
+      damage: damage.valueAsNumber,
+    })
   }
   const remove = async () => {
-    if (!isNew && (await confirm(`Delete ${spell.name} from all books?`, 'Delete'))) shelf.deleteSpell(spell)
+    if (!isNew && (await confirm(html`Delete <bdi>${spell.name}</bdi> from all books?`, 'Delete')))
+      shelf.deleteSpell(spell)
   }
   return html`<form class="fields" @submit=${save}>
-    <label>Name <input name="name" required maxlength="255" autocomplete="off" .value=${isNew ? '' : spell.name} /></label>
+    <label>Name <input name="name" required maxlength=${NAME_UNITS} autocomplete="off" .value=${isNew ? '' : spell.name} /></label>
     <label
       >Damage
       <input name="damage" type="number" required step="1" min="-2147483648" max="2147483647" .value=${isNew ? '10' : `${spell.damage}`} />

@@ -2,6 +2,7 @@ import { keyed } from '/lib/lit-html/directives/keyed.js'
 import { repeat } from '/lib/lit-html/directives/repeat.js'
 import { html, nothing } from '/lib/lit-html/lit-html.js'
 import { confirm } from '../confirm.js'
+import { NAME_UNITS, typedOver } from './name-field.js'
 import { pages } from './spells.js'
 
 /**
@@ -55,7 +56,7 @@ export function openBook(shelf) {
   const isNew = wizard === 'new'
   return html`<section class="card open book" aria-labelledby="book-title">
     <header>
-      <h2 id="book-title">${isNew ? 'A new wizard' : `The book of ${wizard.name}`}</h2>
+      <h2 id="book-title">${isNew ? 'A new wizard' : html`The book of <bdi>${wizard.name}</bdi>`}</h2>
       ${isNew || !shelf.bookIsNew ? nothing : html`<span class="tag origin">read again: a spell in it changed</span>`}
     </header>
     ${isNew ? nothing : spellsIn(shelf, wizard)}
@@ -110,14 +111,16 @@ function wizardForm(shelf, wizard) {
   const isNew = wizard === 'new'
   const save = event => {
     event.preventDefault()
-    shelf.saveWizard({ name: event.target.elements.name.value })
+    const { value } = event.target.elements.name
+    shelf.saveWizard({ name: isNew ? value : typedOver(wizard.name, value) })
   }
   const remove = async () => {
-    if (!isNew && (await confirm(`Delete ${wizard.name} and the book?`, 'Delete'))) shelf.deleteWizard(wizard)
+    if (!isNew && (await confirm(html`Delete <bdi>${wizard.name}</bdi> and the book?`, 'Delete')))
+      shelf.deleteWizard(wizard)
   }
   return html`<form class="fields foot" @submit=${save}>
     <label
-      >Name of the wizard <input name="name" required maxlength="255" autocomplete="off" .value=${isNew ? '' : wizard.name}
+      >Name of the wizard <input name="name" required maxlength=${NAME_UNITS} autocomplete="off" .value=${isNew ? '' : wizard.name}
     /></label>
     <div class="row">
       <button type="submit" class=${isNew ? 'main' : ''}>${isNew ? 'Add' : 'Rename'}</button>
