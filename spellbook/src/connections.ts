@@ -154,6 +154,10 @@ class Line {
    * what it has read behind it. That may be a whole request, or the head of one whose body would then be parsed as a
    * request. A server may ignore the wish; the answer says that the connection ends.
    *
+   * Of such a request the parser also keeps to itself that its body cannot be parsed: that looks like a body that does not
+   * arrive, and gets the same answer as late. How many bytes the parser took would tell, but only an internal call of Node
+   * says so; and a check of our own would have to find by itself where the head ends.
+   *
    * @see https://www.rfc-editor.org/rfc/rfc9110#section-7.8
    */
   #endBehind({ request, response }: Exchange): void {

@@ -22,7 +22,7 @@ const CHUNKED = 'Transfer-Encoding: chunked\r\n'
 const inChunks = (body: string) => `${body.length.toString(16)}\r\n${body}\r\n0\r\n`
 
 /** An application in this process, and what was done with its spells. */
-async function serve() {
+async function serve(arrivingMs = 30_000) {
   const done: string[] = []
   const timings = { totalMs: 0, sharedMs: 0, loadMs: 0 }
   const spells = {
@@ -40,7 +40,8 @@ async function serve() {
     },
   } as unknown as Spells
   const log = pino({ level: 'silent' })
-  const app = await createApp({ log, service: () => ({ spells, ping: async () => {} }) })
+  const service = () => ({ spells, ping: async () => {} })
+  const app = await createApp({ log, service, limits: { arrivingMs } })
   onTestFinished(() => app.close())
   await app.listen({ port: 0, host: '127.0.0.1' })
   return { app, done, port: (app.server.address() as AddressInfo).port }
@@ -94,6 +95,20 @@ describe('a request that asks for another protocol', () => {
     const said = await say(get(1) + get(2, H2C) + get(3))
     expect(said).toEqual({ answers: [200, 200], done: ['find 1', 'find 2'], isClosing: true })
   })
+
+  test.each([
+    ['at once', [post(H2C + CHUNKED) + `zz\r\n${DELETE}`]],
+    ['later', [post(H2C + CHUNKED) + '3\r\n{"n\r\n', `zz\r\n${DELETE}`, DELETE]],
+    ['by a chunk that is too long', [post(H2C + CHUNKED) + `3\r\n${DELETE}`]],
+  ])(
+    'and whose body turns into nonsense %s never arrives, and nothing in it is parsed',
+    async (_when, parts) => {
+      const { done, port } = await serve(300)
+      const { socket, heard } = await dial(port)
+      for (const part of parts) socket.write(part)
+      expect({ answers: statuses(await heard), done }).toEqual({ answers: [408], done: [] })
+    },
+  )
 
   test('only in its trailer does not ask for it', async () => {
     const said = await say(post(CHUNKED) + inChunks(NEW) + `${H2C}\r\n${get(2)}`)
