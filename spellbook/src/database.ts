@@ -1,3 +1,4 @@
+import { certificateAdvice } from 'cacheaside/operate'
 import type { PostgresFeedOptions } from 'cacheaside/postgres'
 
 /** What can be sent as the value of a `$1`. Ids are texts: a bigint does not always fit a number. */
@@ -54,7 +55,7 @@ export class DatabaseAwayError extends Error {
   readonly sent: boolean
 
   constructor(cause: unknown, sent: boolean) {
-    super('the database does not answer: ' + describe(cause), { cause })
+    super('the database does not answer: ' + describe(cause) + certificateAdvice(cause), { cause })
     this.code = sqlState(cause)
     this.sent = sent
   }

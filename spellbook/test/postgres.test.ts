@@ -1,5 +1,12 @@
+import { once } from 'node:events'
+import { mkdtemp, rm, writeFile } from 'node:fs/promises'
+import { type AddressInfo, connect, createServer } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
+import { TLSSocket } from 'node:tls'
 import { gate } from 'cacheaside/testing'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
+import { LOCALHOST_CERTIFICATE, LOCALHOST_KEY } from '../../test/localhost-certificate.ts'
 import { createDatabase, sharedPostgresUrl, startPostgres } from '../../test/services.ts'
 import { DatabaseAwayError } from '../src/database.ts'
 import { migrate } from '../src/migrations.ts'
@@ -24,6 +31,28 @@ const awayFrom = async (promise: Promise<unknown>): Promise<DatabaseAwayError> =
   return error as DatabaseAwayError
 }
 
+/** An address of the same server that speaks TLS, with a certificate for `localhost`. */
+async function encrypting(url: string): Promise<string> {
+  const { hostname, port } = new URL(url)
+  const gateway = createServer(socket => {
+    // https://www.postgresql.org/docs/current/protocol-flow.html#PROTOCOL-FLOW-SSL
+    socket.once('data', () => {
+      socket.write('S')
+      const secrets = { key: LOCALHOST_KEY, cert: LOCALHOST_CERTIFICATE }
+      const outer = new TLSSocket(socket, { isServer: true, ...secrets })
+      const inner = connect(Number(port), hostname)
+      outer.pipe(inner).pipe(outer)
+      for (const one of [socket, outer, inner]) one.on('error', () => one.destroy())
+      outer.on('close', () => inner.destroy())
+    })
+  })
+  await once(gateway.listen(0, 'localhost'), 'listening')
+  onTestFinished(() => void gateway.close())
+  const encrypted = new URL(url)
+  encrypted.host = `localhost:${(gateway.address() as AddressInfo).port}`
+  return encrypted.href
+}
+
 describe('openPostgres', () => {
   test('names the server without its password', () => {
     const { name } = open('postgres://merlin:hunter2@db.example:6543/spells?sslmode=disable')
@@ -41,6 +70,24 @@ describe('openPostgres', () => {
       expect(warn).not.toHaveBeenCalled()
     },
   )
+
+  test.each([
+    ['whose authority is known', LOCALHOST_CERTIFICATE, undefined],
+    ['whose authority is not, and says what to set', undefined, /self.signed.*\(set NODE_EXTRA_CA_CERTS/],
+  ])('asks by TLS a server %s', async (_what, authority, problem) => {
+    const folder = await mkdtemp(join(tmpdir(), 'spellbook-tls-'))
+    onTestFinished(() => rm(folder, { recursive: true }))
+    const url = new URL(await encrypting(sharedPostgresUrl()))
+    url.searchParams.set('sslmode', 'verify-full')
+    if (authority !== undefined) {
+      await writeFile(join(folder, 'ca.crt'), authority)
+      url.searchParams.set('sslrootcert', join(folder, 'ca.crt'))
+    }
+    const database = open(url.href)
+    onTestFinished(() => database.close())
+    if (problem === undefined) expect(await database.query('select 1 as one')).toEqual([{ one: 1 }])
+    else expect((await awayFrom(database.query('select 1'))).message).toMatch(problem)
+  })
 
   test('lets the server end a statement, a transaction, and one that sits idle', async () => {
     const database = open(sharedPostgresUrl(), { timeoutMs: 4_321 })

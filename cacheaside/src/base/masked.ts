@@ -1,4 +1,5 @@
 /** The texts of other programs, in one line and without what may be a secret. */
+import { certificateAdvice } from './certificate-advice.ts'
 import { printable } from './printable.ts'
 import { fieldOf, isOf, messageOf } from './thrown.ts'
 
@@ -21,5 +22,5 @@ export function lineOf(error: unknown): string {
 
 function lineOfOne(error: unknown): string {
   const message = messageOf(error) || messageOf(fieldOf(error, 'name'))
-  return printable(masked(message.split('\n', 1)[0]!))
+  return printable(masked(message.split('\n', 1)[0]! + certificateAdvice(error)))
 }

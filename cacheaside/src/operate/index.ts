@@ -4,6 +4,7 @@
  *
  * @packageDocumentation
  */
+export { certificateAdvice } from '../base/certificate-advice.ts'
 export { lineOf } from '../base/masked.ts'
 export { printable, printableJson } from '../base/printable.ts'
 export type { AdviceCode, DoctorFinding } from './advice.ts'

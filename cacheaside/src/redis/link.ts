@@ -1,3 +1,4 @@
+import { certificateAdvice } from '../base/certificate-advice.ts'
 import type { Clock, Timer } from '../base/clock.ts'
 import { CacheError } from '../base/errors.ts'
 import { fieldOf, messageOf } from '../base/thrown.ts'
@@ -146,7 +147,12 @@ export class Link<Facts> {
   /** A refusal by the welcome keeps its own words and code. Any other error becomes "not connected". */
   #notConnected(cause: Error): Error {
     if (fieldOf(cause, 'code') === 'INVALID_OPTIONS') return cause
-    return new Error(`no connection to ${this.#options.target}: ${messageOf(cause)}`, { cause })
+    return new Error(
+      `no connection to ${this.#options.target}: ${messageOf(cause)}${certificateAdvice(cause)}`,
+      {
+        cause,
+      },
+    )
   }
 }
 

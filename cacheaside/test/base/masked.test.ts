@@ -30,4 +30,16 @@ describe('lineOf', () => {
     expect(lineOf(new AggregateError([new Error('a'), new Error('b')]))).toBe('a, b')
     expect(lineOf(new TypeError())).toBe('TypeError')
   })
+
+  test('says what to do about a certificate, of those that Node has no advice for', () => {
+    const refused = (code: string) => Object.assign(new Error('refused'), { code })
+    expect(lineOf(refused('CERT_HAS_EXPIRED'))).toMatch(
+      /^refused \(the server's certificate has to be renewed/,
+    )
+    expect(lineOf(refused('UNABLE_TO_VERIFY_LEAF_SIGNATURE'))).toMatch(
+      /^refused \(set NODE_EXTRA_CA_CERTS to/,
+    )
+    expect(lineOf(refused('ERR_TLS_CERT_ALTNAME_INVALID'))).toMatch(/^refused \(connect by a name that/)
+    expect(lineOf(refused('constructor'))).toBe('refused')
+  })
 })
