@@ -1,4 +1,5 @@
 /** One server of the bench, in a process of its own: `http-server.ts KIND`. It tells its port, and its CPU time when asked. */
+import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { fastify } from 'fastify'
 import { Redis } from 'ioredis'
@@ -44,6 +45,22 @@ async function plain(headers: Readonly<Record<string, string>>): Promise<number>
   })
   await app.listen({ port: 0, host: '127.0.0.1' })
   return (app.server.address() as AddressInfo).port
+}
+
+/** The least that Node's own server takes for this head and this body: no route, no check, no row. */
+async function bare(headers: Readonly<Record<string, string>>): Promise<number> {
+  const body = JSON.stringify(spellOf(4))
+  const head = Object.entries({
+    ...headers,
+    'content-type': 'application/json; charset=utf-8',
+    'content-length': String(Buffer.byteLength(body)),
+  }).flat()
+  const server = createServer((_request, response) => {
+    response.writeHead(200, head)
+    response.end(body)
+  })
+  await new Promise<void>(resolve => server.listen(0, '127.0.0.1', resolve))
+  return (server.address() as AddressInfo).port
 }
 
 /** What one writes by hand: the text of a GET is the answer. */
@@ -98,6 +115,7 @@ const tell = (told: Told) => process.send!(told)
 const KINDS: Readonly<Record<string, () => Promise<number>>> = {
   plain: () => plain({}),
   'plain with headers': () => plain(JSON.parse(argument)),
+  'bare Node with headers': () => bare(JSON.parse(argument)),
   'plain on Redis': () => plainOnRedis(argument),
   spellbook: () => spellbook(embedded),
   'spellbook with L1': () => spellbook(embedded, 16 * 2 ** 20),

@@ -29,6 +29,9 @@ const ROWS = [
   { kind: 'plain with headers' },
   { kind: 'spellbook', against: 'plain with headers' },
   { kind: 'spellbook with L1', against: 'plain with headers' },
+  { kind: 'bare Node with headers', against: 'plain' },
+  { kind: 'spellbook', against: 'bare Node with headers' },
+  { kind: 'spellbook with L1', against: 'bare Node with headers' },
   { kind: 'plain on Redis' },
   { kind: 'spellbook on Redis', against: 'plain on Redis', goal: 0.9 },
 ] as const
