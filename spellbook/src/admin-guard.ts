@@ -1,4 +1,4 @@
-/** Who may look after Spellbook over HTTP. */
+/** Decides who may operate Spellbook over HTTP. */
 import { createHash, timingSafeEqual } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
 import { isLoopbackHost } from './hosts.ts'
@@ -9,8 +9,8 @@ import { WrongTokens } from './wrong-tokens.ts'
 const digest = (text: string): Buffer => createHash('sha256').update(text).digest()
 
 /**
- * What a proxy adds to a request that it passes on. Then the address is the proxy's, and says nothing of who asks. Proxies
- * invent names that begin with `X-`; what asks directly sends hardly any.
+ * Headers that a proxy adds to a request that it passes on. Then the address is the proxy's, and does not tell who asks.
+ * Proxies invent names that begin with `X-`; direct clients hardly send any.
  */
 const OF_PROXIES =
   /^(?:x-(?!prometheus-|requested-with$)|(?:akamai|cdn|cf|fastly|fly|ngrok|proxy|tailscale|wl-proxy)-|(?:(?:true-)?client-ip|forwarded(?:-for)?|max-forwards|via)$)/
@@ -18,24 +18,26 @@ const OF_PROXIES =
 /** Says what is wrong with a request for `/admin`, or nothing. */
 export type AdminGuard = (request: FastifyRequest) => Telling | undefined
 
-/** What opens `/admin`. */
+/** Who may use `/admin`. */
 export interface AdminAccess {
   /** `ADMIN_TOKEN`. Left out: none is set. */
   readonly token?: string
-  /** Whether proxies pass requests on to this, so that no request is known to come from this machine. @defaultValue false */
+  /**
+   * Whether proxies pass requests on to Spellbook. Then no request is known to come from this machine. @defaultValue false
+   */
   readonly isBehindProxy?: boolean
 }
 
 /**
- * Judges requests for `/admin`, and for all else that is open to the same. One guard counts wrong tokens together, so there is
- * one for an application.
+ * Judges requests for `/admin`, and for all routes with the same access. A guard counts wrong tokens, so an application has
+ * only one.
  *
- * With a token, all who have it may ask, from any place. Without one, only this machine may, by a name of the loopback: a page of
- * another site that has its name point to this machine (DNS rebinding) still names its own host. A request that a proxy has passed
- * on is refused if that shows; a proxy on this machine that leaves no trace looks like this machine. In both cases no page of
- * another site may.
+ * With a token, everybody who has it may ask, from any place. Without one, only this machine may, by a name of the loopback:
+ * a page of another site whose name points to this machine (DNS rebinding) still sends its own host. A request that shows
+ * signs of a proxy is refused; a proxy on this machine that leaves no sign looks like this machine. Pages of other sites may
+ * never ask.
  *
- * A client that has sent ten wrong tokens is refused for a minute, with the right token too: otherwise it could go on
+ * A client that has sent ten wrong tokens is refused for a minute, even with the right token: otherwise it could go on
  * trying. Clients are told apart by their addresses, also behind proxies that are trusted.
  *
  * @param nowMs - A clock that never goes back.
@@ -57,7 +59,7 @@ export function guardAdmin(
     const [, given] = /^Bearer +([\x21-\x7e]+) *$/i.exec(request.headers.authorization ?? '') ?? []
     if (given === undefined)
       return { status: 401, detail: 'Authorization: Bearer ADMIN_TOKEN is needed here.' }
-    // Of equal length, and compared in the same time, whatever they are.
+    // Digests have equal length, and are compared in constant time.
     if (timingSafeEqual(digest(given), wanted)) return undefined
     wrong.add(request.ip)
     return { status: 401, detail: 'That is not the ADMIN_TOKEN.' }

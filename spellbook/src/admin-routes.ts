@@ -1,6 +1,6 @@
 /**
- * What the command line `cacheaside` does, over HTTP and for a cache in this process. No route is described in
- * `/openapi.json`: they are for operators of Spellbook, and not a part of its interface.
+ * The commands of `cacheaside`, over HTTP and for a cache in this process. No route is described in `/openapi.json`: they are
+ * for operators of Spellbook, and not a part of its interface.
  */
 import { type Cache, CacheError } from 'cacheaside'
 import {
@@ -28,7 +28,7 @@ import type { AdminGuard } from './admin-guard.ts'
 import { sendProblem } from './problem.ts'
 import { refuseBody, refuseQuery } from './route-parts.ts'
 
-/** What is looked after. */
+/** What operators work on. */
 export interface Administered {
   /** This process's cache. */
   readonly cache: Cache
@@ -160,7 +160,9 @@ function lookingRoutes(admin: FastifyInstance, administered: () => Administered)
 const namedWith = <More extends z.ZodRawShape>(more: More) =>
   z.union([z.strictObject({ keyspace: z.string(), ...more }), z.strictObject({ tags: z.string(), ...more })])
 
-/** What a body names. Throws `INVALID_OPTIONS` for an unknown name, and for tags that were called a keyspace. */
+/**
+ * The keyspace or the tags that a body names. Throws `INVALID_OPTIONS` for an unknown name, and for tags named as a keyspace.
+ */
 function nameIn(
   operated: Operated,
   body: { readonly keyspace: string } | { readonly tags: string },

@@ -2,10 +2,10 @@ import swaggerUi from '@fastify/swagger-ui'
 import type { FastifyInstance } from 'fastify'
 import { SECURITY_HEADERS } from './security-headers.ts'
 
-/** Swagger UI has its pictures in its style sheet. Everything else stays forbidden that is forbidden to Spellbook's own page. */
+/** Swagger UI has its pictures in its style sheet. Otherwise the policy is that of Spellbook's own page. */
 const POLICY = SECURITY_HEADERS['content-security-policy']!.replace("img-src 'self'", "img-src 'self' data:")
 
-/** Swagger UI is dark by a class only, and does not look at what the reader's system asks for. */
+/** Swagger UI becomes dark only by a class, and ignores the setting of the reader's system. */
 const DARK_IF_WANTED = `const dark = matchMedia('(prefers-color-scheme: dark)')
 const follow = () => document.documentElement.classList.toggle('dark-mode', dark.matches)
 dark.addEventListener('change', follow)

@@ -1,8 +1,8 @@
 import { z } from 'zod'
 
 /**
- * What goes over the wire: the schemas that requests are checked with, and that `/openapi.json` is made of. Nothing is
- * coerced: `"31"` is not a number, and an unknown field is a mistake.
+ * The schemas of requests and answers. They check requests, and `/openapi.json` is made of them. Nothing is coerced: `"31"`
+ * is not a number, and an unknown field is an error.
  */
 
 const MAX_NAME_LENGTH = 255
@@ -48,7 +48,7 @@ const AFTER = `must be a whole number from 0 to ${MAX_INT8}`
 const LIMIT = 'must be a whole number from 1 to 100'
 const id = digits(/^[1-9]\d{0,18}$/, ID)
 
-// Never above 2^53 - 1: the tables have that bound, so that a number here always names the row that it says.
+// Never above 2^53 - 1: the tables have that bound, so a number is always exact.
 const rowId = z.int().min(1)
 const time = z.iso.datetime().meta({ description: 'In UTC, to the millisecond.' })
 
@@ -57,10 +57,10 @@ export const spell = z
   .strictObject({ id: rowId, name: spellName, damage, created_at: time, updated_at: time })
   .meta({ id: 'Spell' })
 
-/** What a new spell is made of. */
+/** The fields of a new spell. */
 export const spellFields = z.strictObject({ name: spellName, damage }).meta({ id: 'NewSpell' })
 
-/** What can be changed. A name that is left out stays. */
+/** The fields that can be changed. A name that is left out stays. */
 export const spellChange = z.strictObject({ damage, name: spellName.optional() }).meta({ id: 'SpellChange' })
 
 /** Which spell. An id that no spell can have, such as 9223372036854775807, is still well-formed. */
@@ -80,7 +80,7 @@ export const wizard = z
 /** A wizard without the book, as lists show it. */
 export const wizardEntry = wizard.omit({ spells: true }).meta({ id: 'WizardEntry' })
 
-/** What a new wizard is made of, and what of one can be changed. */
+/** The fields of a new wizard, which can also be changed. */
 export const wizardFields = z.strictObject({ name: wizardName }).meta({ id: 'NewWizard' })
 
 /** Which wizard. */
@@ -102,7 +102,7 @@ export const listQuery = z.strictObject({
     .meta({ description: 'At most so many, from 1 to 100; 20 if it is left out.' }),
 })
 
-/** What follows the `?` where nothing is asked for by name. */
+/** The query of routes without parameters. */
 export const noQuery = z.strictObject({})
 
 /** What is wrong with one part of a request. */
@@ -116,7 +116,7 @@ const flaw = z.strictObject({
 })
 
 /**
- * How every error is told.
+ * The form of every error.
  * @see https://www.rfc-editor.org/rfc/rfc9457
  */
 export const problem = z

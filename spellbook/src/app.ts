@@ -44,9 +44,9 @@ export interface Service {
   ping(): Promise<unknown>
   /** What `/live` tells. Left out: there is nothing to watch. The application closes it. */
   readonly live?: LiveReads
-  /** The cache as somebody sees it who looks after it. Left out: `/admin` has nothing to tell. */
+  /** The cache as operators see it. Left out: `/admin` has nothing to tell. */
   readonly administered?: Administered
-  /** What turns the switches. Left out: there is none. */
+  /** The laboratory. Left out: there is none. */
   readonly laboratory?: Laboratory
 }
 
@@ -61,15 +61,18 @@ export interface AppOptions {
   readonly hosts?: readonly string[]
   /** What opens `/admin`, `/metrics`, `/live` and `/laboratory` to others than this machine. Left out: nothing does. */
   readonly adminToken?: string
-  /** What is not given: see {@link LIMITS}. */
+  /** Limits of connections. Left-out ones: see {@link LIMITS}. */
   readonly limits?: Partial<ConnectionLimits>
   /** How much is done for clients. Left out: all that they ask for. */
   readonly load?: LoadLimits
-  /** Proxies that are believed when they say for whom they ask: addresses, and ranges such as `10.0.0.0/8`. Left out: none is. */
+  /**
+   * Trusted proxies: their statements about the client's address are believed. Addresses, and ranges such as `10.0.0.0/8`.
+   * Left out: none.
+   */
   readonly trustedProxies?: readonly string[]
 }
 
-/** What is asked of connections where nothing else is said. */
+/** The default limits of connections. */
 export const LIMITS: ConnectionLimits = { maxConnections: 1_000, arrivingMs: 30_000, takingMs: 20_000 }
 
 const BODY_LIMIT_BYTES = 16 * 1024
@@ -102,7 +105,7 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
       void sendError(error, request, reply.headers(SECURITY_HEADERS)),
   })
   app.setValidatorCompiler(validatorCompiler)
-  // What is sent has its type from the compiler, and its shape from our own SQL.
+  // Answers are not checked: the compiler knows their types, and our own SQL gives their shapes.
   app.setSerializerCompiler(() => data => JSON.stringify(data))
   app.setErrorHandler(sendError)
   app.decorate('hitLog', new HitLog(log))
@@ -132,12 +135,12 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
 
 /** JSON is the only kind of body. Bytes that are not UTF-8 are refused: decoded leniently, they would be changed. */
 function parseJsonOnly(app: FastifyInstance): void {
-  // A field called `__proto__` is one of a body like any other, and the schemas know none.
+  // A field `__proto__` is parsed as any other field, and refused by the schemas as unknown.
   const parseText = app.getDefaultJsonParser('ignore', 'ignore')
   const decoder = new TextDecoder('utf-8', { fatal: true })
   app.removeAllContentTypeParsers()
   app.addContentTypeParser('application/json', { parseAs: 'buffer' }, (request, body, done) => {
-    // Many clients say what kind of body they send when they send none.
+    // Many clients send a content type without a body.
     if (body.length === 0) return done(null, undefined)
     const { 'content-encoding': encoding = 'identity' } = request.headers
     if (encoding.toLowerCase() !== 'identity')
@@ -179,17 +182,20 @@ function pathOf({ url = '', method }: IncomingMessage): string {
   return path.startsWith('/') ? path : `/${path}`
 }
 
-/** As many as Node keeps by itself. It drops what is beyond without a word, and may so drop a condition. */
+/** As many as Node keeps by itself. It drops further headers without a sign, and one of them may be a condition. */
 const MAX_HEADERS = 1_000
 
-/** What Node would answer by itself, in another form than all else, or pass over without a word. */
+/**
+ * Refuses requests that Node would answer by itself, in another form than all other answers, or would accept with parts of
+ * them ignored.
+ */
 function refuseUnclear(app: FastifyInstance, hosts: AppOptions['hosts']): void {
   const judge = hosts === undefined ? undefined : judgeHosts(hosts)
   app.server.maxHeadersCount = 0
   app.addHook('onRequest', (request, reply, done) => {
     const telling = whatIsUnclear(request) ?? (judge && misdirected(judge(addressed(request))))
     if (telling === undefined) return done()
-    // It is not known for sure where a body ends whose coding was not understood, or whether one comes that was announced.
+    // It is uncertain where a body of an unknown coding ends, or whether an announced body comes.
     const { 'transfer-encoding': coding, expect } = request.headers
     if (coding !== undefined || expect !== undefined) reply.header('connection', 'close')
     sendProblem(request, reply, telling)
@@ -204,13 +210,13 @@ function addressed(request: FastifyRequest): Addressed {
   return { method: request.method, host: authorityOf(request) ?? host, origin }
 }
 
-/** The values of the fields that are judged, each as often as it was sent: Node drops or joins what comes twice. */
+/** All values of the fields that are judged: Node drops or joins a field that comes twice. */
 function judgedFields(rawHeaders: readonly string[]) {
   const authorities: string[] = []
   const codings: string[] = []
   for (let at = 0; at < rawHeaders.length; at += 2) {
     const name = rawHeaders[at]!
-    // Most names are told by their length.
+    // The length tells most names apart.
     if (name.length === 4 && name.toLowerCase() === 'host') authorities.push(rawHeaders[at + 1]!)
     if (name.length === 17 && name.toLowerCase() === 'transfer-encoding') codings.push(rawHeaders[at + 1]!)
   }
@@ -257,8 +263,8 @@ function refuseUntilReady(app: FastifyInstance, service: AppOptions['service']):
 }
 
 /**
- * A path that exists, asked with a method that it does not have, is told which it has. That is answered before a body is read:
- * what is wrong with the body does not matter then.
+ * Answers a request for an existing path with a wrong method: it names the allowed methods. That comes before the body is
+ * read, so errors in the body do not matter.
  */
 function answerUnrouted(app: FastifyInstance): void {
   const methods = new Set<HTTPMethod>()

@@ -3,8 +3,8 @@ import type { Wizard } from './api.ts'
 import { endsOf } from './spells.ts'
 
 /**
- * The tags of the cache, told to caches between Spellbook and its clients: which groups an answer belongs to, and which of
- * them a change ends. A group is named as the key or the tag is.
+ * The tags of the cache, for caches between Spellbook and its clients: the groups that an answer belongs to, and the groups
+ * that a change ends. A group is named as the key or the tag is.
  *
  * @see https://www.rfc-editor.org/rfc/rfc9875
  */
@@ -32,14 +32,14 @@ export function groupList(groups: readonly string[]): string {
   return serializeList(groups.map((group): Item => [group, new Map()]))
 }
 
-/** What needs nothing but quotes around it. A hit on a spell is written so. */
+/** Names that need only quotes around them. A hit on a spell has such a name. */
 const PLAIN = /^[\w:-]+$/
 
 /** Of what is shown: `Cache-Groups`. */
 export const groupsOf = {
   spell: (id: string | number): string => groupList([spells.key(id)]),
   spellPage: (): string => SPELL_PAGE,
-  /** If the spells are too many to be named, whatever changes any spell changes the group: that is right, and less exact. */
+  /** If there are too many spells to name, every change of any spell ends the group: that is correct, but less exact. */
   wizard: ({ id, spells: book }: Wizard): string => {
     const all = [wizards.key(id), ...book.map(spell => shown.key(spell.id))]
     return groupList(all.length > MOST_GROUPS ? [wizards.key(id), lists.key('spells')] : all)

@@ -31,8 +31,8 @@ export function cacheStatus(answer: Answer<unknown>): string {
 
 /**
  * Says what a change did to the cache, for example `spellbook; fwd=method; detail=invalidated`. Every change goes to the
- * database. `queued`: the cache could not be told yet, and is not used for what was changed until it has been.
- * `unchanged`: there was nothing to change, and what is cached stays.
+ * database. `queued`: the cache could not be told yet, and is not used for the changed rows until it has been. `unchanged`:
+ * there was nothing to change, and what is cached stays.
  */
 export function writeStatus({ invalidation }: Pick<Written<unknown>, 'invalidation'>): string {
   if (invalidation === 'off') return 'spellbook; fwd=bypass; detail=off'
@@ -48,7 +48,10 @@ const WRITE_DETAILS = { applied: 'invalidated', queued: 'queued', none: 'unchang
  */
 export const errorStatus = (detail: string): string => `spellbook; detail=${detail}`
 
-/** How many seconds ago that was loaded which the cache answers with; `undefined` for what it does not answer. @see https://www.rfc-editor.org/rfc/rfc9111#section-5.1 */
+/**
+ * How many seconds ago the cached value was loaded; `undefined` if the answer does not come from the cache. @see
+ * https://www.rfc-editor.org/rfc/rfc9111#section-5.1
+ */
 export const ageS = ({ from, ageMs }: Answer<unknown>): number | undefined =>
   from === 'origin' || ageMs === undefined ? undefined : Math.floor(ageMs / 1000)
 
@@ -63,8 +66,8 @@ export function serverTiming({
   return `${totalTiming(totalMs)}, cache;dur=${fixed(sharedMs)}, database;dur=${fixed(loadMs)}`
 }
 
-/** To the microsecond. Of a hit two of three are zero, and writing one takes as long as the hit. */
+/** To the microsecond. For a hit two of three numbers are zero, and writing one takes as long as the hit. */
 const fixed = (ms: number): string => (ms === 0 ? '0.000' : ms.toFixed(3))
 
-/** Says how long an answer took of which no more is known. */
+/** The timing of an answer of which only the total is known. */
 export const totalTiming = (totalMs: number): string => `total;dur=${totalMs.toFixed(3)}`

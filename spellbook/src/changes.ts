@@ -4,7 +4,7 @@ import { spellTable } from './spell-table.ts'
 import { type Added, wizardTable } from './wizard-table.ts'
 
 /**
- * What a change may depend on: told what is there, and whether the change may be made. What is there is read in the
+ * A condition of a change: is given the present row, and says whether the change may be made. The row is read in the
  * transaction that makes the change, and locked until it ends, so nobody changes it in between.
  */
 export type Condition<Row> = (present: Row) => boolean
@@ -28,8 +28,7 @@ async function check<Row>(lock: Lock<Row>, id: string, condition: Condition<Row>
 }
 
 /**
- * The changes of rows that are there. All of them reject with a {@link ConditionError} if the change could be made but for
- * its condition.
+ * The changes of existing rows. All of them reject with a {@link ConditionError} if only their condition stands in the way.
  *
  * @param at - A transaction. For a change of one statement, which has no condition, it may be the database itself.
  */

@@ -4,9 +4,9 @@ import type { FastifyRequest } from 'fastify'
 type Listener = NonNullable<Parameters<AbortSignal['addEventListener']>[1]>
 
 /**
- * Aborts when the client has left before it had its answer. Fastify's `request.signal` does the same; but it makes an
- * `AbortController`, which takes as long as a hit, and every read listens that has to wait for Redis. This one listens to
- * the connection, and only while somebody listens to it.
+ * Aborts when the client has left before it had its answer. Fastify's `request.signal` does the same, but makes an
+ * `AbortController`, which takes as long as a hit; and every read that waits for Redis listens. This one listens to the
+ * connection, and only while somebody listens to it.
  */
 export class ClientSignal implements AbortSignal {
   onabort: AbortSignal['onabort'] = null

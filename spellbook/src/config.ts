@@ -15,8 +15,8 @@ export interface Config {
   readonly port: number
   readonly host: string
   /**
-   * The names that it may be asked for by, besides those of the loopback; `undefined`: no others where only this machine
-   * reaches it, and any elsewhere.
+   * The host names that requests may use, besides those of the loopback. `undefined`: no others if only this machine reaches
+   * it; otherwise any.
    */
   readonly allowedHosts: readonly string[] | 'any' | undefined
   /** How many connections of clients are open at most; `undefined`: a thousand, or fewer if descriptors are few. */
@@ -25,15 +25,15 @@ export interface Config {
   readonly rateLimit: number | 'off' | undefined
   /** How late the event loop may be before requests are refused, in milliseconds; `undefined`: as for `rateLimit`. */
   readonly shedAboveMs: number | 'off' | undefined
-  /** Proxies that are believed when they say for whom they ask. */
+  /** Trusted proxies: their statements about the client's address are believed. */
   readonly trustedProxies: readonly string[]
   readonly logLevel: LogLevel
-  /** What opens `/admin` to others than this machine; `undefined`: nothing does. It must not reach a log. */
+  /** The token for `/admin` from other machines; `undefined`: none. It must not reach a log. */
   readonly adminToken: string | undefined
   readonly database: PostgresConfig | PGliteConfig
   /** `undefined`: every read goes to the database. */
   readonly cache: CacheConfig | undefined
-  /** Whether the laboratory is open, to those to whom `/admin` is. */
+  /** Whether the laboratory is open, to everybody who may use `/admin`. */
   readonly lab: boolean
 }
 
@@ -53,7 +53,7 @@ export interface PGliteConfig {
   readonly folder: string | undefined
 }
 
-/** A shared store in this process, for nobody else. */
+/** A shared store for this process alone. */
 export interface EmbeddedConfig {
   readonly kind: 'embedded'
   readonly policy: EvictionPolicyName
@@ -63,11 +63,11 @@ export interface EmbeddedConfig {
 /** A shared store on Redis or Valkey, for any number of processes. It may hold a password: it must not reach a log. */
 export interface RedisConfig extends RedisServers {
   readonly kind: 'redis'
-  /** The eviction policy that is set on it; `undefined`: it keeps its own. */
+  /** The eviction policy to set on it; `undefined`: it keeps its own. */
   readonly policy: RedisPolicy | undefined
 }
 
-/** Where what is cached is kept. */
+/** The shared store of the cache. */
 export type SharedConfig = EmbeddedConfig | RedisConfig
 
 /** How the cache is made. */
@@ -80,7 +80,7 @@ export interface CacheConfig {
   readonly fill: 'background' | 'blocking'
   readonly ttlMs: number
   readonly flushOnStart: boolean
-  /** Whether an update stores the new row as it releases its guard, instead of leaving it to the next read. */
+  /** Whether an update stores the new row at the release of its guard. Otherwise the next read does. */
   readonly writeThrough: boolean
 }
 
@@ -130,7 +130,7 @@ const proxies = z.string().transform((text, context): readonly string[] => {
   return z.NEVER
 })
 
-/** All of the Internet is no proxy: any client could then claim any address. */
+/** The whole Internet is refused as a proxy: any client could then claim any address. */
 function isAddressRange(range: string): boolean {
   const [address = '', bits, ...others] = range.split('/')
   const family = isIP(address)
@@ -141,7 +141,7 @@ function isAddressRange(range: string): boolean {
 const isPostgresUrl = (text: string): boolean =>
   URL.canParse(text) && /^postgres(ql)?:$/.test(new URL(text).protocol)
 
-/** Poolers refuse these, or take them and do nothing; and a long one would outlast the guards of a dead writer. */
+/** Poolers refuse these parameters, or accept and ignore them. And a long limit would outlast the guards of a dead writer. */
 const LIMITS = /(?:statement|transaction|idle_in_transaction_session|lock|query)_timeout/
 
 /** The limit that a URL names, in a parameter of its own or among the `options`. */
@@ -151,7 +151,7 @@ const limitIn = (text: string): string | undefined =>
 /** As libpq and `pg` name them. */
 const SSL_MODES = ['disable', 'no-verify', 'prefer', 'require', 'verify-ca', 'verify-full']
 
-/** The last one counts, and an empty one is none, as `pg` has it. */
+/** The last one counts, and an empty one counts as none, as in `pg`. */
 function hasSslMode(text: string): boolean {
   const mode = new URL(text).searchParams.getAll('sslmode').at(-1)
   return mode === undefined || mode === '' || SSL_MODES.includes(mode)
@@ -175,7 +175,7 @@ const hostNames = z.string().transform((text, context): readonly string[] | 'any
   return z.NEVER
 })
 
-/** Those that can be asked of a Redis: `volatile-ttl` would evict first what ends soonest, the guards of writers. */
+/** The policies that may be set on a Redis. `volatile-ttl` would first evict what ends soonest: the guards of writers. */
 const SETTABLE = REDIS_POLICIES.filter(policy => policy !== 'volatile-ttl')
 
 const POSTGRES_URL = 'a URL such as postgres://user:password@host:5432/database'
@@ -306,8 +306,8 @@ const cache = (values: Values): CacheConfig => ({
 })
 
 /**
- * In the laboratory anyone to whom `/admin` is open makes the database slow and cuts the cache off, for all who use this. So
- * somebody has to say that it may: except where only this machine reaches it and nothing else depends on it.
+ * In the laboratory, everybody who may use `/admin` can make the database slow and cut the cache off, for all users. So it
+ * has to be switched on, except where only this machine reaches Spellbook and nothing else depends on it.
  */
 function lab({ LAB, ADMIN_TOKEN, HOST, DATABASE_URL, REDIS_URL, CACHE }: Values): boolean {
   const isOwn =
@@ -335,10 +335,10 @@ function redis({ CACHE_POLICY: asked }: Values, servers: RedisServers): RedisCon
 }
 
 /**
- * Everywhere but where one process has both the database and the cache to itself. A PostgreSQL has other clients:
- * `psql`, other programs, and where each process has a cache of its own the other processes. A Redis outlives its
- * processes, and may come back from a snapshot with values that had been invalidated. An embedded cache on an embedded
- * database has neither, and would pay for the outbox with every write.
+ * Whether the outbox is of use: everywhere, except where one process has both the database and the cache for itself. A
+ * PostgreSQL has other clients: `psql`, other programs, and where each process has a cache of its own the other processes. A
+ * Redis outlives its processes, and may come back from a snapshot with values that had been invalidated. An embedded cache on
+ * an embedded database needs none, and would pay for the outbox with every write.
  */
 const isOutboxOfUse = (values: Values): boolean =>
   values.DATABASE_URL !== undefined || values.REDIS_URL !== undefined
@@ -360,8 +360,8 @@ export function loadEnvFile(folders: readonly string[] = [process.cwd(), REPOSIT
 }
 
 /**
- * Some editors of Windows put a mark before the first variable, which would become a part of its name, or write UTF-16,
- * in which no variable would be found. In both, what was configured would be ignored without a word.
+ * Some editors of Windows put a byte-order mark before the first variable, which would become a part of its name, or write
+ * UTF-16, in which no variable would be found. In both cases the configuration would be ignored without a sign.
  */
 function readEnvFile(path: string): string {
   try {

@@ -11,11 +11,11 @@ import { type AddressInfo, createServer as createListener, Server as Listener, t
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 
-/** What is asked of connections. */
+/** The limits of connections. */
 export interface ConnectionLimits {
   /**
-   * How many are open at most. One more replaces the one whose client has been waited for longest. None on which a request is
-   * being worked on is replaced; if there is no other, the new one is refused.
+   * Most open connections. A further one replaces the connection whose client has been waited for longest. A connection with
+   * a request at work is never replaced; if there is no other, the new one is refused.
    */
   readonly maxConnections: number
   /** How long a request may take to arrive as a whole, in milliseconds. */
@@ -34,14 +34,12 @@ const ARRIVING_MS = 1_000
 const ANSWERING_MS = 8_000
 
 /**
- * How much of what has arrived is parsed at once. Node parses all that it has read, 64 KiB, into up to 2,500 requests.
- * A usual request is smaller than this; so few requests wait, and what is read next waits as bytes.
+ * How many of the arrived bytes are parsed at once. Node parses all that it has read, 64 KiB, into up to 2,500 requests. A
+ * usual request is smaller than this. So few parsed requests wait, and the rest waits as bytes.
  */
 const PIECE_BYTES = 1_024
 
-/**
- * The addresses to listen at. `localhost` has two on most machines, and some clients try the first only, some the other.
- */
+/** The addresses to listen at. `localhost` has two on most machines, and some clients only try one of them. */
 export async function addressesOf(host: string): Promise<[string, ...string[]]> {
   if (host !== 'localhost') return [host]
   const found = await lookup(host, { all: true })
@@ -55,7 +53,7 @@ interface Exchange {
   readonly response: ServerResponse
 }
 
-/** Whether somebody waits for the rest of a request's body. A body that nobody reads holds nothing up. */
+/** Whether the rest of a request's body is waited for. A body that nobody reads does not hold anything up. */
 const isAwaited = ({ request, response }: Exchange): boolean =>
   !request.complete && request.readableFlowing !== null && !response.headersSent
 
@@ -63,11 +61,10 @@ const isAwaited = ({ request, response }: Exchange): boolean =>
 type Answer = (request: IncomingMessage, response: ServerResponse) => void
 
 /**
- * The requests of one connection, in the order in which they came. They are answered one after the other. Where a client
- * sends several without waiting, Node begins with all of them and only keeps the answers in order: a read would not
- * show the write that it was sent behind. And Node stops reading only when *answers* pile up, so requests that wait
- * would pile up without bound. Here nothing is parsed while a request waits, and the socket's own bound stops the
- * reading.
+ * The requests of one connection, in the order in which they came. They are answered one after the other. If a client sends
+ * several without waiting, Node begins with all of them and only keeps the answers in order: a read would not show a write
+ * that was sent before it. And Node stops reading only when *answers* pile up, so requests that wait would pile up without
+ * bound. Here nothing is parsed while a request waits, and the socket's own bound stops the reading.
  *
  * @see https://www.rfc-editor.org/rfc/rfc9112#section-9.3.2
  */
@@ -77,7 +74,7 @@ class Line {
   /** Node's own listeners, which are called with small pieces instead. */
   readonly #parsers: readonly ((piece: Buffer) => void)[]
   #exchanges: Exchange[] = []
-  /** When something was last read, or else the connection was opened. */
+  /** When something was last read; before that, when the connection was opened. */
   #readMs = performance.now()
   /** When an answer was made that is not taken yet. */
   #madeMs: number | undefined
@@ -204,7 +201,7 @@ class Line {
     if (this.#exchanges[0]?.response.closed !== true) return
     this.#exchanges.shift()
     this.#madeMs = undefined
-    // An answer that ends the connection is the last, whatever was asked behind it.
+    // An answer that ends the connection is the last, even if more requests came behind it.
     if (this.#socket.writableEnded) this.#exchanges = []
     // Otherwise nothing waits, and what comes is heard of.
     if (!this.#inPieces) return
@@ -261,9 +258,9 @@ export class Connections {
       connectionsCheckingInterval: Math.min(arrivingMs / 10, LOOK_MS),
     }
     const server = createServer({ ...options, ...arriving }, inTurn)
-    // Node would answer by itself, at once and in another form than all else.
+    // Node would answer by itself, at once and in another form than all other answers.
     server.on('checkExpectation', inTurn)
-    // A client that has said all may close its side; it is still owed its answers.
+    // A client may close its side after its last request. It still gets its answers.
     Object.assign(server, { httpAllowHalfOpen: true })
     return server.on('connection', socket => this.#take(socket, answer))
   }

@@ -1,7 +1,7 @@
 import { certificateAdvice } from 'cacheaside/operate'
 import type { PostgresFeedOptions } from 'cacheaside/postgres'
 
-/** What can be sent as the value of a `$1`. Ids are texts: a bigint does not always fit a number. */
+/** The value of a parameter such as `$1`. Ids are texts: a bigint does not always fit a number. */
 export type Parameter = string | number | null | readonly string[]
 
 /** Where statements can be sent: the database, each in a transaction of its own, or one transaction. */
@@ -26,14 +26,14 @@ export interface Transaction extends Queryable {
 export interface Database extends Queryable {
   /** For people, without secrets: `PostgreSQL at localhost:5432/spells`. */
   readonly name: string
-  /** How many connections requests share; left out: there are none, it is in this process. */
+  /** How many connections the requests share; left out: none, the database is in this process. */
   readonly poolMax?: number
-  /** What a change feed of this database is made with. */
+  /** The options for a change feed of this database. */
   readonly feedSource: Pick<PostgresFeedOptions, 'pool' | 'pglite' | 'writersEndMs'>
   /**
-   * Runs `work` in a transaction, at the isolation level "read committed", and commits. If `work` throws, the
-   * transaction is rolled back and the error is thrown on. It is also rolled back, and this rejects, if a statement
-   * failed and `work` did not mind.
+   * Runs `work` in a transaction, at the isolation level "read committed", and commits. If `work` throws, the transaction is
+   * rolled back and the error is thrown on. It is also rolled back, and this rejects, if a statement failed and `work`
+   * ignored that.
    */
   transaction<T>(work: (transaction: Transaction) => Promise<T>): Promise<T>
   /** Lets what is running finish, then closes the connections or files. Idempotent. */
@@ -49,8 +49,8 @@ export class DatabaseAwayError extends Error {
   /** The SQLSTATE, where the database itself said so. */
   readonly code: string | undefined
   /**
-   * Whether a statement may have reached the database. If so and there is no `code`, or one of a connection (08), which a
-   * pooler reports that has lost the server, a COMMIT may have been done.
+   * Whether a statement may have reached the database. If so, and there is no `code` or one of class 08 (a pooler reports it
+   * when it has lost the server), a COMMIT may have been done.
    */
   readonly sent: boolean
 
@@ -61,7 +61,7 @@ export class DatabaseAwayError extends Error {
   }
 }
 
-/** What a transaction rejects with that went on after a statement had failed. */
+/** The error of a transaction that went on after a statement had failed. */
 export const NOT_COMMITTED = 'the transaction was rolled back, because one of its statements had failed'
 
 /** The SQLSTATE of an error that came from the database itself. Errors of Node have codes too, such as `EPIPE`. */
@@ -71,9 +71,9 @@ export function sqlState(error: unknown): string | undefined {
 }
 
 /**
- * What the database says when it cannot answer now, by SQLSTATE: connection (08), transaction rolled back to resolve
- * a conflict (40), resources (53), shutdown and timeouts (57, 25P03, 25P04), system (58), read-only after a failover
- * (25006), lock not available (55P03).
+ * The SQLSTATEs of a database that cannot answer now: connection (08), transaction rolled back to resolve a conflict (40),
+ * resources (53), shutdown and timeouts (57, 25P03, 25P04), system (58), read-only after a failover (25006), lock not
+ * available (55P03).
  */
 const AWAY = /^(08|40|53|57|58)|^(25006|25P03|25P04|55P03)$/
 

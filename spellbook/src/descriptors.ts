@@ -1,15 +1,15 @@
 import type { Config } from './config.ts'
 
-/** What it has at most where nothing is said: a connection holds at worst some 150 KB. */
+/** The default limit: a connection holds at worst some 150 KB. */
 const MAX_CONNECTIONS = 1_000
-/** What the process needs besides connections and pools: its files, Redis, those of the embedded database, some to spare. */
+/** Descriptors for everything besides connections and pools: files, Redis, the embedded database, and some to spare. */
 const RESERVED = 192
 /** With fewer there is nothing to serve. */
 const LEAST = 16
 
 /**
- * How many connections of clients may be open, so that there is a descriptor for whatever else the process opens. Out of
- * descriptors, neither a database nor a log can be relied on.
+ * How many connections of clients may be open, so that descriptors are left for everything else. Without free descriptors
+ * neither a database nor a log works reliably.
  */
 export function connectionsFor(
   { maxConnections = MAX_CONNECTIONS, database }: Pick<Config, 'maxConnections' | 'database'>,
@@ -22,7 +22,7 @@ export function connectionsFor(
 /** How many descriptors this process may have open. Only Node's diagnostic report tells; where it does not: no limit. */
 function maxDescriptors(): number {
   const { report } = process
-  // It would look up the names of all that is connected.
+  // With the network the report would look up the names of all connected hosts.
   Object.assign(report, { excludeNetwork: true })
   const { userLimits } = report.getReport() as { userLimits?: { open_files?: { soft?: unknown } } }
   const soft = userLimits?.open_files?.soft

@@ -3,14 +3,14 @@ import { DataFolderError } from './data-folder.ts'
 import { DatabaseAwayError } from './database.ts'
 
 /**
- * PGlite does not come back from a disk that is full: in the middle of a statement it hangs for ever, and with it the
- * whole process, which then answers nobody and hears no signal. So nothing is begun that writes while there is less
- * room than PostgreSQL may want at once.
+ * PGlite does not recover from a full disk: in the middle of a statement it hangs for ever, and with it the whole process,
+ * which then answers nobody and hears no signal. So no statement that writes begins while there is less room than PostgreSQL
+ * may need at once.
  */
 
 /** A segment of its log, which it writes as a whole, and some pages. */
 const LEAST_BYTES = 24 * 2 ** 20
-/** What a new database takes besides. */
+/** What a new database needs in addition. */
 const NEW_DATABASE_BYTES = 48 * 2 ** 20
 /** Looking costs little, but more than nothing; no more than some hundred kilobytes are written in this time. */
 const LOOK_EVERY_MS = 100

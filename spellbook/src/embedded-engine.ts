@@ -5,9 +5,9 @@ import { DatabaseAwayError, fromDriver, parseInt8, sqlState } from './database.t
 /**
  * A running PGlite, which is replaced by a new one when it has broken.
  *
- * A PGlite that once could not open a file, for want of descriptors, does not recover when there are some again. What it
- * knows of its files is wrong from then on ("could not create file: File exists"). It refuses every write, but still
- * answers reads. A new one on the same folder finds everything that was acknowledged, as after a `kill -9`.
+ * A PGlite that once could not open a file, because no descriptor was free, does not recover. Its knowledge of its files is
+ * wrong from then on ("could not create file: File exists"). It refuses every write, but still answers reads. A new one on
+ * the same folder finds everything that was acknowledged, as after a `kill -9`.
  */
 
 /** Descriptors that must be free before one is opened: it holds about 75. */
@@ -19,10 +19,10 @@ const RETRY_MS = 1_000
 export const create = (dataDir: string | undefined): Promise<PGlite> =>
   PGlite.create({ ...(dataDir === undefined ? {} : { dataDir }), parsers: { [types.INT8]: parseInt8 } })
 
-/** What the database says when something below it failed: resources (53), files (58), its own state (XX). */
+/** The SQLSTATEs of failures below the database: resources (53), files (58), its own state (XX). */
 const BROKEN = /^(53|58|XX)/
 
-/** What is thrown when the program itself fails: it hits `unreachable`, its files do, it ends. */
+/** The errors of a failing program: it reaches `unreachable`, its files fail, or it ends. */
 const FAILURES = new Set(['RuntimeError', 'ErrnoError', 'ExitStatus'])
 
 /** Whether an error says that a PGlite cannot be relied on any more, rather than that a statement was wrong. */
@@ -39,7 +39,7 @@ export class EmbeddedEngine {
   #db: PGlite | undefined
   #brokenBy: unknown
   #notBeforeMs = 0
-  /** The last of those who wait for the session. */
+  /** The last caller in the queue for the session. */
   #last: Promise<unknown> = Promise.resolve()
   #isClosed = false
 
@@ -54,10 +54,10 @@ export class EmbeddedEngine {
   }
 
   /**
-   * Lends out the session when those who asked before have given it back. PGlite has such a queue too, but who waited in
-   * that of a broken one would write to the files that another one has opened since.
+   * Lends out the session once all earlier callers have given it back. PGlite has such a queue, too, but a caller in the
+   * queue of a broken PGlite would write to files that a new one has opened since.
    *
-   * @param signal - Who has not got the session yet when this aborts does not get it.
+   * @param signal - A caller that has not got the session yet when this aborts does not get it.
    * @throws DatabaseAwayError if it is broken and cannot be replaced now.
    */
   run<T>(use: (db: PGlite) => Promise<T>, signal?: AbortSignal): Promise<T> {
@@ -125,7 +125,7 @@ function letGo(db: PGlite): void {
   }
 }
 
-/** @throws Error with the code `EMFILE` or `ENFILE` if there are not so many to be had. */
+/** @throws Error with the code `EMFILE` or `ENFILE` if fewer are free. */
 function takeDescriptors(count: number): void {
   const taken: number[] = []
   try {

@@ -9,9 +9,9 @@ const HITS_PER_SECOND = 20
 const SECOND_MS = 1_000
 
 /**
- * Writes at the level `info` what reads came to. What went to the database is always written. Hits can be many, and writing a
- * line takes longer than the hit: of each second the first ones are written, and the next line says how many were not
- * (`unwritten`). At the level `debug` all are.
+ * Writes where reads were answered, at the level `info`. A read that went to the database is always written. Hits can be
+ * many, and writing a line takes longer than the hit: so only the first hits of each second are written, and the next line
+ * says how many were not (`unwritten`). At the level `debug` all are.
  */
 export class HitLog {
   readonly #log: Log

@@ -4,7 +4,7 @@ import type { Config } from './config.ts'
 import { isLoopback } from './loopback.ts'
 
 /**
- * By which names Spellbook may be asked for.
+ * The host names that requests to Spellbook may use.
  *
  * A browser lets a page ask the host that it came from. A page of another site can have its name point to this machine
  * once it is loaded (DNS rebinding); then the browser takes Spellbook for that site. The request still carries the
@@ -13,14 +13,14 @@ import { isLoopback } from './loopback.ts'
 
 /** Whether only this machine reaches what listens at a host. */
 export async function isForThisMachine(host: string): Promise<boolean> {
-  // A name that leads nowhere ends the start, when it is listened at.
+  // An unknown name fails later, when the program listens at it.
   const addresses = await lookup(host, { all: true }).catch(() => [])
   return addresses.length > 0 && addresses.every(({ address }) => isLoopback(address))
 }
 
 /**
- * The names that requests are held to, besides the loopback's; `undefined`: requests are not judged by names, because
- * others are meant to reach this, by names that it does not know.
+ * The names that requests must use, besides the loopback's. `undefined`: any name, because other machines may use names that
+ * are not known here.
  */
 export async function servedHosts({
   host,
@@ -58,7 +58,7 @@ export function isLoopbackHost(host: string): boolean {
   return name !== undefined && (name === 'localhost' || isLoopback(name.replace(/^\[|\]$/g, '')))
 }
 
-/** Where a request says that it goes, and where the page is that sent it. */
+/** The host that a request names, and the origin of the page that sent it. */
 export interface Addressed {
   readonly method: string
   /** The authority of the target, or else the header `Host`; `undefined` or empty: none is named, as no browser does. */
@@ -87,7 +87,7 @@ export function judgeHosts(
   const isOwn = (name: string) =>
     own.has(name) || name === 'localhost' || isLoopback(name.replace(/^\[|\]$/g, ''))
 
-  /** What clients write is nearly always the same, and parsing it takes longer than a hit. */
+  /** Clients nearly always send the same text, and parsing it takes longer than a hit. */
   const judged = new Map<string, boolean>()
   const isOurs = (host: string): boolean => {
     const known = judged.get(host)
@@ -103,7 +103,7 @@ export function judgeHosts(
     if (origin === undefined || SAFE.has(method)) return undefined
     const page = /^https?:/.test(origin) ? placeOf(origin) : undefined
     if (page === undefined) return 'origin'
-    // Behind a proxy that names this by another host, or has another port, the name it has for others counts.
+    // Behind a proxy with another host name or port, the public name counts.
     if (own.has(page.name)) return undefined
     const scheme = origin.slice(0, origin.indexOf(':'))
     const here = placeOf(`${scheme}://${host}`)

@@ -17,12 +17,12 @@ export interface LoadLimits {
 }
 
 /**
- * What is done for clients where nothing else is configured: a hundred requests a second are more than people and their
- * pages send, and where the event loop is a second late, clients have given up by then.
+ * The default limits: people and their pages send fewer than a hundred requests a second, and when the event loop is a second
+ * late, clients have given up.
  */
 const USUAL = { perMinute: 6_000, lateMs: 1_000 }
 
-/** The limits of a configuration. Without a word about them there are none where only this machine can ask. */
+/** The limits of a configuration. By default there are none if only this machine can ask. */
 export function loadLimitsFor(
   { rateLimit: perMinute, shedAboveMs: lateMs }: Pick<Config, 'rateLimit' | 'shedAboveMs'>,
   isForThisMachine: boolean,
@@ -38,13 +38,13 @@ const CLIENTS = 10_000
 const HEAP_SHARE = 0.95
 const SHED_RETRY_S = 2
 
-/** What is asked when something is wrong, and has limits of its own. */
+/** Routes for times of trouble, which have limits of their own. */
 const isOpen = ({ routeOptions: { url = '' } }: FastifyRequest): boolean =>
   url === '/metrics' || url.startsWith('/health/') || url.startsWith('/admin/')
 
 /**
  * Refuses requests of a client that sends too many (429), and of all while there are too many (503). To be called before
- * routes are added. What operators ask is answered in both cases. A client is an IPv4 address, or the first half of an IPv6
+ * routes are added. Routes of operators are answered in both cases. A client is an IPv4 address, or the first half of an IPv6
  * address: that is what one customer gets. The loopback is not limited: that is this machine, or a proxy whose clients cannot
  * be told apart.
  *
@@ -83,7 +83,7 @@ export async function limitLoad(app: FastifyInstance, limits: LoadLimits): Promi
     })
 }
 
-/** What counts a request for which there is no route. It rejects if the client has sent too many. */
+/** Counts a request without a route. Rejects if the client has sent too many. */
 export function countUnrouted(
   app: FastifyInstance,
 ): (request: FastifyRequest, reply: FastifyReply) => Promise<unknown> {

@@ -3,11 +3,11 @@ import { type DestinationStream, pino } from 'pino'
 import { prettyFactory } from 'pino-pretty'
 
 /**
- * Where the log goes: to the standard output, each line before the next. Written behind our back, as Pino does by default, the
- * last lines overtake one that is still on its way when the process exits, and that one may be lost.
+ * The destination of the log: the standard output, one line after the other. Pino writes in the background by default: when
+ * the process exits, its last lines overtake an earlier one that is still on its way, which may be lost.
  *
  * @param terminal - Whether somebody reads it on a terminal: then a line is text, and otherwise JSON. `colours`: whether that
- *   text has them.
+ * text has them.
  * @param lines - Takes each line. Left out: the standard output.
  */
 export function logLines(

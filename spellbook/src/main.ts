@@ -24,8 +24,8 @@ import { openSharedStore } from './shared-store.ts'
 /**
  * The program: the port, the database, its schema, the cache; and on SIGINT or SIGTERM the same backwards.
  *
- * The port comes first, and answers 503 until the rest is there. If it is taken, a spellbook probably runs already, and
- * that is what should be said, before anything is done to its data.
+ * The port comes first, and answers 503 until the rest is there. If it is taken, a Spellbook probably runs already: then the
+ * program says so before it touches any data.
  */
 
 /** How long a shutdown may take, in-flight requests included. */
@@ -68,7 +68,7 @@ async function open(config: Config, log: Logger, opened: Opened, signal: AbortSi
   for (const name of await migrate(database)) log.info(`ran migration ${name}`)
   tellOfOwnCache(config, log)
   signal.throwIfAborted()
-  // Half of the connections at most are for those who watch: the others are for requests that end.
+  // At most half of the connections are for viewers: the others are for requests that end.
   const maxViewers = Math.floor(limits.maxConnections / 2)
   service = await serviceOf({ config, database, log, maxViewers }, opened)
   const url = urlOf(app, config.host)
@@ -95,7 +95,7 @@ const openDatabase = async (
           ),
       )
 
-/** What is served on this database. It may be another one at each call, if there is a laboratory. */
+/** The service on this database. With a laboratory each call may give another one. */
 async function serviceOf(
   {
     config,
@@ -137,7 +137,7 @@ async function serviceOf(
   return () => ({ ...laboratory.serving, ping, laboratory })
 }
 
-/** Others may write to the same database, and only a Redis that all have tells at once. */
+/** Others may write to the same database, and only a common Redis tells at once. */
 function tellOfOwnCache({ database, cache }: Config, log: Logger): void {
   if (database.kind !== 'postgres' || cache?.shared.kind !== 'embedded') return
   const when = cache.feed
@@ -150,7 +150,7 @@ function tellOfOwnCache({ database, cache }: Config, log: Logger): void {
 const presentable = (config: CacheConfig) =>
   config.shared.kind === 'redis' ? { ...config, shared: nameOfRedis(config.shared) } : config
 
-/** In-flight requests first, then what they use. */
+/** Ends in-flight requests first, then what they use. */
 async function close({ app, serving, shared, database }: Opened): Promise<void> {
   await app?.close()
   await serving?.close()
@@ -165,8 +165,8 @@ function urlOf(app: FastifyInstance, host: string): string {
 }
 
 /**
- * Only what is known to be harmless: the errors of a driver carry the command that failed, which may be the login. The
- * message is the error's own: Pino's has those of its causes behind it, which ours say themselves.
+ * Only harmless fields: the errors of a driver hold the failed command, which may be the login. The message is the error's
+ * own: Pino's adds those of the causes, which our messages contain already.
  */
 function presentableError(error: Error): object {
   const { type, stack, code } = pino.stdSerializers.err(error) as pino.SerializedError & {
@@ -237,7 +237,7 @@ onSignals(async signal => {
   process.exit(code ?? 1)
 })
 
-/** It keeps the process alive: what closes may be waiting for timers that do not, and is to be waited for. */
+/** A timer that keeps the process alive: the shutdown may wait for timers that do not. */
 function later(ms: number): Promise<void> {
   return new Promise(resolve => setTimeout(resolve, ms))
 }

@@ -13,7 +13,7 @@ export interface Metrics {
   text(): Promise<string>
 }
 
-/** The metrics of this process. To be asked for once: what observes the process is not taken back. */
+/** The metrics of this process. To be called once: its observers cannot be removed. */
 export function processMetrics(): Registry {
   const registry = new Registry()
   collectDefaultMetrics({ register: registry })
@@ -30,8 +30,8 @@ export function metricsOf(cache: Cache | undefined, ofProcess: Registry = proces
 }
 
 /**
- * Adds `/metrics`, for those to whom `/admin` is open. The numbers tell how much is asked of this, and when it is in trouble,
- * which is nothing for strangers. The route is no part of the description of the interface.
+ * Adds `/metrics`, for those to whom `/admin` is open. The numbers show its load and its trouble, which strangers should not
+ * see. The route is no part of the description of the interface.
  *
  * @param judge - Says to whom it is open.
  * @param metrics - What is told; asked for when this is ready.

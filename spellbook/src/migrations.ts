@@ -10,8 +10,8 @@ const LOCK = '6483214470552837121'
 const LOCK_WAIT_MS = 10_000
 
 /**
- * Any role of the database can hold an advisory lock, and for ever. So it is waited for a limited time, less than a
- * statement may take, and the error names the session that has it.
+ * Any role of the database can hold an advisory lock, even for ever. So the wait is shorter than a statement may take, and
+ * the error names the session that has the lock.
  */
 const takeLock = `do $lock$
 declare

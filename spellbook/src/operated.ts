@@ -6,17 +6,17 @@ import type { CacheConfig } from './config.ts'
 import type { Database } from './database.ts'
 import { endsOf, feedTables, keyspaceOptions, type PageId, tagsIn } from './spells.ts'
 
-/** The cache as somebody sees it who looks after it: from `verify.config.ts`, and over HTTP (`admin-routes.ts`). */
+/** The cache as operators see it: from `verify.config.ts`, and over HTTP (`admin-routes.ts`). */
 export function operatedCache(
   database: Database,
   shared: SharedStore,
   config: CacheConfig,
 ): Omit<Operated, 'clock' | 'signal'> & { close(): Promise<void> } {
-  // It makes the tags that the feed's map names, and is asked for nothing else.
+  // Used only to make the tags that the feed's map names.
   const tagging = createCache({})
   const tags = tagsIn(tagging)
   const options = keyspaceOptions(database, tags, config.ttlMs)
-  // Anything else the database would refuse, and with it all that is asked of it in the same breath.
+  // The database would refuse any other text, and with it the whole statement.
   const idFromKey = ([id]: readonly string[]) => (/^\d{1,18}$/.test(id!) ? id : undefined)
   const pageFromKey = ([after, limit]: readonly string[]): PageId => [after!, Number(limit)]
   const spells = auditedKeyspace('spell', {

@@ -9,13 +9,13 @@ import { create, EmbeddedEngine } from './embedded-engine.ts'
  * PostgreSQL in this process, compiled to WebAssembly: for trying things out, and for tests. It has one session, and a
  * statement blocks the event loop for as long as it runs.
  *
- * @param signal - Gives up waiting when it aborts: creating a database takes seconds, on a busy machine many. What
- *   was begun cannot be called back, so the folder stays ours until this process ends, which should be soon. A
- *   database that was not complete by then is made again by the next process that opens the folder.
+ * @param signal - Gives up waiting when it aborts: creating a database takes seconds, on a busy machine many. The work cannot
+ * be cancelled, so the folder stays ours until this process ends, which should be soon. The next process that opens the
+ * folder makes an incomplete database again.
  * @param freeBytes - Left out: asks the system.
  * @param onBroken - Told when the database could not go on. The next caller opens it again.
  * @throws DataFolderError if another process has the folder, if it holds something else or what cannot be opened, if it
- *   cannot be written, or if its disk is full.
+ * cannot be written, or if its disk is full.
  * @see https://pglite.dev
  */
 export async function openPGlite(
@@ -44,7 +44,7 @@ export async function openPGlite(
   }
 }
 
-/** What PGlite itself says of files that it cannot use is as little as "Aborted()". */
+/** PGlite's own message about files that it cannot use is only "Aborted()". */
 function refuse({ path, isNew }: DataFolder, error: unknown): never {
   const said = (error instanceof Error ? error.message : String(error)).split('\n', 1)[0]
   const message = isNew
@@ -79,7 +79,7 @@ function queryOf(session: Session): Queryable['query'] {
   }
 }
 
-/** Where a database is that is not in memory. */
+/** The place of a database that is not in memory. */
 interface Place {
   readonly folder: DataFolder
   readonly room: DiskRoom

@@ -12,7 +12,7 @@ import {
 } from './database.ts'
 import { BEGIN, SessionLimits } from './session-limits.ts'
 
-/** How much longer than the server we wait for a statement: beyond it the server is not there any more. */
+/** How much longer than the server's limit we wait for a statement: after that the server counts as gone. */
 const PATIENCE_MS = 1_000
 
 const types = {
@@ -32,7 +32,7 @@ const types = {
  * statement runs in a transaction that begins with them, and none is prepared by a name: the next transaction may run in
  * another session of the server. See {@link SessionLimits}.
  *
- * @param onError - Told when an idle connection breaks. The pool replaces it; somebody may want to know.
+ * @param onError - Called when an idle connection breaks. The pool replaces it.
  * @param onPooler - Told once, when it is found that a pooler answers.
  */
 export function openPostgres(
@@ -57,8 +57,8 @@ export function openPostgres(
     max: config.poolMax,
     pipeline: true,
   })
-  // The change feed keeps one connection for as long as it runs, and must not have to wait until a request gives one
-  // back. The second is only there because the feed, for the sake of others, takes no pool that it would use up.
+  // The change feed keeps one connection for as long as it runs, and must not wait for a request to give one back. The second
+  // connection is there because the feed refuses a pool that it would use up.
   const feedPool = new pg.Pool({ ...settings, application_name: 'spellbook feed', max: 2 })
   for (const each of [pool, feedPool]) each.on('error', onError)
   let closed: Promise<void> | undefined
@@ -85,7 +85,7 @@ async function connect(pool: pg.Pool): Promise<pg.PoolClient> {
   try {
     return await pool.connect()
   } catch (error) {
-    // Whatever it is, a wrong password included: there is no database for us just now.
+    // Any error here, even a wrong password, means that the database is not available now.
     throw new DatabaseAwayError(error, false)
   }
 }
@@ -93,7 +93,7 @@ async function connect(pool: pg.Pool): Promise<pg.PoolClient> {
 /** Says that a connection must not be used again. */
 type Discard = (because: Error) => void
 
-/** Lends out a connection; one that failed in any other way than by judging a statement is not used again. */
+/** Lends out a connection. It is not used again after an error that was not the server's judgement of a statement. */
 async function withClient<T>(
   pool: pg.Pool,
   signal: AbortSignal | undefined,
@@ -105,7 +105,7 @@ async function withClient<T>(
   const discard: Discard = because => {
     broken ??= because
   }
-  // A connection that breaks while it is lent out also emits `error`, and nobody listening would end the process.
+  // A connection that breaks while it is lent out also emits `error`. Without a listener that would end the process.
   client.on('error', discard)
   try {
     signal?.throwIfAborted()
@@ -163,16 +163,16 @@ async function sendWithin<Row extends object>(
   const begun = sendScript(client, limits.begin)
   const answered = send<Row>(client, { text, values })
   const ended = sendScript(client, 'commit')
-  // All of them are waited for: a failed statement leaves a transaction that COMMIT ends.
+  // Waits for all of them: after a failed statement COMMIT ends the transaction.
   const [, answer, end] = await Promise.allSettled([begun, answered, ended])
-  // What the server said of the statement comes first: behind it, COMMIT only rolls back.
+  // The statement's error comes first: after it, COMMIT only rolls back.
   if (answer.status === 'rejected') throw await firstOf(begun, answer.reason)
   if (end.status === 'rejected') throw end.reason
   if (end.value !== 'COMMIT') throw new Error(NOT_COMMITTED)
   return answer.value
 }
 
-/** What the beginning failed with, or else what came after it did. */
+/** The error of the beginning, or else that of what came after it. */
 const firstOf = (begun: Promise<unknown>, reason: unknown): Promise<unknown> =>
   begun.then(
     () => reason,
@@ -205,7 +205,7 @@ async function inTransaction<T>(
   try {
     value = await work(transaction)
   } catch (error) {
-    // If even that fails, the connection goes, and with it the transaction.
+    // If even that fails, the connection is ended, and with it the transaction.
     await sendScript(client, 'rollback').catch(discard)
     throw error
   }
@@ -223,7 +223,7 @@ function checkingCertificates(url: string): string {
   return url.replace(/([?&]sslmode=)(?:prefer|require|verify-ca)(?=[&#]|$)/g, '$1verify-full')
 }
 
-/** Host and database of a connection URL: what may be shown of it. */
+/** Host and database of a connection URL: only these may be shown. */
 function nameOf(url: string): string {
   const { hostname, port, pathname, searchParams } = new URL(url)
   const host = searchParams.get('host') ?? (hostname === '' ? 'localhost' : decodeURIComponent(hostname))

@@ -1,8 +1,8 @@
 import type { IncomingHttpHeaders } from 'node:http'
 
 /**
- * The conditions of a request on what is there: `If-Match` and `If-None-Match`. Dates are sent by no answer here, so
- * conditions on dates are passed over, as those must be that a server has no date for.
+ * The conditions of a request: `If-Match` and `If-None-Match`. No answer here has a date, so conditions on dates are ignored,
+ * as RFC 9110 asks of a server without dates.
  *
  * @see https://www.rfc-editor.org/rfc/rfc9110#section-13
  */
@@ -23,7 +23,7 @@ function* tagsIn(field: string): Generator<{ readonly tag: string; readonly weak
   } while (at < field.length)
 }
 
-/** Whether a field names a tag; `malformed` if the whole of it is not what such a field can be. */
+/** Whether a field names a tag; `malformed` if the field is not valid as a whole. */
 function names(field: string, tag: string, comparison: 'weak' | 'strong'): boolean | 'malformed' {
   let found = false
   for (const member of tagsIn(field)) {
@@ -39,7 +39,7 @@ type Conditions = Pick<IncomingHttpHeaders, 'if-match' | 'if-none-match'>
 export type ReadVerdict = 'send' | 'not modified' | 'failed'
 
 /**
- * What to answer a read with that finds something. A condition that is malformed is none.
+ * How to answer a read that finds something. A malformed condition is ignored.
  *
  * @param etag - The strong entity tag of what was found.
  */
@@ -52,7 +52,7 @@ export function judgeRead(
   return known === '*' || names(known, etag, 'weak') === true ? 'not modified' : 'send'
 }
 
-/** What is there now, of which a change has a condition. */
+/** The present state on which a change has a condition. */
 export interface Present {
   /** Whether the target of the request is there. */
   readonly exists: boolean
@@ -61,8 +61,8 @@ export interface Present {
 }
 
 /**
- * The condition of a change, to be asked about what is there and cannot change any more before the change is made. A
- * condition that is malformed does not hold: what it was meant to prevent is not known.
+ * The condition of a change. It is checked against the locked row, which cannot change before the change is made. A malformed
+ * condition does not hold: its purpose is unknown.
  *
  * @returns nothing if there is none.
  */

@@ -18,9 +18,9 @@ export const fieldsOf = (headers: Readonly<Record<string, string>>): Fields =>
   Object.entries({ ...SECURITY_HEADERS, ...headers }).flat()
 
 /**
- * Gives all answers the headers that every answer has, where a route has not said otherwise, and ends connections while the
- * application closes. What is {@link sendPrepared} passes the hooks of Fastify by: it has these headers already, and is not
- * sent so during the closing.
+ * Gives all answers the common headers, unless a route has set them, and ends connections while the application closes.
+ * Answers of {@link sendPrepared} skip the hooks of Fastify: they have these headers already, and are not sent so during the
+ * closing.
  */
 export function addHeaders(app: FastifyInstance, connections: Connections): void {
   let closing = false
@@ -41,10 +41,10 @@ export function addHeaders(app: FastifyInstance, connections: Connections): void
 
 /**
  * Answers with a body and fields that were prepared with a value. Fastify would put each field into an object by itself, and
- * Node would look through that: it takes longer than all else that a hit does.
+ * Node would look through that: that takes longer than all the rest of a hit.
  *
  * @param fields - Prepared by {@link fieldsOf}, with the length of the body.
- * @param others - Those of this answer alone. What hooks have set is sent, too.
+ * @param others - Fields of this answer alone. Headers that hooks have set are sent, too.
  */
 export function sendPrepared(
   request: FastifyRequest,

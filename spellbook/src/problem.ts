@@ -12,14 +12,14 @@ import { DatabaseAwayError, sqlState } from './database.ts'
  * @see https://www.rfc-editor.org/rfc/rfc9457
  */
 
-/** What is said of an error. */
+/** The description of an error. */
 export interface Telling {
   readonly status: number
   readonly detail: string
   readonly errors?: Flaw[]
   /** When it may be worth trying again, in seconds. */
   readonly retryAfterS?: number
-  /** What `Cache-Status` says of it, if nothing has said that yet: a token. Left out: that the cache was not asked. */
+  /** The token for `Cache-Status`, if that is not set yet. Left out: that the cache was not asked. */
   readonly cached?: string
 }
 
@@ -44,9 +44,9 @@ export function sendProblem(request: FastifyRequest, reply: FastifyReply, tellin
   return reply.code(telling.status).type('application/problem+json').send(problemBody(request.url, telling))
 }
 
-/** Answers with the problem that an error is. What nobody foresaw is logged, and says nothing about itself. */
+/** Answers an error with its problem. An unforeseen error is logged, and its answer tells no details. */
 export function sendError(error: FastifyError, request: FastifyRequest, reply: FastifyReply): FastifyReply {
-  // Nobody is there any more: what was done for the request was given up because of that.
+  // The client has gone: the work for its request was given up because of that.
   if (error.name === 'AbortError' && request.raw.socket?.destroyed === true) return reply.hijack()
   const telling = tell(error)
   if (telling.status >= 500)

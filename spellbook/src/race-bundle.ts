@@ -7,7 +7,7 @@ import type { FastifyInstance } from 'fastify'
 
 const inRace = (path: string): string => fileURLToPath(new URL(`../race/${path}`, import.meta.url))
 
-/** What the library asks of Node: its timers are there for browsers, too, and the rest is not used. */
+/** The modules of Node that the library imports: browsers have its timers, too, and do not need the rest. */
 const nodeModules: Plugin = {
   name: 'modules of Node',
   setup({ onResolve }) {
@@ -20,8 +20,8 @@ const nodeModules: Plugin = {
 }
 
 /**
- * How the races and the library that they run become one module for a browser. It is not minified: who opens it finds the
- * library as it is written.
+ * How the races and the library that they run become one module for a browser. It is not minified, so people who open it find
+ * the library as it is written.
  */
 export const raceBuild = {
   entryPoints: [inRace('index.ts')],

@@ -11,11 +11,11 @@ export interface Representation {
   readonly fields: Fields
 }
 
-/** What a value is shown as. */
+/** How a value is shown. */
 export interface Shown {
   /** What the body tells. */
   readonly content: unknown
-  /** Fields that are a part of what is shown: where they differ, so do the entity tags. */
+  /** Header fields that are part of the representation: if they differ, so do the entity tags. */
   readonly headers: Readonly<Record<string, string>>
 }
 
@@ -24,7 +24,7 @@ const made = new WeakMap<object, Representation>()
 /**
  * A value as it is sent. The cache hands out the same frozen value again and again, so this is made once for each.
  *
- * @param show - What it is shown as. It must say the same of the same value each time.
+ * @param show - Shows the value. It must give the same result for the same value each time.
  */
 export function representationOf<T extends object>(value: T, show: (value: T) => Shown): Representation {
   const known = made.get(value)

@@ -18,23 +18,23 @@ declare module 'fastify' {
 
 /** What the routes of spells and those of wizards have in common. */
 
-/** What any route may answer. */
+/** Answers of any route. */
 export const invalid = { 400: trouble('The request is malformed; `errors` says where.') }
-/** What any route may answer that asks the database. */
+/** Answers of any route that asks the database. */
 export const unavailable = {
   429: trouble('The client has sent too many requests. See `Retry-After`.'),
   503: trouble('The database is away, or too much is being asked of it. See `Retry-After`.'),
 }
-/** What a request with a condition may be answered. */
+/** Answers to a request with a condition. */
 export const conditional = {
   412: trouble('`If-Match` or `If-None-Match` does not hold of what is there now. Nothing was changed.'),
 }
-/** What a route may answer to a body, also to one that it does not take. */
+/** Answers to a request with a body, also where none is taken. */
 export const withBody = {
   413: trouble('The body is larger than 16 KiB.'),
   415: trouble('The body is not `application/json`, or it is compressed.'),
 }
-/** What a read with a condition may be answered. */
+/** Answers to a read with a condition. */
 export const unchanged = {
   304: nothing('`If-None-Match` names the entity tag of what would be sent.'),
   ...conditional,
@@ -45,7 +45,7 @@ export function refuseQuery(route: RouteOptions): void {
   route.schema = { querystring: noQuery, ...route.schema }
 }
 
-/** Refuses a body where none is taken. Passed over, its unknown fields would be, too. */
+/** Refuses a body where none is taken. Ignoring it would ignore its unknown fields, too. */
 export function refuseBody(request: FastifyRequest, reply: FastifyReply, done: () => void): void {
   if (request.body === undefined) done()
   else sendProblem(request, reply, { status: 400, detail: 'No body is taken here.' })
@@ -58,8 +58,8 @@ export function refusePart(request: FastifyRequest, reply: FastifyReply, done: (
 }
 
 /**
- * Refuses every condition but that there is something: for what adds to a list. Nothing keeps a list as it is until
- * something has been added, so nothing more could be promised.
+ * Refuses every condition except existence, on routes that add to a list. A list is not locked before something is added, so
+ * no more could be promised.
  */
 export function refuseCondition(request: FastifyRequest, reply: FastifyReply, done: () => void): void {
   const { 'if-match': wanted = '*', 'if-none-match': unwanted } = request.headers
@@ -70,7 +70,7 @@ export function refuseCondition(request: FastifyRequest, reply: FastifyReply, do
 /** Whether a read has found something. */
 export const isFound = <T>(read: Answer<T | undefined>): read is Answer<T> => read.value !== undefined
 
-/** Answers a read that has found something. Its conditions are judged by what was found. */
+/** Answers a read that has found something, after checking the read's conditions. */
 export function sendFound<T extends object>(
   request: FastifyRequest,
   reply: FastifyReply,
@@ -110,7 +110,7 @@ export function tellSource(
   logSource(request, read, what)
 }
 
-/** What says to the client where an answer came from. */
+/** The headers that tell the client where an answer came from. */
 function sourceFields(read: Answer<unknown>): Fields {
   const fields = ['cache-status', cacheStatus(read), 'server-timing', serverTiming(read)]
   const age = ageS(read)
@@ -127,7 +127,7 @@ function logSource(request: FastifyRequest, read: Answer<unknown>, what: () => s
 }
 
 /**
- * Says what a change did to the cache, and what it ends in caches elsewhere.
+ * Tells what a change did to the cache, and which groups it ends in other caches.
  *
  * @param ended - The groups; `undefined`: nothing was changed.
  */

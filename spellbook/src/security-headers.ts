@@ -16,7 +16,7 @@ const helm = helmet({
     },
   },
   xFrameOptions: { action: 'deny' },
-  // Whether there is TLS in front of this, and shall be for a year, is not ours to say.
+  // Only the operator knows whether there is TLS in front of this, and will be for a year.
   strictTransportSecurity: false,
 })
 
@@ -35,6 +35,6 @@ function headersOf(set: typeof helm): Record<string, string> {
     removeHeader: () => {},
   }
   set({} as IncomingMessage, response as unknown as ServerResponse, () => {})
-  // The one cache here is behind the API, where it can be told of changes.
+  // Answers must not be cached elsewhere: only the cache behind the API hears of changes.
   return { ...headers, 'cache-control': 'no-store' }
 }

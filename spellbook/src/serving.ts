@@ -10,19 +10,19 @@ import { type Metrics, metricsOf } from './metrics-route.ts'
 import { operatedCache } from './operated.ts'
 import { cachedSpells, type FeedThrough, type Spells, uncachedSpells } from './spells.ts'
 
-/** What is served, and how it ends. */
+/** The running service, and how it ends. */
 export interface Serving {
   readonly spells: Spells
   readonly metrics: Metrics
   readonly live?: LiveReads
   readonly administered?: Administered
-  /** Ends what is cached of a spell. Left out: there is no cache. */
+  /** Invalidates a spell. Left out: there is no cache. */
   cool?(id: string): Promise<void>
-  /** Lets what is under way finish. The database and the shared store stay open. */
+  /** Lets reads and writes under way finish. The database and the shared store stay open. */
   close(): Promise<void>
 }
 
-/** What the spells are served on. */
+/** The parts that the service is made of. */
 export interface ServingParts {
   readonly database: Database
   readonly shared: SharedStore
@@ -30,7 +30,7 @@ export interface ServingParts {
   readonly log: FastifyBaseLogger
   /** Metrics of the process, which outlive a cache. */
   readonly processMetrics: Registry
-  /** How many may watch at once. */
+  /** How many viewers there may be at once. */
   readonly maxViewers: number
   /** What stands between the cache and its feed. Left out: nothing. */
   readonly feedThrough?: FeedThrough
@@ -51,7 +51,7 @@ export async function openServing(parts: ServingParts): Promise<Serving> {
     administered: { cache, operated },
     cool: async id => void (await invalidateKey(operated, 'spell', [id])),
     async close() {
-      // Those who watch come back, to what is served then.
+      // Viewers come back, to the next service.
       live.close()
       await close()
       await spells.close()

@@ -3,17 +3,17 @@ import type { ClientBase } from 'pg'
 /**
  * How long the server lets a statement and a transaction go on.
  *
- * They are not sent as startup parameters: poolers refuse those that they do not know (PgBouncer with 08P01, RDS Proxy
- * with 0A000), or take them and do nothing. And what is set in a session behind a pooler in transaction mode is set for
- * strangers, and not for us: the next transaction may run in another session. So it is found out first whose session it
- * is, by no pooler's words but by what every one of them must do: a server tells at the start of a session which of its
- * processes it is, and a pooler, which has many sessions, can only make up a number. If the two are not the same, the
- * limits go into every transaction.
+ * They are not sent as startup parameters: poolers refuse those that they do not know (PgBouncer with 08P01, RDS Proxy with
+ * 0A000), or take them and do nothing. And what is set in a session behind a pooler in transaction mode is set for strangers,
+ * and not for us: the next transaction may run in another session. So it is found out first whether a pooler answers. No
+ * pooler has to tell; what they all do shows it: at the start of a session a server tells the number of its process, and a
+ * pooler, which has many sessions, can only make up a number. If that number differs from the one that the session itself
+ * reports, the limits go into every transaction.
  */
 
 /**
- * How much longer a transaction may take than a statement. Not as long: then it would be the transaction's limit that
- * ends a slow statement, and the whole session with it.
+ * How much longer a transaction may take than a statement. Not as long: then the transaction's limit would end a slow
+ * statement, and the whole session with it.
  */
 const TRANSACTION_FACTOR = 1.1
 
@@ -22,7 +22,7 @@ export const BEGIN = 'begin isolation level read committed'
 
 /** The limits of a pool's sessions. */
 export class SessionLimits {
-  /** The longest that work goes on in the server when its process has died, in milliseconds. */
+  /** How long work goes on in the server, at most, after the client's process has died, in milliseconds. */
   readonly longestMs: number
   /** Begins a transaction within the limits, wherever it runs. */
   readonly begin: string

@@ -7,11 +7,10 @@ import type { RedisConfig, SharedConfig } from './config.ts'
 /**
  * Opens the shared store: in this process, or on Redis for any number of processes. To be closed after the cache.
  *
- * The cache is not the truth, so a Redis that cannot be reached keeps nobody from starting: reads go to the database,
- * the cache reports it, and it is used as soon as it is there. One that *is* there, and would make the cache wrong, is
- * another matter.
+ * The cache is not the origin, so an unreachable Redis does not prevent a start: reads go to the database, the cache reports
+ * it, and uses the Redis as soon as it is there. A Redis that is there and would make the cache wrong is refused.
  *
- * @param log - Told what the servers say of themselves, and what a person should mend.
+ * @param log - Gets the servers' accounts of themselves, and what a person should mend.
  * @throws CacheError `INVALID_OPTIONS` if a server is refused for what it is: too old, a replica, or evicting guards.
  */
 export async function openSharedStore(config: SharedConfig, log: FastifyBaseLogger): Promise<SharedStore> {
@@ -28,7 +27,7 @@ export async function openSharedStore(config: SharedConfig, log: FastifyBaseLogg
       await store.close()
       throw error
     }
-    // It is away, which the cache says as soon as it wants something of it.
+    // It is away: the cache warns of that at its first command.
   }
   return store
 }

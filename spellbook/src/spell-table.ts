@@ -2,8 +2,7 @@ import type { Spell, SpellChange, SpellFields } from './api.ts'
 import type { Queryable } from './database.ts'
 
 /**
- * Times are ISO 8601 texts from here on: a Date would have to be turned into text and back on its way through every cache,
- * and would arrive as something else than it set out.
+ * Times are ISO 8601 texts from here on: a `Date` would have to be turned into text and back on its way through every cache.
  */
 export const TIMES = `
   to_char(created_at at time zone 'UTC', 'YYYY-MM-DD"T"HH24:MI:SS.MS"Z"') as created_at,
@@ -17,7 +16,7 @@ const LOCK = `${FIND} for update`
 const FIND_MANY = `select ${COLUMNS} from spell where id = any($1::bigint[])`
 const PAGE = `select ${COLUMNS} from spell where id > $1 order by id limit $2`
 const INSERT = `insert into spell (name, damage) values ($1, $2) returning ${COLUMNS}`
-// The clock, not now(): that is when the statement began, before it waited for another one's row lock.
+// The clock, not now(), which is when the statement began: it may have waited for a row lock since.
 const UPDATE = `
   update spell set damage = $2, name = coalesce($3, name), updated_at = clock_timestamp() where id = $1 returning ${COLUMNS}`
 const DELETE = `delete from spell where id = $1 returning id`
@@ -31,7 +30,7 @@ export interface SpellTable {
   findMany(ids: readonly string[], signal?: AbortSignal): Promise<Spell[]>
   /** At most `limit` spells with an id greater than `after`, in the order of their ids. */
   page(after: string, limit: number, signal?: AbortSignal): Promise<Spell[]>
-  /** With the next id, which is given out once, also if the transaction is rolled back. */
+  /** Inserts a spell with the next id. An id is given out only once, even if the transaction is rolled back. */
   insert(fields: SpellFields): Promise<Spell>
   /** The changed spell, or `undefined` if there is none with this id. */
   update(id: string, change: SpellChange): Promise<Spell | undefined>

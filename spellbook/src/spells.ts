@@ -56,12 +56,12 @@ export {
   type Written,
 } from './uncached-spells.ts'
 
-/** What a page is kept under. */
+/** The id of a page. */
 export type PageId = readonly [after: string, limit: number]
 
 /**
- * The tags: names on which cached values depend. What is known before the load is named by `tags`, what only the value
- * itself tells by `tagsOf`.
+ * The tags: names on which cached values depend. `tags` names those that are known before the load, `tagsOf` those that only
+ * the value tells.
  */
 export function tagsIn(cache: Pick<Cache, 'tags'>) {
   return {
@@ -95,7 +95,7 @@ export function keyspaceOptions(at: Queryable, { lists, shown }: Tags, ttlMs: nu
     },
     wizards: {
       load: (id: string, { signal }: LoadContext) => wizards.find(id, signal),
-      // Which spells are in the book is known when it has been read. One that comes to it is a change of the book.
+      // The spells of a book are known only once it has been read. A spell that is added later is a change of the book.
       tagsOf: (found: Wizard | undefined) => (found?.spells ?? []).map(({ id }) => shown.key(id)),
       schema: wizard,
       ttlMs,
@@ -120,7 +120,7 @@ function keyspacesIn(cache: Cache, at: Queryable, ttlMs: number) {
   return { ...keyspaces, lists: tags.lists, ends: endsOf(keyspaces, tags) }
 }
 
-/** What names keys: keyspaces and tags do, and what tells caches elsewhere of them (`cache-groups.ts`). */
+/** Something with a `key` function: keyspaces, tags, and the names for caches elsewhere (`cache-groups.ts`). */
 interface Naming<Id, Name> {
   key(id: Id): Name
 }
@@ -146,16 +146,16 @@ export function feedTables(ends: () => ReturnType<typeof endsOf<Key, Tag>>) {
   }
 }
 
-/** What stands between a cache and its feed. */
+/** Wraps the feed of a cache, for the laboratory. */
 export type FeedThrough = (feed: ChangeFeed) => ChangeFeed
 
 /**
  * The spells and the wizards behind a cache of their own.
  *
- * @param shared - Where what is cached is kept: in this process, or on Redis for many. Its connections end with the last cache on it.
+ * @param shared - The shared store: in this process, or on Redis for many. Its connections end with the last cache on it.
  * @param onEvent - Told of everything that the cache does.
- * @param logger - Told of what somebody should know. Left out: it goes to stderr.
- * @param feedThrough - What stands between the cache and its feed. Left out: nothing.
+ * @param logger - Gets the cache's warnings. Left out: they go to stderr.
+ * @param feedThrough - Wraps the cache's feed. Left out: the feed is used as it is.
  */
 export async function cachedSpells(
   database: Database,
@@ -267,13 +267,13 @@ function cachedWizards(
   }
 }
 
-/** Changes rows, and then guards what that ends. Without a guard nothing ends: there was nothing to change. */
+/** Changes rows, and then guards the keys and tags that this ends. Without a guard nothing was changed. */
 type Change<T> = (transaction: Transaction, guard: WriteContext['guard']) => Promise<T>
 
 /**
- * Makes writes of changes. The guards are asked for when the rows are changed and locked, before the COMMIT: so what is cached
- * stays if there is no connection, no such row, or a condition that does not hold. For the time of one round trip to the
- * store the rows stay locked ([0080](../../docs/decisions/0080-guards-between-the-change-and-the-commit.md)).
+ * Makes writes of changes. The guards are asked for when the rows are changed and locked, before the COMMIT. So cached values
+ * stay if there is no connection, no such row, or a condition that does not hold. For the time of one round trip to the store
+ * the rows stay locked ([0080](../../docs/decisions/0080-guards-between-the-change-and-the-commit.md)).
  */
 function writing(cache: Cache, database: Database) {
   return async <T>(change: Change<T>, options: WriteOptions<T> = {}): Promise<Written<T>> => {
@@ -287,7 +287,7 @@ function writing(cache: Cache, database: Database) {
         await context.guard(...keys)
         guardMs = performance.now() - guardingMs
       }
-      // Whatever is thrown inside comes before the COMMIT, also a condition that does not hold: the guards go at once.
+      // Every error inside comes before the COMMIT, also a condition that does not hold: then the guards go at once.
       const value = await database.transaction(rollsBack(transaction => change(transaction, guard)))
       insideMs = performance.now() - committingMs
       return value
@@ -301,10 +301,10 @@ function writing(cache: Cache, database: Database) {
 }
 
 /**
- * Strong, because a list is to show every write that was done before, also by another process on the same Redis: a default
- * read may be answered from L1, or join a flight of this process, and then be as old as `localMaxStaleMs` if a broadcast was
- * lost. It costs one round trip: the page and its tag are asked for together. Processes without a Redis have caches of their
- * own, and hear of each other's writes by the feed.
+ * Strong, because a list must show every earlier write, also by another process on the same Redis. A default read may come
+ * from L1, or join a flight of this process, and may then be as old as `localMaxStaleMs` if a broadcast was lost. It costs
+ * one round trip: the page and its tag are asked for together. Processes without a Redis have caches of their own, and hear
+ * of each other's writes by the feed.
  */
 async function readList<T>(
   pages: Keyspace<PageId, T>,
@@ -315,5 +315,5 @@ async function readList<T>(
   return { ...page, value: page.value! }
 }
 
-/** An option that is left out is not given as `undefined`. */
+/** Leaves the option out where there is no signal. */
 const within = (signal: AbortSignal | undefined) => (signal === undefined ? {} : { signal })

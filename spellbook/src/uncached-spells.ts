@@ -6,8 +6,8 @@ import { type SpellTable, spellTable } from './spell-table.ts'
 import { type Added, type WizardTable, wizardTable } from './wizard-table.ts'
 
 /**
- * What can be done with spells and wizards, and how it is done straight from the tables, without a cache.
- * `spells.ts` does the same with one.
+ * The operations on spells and wizards, and how they work straight on the tables, without a cache. `spells.ts` does the same
+ * with one.
  */
 
 /** Some of the spells, in the order of their ids. */
@@ -30,7 +30,7 @@ export type Answer<T> = Pick<ReadResult<T>, 'from' | 'kept' | 'joined' | 'ageMs'
   readonly why: ReadResult<T>['why'] | 'off'
 }
 
-/** What came of a change. */
+/** The result of a change. */
 export interface Written<T> {
   readonly value: T
   /** Whether the cache was told. `none`: nothing was changed, so nothing in it ends. `off`: there is no cache. */
@@ -39,13 +39,13 @@ export interface Written<T> {
   readonly timings: ReadResult<T>['timings']
 }
 
-/** What can be done with spells, cached or not. */
+/** The operations on spells, with or without a cache. */
 export interface Spells {
   /** The cache, for operators. Left out: there is none. */
   readonly cache?: Cache
-  /** What can be done with those who cast them. */
+  /** The operations on wizards. */
   readonly wizards: Wizards
-  /** @param signal - Aborts when nobody wants the answer any more: then it rejects, and no statement is sent for it. */
+  /** @param signal - Aborts when nobody waits for the answer any more: then the call rejects, and sends no statement. */
   find(id: string, signal?: AbortSignal): Promise<Answer<Spell | undefined>>
   /**
    * At most `limit` spells with an id greater than `after`. Shows every write that was done before it was called, here or by
@@ -68,7 +68,7 @@ export interface Spells {
   close(): Promise<void>
 }
 
-/** What can be done with wizards and their books, cached or not. What is not said here is as for {@link Spells}. */
+/** The operations on wizards and their books, with or without a cache. Otherwise as {@link Spells}. */
 export interface Wizards {
   find(id: string, signal?: AbortSignal): Promise<Answer<Wizard | undefined>>
   page(after: string, limit: number, signal?: AbortSignal): Promise<Answer<WizardPage>>

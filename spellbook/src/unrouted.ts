@@ -5,11 +5,11 @@ import { problemBody, type Telling } from './problem.ts'
 import { SECURITY_HEADERS } from './security-headers.ts'
 
 /**
- * Answers to what is not handed to Fastify: what cannot be parsed, and `CONNECT`. They look as
- * all others do, and wait for those before them.
+ * Answers to requests that do not reach Fastify: malformed ones, and `CONNECT`. They look as all other answers, and wait for
+ * those before them.
  */
 
-/** What came in was no HTTP, or took too long to come, or its head is too large: there is no request to answer. */
+/** Answers bytes that are no HTTP, that took too long, or whose head is too large: there is no request. */
 export function answerBadRequest(
   connections: Connections,
   error: Error & { code?: string },

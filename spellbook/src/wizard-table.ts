@@ -2,7 +2,7 @@ import type { Wizard, WizardEntry, WizardFields } from './api.ts'
 import type { Queryable } from './database.ts'
 import { COLUMNS as SPELL_COLUMNS, TIMES } from './spell-table.ts'
 
-/** How many spells a book has room for: no more than a cached value may name tags, and no more than one wants to read. */
+/** How many spells a book has room for: fewer than a cached value may have tags. */
 export const BOOK_SPELLS = 50
 
 const ENTRY = `id, name, ${TIMES}`
@@ -18,8 +18,8 @@ const UPDATE = `update wizard set name = $2, updated_at = clock_timestamp() wher
 const DELETE = `delete from wizard where id = $1 returning id`
 // Others who add to this book wait here, so that the next statement sees what they have added.
 const LOCK = `select id from wizard where id = $1 for no key update`
-// For one who wants all that a wizard shows to stay as it is: the row, the spells of the book, and that they are in it. In this
-// order, because who deletes a spell has that row first, and then takes it out of the books.
+// Locks all that a wizard shows: the row, the spells of the book, and their places in it. In this order, because a deletion
+// of a spell locks the spell first, and then removes it from the books.
 const LOCK_ROW = `select id from wizard where id = $1 for update`
 const LOCK_SPELLS = `
   select id from spell where id in (select spell_id from wizard_spell where wizard_id = $1) order by id for share`
@@ -30,7 +30,7 @@ const STATE = `
 const ADD = `insert into wizard_spell (wizard_id, spell_id) values ($1, $2) on conflict do nothing`
 const REMOVE = `delete from wizard_spell where wizard_id = $1 and spell_id = $2 returning spell_id`
 
-/** What came of adding a spell to a book. It is there if it was there already. */
+/** The result of adding a spell to a book. `added` also if it was there already. */
 export type Added = 'added' | 'no wizard' | 'no spell' | 'full'
 
 /** SQL, and nothing else. Every statement is one snapshot of its own, unless `at` is a transaction. */

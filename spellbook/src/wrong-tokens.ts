@@ -39,7 +39,7 @@ export class WrongTokens {
   }
 }
 
-/** One customer gets half of an IPv6 address, and so as many whole ones as anybody could want. */
+/** The first half of an IPv6 address stands for one customer, who can use any second half. */
 function clientOf(address: string): string {
   // An IPv4 address may be written as an IPv6 address with dots.
   if (!isIPv6(address) || address.includes('.')) return address

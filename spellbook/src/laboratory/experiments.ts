@@ -33,7 +33,7 @@ export const experiment = z.discriminatedUnion('name', [
 ])
 export type Experiment = z.output<typeof experiment>
 
-/** What came of one. */
+/** The result of an experiment. */
 export type Result =
   | {
       readonly name: 'crowd'
@@ -99,11 +99,11 @@ const OFTEN = 24
 const TIMES = 6
 const AT_ONCE = 24
 const MOST_KEYS = 960
-/** So many go before it is looked who has. */
+/** The experiment ends after this many evictions. */
 const EVICTIONS = 120
 const FILL_MS = 30_000
 
-/** Reads a few keys often and then others once, until many had to go; and looks who is left. */
+/** Reads a few keys often and others once, until many were evicted; then looks which are left. */
 async function fill({ spells, store, signal }: Bench): Promise<Result> {
   if (store === undefined) throw new Error('the cache is not in this process')
   const untilMs = performance.now() + FILL_MS
@@ -117,7 +117,7 @@ async function fill({ spells, store, signal }: Bench): Promise<Result> {
   while (asked < MOST_KEYS && gone() < EVICTIONS && performance.now() < untilMs && !signal.aborted) {
     await read(asked, AT_ONCE)
     asked += AT_ONCE
-    // In the midst of it somebody still wants those that are wanted often.
+    // Meanwhile the keys that are read often are still read.
     if (asked % (AT_ONCE * 4) === 0) await read(0, OFTEN)
   }
   const kept = Array.from({ length: asked }, (_, at) => store.inspect(`spell:${idOf(at)}`) !== undefined)

@@ -15,7 +15,7 @@ import {
 import { type SwitchedStore, type Switches, slowDatabase, switchedStore, undisturbed } from './switches.ts'
 import { type Counts, WatchedSpells } from './watched-spells.ts'
 
-/** Something that cannot be done now, or not here. */
+/** An action that is impossible now, or in this configuration. */
 export class LaboratoryError extends Error {
   override readonly name = 'LaboratoryError'
   readonly status: 400 | 409
@@ -53,8 +53,8 @@ export interface LaboratoryParts {
 }
 
 /**
- * The running Spellbook with hands on it: its database may be slow, its cache cut off or hung, its feed paused, and the cache
- * opened again with another policy, size or time to live. Nothing of that outlives the process.
+ * Switches for the running Spellbook: its database may be slow, its cache cut off or hung, its feed paused, and the cache
+ * opened again with another policy, size or time to live. The settings end with the process.
  */
 export class Laboratory {
   readonly #parts: LaboratoryParts
@@ -192,7 +192,7 @@ export class Laboratory {
   async #apply(next: Settings, again = false): Promise<void> {
     const running = this.#running?.name
     const empties = again || emptiesCache(this.#settings, next)
-    // Of a store in its own process a cache expects that it answers.
+    // A cache expects that a store in its own process answers.
     const reopens =
       empties || (this.#store.synchronous && (next.cache === 'on') !== (this.#settings.cache === 'on'))
     if (reopens && (running === 'fill' || running === 'crowd'))
@@ -206,8 +206,8 @@ export class Laboratory {
   }
 
   /**
-   * What is under way ends first. A writer that has guarded its keys in the old store would otherwise commit while readers
-   * fill the new one.
+   * Work under way ends first. Otherwise a writer that has guarded its keys in the old store would commit while readers fill
+   * the new one.
    */
   async #reopen(next: Settings, empties: boolean): Promise<void> {
     this.#undisturb()
@@ -259,7 +259,7 @@ export class Laboratory {
     return {
       spells: this.#watched.spells,
       uncached: uncachedSpells(this.#database),
-      // Of a cache that does not answer nobody reads anything.
+      // Nobody reads from a cache that does not answer.
       cool: async id => (this.#settings.cache === 'on' ? this.#serving.cool!(id) : undefined),
       loads: () => this.#loads,
       get store() {

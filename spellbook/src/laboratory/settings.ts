@@ -2,11 +2,11 @@ import { EVICTION_POLICIES } from 'cacheaside'
 import { z } from 'zod'
 import type { CacheConfig } from '../config.ts'
 
-/** What the laboratory can be told. Every bound is here: a page may send anything. */
+/** The settings that the laboratory accepts. Every bound is here: a page may send anything. */
 export const settingsChange = z.strictObject({
-  /** How long the database is away, there and back, before each statement outside a transaction, and each transaction. */
+  /** The round-trip delay to the database, before each statement outside a transaction and before each transaction. */
   databaseDelayMs: z.int().min(0).max(2_000).optional(),
-  /** `cut`: what the cache's shared store is asked fails at once. `hung`: it is not answered. */
+  /** `cut`: commands to the cache's shared store fail at once. `hung`: they get no answer. */
   cache: z.enum(['on', 'cut', 'hung']).optional(),
   feedPaused: z.boolean().optional(),
   ttlMs: z.int().min(1_000).max(3_600_000).optional(),
@@ -31,7 +31,7 @@ export interface Settings {
   readonly maxBytes: number | undefined
 }
 
-/** As nothing had been changed. */
+/** The settings without any change. */
 export function settingsOf(config: CacheConfig): Settings {
   const { shared, feed, ttlMs } = config
   const isEmbedded = shared.kind === 'embedded'

@@ -3,7 +3,7 @@ import type { Spell } from '../api.ts'
 /** Spells beyond this are forgotten, those that were written first. */
 const MOST_SPELLS = 1_000
 
-/** What a read has to show at least. */
+/** The state that a read has to show at least. */
 interface Due {
   /** The `updated_at` of the last write that had ended; `undefined`: the spell had been deleted. */
   readonly updatedAt: string | undefined
@@ -11,7 +11,8 @@ interface Due {
 
 /**
  * Judges answers: one is stale if it is older than a write that had ended when the read began. It knows the writes of this
- * process. Where two writes of a spell have overlapped nobody knows which was the last, and nothing is said until another one.
+ * process. After two overlapping writes of a spell it is unknown which was the last, so no answer is judged until the next
+ * write.
  */
 export class StaleJudge {
   readonly #due = new Map<string, Due>()
@@ -38,7 +39,7 @@ export class StaleJudge {
     if (this.#due.size > MOST_SPELLS) this.#due.delete(this.#due.keys().next().value!)
   }
 
-  /** What a read that begins now has to show; `undefined`: that is not known. */
+  /** The state that a read that begins now has to show at least; `undefined`: not known. */
   due(id: string): Due | undefined {
     const due = this.#due.get(id)
     return due === OVERLAPPED ? undefined : due

@@ -2,7 +2,7 @@ import type { ChangeFeed, FeedSession, SharedStore } from 'cacheaside'
 import type { Database } from '../database.ts'
 import { withMethod } from './with-method.ts'
 
-/** What the laboratory has its hand on. It may be turned at any moment. */
+/** The switches of the laboratory. They may be turned at any moment. */
 export interface Switches {
   databaseDelayMs: number
   cache: 'on' | 'cut' | 'hung'
@@ -12,7 +12,7 @@ export interface Switches {
 /** The switches as they are when nothing is disturbed. */
 export const undisturbed = (): Switches => ({ databaseDelayMs: 0, cache: 'on', feedPaused: false })
 
-/** A database that may be far away. Only what the application asks is slow: migrations, feed and health are not. */
+/** A database that may be far away. Only the application's own statements are slow: migrations, feed and health are not. */
 export function slowDatabase(inner: Database, switches: Switches): Database {
   const travel = (): Promise<void> | undefined =>
     switches.databaseDelayMs === 0
@@ -29,10 +29,10 @@ export function slowDatabase(inner: Database, switches: Switches): Database {
   return withMethod(withMethod(inner, 'query', query), 'transaction', transaction)
 }
 
-/** What readers and writers do not ask of a store, or what is there without asking. Operators still see into it. */
+/** Members of a store that need no way to it, or that readers and writers do not use. Operators still see into the store. */
 type NotAsked = 'atHand' | 'distrust' | 'view' | 'ask' | 'answer' | 'subscribe' | 'retain' | 'close'
 
-/** Of the members of a store, those that are cut off: of a new one the compiler asks whether it is. */
+/** The members of a store that are cut off. For a new member the compiler asks for a decision. */
 const OPERATIONS: Readonly<
   Record<Exclude<keyof SharedStore, NotAsked | 'name' | 'stream' | 'synchronous'>, true>
 > = {
@@ -54,18 +54,18 @@ const OPERATIONS: Readonly<
   identity: true,
 }
 
-/** A shared store, and what makes those hear that wait for an answer while it hangs. */
+/** A shared store, and a function that ends the waiting for its answers. */
 export interface SwitchedStore<Store extends SharedStore> {
   readonly store: Store
-  /** To be called when the switch has been turned: what waits fails, as when a connection is given up. */
+  /** To be called when the switch has been turned: waiting commands fail, as with a lost connection. */
   turned(): void
 }
 
 /**
- * A shared store whose way may be cut, or hang. Nothing that is asked then is applied. Messages about what is applied still
- * arrive, so what the store says of its stream stays true.
+ * A shared store whose connection may be cut, or hang. Commands are not applied then. Messages about applied changes still
+ * arrive, so the store's statements about its stream stay true.
  *
- * @param isReliable - Whether the cache need not expect that it waits in vain. A cache takes that from a store in its own process.
+ * @param isReliable - Whether the cache may rely on an answer, as it does with a store in its own process.
  */
 export function switchedStore<Store extends SharedStore>(
   inner: Store,
@@ -105,7 +105,7 @@ export function switchedStore<Store extends SharedStore>(
   }
 }
 
-/** A change feed that may be paused: changes are committed, and nobody is told. They are when it goes on. */
+/** A change feed that may be paused: changes are still committed, and handed out when it goes on. */
 export const pausableFeed = (inner: ChangeFeed, switches: Switches): ChangeFeed =>
   withMethod(inner, 'open', async opening => pausableSession(await inner.open(opening), switches))
 

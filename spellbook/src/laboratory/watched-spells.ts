@@ -2,7 +2,7 @@ import type { Spell } from '../api.ts'
 import type { Answer, Spells } from '../uncached-spells.ts'
 import { StaleJudge } from './stale-judge.ts'
 
-/** What has been asked and answered since the counts began. */
+/** The reads and writes since the counts began. */
 export interface Counts {
   readonly reads: number
   readonly writes: number
@@ -30,13 +30,13 @@ export class WatchedSpells {
   #held: Promise<void> | undefined
   readonly spells: Spells
 
-  /** @param now - What answers at the moment. */
+  /** @param now - Gives the spells that are served now. */
   constructor(now: () => Spells) {
     this.#now = now
     this.spells = this.#watched()
   }
 
-  /** Holds back what is asked, until the work is done. */
+  /** Holds new calls back until the work is done. */
   async whileHeld(work: () => Promise<void>): Promise<void> {
     let release = () => {}
     this.#held = new Promise(resolve => {
@@ -57,7 +57,7 @@ export class WatchedSpells {
     return { ...this.#counts, judged, stale, p50Ms: at(0.5), p99Ms: at(0.99) }
   }
 
-  /** Sets the counts to zero. What is known of writes stays. */
+  /** Sets the counts to zero. The knowledge of writes stays. */
   forget(): void {
     this.#counts = { reads: 0, writes: 0, failed: 0, fromCache: 0, fromDatabase: 0 }
     this.#judge.judged = 0

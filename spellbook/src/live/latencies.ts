@@ -14,7 +14,7 @@ const histogram = (): RecordableHistogram => createHistogram({ lowest: 1, highes
 
 /** How long reads took in the last few seconds, to two digits, in constant memory. */
 export class Latencies {
-  /** One for each second; the current one is written to. */
+  /** One for each second; the current one is being filled. */
   readonly #seconds: RecordableHistogram[]
   #current = 0
 

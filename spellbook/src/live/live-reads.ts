@@ -5,20 +5,20 @@ import { ReadRecorder } from './read-recorder.ts'
 import { Viewers } from './viewers.ts'
 import type { Batch, Hello } from './wire.ts'
 
-/** Between two messages at least; about six frames of a screen. */
+/** The shortest time between two messages; about six frames of a screen. */
 const BATCH_MS = 100
 /**
- * For each viewer, between two messages. It bounds what watching costs to a thousand writes a second, however many watch: with
- * a thousand viewers each is told once a second.
+ * Time between two messages, for each viewer. So watching costs at most a thousand writes a second, for any number of
+ * viewers: a thousand viewers get one message a second.
  */
 const PER_VIEWER_MS = 1
 const SECOND_MS = 1_000
 const HEARTBEAT_MS = 15_000
 const TAKING_MS = 20_000
-/** When one whose connection ended may come back. */
+/** When a viewer whose connection ended may come back. */
 const RETRY_MS = 2_000
 
-/** The reads of a cache, told live to all who watch. */
+/** The reads of a cache, sent live to all viewers. */
 export class LiveReads {
   readonly viewers: Viewers
   readonly #recorder: ReadRecorder
@@ -46,19 +46,19 @@ export class LiveReads {
     this.#seconds = setInterval(() => {
       this.#recorder.tick()
       if (this.viewers.size > 0) this.#tellSoon()
-      // Nobody is to be told of it later; a viewer who comes is told of the last ones.
+      // Dropped: a viewer who comes later gets the last reads in the greeting.
       else this.#recorder.takeNews()
     }, SECOND_MS).unref()
   }
 
   /**
-   * Begins with a viewer.
+   * Adds a viewer.
    *
    * @param response - With its head written.
    * @param lastId - The header `Last-Event-ID` of one who comes back.
    */
   add(response: ServerResponse, lastId: string | undefined): void {
-    // What the first of them is told in the greeting is not told again.
+    // Reads that the first viewer gets in its greeting are not sent again.
     if (this.viewers.size === 0) this.#recorder.takeNews()
     const hello: Hello = { hasLocal: this.#hasLocal, ...this.#recorder.hello(this.#knownBy(lastId)) }
     this.viewers.add(response, `retry: ${RETRY_MS}\n${this.#message('hello', hello)}`)

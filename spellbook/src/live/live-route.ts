@@ -17,9 +17,9 @@ export function endLive(app: FastifyInstance, live: () => LiveReads | undefined)
 const FULL_RETRY_S = 10
 
 /**
- * Adds `/live`: the reads of this process as server-sent events, for those to whom `/admin` is open. Who reads what, and how often,
- * is nothing for strangers; to them the page shows their own reads, from the headers of their own answers. The route is no part
- * of the description of the interface.
+ * Adds `/live`: the reads of this process as server-sent events, for those to whom `/admin` is open. Strangers should not see
+ * who reads what, and how often; to them the page shows their own reads, from the headers of their own answers. The route is
+ * no part of the description of the interface.
  *
  * @param judge - Says to whom it is open.
  * @param live - What is told; asked for when this is ready, and `undefined` without a cache.
@@ -52,9 +52,9 @@ export function liveRoute(app: FastifyInstance, judge: AdminGuard, live: () => L
         ...SECURITY_HEADERS,
         ...(reply.getHeaders() as Record<string, string>),
         'content-type': 'text/event-stream',
-        // For nginx, which would collect what it passes on.
+        // Tells nginx not to buffer the answer.
         'x-accel-buffering': 'no',
-        // The answer has no end. A connection that was kept would only be in the way of a shutdown.
+        // The answer has no end. A kept connection would only delay a shutdown.
         connection: 'close',
       })
       const lastId = request.headers['last-event-id']

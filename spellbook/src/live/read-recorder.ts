@@ -2,9 +2,9 @@ import type { CacheEvent, FillEvent, ReadEvent, Why } from 'cacheaside'
 import { Latencies } from './latencies.ts'
 import type { Batch, Hello, Lane, LateFill, Sample } from './wire.ts'
 
-/** So many reads are remembered one by one. */
+/** How many reads are remembered one by one. */
 const LANES = 50
-/** So many of a batch are shown one by one. */
+/** How many reads of a batch are shown one by one. */
 const LANES_AT_ONCE = 25
 /** Two minutes of seconds. */
 const SAMPLES = 120
@@ -13,7 +13,7 @@ const WINDOW_S = 10
 /** A key may be as long as its id. */
 const KEY_LENGTH = 80
 
-/** The reasons for which a read asks the database and keeps nothing. */
+/** The reasons why a read asks the database and keeps nothing. */
 const BYPASSES: ReadonlySet<Why> = new Set([
   'busy',
   'guarded',
@@ -29,8 +29,8 @@ type Writable<T> = { -readonly [Name in keyof T]: T[Name] }
 const counts = () => ({ hits: 0, misses: 0, bypasses: 0, failed: 0 })
 
 /**
- * Makes lanes and numbers of the events of a cache, in bounded memory: the last fifty reads, the last two minutes, and what has
- * not been told yet.
+ * Makes lanes and numbers from the events of a cache, in bounded memory: the last fifty reads, the last two minutes, and what
+ * was not sent yet.
  */
 export class ReadRecorder {
   readonly #now: () => number
@@ -99,7 +99,7 @@ export class ReadRecorder {
   }
 
   /**
-   * What a viewer is told first.
+   * The greeting for a viewer.
    *
    * @param known - How many reads it knows of, if it comes back.
    */
@@ -109,7 +109,7 @@ export class ReadRecorder {
     return { reads: this.#reads, lanes, lost, samples: this.#samples }
   }
 
-  /** What has happened since this was asked last. */
+  /** The news since the last call. */
   takeNews(): Batch {
     const since = Math.max(this.#toldReads, this.#reads - LANES_AT_ONCE)
     const batch = {

@@ -1,6 +1,6 @@
 import type { ServerResponse } from 'node:http'
 
-/** What is asked of those who watch. */
+/** The limits of viewers. */
 export interface ViewerLimits {
   /** How many there are at most. */
   readonly maxViewers: number
@@ -14,7 +14,7 @@ export interface ViewerLimits {
 export interface Told {
   /** As it goes over the wire. It is made once for all of them. */
   readonly bytes: Buffer
-  /** How many reads are in it: so many has a viewer lost who is too slow for it. */
+  /** How many reads are in it: a viewer that is too slow loses this many. */
   readonly reads: number
 }
 
@@ -27,16 +27,16 @@ interface Viewer {
   toldMs: number
 }
 
-/** So many are written to before other work has its turn: a thousand at once would hold up every read for 20 ms. */
+/** How many viewers are written to in one turn of the event loop: a thousand at once would hold up every read for 20 ms. */
 const AT_ONCE = 50
 
-/** What a sign of life looks like, which clients pass over. https://html.spec.whatwg.org/multipage/server-sent-events.html */
+/** A sign of life, which clients ignore. https://html.spec.whatwg.org/multipage/server-sent-events.html */
 const HEARTBEAT = Buffer.from(':\n\n')
 
 /**
- * Those who watch, over server-sent events. What they are told is made once and written to each. Nothing is queued for a viewer
- * beyond what its socket holds, which is at most one message more than the socket's own mark: one that is too slow loses
- * messages, and is told how many reads were in them.
+ * The viewers, over server-sent events. A message is made once and written to each of them. Nothing is queued for a viewer
+ * beyond its socket, which holds at most one message more than its high-water mark. A viewer that is too slow loses messages,
+ * and is told how many reads were in them.
  */
 export class Viewers {
   readonly #limits: ViewerLimits
@@ -62,16 +62,16 @@ export class Viewers {
   }
 
   /**
-   * Begins with a viewer.
+   * Adds a viewer.
    *
    * @param response - With its head written.
-   * @param greeting - What this one is told first.
+   * @param greeting - The first message for this viewer.
    */
   add(response: ServerResponse, greeting: string): void {
     const viewer: Viewer = { response, lost: 0, stuckSinceMs: undefined, toldMs: this.#nowMs() }
     this.#viewers.add(viewer)
     response.once('close', () => this.#viewers.delete(viewer))
-    // Who closes a side is owed the answers to requests that end. This one has no end.
+    // A client that closes its side still gets answers that end. This answer has no end.
     response.socket?.once('end', () => response.destroy())
     response.on('drain', () => {
       viewer.stuckSinceMs = undefined
@@ -112,7 +112,7 @@ export class Viewers {
     if (!viewer.response.write(what)) viewer.stuckSinceMs ??= viewer.toldMs
   }
 
-  /** Gives a sign of life where nothing was said, and ends those who take nothing. */
+  /** Sends a sign of life to quiet viewers, and ends those that take nothing. */
   #look(): void {
     const nowMs = this.#nowMs()
     const { takingMs, heartbeatMs } = this.#limits

@@ -1,6 +1,6 @@
 import type { FillEvent, From, ReadEvent, Why } from 'cacheaside'
 
-/** What those who watch are told: JSON over server-sent events. Made from the events of the cache, and from nothing else. */
+/** The messages for viewers: JSON over server-sent events, made only from the events of the cache. */
 
 /** A read, as it went along the path. Durations are milliseconds. */
 export interface Lane {
@@ -11,7 +11,7 @@ export interface Lane {
   /** At most 80 characters of it. */
   readonly key: string
   readonly outcome: ReadEvent['outcome']
-  /** Only of a read that was answered, as all that follows. */
+  /** Only for a read that was answered, as all fields below. */
   readonly from?: From
   readonly why?: Why
   readonly absent?: true
@@ -24,12 +24,12 @@ export interface Lane {
   readonly sharedMs?: number
   /** What its flight's load took. */
   readonly loadMs?: number
-  /** What became of the value that it loaded, as far as is known by now. */
+  /** The outcome of the fill of its loaded value, as far as it is known. */
   readonly fill?: FillEvent['outcome']
   readonly fillMs?: number
 }
 
-/** What became of a value, told after the read that has loaded it. */
+/** The outcome of a fill, sent after the read that has loaded the value. */
 export interface LateFill {
   /** Of the read. */
   readonly number: number
@@ -41,7 +41,10 @@ export interface LateFill {
 export interface Sample {
   /** Which: seconds since 1970. */
   readonly atS: number
-  /** Reads that were answered from the cache, with the database, and with it around the cache; and those that were not. */
+  /**
+   * Reads that were answered from the cache, by the database, and by the database with the cache bypassed; and reads that
+   * failed.
+   */
   readonly hits: number
   readonly misses: number
   readonly bypasses: number
@@ -55,21 +58,21 @@ export interface Sample {
   readonly loads: number
 }
 
-/** What a viewer is told first: what has been. */
+/** The first message for a viewer: the past. */
 export interface Hello {
   /** Whether this process keeps values in L1. */
   readonly hasLocal: boolean
   /** How many reads there were so far. */
   readonly reads: number
-  /** The last of them, the newest last; to one who comes back, those that were not told yet. */
+  /** The last of them, the newest last; for a viewer that comes back, those that it has not got yet. */
   readonly lanes: readonly Lane[]
-  /** How many reads one who comes back has missed for good. */
+  /** How many reads a viewer that comes back has missed for good. */
   readonly lost: number
   /** The last two minutes. */
   readonly samples: readonly Sample[]
 }
 
-/** What has happened since. */
+/** A later message: what has happened since. */
 export interface Batch {
   /** How many reads there were so far, and how many of them since the batch before. */
   readonly reads: number
