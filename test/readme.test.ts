@@ -5,7 +5,10 @@
 import { spawnSync } from 'node:child_process'
 import { existsSync, readdirSync, readFileSync } from 'node:fs'
 import { dirname, join, relative } from 'node:path'
+import pg from 'pg'
 import { describe, expect, test } from 'vitest'
+import { startRedis } from './redis-servers.ts'
+import { createDatabase, sharedPostgresUrl } from './services.ts'
 
 const ROOT = join(import.meta.dirname, '..')
 const DECISIONS = 'docs/decisions'
@@ -118,6 +121,20 @@ function isKnown(command: string, scriptsOf: (folder: string) => string[]): bool
 const scriptsIn = (folder: string): string[] =>
   Object.keys(JSON.parse(read(join(folder, 'package.json'))).scripts ?? {})
 
+/** Programs of `examples` that are started, and have no tests of their own. */
+const PROGRAMS = ['quickstart.ts', 'on-servers.ts']
+
+/** What the comments beside an example's `console.log` say that it prints. */
+const promisedBy = (example: string): string[] =>
+  [...read(`examples/${example}`).matchAll(/console\.log\(.*\) \/\/ (.+)$/gm)].map(match => match[1]!)
+
+const run = (example: string, env: NodeJS.ProcessEnv = process.env) =>
+  spawnSync(process.execPath, ['--conditions=source', '--import', 'tsx', `examples/${example}`], {
+    cwd: ROOT,
+    env,
+    encoding: 'utf8',
+  })
+
 describe('README', () => {
   test.each(['README.md', 'cacheaside/README.md'])(
     'the first program of %s is the quickstart example',
@@ -130,20 +147,37 @@ describe('README', () => {
   )
 
   test('the quickstart example prints what the comments beside its console.log say', () => {
-    const promised = [...read('examples/quickstart.ts').matchAll(/console\.log\(.*\) \/\/ (.+)$/gm)].map(
-      m => m[1],
-    )
-    const { status, stdout, stderr } = spawnSync(
-      process.execPath,
-      ['--conditions=source', '--import', 'tsx', 'examples/quickstart.ts'],
-      { cwd: ROOT, encoding: 'utf8' },
-    )
+    const promised = promisedBy('quickstart.ts')
+    const { status, stdout, stderr } = run('quickstart.ts')
     expect({ status, stderr }).toEqual({ status: 0, stderr: '' })
     expect(promised.length).toBeGreaterThan(0)
     // A comment may go on after the printed text, behind a comma.
     const printed = stdout.trimEnd().split('\n')
-    const kept = promised.map((promise, i) => (promise?.startsWith(`${printed[i]},`) ? printed[i] : promise))
+    const kept = promised.map((promise, i) => (promise.startsWith(`${printed[i]},`) ? printed[i] : promise))
     expect(printed).toEqual(kept)
+  })
+
+  test('the example on servers prints what the comments beside its console.log say', async () => {
+    const databaseUrl = await createDatabase(sharedPostgresUrl())
+    const client = new pg.Client({ connectionString: databaseUrl })
+    await client.connect()
+    await client.query('CREATE TABLE spell (id int PRIMARY KEY, damage int NOT NULL)')
+    await client.query('INSERT INTO spell VALUES (4, 40)')
+    await client.end()
+    const redis = await startRedis()
+    const { status, stdout, stderr } = run('on-servers.ts', {
+      ...process.env,
+      DATABASE_URL: databaseUrl,
+      REDIS_URL: redis.url,
+    })
+    await redis.stop()
+    expect(status, stderr).toBe(0)
+    expect(stdout.trimEnd().split('\n')).toEqual(promisedBy('on-servers.ts'))
+  })
+
+  test.each(['README.md', 'cacheaside/README.md'])('%s shows the example on servers as it runs', path => {
+    const [quote] = quotedCode(read(path)).filter(one => one.path === 'examples/on-servers.ts')
+    expect(quote?.code).toBe(read('examples/on-servers.ts'))
   })
 
   test.each(['npm ci && npm start', 'npm ci && npm test'])('shows the command %s', command => {
@@ -175,14 +209,14 @@ test.each(['docs/testing.md', 'docs/dependencies.md'])(
   },
 )
 
-test('every example is run by the tests: it is one, is imported by one, or is the quickstart', () => {
+test('every example is run by the tests: it is one, is imported by one, or is a program that they start', () => {
   const names = readdirSync(join(ROOT, 'examples'))
   const tests = names.filter(name => name.endsWith('.test.ts'))
   const imported = tests.flatMap(name =>
     [...read(`examples/${name}`).matchAll(/from '\.\/([^']+)'/g)].map(match => match[1]),
   )
   expect(tests.length).toBeGreaterThan(0)
-  expect(names.filter(name => ![...tests, ...imported, 'quickstart.ts'].includes(name))).toEqual([])
+  expect(names.filter(name => ![...tests, ...imported, ...PROGRAMS].includes(name))).toEqual([])
 })
 
 describe('decisions', () => {
