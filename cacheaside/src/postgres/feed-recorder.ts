@@ -7,6 +7,12 @@ export const RECORDER_MARK = '-- recorder, version '
 export const RECORDER_VERSION = 3
 
 /**
+ * How many bytes the recorded columns of a row may take; a wider row counts as the whole table. Relays take 500 rows at
+ * once, and one that is too much for them would hold up all others for ever.
+ */
+export const WIDEST_ROW = 262_144
+
+/**
  * The functions that run in the transaction of a writer. Three rules hold for them.
  *
  * **No writer fails because of the feed.** What cannot be recorded as a row is recorded as a change of the whole table.
@@ -33,7 +39,7 @@ export const RECORDER = `
 CREATE OR REPLACE FUNCTION cacheaside.said(value anyelement) RETURNS text
 LANGUAGE plpgsql STABLE SET search_path = pg_catalog, pg_temp
 SET DateStyle = ISO SET TimeZone = UTC SET IntervalStyle = postgres SET extra_float_digits = 1 SET bytea_output = hex
-SET lc_monetary = 'C' AS $function$
+SET lc_monetary = 'C' SET quote_all_identifiers = off AS $function$
 DECLARE
   kind oid := pg_typeof(value);
   below oid;
@@ -144,6 +150,10 @@ BEGIN
     before := NULL;
     after := NULL;
   END;
+  IF greatest(pg_column_size(before), pg_column_size(after)) > ${WIDEST_ROW} THEN
+    before := NULL;
+    after := NULL;
+  END IF;
   IF before = after THEN before := NULL; END IF;
   INSERT INTO cacheaside.outbox (source, old, new) VALUES (%1$L, before, after) RETURNING id INTO number;
   IF number %% 1024 = 0 THEN PERFORM cacheaside.collapse(); END IF;

@@ -1,3 +1,5 @@
+import { WIDEST_ROW } from './feed-recorder.ts'
+
 /** From how many rows on a statement is recorded in batches. */
 const MOST_SINGLE = 16
 /** How many characters the rows of a batch have together, not counting the last row. */
@@ -123,6 +125,15 @@ BEGIN
       SELECT array_agg(jsonb_build_object(%4$s)) INTO afters FROM cacheaside_new AS n WHERE %2$L::regclass IS NOT NULL;
     ELSIF size > 1 THEN
       SELECT array_agg(jsonb_build_object(%3$s)) INTO befores FROM cacheaside_old AS o WHERE %2$L::regclass IS NOT NULL;
+    END IF;
+    IF size = 1 THEN
+      IF greatest(pg_column_size(before), pg_column_size(after)) > ${WIDEST_ROW} THEN size := -1; END IF;
+    ELSIF greatest(pg_column_size(befores), pg_column_size(afters), pg_column_size(texts)) > ${WIDEST_ROW} THEN
+      IF EXISTS (SELECT FROM unnest(befores || afters) AS each (one) WHERE pg_column_size(one) > ${WIDEST_ROW})
+        OR EXISTS (SELECT FROM unnest(texts) AS each (one) WHERE octet_length(one) > ${WIDEST_ROW})
+      THEN
+        size := -1;
+      END IF;
     END IF;
   EXCEPTION WHEN OTHERS THEN
     -- As in the recorder of rows.

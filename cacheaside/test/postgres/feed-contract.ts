@@ -325,6 +325,26 @@ export function feedContract(open: () => Promise<TestDatabase>): void {
       }
     })
 
+    it.each([
+      ['', 'ordinary'],
+      [HEIR, 'with a child table'],
+    ])('is a change of the whole table if a row of it is too wide for relays %s(%s)', async heir => {
+      await database.sql(heir)
+      await scene.install({ tables: { spell: { columns: ['id', 'name'] } } })
+      await database.sql(
+        `INSERT INTO spell SELECT generate_series(1, 20); UPDATE spell SET name = repeat('x', 300000) WHERE id = 7`,
+      )
+      for (const condition of ['id = 7', 'id IN (7, 8)', 'id > 0']) {
+        await database.sql(`DELETE FROM cacheaside.outbox; UPDATE spell SET damage = 1 WHERE ${condition}`)
+        expect(await scene.changesOf('')).toContainEqual(['spell', 'all'])
+      }
+      expect(
+        await scene.changesOf(`UPDATE spell SET name = repeat('x', 200000) WHERE id = 7`),
+      ).toContainEqual(['spell', 'all'])
+      const changes = await scene.changesOf('UPDATE spell SET damage = 2')
+      expect(changes.flat()).not.toContain('all')
+    })
+
     it('that changes no row is not recorded', async () => {
       expect(await scene.changesOf('UPDATE spell SET damage = 1; DELETE FROM spell')).toEqual([])
     })
@@ -479,14 +499,15 @@ export function feedContract(open: () => Promise<TestDatabase>): void {
 
     it('of dates, numbers and bytes have one form, however the writer’s session shows them', async () => {
       await database.sql(
-        'CREATE TABLE event (at timestamptz, day date, heat float8, raw bytea, took interval)',
+        'CREATE TABLE event (at timestamptz, day date, heat float8, raw bytea, took interval, kind regclass)',
       )
-      await scene.install({ tables: { event: { columns: ['at', 'day', 'heat', 'raw', 'took'] } } })
+      await scene.install({ tables: { event: { columns: ['at', 'day', 'heat', 'raw', 'took', 'kind'] } } })
       expect(
         await scene.changesOf(
           `SET DateStyle = 'SQL, DMY'; SET TimeZone = 'Asia/Tokyo'; SET extra_float_digits = -10;
-          SET bytea_output = escape; SET IntervalStyle = iso_8601;
-          INSERT INTO event VALUES ('2030-01-02T03:04:05Z', '2030-02-01', 0.1234567890123456, '\\xdeadbeef', '1 day');
+          SET bytea_output = escape; SET IntervalStyle = iso_8601; SET quote_all_identifiers = on;
+          INSERT INTO event VALUES
+            ('2030-01-02T03:04:05Z', '2030-02-01', 0.1234567890123456, '\\xdeadbeef', '1 day', 'pg_class');
           RESET ALL;`,
           ['event'],
         ),
@@ -499,6 +520,7 @@ export function feedContract(open: () => Promise<TestDatabase>): void {
             heat: '0.1234567890123456',
             raw: '\\xdeadbeef',
             took: '1 day',
+            kind: 'pg_class',
           },
         ],
       ])
