@@ -11,6 +11,11 @@ export const SCHEMA_MARK = 'cacheaside change feed, version 1'
 /** How long a migration waits for another one. Any role can hold an advisory lock, even for ever. */
 const LOCK_WAIT_MS = 30_000
 
+/** The same as an SQL expression: less where the session's own limits are less, so that the error says what was waited for. */
+export const WAIT_MS = `least(${LOCK_WAIT_MS}, (
+    SELECT min(CASE name WHEN 'lock_timeout' THEN setting::bigint ELSE setting::bigint * 3 / 4 END)
+    FROM pg_settings WHERE name IN ('lock_timeout', 'statement_timeout') AND setting <> '0'))`
+
 const LOCK_KEY = `hashtextextended('cacheaside change feed', 0)`
 
 /** Takes turns with other migrations, for a limited time, and refuses a schema that is not a feed's. */
@@ -19,12 +24,10 @@ export function schemaCheckSql(schema: string): string {
 DO $lock$
 DECLARE
   before text := current_setting('lock_timeout');
-  -- Before the statement itself has to end, which would say less.
-  wait_ms bigint := (SELECT min(CASE name WHEN 'lock_timeout' THEN setting::bigint ELSE setting::bigint * 3 / 4 END)
-    FROM pg_settings WHERE name IN ('lock_timeout', 'statement_timeout') AND setting <> '0');
+  wait_ms bigint := ${WAIT_MS};
   holder text;
 BEGIN
-  PERFORM set_config('lock_timeout', least(wait_ms, ${LOCK_WAIT_MS})::text, true);
+  PERFORM set_config('lock_timeout', wait_ms::text, true);
   BEGIN
     PERFORM pg_advisory_xact_lock(${LOCK_KEY});
   EXCEPTION WHEN lock_not_available THEN

@@ -1,6 +1,7 @@
 import { invalidOption, knownNames, wholeNumber } from '../base/invalid-option.ts'
 import { isKeyspaceName } from '../base/key.ts'
 import { COLUMN_TYPES, type ColumnType, isColumnType } from './column-types.ts'
+import { lockForRemovalSql } from './feed-removal.ts'
 import { feedSchemaSql, relayRoleSql, schemaCheckSql } from './feed-schema.ts'
 import { type LooseTable, typesSql, warnOfLooseColumnsSql } from './key-types.ts'
 import { identifier, json, literal, literals } from './sql.ts'
@@ -218,7 +219,8 @@ export async function installFeed(sql: ScriptRunner, options: FeedMigrationOptio
 
 /**
  * Removes the change feed: its triggers, and its schema with everything in it. Nothing happens if there is none. A
- * cache that still uses it reports that it is lost.
+ * cache that still uses it reports that it is lost. It waits for writers as `feedMigrationSql` waits for other migrations,
+ * holds them up for some hundred milliseconds at most, and has none of them fail.
  *
  * @throws CacheError `INVALID_OPTIONS`; an error of the database if the schema is not a feed's.
  */
@@ -230,6 +232,7 @@ export async function removeFeed(
   await run(
     sql,
     `${pinnedPathSql(schema)}${schemaCheckSql(schema)}
+${lockForRemovalSql(schema)}
 DROP SCHEMA IF EXISTS ${identifier(schema)} CASCADE;
 ${formerPathSql(schema)}`,
   )

@@ -1,7 +1,7 @@
 import pg from 'pg'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { FeedSession } from '../../src/feed/change-feed.ts'
-import { installFeed, type PostgresFeedOptions } from '../../src/postgres/index.ts'
+import { installFeed, type PostgresFeedOptions, removeFeed } from '../../src/postgres/index.ts'
 import { until } from './conditions.ts'
 import { connected, openPostgres } from './databases.ts'
 import { essence, FeedScene } from './feed-contract.ts'
@@ -239,6 +239,36 @@ describe('the change feed on PostgreSQL, with several sessions,', () => {
     const missing = Array.from({ length: 12_000 }, (_, id) => String(id)).filter(id => !told.has(id))
     expect(told.has('all') || missing.length === 0).toBe(true)
     expect(await scene.waiting()).toBe(0)
+  })
+
+  it('is removed while somebody writes, who does not fail', async () => {
+    const writer = await client()
+    await writer.query('BEGIN; LOCK TABLE spell IN ROW EXCLUSIVE MODE')
+    const remover = await client()
+    const removed = removeFeed(remover)
+    await until('the removal to wait for the writer', async () => {
+      const [row] = await database.sql(
+        `SELECT count(*)::int AS waits FROM pg_locks WHERE NOT granted AND relation = 'spell'::regclass`,
+      )
+      return row!.waits === 1
+    })
+    await writer.query('INSERT INTO spell VALUES (1)')
+    await writer.query('COMMIT')
+    await removed
+    expect((await remover.query('SHOW lock_timeout')).rows).toEqual([{ lock_timeout: '0' }])
+    await writer.query('INSERT INTO spell VALUES (2)')
+  })
+
+  it('is not removed, and has changed nothing, where a writer does not end in time', async () => {
+    const writer = await client()
+    await writer.query('BEGIN; INSERT INTO spell VALUES (1)')
+    const remover = await client()
+    await remover.query(`SET lock_timeout = '300ms'`)
+    await expect(removeFeed(remover)).rejects.toThrow(
+      'the tables of the change feed were not free in time: public.spell, cacheaside.feed',
+    )
+    await writer.query('COMMIT')
+    expect(await scene.changesOf('INSERT INTO spell VALUES (2)')).toHaveLength(2)
   })
 
   describe('and roles:', () => {
