@@ -225,6 +225,15 @@ test('npx cacheaside verify runs from the tarball, and its exit code tells what 
   ])
 })
 
+test.each([
+  ['config.json', '{}', 'config.json is no module of JavaScript or TypeScript, as its name ends'],
+  ['half.mjs', 'export default {', 'half.mjs: Unexpected end of input'],
+])('npx cacheaside verify names the file that Node cannot read: %s', async (name, text, message) => {
+  await writeFile(join(consumer, name), text)
+  const { stdout, stderr, status } = audit('--config', name)
+  expect([stdout, stderr, status]).toEqual(['', `cacheaside: ${message}\n`, 2])
+})
+
 test('npx cacheaside verify reads TypeScript where Node does, and otherwise says what is missing', async () => {
   await writeFile(join(consumer, 'audit.ts'), AUDIT.replace('let damage', 'let damage: number'))
   const { stdout, stderr, status } = audit('--config', 'audit.ts')
@@ -238,10 +247,11 @@ test('npx cacheaside verify reads TypeScript where Node does, and otherwise says
           2,
         ],
   )
-  // With tsx beside it, any Node does.
+  // With tsx beside it, any Node does, and reads what is not only types.
+  await writeFile(join(consumer, 'enum.ts'), `enum Kind { spell }\n${AUDIT}`)
   await symlink(join(ROOT, 'node_modules/tsx'), join(consumer, 'node_modules/tsx'))
   try {
-    const withTsx = audit('--config', 'audit.ts')
+    const withTsx = audit('--config', 'enum.ts')
     expect([withTsx.stdout.split('\n').at(-2), withTsx.stderr, withTsx.status]).toEqual([
       '1 stale of 2 checked',
       '',

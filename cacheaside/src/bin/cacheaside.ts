@@ -62,6 +62,7 @@ const code = await runCommand(process.argv.slice(2), {
   out: text => void process.stdout.write(text, written),
   err: text => void process.stderr.write(text),
   isTerminal: process.stderr.isTTY === true,
+  columns: () => process.stderr.columns,
   hasColor: wantsColor(process.stdout.isTTY === true, process.env),
   ...(process.stdin.isTTY === true && process.stderr.isTTY === true ? { ask } : {}),
   signal: stop.signal,

@@ -10,6 +10,8 @@ export interface CommandOutput {
   err(text: string): void
   /** Whether `err` is a terminal, on which a line can be drawn again and again. */
   readonly isTerminal: boolean
+  /** How many characters a line of that terminal has now. Left out, or 0: it is not known. */
+  readonly columns?: () => number | undefined
   /** Whether `out` is a terminal that shows colours. Left out: it is not. */
   readonly hasColor?: boolean
   /** Asks the person at the terminal. Left out: nobody can be asked. */

@@ -1,4 +1,4 @@
-import { existsSync } from 'node:fs'
+import { statSync } from 'node:fs'
 import { createRequire } from 'node:module'
 import { resolve } from 'node:path'
 import { pathToFileURL } from 'node:url'
@@ -29,25 +29,45 @@ export async function loadConfig(path: string): Promise<OperationConfig> {
 }
 
 async function importFile(url: string, path: string): Promise<{ readonly default?: unknown }> {
-  if (!existsSync(new URL(url))) throw new ConfigFileError(`there is no file ${path}`)
+  if (statSync(new URL(url), { throwIfNoEntry: false })?.isFile() !== true)
+    throw new ConfigFileError(`there is no file ${path}`)
   try {
     return await import(url)
   } catch (error) {
-    const code = (error as NodeJS.ErrnoException).code
-    if (code !== 'ERR_UNKNOWN_FILE_EXTENSION' || !/\.[cm]?ts$/.test(path)) throw error
-    await registerTsx(url, path)
+    if (!needsTsx(error, path)) throw explained(error, path)
+    await registerTsx(url, path, error as Error)
     // By another address: Node remembers that the first one has failed.
     return await import(`${url}?tsx`)
   }
 }
 
-/** Node reads TypeScript from 22.18 on; before that with `tsx`, if the file's own project has it. */
-async function registerTsx(url: string, path: string): Promise<void> {
+const codeOf = (error: unknown) => (error as NodeJS.ErrnoException | null)?.code
+
+/** Node reads no TypeScript before 22.18, and later none that has to be changed into JavaScript, such as `enum`. */
+function needsTsx(error: unknown, path: string): boolean {
+  const codes = ['ERR_UNKNOWN_FILE_EXTENSION', 'ERR_UNSUPPORTED_TYPESCRIPT_SYNTAX']
+  return /\.[cm]?ts$/.test(path) && codes.includes(codeOf(error) ?? '')
+}
+
+/** Says which file cannot be read. What the file throws stays as it is. */
+function explained(error: unknown, path: string): unknown {
+  const isOther = /^ERR_(UNKNOWN_FILE_EXTENSION|IMPORT_(ATTRIBUTE|ASSERTION_TYPE)_MISSING)$/
+  if (isOther.test(codeOf(error) ?? '') && !/\.[cm]?[jt]s$/.test(path))
+    return new ConfigFileError(`${path} is no module of JavaScript or TypeScript, as its name ends`)
+  return error instanceof SyntaxError ? new ConfigFileError(`${path}: ${error.message}`) : error
+}
+
+/** Has `tsx` read what Node does not, if the file's own project has it. */
+async function registerTsx(url: string, path: string, error: Error): Promise<void> {
   let found: string
   try {
     found = createRequire(url).resolve('tsx')
   } catch {
-    throw new ConfigFileError(`to read ${path}, either install tsx beside it or use Node 22.18 or newer`)
+    throw new ConfigFileError(
+      error instanceof SyntaxError
+        ? `to read ${path}, install tsx beside it: ${error.message}`
+        : `to read ${path}, either install tsx beside it or use Node 22.18 or newer`,
+    )
   }
   // What `node --import tsx` does.
   await import(pathToFileURL(found).href)

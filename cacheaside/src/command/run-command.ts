@@ -1,4 +1,5 @@
 /** The program `cacheaside`: parses the arguments, runs the command, and gives its exit code. */
+import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import type { Clock } from '../base/clock.ts'
 import { lineOf } from '../base/masked.ts'
@@ -47,11 +48,12 @@ const OPTIONS = {
   print: { type: 'boolean' },
   yes: { type: 'boolean' },
   json: { type: 'boolean' },
-  help: { type: 'boolean' },
+  help: { type: 'boolean', short: 'h' },
+  version: { type: 'boolean' },
 } as const
 
 /** The help texts of the options. */
-const HELP: Readonly<Record<OptionName | 'config' | 'json' | 'help', string>> = {
+const HELP: Readonly<Record<OptionName | 'config' | 'json' | 'help' | 'version', string>> = {
   config: '--config FILE     a module of JavaScript or TypeScript: see docs/cli.md',
   keyspace: '--keyspace NAME   only this keyspace; may be given several times',
   sample: '--sample N        only N keys, picked at random',
@@ -65,6 +67,7 @@ const HELP: Readonly<Record<OptionName | 'config' | 'json' | 'help', string>> = 
   yes: '--yes             does it without asking',
   json: '--json            the report as JSON',
   help: '--help            this text',
+  version: '--version         which version of cacheaside this is',
 }
 
 /**
@@ -75,8 +78,8 @@ const HELP: Readonly<Record<OptionName | 'config' | 'json' | 'help', string>> = 
 export async function runCommand(args: readonly string[], output: CommandOutput): Promise<ExitCode> {
   try {
     const parsed = parse(args)
-    if ('help' in parsed) {
-      output.out(`${parsed.help}\n`)
+    if ('text' in parsed) {
+      output.out(`${parsed.text}\n`)
       return 0
     }
     const { command, path, given } = parsed
@@ -110,16 +113,17 @@ async function closed(clock: Clock, close: () => unknown): Promise<void> {
   await limited(clock, CLOSE_MS, closing, () => new Error('not closed')).catch(() => {})
 }
 
-/** The parsed arguments: a help text, or a command with its operands and options. */
+/** The parsed arguments: a text about the program, or a command with its operands and options. */
 type Parsed =
-  | { readonly help: string }
+  | { readonly text: string }
   | { readonly command: Command; readonly path: string; readonly given: Given }
 
 function parse(args: readonly string[]): Parsed {
   const { values, positionals } = parsed(args)
   const [first, ...rest] = positionals
   const name = Object.keys(COMMANDS).find(known => known === first || known === `${first} ${rest[0]}`)
-  if (values.help === true) return { help: name === undefined ? helpOfAll(first) : helpOf(name) }
+  if (values.help === true) return { text: name === undefined ? helpOfAll(first) : helpOf(name) }
+  if (values.version === true && first === undefined) return { text: version() }
   if (name === undefined) throw new UsageError(unknown(positionals))
   const command = COMMANDS[name]!
   const operands = positionals.slice(name.split(' ').length)
@@ -132,7 +136,8 @@ function parse(args: readonly string[]): Parsed {
     )
   const strange = Object.keys(values).find(option => !['config', 'json', ...command.options].includes(option))
   if (strange !== undefined) throw new UsageError(`${name} has no option --${strange}`)
-  if (values.config === undefined) throw new UsageError('expected --config FILE')
+  if (values.config === undefined)
+    throw new UsageError(`expected --config FILE${operands.includes('--config') ? ' before --' : ''}`)
   return { command, path: values.config, given: givenBy(operands, values) }
 }
 
@@ -144,10 +149,10 @@ const givenBy = (operands: readonly string[], values: Values): Given => ({
   yes: values.yes ?? false,
   only: values.keyspace,
   sample: whole('--sample', values.sample),
-  rate: whole('--rate', values.rate),
+  rate: whole('--rate', values.rate, 1),
   graceMs: whole('--grace', values.grace),
-  limit: whole('--limit', values.limit, 100),
-  seconds: whole('--seconds', values.seconds, 60),
+  limit: whole('--limit', values.limit, 1, 100),
+  seconds: whole('--seconds', values.seconds, 1, 60),
   origin: values.origin ?? false,
   value: values.value ?? false,
   print: values.print ?? false,
@@ -157,16 +162,26 @@ function parsed(args: readonly string[]) {
   try {
     return parseArgs({ args: [...args], options: OPTIONS, allowPositionals: true, strict: true })
   } catch (error) {
-    throw new UsageError((error as Error).message.split('. ', 1)[0])
+    const [said] = (error as Error).message.split('. ', 1)
+    // Also of a negative number.
+    const isShort = /^Unknown option '-[^-]/.test(said!)
+    throw new UsageError(
+      isShort ? `${said}; an id that begins with - comes after --, behind all options` : said,
+    )
   }
 }
 
-function whole(name: string, text: string | undefined, most?: number): number | undefined {
+function whole(name: string, text: string | undefined, least = 0, most = 999_999_999): number | undefined {
   if (text === undefined) return undefined
-  if (!/^\d{1,9}$/.test(text)) throw new UsageError(`expected ${name} to be a whole number, got ${text}`)
-  if (most !== undefined && (Number(text) < 1 || Number(text) > most))
-    throw new UsageError(`expected ${name} to be a whole number from 1 to ${most}, got ${text}`)
+  if (!/^\d{1,9}$/.test(text) || Number(text) < least || Number(text) > most)
+    throw new UsageError(`expected ${name} to be a whole number from ${least} to ${most}, got ${text}`)
   return Number(text)
+}
+
+/** As the package says that has this file. */
+function version(): string {
+  const path = new URL('../../package.json', import.meta.url)
+  return `cacheaside ${JSON.parse(readFileSync(path, 'utf8')).version} on Node ${process.version}`
 }
 
 function unknown([first, second]: readonly string[]): string {
@@ -174,7 +189,7 @@ function unknown([first, second]: readonly string[]): string {
   if (inFamily.length === 0)
     return `expected a command, got ${first ?? 'nothing'}; there are ${Object.keys(COMMANDS).join(', ')}`
   const words = inFamily.map(name => name.split(' ')[1])
-  return `expected ${words.join(', ')} after ${first}, got ${second ?? 'nothing'}`
+  return `expected one of ${words.join(', ')} after ${first}, got ${second ?? 'nothing'}`
 }
 
 function helpOfAll(first: string | undefined): string {
@@ -190,6 +205,7 @@ function helpOfAll(first: string | undefined): string {
     `  ${HELP.config}`,
     `  ${HELP.json}`,
     '  --help            this text; after a command, what that command knows',
+    `  ${HELP.version}`,
     '',
     EXIT_CODES,
   ].join('\n')
@@ -202,10 +218,13 @@ function helpOf(name: string): string {
     '',
     `It ${summary}.`,
     '',
+    ...(operands.includes('ID') ? [ABOUT_IDS, ''] : []),
     ...['config' as const, ...options, 'json' as const, 'help' as const].map(option => `  ${HELP[option]}`),
     '',
     EXIT_CODES,
   ].join('\n')
 }
 
+const ABOUT_IDS =
+  'An id of several parts is given as several words. One that begins with - comes after --, behind all options.'
 const EXIT_CODES = 'Exit code: 0 nothing is wrong, 1 something is, 2 it was not done; stderr says why.'

@@ -46,14 +46,20 @@ export class ProgressLine {
     this.#drawnMs = this.#clock.nowMs()
     const filled = Math.round((BAR_LENGTH * Math.min(done, of)) / Math.max(1, of))
     const bar = '#'.repeat(filled) + '-'.repeat(BAR_LENGTH - filled)
-    this.#output.err(`${CLEAR_LINE}[${bar}] ${done}/${of}${rest}`)
+    this.#draw(`[${bar}] ${done}/${of}${rest}`)
   }
 
   /** Draws a text. */
   say(text: string): void {
     if (!this.#output.isTerminal || this.#clock.nowMs() - this.#drawnMs < REDRAW_MS) return
     this.#drawnMs = this.#clock.nowMs()
-    this.#output.err(CLEAR_LINE + text)
+    this.#draw(text)
+  }
+
+  /** A text that is longer than the line would go on in the next one, which nothing clears. */
+  #draw(text: string): void {
+    const columns = this.#output.columns?.() ?? 0
+    this.#output.err(CLEAR_LINE + (columns > 0 ? text.slice(0, columns - 1) : text))
   }
 
   /** Takes the line away. */

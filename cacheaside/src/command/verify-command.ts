@@ -1,6 +1,6 @@
 import { reportText, type VerifyReport } from '../verify/report.ts'
-import { verify } from '../verify/verify.ts'
-import { type Command, type ExitCode, operatedBy } from './command.ts'
+import { assertKeyspaces, verify } from '../verify/verify.ts'
+import { type Command, type CommandRun, type ExitCode, operatedBy, UsageError } from './command.ts'
 import { jsonText } from './json-text.ts'
 import { ProgressLine } from './terminal.ts'
 
@@ -13,7 +13,9 @@ export const verifyCommand: Command = {
   async run(run) {
     const { given, output } = run
     const { cache: _cache, migration: _migration, pool: _pool, tags: _tags, ...options } = operatedBy(run)
+    checkGiven(run)
     const line = new ProgressLine(output)
+    line.say(given.sample === undefined ? 'counting the keys …' : 'picking the keys …')
     try {
       const report = await verify({
         ...options,
@@ -33,6 +35,17 @@ export const verifyCommand: Command = {
       throw error
     }
   },
+}
+
+/** The options of the command line have other names than those of `verify`. */
+function checkGiven({ given: { only = [], sample }, config: { keyspaces } }: CommandRun): void {
+  if (sample === 0) throw new UsageError('expected --sample to be at least 1, got 0')
+  if (only.length === 0) return
+  assertKeyspaces(keyspaces)
+  const names = keyspaces.map(({ name }) => name)
+  const strange = only.find(name => !names.includes(name))
+  if (strange !== undefined)
+    throw new UsageError(`expected --keyspace to be one of ${names.join(', ')}, got ${strange}`)
 }
 
 function exitCodeOf({ total }: VerifyReport): ExitCode {

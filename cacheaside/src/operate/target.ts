@@ -21,16 +21,16 @@ export interface Operated extends Omit<OperationConfig, 'close'> {
 
 const NAMES = [
   ...['shared', 'keyspaces', 'feed', 'rate', 'graceMs', 'timeoutMs', 'maxFindings', 'close'],
-  ...['cache', 'migration', 'pool', 'tags', 'clock', 'signal'],
+  ...['cache', 'migration', 'pool', 'tags'],
 ]
 
 /**
- * Refuses options that do not exist.
+ * Refuses options that a configuration file does not have. The clock and the signal are the program's own.
  *
  * @throws CacheError `INVALID_OPTIONS`.
  */
-export function checkNames(operated: Operated): void {
-  knownNames('options', operated, NAMES)
+export function checkNames(config: OperationConfig): void {
+  knownNames('options', config, NAMES)
 }
 
 /**

@@ -88,11 +88,15 @@ describe('cacheaside feed', () => {
   })
 
   test.each<[string, string[], string]>([
-    ['no word', ['feed'], 'expected status, install, remove after feed, got nothing (--help tells more)'],
+    [
+      'no word',
+      ['feed'],
+      'expected one of status, install, remove after feed, got nothing (--help tells more)',
+    ],
     [
       'another word',
       ['feed', 'drop'],
-      'expected status, install, remove after feed, got drop (--help tells more)',
+      'expected one of status, install, remove after feed, got drop (--help tells more)',
     ],
   ])('exits with 2 and one line for %s', async (_name, args, message) => {
     expect(await run(...args)).toMatchObject({ code: 2, out: '', err: `cacheaside: ${message}\n` })

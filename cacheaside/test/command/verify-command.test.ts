@@ -8,6 +8,8 @@ import { SimulatedClock } from '../../src/testing/index.ts'
 import { cacheaside } from './command-program.ts'
 import { runHere } from './run-here.ts'
 
+const EMBEDDED = ['--config', join(import.meta.dirname, 'embedded.config.ts')]
+
 const verify = (CASE: string, ...args: string[]) =>
   cacheaside(['verify', '--config', 'embedded.config.ts', ...args], { CASE })
 
@@ -105,6 +107,14 @@ describe('cacheaside verify', () => {
   })
 })
 
+test('cacheaside tells its version, and that it has help, before it knows of a file', async () => {
+  expect(await run(['--version'])).toMatchObject({
+    code: 0,
+    out: expect.stringMatching(/^cacheaside \d+\.\d+\.\d+ on Node v\d+\.\d+\.\d+\n$/),
+  })
+  expect((await run(['explain', '-h'])).out).toContain('An id of several parts is given as several words.')
+})
+
 /** Runs it in this process. */
 async function run(args: readonly string[], isTerminal = false, clock: Clock = new SimulatedClock()) {
   let [out, err] = ['', '']
@@ -125,7 +135,7 @@ async function run(args: readonly string[], isTerminal = false, clock: Clock = n
 test('cacheaside verify draws its progress on a terminal, and takes it away before the report', async () => {
   const file = join(import.meta.dirname, 'embedded.config.ts')
   const { code, out, err } = await run(['verify', '--config', file], true, systemClock)
-  expect(err.split('\r\u001b[K')).toEqual(['', `[${'#'.repeat(30)}] 2/2, 0 stale`, ''])
+  expect(err.split('\r\u001b[K')).toEqual(['', 'counting the keys …', `[${'#'.repeat(30)}] 2/2, 0 stale`, ''])
   expect(out).not.toContain('\u001b')
   expect(code).toBe(0)
 })
@@ -221,7 +231,7 @@ describe('cacheaside verify exits with 2 and one line', () => {
     [
       'a malformed number',
       () => [...at('number.mjs'), '--rate', '1e3'],
-      'expected --rate to be a whole number, got 1e3 (--help tells more)',
+      'expected --rate to be a whole number from 1 to 999999999, got 1e3 (--help tells more)',
     ],
     [
       'too long a time',
@@ -233,6 +243,27 @@ describe('cacheaside verify exits with 2 and one line', () => {
       () => ['top', '--config', join(folder, 'number.mjs'), '--limit', '1000'],
       'expected --limit to be a whole number from 1 to 100, got 1000 (--help tells more)',
     ],
+    [
+      'an unknown keyspace',
+      () => ['verify', '--keyspace', 'nope\u001b[2J', ...EMBEDDED],
+      String.raw`expected --keyspace to be one of spell, got nope\u001b[2J (--help tells more)`,
+    ],
+    [
+      'a sample of none',
+      () => ['verify', '--sample', '0', ...EMBEDDED],
+      'expected --sample to be at least 1, got 0 (--help tells more)',
+    ],
+    [
+      'an id that looks like an option',
+      () => ['explain', 'spell', '-4', ...EMBEDDED],
+      /^Unknown option '-4'; an id that begins with - comes after --, behind all options \(/,
+    ],
+    [
+      'a file that is named behind --',
+      () => ['explain', 'spell', '--', '-4', ...EMBEDDED],
+      'expected --config FILE before -- (--help tells more)',
+    ],
+    ['a file that is a folder', () => at('.'), /^there is no file /],
     ['a file that is not there', () => at('missing.mjs'), /^there is no file .*missing\.mjs$/],
     ['a file without a default export', () => at('nothing.mjs'), /has no default export/],
     ['a file that exports a number', () => at('number.mjs'), /is neither an object nor a function/],
@@ -250,6 +281,7 @@ describe('cacheaside verify exits with 2 and one line', () => {
   test('for an option of the file that does not exist', async () => {
     const { code, err } = await verify('misspelt')
     expect(err).toMatch(/^closed\ncacheaside: expected options\.keyspace to be one of [^\n]+\n$/)
+    expect(err).not.toMatch(/clock|signal/)
     expect(code).toBe(2)
   })
 })
