@@ -51,7 +51,7 @@ export function putValue(world: World, state: State, key: number, version: numbe
 }
 
 /** Tells all processes of a key. */
-export function broadcast(world: World, state: State, key: number): void {
+function broadcast(world: World, state: State, key: number): void {
   if (!world.setting.local) return
   for (const [process, { cut }] of state.processes.entries())
     if (!cut) world.copyOf(state, process, key).messages++

@@ -158,7 +158,7 @@ function isTimeout(reason: unknown): boolean {
 }
 
 /** One call of `load`, or of `loadMany` for one. */
-export function loadOne<Id, V>(
+function loadOne<Id, V>(
   space: Space<Id, V>,
   id: Id,
   key: string,

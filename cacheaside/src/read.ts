@@ -80,7 +80,7 @@ function readInside<Id, V, R>(
 }
 
 /** Waits for a flight on behalf of a caller who may give up. The flight may have yet to begin. */
-export function answerOf<V>(flight: Joining['flight'], signal: AbortSignal | undefined): Promise<Answer<V>> {
+function answerOf<V>(flight: Joining['flight'], signal: AbortSignal | undefined): Promise<Answer<V>> {
   return flight.wait(signal) as Promise<Answer<V>>
 }
 

@@ -60,5 +60,5 @@ export class Database {
 }
 
 /** A row in two characters: `v1`. */
-export const versionText = (spell: Spell | undefined): string =>
+const versionText = (spell: Spell | undefined): string =>
   spell === undefined ? 'no row' : `v${spell.version}`

@@ -132,7 +132,7 @@ export function explain({ from, why, kept, joined, ttlS }) {
 /**
  * @param {number} seconds
  */
-export function duration(seconds) {
+function duration(seconds) {
   if (seconds < 90) return `${seconds} s`
   return seconds < 5400 ? `${Math.round(seconds / 60)} min` : `${Math.round(seconds / 3600)} h`
 }

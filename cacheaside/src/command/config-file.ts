@@ -5,7 +5,7 @@ import { pathToFileURL } from 'node:url'
 import type { OperationConfig } from '../operate/config.ts'
 
 /** The file cannot be used; the message is one line that says why. */
-export class ConfigFileError extends Error {
+class ConfigFileError extends Error {
   override readonly name = 'ConfigFileError'
 }
 

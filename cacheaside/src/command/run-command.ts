@@ -22,7 +22,7 @@ import { topCommand } from './top-command.ts'
 import { verifyCommand } from './verify-command.ts'
 
 /** Every command, in the order in which the help lists them. */
-export const COMMANDS: Readonly<Record<string, Command>> = {
+const COMMANDS: Readonly<Record<string, Command>> = {
   explain: explainCommand,
   stats: statsCommand,
   top: topCommand,

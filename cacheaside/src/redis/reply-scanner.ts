@@ -25,7 +25,7 @@ const LONGEST_LINE = 65_536
 const LONGEST_SHAPE = 8
 
 /** Bytes that no version of the protocol allows, or that no expected reply contains. */
-export class MalformedReply extends Error {
+class MalformedReply extends Error {
   constructor(line: string) {
     super(`a reply of a wrong form came: ${JSON.stringify(line.slice(0, 80))}`)
   }

@@ -64,7 +64,7 @@ export interface ProcessOptions {
  * The database: every row has the same version, 1 in the beginning. It has no history; what a load has seen it
  * answers with when its gate opens.
  */
-export class Origin {
+class Origin {
   /** `undefined`: there are no rows. */
   version: number | undefined = 1
   /** How often a loader was called. */

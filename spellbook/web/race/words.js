@@ -47,7 +47,7 @@ export const versionText = version => (version === undefined ? '–' : `v${versi
  *
  * @param {number} ms
  */
-export function durationText(ms) {
+function durationText(ms) {
   if (ms < 1000) return `${Math.round(ms)} ms`
   if (ms < 120_000) return `${Math.round(ms / 1000)} seconds`
   return `${Math.round(ms / 60_000)} minutes`
