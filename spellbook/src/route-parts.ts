@@ -1,3 +1,4 @@
+/** What the routes of spells and those of wizards have in common. */
 import type { FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import { noQuery } from './api.ts'
 import { ageS, cacheStatus, origin, serverTiming, writeStatus } from './cache-status.ts'
@@ -16,8 +17,6 @@ declare module 'fastify' {
   }
 }
 
-/** What the routes of spells and those of wizards have in common. */
-
 /** Answers of any route. */
 export const invalid = { 400: trouble('The request is malformed; `errors` says where.') }
 /** Answers of any route that asks the database. */
@@ -26,14 +25,16 @@ export const unavailable = {
   503: trouble('The database is away, or too much is being asked of it. See `Retry-After`.'),
 }
 /** Answers to a request with a condition. */
-export const conditional = {
+const conditional = {
   412: trouble('`If-Match` or `If-None-Match` does not hold of what is there now. Nothing was changed.'),
 }
 /** Answers to a request with a body, also where none is taken. */
-export const withBody = {
+const withBody = {
   413: trouble('The body is larger than 16 KiB.'),
   415: trouble('The body is not `application/json`, or it is compressed.'),
 }
+/** Answers of any route that changes something. */
+export const changing = { ...invalid, ...conditional, ...withBody, ...unavailable }
 /** Answers to a read with a condition. */
 export const unchanged = {
   304: nothing('`If-None-Match` names the entity tag of what would be sent.'),

@@ -8,7 +8,7 @@ import { answer, nothing, trouble } from './openapi.ts'
 import { sendProblem } from './problem.ts'
 import { representationOf, type Shown } from './representation.ts'
 import {
-  conditional,
+  changing,
   conditionOn,
   invalid,
   isFound,
@@ -20,7 +20,6 @@ import {
   tellSource,
   unavailable,
   unchanged,
-  withBody,
 } from './route-parts.ts'
 import type { Page, Spells } from './spells.ts'
 
@@ -51,7 +50,8 @@ const unknown = { 404: trouble('There is no such spell.') }
 /** The five routes of the spells. */
 export function spellRoutes(app: FastifyInstance, spells: () => Spells): void {
   readRoutes(app, spells)
-  writeRoutes(app, spells)
+  createRoute(app, spells)
+  changeRoutes(app, spells)
 }
 
 function readRoutes(app: FastifyInstance, spells: () => Spells): void {
@@ -104,7 +104,7 @@ function readRoutes(app: FastifyInstance, spells: () => Spells): void {
   )
 }
 
-function writeRoutes(app: FastifyInstance, spells: () => Spells): void {
+function createRoute(app: FastifyInstance, spells: () => Spells): void {
   const routes = app.withTypeProvider<ZodTypeProvider>()
 
   routes.post(
@@ -118,10 +118,7 @@ function writeRoutes(app: FastifyInstance, spells: () => Spells): void {
         body: spellFields,
         response: {
           201: answer('The spell; `Location` says where it is.', spell),
-          ...invalid,
-          ...conditional,
-          ...withBody,
-          ...unavailable,
+          ...changing,
         },
       },
       preHandler: refuseCondition,
@@ -137,6 +134,10 @@ function writeRoutes(app: FastifyInstance, spells: () => Spells): void {
         .send(created)
     },
   )
+}
+
+function changeRoutes(app: FastifyInstance, spells: () => Spells): void {
+  const routes = app.withTypeProvider<ZodTypeProvider>()
 
   routes.put(
     '/spells/:id',
@@ -150,11 +151,8 @@ function writeRoutes(app: FastifyInstance, spells: () => Spells): void {
         body: spellChange,
         response: {
           200: answer('The spell as it is now.', spell),
-          ...invalid,
+          ...changing,
           ...unknown,
-          ...conditional,
-          ...withBody,
-          ...unavailable,
         },
       },
       preHandler: refusePart,
@@ -178,11 +176,8 @@ function writeRoutes(app: FastifyInstance, spells: () => Spells): void {
         querystring: noQuery,
         response: {
           204: nothing('It is gone.'),
-          ...invalid,
+          ...changing,
           ...unknown,
-          ...conditional,
-          ...withBody,
-          ...unavailable,
         },
       },
       preHandler: [refuseBody, refusePart],

@@ -18,7 +18,7 @@ import { answer, nothing, trouble } from './openapi.ts'
 import { sendProblem } from './problem.ts'
 import { representationOf, type Shown } from './representation.ts'
 import {
-  conditional,
+  changing,
   conditionOn,
   invalid,
   isFound,
@@ -30,7 +30,6 @@ import {
   tellSource,
   unavailable,
   unchanged,
-  withBody,
 } from './route-parts.ts'
 import { noSpell } from './spell-routes.ts'
 import type { WizardPage, Wizards } from './spells.ts'
@@ -67,7 +66,8 @@ const unknownBoth = { 404: trouble('There is no such wizard, or no such spell.')
 /** The routes of the wizards and their books. */
 export function wizardRoutes(app: FastifyInstance, wizards: () => Wizards): void {
   readRoutes(app, wizards)
-  writeRoutes(app, wizards)
+  createRoute(app, wizards)
+  changeRoutes(app, wizards)
   bookRoutes(app, wizards)
 }
 
@@ -126,7 +126,7 @@ function readRoutes(app: FastifyInstance, wizards: () => Wizards): void {
   )
 }
 
-function writeRoutes(app: FastifyInstance, wizards: () => Wizards): void {
+function createRoute(app: FastifyInstance, wizards: () => Wizards): void {
   const routes = app.withTypeProvider<ZodTypeProvider>()
 
   routes.post(
@@ -140,10 +140,7 @@ function writeRoutes(app: FastifyInstance, wizards: () => Wizards): void {
         body: wizardFields,
         response: {
           201: answer('The wizard; `Location` says where it is.', wizardEntry),
-          ...invalid,
-          ...conditional,
-          ...withBody,
-          ...unavailable,
+          ...changing,
         },
       },
       preHandler: refuseCondition,
@@ -155,6 +152,10 @@ function writeRoutes(app: FastifyInstance, wizards: () => Wizards): void {
       return reply.code(201).header('location', `/wizards/${created.id}`).send(created)
     },
   )
+}
+
+function changeRoutes(app: FastifyInstance, wizards: () => Wizards): void {
+  const routes = app.withTypeProvider<ZodTypeProvider>()
 
   routes.put(
     '/wizards/:id',
@@ -168,11 +169,8 @@ function writeRoutes(app: FastifyInstance, wizards: () => Wizards): void {
         body: wizardFields,
         response: {
           200: answer('The wizard as it is now, without the book.', wizardEntry),
-          ...invalid,
+          ...changing,
           ...unknown,
-          ...conditional,
-          ...withBody,
-          ...unavailable,
         },
       },
       preHandler: refusePart,
@@ -196,11 +194,8 @@ function writeRoutes(app: FastifyInstance, wizards: () => Wizards): void {
         querystring: noQuery,
         response: {
           204: nothing('It is gone.'),
-          ...invalid,
+          ...changing,
           ...unknown,
-          ...conditional,
-          ...withBody,
-          ...unavailable,
         },
       },
       preHandler: [refuseBody, refusePart],
@@ -228,12 +223,9 @@ function bookRoutes(app: FastifyInstance, wizards: () => Wizards): void {
         querystring: noQuery,
         response: {
           204: nothing('It is in the book.'),
-          ...invalid,
+          ...changing,
           ...unknownBoth,
           409: trouble(`The book is full: it has room for ${BOOK_SPELLS} spells.`),
-          ...conditional,
-          ...withBody,
-          ...unavailable,
         },
       },
       preHandler: [refuseBody, refusePart],
@@ -262,11 +254,8 @@ function bookRoutes(app: FastifyInstance, wizards: () => Wizards): void {
         querystring: noQuery,
         response: {
           204: nothing('It is gone.'),
-          ...invalid,
+          ...changing,
           ...unknownBoth,
-          ...conditional,
-          ...withBody,
-          ...unavailable,
         },
       },
       preHandler: [refuseBody, refusePart],
