@@ -97,17 +97,29 @@ $function$;
 -- Begins a new life where the outbox has another file than before: somebody has emptied it (TRUNCATE), and with it changes
 -- that nobody had applied. So every keyspace gets a new generation, by relays of all versions. VACUUM FULL cannot be told
 -- from that.
+--
+-- Where ids were set back and rows with larger ones are there, writers would fail when they come to those. So the ids begin
+-- behind them, in a new file of the sequence: setval would move ids without any session noticing.
 CREATE OR REPLACE FUNCTION cacheaside.compare_outbox() RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '100ms' AS $function$
 DECLARE
   now oid := pg_relation_filenode('cacheaside.outbox'::regclass);
+  largest bigint := (SELECT max(id) FROM cacheaside.outbox);
 BEGIN
-  UPDATE cacheaside.outbox_file SET file = now WHERE file <> now;
-  IF FOUND THEN
-    UPDATE cacheaside.life SET token = DEFAULT;
+  BEGIN
+    UPDATE cacheaside.outbox_file SET file = now WHERE file <> now;
+    IF FOUND THEN
+      UPDATE cacheaside.life SET token = DEFAULT;
+    END IF;
+  EXCEPTION WHEN lock_not_available THEN
+    -- Another relay is just doing it.
+    NULL;
+  END;
+  IF largest > (SELECT CASE WHEN is_called THEN last_value ELSE last_value - 1 END FROM cacheaside.outbox_id_seq) THEN
+    EXECUTE format('ALTER SEQUENCE cacheaside.outbox_id_seq RESTART WITH %s', largest + 1);
   END IF;
 EXCEPTION WHEN lock_not_available THEN
-  -- Another relay is just doing it.
+  -- Somebody has just drawn an id. The next look tries again.
   NULL;
 END $function$;
 

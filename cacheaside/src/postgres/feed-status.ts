@@ -313,11 +313,8 @@ function judge(scope: Scope, details: Details, lagMs: number): FeedFinding[] {
   }
   for (const column of details.loose) found('KEY_TYPE', looseColumnWarning(column))
   const { rows, maxRows, oldestMs, agoMs } = details
-  if (agoMs === null || agoMs > CLAIM_MS) {
-    const unread =
-      agoMs === null
-        ? 'no cache has ever read the outbox'
-        : `no cache has read the outbox for ${Math.round(agoMs / 1000)} s`
+  if (agoMs === null || Math.abs(agoMs) > CLAIM_MS) {
+    const unread = unreadFor(agoMs)
     found('NOT_READ', `${unread}: changes by others reach no cache until one does`)
   }
   if (oldestMs !== null && oldestMs > lagMs)
@@ -331,4 +328,10 @@ function judge(scope: Scope, details: Details, lagMs: number): FeedFinding[] {
       `the outbox holds ${rows} of ${maxRows} changes; above that, whole tables are invalidated instead of rows`,
     )
   return findings
+}
+
+function unreadFor(agoMs: number | null): string {
+  if (agoMs === null) return 'no cache has ever read the outbox'
+  if (agoMs < 0) return 'no cache has read the outbox since the clock of the database was set back'
+  return `no cache has read the outbox for ${Math.round(agoMs / 1000)} s`
 }

@@ -147,7 +147,9 @@ export class Outbox {
     if (nowMs < this.#upkeepDueMs) return false
     this.#upkeepDueMs = nowMs + UPKEEP_EVERY_MS
     const reader = literal(this.#reader)
-    const isLate = `reader_at < clock_timestamp() - interval '${CLAIM_MS} ms'`
+    // A moment to come is one from before the clock was set back.
+    const claim = `interval '${CLAIM_MS} ms'`
+    const isLate = `reader_at NOT BETWEEN clock_timestamp() - ${claim} AND clock_timestamp() + ${claim}`
     const rows = await this.connection.run(
       `${drawnSql(this.scope.schema)};
 -- Observers have removed rows that the relays' store was never told of, so nothing remembered of it counts.

@@ -988,6 +988,18 @@ export function feedContract(open: () => Promise<TestDatabase>): void {
       expect(await (await scene.open(['spell'])).remembered()).toEqual(new Map())
     })
 
+    it('is refused by observers no longer when the clock of the database was set back since they looked', async () => {
+      const observer = await scene.open(['spell'], { isPrivate: true })
+      await observer.close()
+      await database.sql(`UPDATE cacheaside.feed SET reader_at = reader_at + interval '5 h'`)
+      const { findings } = await postgresFeed({ ...database.driver, tables: { spell: () => [] } }).status()
+      expect(findings).toContainEqual({
+        code: 'NOT_READ',
+        message: expect.stringContaining('since the clock of the database was set back'),
+      })
+      expect((await scene.open(['spell'])).origin).toBe(observer.origin)
+    })
+
     it('ends when observers have taken the outbox over', async () => {
       const session = await scene.open(['spell'])
       await database.sql(`UPDATE cacheaside.feed SET reader_at = reader_at - interval '31 s'`)
@@ -1114,6 +1126,19 @@ export function feedContract(open: () => Promise<TestDatabase>): void {
           )
       }
       expect(await scene.all(await scene.open(['spell']))).toHaveLength(count)
+    })
+
+    it('by setval fails no writer once a relay has looked, though rows with larger ids are there', async () => {
+      const session = await scene.open(['spell'], { isPrivate: true })
+      await database.sql('INSERT INTO spell VALUES (1), (2), (3)')
+      await scene.all(session)
+      await database.sql(
+        `SELECT setval('cacheaside.outbox_id_seq', (SELECT min(id) - 1 FROM cacheaside.outbox))`,
+      )
+      await expect(session.take(undefined)).rejects.toThrow(SET_BACK)
+      const next = await scene.open(['spell'], { isPrivate: true })
+      await database.sql('INSERT INTO spell VALUES (4)')
+      expect((await scene.all(next)).map(essence)).toEqual([['spell', { id: '4' }]])
     })
 
     it('by TRUNCATE while no relay ran, or only those of earlier versions, makes the origin another one', async () => {
