@@ -43,9 +43,13 @@ export class ObservingSession implements FeedSession {
   /** Begins with a first poll. */
   static async begin(outbox: Outbox): Promise<ObservingSession> {
     const sentMs = outbox.opening.clock.nowMs()
+    // Rows that are there, though their transactions are still to come, were restored from a dump of another server. No
+    // snapshot would see them until these have come, and nobody would remove them.
     const seen = await readJson(
       outbox.connection,
-      'SELECT to_json(pg_current_snapshot()::text)::text AS value',
+      `UPDATE ${outbox.schema}.outbox SET xid = pg_current_xact_id()
+  WHERE NOT pg_visible_in_snapshot(xid, pg_current_snapshot());
+SELECT to_json(pg_current_snapshot()::text)::text AS value`,
     )
     return new ObservingSession(outbox, String(seen), sentMs)
   }

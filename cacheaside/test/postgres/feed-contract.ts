@@ -1035,6 +1035,17 @@ export function feedContract(open: () => Promise<TestDatabase>): void {
       expect((await session.take(undefined)).changes.map(essence)).toEqual(changes.map(essence))
     })
 
+    it('is handed once what a dump of another server has brought, and removes it', async () => {
+      await database.sql(`INSERT INTO spell VALUES (1); UPDATE cacheaside.outbox SET xid = '9000000000000'`)
+      const session = await observe()
+      expect((await scene.all(session)).map(essence)).toEqual([['spell', { id: '1' }]])
+      for (let seconds = 0; seconds < 20; seconds++) {
+        expect((await session.take(undefined)).changes).toEqual([])
+        await scene.clock.advance(1_000)
+      }
+      expect(await scene.waiting()).toBe(0)
+    })
+
     it('is not handed changes of tables on which nothing of this process depends', async () => {
       await database.sql('CREATE TABLE word (word text PRIMARY KEY)')
       await scene.install({ tables: ['spell', 'word'] })
