@@ -1,7 +1,8 @@
 import { anObject } from './base/invalid-option.ts'
 import { Cache } from './cache.ts'
 import { embeddedShared } from './memory/embedded-shared.ts'
-import { type CacheOptions, clockOf } from './options.ts'
+import type { CacheOptions } from './options.ts'
+import { clockOf } from './resolve-options.ts'
 
 /**
  * Makes a cache. Without options it is an embedded one: everything in this process, nothing to install.

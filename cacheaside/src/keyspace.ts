@@ -21,18 +21,13 @@ import { fillOf, timeToLive } from './fill.ts'
 import { invalidateKeys, invalidateWhole } from './invalidate.ts'
 import { type LoadRun, runAround } from './local/load-run.ts'
 import { type LocalEntry, type LocalShelf, NOWHERE } from './local/local-store.ts'
-import {
-  checkReadOptions,
-  checkWriteOptions,
-  type KeyspaceOptions,
-  type LoadContext,
-  resolveKeyspaceOptions,
-} from './options.ts'
+import type { KeyspaceOptions, LoadContext } from './options.ts'
 import { aliasOf } from './own-key.ts'
 import { read } from './read.ts'
 import { type ReadContext, tellAnswered, tellFailed, tellHit } from './read-events.ts'
 import { readMany } from './read-many.ts'
 import { refresh } from './refresh.ts'
+import { checkReadOptions, checkWriteOptions, resolveKeyspaceOptions } from './resolve-options.ts'
 import { ABSENT, Envelope, takeOf, Unopened } from './shared/codec.ts'
 import { readSnapshot, type SnapshotOptions, type SnapshotPart } from './snapshot.ts'
 import { type Answer, type Found, foundAnswer, type Parts, type ReadRequest, type Space } from './space.ts'

@@ -72,6 +72,16 @@ export function wholeNumber(name: string, value: unknown, least: number, most: n
 }
 
 /**
+ * Refuses what is given and is no function.
+ *
+ * @throws CacheError `INVALID_OPTIONS`.
+ * @internal
+ */
+export function aFunction(name: string, value: unknown): void {
+  if (value !== undefined && typeof value !== 'function') throw invalidOption(name, 'a function', value)
+}
+
+/**
  * Refuses an object that lacks a method, and names it.
  *
  * @throws CacheError `INVALID_OPTIONS`.

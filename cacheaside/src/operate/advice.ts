@@ -3,14 +3,13 @@
  * I/O, from options and measurements to sentences.
  */
 import { lineOf } from '../base/masked.ts'
+import { type CacheOptions, DEFAULT_CACHE_OPTIONS } from '../options.ts'
 import {
-  type CacheOptions,
-  DEFAULT_CACHE_OPTIONS,
   type ResolvedCacheOptions,
   type ResolvedKeyspaceOptions,
   resolveCacheOptions,
   resolveKeyspaceOptions,
-} from '../options.ts'
+} from '../resolve-options.ts'
 import type { SharedStore } from '../shared/shared-store.ts'
 import type { AuditedKeyspace } from '../verify/audited-keyspace.ts'
 import { durationText } from '../verify/report.ts'

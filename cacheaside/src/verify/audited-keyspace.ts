@@ -3,15 +3,13 @@ import { CacheError } from '../base/errors.ts'
 import { invalidOption } from '../base/invalid-option.ts'
 import { idPartsOf, type Key, keyOf } from '../base/key.ts'
 import { atOnce, unheard } from '../base/thrown.ts'
+import { DEFAULT_CACHE_OPTIONS, type KeyspaceOptions, type LoadContext } from '../options.ts'
+import { aliasOf } from '../own-key.ts'
 import {
-  DEFAULT_CACHE_OPTIONS,
-  type KeyspaceOptions,
-  type LoadContext,
   type ResolvedCacheOptions,
   type ResolvedKeyspaceOptions,
   resolveKeyspaceOptions,
-} from '../options.ts'
-import { aliasOf } from '../own-key.ts'
+} from '../resolve-options.ts'
 import { Envelope, type Opened, Unopened } from '../shared/codec.ts'
 import type { Kept } from '../shared/kept.ts'
 import type { ValueRegister } from '../shared/register.ts'
