@@ -8,6 +8,8 @@ const BERT = token('Bert')
 /** How guards stand, each writer by a deadline of its own, and how they go. */
 export function guardContract(on: Stage): void {
   deadlines(on)
+  endedDeadlines(on)
+  manyWriters(on)
   renewals(on)
   releases(on)
 }
@@ -42,7 +44,24 @@ function deadlines(on: Stage): void {
     assert.equal(await scene.state('spell:2'), 'absent')
   })
 
-  on('release takes out whose deadline has passed', async scene => {
+  on('guard stamps deadlines by the time of the store', async scene => {
+    const before = await scene.timeMs()
+    await scene.store.guard(KEY, ANNA, 5000, false)
+    const after = await scene.timeMs()
+    const guard = await scene.register()
+    assert.ok(guard?.state === 'guard')
+    assert.deepEqual(
+      guard.holders.map(holder => holder.token),
+      [ANNA],
+    )
+    const deadlineMs = guard.holders[0]!.deadlineMs
+    assert.ok(deadlineMs >= before + 5000 - 1 && deadlineMs <= after + 5000 + 1)
+  })
+}
+
+/** What operations make of writers whose deadline has passed. */
+function endedDeadlines(on: Stage): void {
+  on('release takes out the writers whose deadline has passed', async scene => {
     await scene.store.guard(KEY, BERT, LONG_MS, false)
     await scene.store.guard(KEY, ANNA, SHORT_MS, false)
     await scene.outlive()
@@ -50,7 +69,7 @@ function deadlines(on: Stage): void {
     assert.equal(await scene.state(), 'absent')
   })
 
-  on('release leaves nobody in the guard whose deadline has passed', async scene => {
+  on('release leaves no writer in the guard whose deadline has passed', async scene => {
     await scene.store.guard(KEY, BERT, LONG_MS, false)
     await scene.store.guard(KEY, token('Cara'), LONG_MS, false)
     await scene.store.guard(KEY, ANNA, SHORT_MS, false)
@@ -87,7 +106,10 @@ function deadlines(on: Stage): void {
     assert.equal(await scene.state('spell:1'), 'a dirty guard of Anna')
     assert.equal(await scene.state('spell:2'), 'absent')
   })
+}
 
+/** Guards with more writers than are listed, or longer than they are ever written. */
+function manyWriters(on: Stage): void {
   on('guard lists no more writers than its bound, and stands for all of them', async scene => {
     const writers = Array.from({ length: MAX_HOLDERS + 6 }, (_, i) => token(`writer${i}`))
     for (const writer of writers) assert.equal(await scene.store.guard(KEY, writer, LONG_MS, false), 'new')
@@ -131,20 +153,6 @@ function deadlines(on: Stage): void {
       )
       assert.ok(Math.abs(guard.holders[0]!.deadlineMs - deadlineMs) < LONG_MS / 2)
     }
-  })
-
-  on('guard stamps deadlines by the time of the store', async scene => {
-    const before = await scene.timeMs()
-    await scene.store.guard(KEY, ANNA, 5000, false)
-    const after = await scene.timeMs()
-    const guard = await scene.register()
-    assert.ok(guard?.state === 'guard')
-    assert.deepEqual(
-      guard.holders.map(holder => holder.token),
-      [ANNA],
-    )
-    const deadlineMs = guard.holders[0]!.deadlineMs
-    assert.ok(deadlineMs >= before + 5000 - 1 && deadlineMs <= after + 5000 + 1)
   })
 }
 

@@ -24,6 +24,12 @@ async function keysOf(view: StoreView, keyspace?: string): Promise<string[]> {
 
 /** What a look at the registers tells, and that it leaves everything as it was. */
 export function viewContract(on: Stage): void {
+  telling(on)
+  walking(on)
+  leaving(on)
+}
+
+function telling(on: Stage): void {
   on('view tells what registers hold, in every state', scene =>
     looking(scene, async view => {
       await scene.filled('spell:1')
@@ -52,6 +58,37 @@ export function viewContract(on: Stage): void {
     }),
   )
 
+  on('view does not tell of what has ended', scene =>
+    looking(scene, async view => {
+      await scene.filled(KEY, spell('{}', { freshMs: SHORT_MS }))
+      await scene.outlive()
+      assert.deepEqual(await keysOf(view), [])
+      assert.deepEqual(await view.peek([KEY]), [undefined])
+    }),
+  )
+
+  on('view tells generations, and makes none', scene =>
+    looking(scene, async view => {
+      await scene.store.generation('spell', GENERATION)
+      assert.deepEqual(await view.generations(['wizard', 'spell']), [undefined, GENERATION])
+      assert.equal(await scene.store.generation('wizard', token('first')), token('first'))
+      await scene.store.invalidateKeyspace('spell', token('second'))
+      assert.deepEqual(await view.generations(['wizard', 'spell']), [token('first'), token('second')])
+    }),
+  )
+
+  on("view tells the store's time", scene =>
+    looking(scene, async view => {
+      const before = await scene.timeMs()
+      await scene.advance(SHORT_MS)
+      const after = await view.timeMs()
+      assert.ok(Number.isInteger(after))
+      assert.ok(after - before >= SHORT_MS - 1, `only ${after - before} ms have passed`)
+    }),
+  )
+}
+
+function walking(on: Stage): void {
   on('view walks over all keys, of one keyspace or of all', scene =>
     looking(scene, async view => {
       assert.deepEqual(await keysOf(view), [])
@@ -91,26 +128,10 @@ export function viewContract(on: Stage): void {
       )
     }),
   )
+}
 
-  on('view does not tell of what has ended', scene =>
-    looking(scene, async view => {
-      await scene.filled(KEY, spell('{}', { freshMs: SHORT_MS }))
-      await scene.outlive()
-      assert.deepEqual(await keysOf(view), [])
-      assert.deepEqual(await view.peek([KEY]), [undefined])
-    }),
-  )
-
-  on('view tells generations, and makes none', scene =>
-    looking(scene, async view => {
-      await scene.store.generation('spell', GENERATION)
-      assert.deepEqual(await view.generations(['wizard', 'spell']), [undefined, GENERATION])
-      assert.equal(await scene.store.generation('wizard', token('first')), token('first'))
-      await scene.store.invalidateKeyspace('spell', token('second'))
-      assert.deepEqual(await view.generations(['wizard', 'spell']), [token('first'), token('second')])
-    }),
-  )
-
+/** What a view leaves behind: nothing. */
+function leaving(on: Stage): void {
   on('view leaves registers as they are, and leases for others to take', scene =>
     looking(scene, async view => {
       await scene.filled('spell:1')
@@ -121,16 +142,6 @@ export function viewContract(on: Stage): void {
       assert.deepEqual([await scene.raw('spell:1'), await scene.raw('spell:2')], before)
       assert.equal(await scene.store.lease('spell:3', token('reader'), LONG_MS), null)
       assert.equal(await scene.store.guard('spell:2', token('Anna'), LONG_MS, true), 'renewed')
-    }),
-  )
-
-  on("view tells the store's time", scene =>
-    looking(scene, async view => {
-      const before = await scene.timeMs()
-      await scene.advance(SHORT_MS)
-      const after = await view.timeMs()
-      assert.ok(Number.isInteger(after))
-      assert.ok(after - before >= SHORT_MS - 1, `only ${after - before} ms have passed`)
     }),
   )
 
