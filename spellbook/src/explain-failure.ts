@@ -1,3 +1,4 @@
+import { printable } from 'cacheaside/operate'
 import type { Config } from './config.ts'
 
 /**
@@ -5,7 +6,10 @@ import type { Config } from './config.ts'
  *
  * @param config - Left out: it could not be read.
  */
-export function explainFailure(error: unknown, config?: Pick<Config, 'host' | 'port'>): string {
+export const explainFailure = (error: unknown, config?: Pick<Config, 'host' | 'port'>): string =>
+  printable(reasonOf(error, config))
+
+function reasonOf(error: unknown, config?: Pick<Config, 'host' | 'port'>): string {
   const { code, syscall, message } =
     error instanceof Error ? (error as NodeJS.ErrnoException) : { message: String(error) }
   if (config !== undefined) {

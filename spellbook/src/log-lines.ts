@@ -1,4 +1,4 @@
-import { printable } from 'cacheaside/operate'
+import { printable, printableJson } from 'cacheaside/operate'
 import { type DestinationStream, pino } from 'pino'
 import { prettyFactory } from 'pino-pretty'
 
@@ -14,7 +14,8 @@ export function logLines(
   terminal: { readonly colours: boolean } | undefined,
   lines: DestinationStream = pino.destination({ dest: 1, sync: true }),
 ): DestinationStream {
-  if (terminal === undefined) return lines
+  // Somebody may show it on a terminal later. It means the same.
+  if (terminal === undefined) return { write: line => void lines.write(printableJson(line)) }
   // Not pino-pretty's stream: that one writes later.
   const readable = prettyFactory({
     colorize: terminal.colours,

@@ -26,6 +26,7 @@ test.each([
   ],
   ['no folder', { code: 'EACCES', syscall: 'mkdir' }, 'no folder'],
   ['first\nsecond', {}, 'first'],
+  ['a\u001b[2J\u009bb', {}, String.raw`a\u001b[2J\u009bb`],
 ])(
   'a start that failed with "%s" %o is explained in a line that names what to change',
   (message, about, line) => {

@@ -1,6 +1,6 @@
 import { spawn } from 'node:child_process'
 import { fileURLToPath } from 'node:url'
-import { printable } from 'cacheaside/operate'
+import { printable, printableJson } from 'cacheaside/operate'
 import { pino } from 'pino'
 import { expect, onTestFinished, test, vi } from 'vitest'
 import { PATIENCE } from '../../test/patience.ts'
@@ -28,6 +28,15 @@ test('a line of the log is JSON where nobody reads it', () => {
 test('a line of the log is text on a terminal, with colours if it may have them', () => {
   expect(logged({ colours: false })).toMatch(/^\[\d\d:\d\d:\d\d\] WARN: a thing was said \{"port":3000\}\n$/)
   expect(logged({ colours: true })).toContain('\u001b[')
+})
+
+test('a line of JSON sends no commands either to a terminal that it is shown on later', () => {
+  const lines: string[] = []
+  const log = pino({}, logLines(undefined, { write: line => void lines.push(line) }))
+  const url = '/\u009b31m\u202e'
+  log.warn({ url }, 'a thing was said')
+  expect(lines[0]).toBe(printableJson(lines[0]!))
+  expect(JSON.parse(lines[0]!).url).toBe(url)
 })
 
 test("a line on a terminal obeys nothing that is in it, and keeps the lines of an error's stack", () => {
