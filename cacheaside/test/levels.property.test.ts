@@ -6,7 +6,7 @@ import { openWorld } from './world.ts'
 const L1 = { maxEntries: 100 } as const
 const TTL_MS = 1_000
 
-test('get answers on every level with what load returned, whatever it returned', async () => {
+test('get answers on every level with the value that load returned, of any kind', async () => {
   const { clock, process } = openWorld()
   const rows = new Map<number, unknown>()
   const options = {

@@ -292,7 +292,7 @@ describe('the callers signal', () => {
     expect(query.arrivals).toBe(1)
   })
 
-  test('of the last one to go aborts the load; who comes in the same moment is not handed the abort', async () => {
+  test('of the last caller aborts the load; a caller that comes in the same moment does not get the abort', async () => {
     const { clock, process } = openWorld()
     const query = gate<Spell>()
     const spells = process().cache.keyspace<number, Spell>('spell', {
@@ -308,7 +308,7 @@ describe('the callers signal', () => {
     expect(await within(clock, 20, late)).toEqual(fireball)
   })
 
-  test('of one who waits for another flight to end does not take the next one from those who share it', async () => {
+  test('of one caller who waits for another flight to end does not end the next flight for those who share it', async () => {
     const { clock, process } = openWorld()
     const query = gate<Spell>()
     const spells = process().cache.keyspace<number, Spell>('spell', { load: () => query.wait() })
@@ -326,7 +326,7 @@ describe('the callers signal', () => {
     expect(await within(clock, 20, staying)).toEqual(fireball)
   })
 
-  test('of all who wait for another flight to end spares the origin the next one', async () => {
+  test('of all callers who wait for another flight to end keeps the next flight from beginning', async () => {
     const { clock, process } = openWorld()
     const query = gate<Spell>()
     let loads = 0

@@ -259,7 +259,7 @@ describe('what one call is told', () => {
     expect([loads, eventsOf('read').length]).toEqual([1, 1])
   })
 
-  test('a snapshot refuses options that it does not know, a signal that is none, and to be left without load', async () => {
+  test('a snapshot refuses unknown options, a signal that is none, and a missing load', async () => {
     const { process } = openWorld()
     const { cache } = process()
     const spells = cache.keyspace('spell', { load })

@@ -172,7 +172,7 @@ describe('getMany', () => {
     expect([...(await spells.getMany([4, 99, 6, 5])).keys()]).toEqual([4, 6, 5])
   })
 
-  test('asks for each key once, however often and in whatever form it is given', async () => {
+  test('asks for each key once, even if it is given several times and in several forms', async () => {
     const { process } = openWorld()
     const asked: (number | string)[][] = []
     const { cache, eventsOf } = process({ local: L1 })

@@ -454,7 +454,7 @@ describe('a schema', () => {
     expect(Object.isFrozen(found)).toBe(true)
   })
 
-  test('may transform what comes out of the store, to dates for instance, of which each reader gets its own', async () => {
+  test('may transform what comes out of the store, for instance to dates; each reader gets its own', async () => {
     const schema = z.object({ at: z.coerce.date() })
     const { loaded, local, shared, text } = await handedOut({ at: new Date(0) }, { schema })
     expect(text).toBe('~{"at":{"$Date":"1970-01-01T00:00:00.000Z"}}')

@@ -62,7 +62,7 @@ describe('storeStats', () => {
     expect(met.at(-1)).toBe(10)
   })
 
-  test('looks into no more than a sample, and names a keyspace of which nothing is stored', async () => {
+  test('reads no more than a sample, and names a keyspace without stored values', async () => {
     const shared = embeddedShared()
     for (let id = 0; id < 50; id++) await shared.lease(`spell:${id}`, token('reader'), 10_000)
     const { keyspaces: held } = await storeStats({ shared, keyspaces }, { sample: 8 })

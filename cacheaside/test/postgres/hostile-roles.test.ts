@@ -85,7 +85,7 @@ describe.each([15, 18] as const)('on PostgreSQL %s', version => {
       owner = await as('owner_of_spell')
     })
 
-    it('has nothing of a type of its own run with the rights of the installer', async () => {
+    it('runs no code of its own types with the rights of the installer', async () => {
       await owner.query(EVIL_TYPE)
       await owner.query(`ALTER TABLE spell DROP CONSTRAINT spell_pkey; ALTER TABLE spell ALTER id TYPE evil USING row(id)::evil;
         ALTER TABLE spell ALTER id DROP NOT NULL; INSERT INTO spell VALUES (row(1)::evil, 'x'); UPDATE spell SET name = 'y', id = row(2)::evil; DELETE FROM spell`)

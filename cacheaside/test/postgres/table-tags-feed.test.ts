@@ -282,7 +282,7 @@ describe.each([
       expect(declaredIn(await scene.all(older))).toEqual([])
     })
 
-    it('are all invalidated once when they are declared, whatever was changed before', async () => {
+    it('are all invalidated once when they are declared, after any earlier changes', async () => {
       await scene.install({ tables: ['comment'] })
       await database.sql('INSERT INTO comment VALUES (1, 5, 7)')
       await installFeed(database.sql, { tables: { comment: postTags } })

@@ -142,7 +142,7 @@ it('gives up a connection that brings back nothing for two seconds, and no other
   expect(ears.get('a:1')!.resets).toEqual([])
 })
 
-it('listens again and interrupts when the primaries change, and to nobody when nobody listens', () => {
+it('listens again and interrupts when the primaries change, and opens no connection when nobody listens', () => {
   const { broadcast, ears, heard, primaries, stop } = stage('a:1', 'b:2')
   broadcast.listenTo([primaries[0]!])
   expect([...ears.keys()]).toEqual(['a:1'])

@@ -70,7 +70,7 @@ describe('the invalidation queue', () => {
     close()
   })
 
-  test('sends no release again that was confirmed, whatever became of the others', async () => {
+  test('sends no confirmed release again, even if others were not confirmed', async () => {
     const { clock, store, link, queue, close } = opened()
     const [confirmed, lost] = ['A'.repeat(16), 'B'.repeat(16)]
     const release = store.release.bind(store)

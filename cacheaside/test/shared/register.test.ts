@@ -95,7 +95,7 @@ describe('parseRegister', () => {
     )
   })
 
-  it('finds unreadable whatever does not begin as one of the four', () => {
+  it('finds every text unreadable that does not begin as one of the four', () => {
     check(
       fc.property(text, garbage => {
         fc.pre(!/^[VLSW]/.test(garbage))
@@ -240,7 +240,7 @@ describe('parseRegister of a value with tags', () => {
     }
   })
 
-  it('takes for a later version a count or a length that is none, or too large, or nothing', () => {
+  it("takes a missing, malformed or too large count or length for a later version's", () => {
     const head = valueText('nonce___________', { ...value, text: '' }, NOW_MS).slice(0, -2)
     const section = `stamp___________${'generation______'}`
     const filler = 'x'.repeat(100_000)

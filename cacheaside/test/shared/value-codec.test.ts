@@ -222,7 +222,7 @@ describe('an instance of a class with toJSON', () => {
     )
   })
 
-  test('is told its name, and may answer with whatever is kept', () => {
+  test('is told its name, and may answer with any value that is kept', () => {
     const told: unknown[] = []
     const one = {
       toJSON(name: string) {
@@ -366,7 +366,7 @@ describe('what is in the store', () => {
     expect(() => decode(text)).toThrow()
   })
 
-  test('makes nothing but values, whatever it says', () => {
+  test('makes nothing but values from any text', () => {
     const marks = fc.constantFrom(
       '$',
       '$$',

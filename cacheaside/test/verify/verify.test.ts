@@ -440,7 +440,7 @@ describe('verify leaves alone', () => {
     )
   })
 
-  test('the origin, but for so many values per second', async () => {
+  test('the origin, for a limited number of values per second', async () => {
     const world = await auditWorld()
     for (let id = 100; id < 300; id++) world.plantText(`spell:${id}`, undefined)
     const verifying = world.begin({ rate: 10 })
@@ -464,7 +464,7 @@ describe('verify leaves alone', () => {
 })
 
 describe('verify looks at', () => {
-  test('a sample, if that is asked for: so many, each once, and others another time', async () => {
+  test('a sample, if one is asked for: the given number of keys, each once, and other keys the next time', async () => {
     const world = await auditWorld()
     for (let id = 100; id < 1_000; id++) world.plantText(`spell:${id}`, undefined)
     const sampled = new Set<number>()
