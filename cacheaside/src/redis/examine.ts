@@ -1,5 +1,6 @@
-import { type Deployment, errorCode, type RedisConnection } from './driver.ts'
+import { type Deployment, errorCode } from './driver.ts'
 import { UnexpectedReply } from './replies.ts'
+import type { Way } from './run-script.ts'
 
 /** The eviction policies of Redis and Valkey, `maxmemory-policy`. */
 export const REDIS_POLICIES = [
@@ -88,9 +89,6 @@ export interface Examination {
   readonly node: RedisNode
   readonly findings: readonly RedisFinding[]
 }
-
-/** What is used of a connection, or of a link. */
-type Way = Pick<RedisConnection, 'send'>
 
 /** The sections of INFO that are read; together, because they are one round trip. */
 const SECTIONS = ['server', 'replication', 'memory', 'cluster']

@@ -54,7 +54,7 @@ interface Cluster extends NodeRedisLike {
 }
 
 /** A client for one connection, and the database to be selected on it. */
-interface Way {
+interface UnopenedClient {
   readonly client: Client
   readonly database: number | undefined
 }
@@ -65,7 +65,7 @@ interface Sentinel extends NodeRedisLike {
   duplicate(override: object): Sentinel
   connect(): Promise<unknown>
   getMasterNode(): Address | undefined
-  _execute(readonly: boolean, work: (client: Client) => Promise<Way>): Promise<Way>
+  _execute(readonly: boolean, work: (client: Client) => Promise<UnopenedClient>): Promise<UnopenedClient>
   destroy(): Promise<void>
   on(event: 'error', listener: () => void): unknown
 }
@@ -197,7 +197,7 @@ function sentinelDriver(sentinel: Sentinel): Driver {
  * A client for the primary as the sentinels name it now. The client of a Sentinel resends what it has lost, so
  * it is only asked for the way to the primary.
  */
-async function primaryOf(sentinel: Sentinel): Promise<Way> {
+async function primaryOf(sentinel: Sentinel): Promise<UnopenedClient> {
   const asked = sentinel.duplicate({
     maxCommandRediscovers: 0,
     masterPoolSize: 1,

@@ -2,12 +2,13 @@ import type { Clock } from '../base/clock.ts'
 import { isMarked, markOf, parseRegister } from '../shared/register.ts'
 import type { StoreView } from '../shared/shared-store.ts'
 import { ClusterRoute } from './cluster-route.ts'
-import { type Address, addressText, errorCode, type RedisConnection } from './driver.ts'
+import { type Address, addressText, errorCode } from './driver.ts'
 import { readInfo } from './examine.ts'
 import { Link } from './link.ts'
 import { generationKey, probeKeyUnder } from './names.ts'
 import type { ResolvedRedisOptions } from './options.ts'
 import { type Primary, type Route, singleRoute } from './route.ts'
+import type { Way } from './run-script.ts'
 import { NOT_A_STRING } from './scripts.ts'
 
 /** What a connection of a view has learned of its server. */
@@ -15,8 +16,6 @@ interface ViewFacts {
   /** Why reads count as uses of the keys there; `undefined` if they do not. */
   readonly caveat: string | undefined
 }
-
-type Way = Pick<RedisConnection, 'send'>
 
 const COUNT = '500'
 const RECONNECTION_PAUSE_MS = 20
