@@ -3,8 +3,8 @@ import type { FeedWarningCode } from '../base/events.ts'
 import type { Connection } from './connection.ts'
 import { SCHEMA_MARK } from './feed-schema.ts'
 import { type LooseColumn, looseColumnsSql, looseColumnWarning } from './key-types.ts'
-import { deafRecorders, noFeed, noTagsKept, notWatched, tagsNotKnown } from './not-installed.ts'
-import { isDeafSql, isOutdatedSql, readJson, SETTINGS, settingsWarnings } from './origin.ts'
+import { deafRecorders, hiddenRows, noFeed, noTagsKept, notWatched, tagsNotKnown } from './not-installed.ts'
+import { hiddenTablesSql, isDeafSql, isOutdatedSql, readJson, SETTINGS, settingsWarnings } from './origin.ts'
 import { CLAIM_MS, isWideSql, type Scope } from './outbox.ts'
 import { identifier, literal, literals } from './sql.ts'
 import { groupsOf, type TagGroup } from './tag-groups.ts'
@@ -100,6 +100,8 @@ interface Marked {
   readonly wide: boolean
   readonly mark: string | null
   readonly missing: readonly string[] | null
+  /** The feed's tables of which a policy may hide rows. */
+  readonly hidden: readonly string[]
   readonly settings: Readonly<Record<string, string>> | null
 }
 
@@ -132,7 +134,7 @@ export async function readStatus(
   scope: Scope,
   { guardMs, lagMs = DEFAULT_LAG_MS }: FeedStatusOptions,
 ): Promise<PostgresFeedStatus> {
-  const { mark, missing, settings, wide } = (await readJson(
+  const { mark, missing, hidden, settings, wide } = (await readJson(
     connection,
     READ_ONLY + markedSql(scope.schema),
   )) as Marked
@@ -150,6 +152,7 @@ export async function readStatus(
     for (const message of settingsWarnings(settings ?? {}, guardMs, scope.writersEndMs))
       findings.push({ code: 'SETTING', message })
   }
+  for (const table of hidden) findings.push({ code: 'RIGHTS', message: hiddenRows(schema, table) })
   if (missing !== null) {
     const message = `this role lacks rights that a relay needs: ${missing.join(', ')}. Name it in relayRoles of installFeed`
     findings.push({ code: 'RIGHTS', message })
@@ -228,6 +231,7 @@ function markedSql(schema: string): string {
     UNION ALL SELECT 'USAGE ON the schema' FROM pg_namespace
       WHERE oid = ${within} AND NOT has_schema_privilege(oid, 'USAGE')
   ) AS lacking),
+  'hidden', ${hiddenTablesSql(schema)},
   'settings', (SELECT json_object_agg(name, setting) FROM pg_settings
     WHERE name IN (${SETTINGS.map(literal).join(', ')}))
 )::text AS value`

@@ -25,3 +25,7 @@ export const noTagsKept = (tables: readonly string[]): string =>
 
 export const oldRecorders = (tables: readonly string[]): string =>
   `the recorder of the table ${tables.join(', ')} comes from an earlier version with known faults: ${INSTALL}, again`
+
+export const hiddenRows = (schema: string, table: string): string =>
+  `row-level security may hide rows of ${schema}.${table} from this role, and then the feed misses changes: ` +
+  `ALTER TABLE ${schema}.${table} DISABLE ROW LEVEL SECURITY, or give the role BYPASSRLS`

@@ -125,6 +125,11 @@ SELECT json_build_object(
   return { life, files, identity: `${control} ${database} ${life}`, settings, watched: watched ?? {} }
 }
 
+/** The feed's own tables of which a policy (row-level security) may hide rows from this role, as JSON, in an expression. */
+export const hiddenTablesSql = (schema: string): string =>
+  `(SELECT coalesce(json_agg(relname ORDER BY relname), '[]') FROM pg_class
+  WHERE relnamespace = to_regnamespace(${literal(identifier(schema))}) AND relrowsecurity AND row_security_active(oid))`
+
 /** Reads which recorders are outdated. To be called after a relay has mended what it can. */
 export async function readBadRecorders(connection: Connection, schema: string): Promise<BadRecorders> {
   return (await readJson(

@@ -13,6 +13,7 @@ import {
 } from './key-types.ts'
 import {
   deafRecorders,
+  hiddenRows,
   noSettings,
   noTagsKept,
   notWatched,
@@ -21,6 +22,7 @@ import {
 } from './not-installed.ts'
 import {
   filesSql,
+  hiddenTablesSql,
   lifeSql,
   type Origin,
   type OutboxFiles,
@@ -254,6 +256,8 @@ export async function openOutbox(
   for (const table of scope.tables) {
     if (origin.watched[table] === undefined) outbox.warn(notWatched(table), 'NOT_WATCHED')
   }
+  const hidden = await readJson(connection, `SELECT ${hiddenTablesSql(scope.schema)}::text AS value`)
+  for (const table of hidden as string[]) outbox.warn(hiddenRows(scope.schema, table), 'SETTING')
   const { outdated, deaf } = await readBadRecorders(connection, scope.schema)
   if (deaf.length > 0) outbox.warn(deafRecorders(deaf), 'NOT_WATCHED')
   if (outdated.length > 0) outbox.warn(oldRecorders(outdated), 'OUTDATED')

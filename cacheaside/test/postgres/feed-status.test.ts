@@ -1,6 +1,7 @@
 import pg from 'pg'
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { PATIENCE } from '../../../test/patience.ts'
+import { systemClock } from '../../src/base/clock.ts'
 import { createCache } from '../../src/index.ts'
 import { feedStatusText } from '../../src/operate/index.ts'
 import {
@@ -202,6 +203,32 @@ describe('status of a feed on PostgreSQL', () => {
     const { rows } = await pool.query('SELECT current_user AS name')
     await installFeed(database.pool, { tables, relayRoles: [rows[0].name] })
     expect(codes(await postgresFeed({ pool, tables }).status())).toEqual(['NOT_READ'])
+  })
+
+  test('says where row-level security may hide changes from a role, as a relay of it does', async () => {
+    const pool = await poolOf('blind', '')
+    const { rows } = await pool.query('SELECT current_user AS name')
+    await installFeed(database.pool, { tables, relayRoles: [rows[0].name] })
+    await database.sql('ALTER TABLE cacheaside.outbox ENABLE ROW LEVEL SECURITY')
+    onTestFinished(async () => {
+      await database.sql(`ALTER TABLE cacheaside.outbox DISABLE ROW LEVEL SECURITY;
+        UPDATE cacheaside.feed SET reader = NULL, reader_at = NULL`)
+    })
+    const feed = postgresFeed({ pool, tables })
+    const message = expect.stringContaining('ALTER TABLE cacheaside.outbox DISABLE ROW LEVEL SECURITY')
+    expect((await feed.status()).findings).toContainEqual({ code: 'RIGHTS', message })
+    const warned: unknown[] = []
+    const session = await feed.open({
+      clock: systemClock,
+      guardMs: 10_000,
+      isPrivate: false,
+      lost: () => {},
+      warn: text => warned.push(text),
+      mended: () => {},
+    })
+    session.abandon()
+    expect(warned).toContainEqual(message)
+    expect(codes(await postgresFeed({ pool: database.pool, tables }).status())).not.toContain('RIGHTS')
   })
 
   test('judges the limits of time by guardMs, if it is told', async () => {
