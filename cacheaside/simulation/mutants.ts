@@ -160,7 +160,6 @@ const NOT_SOUGHT: readonly string[] = [
   'get finds nothing in L1 once a heartbeat has brought a new generation of its tags \u2014 dropping flights: only entries are dropped',
   'write through stores nothing where an earlier commit of its process is in doubt, and its guard is lost \u2014 the doubt',
   'snapshot shows nothing that its process has invalidated meanwhile beside what is newer \u2014 asking the queue after the second look',
-  'snapshot looks at what it has loaded only when that is stored \u2014 waiting for the fill',
 ]
 
 /** Patches of the scenarios that the simulation is not asked about, and why. */
