@@ -112,6 +112,8 @@ export class Application {
   /** Values of several rows, if there are any. */
   readonly tagged: TaggedValues | undefined
   #invalidating = 0
+  /** What waits for a commit in doubt. */
+  #onDoubt: (keys: readonly string[]) => void = () => {}
 
   constructor(name: string, world: Surroundings, settings: Settings, isStreamless: boolean) {
     this.name = name
@@ -421,13 +423,25 @@ export class Application {
     } catch (error) {
       const isKnown = error instanceof DatabaseError || codeOf(error) === 'UNGUARDED'
       if (!isKnown) this.#checker.accuse(`a write by ${this.name} failed: ${describe(error)}`)
-      if (codeOf(error) === undefined) for (const key of keys) add(this.#doubtful, key, 1)
+      if (codeOf(error) === undefined) this.#isInDoubt(keys)
     }
     for (const key of keys) {
       add(this.#writers, key, -1)
       this.#noteDoubts(key)
     }
     this.writing--
+  }
+
+  /** Calls `run` when the commit of one of its writes is in doubt, with the keys of that write. */
+  whenInDoubt(run: (keys: readonly string[]) => void): void {
+    this.#onDoubt = run
+  }
+
+  #isInDoubt(keys: readonly string[]): void {
+    for (const key of keys) add(this.#doubtful, key, 1)
+    const run = this.#onDoubt
+    this.#onDoubt = () => {}
+    run(keys)
   }
 
   /** What a write of these rows names: at first, and when it is under way. */

@@ -158,6 +158,15 @@ export const STRIKES: Readonly<Record<Fault, Strike>> = {
   },
   'wall clock': ({ application: { clock }, random }) => clock.jumpWall(random.between(-5_000, 5_000)),
   evict: ({ world, application, random }) => world.server.evict(application.anyKey(random)),
+  'evict in doubt': ({ world, application }) => {
+    if (application.clock.isDead || application.clock.isPaused) return
+    // A user tries again what has failed, while the commit may still happen.
+    application.whenInDoubt(keys => {
+      for (const key of keys) world.server.evict(key)
+      void application.write()
+    })
+    void application.write()
+  },
   plant: ({ world, application, random }) => world.server.plant(application.anyKey(random)),
   'forget generations': ({ world }) => world.server.forgetGenerations(),
   'restart empty': blow => comeBack(blow, () => ({ elsewhere: false })),

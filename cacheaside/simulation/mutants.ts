@@ -158,7 +158,6 @@ const NOT_SOUGHT: readonly string[] = [
   'get by a strong reader takes no value for current by a look that it has joined — a look of its own',
   'get finds nothing in L1 once a heartbeat has brought a new generation of its tags \u2014 dropping what depends on the older one',
   'get finds nothing in L1 once a heartbeat has brought a new generation of its tags \u2014 dropping flights: only entries are dropped',
-  'write through stores nothing where an earlier commit of its process is in doubt, and its guard is lost \u2014 the doubt',
   'snapshot shows nothing that its process has invalidated meanwhile beside what is newer \u2014 asking the queue after the second look',
 ]
 

@@ -31,7 +31,7 @@ describe('a simulated history of several processes', () => {
       isEnough: ({ seeds }) => seeds >= SEEDS,
     })
     expect(failed.map(({ seed, violations }) => `seed ${seed}: ${violations[0]}`)).toEqual([])
-    // A history in which nothing happens proves nothing. In seven kinds of weather hardly anybody writes.
+    // A history in which nothing happens proves nothing. In some kinds of weather hardly anybody writes.
     expect(reads).toBeGreaterThan(SEEDS * 80)
     expect(writes).toBeGreaterThan(SEEDS * 16)
     expect(fencedWrites).toBeGreaterThan(SEEDS * 8)
