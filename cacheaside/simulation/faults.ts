@@ -44,6 +44,8 @@ const REPLICATION_LAG_MS = 300
 const LOST_COMMITS_MS = 400
 /** Mostly long enough for others to follow. */
 const LONGEST_SPLIT_MS = 2_500
+/** How long the reply to a look takes that is slow, and comes in time. */
+const LONG_LOOK_MS = 40
 /** Until the new generations of a process are given, about. */
 const FOLLOWING_MS = 20
 
@@ -142,6 +144,15 @@ export const STRIKES: Readonly<Record<Fault, Strike>> = {
     })
     blow.until(() => link.heal())
   },
+  'change during a look': ({ world, application, neighbour }) =>
+    application.link.when('look', () => {
+      application.link.delayNextReply(LONG_LOOK_MS)
+      if (neighbour.clock.isDead || neighbour.clock.isPaused) return
+      void neighbour.invalidate(undefined).then(() => {
+        if (application.clock.isDead || application.clock.isPaused) return
+        for (const row of world.rows) void application.read(row)
+      })
+    }),
   crash: ({ crash }) => crash(),
   'death in a write': ({ world, application, random, crash }) => {
     if (application.clock.isDead || application.clock.isPaused) return

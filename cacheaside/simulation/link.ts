@@ -23,7 +23,7 @@ const MOST_BEATS = 8
 const INVALIDATIONS: ReadonlySet<Operation> = new Set(['release', 'invalidate', 'invalidateKeyspace'])
 
 /** What a fault may wait for. */
-type Happening = 'heartbeat' | 'fill' | 'generation'
+type Happening = 'heartbeat' | 'fill' | 'generation' | 'look'
 
 /**
  * The network between one process and the shared server: a few connections for commands, which overtake each other, and one
@@ -85,6 +85,8 @@ export class Link implements SharedStore, LinkEnd {
   /** Which life of the server the stream is connected to, and by which connection. */
   #heardLife: number | undefined
   #connection = 0
+  /** How long the next reply takes. Left out: as replies do. */
+  #nextReplyMs: number | undefined
   /** Messages are lost on their way, and nobody is told. */
   #hasGap = false
   #lastMessageMs = 0
@@ -200,8 +202,8 @@ export class Link implements SharedStore, LinkEnd {
   }
 
   /**
-   * Calls `run` when the next of its heartbeats has been heard, when its next fill has been accepted, before it knows, or when
-   * it sends its next new generation.
+   * Calls `run` when the next of its heartbeats has been heard, when its next fill has been accepted, or its next look at a
+   * generation was answered, before it knows, or when it sends its next new generation.
    */
   when(event: Happening, run: () => void): void {
     this.#awaited = { event, run }
@@ -270,6 +272,11 @@ export class Link implements SharedStore, LinkEnd {
     this.#world.after(afterMs, () => {
       if (connection === this.#connection) this.interrupt('the connection to the server was lost')
     })
+  }
+
+  /** The reply that is sent next takes this long. */
+  delayNextReply(ms: number): void {
+    this.#nextReplyMs = ms
   }
 
   /** The next reply to a command is lost, or one more comes: nobody is told. */
@@ -404,6 +411,7 @@ export class Link implements SharedStore, LinkEnd {
         const isMissed = this.#hasGap && operation === 'heartbeat' && given[0] !== ''
         this.#server.apply(this, operation, given).then(reply => {
           if (operation === 'fill' && reply === true) this.#happened('fill')
+          if (operation === 'generation') this.#happened('look')
           this.#reply(() => {
             arrived(reply)
             if (isMissed) this.#hasGap = false
@@ -427,6 +435,8 @@ export class Link implements SharedStore, LinkEnd {
     const life = this.#server.life
     const { slowRepliesMs } = this.#weather
     let afterMs = slowRepliesMs === undefined ? this.#latency() : 1 + this.#random.below(slowRepliesMs)
+    if (this.#nextReplyMs !== undefined) afterMs = this.#nextReplyMs
+    this.#nextReplyMs = undefined
     if (this.#replies !== undefined) {
       this.#lastReplyMs = Math.max(this.#lastReplyMs, this.#world.nowMs() + afterMs)
       afterMs = this.#lastReplyMs - this.#world.nowMs()
