@@ -101,6 +101,8 @@ export class Application {
   readonly #loadedMs = new Map<string, number>()
   readonly #loading = new Map<string, number>()
   readonly #ownFloors = new Map<number, { floor: number; forgetting: number }>()
+  /** The last version of each subject that it was told is queued. */
+  readonly #queuedFloors = new Map<number, number>()
   /** How many writes of this process are at work on a key, so that their guards can be told from others'. */
   readonly #writers = new Map<string, number>()
   /** Writes that ended in doubt, whose commits may still happen: their guards stand on. */
@@ -161,6 +163,7 @@ export class Application {
       begin: (subject: number, isStrong: boolean) => this.#begin(subject, isStrong),
       ownFloor: (subject: number) => this.#ownFloor(subject),
       writtenFloor: (subject: number) => this.#writtenFloor(subject),
+      queuedFloor: (subject: number) => this.#queuedFloor(subject),
       hearsAtOnce: this.link.synchronous,
       isExcused: ({ crossings }: Begun) => this.link.hasStrayed(crossings),
       timed: (what: string, passages: number, read: (signal: AbortSignal | undefined) => Promise<void>) =>
@@ -327,6 +330,12 @@ export class Application {
   #writtenFloor(subject: number): number {
     const own = this.#ownFloors.get(subject)
     return own?.forgetting === this.#checker.forgetting ? own.floor : 0
+  }
+
+  /** A version of it that this process was told is queued, and that nobody has invalidated yet. */
+  #queuedFloor(subject: number): number {
+    const floor = this.#queuedFloors.get(subject) ?? 0
+    return this.#checker.strongFloor(subject) < floor ? floor : 0
   }
 
   #remember(subject: number, version: number): void {
@@ -594,6 +603,7 @@ export class Application {
       if (version === undefined) continue
       const what = `v${version} of ${this.#subjects.nameOf(key)}`
       this.#remember(subject, version)
+      if (invalidation === 'queued') this.#queuedFloors.set(subject, version)
       if (invalidation === 'applied' && this.#checker.strongFloor(subject) < version)
         this.#checker.accuse(`${this.name} was told that ${what} was applied, and it was not`)
       if (fenced && covered.get(subject) === false)
@@ -623,6 +633,7 @@ export class Application {
     if (forgetting !== this.#checker.forgetting || this.link.hasStrayed(crossings)) return
     subjects.forEach((subject, i) => {
       this.#remember(subject, floors[i]!)
+      if (outcome === 'queued') this.#queuedFloors.set(subject, floors[i]!)
       if (outcome === 'applied' && this.#checker.strongFloor(subject) < floors[i]!)
         this.#checker.accuse(`${this.name} was told that ${what} was invalidated, and it was not`)
     })

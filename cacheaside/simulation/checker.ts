@@ -193,21 +193,28 @@ export class Checker {
 
   /**
    * Rows that were answered together were all there at one moment: none of them had been followed by a fenced version when
-   * the newest of them was committed. Versions are numbered in the order of their commits. Where a server or the database has
-   * forgotten something, nothing is promised.
+   * the newest of them was committed. Nor by one whose invalidation their process still has in its queue. Versions are numbered
+   * in the order of their commits. Where a server or the database has forgotten something, nothing is promised.
+   *
+   * @param queuedFloor - Which version of a subject the process was told of that it has queued; 0 if it has queued none.
    */
-  together(shown: readonly ShownTogether[], who: string, how: string): void {
+  together(
+    shown: readonly ShownTogether[],
+    queuedFloor: (subject: number) => number,
+    who: string,
+    how: string,
+  ): void {
     if (this.forgetting > 0) return
     const newest = Math.max(...shown.map(({ version }) => version ?? 0))
     for (const { subjects, version } of shown) {
       if (version === undefined) continue
       for (const subject of subjects) {
+        const torn = () => `${how} by ${who} gave v${version} of ${this.#nameOf(subject)} beside v${newest}`
         const fenced = this.#fenced[subject]!
         const next = fenced[fenced.findLastIndex(one => one <= version) + 1]
-        if (next !== undefined && next <= newest)
-          this.accuse(
-            `${how} by ${who} gave v${version} of ${this.#nameOf(subject)} beside v${newest}, and v${next} of it is older`,
-          )
+        if (next !== undefined && next <= newest) this.accuse(`${torn()}, and v${next} of it is older`)
+        const queued = queuedFloor(subject)
+        if (version < queued && queued <= newest) this.accuse(`${torn()}, and v${queued} of it is queued`)
       }
     }
   }

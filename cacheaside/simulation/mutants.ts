@@ -157,7 +157,6 @@ const NOT_SOUGHT: readonly string[] = [
   'get takes no stamp of another tag for that of its own \u2014 the mark of the tag',
   'get finds nothing in L1 once a heartbeat has brought a new generation of its tags \u2014 dropping what depends on the older one',
   'get finds nothing in L1 once a heartbeat has brought a new generation of its tags \u2014 dropping flights: only entries are dropped',
-  'snapshot shows nothing that its process has invalidated meanwhile beside what is newer \u2014 asking the queue after the second look',
 ]
 
 /** Patches of the scenarios that the simulation is not asked about, and why. */

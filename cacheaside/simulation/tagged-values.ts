@@ -51,6 +51,8 @@ interface Reader {
   readonly ownFloor: (subject: number) => number
   /** Of that: from its own writes and invalidations. */
   readonly writtenFloor: (subject: number) => number
+  /** Which version of a subject it was told of that is in its queue, and that nobody has applied; 0: none. */
+  readonly queuedFloor: (subject: number) => number
   /** Whether it hears of everything at the moment at which that is applied. */
   readonly hearsAtOnce: boolean
   /** Whether nothing is promised of what has begun then. */
@@ -289,8 +291,13 @@ export class TaggedValues {
         this.#answered(marks[i]!, key, values[i], how, false),
       )
       if (!this.#reader.isExcused(marks[0]!.values().next().value![0]!))
-        this.#reader.checker.together(shown, this.#reader.name, `${how} of ${keys.join(', ')}`)
+        this.#together(shown, `${how} of ${keys.join(', ')}`)
     })
+  }
+
+  #together(shown: readonly ShownTogether[], how: string): void {
+    const { checker, queuedFloor, name } = this.#reader
+    checker.together(shown, queuedFloor, name, how)
   }
 
   /** Some keys of one keyspace. */

@@ -672,6 +672,28 @@ export const WEATHERS: readonly Weather[] = [
     processes: 3,
     isLasting: true,
   },
+  {
+    ...CALM,
+    name: 'tags-queues',
+    tags: true,
+    snapshots: 0.9,
+    slow: 0.15,
+    slowMs: 50,
+    slowRepliesMs: 6,
+    slowLoads: 0,
+    failedLoads: 0,
+    slowCommits: 0,
+    refusedCommits: 0,
+    faultsPerHundred: 12,
+    faults: { 'refused invalidations': 1, evict: 2 },
+    writes: 0.03,
+    invalidations: { one: 0.2, all: 0.2 },
+    affinity: 0.7,
+    processes: 2,
+    isHot: true,
+    isLasting: true,
+    withoutLocal: true,
+  },
 ]
 
 /** Weathers in which something is done that nobody may do, to see that it is missed. No seed draws them. */
