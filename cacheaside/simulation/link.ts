@@ -285,7 +285,9 @@ export class Link implements SharedStore, LinkEnd {
   }
 
   #newReplies(): ReplyOrder {
-    return new ReplyOrder(this.#random, reason => this.#loseCommands(reason))
+    return new ReplyOrder(this.#random, this.#weather.isOnCluster === true, reason =>
+      this.#loseCommands(reason),
+    )
   }
 
   /** Ends the connection for commands, makes it again, and lets nobody trust what it has brought. */

@@ -154,7 +154,6 @@ export const FURTHER: readonly Mutant[] = [
 
 /** Protections of tags and of snapshots for which no seed is kept yet. Their scenarios alone find them. */
 const NOT_SOUGHT: readonly string[] = [
-  'get takes no stamp of another tag for that of its own \u2014 the mark of the tag',
   'get finds nothing in L1 once a heartbeat has brought a new generation of its tags \u2014 dropping what depends on the older one',
   'get finds nothing in L1 once a heartbeat has brought a new generation of its tags \u2014 dropping flights: only entries are dropped',
 ]

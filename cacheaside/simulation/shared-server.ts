@@ -91,6 +91,8 @@ export class SharedServer implements Primary {
   readonly #company = new Map<string, Set<string>>()
   /** Messages of the operation that is being done. */
   readonly #published: Message[] = []
+  /** Which tag each stamp was made for, by its token. */
+  readonly #stamped = new Map<string, string>()
   /** How often each value of several rows was stored since something happened that it may depend on. */
   readonly #fills = new Map<string, number>()
   /** Whether that is counted: not where values expire, or replies are taken for others. */
@@ -173,7 +175,9 @@ export class SharedServer implements Primary {
       const after = this.inspect(key)
       this.#lookForGuards(key, before[i])
       this.#observe(by, operation, key, before[i], after, given, i)
-      if (after !== before[i]) this.#record(key, after, operation, given)
+      if (after === before[i]) return
+      this.#noteStamp(key, after)
+      this.#record(key, after, operation, given)
     })
     if (operation === 'invalidateKeyspace') this.#newGeneration(given[0] as string, given[1] as string)
     if (operation === 'generation' || operation === 'heartbeat') this.#noteGenerations(operation, given)
@@ -437,6 +441,11 @@ export class SharedServer implements Primary {
     }
   }
 
+  #noteStamp(key: string, text: string | undefined): void {
+    const register = text === undefined ? undefined : parseRegister(text)
+    if (register?.state === 'stamp') this.#stamped.set(register.token, key)
+  }
+
   #applied(subjects: readonly number[]): void {
     this.#fills.clear()
     for (const subject of subjects) this.#checker.applied(subject)
@@ -486,6 +495,11 @@ export class SharedServer implements Primary {
   /** A value of several rows was let in: if all its stamps stand, each of its rows is what its key and its tag promise. */
   #storedComposite(by: LinkEnd, key: string, register: ValueRegister): void {
     const names = register.tags.map(({ name }) => name)
+    for (const { name, token } of register.tags) {
+      const tag = this.#stamped.get(token)
+      if (tag !== undefined && tag !== name)
+        this.#checker.accuse(`${by.name} has stored ${key} under ${name}, with the stamp of ${tag}`)
+    }
     const isFound = this.#isFound(key, register)
     for (const { row, version } of shownBy(key, compositeIn(register))) {
       const tag = tagNameOf(row)

@@ -64,6 +64,8 @@ export interface Weather {
   readonly late: number
   /** Whether a process has one connection for commands, on which only their order says which reply is to which. */
   readonly inOrder?: boolean
+  /** Whether there are two such connections, as to a Cluster: the tags lie on a node of their own. */
+  readonly isOnCluster?: boolean
   /** Replies that are lost. */
   readonly deaf: number
   /** What ends a token, delivered a second time, late. */
@@ -693,6 +695,17 @@ export const WEATHERS: readonly Weather[] = [
     isHot: true,
     isLasting: true,
     withoutLocal: true,
+  },
+  {
+    ...CALM,
+    name: 'tags-nodes',
+    tags: true,
+    inOrder: true,
+    isOnCluster: true,
+    slow: 0.02,
+    slowMs: 50,
+    faultsPerHundred: 20,
+    faults: { 'reply lost': 1 },
   },
 ]
 
