@@ -3,7 +3,8 @@
  * once their cache is closed, with the code that they should end with.
  */
 import { spawn } from 'node:child_process'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import pg from 'pg'
+import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { type RedisServer, startRedis } from '../../test/redis-servers.ts'
 import { createDatabase, sharedPostgresUrl } from '../../test/services.ts'
 
@@ -177,6 +178,58 @@ describe('a script with a change feed ends by itself', () => {
       await spells.get(4)
       while (!isOpen) await pool.query('select 1')
       await cache.close(); await pool.end(); console.log('done')`
+    expect(await run(script)).toMatchObject(SAID)
+  })
+
+  test('after close() and the end of its pool, while its session is being opened', async () => {
+    const url = await createDatabase(sharedPostgresUrl())
+    const script = `${IMPORTS}; import pg from 'pg'
+      import { installFeed, postgresFeed } from 'cacheaside/postgres'
+      const pool = new pg.Pool({ connectionString: '${url}' })
+      await pool.query('create table spell (id int primary key)')
+      await installFeed(pool, { tables: ['spell'] })
+      const lock = async isGranted => {
+        const text = "select from pg_locks where relation = 'cacheaside.feed'::regclass and granted = $1"
+        for (;;) if ((await pool.query(text, [isGranted])).rowCount > 0) return
+      }
+      console.log('installed')
+      await lock(true)
+      const cache = createCache({ feed: postgresFeed({ pool, tables: { spell: () => [] } }) })
+      await lock(false)
+      await cache.close(); console.log('closed'); await pool.end(); console.log('done')`
+    const holder = new pg.Client({ connectionString: url })
+    await holder.connect()
+    const ended = await run(script, async said => {
+      await vi.waitFor(() => expect(said()).toContain('installed'), DEADLINE_MS)
+      await holder.query('begin; lock cacheaside.feed')
+      await vi.waitFor(() => expect(said()).toContain('closed'), DEADLINE_MS)
+      // All that the program still has is the session that waits for the lock.
+      const others = async () =>
+        (
+          await holder.query(
+            'select pg_stat_clear_snapshot() from pg_stat_activity where datname = current_database() and pid <> pg_backend_pid()',
+          )
+        ).rowCount
+      await vi.waitFor(async () => expect(await others()).toBeLessThan(2), DEADLINE_MS)
+      await holder.query('rollback')
+    })
+    await holder.end()
+    expect(ended).toMatchObject({ code: 0, out: 'installed\nclosed\ndone\n' })
+  })
+
+  test('after asking for the status of a feed, which nothing else waits for', async () => {
+    const url = await createDatabase(sharedPostgresUrl())
+    const script = `${IMPORTS}; import pg from 'pg'
+      import { installFeed, postgresFeed } from 'cacheaside/postgres'
+      const pool = new pg.Pool({ connectionString: '${url}' })
+      await pool.query('create table spell (id int primary key)')
+      await installFeed(pool, { tables: ['spell'] })
+      await pool.end()
+      const another = new pg.Pool({ connectionString: '${url}', allowExitOnIdle: true })
+      const feed = postgresFeed({ pool: another, tables: { spell: () => [] } })
+      await feed.status()
+      await feed.pending()
+      console.log('done')`
     expect(await run(script)).toMatchObject(SAID)
   })
 

@@ -12,6 +12,11 @@ export interface Connection {
   runWithin(script: string): Promise<readonly Texts[]>
   /** Whether other sessions use the database. Then rows have to be locked, and this session can be lost by itself. */
   readonly isShared: boolean
+  /**
+   * From now on it does not keep the process alive, as the library's timers do not. Before that it does: what is under way on
+   * it is waited for, also by the end of its pool.
+   */
+  holdNoLonger(): void
   /** Gives it back. Nothing is under way. */
   close(): void
   /** Ends it at once, also with a script under way. */
@@ -63,8 +68,6 @@ export function poolConnect(pool: PgPool): Connect {
   return async lost => {
     const client = await handedOut(pool)
     client.on('error', lost)
-    // As the library's timers, the connection must not keep alive a process that has nothing else to do.
-    client.unref?.()
     let isHeld = true
     const release = (destroy: boolean) => {
       if (!isHeld) return
@@ -83,6 +86,7 @@ export function poolConnect(pool: PgPool): Connect {
       isShared: true,
       run: script => runWithin(READ_COMMITTED + script),
       runWithin,
+      holdNoLonger: () => client.unref?.(),
       close: () => release(false),
       abandon: () => release(true),
     }
@@ -132,6 +136,7 @@ export function pgliteConnect(pglite: PGliteDatabase): Connect {
     isShared: false,
     run,
     runWithin: run,
+    holdNoLonger: ignore,
     close: ignore,
     abandon: ignore,
   })

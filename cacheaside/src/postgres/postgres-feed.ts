@@ -187,7 +187,9 @@ async function open(connect: Connect, scope: Scope, opening: FeedOpening): Promi
   const connection = await connect(opening.lost)
   try {
     const outbox = await openOutbox(connection, opening, scope, opening.isPrivate ? 'observers' : 'relays')
-    return opening.isPrivate ? await ObservingSession.begin(outbox) : new SharingSession(outbox)
+    const session = opening.isPrivate ? await ObservingSession.begin(outbox) : new SharingSession(outbox)
+    connection.holdNoLonger()
+    return session
   } catch (error) {
     connection.abandon()
     throw error
