@@ -7,7 +7,7 @@ import {
   stampText,
   type ValueRegister,
 } from '../src/shared/register.ts'
-import type { Fill, RegistersAtHand } from '../src/shared/shared-store.ts'
+import type { Expected, Fill, RegistersAtHand } from '../src/shared/shared-store.ts'
 import type { SimulatedClock } from '../src/testing/index.ts'
 import type { Library } from '../test/protections/library.ts'
 import type { Checker, Row } from './checker.ts'
@@ -85,6 +85,8 @@ export class SharedServer implements Primary {
   readonly #journaled = new Map<string, string | undefined>()
   readonly #untilMs = new Map<string, number>()
   readonly #grants = new Map<string, Grant>()
+  /** Tokens of leases that were given back before they were granted: the one message has overtaken the other. */
+  readonly #givenBackEarly = new Set<string>()
   /** Until when the guards of each key have to stand that nobody has released, and that were not lost. */
   readonly #guards = new Map<string, Map<string, number>>()
   /** Who has been at work on each key since it was last without a guard. */
@@ -155,7 +157,12 @@ export class SharedServer implements Primary {
   grantsOf(link: LinkEnd, beforeMs: number): string[] {
     const keys: string[] = []
     for (const [key, grant] of this.#grants)
-      if (grant.by === link && grant.sinceMs < beforeMs && this.#stands(key, this.inspect(key)))
+      if (
+        grant.by === link &&
+        grant.sinceMs < beforeMs &&
+        !this.#givenBackEarly.has(grant.token) &&
+        this.#stands(key, this.inspect(key))
+      )
         keys.push(key)
     return keys
   }
@@ -413,9 +420,12 @@ export class SharedServer implements Primary {
       case 'fill':
         if (before !== after) this.#stored(by, key, after)
         break
-      case 'drop':
+      case 'drop': {
+        const seen = given[1] as Expected
         if (before !== after) this.#grants.delete(key)
+        else if ('prefix' in seen) this.#givenBackEarly.add(seen.prefix.slice(1))
         break
+      }
       case 'guard':
         this.#grants.delete(key)
         if (before?.startsWith('W') !== true) this.#company.set(key, new Set(given[3] ? [SOMEBODY] : []))
