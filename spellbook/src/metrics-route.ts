@@ -3,7 +3,6 @@ import { prometheusMetrics } from 'cacheaside/prometheus'
 import type { FastifyInstance } from 'fastify'
 import { collectDefaultMetrics, Registry } from 'prom-client'
 import type { AdminGuard } from './admin-guard.ts'
-import { noQuery } from './api.ts'
 import { sendProblem } from './problem.ts'
 
 /** The metrics of a process and of its cache, as Prometheus reads them. */
@@ -44,7 +43,8 @@ export function metricsRoute(
   app.get(
     '/metrics',
     {
-      schema: { hide: true, querystring: noQuery },
+      // Parameters are passed over: a scraper may be told to send some.
+      schema: { hide: true },
       onRequest: (request, reply, done) => {
         const telling = judge(request)
         if (telling === undefined) return done()

@@ -304,7 +304,6 @@ describe('a query', () => {
   const forOperators = () => {
     const service = {
       spells: {},
-      metrics: {},
       live: { close() {} },
       administered: {},
       laboratory: {},
@@ -351,7 +350,6 @@ describe('a query', () => {
   })
 
   test.each<[method: 'GET' | 'POST' | 'PUT' | 'DELETE', url: string]>([
-    ['GET', '/metrics'],
     ['GET', '/live'],
     ['GET', '/admin/doctor'],
     ['GET', '/admin/feed'],

@@ -44,6 +44,10 @@ describe('GET /metrics', () => {
     expect(payload).toMatch(/\nprocess_resident_memory_bytes \d+/)
   })
 
+  test('passes over parameters, which a scraper may be told to send', async () => {
+    expect((await app.inject('/metrics?collect=all')).statusCode).toBe(200)
+  })
+
   test('is not in the description of the interface', async () => {
     const { payload } = await app.inject('/openapi.json')
     expect(payload).not.toContain('/metrics')
