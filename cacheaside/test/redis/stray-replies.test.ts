@@ -149,14 +149,6 @@ describe.each(CLIENT_LIBRARIES.filter(({ name }) => name !== 'node-redis'))(
           const wants = [/^/, /^/, /subscribe/, /message/][draw(4)]!
           // A connection that listens has two confirmations.
           let passed = draw(String(wants).includes('subscribe') ? 2 : 6)
-          console.log(
-            round,
-            JSON.stringify(stray.toString().slice(0, 40)),
-            PLACES.indexOf(put),
-            String(wants),
-            passed,
-            Date.now(),
-          )
           const before = relay.tampered
           relay.change(
             reply => Buffer.concat(put(reply, stray)),
