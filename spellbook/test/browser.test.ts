@@ -199,9 +199,10 @@ describe('the path of a read', () => {
     const page = await openPage(browser, `${url}/path`)
     await page.getByText('live', { exact: true }).waitFor()
     const before = await lanes(page).count()
+    // Each of the two also reads the list, to find a spell. The second is clicked when the first has ended: they would join.
     await page.getByRole('button', { name: /^Write it and read it/ }).click()
+    await expect.poll(() => lanes(page).count()).toBe(Math.min(50, before + 2))
     await page.getByRole('button', { name: /^Read a spell/ }).click()
-    // Each of the two also reads the list, to find a spell.
     await expect.poll(() => lanes(page).count()).toBe(Math.min(50, before + 4))
     const [hit, , miss] = [0, 1, 2].map(i => lanes(page).nth(i))
     expect(await hit!.locator('.tag').textContent()).toBe('hit')
