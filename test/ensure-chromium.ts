@@ -3,13 +3,20 @@
  * running.
  */
 import { spawnSync } from 'node:child_process'
-import { here, privileges, type Surroundings } from './ensure-redis-server.ts'
+import {
+  commandsOf,
+  here,
+  type Installation,
+  install,
+  type Steps,
+  type Surroundings,
+} from './install-program.ts'
 
 /** How it is called, by who has packed it. */
 const NAMES = ['chromium', 'chromium-browser', 'google-chrome-stable', 'google-chrome']
 
-/** The package managers that install it, and what they are told. */
-const INSTALLERS: Readonly<Record<string, readonly (readonly string[])[]>> = {
+/** What each package manager is told. */
+const STEPS: Steps = {
   'apt-get': [
     ['update', '-qq'],
     ['install', '-y', '-qq', '--no-install-recommends', 'chromium', 'fonts-dejavu-core'],
@@ -18,8 +25,6 @@ const INSTALLERS: Readonly<Record<string, readonly (readonly string[])[]>> = {
   dnf: [['install', '-y', 'chromium', 'dejavu-sans-fonts']],
   pacman: [['-Sy', '--noconfirm', 'chromium', 'ttf-dejavu']],
 }
-
-const MANUAL = 'install Chromium, or set CHROMIUM to its program'
 
 /**
  * The path of a Chromium that runs: the one that `CHROMIUM` names, or on the PATH, or else, if it may, freshly installed.
@@ -30,29 +35,18 @@ const MANUAL = 'install Chromium, or set CHROMIUM to its program'
 export function ensureChromium(surroundings: Surroundings = here()): string {
   const { env } = surroundings
   if (env.CHROMIUM !== undefined && env.CHROMIUM !== '') return checked(env.CHROMIUM)
-  return checked(found(surroundings) ?? install(surroundings))
+  const installation: Installation = {
+    name: 'Chromium',
+    manual: 'install Chromium, or set CHROMIUM to its program',
+    managers: Object.keys(STEPS),
+    commands: commandsOf(STEPS),
+    found: () => found(surroundings),
+  }
+  return checked(found(surroundings) ?? install(installation, surroundings))
 }
 
 const found = ({ which }: Surroundings): string | undefined =>
   NAMES.map(which).find(path => path !== undefined)
-
-function install(surroundings: Surroundings): string {
-  const { env, which, run, say, noInstall } = surroundings
-  if (noInstall || (env.CACHEASIDE_NO_INSTALL ?? '') !== '')
-    throw new Error(`there is no Chromium, and it may not be installed; ${MANUAL}`)
-  const manager = Object.keys(INSTALLERS).find(name => which(name) !== undefined)
-  if (manager === undefined) throw new Error(`there is no Chromium, nor a known package manager; ${MANUAL}`)
-  const prefix = privileges(surroundings, manager)
-  if (prefix === undefined) throw new Error(`there is no Chromium, nor the right to install it; ${MANUAL}`)
-  for (const step of INSTALLERS[manager]!) {
-    const [command = '', ...args] = [...prefix, manager, ...step]
-    say(`No Chromium here: ${[command, ...args].join(' ')}`)
-    run(command, args, { DEBIAN_FRONTEND: 'noninteractive' })
-  }
-  const program = found(surroundings)
-  if (program === undefined) throw new Error(`${manager} has brought no Chromium; ${MANUAL}`)
-  return program
-}
 
 function checked(path: string): string {
   const { stdout, error } = spawnSync(path, ['--version'], { encoding: 'utf8' })

@@ -5,7 +5,14 @@
 import { spawnSync } from 'node:child_process'
 import { existsSync } from 'node:fs'
 import { dirname, join } from 'node:path'
-import { here, privileges, type Surroundings } from './ensure-redis-server.ts'
+import {
+  commandsOf,
+  here,
+  type Installation,
+  install,
+  type Steps,
+  type Surroundings,
+} from './install-program.ts'
 
 /** Both programs, and their version. */
 export interface PgDump {
@@ -15,8 +22,8 @@ export interface PgDump {
   readonly major: number
 }
 
-/** How each package manager is asked. */
-const STEPS: Readonly<Record<string, readonly (readonly string[])[]>> = {
+/** What each package manager is told. */
+const STEPS: Steps = {
   'apt-get': [
     ['update', '-qq'],
     ['install', '-y', '-qq', '--no-install-recommends', 'postgresql-client'],
@@ -30,8 +37,6 @@ const STEPS: Readonly<Record<string, readonly (readonly string[])[]>> = {
 /** Homebrew links no programs of `libpq`, because a server may be installed beside it. */
 const UNLINKED = ['/opt/homebrew/opt/libpq/bin/pg_dump', '/usr/local/opt/libpq/bin/pg_dump']
 
-const MANUAL = 'install the client programs of PostgreSQL, or set PG_DUMP to its pg_dump'
-
 /**
  * The `pg_dump` that `PG_DUMP` names, or the one on the PATH, or else, if it may, a freshly installed one; and the
  * `pg_restore` beside it. `--no-install` and `CACHEASIDE_NO_INSTALL` forbid that.
@@ -41,29 +46,18 @@ const MANUAL = 'install the client programs of PostgreSQL, or set PG_DUMP to its
 export function ensurePgDump(surroundings: Surroundings = here()): PgDump {
   const { env } = surroundings
   if (env.PG_DUMP !== undefined && env.PG_DUMP !== '') return checked(env.PG_DUMP)
-  return checked(found(surroundings) ?? install(surroundings))
+  const installation: Installation = {
+    name: 'pg_dump',
+    manual: 'install the client programs of PostgreSQL, or set PG_DUMP to its pg_dump',
+    managers: Object.keys(STEPS),
+    commands: commandsOf(STEPS),
+    found: () => found(surroundings),
+  }
+  return checked(found(surroundings) ?? install(installation, surroundings))
 }
 
 const found = ({ which }: Surroundings): string | undefined =>
   which('pg_dump') ?? (which('brew') === undefined ? undefined : UNLINKED.find(path => existsSync(path)))
-
-function install(surroundings: Surroundings): string {
-  const { env, which, run, say, noInstall } = surroundings
-  if (noInstall || (env.CACHEASIDE_NO_INSTALL ?? '') !== '')
-    throw new Error(`there is no pg_dump, and it may not be installed; ${MANUAL}`)
-  const manager = Object.keys(STEPS).find(name => which(name) !== undefined)
-  if (manager === undefined) throw new Error(`there is no pg_dump, nor a known package manager; ${MANUAL}`)
-  const prefix = privileges(surroundings, manager)
-  if (prefix === undefined) throw new Error(`there is no pg_dump, nor the right to install it; ${MANUAL}`)
-  for (const step of STEPS[manager]!) {
-    const [command = '', ...args] = [...prefix, manager, ...step]
-    say(`No pg_dump here: ${[command, ...args].join(' ')}`)
-    run(command, args, { DEBIAN_FRONTEND: 'noninteractive' })
-  }
-  const program = found(surroundings)
-  if (program === undefined) throw new Error(`${manager} has brought no pg_dump; ${MANUAL}`)
-  return program
-}
 
 function checked(pgDump: string): PgDump {
   const pgRestore = join(dirname(pgDump), 'pg_restore')

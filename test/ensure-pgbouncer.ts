@@ -7,20 +7,26 @@ import { chmodSync, mkdirSync, mkdtempSync, readdirSync, rmSync, writeFileSync }
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { here, privileges, type Surroundings } from './ensure-redis-server.ts'
+import {
+  commandsOf,
+  here,
+  type Installation,
+  install,
+  type Steps,
+  type Surroundings,
+} from './install-program.ts'
 
 /** Where the downloaded packages are kept: until `npm ci` removes the folder. */
 const PACKAGES = fileURLToPath(new URL('../node_modules/.cache/cacheaside/pgbouncer', import.meta.url))
 
-/** The package managers that install the program and start nothing. */
-const INSTALLERS: Readonly<Record<string, readonly string[]>> = {
-  apk: ['add', '--no-cache', 'pgbouncer'],
-  dnf: ['install', '-y', 'pgbouncer'],
-  pacman: ['-Sy', '--noconfirm', 'pgbouncer'],
-  brew: ['install', 'pgbouncer'],
-}
-
-const MANUAL = 'install PgBouncer, or set PGBOUNCER to its program'
+/** What each package manager is told. Debian's only downloads, the others start nothing. */
+const stepsFor = (packages: string): Steps => ({
+  'apt-get': download(packages),
+  apk: [['add', '--no-cache', 'pgbouncer']],
+  dnf: [['install', '-y', 'pgbouncer']],
+  pacman: [['-Sy', '--noconfirm', 'pgbouncer']],
+  brew: [['install', 'pgbouncer']],
+})
 
 /**
  * The path of a `pgbouncer` that runs: the one that `PGBOUNCER` names, or on the PATH, or else, if it may, one from the
@@ -32,27 +38,19 @@ const MANUAL = 'install PgBouncer, or set PGBOUNCER to its program'
 export function ensurePgBouncer(surroundings: Surroundings = here(), packages = PACKAGES): string {
   const { env, which } = surroundings
   if (env.PGBOUNCER !== undefined && env.PGBOUNCER !== '') return checked(env.PGBOUNCER)
-  return checked(which('pgbouncer') ?? unpacked(packages) ?? install(surroundings, packages))
-}
-
-function install(surroundings: Surroundings, packages: string): string {
-  const { env, which, noInstall } = surroundings
-  if (noInstall || (env.CACHEASIDE_NO_INSTALL ?? '') !== '')
-    throw new Error(`there is no pgbouncer, and it may not be installed; ${MANUAL}`)
-  const manager = ['apt-get', ...Object.keys(INSTALLERS)].find(name => which(name) !== undefined)
-  if (manager === undefined) throw new Error(`there is no pgbouncer, nor a known package manager; ${MANUAL}`)
-  const prefix = privileges(surroundings, manager)
-  if (prefix === undefined) throw new Error(`there is no pgbouncer, nor the right to install it; ${MANUAL}`)
-  const isDebian = manager === 'apt-get'
-  if (isDebian) mkdirSync(join(packages, 'partial'), { recursive: true })
-  for (const step of isDebian ? download(packages) : [INSTALLERS[manager]!]) {
-    const [command = '', ...args] = [...prefix, manager, ...step]
-    surroundings.say(`No pgbouncer here: ${[command, ...args].join(' ')}`)
-    surroundings.run(command, args, { DEBIAN_FRONTEND: 'noninteractive' })
+  const steps = stepsFor(packages)
+  const installation: Installation = {
+    name: 'pgbouncer',
+    manual: 'install PgBouncer, or set PGBOUNCER to its program',
+    managers: Object.keys(steps),
+    commands(manager, prefix) {
+      if (manager === 'apt-get' && prefix !== undefined)
+        mkdirSync(join(packages, 'partial'), { recursive: true })
+      return commandsOf(steps)(manager, prefix)
+    },
+    found: manager => (manager === 'apt-get' ? unpacked(packages) : which('pgbouncer')),
   }
-  const program = isDebian ? unpacked(packages) : which('pgbouncer')
-  if (program === undefined) throw new Error(`${manager} has brought no pgbouncer; ${MANUAL}`)
-  return program
+  return checked(which('pgbouncer') ?? unpacked(packages) ?? install(installation, surroundings))
 }
 
 /** Brings the package, and those that it needs and that this machine does not have. */

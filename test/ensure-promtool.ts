@@ -6,20 +6,25 @@ import { spawnSync } from 'node:child_process'
 import { existsSync, mkdirSync, readdirSync } from 'node:fs'
 import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
-import { here, privileges, type Surroundings } from './ensure-redis-server.ts'
+import {
+  commandsOf,
+  here,
+  type Installation,
+  install,
+  type Steps,
+  type Surroundings,
+} from './install-program.ts'
 
 /** Where the downloaded program is kept: until `npm ci` removes the folder. */
 const FOLDER = fileURLToPath(new URL('../node_modules/.cache/cacheaside/promtool', import.meta.url))
 
-/** The package managers that install the program and start nothing. */
-const INSTALLERS: Readonly<Record<string, readonly string[]>> = {
-  apk: ['add', '--no-cache', 'prometheus'],
-  dnf: ['install', '-y', 'golang-github-prometheus'],
-  pacman: ['-Sy', '--noconfirm', 'prometheus'],
-  brew: ['install', 'prometheus'],
+/** What each package manager is told that installs the program and starts nothing. */
+const STEPS: Steps = {
+  apk: [['add', '--no-cache', 'prometheus']],
+  dnf: [['install', '-y', 'golang-github-prometheus']],
+  pacman: [['-Sy', '--noconfirm', 'prometheus']],
+  brew: [['install', 'prometheus']],
 }
-
-const MANUAL = 'install Prometheus, or set PROMTOOL to its promtool'
 
 /**
  * The path of a `promtool` that runs: the one that `PROMTOOL` names, or on the PATH, or else, if it may, one from the package
@@ -31,34 +36,20 @@ const MANUAL = 'install Prometheus, or set PROMTOOL to its promtool'
 export function ensurePromtool(surroundings: Surroundings = here(), folder = FOLDER): string {
   const { env, which } = surroundings
   if (env.PROMTOOL !== undefined && env.PROMTOOL !== '') return checked(env.PROMTOOL)
-  return checked(which('promtool') ?? unpacked(folder) ?? install(surroundings, folder))
-}
-
-function install(surroundings: Surroundings, folder: string): string {
-  const { env, which, run, say, noInstall } = surroundings
-  if (noInstall || (env.CACHEASIDE_NO_INSTALL ?? '') !== '')
-    throw new Error(`there is no promtool, and it may not be installed; ${MANUAL}`)
-  const manager = ['apt-get', ...Object.keys(INSTALLERS)].find(name => which(name) !== undefined)
-  if (manager === undefined) throw new Error(`there is no promtool, nor a known package manager; ${MANUAL}`)
-  const isDebian = manager === 'apt-get'
-  const prefix = privileges(surroundings, manager)
-  // Downloading takes no rights; only the list of packages may be old.
-  if (prefix === undefined && !isDebian)
-    throw new Error(`there is no promtool, nor the right to install it; ${MANUAL}`)
-  if (isDebian) mkdirSync(folder, { recursive: true })
-  const steps = isDebian
-    ? [
-        ...(prefix === undefined ? [] : [[...prefix, 'apt-get', 'update', '-qq']]),
-        ['sh', '-c', 'cd "$0" && apt-get download -qq prometheus', folder],
-      ]
-    : [[...prefix!, manager, ...INSTALLERS[manager]!]]
-  for (const [command = '', ...args] of steps) {
-    say(`No promtool here: ${[command, ...args].join(' ')}`)
-    run(command, args, { DEBIAN_FRONTEND: 'noninteractive' })
+  const installation: Installation = {
+    name: 'promtool',
+    manual: 'install Prometheus, or set PROMTOOL to its promtool',
+    managers: ['apt-get', ...Object.keys(STEPS)],
+    commands(manager, prefix) {
+      if (manager !== 'apt-get') return commandsOf(STEPS)(manager, prefix)
+      mkdirSync(folder, { recursive: true })
+      // Downloading takes no rights; only the list of packages may be old.
+      const update = prefix === undefined ? [] : [[...prefix, 'apt-get', 'update', '-qq']]
+      return [...update, ['sh', '-c', 'cd "$0" && apt-get download -qq prometheus', folder]]
+    },
+    found: manager => (manager === 'apt-get' ? unpacked(folder) : which('promtool')),
   }
-  const program = isDebian ? unpacked(folder) : which('promtool')
-  if (program === undefined) throw new Error(`${manager} has brought no promtool; ${MANUAL}`)
-  return program
+  return checked(which('promtool') ?? unpacked(folder) ?? install(installation, surroundings))
 }
 
 /** The program out of the package in a folder, if there is one. */

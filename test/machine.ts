@@ -2,7 +2,7 @@ import { chmod, mkdtemp, rm, writeFile } from 'node:fs/promises'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { onTestFinished } from 'vitest'
-import { type Surroundings, whichIn } from './ensure-redis-server.ts'
+import { type Surroundings, whichIn } from './install-program.ts'
 
 /** What a program is to a test: it prints this, whatever it is asked. */
 export async function putProgram(path: string, prints: string): Promise<void> {
