@@ -2,12 +2,12 @@
  * The write path.
  *
  * 1. **Guard** every key before the function is called: the value and any lease go from the shared store, and until
- * the guard is released, or its deadline passes, nothing can be stored under the key. Readers go to the origin.
+ *    the guard is released, or its deadline passes, nothing can be stored under the key. Readers go to the origin.
  * 2. **Commit**: the user's function does that. While it runs the guards are renewed. So they end soon after a writer that
- * died, and not before a slow one ends. Keys known only inside the transaction, such as the id of an INSERT, are guarded by
- * `guard` before it commits.
+ *    died, and not before a slow one ends. Keys known only inside the transaction, such as the id of an INSERT, are guarded by
+ *    `guard` before it commits.
  * 3. **Release** every key; or, written through, put the committed value in the guard's place, if nobody else was
- * there meanwhile. What is not confirmed is queued and retried.
+ *    there meanwhile. What is not confirmed is queued and retried.
  * 4. **Answer** with the function's value, and with what became of the keys.
  *
  * If the function throws, and it is known that nothing was committed (`commit-in-doubt.ts`), the keys are released at

@@ -8,9 +8,9 @@ import type { Key, Tag, WholeKeyspace } from '../base/key.ts'
  * this contract.
  *
  * - **At least once.** A change is handed out again, to this relay or another one, until it is settled as applied; also after
- * crashes of either side. Twice does no harm: removing is always safe.
+ *   crashes of either side. Twice does no harm: removing is always safe.
  * - **Committed.** A change is handed out when later reads of the origin see it, not before. An invalidation that
- * comes too early can be followed by a load of the old row.
+ *   comes too early can be followed by a load of the old row.
  * - **In any order.** So no feed has to wait for a long transaction before it hands out later commits.
  * - **Bounded.** A feed may replace many changes by fewer, coarser ones: a whole table for its rows.
  */

@@ -13,10 +13,10 @@ export interface Connection {
   /** Whether other sessions use the database. Then rows have to be locked, and this session can be lost by itself. */
   readonly isShared: boolean
   /**
-   * From now on it does not keep the process alive, as the library's timers do not. Before that it does: what is under way on
-   * it is waited for, also by the end of its pool.
+   * From now on the connection does not keep the process alive, as the library's timers do not. Before, the process waits for
+   * scripts that are under way, and so can wait for the end of the pool.
    */
-  holdNoLonger(): void
+  unref(): void
   /** Gives it back. Nothing is under way. */
   close(): void
   /** Ends it at once, also with a script under way. */
@@ -86,7 +86,7 @@ export function poolConnect(pool: PgPool): Connect {
       isShared: true,
       run: script => runWithin(READ_COMMITTED + script),
       runWithin,
-      holdNoLonger: () => client.unref?.(),
+      unref: () => client.unref?.(),
       close: () => release(false),
       abandon: () => release(true),
     }
@@ -136,7 +136,7 @@ export function pgliteConnect(pglite: PGliteDatabase): Connect {
     isShared: false,
     run,
     runWithin: run,
-    holdNoLonger: ignore,
+    unref: ignore,
     close: ignore,
     abandon: ignore,
   })

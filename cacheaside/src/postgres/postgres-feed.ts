@@ -188,7 +188,7 @@ async function open(connect: Connect, scope: Scope, opening: FeedOpening): Promi
   try {
     const outbox = await openOutbox(connection, opening, scope, opening.isPrivate ? 'observers' : 'relays')
     const session = opening.isPrivate ? await ObservingSession.begin(outbox) : new SharingSession(outbox)
-    connection.holdNoLonger()
+    connection.unref()
     return session
   } catch (error) {
     connection.abandon()

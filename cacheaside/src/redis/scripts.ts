@@ -3,12 +3,12 @@
  * what it changes belong together. Times are the server's own.
  *
  * - PUBLISH is a script's first call: a channel that the user may not use then fails before anything has changed. On a
- * Cluster it goes to a channel that has the name of the node that runs the script: a Cluster passes messages on to all its
- * nodes, unordered and without a promise, and only listeners of that node are to hear it.
+ *   Cluster it goes to a channel that has the name of the node that runs the script: a Cluster passes messages on to all its
+ *   nodes, unordered and without a promise, and only listeners of that node are to hear it.
  * - Scripts that only remove, or must not fail when memory is full, declare `allow-oom`. Those that store a value do
- * not: the server refuses them, and the value is not kept.
+ *   not: the server refuses them, and the value is not kept.
  * - None declares `no-writes`: a replica, or a server that has lost its disk or too many replicas, refuses even the
- * heartbeat. So an unusable primary is found out.
+ *   heartbeat. So an unusable primary is found out.
  *
  * @see https://redis.io/docs/latest/develop/programmability/eval-intro/ script flags, since Redis 7.0
  */
