@@ -439,15 +439,18 @@ export class SharedServer implements Primary {
         this.#company.get(key)?.add(SOMEBODY)
         this.#applied(subjects)
         break
-      case 'release':
+      case 'release': {
         this.#company.get(key)?.add(given[1] as string)
         if (after?.startsWith('V') && before !== after) this.#wroteThrough(by, key, after)
         this.#grants.delete(key)
         this.#promised(key).delete(given[1] as string)
-        if (after?.startsWith('V'))
-          this.#checker.applied(subjects[0]!, throughVersion(after, this.#checker, subjects[0]!))
+        // Nobody finds a value of an old generation: the register is as good as empty.
+        const register = after === undefined ? undefined : parseRegister(after)
+        if (register?.state === 'value' && this.#isOfThisGeneration(key, register))
+          this.#checker.applied(subjects[0]!, throughVersion(register, this.#checker, subjects[0]!))
         else this.#applied(subjects)
         break
+      }
     }
   }
 
@@ -497,7 +500,7 @@ export class SharedServer implements Primary {
       this.#storedComposite(by, key, register)
       return
     }
-    if (register.generation !== this.#generations.get(keyspaceOf(key))) return
+    if (!this.#isOfThisGeneration(key, register)) return
     const version = register.text === undefined ? undefined : (JSON.parse(register.text) as Row).version
     this.#checker.stored(this.#subjects.ofKey(key)[0]!, version, by.name)
   }
@@ -526,10 +529,14 @@ export class SharedServer implements Primary {
       this.#checker.accuse(`${key} was stored ${fills} times, and nothing has happened to it`)
   }
 
+  #isOfThisGeneration(key: string, { generation }: ValueRegister): boolean {
+    return generation === this.#generations.get(keyspaceOf(key))
+  }
+
   /** Whether a reader who judges it now finds it. */
-  #isFound(key: string, { generation, tags }: ValueRegister): boolean {
-    if (generation !== this.#generations.get(keyspaceOf(key))) return false
-    return tags.every(
+  #isFound(key: string, register: ValueRegister): boolean {
+    if (!this.#isOfThisGeneration(key, register)) return false
+    return register.tags.every(
       stamp =>
         stamp.generation === this.#generations.get(keyspaceOf(stamp.name)) &&
         this.inspect(stamp.name) === stampText(stamp.token),
@@ -578,11 +585,8 @@ function lag(registers: ReturnType<Library['registersFor']>, lagMs: number): voi
 }
 
 /** The version that a release has written through: no later read may be older than this one. */
-function throughVersion(text: string, checker: Checker, subject: number): number {
-  const register = parseRegister(text)
-  if (register.state !== 'value') return 0
-  if (register.text === undefined) return checker.lastDeletion(subject)
-  return (JSON.parse(register.text) as Row).version
+function throughVersion({ text }: ValueRegister, checker: Checker, subject: number): number {
+  return text === undefined ? checker.lastDeletion(subject) : (JSON.parse(text) as Row).version
 }
 
 /** The value of several rows in a register. */
