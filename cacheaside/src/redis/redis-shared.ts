@@ -53,7 +53,7 @@ export interface RedisShared extends SharedStore {
  * A shared store on Redis 7.0 or later, or Valkey: one server, Sentinel, or a Cluster.
  *
  * One register is one string under its key, readable in `redis-cli`: `GET spell:4` shows the fixed-width header and
- * the value. A read takes one native command, hit or miss; everything else is one script (`scripts.ts`). Nothing is
+ * the value. A hit that is looked for takes one native command; everything else is one script (`scripts.ts`). Nothing is
  * ever sent twice, looked for with KEYS, or flushed.
  *
  * An outage makes operations reject at once, or when the cache's own time limit is over; the store comes back by

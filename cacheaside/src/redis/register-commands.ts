@@ -1,6 +1,6 @@
 /**
- * The commands on registers and generations: each operation of the contract as one native command, or one script
- * (`scripts.ts`). The primary of the key runs it. A server with full memory refuses commands that store; what is answered
+ * The commands on registers and generations: each operation of the contract as one script (`scripts.ts`), or one
+ * native command. The primary of the key runs it. A server with full memory refuses commands that store; what is answered
  * then is decided here.
  */
 import { afterThisTurn, type Clock } from '../base/clock.ts'
@@ -68,7 +68,7 @@ export class RegisterCommands {
   }
 
   lease(key: string, token: string, leaseMs: number): Promise<LeaseReply> {
-    return this.#create(key, leaseText(token), leaseMs)
+    return this.#create({ key, text: leaseText(token) }, leaseMs)
   }
 
   leaseMany(requests: readonly { key: string; token: string }[], leaseMs: number): Promise<LeaseReply[]> {
@@ -89,48 +89,37 @@ export class RegisterCommands {
     return this.#commands.runAt(this.#scripts.renewStamp, key, [stampText(token), String(lifeMs)], doneOf)
   }
 
-  /** Puts a text under an absent register's key. */
-  #create(key: string, text: string, lifeMs: number): Promise<LeaseReply> {
-    const name = this.#names.prefix + key
-    if (this.#full) return this.#createWhenFull(name, text, lifeMs)
-    return this.#setIfAbsent(name, text, lifeMs).then(
-      reply => this.#commands.read(name, textOf, reply),
-      error => {
-        if (errorCode(error) === 'WRONGTYPE') return NOT_A_STRING
-        if (errorCode(error) !== 'OOM') throw error
-        this.#full = true
-        return this.#lookWhenFull(name)
-      },
-    )
-  }
-
-  #setIfAbsent(name: string, text: string, lifeMs: number): Promise<unknown> {
-    return this.#commands.send(name, ['SET', name, text, 'NX', 'GET', 'PX', String(lifeMs)])
-  }
-
-  /** What is under the key, by a command that is refused where writes are, but not because memory is full. */
-  async #lookWhenFull(name: string): Promise<string | typeof REFUSED> {
-    return (await this.#commands.run(this.#scripts.lookWhenFull, [name], [], textOf)) ?? REFUSED
-  }
-
-  async #createWhenFull(name: string, text: string, lifeMs: number): Promise<LeaseReply> {
-    const seen = await this.#lookWhenFull(name)
-    if (seen !== REFUSED) return seen
+  /** Puts a text under an absent register's key. Where memory is full, it looks first: the script may be refused. */
+  async #create(request: Creation, lifeMs: number): Promise<LeaseReply> {
+    if (this.#full) {
+      const seen = await this.#lookWhenFull(request.key)
+      if (seen !== REFUSED) return seen
+    }
+    const wasFull = this.#full
     try {
-      const reply = this.#commands.read(name, textOf, await this.#setIfAbsent(name, text, lifeMs))
+      const [reply] = (await this.#runCreate([request], lifeMs)) as [LeaseReply]
       this.#full = false
       return reply
     } catch (error) {
-      if (errorCode(error) === 'OOM') return REFUSED
-      throw error
+      if (errorCode(error) !== 'OOM') throw error
+      this.#full = true
+      return wasFull ? REFUSED : this.#lookWhenFull(request.key)
     }
+  }
+
+  /** What is under the key, by a command that is refused where writes are, but not because memory is full. */
+  async #lookWhenFull(key: string): Promise<string | typeof REFUSED> {
+    return (await this.#commands.runAt(this.#scripts.lookWhenFull, key, [], textOf)) ?? REFUSED
   }
 
   async #createMany(requests: readonly Creation[], lifeMs: number): Promise<LeaseReply[]> {
     // A script may touch one slot of a Cluster only, and is refused as a whole when memory is full.
     if (this.#onCluster || this.#full) return this.#createEach(requests, lifeMs)
+    const batches: Promise<LeaseReply[]>[] = []
+    for (let at = 0; at < requests.length; at += MOST_TOGETHER)
+      batches.push(this.#runCreate(requests.slice(at, at + MOST_TOGETHER), lifeMs))
     try {
-      return (await this.#createTogether(requests, lifeMs)).flat()
+      return (await Promise.all(batches)).flat()
     } catch (error) {
       if (errorCode(error) !== 'OOM') throw error
       this.#full = true
@@ -138,23 +127,15 @@ export class RegisterCommands {
     }
   }
 
-  /** Sends one write per primary. */
   #createEach(requests: readonly Creation[], lifeMs: number): Promise<LeaseReply[]> {
-    return Promise.all(requests.map(({ key, text }) => this.#create(key, text, lifeMs)))
+    return Promise.all(requests.map(request => this.#create(request, lifeMs)))
   }
 
-  /** Uses few scripts, each of which ends soon. */
-  #createTogether(requests: readonly Creation[], lifeMs: number): Promise<LeaseReply[][]> {
-    const batches: Promise<LeaseReply[]>[] = []
-    for (let at = 0; at < requests.length; at += MOST_TOGETHER) {
-      const batch = requests.slice(at, at + MOST_TOGETHER)
-      const names = batch.map(({ key }) => this.#names.prefix + key)
-      const args = [String(lifeMs), ...batch.map(({ text }) => text)]
-      batches.push(
-        this.#commands.run(this.#scripts.createMany, names, args, reply => textsOf(reply, names.length)),
-      )
-    }
-    return Promise.all(batches)
+  /** A script, though one native command would do: the reply `nil` to a command does not tell which lease was taken. */
+  #runCreate(requests: readonly Creation[], lifeMs: number): Promise<LeaseReply[]> {
+    const names = requests.map(({ key }) => this.#names.prefix + key)
+    const args = [String(lifeMs), ...requests.map(({ text }) => text)]
+    return this.#commands.run(this.#scripts.create, names, args, reply => textsOf(reply, names.length))
   }
 
   look(keys: readonly string[]): Promise<LookReply[]> {

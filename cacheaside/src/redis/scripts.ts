@@ -1,6 +1,6 @@
 /**
- * The operations that one native command cannot do, as scripts: each runs alone on its server, so what it reads and
- * what it changes belong together. Times are the server's own.
+ * The operations as scripts: each runs alone on its server, so what it reads and what it changes belong together, and its
+ * reply tells which call it answers. Times are the server's own.
  *
  * - PUBLISH is a script's first call: a channel that the user may not use then fails before anything has changed. On a
  *   Cluster it goes to a channel that has the name of the node that runs the script: a Cluster passes messages on to all its
@@ -244,6 +244,15 @@ if guard then redis.call('SETRANGE', KEYS[1], ${LAYOUT.guard.dirty.at}, '1') els
 /** The text for a key of another type than a string: no version has written such a register. */
 export const NOT_A_STRING = '?not a string'
 
+/** `textOf`: the text in a reply. Any error but that of another type is an error of the whole script. */
+const TEXT = `
+local function textOf(reply)
+  if type(reply) ~= 'table' then return reply end
+  if string.sub(reply.err, 1, 9) ~= 'WRONGTYPE' then error(reply) end
+  return '${NOT_A_STRING}'
+end
+`
+
 /** Whether a text begins as a register does. */
 export const beginsAsRegister = (text: string): boolean => new RegExp(OURS).test(text)
 
@@ -251,26 +260,16 @@ export const beginsAsRegister = (text: string): boolean => new RegExp(OURS).test
  * KEYS: register. What is there, for a primary whose memory is full. A plain GET would also be answered by a server that has
  * too few replicas left, or has just become a replica: its values may be long out of date.
  */
-const lookWhenFull = source(
-  ANYWAY,
-  `
-local text = redis.pcall('GET', KEYS[1])
-return type(text) == 'table' and '${NOT_A_STRING}' or text
-`,
-)
+const lookWhenFull = source(ANYWAY, TEXT, `return textOf(redis.pcall('GET', KEYS[1]))`)
 
-/**
- * KEYS: registers. ARGV: life in ms, then a lease or a stamp for each. Runs the native command for each: that costs the
- * server the same, and the client half.
- */
-const createMany = source(
+/** KEYS: registers. ARGV: life in ms, then a lease or a stamp for each. Says what was there, for each. */
+const create = source(
   WITH_ROOM,
+  TEXT,
   `
 local replies = {}
 for i, key in ipairs(KEYS) do
-  local reply = redis.pcall('SET', key, ARGV[i + 1], 'NX', 'GET', 'PX', ARGV[1])
-  if type(reply) == 'table' then reply = '${NOT_A_STRING}' end
-  replies[i] = reply
+  replies[i] = textOf(redis.pcall('SET', key, ARGV[i + 1], 'NX', 'GET', 'PX', ARGV[1]))
 end
 return replies
 `,
@@ -385,7 +384,7 @@ export function loadableScripts(onCluster: boolean) {
     releaseThrough: loadable('releaseThrough', releaseThrough),
     invalidate: loadable('invalidate', invalidate),
     lookWhenFull: loadable('lookWhenFull', lookWhenFull),
-    createMany: loadable('createMany', createMany),
+    create: loadable('create', create),
     renewStamp: loadable('renewStamp', renewStamp),
     fill: loadable('fill', fill),
     replace: loadable('replace', replace),

@@ -147,7 +147,7 @@ export interface RegistersAtHand {
  */
 export interface SharedRegisters {
   /**
-   * Takes the lease if the register is absent. One native command on Redis: `SET key L<token> NX GET PX leaseMs`.
+   * Takes the lease if the register is absent: on Redis a script with `SET key L<token> NX GET PX leaseMs`.
    *
    * @returns `null`: the lease is ours; a string: what the register holds, left as it was; {@link REFUSED}: absent,
    *   and there is no room for a lease.

@@ -1,5 +1,5 @@
 import { once } from 'node:events'
-import { type AddressInfo, connect, createServer as createTcpServer, type Socket } from 'node:net'
+import { type AddressInfo, connect } from 'node:net'
 import { createServer, rootCertificates } from 'node:tls'
 import fc from 'fast-check'
 import { Redis } from 'ioredis'
@@ -13,6 +13,7 @@ import { REFUSED } from '../../src/shared/shared-store.ts'
 import { isSame, keptValues } from '../kept-values.ts'
 import { CLIENT_LIBRARIES, IOREDIS } from './clients.ts'
 import { hearing, LONG_MS, openStore, put, spell, token } from './harness.ts'
+import { startHoldingWay } from './holding-way.ts'
 
 let server: RedisServer
 let raw: Redis
@@ -44,41 +45,6 @@ async function sent(work: () => Promise<unknown>): Promise<string[]> {
   const lines = log.split('\r\n').filter(line => line.startsWith('+1') && !line.includes(' lua] '))
   const commands = lines.map(line => line.slice(line.indexOf('] ') + 2).replaceAll('"', ''))
   return commands.filter(command => !/^echo|@heartbeat|@generation|^info/i.test(command))
-}
-
-/** A way to the server that can keep back what clients send. */
-async function startHoldingWay(serverPort: number) {
-  const sockets = new Set<Socket>()
-  let isHolding = false
-  let kept: { readonly chunk: Buffer; readonly upstream: Socket }[] = []
-  const way = createTcpServer(socket => {
-    const upstream = connect(serverPort, '127.0.0.1')
-    for (const one of [socket, upstream]) sockets.add(one.on('error', () => {}))
-    socket.on('data', chunk => void (isHolding ? kept.push({ chunk, upstream }) : upstream.write(chunk)))
-    upstream.pipe(socket)
-    socket.on('close', () => upstream.destroy())
-  })
-  way.listen(0, '127.0.0.1')
-  await once(way, 'listening')
-  return {
-    port: (way.address() as AddressInfo).port,
-    /** What is kept back. */
-    get held() {
-      return Buffer.concat(kept.map(({ chunk }) => chunk)).toString('latin1')
-    },
-    hold() {
-      isHolding = true
-    },
-    letGo() {
-      isHolding = false
-      for (const { chunk, upstream } of kept) upstream.write(chunk)
-      kept = []
-    },
-    close() {
-      for (const socket of sockets) socket.destroy()
-      way.close()
-    },
-  }
 }
 
 function promiseWithResolvers() {
@@ -131,13 +97,13 @@ describe.each(CLIENT_LIBRARIES)('redisShared by $name', library => {
       await eventually(async () => (await raw.get('spell:4'))?.startsWith('V') === true, 'the fill')
     })
     expect(miss.filter(line => !line.startsWith('get '))).toEqual([
-      expect.stringMatching(/^SET spell:4 L.{16} NX GET PX 15000$/i),
-      expect.stringMatching(/^EVALSHA \w{40} 1 spell:4 L/i),
+      expect.stringMatching(/^EVALSHA \w{40} 1 spell:4 15000 L.{16} create /i),
+      expect.stringMatching(/^EVALSHA \w{40} 1 spell:4 L.* fill /i),
     ])
     await eventually(async () => (await spells.read(4)).from === 'shared', 'its reply')
     expect(await sent(() => spells.get(4))).toEqual([expect.stringMatching(/^GET spell:4$/i)])
     expect(await sent(() => spells.get(4, { consistency: 'strong' }))).toEqual([
-      expect.stringMatching(/^SET spell:4 L.{16} NX GET PX/i),
+      expect.stringMatching(/^EVALSHA \w{40} 1 spell:4 15000 L.{16} create /i),
     ])
   })
 
@@ -178,11 +144,28 @@ describe.each(CLIENT_LIBRARIES)('redisShared by $name', library => {
       expect(await reading).toMatchObject({ from: 'shared', why: 'fresh' })
     })
     expect(commands).toEqual([
-      expect.stringMatching(/^SET page:4 L.{16} NX GET PX/i),
+      expect.stringMatching(/^EVALSHA \w{40} 1 page:4 15000 L.{16} create /i),
       expect.stringMatching(/^EVALSHA \w{40} 3 author:1 author:2 author:3 /i),
     ])
     await author.invalidate(2)
     expect(await pages.read(4, { consistency: 'strong' })).toMatchObject({ why: 'tag', tag: 'author:2' })
+  })
+
+  it('calls no register unreadable because the user may not write any more', async () => {
+    const shared = open()
+    await shared.lease('spell:4', token('4'), LONG_MS)
+    await raw.call('ACL', 'SETUSER', 'default', '-set')
+    try {
+      await expect(shared.lease('spell:4', token('5'), LONG_MS)).rejects.toThrow(
+        /can't run this command|NOPERM/,
+      )
+      await expect(shared.leaseMany([{ key: 'spell:4', token: token('6') }], LONG_MS)).rejects.toThrow(
+        /can't run this command|NOPERM/,
+      )
+    } finally {
+      await raw.call('ACL', 'SETUSER', 'default', '+set')
+    }
+    expect(await shared.lease('spell:4', token('7'), LONG_MS)).toBe(`L${token('4')}`)
   })
 
   it('getMany costs one round trip', async () => {
