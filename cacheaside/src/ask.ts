@@ -384,8 +384,8 @@ function judgeCurrent<Id, V>(
   register: ValueRegister,
   nowMs: number,
 ): Judged<V> | Promise<Judged<V>> {
-  const seen = { prefix: valuePrefix(register.nonce) }
-  if (register.shape < space.options.shape) return swapForLease(space, progress, seen, 'shape')
+  if (register.shape < space.options.shape)
+    return swapForLease(space, progress, { prefix: valuePrefix(register.nonce) }, 'shape')
   const { flight } = progress
   if (flight.tags === undefined && register.tags.length === 0)
     return judgeOpened(space, progress, register, nowMs)
@@ -510,14 +510,15 @@ function openedOf<Id, V>(
 /** Keeps a value for readers of the same text. A value of which each reader gets a copy is decoded for each of them. */
 function remember<Id, V>(
   space: Space<Id, V>,
-  { flight, text }: AskProgress<V>,
+  { flight, text, generation }: AskProgress<V>,
   register: ValueRegister,
   opened: Opened<V>,
 ): void {
   if (opened.isShared)
     space.parts.readRegisters?.remember(flight.key, text, {
       space: space as unknown as OpenedRegister['space'],
-      register,
+      // The same string object that later reads compare with.
+      register: { ...register, generation },
       opened,
     })
 }

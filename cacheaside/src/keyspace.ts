@@ -24,7 +24,7 @@ import { type LocalEntry, type LocalShelf, NOWHERE } from './local/local-store.t
 import type { KeyspaceOptions, LoadContext } from './options.ts'
 import { aliasOf } from './own-key.ts'
 import { read } from './read.ts'
-import { type ReadContext, tellAnswered, tellFailed, tellHit } from './read-events.ts'
+import { type ReadContext, tellAllAnswered, tellAnswered, tellFailed, tellHit } from './read-events.ts'
 import { readMany } from './read-many.ts'
 import { refresh } from './refresh.ts'
 import { checkReadOptions, checkWriteOptions, resolveKeyspaceOptions } from './resolve-options.ts'
@@ -261,16 +261,17 @@ export class Keyspace<Id, V, Loaded = V> {
     const requestOf = new Int32Array(ids.length).fill(-1)
     const known = new Map<Key, number>()
     const context = this.#ofBatch(ids, strong)
+    const { atHand } = this.#space
     // By index: an array's own methods skip its holes.
     for (let i = 0; i < found.length; i++) {
       const id = ids[i]!
-      const value = this.#fromLocal('getMany', id, options, context)
+      const value = this.#shelf === undefined ? MISS : this.#fromLocal('getMany', id, options, context)
       if (value !== MISS) {
         found[i] = value
         continue
       }
       const key = this.key(id)
-      const hit = this.#fromAtHand('getMany', id, key, options, context)
+      const hit = atHand === undefined ? MISS : this.#fromAtHand('getMany', id, key, options, context)
       if (hit !== MISS) found[i] = hit
       else {
         requestOf[i] = known.get(key) ?? requests.push({ id: copiedId(id), key, strong }) - 1
@@ -327,8 +328,7 @@ export class Keyspace<Id, V, Loaded = V> {
     const context = parent === undefined ? given : { ...given, parent }
     try {
       const answers = await reading
-      for (const [i, answer] of answers.entries())
-        tellAnswered(space, requests[i]!.key, answer, joining[i]!, beganMs, context)
+      tellAllAnswered(space, requests, answers, joining, beganMs, context)
       return answers
     } catch (error) {
       for (const [i, { key }] of requests.entries())

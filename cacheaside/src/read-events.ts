@@ -4,7 +4,7 @@ import type { FailedReadEvent, ReadEvent } from './base/events.ts'
 import { isOf } from './base/thrown.ts'
 import { type Identified, idOf, newId } from './base/trace-id.ts'
 import type { ReadTrace } from './base/tracing.ts'
-import type { Answer, Space } from './space.ts'
+import type { Answer, ReadRequest, Space } from './space.ts'
 
 /** What a read has waited for. */
 interface WaitedFor {
@@ -53,6 +53,25 @@ export function tellAnswered<Id, V>(
   }
   message?.events.push(event)
   parts.emit(event)
+}
+
+/** All reads of a batch past L1 were answered. */
+export function tellAllAnswered<Id, V>(
+  space: Space<Id, V>,
+  requests: readonly ReadRequest<Id>[],
+  answers: readonly Answer<V>[],
+  joining: readonly WaitedFor[],
+  beganMs: number,
+  context: ReadContext,
+): void {
+  const { parts, counts } = space
+  const isHeard = parts.isHeard('read')
+  for (let i = 0; i < answers.length; i++) {
+    const answer = answers[i]!
+    const waitedFor = joining[i]!
+    if (isHeard) tellAnswered(space, requests[i]!.key, answer, waitedFor, beganMs, context)
+    else parts.stats.read(counts, answer.from, answer.why, waitedFor.joined, answer.absent)
+  }
 }
 
 /** A read past L1 was not answered. */

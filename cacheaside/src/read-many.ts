@@ -149,12 +149,13 @@ async function runTogether<Id, V>(space: Space<Id, V>, members: readonly Member<
   const undecided: Undecided<Id, V>[] = []
   const waiting: Waiting<Id, V>[] = []
   const nowMs = parts.clock.nowMs()
-  members.forEach((member, i) => {
+  for (let i = 0; i < members.length; i++) {
+    const member = members[i]!
     const asked = afterReplyUnlessBypassed(space, member, i, together, bypasses[i], nowMs)
     if (asked instanceof Promise) undecided.push({ member, asked })
     else if (asked.kind === 'busy') waiting.push({ member, busy: asked })
     else answerOrLoad(space, member, asked, toLoad, beganAtMs)
-  })
+  }
   await Promise.all([
     finishMembers(space, undecided, toLoad, beganAtMs),
     finishBusy(space, waiting, beganAtMs),

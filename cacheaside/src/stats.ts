@@ -202,10 +202,13 @@ export class StatsFold {
 
   /** Adds an answered read, as a `read` event would, but without allocating an event for which nobody listens. */
   read(counts: Mutable<KeyspaceStats>, from: From, why: Why, joined: boolean, absent: boolean): void {
-    counts.reads[from]++
-    counts.why[why]++
     if (joined) counts.joined++
-    if (absent) counts.absent++
+    if (from !== 'origin' && why === 'fresh') this.hit(counts, from, absent)
+    else {
+      counts.reads[from]++
+      counts.why[why]++
+      if (absent) counts.absent++
+    }
   }
 
   /** Adds a read that was not answered, as {@link StatsFold.read} does. */
@@ -218,7 +221,7 @@ export class StatsFold {
     this.#writes[outcome]++
   }
 
-  /** Adds a hit without a flight. Counts by a literal name, which is several times as fast as by a variable. */
+  /** Adds a fresh hit. Counts by a literal name, which is several times as fast as by a variable. */
   hit(counts: Mutable<KeyspaceStats>, from: 'local' | 'shared', absent: boolean): void {
     if (from === 'local') counts.reads.local++
     else counts.reads.shared++

@@ -20,8 +20,7 @@ export function allAnswers<T>(
   // As in `Flight.wait`: a caller that has given up already never waits.
   if (signal?.aborted) return Promise.reject(reasonOf(signal))
   return new Promise((resolve, reject) => {
-    const answers = new Array<T>(flights.length)
-    const callers: Caller<T>[] = []
+    let added = 0
     let left = flights.length
     let isOver = false
     let stopFollowing = () => {}
@@ -31,21 +30,21 @@ export function allAnswers<T>(
       stopFollowing()
       reject(error)
       const reason = sparesLoads ? new DOMException('nobody waits for it any more', 'AbortError') : error
-      for (const [i, caller] of callers.entries()) flights[i]!.leave(caller, reason, sparesLoads)
+      for (const flight of flights.slice(0, added)) flight.leave(caller, reason, sparesLoads)
+    }
+    // One caller for all: no flight is among them twice.
+    const caller: Caller<T> = {
+      resolve() {
+        if (--left > 0 || isOver) return
+        isOver = true
+        stopFollowing()
+        resolve(flights.map(({ answer }) => answer))
+      },
+      reject: error => giveUp(error, true),
     }
     if (signal !== undefined) stopFollowing = follow(signal, reason => giveUp(reason, false))
-    for (const [i, flight] of flights.entries()) {
-      const caller = {
-        resolve(answer: T) {
-          answers[i] = answer
-          if (--left > 0 || isOver) return
-          isOver = true
-          stopFollowing()
-          resolve(answers)
-        },
-        reject: (error: unknown) => giveUp(error, true),
-      }
-      callers.push(caller)
+    for (const flight of flights) {
+      added++
       flight.addCaller(caller)
       if (isOver) return
     }

@@ -31,6 +31,12 @@ export interface TagsOfFlight {
   readonly names: readonly string[]
 }
 
+/** What the flights of one key have in common. */
+interface Place<T> {
+  /** The youngest flight; older ones hang from it. */
+  youngest: Flight<T> | undefined
+}
+
 /** One passage through the read path for one key. */
 export class Flight<T> implements Awaited, Identified {
   readonly key: string
@@ -41,6 +47,8 @@ export class Flight<T> implements Awaited, Identified {
   readonly background: boolean
   /** The flight of the same key that was under way when this one began. */
   older: Flight<T> | undefined
+  /** Where it hangs, once it is tracked. */
+  place: Place<T> | undefined
   /** Its place among the doomed flights, from then until it ends. */
   doomedAt: number | undefined
   readonly parent: LoadRun | undefined
@@ -89,6 +97,11 @@ export class Flight<T> implements Awaited, Identified {
   get abort(): Abort {
     this.#abort ??= new Abort()
     return this.#abort
+  }
+
+  /** What it was answered with. */
+  get answer(): T {
+    return this.#answer as T
   }
 
   /** Whether it must keep nothing. Never taken back. */
@@ -248,6 +261,11 @@ export class QueuedFlight<T> implements Awaited, Identified {
     this.#begin(flight)
   }
 
+  /** As {@link Flight.answer}. */
+  get answer(): T {
+    return this.#flight!.answer
+  }
+
   /** As {@link Flight.addCaller}. */
   addCaller(caller: Caller<T>): void {
     this.#waiting++
@@ -285,11 +303,14 @@ const MOST_IDLE = 8_192
 /** The flights that are under way in this process, and not doomed. */
 export class SingleFlight<T> {
   /**
-   * The youngest flight of each key; older ones hang from it. A key whose last flight has ended stays, with nothing, until
-   * there are many of them. A map that loses keys as fast as it gets them is rebuilt all the time, and in V8 each of its
-   * tables holds the next, with the flights in it, until a full collection.
+   * The place of each key. It stays when the key's last flight has ended, until there are many such places. A map that loses
+   * keys as fast as it gets them is rebuilt all the time, and in V8 each of its tables holds the next, with the flights in
+   * it, until a full collection.
    */
-  readonly #youngest = new Map<string, Flight<T> | undefined>()
+  readonly #places = new Map<string, Place<T>>()
+  /** The place that was looked up last, and its key. A flight is looked for, and mostly begun at once. */
+  #lastKey: string | undefined
+  #lastPlace: Place<T> | undefined
   /** How many keys have a flight. */
   #busy = 0
   /** Flights that strong readers wait in: each begins when the flight before it is over. */
@@ -308,7 +329,7 @@ export class SingleFlight<T> {
 
   /** The flight that a default reader may join: under way, not doomed, begun at or after `notBeforeMs`. */
   joinable(key: string, notBeforeMs: number): Flight<T> | undefined {
-    let flight = this.#youngest.get(key)
+    let flight = this.#placeOf(key).youngest
     // A flight that all its callers have left is doomed, but stays here until its load has noticed.
     while (flight?.background || flight?.doomed || flight?.isApart) flight = flight.older
     return flight !== undefined && flight.beganAtMs >= notBeforeMs ? flight : undefined
@@ -316,7 +337,7 @@ export class SingleFlight<T> {
 
   /** Whether a refresh of this key is under way in this process. */
   refreshing(key: string): boolean {
-    for (let flight = this.#youngest.get(key); flight !== undefined; flight = flight.older) {
+    for (let flight = this.#places.get(key)?.youngest; flight !== undefined; flight = flight.older) {
       if (flight.background) return true
     }
     return false
@@ -324,12 +345,11 @@ export class SingleFlight<T> {
 
   /** Starts to track a flight, before its first command is sent. */
   begin(flight: Flight<T>): void {
-    flight.older = this.#youngest.get(flight.key)
-    if (flight.older === undefined) {
-      if (this.#youngest.size >= this.#busy + MOST_IDLE) this.#forgetIdle()
-      this.#busy++
-    }
-    this.#youngest.set(flight.key, flight)
+    const place = this.#placeOf(flight.key)
+    if (place.youngest === undefined) this.#busy++
+    flight.place = place
+    flight.older = place.youngest
+    place.youngest = flight
   }
 
   /** Its value has been kept or dropped. Removes this flight and no other, and nothing if it is gone already. */
@@ -340,10 +360,11 @@ export class SingleFlight<T> {
       this.#dependents.unlist(flight, flight.tags.names)
       this.#untold.delete(flight)
     }
-    const youngest = this.#youngest.get(flight.key)
+    const place = flight.place!
+    const { youngest } = place
     if (youngest === flight) {
       if (flight.older === undefined) this.#busy--
-      this.#youngest.set(flight.key, flight.older)
+      place.youngest = flight.older
       return
     }
     for (let younger = youngest; younger !== undefined; younger = younger.older) {
@@ -365,7 +386,7 @@ export class SingleFlight<T> {
   /** The other flights of a flight's key that have not ended, also doomed ones. */
   others(flight: Flight<T>): Flight<T>[] {
     const found = this.#doomed.filter(one => one.key === flight.key && one !== flight)
-    for (let one = this.#youngest.get(flight.key); one !== undefined; one = one.older)
+    for (let one = this.#places.get(flight.key)?.youngest; one !== undefined; one = one.older)
       if (one !== flight) found.push(one)
     return found
   }
@@ -384,7 +405,7 @@ export class SingleFlight<T> {
   ): { flight: Flight<T> | QueuedFlight<T>; joined: boolean } {
     const queued = this.#queued.get(key)
     if (queued !== undefined) return { flight: queued, joined: true }
-    let before = this.#youngest.get(key)
+    let before = this.#placeOf(key).youngest
     while (before?.background) before = before.older
     if (before === undefined) return { flight: lead(), joined: false }
     if (before.over) return { flight: lead(), joined: false }
@@ -406,9 +427,10 @@ export class SingleFlight<T> {
 
   /** Dooms the flights of one key. */
   doom(key: string): void {
-    let flight = this.#youngest.get(key)
+    const place = this.#places.get(key)
+    let flight = place?.youngest
     if (flight === undefined) return
-    this.#youngest.set(key, undefined)
+    place!.youngest = undefined
     this.#busy--
     for (; flight !== undefined; flight = flight.older) {
       flight.doomedAt = this.#doomed.push(flight) - 1
@@ -419,8 +441,8 @@ export class SingleFlight<T> {
   /** Dooms the flights of one keyspace, or of all. */
   doomAll(keyspace?: string): void {
     // A copy: dooming a flight lets a queued one of the same key begin, which must not be doomed.
-    for (const [key, flight] of [...this.#youngest]) {
-      if (flight !== undefined && (keyspace === undefined || flight.keyspace === keyspace)) this.doom(key)
+    for (const [key, { youngest }] of [...this.#places]) {
+      if (youngest !== undefined && (keyspace === undefined || youngest.keyspace === keyspace)) this.doom(key)
     }
   }
 
@@ -459,7 +481,21 @@ export class SingleFlight<T> {
     for (const flight of this.#untold) flight.isApart = true
   }
 
+  #placeOf(key: string): Place<T> {
+    if (this.#lastKey === key) return this.#lastPlace!
+    let place = this.#places.get(key)
+    if (place === undefined) {
+      if (this.#places.size >= this.#busy + MOST_IDLE) this.#forgetIdle()
+      place = { youngest: undefined }
+      this.#places.set(key, place)
+    }
+    this.#lastKey = key
+    this.#lastPlace = place
+    return place
+  }
+
   #forgetIdle(): void {
-    for (const [key, flight] of this.#youngest) if (flight === undefined) this.#youngest.delete(key)
+    for (const [key, { youngest }] of this.#places) if (youngest === undefined) this.#places.delete(key)
+    this.#lastKey = this.#lastPlace = undefined
   }
 }

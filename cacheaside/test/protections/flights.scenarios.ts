@@ -493,7 +493,7 @@ export const flights: readonly Protection[] = [
       {
         without: 'leaving the other flights, and looking whether anybody waits before a load begins',
         patches: [
-          ['flights[i]!.leave(caller, reason, sparesLoads)', 'void [i, caller]'],
+          ['flight.leave(caller, reason, sparesLoads)', 'void [flight, caller]'],
           ['if (flight.isWanted) return true', 'if (!flight.hasEnded) return true'],
         ],
         reports: '40 loads ran, and 17 were waited for or had begun',

@@ -313,7 +313,7 @@ export const generations: readonly Protection[] = [
     controls: [
       {
         without: 'comparing the shape',
-        patches: [['if (register.shape < space.options.shape) return', 'if (false as boolean) return']],
+        patches: [['if (register.shape < space.options.shape)', 'if (false as boolean)']],
         reports: "the newer deploy was given the older one's value",
       },
     ],
