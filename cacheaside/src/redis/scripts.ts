@@ -58,7 +58,7 @@ local function nowMs()
   local time = redis.call('TIME')
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
-local function stamp(ms) return string.format('%0${LAYOUT.timeLength}.0f', ms) end
+local function stamp(ms) return string.format('%0${LAYOUT.timeLength}d', ms) end
 `
 
 /** `lifeOf`: the life that is left, in milliseconds; -1: for ever; `nil` for a user without the right to PTTL. */
@@ -70,16 +70,27 @@ end
 `
 
 /**
- * `guardOf`: the writers of the guard under a key, and whether it is dirty; `nil` for any other register. As strict as
- * `parseRegister`. Of a guard that is longer than this version writes, only its first two characters and its life are read,
- * so that a long text does not hold up the server: its writers are not told apart. A guard that cannot be read is of a later
- * version: it is made dirty, and the third result says that it is to be left alone.
+ * Reads what may be a guard. Of a guard that is longer than this version writes, only its first two characters and its life
+ * are read, so that a long text does not hold up the server: its writers are not told apart.
+ *
+ * Mostly there is no guard, or its only writer is the one who asks. So scripts see to these cases first, and make the
+ * functions of `GUARD` only for others.
+ */
+const READ = `
+local find, sub = string.find, string.sub
+local text = redis.pcall('GETRANGE', KEYS[1], 0, ${MAX_GUARD_LENGTH})
+local isGuard = type(text) == 'string' and sub(text, 1, 1) == '${letters.guard}'
+`
+
+/**
+ * `guardOf`: the writers of the guard that was read, and whether it is dirty; `nil` where there is none. As strict as
+ * `parseRegister`. A guard that cannot be read is of a later version: it is made dirty, and the third result says that it is
+ * to be left alone.
  *
  * The other writers stay one text, without the writer of the given token: taking 64 writers apart and putting them together
  * again held up everybody else for a third of a millisecond. Deadlines have a fixed width, so that they compare as texts.
  */
 const GUARD = `${LIFE}
-local find, sub = string.find, string.sub
 local first, size = ${HOLDERS_AT + 1}, ${HOLDER_LENGTH}
 local function placeOf(text, token)
   local place = find(text, token, first, true)
@@ -89,7 +100,7 @@ end
 local function without(text, place)
   return place and sub(text, 1, place - 1) .. sub(text, place + size) or text
 end
-local function parseGuard(text, token)
+local function parseGuard(token)
   if #text < ${HOLDERS_AT + HOLDER_LENGTH} or (#text - first + 1) % size ~= 0 then return nil end
   local own = token and placeOf(text, token)
   local earliest, latest = '${'9'.repeat(LAYOUT.timeLength)}', '${'0'.repeat(LAYOUT.timeLength)}'
@@ -104,20 +115,19 @@ local function parseGuard(text, token)
   return { others = without(text, own), found = own ~= nil, earliest = earliest, latest = latest },
     ${part('text', LAYOUT.guard.dirty)} == '1'
 end
-local function guardOf(key, token)
-  local text = redis.pcall('GETRANGE', key, 0, ${MAX_GUARD_LENGTH})
-  if type(text) ~= 'string' or sub(text, 1, 1) ~= '${letters.guard}' then return nil end
+local function guardOf(token)
+  if not isGuard then return nil end
   local isOurs = find(text, '^.[01]')
   if isOurs and #text > ${MAX_GUARD_LENGTH} then
-    if lifeOf(key) == -1 then return nil end
+    if lifeOf(KEYS[1]) == -1 then return nil end
     return { isTooLong = true }, true, false
   end
   if isOurs then
-    local guard, dirty = parseGuard(text, token)
+    local guard, dirty = parseGuard(token)
     if guard then return guard, dirty, false end
   end
   local at = isOurs and ${LAYOUT.guard.dirty.at} or ${LAYOUT.guard.laterDirty.at}
-  if #text > at then redis.call('SETRANGE', key, at, '1') end
+  if #text > at then redis.call('SETRANGE', KEYS[1], at, '1') end
   return nil, true, true
 end
 `
@@ -157,13 +167,21 @@ return { echo, answer() }
 const guard = source(
   ANYWAY,
   TIME,
-  GUARD,
   PUBLISH,
+  READ,
   `
-local guard, dirty, later = guardOf(KEYS[1], ARGV[3])
+local now, renewal = nowMs(), ARGV[5] == '1'
+local own = stamp(now + ARGV[4])
+if not isGuard then
+  redis.call('SET', KEYS[1], (renewal and ${DIRTY} or ${CLEAN}) .. ARGV[3] .. own, 'PXAT', own)
+  return renewal and 'rejoined' or 'new'
+end
+`,
+  GUARD,
+  `
+local guard, dirty, later = guardOf(ARGV[3])
 if later then return 'barred' end
-local now = nowMs()
-local own, latest, merged = stamp(now + ARGV[4]), nil, nil
+local latest, merged = nil, nil
 -- The others, behind what a guard begins with.
 local text, found = ${CLEAN}, false
 if guard and guard.isTooLong then merged = stamp(now + (lifeOf(KEYS[1]) or ARGV[4]))
@@ -180,7 +198,6 @@ if #text - first + 1 >= ${MAX_HOLDERS} * size then
 elseif merged then text = text .. '${MERGED}' .. merged end
 if not latest or own > latest then latest = own end
 if merged and merged > latest then latest = merged end
-local renewal = ARGV[5] == '1'
 -- Anybody else there, now or while this writer's token was missing: nothing may be written through any more.
 dirty = dirty or (guard and not found) or (renewal and not found)
 redis.call('SET', KEYS[1], (dirty and ${DIRTY} or ${CLEAN}) .. sub(text, first) .. token .. own, 'PXAT', latest)
@@ -189,7 +206,23 @@ return found and 'renewed' or (renewal and 'rejoined' or 'new')
 )
 
 const RELEASE = `
-local guard, dirty, later = guardOf(KEYS[1], ARGV[3])
+if not isGuard then
+  redis.call('DEL', KEYS[1])
+  return { 0, 0 }
+end
+local function put(now)
+  redis.call('SET', KEYS[1], ARGV[4] .. stamp(now) .. stamp(now + ARGV[6]) .. ARGV[5], 'PX', ARGV[7])
+  return { 1, 1 }
+end
+-- Being in the guard is what counts, not the deadline: as long as the register stood, nobody could fill.
+local isAlone = #text == ${HOLDERS_AT + HOLDER_LENGTH} and sub(text, 3, ${HOLDERS_AT} + ${holder.token.length}) == ARGV[3]
+if isAlone and find(text, '^.[01]') and not find(text, '%D', ${HOLDERS_AT + holder.token.length + 1}) then
+  if ARGV[4] and ${part('text', LAYOUT.guard.dirty)} == '0' then return put(nowMs()) end
+  redis.call('DEL', KEYS[1])
+  return { 1, 0 }
+end
+${GUARD}
+local guard, dirty, later = guardOf(ARGV[3])
 if later then return { 0, 0 } end
 if not guard then
   redis.call('DEL', KEYS[1])
@@ -199,7 +232,6 @@ if guard.isTooLong then
   redis.call('SETRANGE', KEYS[1], ${LAYOUT.guard.dirty.at}, '1')
   return { 0, 0 }
 end
--- Being in the guard is what counts, not the deadline: as long as the register stood, nobody could fill.
 local held = guard.found and 1 or 0
 local now = nowMs()
 local left, nowText = sub(guard.others, first), stamp(now)
@@ -215,27 +247,25 @@ if left ~= '' then
   redis.call('SET', KEYS[1], ${DIRTY} .. left, 'PXAT', guard.latest)
   return { held, 0 }
 end
-if ARGV[4] and held == 1 and not dirty then
-  redis.call('SET', KEYS[1], ARGV[4] .. stamp(now) .. stamp(now + ARGV[6]) .. ARGV[5], 'PX', ARGV[7])
-  return { 1, 1 }
-end
+if ARGV[4] and held == 1 and not dirty then return put(now) end
 redis.call('DEL', KEYS[1])
 return { held, 0 }
 `
 
 /** KEYS: register. ARGV: channel, message, token. Says whether the token was there. */
-const release = source(ANYWAY, TIME, GUARD, PUBLISH, RELEASE)
+const release = source(ANYWAY, TIME, PUBLISH, READ, RELEASE)
 
 /** As `release`, with more in ARGV: value up to its times, value from there on, freshMs, life in ms. */
-const releaseThrough = source(WITH_ROOM, TIME, GUARD, PUBLISH, RELEASE)
+const releaseThrough = source(WITH_ROOM, TIME, PUBLISH, READ, RELEASE)
 
 /** KEYS: register. ARGV: channel, message. */
 const invalidate = source(
   ANYWAY,
-  GUARD,
   PUBLISH,
+  READ,
+  GUARD,
   `
-local guard, _, later = guardOf(KEYS[1])
+local guard, _, later = guardOf()
 if later then return end
 if guard then redis.call('SETRANGE', KEYS[1], ${LAYOUT.guard.dirty.at}, '1') else redis.call('DEL', KEYS[1]) end
 `,
@@ -268,8 +298,8 @@ const create = source(
   TEXT,
   `
 local replies = {}
-for i, key in ipairs(KEYS) do
-  replies[i] = textOf(redis.pcall('SET', key, ARGV[i + 1], 'NX', 'GET', 'PX', ARGV[1]))
+for i = 1, #KEYS do
+  replies[i] = textOf(redis.pcall('SET', KEYS[i], ARGV[i + 1], 'NX', 'GET', 'PX', ARGV[1]))
 end
 return replies
 `,
