@@ -274,8 +274,9 @@ export class Keyspace<Id, V, Loaded = V> {
       const hit = atHand === undefined ? MISS : this.#fromAtHand('getMany', id, key, options, context)
       if (hit !== MISS) found[i] = hit
       else {
-        requestOf[i] = known.get(key) ?? requests.push({ id: copiedId(id), key, strong }) - 1
-        known.set(key, requestOf[i]!)
+        const same = known.get(key)
+        if (same === undefined) known.set(key, requests.push({ id: copiedId(id), key, strong }) - 1)
+        requestOf[i] = same ?? requests.length - 1
       }
     }
     // Without a wait nobody can have changed the array.

@@ -215,15 +215,16 @@ async function lookThenLease<Id, V>(
 ): Promise<FirstReply[]> {
   const { access, clock, options } = space.parts
   const keys = members.map(({ flight }) => flight.key)
-  const all = await access.run(() => access.store.look([...keys, ...names]))
+  const asked = names.length === 0 ? keys : [...keys, ...names]
+  const all = await access.run(() => access.store.look(asked))
   if (all === UNCONFIRMED) return members.map(() => ({ reply: UNCONFIRMED, token: undefined }))
-  const seen = all.slice(0, keys.length)
   if (names.length > 0) {
     const { request } = tagsOf(members[0]!.flight)!
     teach(members, await lookedStates(space.parts, names, all.slice(keys.length), request))
   }
+  const seen = names.length === 0 ? all : all.slice(0, keys.length)
+  if (!seen.includes(null)) return seen.map(reply => ({ reply, token: undefined }))
   const missing = members.filter((_, i) => seen[i] === null)
-  if (missing.length === 0) return seen.map(reply => ({ reply, token: undefined }))
   const leftMs = members[0]!.flight.beganAtMs + options.sharedTimeoutMs - clock.nowMs()
   const leased = await leaseAll(space, missing, Math.max(1, leftMs))
   let next = 0
