@@ -356,7 +356,7 @@ export class Keyspace<Id, V, Loaded = V> {
    * @throws CacheError `INVALID_KEY`, `CLOSED`.
    */
   peek(id: Id): { readonly value: V | undefined } | undefined {
-    this.#enter(undefined)
+    this.#assertOpen(undefined)
     const slot = this.#findLocal(id)
     if (slot === NOWHERE) {
       // Refuses a malformed id.
@@ -570,13 +570,20 @@ export class Keyspace<Id, V, Loaded = V> {
   #findLocal(id: Id): number {
     const shelf = this.#shelf
     if (shelf === undefined) return NOWHERE
-    const { stream, clock, queue } = this.#space.parts
-    const nowMs = this.#needsProof ? (clock.ceilingMs?.() ?? clock.nowMs()) : clock.coarseMs()
-    if (this.#needsProof && !stream.proven(nowMs)) return NOWHERE
+    const { clock, queue } = this.#space.parts
+    const nowMs = this.#needsProof ? this.#provenMs() : clock.coarseMs()
+    if (nowMs === UNPROVEN) return NOWHERE
     const slot = shelf.find(this.#toParts === undefined ? id : this.#toParts(id), nowMs)
     if (slot === NOWHERE || shelf.generationAt(slot) !== this.#space.generation.value) return NOWHERE
     if (queue.size > 0 && queue.holds(this.key(id))) return NOWHERE
     return slot
+  }
+
+  /** The time now; {@link UNPROVEN} if the stream is not proven now. */
+  #provenMs(): number {
+    const { clock, stream } = this.#space.parts
+    const nowMs = clock.ceilingMs?.() ?? clock.nowMs()
+    return stream.proven(nowMs) ? nowMs : UNPROVEN
   }
 
   #past<R>(
@@ -646,6 +653,9 @@ export class Keyspace<Id, V, Loaded = V> {
 
 /** L1 does not have the value. `undefined` instead: L1 knows that there is no such row. */
 const MISS: unique symbol = Symbol('miss')
+
+/** No time: the stream is not proven, and L1 may not answer. */
+const UNPROVEN = Number.POSITIVE_INFINITY
 
 const ALONE: ReadContext = Object.freeze({})
 

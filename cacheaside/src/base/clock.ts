@@ -157,23 +157,20 @@ export function clockOver(
     usesLeft = 0
     isForgetting = false
   }
+  const readCoarse = () => {
+    coarse = nowMs()
+    usesLeft = MOST_COARSE_USES
+    // Not by a timer: after the process stood still, what it was sent meanwhile is read before timers run.
+    if (!isForgetting) {
+      isForgetting = true
+      afterThisTurn(forget)
+    }
+    return coarse
+  }
   return {
     nowMs,
     ceilingMs,
-    coarseMs() {
-      if (usesLeft > 0) {
-        usesLeft--
-        return coarse
-      }
-      coarse = nowMs()
-      usesLeft = MOST_COARSE_USES
-      // Not by a timer: after the process stood still, what it was sent meanwhile is read before timers run.
-      if (!isForgetting) {
-        isForgetting = true
-        afterThisTurn(forget)
-      }
-      return coarse
-    },
+    coarseMs: () => (usesLeft-- > 0 ? coarse : readCoarse()),
     epochMs: sources.wallMs,
     after(delayMs, run, holds = false) {
       const handle = timers.set(run, delayMs)

@@ -49,11 +49,14 @@ export class EntryColumns {
     return this.isShared[slot] === 1 ? kept : (kept as LocalValue).take()
   }
 
-  /** What a peek returns. */
+  /** What an earlier peek has returned; `undefined` if there was none, or the value is not shared. */
+  peekedAt(slot: number): Peeked | undefined {
+    return slot < this.#peeked.length ? this.#peeked[slot] : undefined
+  }
+
+  /** What the first peek returns. */
   peeked(slot: number, kept: unknown): Peeked {
     if (this.isShared[slot] !== 1) return { value: (kept as LocalValue).take() }
-    const known = this.#peeked[slot]
-    if (known !== undefined) return known
     while (this.#peeked.length <= slot) this.#peeked.push(undefined)
     const made = Object.freeze({ value: kept })
     this.#peeked[slot] = made
@@ -64,9 +67,13 @@ export class EntryColumns {
     return this.#refreshAtMs.length === 0 ? Number.POSITIVE_INFINITY : this.#refreshAtMs[slot]!
   }
 
-  /** A hit has found the entry. */
+  /** A hit has found the entry. This is small, so that V8 puts it into the code of a hit. */
   noteHit(slot: number): void {
-    if (this.#refreshAtMs.length === 0 || this.#refreshAtMs[slot] !== FIRST_HIT) return
+    if (this.#refreshAtMs.length > 0) this.#noteFirstHit(slot)
+  }
+
+  #noteFirstHit(slot: number): void {
+    if (this.#refreshAtMs[slot] !== FIRST_HIT) return
     const tags = this.tagsAt(slot)
     tags.isUnread = false
     this.#refreshAtMs[slot] = tags.refreshAtMs

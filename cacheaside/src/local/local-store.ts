@@ -131,8 +131,8 @@ class BoundedLocal implements LocalStore {
 
   get(key: string, nowMs: number): LocalEntry | undefined {
     const shelf = this.#shelfOfKey(key)
-    const slot = shelf.aliveAt(shelf.slotOfKey(key), nowMs)
-    return slot === NOWHERE ? undefined : shelf.entryAt(slot)
+    const slot = shelf.slotOfKey(key)
+    return slot === NOWHERE || shelf.aliveAt(slot, nowMs) === NOWHERE ? undefined : shelf.entryAt(slot)
   }
 
   keep(key: string, entry: LocalEntry, textLength: number): void {
