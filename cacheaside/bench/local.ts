@@ -1,3 +1,4 @@
+import { AsyncLocalStorage } from 'node:async_hooks'
 import { tracingChannel } from 'node:diagnostics_channel'
 import { type CacheOptions, createCache, embeddedShared } from 'cacheaside'
 import { LRUCache } from 'lru-cache'
@@ -108,11 +109,15 @@ async function manyKeys(): Promise<Case[]> {
     'spell',
     { load },
   )
+  const plain = new Map<number, object>()
   for (let id = 0; id < MANY_KEYS; id++) {
-    lru.set(id, spellOf(id))
+    const spell = spellOf(id)
+    lru.set(id, spell)
+    plain.set(id, spell)
     await withLocal.get(id)
   }
   const ids = randomIds(MANY_KEYS)
+  const awaited = (get: (id: number) => Promise<unknown>) => (n: number) => timesAwaited(n, i => get(ids[i]!))
   const against = 'lru-cache get (max, ttl), 300,000 keys at random'
   return [
     { name: against, operations: 100_000, run: n => times(n, i => lru.get(ids[i]!)) },
@@ -122,12 +127,25 @@ async function manyKeys(): Promise<Case[]> {
       operations: 100_000,
       run: n => times(n, i => withLocal.peek(ids[i]!)),
     },
+    // What the `await` alone takes: no cache with promises can be faster.
+    {
+      name: 'await async Map.get, the same keys',
+      against,
+      operations: 100_000,
+      run: awaited(async id => plain.get(id)),
+    },
+    {
+      name: 'await async lru-cache get, the same keys',
+      against,
+      operations: 100_000,
+      run: awaited(async id => lru.get(id)),
+    },
     {
       name: 'await get, L1 hit, the same keys',
       against,
       goal: 1.5,
       operations: 100_000,
-      run: n => timesAwaited(n, i => withLocal.get(ids[i]!)),
+      run: awaited(id => withLocal.get(id)),
     },
   ]
 }
@@ -146,6 +164,12 @@ function misses(): Case[] {
       run: n => times(n, () => lru.set(coldId, spellOf(coldId++), { size: 500 })),
     },
     {
+      name: 'await get-or-set by hand: a signal, a time limit, a context, lru-cache set',
+      against: set,
+      operations: 5_000,
+      run: getOrSetByHand(() => coldId++),
+    },
+    {
       name: 'await get, defaults: load and fill',
       against: set,
       goal: 4,
@@ -159,6 +183,31 @@ function misses(): Case[] {
       run: n => timesAwaited(n, () => evicting.get(coldId++)),
     },
   ]
+}
+
+/** Misses by hand, with what a loader is given at least: a signal, a time limit and an asynchronous context. */
+function getOrSetByHand(nextId: () => number): (n: number) => Promise<void> {
+  const lru = new LRUCache<number, object>({ max: 10_000, maxSize: 10_000 * 500, ttl: 600_000 })
+  const context = new AsyncLocalStorage<object>()
+  const loadWith = (id: number, _: AbortSignal) => load(id)
+  const getOrSet = async (id: number) => {
+    const known = lru.get(id)
+    if (known !== undefined) return known
+    const abort = new AbortController()
+    const timer = setTimeout(() => abort.abort(), 10_000)
+    try {
+      const loaded = await context.run({ id }, () => loadWith(id, abort.signal))
+      lru.set(id, loaded, { size: 500 })
+      return loaded
+    } finally {
+      clearTimeout(timer)
+    }
+  }
+  return async n => {
+    await timesAwaited(n, () => getOrSet(nextId()))
+    // As long as a context is in use, every promise of the process is slower.
+    context.disable()
+  }
 }
 
 /** A store whose stream has to be proven, as that of a server, and that answers at once. */
