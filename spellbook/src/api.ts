@@ -36,17 +36,20 @@ const damage = z
   .int32({ error: DAMAGE })
   .meta({ description: 'How much a hit costs; negative for a spell that heals.', examples: [30] })
 
+const isInt8 = (digits: string) => digits.length < MAX_INT8_DIGITS || BigInt(digits) <= MAX_INT8
+
 /** Digits without a sign, a leading zero or anything else, within the range of a bigint. */
 const digits = (pattern: RegExp, error: string) =>
-  z
-    .string({ error })
-    .regex(pattern, { error, abort: true })
-    .refine(text => text.length < MAX_INT8_DIGITS || BigInt(text) <= MAX_INT8, { error })
+  z.string({ error }).regex(pattern, { error, abort: true }).refine(isInt8, { error })
 
 const ID = `must be a whole number from 1 to ${MAX_INT8}`
 const AFTER = `must be a whole number from 0 to ${MAX_INT8}`
 const LIMIT = 'must be a whole number from 1 to 100'
-const id = digits(/^[1-9]\d{0,18}$/, ID)
+const ID_DIGITS = /^[1-9]\d{0,18}$/
+const id = digits(ID_DIGITS, ID)
+
+/** Whether a text is a well-formed id in a path. */
+export const isId = (text: string): boolean => ID_DIGITS.test(text) && isInt8(text)
 
 // Never above 2^53 - 1: the tables have that bound, so a number is always exact.
 const rowId = z.int().min(1)

@@ -15,6 +15,7 @@ import { type Administered, adminRoutes } from './admin-routes.ts'
 import { type Health, health, noQuery } from './api.ts'
 import { apiPage } from './api-page.ts'
 import { type ConnectionLimits, Connections } from './connections.ts'
+import { FastPath } from './fast-path.ts'
 import { HitLog, type Log } from './hit-log.ts'
 import { type Addressed, isAuthority, judgeHosts } from './hosts.ts'
 import type { Laboratory } from './laboratory/laboratory.ts'
@@ -25,6 +26,7 @@ import { countUnrouted, type LoadLimits, limitLoad } from './load-limits.ts'
 import { type Metrics, metricsRoute } from './metrics-route.ts'
 import { answer, describeRoutes, trouble } from './openapi.ts'
 import { addHeaders } from './prepared-answer.ts'
+import { KEPT_MS } from './prepared-head.ts'
 import { sendError, sendProblem, type Telling } from './problem.ts'
 import { raceRoute } from './race-bundle.ts'
 import { invalid } from './route-parts.ts'
@@ -77,7 +79,7 @@ export const LIMITS: ConnectionLimits = { maxConnections: 1_000, arrivingMs: 30_
 
 const BODY_LIMIT_BYTES = 16 * 1024
 const HTTP: ServerOptions = {
-  keepAliveTimeout: 72_000,
+  keepAliveTimeout: KEPT_MS,
   // Node would refuse a request without a host by itself, and without saying why.
   requireHostHeader: false,
 }
@@ -87,9 +89,14 @@ const MAX_PARAM_LENGTH = 64 * 1024
 /** Spellbook over HTTP. It opens and closes nothing but its own port. */
 export async function createApp(options: AppOptions): Promise<FastifyInstance> {
   const { log, service, alsoAt = [], hosts, limits, load = {}, adminToken, trustedProxies = [] } = options
-  const connections = new Connections({ ...LIMITS, ...limits })
   const isBehindProxy = trustedProxies.length > 0
   const judge = guardAdmin({ isBehindProxy, ...(adminToken === undefined ? {} : { token: adminToken }) })
+  const hitLog = new HitLog(log)
+  // Limits count requests, and the level `debug` wants the duration of each: both are Fastify's.
+  const isLimited = load.perMinute !== undefined || load.lateMs !== undefined || log.isLevelEnabled('debug')
+  const isOpen = () => !isLimited && service() !== undefined && app.sendsPrepared()
+  const fastPath = new FastPath(hitLog, isOpen)
+  const connections = new Connections({ ...LIMITS, ...limits }, fastPath)
   const app: FastifyInstance = fastify({
     loggerInstance: log as FastifyBaseLogger,
     logController: new LogController({ disableRequestLogging: true }),
@@ -108,7 +115,8 @@ export async function createApp(options: AppOptions): Promise<FastifyInstance> {
   // Answers are not checked: the compiler knows their types, and our own SQL gives their shapes.
   app.setSerializerCompiler(() => data => JSON.stringify(data))
   app.setErrorHandler(sendError)
-  app.decorate('hitLog', new HitLog(log))
+  app.decorate('hitLog', hitLog)
+  app.decorate('fastPath', fastPath)
   parseJsonOnly(app)
   addHeaders(app, connections)
   endLive(app, () => service()?.live)

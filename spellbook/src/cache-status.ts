@@ -1,3 +1,4 @@
+import type { Fields } from './prepared-head.ts'
 import type { Answer, Written } from './spells.ts'
 
 /** Where an answer came from, in one word for people. */
@@ -71,3 +72,11 @@ const fixed = (ms: number): string => (ms === 0 ? '0.000' : ms.toFixed(3))
 
 /** The timing of an answer of which only the total is known. */
 export const totalTiming = (totalMs: number): string => `total;dur=${totalMs.toFixed(3)}`
+
+/** The header fields that tell the client where an answer came from. */
+export function sourceFields(read: Answer<unknown>): Fields {
+  const fields = ['cache-status', cacheStatus(read), 'server-timing', serverTiming(read)]
+  const age = ageS(read)
+  if (age !== undefined) fields.push('age', String(age))
+  return fields
+}

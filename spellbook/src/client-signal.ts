@@ -1,5 +1,5 @@
+import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
-import type { FastifyRequest } from 'fastify'
 
 type Listener = NonNullable<Parameters<AbortSignal['addEventListener']>[1]>
 
@@ -15,7 +15,7 @@ export class ClientSignal implements AbortSignal {
   #listeners: Set<Listener> | undefined
   #onClose: (() => void) | undefined
 
-  constructor({ raw: { socket } }: Pick<FastifyRequest, 'raw'>) {
+  constructor({ socket }: Pick<IncomingMessage, 'socket'>) {
     this.#socket = socket
   }
 

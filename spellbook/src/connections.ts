@@ -10,6 +10,8 @@ import {
 import { type AddressInfo, createServer as createListener, Server as Listener, type Socket } from 'node:net'
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
+import type { FastPath } from './fast-path.ts'
+import { type Answer, type Exchange, Line, LOOK_MS } from './line.ts'
 
 /** The limits of connections. */
 export interface ConnectionLimits {
@@ -24,20 +26,12 @@ export interface ConnectionLimits {
   readonly takingMs: number
 }
 
-/** How often connections are looked at on which an answer is not taken, or a request does not arrive. */
-const LOOK_MS = 1_000
 /** How long kept connections are still listened to after the shutdown has begun. */
 const LAST_CALL_MS = 100
 /** How long a request may go on arriving then. */
 const ARRIVING_MS = 1_000
 /** How long an answer may take then: longer than the database's own limits, and shorter than the shutdown's. */
 const ANSWERING_MS = 8_000
-
-/**
- * How many of the arrived bytes are parsed at once. Node parses all that it has read, 64 KiB, into up to 2,500 requests. A
- * usual request is smaller than this. So few parsed requests wait, and the rest waits as bytes.
- */
-const PIECE_BYTES = 1_024
 
 /** The addresses to listen at. `localhost` has two on most machines, and some clients only try one of them. */
 export async function addressesOf(host: string): Promise<[string, ...string[]]> {
@@ -47,201 +41,15 @@ export async function addressesOf(host: string): Promise<[string, ...string[]]> 
   return [first, ...others]
 }
 
-/** A request whose answer is not complete. */
-interface Exchange {
-  readonly request: IncomingMessage
-  readonly response: ServerResponse
-}
-
-/** Whether the rest of a request's body is waited for. A body that nobody reads does not hold anything up. */
-const isAwaited = ({ request, response }: Exchange): boolean =>
-  !request.complete && request.readableFlowing !== null && !response.headersSent
-
-/** Begins with a request. */
-type Answer = (request: IncomingMessage, response: ServerResponse) => void
-
-/**
- * The requests of one connection, in the order in which they came. They are answered one after the other. If a client sends
- * several without waiting, Node begins with all of them and only keeps the answers in order: a read would not show a write
- * that was sent before it. And Node stops reading only when *answers* pile up, so requests that wait would pile up without
- * bound. Here nothing is parsed while a request waits, and the socket's own bound stops the reading.
- *
- * @see https://www.rfc-editor.org/rfc/rfc9112#section-9.3.2
- */
-class Line {
-  readonly #socket: Socket
-  readonly #answer: Answer
-  /** Node's own listeners, which are called with small pieces instead. */
-  readonly #parsers: readonly ((piece: Buffer) => void)[]
-  #exchanges: Exchange[] = []
-  /** When something was last read; before that, when the connection was opened. */
-  #readMs = performance.now()
-  /** When an answer was made that is not taken yet. */
-  #madeMs: number | undefined
-  /** The exchange that was parsed last. Its request may still be arriving, also when its answer has been sent. */
-  #newest: Exchange | undefined
-  #isLast = false
-  /** A request behind which nothing is parsed. */
-  #lastRequest: IncomingMessage | undefined
-  /** Whether more may arrive than can be parsed at once. From then on it is read in pieces. */
-  #inPieces = false
-
-  constructor(socket: Socket, answer: Answer) {
-    this.#socket = socket
-    this.#answer = answer
-    this.#parsers = socket.listeners('data') as ((piece: Buffer) => void)[]
-    socket.removeAllListeners('data')
-    socket.on('data', this.#take)
-    socket.once('close', () => {
-      this.#exchanges = []
-    })
-  }
-
-  /** What has arrived. A client that waits for its answers sends one small request at a time, which is parsed as it is. */
-  readonly #take = (piece: Buffer): void => {
-    const isOne = piece.length <= PIECE_BYTES && !this.#isOver && this.#hasRoom()
-    if (isOne) this.#parse(piece)
-    if (!isOne || this.#exchanges.length > 1) this.#readInPieces(isOne ? undefined : piece)
-  }
-
-  /** From now on nothing is taken from the socket before there is room for it. */
-  #readInPieces(first?: Buffer): void {
-    const socket = this.#socket
-    this.#inPieces = true
-    socket.off('data', this.#take)
-    if (first !== undefined) socket.unshift(first)
-    // Node resumes when there is room for more of a body.
-    for (const event of ['readable', 'drain', 'resume']) socket.on(event, () => this.#read())
-    this.#read()
-  }
-
-  #parse(piece: Buffer): void {
-    this.#readMs = performance.now()
-    for (const parser of this.#parsers) parser.call(this.#socket, piece)
-  }
-
-  /** The request that is being answered. */
-  get current(): IncomingMessage | undefined {
-    return this.#exchanges[0]?.request
-  }
-
-  /**
-   * Since when the client has been waited for: it is idle, or a request of it is arriving, or it has not taken an answer for a
-   * while. `undefined`: a request is being worked on.
-   */
-  get waitingSinceMs(): number | undefined {
-    const [first] = this.#exchanges
-    if (first === undefined || isAwaited(first)) return this.#readMs
-    const madeMs = this.#madeMs ?? Number.POSITIVE_INFINITY
-    return performance.now() - madeMs >= LOOK_MS ? madeMs : undefined
-  }
-
-  /** Begins with a request when everything before it has been answered; never if the connection has ended by then. */
-  join(exchange: Exchange): void {
-    if (this.#lastRequest !== undefined) return
-    this.#newest = exchange
-    if (exchange.request.headers.upgrade !== undefined) this.#endBehind(exchange)
-    this.#exchanges.push(exchange)
-    exchange.response.once('close', this.#leave)
-    if (exchange === this.#exchanges[0]) this.#begin(exchange)
-  }
-
-  /**
-   * Makes this the last exchange. At a request that asks for another protocol Node's parser stops, and the server drops
-   * what it has read behind it. That may be a whole request, or the head of one whose body would then be parsed as a
-   * request. A server may ignore the wish; the answer says that the connection ends.
-   *
-   * Of such a request the parser also keeps to itself that its body cannot be parsed: that looks like a body that does not
-   * arrive, and gets the same answer as late. How many bytes the parser took would tell, but only an internal call of Node
-   * says so; and a check of our own would have to find by itself where the head ends.
-   *
-   * @see https://www.rfc-editor.org/rfc/rfc9110#section-7.8
-   */
-  #endBehind({ request, response }: Exchange): void {
-    this.#lastRequest = request
-    response.shouldKeepAlive = false
-  }
-
-  #begin({ request, response }: Exchange): void {
-    this.#answer(request, response)
-  }
-
-  /**
-   * Calls back when an answer to something that cannot be parsed may be sent: behind the answers to what came before,
-   * and instead of the answer to the request that it is a part of. If that has been sent, at least in part, there is no
-   * other one, and the connection ends behind it. Nothing that comes later is read.
-   */
-  whenLast(send: () => void): void {
-    this.#isLast = true
-    const newest = this.#newest
-    if (newest?.request.complete === false && newest.response.headersSent) {
-      const end = () => this.#socket.destroySoon()
-      if (newest.response.closed) end()
-      else newest.response.once('close', end)
-      return
-    }
-    this.#exchanges = this.#exchanges.filter(({ request }) => request.complete)
-    const before = this.#exchanges.at(-1)
-    if (before === undefined) send()
-    else before.response.once('close', () => setImmediate(send))
-  }
-
-  /** Begins to wait for the client to accept an answer. */
-  made(): void {
-    this.#madeMs = performance.now()
-  }
-
-  /** Ends the connection if the client has not accepted an answer that was made before. */
-  endUnlessTaken(beforeMs: number): void {
-    if (this.#madeMs !== undefined && this.#madeMs <= beforeMs) this.#socket.destroy()
-  }
-
-  /** When the first has been answered: begins with the next one, but not before the other connections have had a turn. */
-  readonly #leave = (): void => {
-    if (this.#exchanges[0]?.response.closed !== true) return
-    this.#exchanges.shift()
-    this.#madeMs = undefined
-    // An answer that ends the connection is the last, even if more requests came behind it.
-    if (this.#socket.writableEnded) this.#exchanges = []
-    // Otherwise nothing waits, and what comes is heard of.
-    if (!this.#inPieces) return
-    const [next] = this.#exchanges
-    setImmediate(() => {
-      if (next !== undefined && next === this.#exchanges[0]) this.#begin(next)
-      this.#read()
-    })
-  }
-
-  /** Parses what has arrived, until a request waits. What comes behind the last answer is dropped. */
-  #read(): void {
-    const socket = this.#socket
-    while (this.#isOver || this.#hasRoom()) {
-      const piece: Buffer | null = socket.read(Math.min(PIECE_BYTES, socket.readableLength))
-      if (piece === null) return
-      if (!this.#isOver) this.#parse(piece)
-    }
-  }
-
-  get #isOver(): boolean {
-    const { writableEnded, destroyed } = this.#socket
-    return this.#isLast || this.#lastRequest?.complete === true || writableEnded || destroyed
-  }
-
-  /** Whether more may be parsed: no request waits, its body is read, and the answers are taken. */
-  #hasRoom(): boolean {
-    const { length, 0: first } = this.#exchanges
-    if (length > 1 || this.#socket.writableNeedDrain) return false
-    return first === undefined || first.request.readableLength < first.request.readableHighWaterMark
-  }
-}
-
 /** The connections of a server: a bound on their number, the turns of their requests, and their end. */
 export class Connections {
   readonly #limits: ConnectionLimits
+  readonly #fastPath: FastPath
   readonly #lines = new Map<Socket, Line>()
 
-  constructor(limits: ConnectionLimits) {
+  constructor(limits: ConnectionLimits, fastPath: FastPath) {
     this.#limits = limits
+    this.#fastPath = fastPath
   }
 
   /** Makes a server that answers the requests of a connection one after the other. */
@@ -279,6 +87,11 @@ export class Connections {
   /** An answer was made for this connection, and the client is to take it. */
   made(socket: Socket): void {
     this.#lines.get(socket)?.made()
+  }
+
+  /** A `GET` was let through, and nothing in it but its path decided about the answer. See {@link FastPath}. */
+  letThrough(request: IncomingMessage): void {
+    this.#lines.get(request.socket)?.letThrough(request)
   }
 
   /**
@@ -332,7 +145,7 @@ export class Connections {
       this.#lines.delete(longest)
       longest.destroy()
     }
-    this.#lines.set(socket, new Line(socket, answer))
+    this.#lines.set(socket, new Line(socket, answer, this.#fastPath))
     socket.once('close', () => this.#lines.delete(socket))
   }
 
@@ -363,6 +176,7 @@ export class Connections {
       each => new Promise(resolve => Listener.prototype.close.call(each, resolve)),
     )
     const closed = Promise.all(closing).finally(() => ended.abort())
+    for (const line of this.#lines.values()) line.handOver()
     const after = (ms: number) => sleep(ms, undefined, { signal: ended.signal }).catch(() => {})
     const endWhere = (isOver: (socket: Socket, current: IncomingMessage | undefined) => boolean) => {
       for (const [socket, { current }] of this.#lines) if (isOver(socket, current)) socket.destroy()

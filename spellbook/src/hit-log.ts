@@ -1,5 +1,7 @@
 import type { FastifyBaseLogger } from 'fastify'
 import type { Logger } from 'pino'
+import { origin } from './cache-status.ts'
+import type { Answer } from './spells.ts'
 
 /** A log of Pino, or of its kind. */
 export type Log = FastifyBaseLogger & Pick<Logger, 'isLevelEnabled'>
@@ -28,8 +30,20 @@ export class HitLog {
     this.#nowMs = nowMs
   }
 
+  /**
+   * Writes where a read was answered, or counts it.
+   *
+   * @param what - Names what was read. It is called only for a line that is written.
+   */
+  note(read: Answer<unknown>, what: () => string): void {
+    const source = origin(read)
+    if (source === 'cache' && !this.#admits()) return
+    const { from, why, timings } = read
+    this.#write({ from, why, ms: Number(timings.totalMs.toFixed(3)) }, `${what()} from ${source}`)
+  }
+
   /** Whether a hit is to be written now. One that is not is counted. */
-  admits(): boolean {
+  #admits(): boolean {
     if (this.#all) return true
     const nowMs = this.#nowMs()
     if (nowMs - this.#secondMs >= SECOND_MS) {
@@ -41,8 +55,7 @@ export class HitLog {
     return false
   }
 
-  /** Writes a line. */
-  write(fields: object, message: string): void {
+  #write(fields: object, message: string): void {
     const unwritten = this.#unwritten
     this.#unwritten = 0
     this.#log.info(unwritten === 0 ? fields : { ...fields, unwritten }, message)

@@ -1,14 +1,11 @@
 import { hash } from 'node:crypto'
-import { type Fields, fieldsOf } from './prepared-answer.ts'
+import type { Prepared } from './prepared-head.ts'
 
 /** A value as it is sent: its JSON, and the header fields that depend on it alone. */
-export interface Representation {
-  readonly body: string
+export interface Representation extends Prepared {
   /** Its strong entity tag. @see https://www.rfc-editor.org/rfc/rfc9110#section-8.8.3 */
   readonly etag: string
   readonly headers: Readonly<Record<string, string>>
-  /** All fields that can be prepared, for an answer that is sent as it is. */
-  readonly fields: Fields
 }
 
 /** How a value is shown. */
@@ -35,7 +32,7 @@ export function representationOf<T extends object>(value: T, show: (value: T) =>
   // A browser may keep it, and asks each time whether it is still so.
   const always = { 'content-type': 'application/json; charset=utf-8', 'cache-control': 'no-cache', etag }
   const all = { ...always, ...headers }
-  const fields = fieldsOf({ ...all, 'content-length': String(Buffer.byteLength(body)) })
+  const fields = Object.entries({ ...all, 'content-length': String(Buffer.byteLength(body)) }).flat()
   const representation = { body, etag, headers: all, fields }
   if (Object.isFrozen(value)) made.set(value, representation)
   return representation

@@ -1,12 +1,12 @@
 /** What the routes of spells and those of wizards have in common. */
 import type { FastifyReply, FastifyRequest, RouteOptions } from 'fastify'
 import { noQuery } from './api.ts'
-import { ageS, cacheStatus, origin, serverTiming, writeStatus } from './cache-status.ts'
+import { serverTiming, sourceFields, writeStatus } from './cache-status.ts'
 import type { Condition } from './changes.ts'
 import type { HitLog } from './hit-log.ts'
 import { nothing, trouble } from './openapi.ts'
 import { conditionOf, judgeRead, type Present } from './preconditions.ts'
-import { type Fields, sendPrepared } from './prepared-answer.ts'
+import { sendPrepared } from './prepared-answer.ts'
 import { sendProblem } from './problem.ts'
 import { representationOf, type Shown } from './representation.ts'
 import type { Answer, Written } from './spells.ts'
@@ -79,11 +79,13 @@ export function sendFound<T extends object>(
   what: () => string,
   show: (value: T) => Shown,
 ): FastifyReply {
-  const { body, etag, headers, fields } = representationOf(read.value, show)
+  const representation = representationOf(read.value, show)
+  const { body, etag, headers } = representation
   const verdict = judgeRead(request.headers, etag)
   if (verdict === 'send' && request.method === 'GET' && request.server.sendsPrepared()) {
-    logSource(request, read, what)
-    return sendPrepared(request, reply, body, fields, sourceFields(read))
+    request.server.hitLog.note(read, what)
+    request.server.connections.letThrough(request.raw)
+    return sendPrepared(request, reply, representation, sourceFields(read))
   }
   tellSource(request, reply, read, what)
   if (verdict === 'failed')
@@ -108,23 +110,7 @@ export function tellSource(
 ): void {
   const fields = sourceFields(read)
   for (let i = 0; i < fields.length; i += 2) reply.header(fields[i]!, fields[i + 1])
-  logSource(request, read, what)
-}
-
-/** The headers that tell the client where an answer came from. */
-function sourceFields(read: Answer<unknown>): Fields {
-  const fields = ['cache-status', cacheStatus(read), 'server-timing', serverTiming(read)]
-  const age = ageS(read)
-  if (age !== undefined) fields.push('age', String(age))
-  return fields
-}
-
-function logSource(request: FastifyRequest, read: Answer<unknown>, what: () => string): void {
-  const { hitLog } = request.server
-  const source = origin(read)
-  if (source === 'cache' && !hitLog.admits()) return
-  const { from, why, timings } = read
-  hitLog.write({ from, why, ms: Number(timings.totalMs.toFixed(3)) }, `${what()} from ${source}`)
+  request.server.hitLog.note(read, what)
 }
 
 /**

@@ -4,6 +4,7 @@ import { z } from 'zod'
 import { listQuery, noQuery, type Spell, spell, spellChange, spellFields, spellPath } from './api.ts'
 import { endedGroups, groupsOf } from './cache-groups.ts'
 import { ClientSignal } from './client-signal.ts'
+import type { Place } from './fast-path.ts'
 import { answer, nothing, trouble } from './openapi.ts'
 import { sendProblem } from './problem.ts'
 import { representationOf, type Shown } from './representation.ts'
@@ -56,6 +57,13 @@ export function spellRoutes(app: FastifyInstance, spells: () => Spells): void {
 
 function readRoutes(app: FastifyInstance, spells: () => Spells): void {
   const routes = app.withTypeProvider<ZodTypeProvider>()
+  const place: Place<Spell> = {
+    prefix: '/spells/',
+    find: (id, signal) => spells().find(id, signal),
+    what: id => `spell ${id}`,
+    show: showSpell,
+  }
+  app.fastPath.add(place)
 
   routes.get(
     '/spells',
@@ -96,9 +104,9 @@ function readRoutes(app: FastifyInstance, spells: () => Spells): void {
     },
     async (request, reply): Promise<FastifyReply> => {
       const { id } = request.params
-      const read = await spells().find(id, new ClientSignal(request))
-      if (isFound(read)) return sendFound(request, reply, read, () => `spell ${id}`, showSpell)
-      tellSource(request, reply, read, () => `spell ${id}`)
+      const read = await app.fastPath.read(request.raw, place, id)
+      if (isFound(read)) return sendFound(request, reply, read, () => place.what(id), showSpell)
+      tellSource(request, reply, read, () => place.what(id))
       return noSpell(request, reply, id)
     },
   )

@@ -14,6 +14,7 @@ import {
 } from './api.ts'
 import { endedGroups, groupsOf } from './cache-groups.ts'
 import { ClientSignal } from './client-signal.ts'
+import type { Place } from './fast-path.ts'
 import { answer, nothing, trouble } from './openapi.ts'
 import { sendProblem } from './problem.ts'
 import { representationOf, type Shown } from './representation.ts'
@@ -73,6 +74,13 @@ export function wizardRoutes(app: FastifyInstance, wizards: () => Wizards): void
 
 function readRoutes(app: FastifyInstance, wizards: () => Wizards): void {
   const routes = app.withTypeProvider<ZodTypeProvider>()
+  const place: Place<Wizard> = {
+    prefix: '/wizards/',
+    find: (id, signal) => wizards().find(id, signal),
+    what: id => `wizard ${id}`,
+    show: showWizard,
+  }
+  app.fastPath.add(place)
 
   routes.get(
     '/wizards',
@@ -118,9 +126,9 @@ function readRoutes(app: FastifyInstance, wizards: () => Wizards): void {
     },
     async (request, reply): Promise<FastifyReply> => {
       const { id } = request.params
-      const read = await wizards().find(id, new ClientSignal(request))
-      if (isFound(read)) return sendFound(request, reply, read, () => `wizard ${id}`, showWizard)
-      tellSource(request, reply, read, () => `wizard ${id}`)
+      const read = await app.fastPath.read(request.raw, place, id)
+      if (isFound(read)) return sendFound(request, reply, read, () => place.what(id), showWizard)
+      tellSource(request, reply, read, () => place.what(id))
       return noWizard(request, reply, id)
     },
   )

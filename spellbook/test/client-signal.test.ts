@@ -1,11 +1,11 @@
 import { EventEmitter } from 'node:events'
-import type { FastifyRequest } from 'fastify'
+import type { Socket } from 'node:net'
 import { describe, expect, test } from 'vitest'
 import { ClientSignal } from '../src/client-signal.ts'
 
 function opened() {
   const socket = new EventEmitter()
-  const signal = new ClientSignal({ raw: { socket } } as unknown as FastifyRequest)
+  const signal = new ClientSignal({ socket: socket as Socket })
   return { socket, signal, listeners: () => socket.listenerCount('close') }
 }
 

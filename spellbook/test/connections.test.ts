@@ -10,12 +10,16 @@ import { problem } from '../src/api.ts'
 import { createApp, LIMITS, type Service } from '../src/app.ts'
 import { ConditionError } from '../src/changes.ts'
 import { type ConnectionLimits, Connections } from '../src/connections.ts'
+import { FastPath } from '../src/fast-path.ts'
+import { HitLog } from '../src/hit-log.ts'
 import type { Spells } from '../src/spells.ts'
 import { dial, statuses } from './dial.ts'
 import { written } from './harness.ts'
 
 const GET = 'GET /health/live HTTP/1.1\r\nhost: x\r\n\r\n'
 const READY = 'GET /health/ready HTTP/1.1\r\nhost: x\r\n\r\n'
+/** Leaves all requests to Node and to the server. */
+const CLOSED = new FastPath(new HitLog(pino({ level: 'silent' })), () => false)
 const SPELL = { id: 1, name: 'Spark', damage: 1, created_at: '', updated_at: '' }
 
 let app: FastifyInstance
@@ -251,7 +255,7 @@ describe('a body that nobody reads', () => {
 
   test('is taken as soon as somebody reads it', async () => {
     const reading = gate()
-    const server = new Connections(LIMITS).serve({}, async (request, response) => {
+    const server = new Connections(LIMITS, CLOSED).serve({}, async (request, response) => {
       await reading.wait()
       let size = 0
       for await (const chunk of request) size += chunk.length

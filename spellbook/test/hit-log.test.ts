@@ -1,10 +1,14 @@
 import { pino } from 'pino'
 import { expect, test } from 'vitest'
 import { HitLog } from '../src/hit-log.ts'
+import type { Answer } from '../src/spells.ts'
 
-/** Asks for so many hits to be written, and answers with what was. */
+const read = (from: 'shared' | 'origin') =>
+  ({ from, why: from === 'shared' ? 'fresh' : 'missing', timings: { totalMs: 0.1234 } }) as Answer<unknown>
+
+/** Notes so many hits. */
 function hits(log: HitLog, times: number): void {
-  for (let i = 0; i < times; i++) if (log.admits()) log.write({ from: 'shared' }, 'spell 4 from cache')
+  for (let i = 0; i < times; i++) log.note(read('shared'), () => 'spell 4')
 }
 
 function logged(level: string) {
@@ -35,8 +39,14 @@ test('of each second the first twenty hits are written, and the next line says h
   expect(lines.slice(20).map(({ unwritten }) => unwritten)).toEqual([990, undefined])
   // What went to the database is written whatever came before.
   hits(log, 100)
-  log.write({ from: 'origin' }, 'spell 5 from database')
-  expect(lines.at(-1)).toMatchObject({ msg: 'spell 5 from database', unwritten: 82 })
+  log.note(read('origin'), () => 'spell 5')
+  expect(lines.at(-1)).toMatchObject({
+    from: 'origin',
+    why: 'missing',
+    ms: 0.123,
+    msg: 'spell 5 from database',
+    unwritten: 82,
+  })
 })
 
 test('at the level debug every hit is written', () => {
