@@ -51,6 +51,9 @@ const FIRST_PAUSE_MS = 5
 const LONGEST_PAUSE_MS = 50
 const LEAST_BUSY_WAIT_MS = 50
 
+/** The shared store holds a value that may be returned. */
+type Found<V> = Asked<V> & { readonly kind: 'found' }
+
 /** What a register means for a read: an answer; `'busy'`: ask again after a pause; or `'again'`: ask again at once. */
 type Judged<V> = Asked<V> | 'busy' | 'again'
 
@@ -190,6 +193,8 @@ export function afterReply<Id, V>(
   nowMs: number,
 ): AskedOrBusy<V> | Promise<AskedOrBusy<V>> {
   if (generation === UNCONFIRMED) return unavailable(space, flight, token)
+  const again = foundAgain(space, flight, reply, generation, nowMs)
+  if (again !== undefined) return again
   const progress: AskProgress<V> = {
     flight,
     strong,
@@ -204,6 +209,25 @@ export function afterReply<Id, V>(
   const judged = judgeReply(space, progress, reply, token, nowMs)
   if (judged === 'busy') return busy(space, progress)
   return judged instanceof Promise || judged === 'again' ? askAgain(space, progress, judged) : judged
+}
+
+/** The usual case of {@link judgeReply}: a value that this process has read before, and that is fresh and has no tags. */
+function foundAgain<Id, V>(
+  space: Space<Id, V>,
+  flight: Flight<Answer>,
+  reply: FirstReply['reply'],
+  generation: string,
+  nowMs: number,
+): Found<V> | undefined {
+  const { readRegisters, stream } = space.parts
+  if (readRegisters === undefined || typeof reply !== 'string' || flight.tags !== undefined) return undefined
+  const known = readRegisters.madeOf(flight.key, reply)
+  if (known === undefined || known.space !== (space as unknown)) return undefined
+  const { register } = known
+  if (register.shape !== space.options.shape || register.generation !== generation) return undefined
+  const freshMs = register.softExpiryMs - stream.storesFromOurs(nowMs)
+  if (freshMs <= 0 || register.tags.length > 0) return undefined
+  return foundFresh(space, register, known.opened as Opened<V>, freshMs, nowMs)
 }
 
 /** Asks again while the last reply says so. */
@@ -471,14 +495,7 @@ function judgeOpened<Id, V>(
   const freshMs = register.softExpiryMs - storeNowMs
   if (freshMs > 0) {
     if (progress.known === undefined) remember(space, progress, register, opened)
-    return {
-      kind: 'found',
-      register,
-      opened,
-      why: 'fresh',
-      refresh: refreshesAhead(space, register, freshMs),
-      atMs: nowMs,
-    }
+    return foundFresh(space, register, opened, freshMs, nowMs)
   }
   const claimStands = register.claimUntilMs > storeNowMs
   if (!progress.strong && -freshMs < space.options.staleMs)
@@ -487,6 +504,21 @@ function judgeOpened<Id, V>(
     !progress.strong && -freshMs < space.options.staleIfErrorMs ? { register, opened } : undefined
   return claimStands ? 'busy' : claimExpired(space, progress, register)
 }
+
+const foundFresh = <Id, V>(
+  space: Space<Id, V>,
+  register: ValueRegister,
+  opened: Opened<V>,
+  freshMs: number,
+  nowMs: number,
+): Found<V> => ({
+  kind: 'found',
+  register,
+  opened,
+  why: 'fresh',
+  refresh: refreshesAhead(space, register, freshMs),
+  atMs: nowMs,
+})
 
 /** The value of a register, if it belongs under this key. `undefined` if it cannot be used; then an event says why. */
 function openedOf<Id, V>(
