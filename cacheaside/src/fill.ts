@@ -224,7 +224,8 @@ async function offerTold<Id, V>(
   let outcome: 'accepted' | 'refused' | 'unconfirmed' = 'refused'
   if (!flight.doomed) {
     const value = fillOf(space, asked.generation, made, freshMs)
-    const reply = await access.run(() => access.store.fill(flight.key, asked.prefix, value))
+    const isAwaited = !inBackground(space.parts)
+    const reply = await access.run(() => access.store.fill(flight.key, asked.prefix, value, isAwaited))
     outcome = reply === true ? 'accepted' : reply === false ? 'refused' : 'unconfirmed'
     if (outcome === 'accepted') renewStamps(space, made.tags, value)
   }
