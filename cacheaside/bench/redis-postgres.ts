@@ -1,18 +1,24 @@
-import { createCache } from 'cacheaside'
+import { createCache, type Keyspace } from 'cacheaside'
 import { type RedisClient, redisShared } from 'cacheaside/redis'
 import { Redis } from 'ioredis'
 import pg from 'pg'
 import { ensureRedisServer } from '../../test/ensure-redis-server.ts'
 import { startRedis } from '../../test/redis-servers.ts'
 import { startPostgres } from '../../test/services.ts'
+import { loadableScripts } from '../src/redis/scripts.ts'
 import { type Case, measuredRows, timesAwaited } from './measure.ts'
 import { middleOf, type Row, rowOf } from './report.ts'
 
 const ROWS = 200_000
 const SELECT = { name: 'select', text: 'SELECT id, name, damage FROM spell WHERE id = $1' }
 const UPDATE = { name: 'update', text: 'UPDATE spell SET damage = damage + 1 WHERE id = $1' }
+/** What stands under a key while its writer is at work, and how the scripts are called by hand. */
+const GUARD_TEXT = `W0${'t'.repeat(16)}${'9'.repeat(13)}`
+const GUARD_MS = '30000'
 /** How many hits a measurement of the server's time takes: the server counts it in milliseconds. */
 const HITS = 20_000
+/** How many operations a round takes that are not back to back. */
+const SOME = 40
 
 /** Misses and writes over Redis and PostgreSQL beside the same by hand, and what a hit costs the Redis. */
 export async function databaseRows(
@@ -30,41 +36,16 @@ export async function databaseRows(
   const cache = createCache({ shared })
   const spells = cache.keyspace('spell', { load })
   await spells.get(0)
-  let [bareId, coldId] = [0, 0]
-  const cases: Case[] = [
-    {
-      name: 'query and one GET',
-      operations: 200,
-      run: n => timesAwaited(n, () => client.get(`bare:${bareId++ % ROWS}`).then(() => load(bareId % ROWS))),
-    },
-    {
-      name: 'await get, a miss on Redis',
-      against: 'query and one GET',
-      goal: 1.1,
-      operations: 200,
-      run: n => timesAwaited(n, () => spells.get(++coldId % ROWS)),
-    },
-    {
-      name: 'UPDATE and DEL',
-      operations: 200,
-      run: n =>
-        timesAwaited(n, i => pool.query({ ...UPDATE, values: [i] }).then(() => client.del(`c:spell:${i}`))),
-    },
-    {
-      name: 'write: guard, UPDATE, release',
-      against: 'UPDATE and DEL',
-      goal: 1.15,
-      operations: 200,
-      run: n => timesAwaited(n, i => spells.write(i, () => pool.query({ ...UPDATE, values: [i] }))),
-    },
-  ]
-  const rows = await measuredRows(cases, rounds)
+  const work = await workOver(client, pool, load, spells)
+  const rows = await measuredRows(casesOf(work), rounds)
   rows.push(
     await cpuRow(
       client,
       () => client.get('c:spell:1'),
       () => spells.get(1),
     ),
+    ...(await nowAndThenRows('query and one GET', 'await get, a miss on Redis', work)),
+    ...(await nowAndThenRows('UPDATE and DEL', 'write: guard, UPDATE, release', work)),
   )
   const versions = {
     Redis: /redis_version:(\S+)/.exec(await client.info('server'))?.[1] ?? 'unknown',
@@ -75,6 +56,103 @@ export async function databaseRows(
   await pool.end()
   await Promise.all([redis.stop(), postgres.stop()])
   return { rows, versions }
+}
+
+type Work = Readonly<Record<string, (i: number) => Promise<unknown>>>
+
+/** What is measured: the library's way, the usual way by hand, and the library's commands by hand. */
+async function workOver(
+  client: Redis,
+  pool: pg.Pool,
+  load: (id: number) => Promise<unknown>,
+  spells: Keyspace<number, unknown>,
+): Promise<Work> {
+  const script = await scriptsBy(client)
+  let [bareId, coldId, tokens] = [0, 0, 0]
+  const token = () => `.${String(++tokens).padStart(15, '0')}`
+  const update = (id: number) => pool.query({ ...UPDATE, values: [id] })
+  return {
+    'query and one GET': () => client.get(`bare:${bareId++ % ROWS}`).then(() => load(bareId % ROWS)),
+    'the script of the lease by hand, and query': () =>
+      script('create', `hand:${bareId++ % ROWS}`, '15000', `L${token()}`).then(() => load(bareId % ROWS)),
+    'await get, a miss on Redis': () => spells.get(++coldId % ROWS),
+    'UPDATE and DEL': id => update(id).then(() => client.del(`c:spell:${id}`)),
+    async 'SET of a guard, UPDATE and DEL'(id) {
+      await client.set(`hand:${id}`, GUARD_TEXT, 'PX', GUARD_MS)
+      await update(id)
+      await client.del(`hand:${id}`)
+    },
+    async 'the scripts of guard and release by hand, and UPDATE'(id) {
+      const mine = token()
+      await script('guard', `hand:${id}`, 'hand:@broadcast', `invalidated ${id}`, mine, GUARD_MS, '0')
+      await update(id)
+      await script('release', `hand:${id}`, 'hand:@broadcast', `invalidated ${id}`, mine)
+    },
+    'write: guard, UPDATE, release': id => spells.write(id, () => update(id)),
+  }
+}
+
+const GOALS: Readonly<Record<string, number>> = {
+  'await get, a miss on Redis': 1.1,
+  'write: guard, UPDATE, release': 1.15,
+}
+
+/** One after the other. Reads are held against the first, writes against the first of them. */
+const casesOf = (work: Work): Case[] =>
+  Object.entries(work).map(([name, run]) => {
+    const against = name.includes('UPDATE') ? 'UPDATE and DEL' : 'query and one GET'
+    return {
+      name,
+      ...(name === against ? {} : { against }),
+      ...(GOALS[name] === undefined ? {} : { goal: GOALS[name] }),
+      operations: 200,
+      run: n => timesAwaited(n, run),
+    }
+  })
+
+/** Calls a script of the library by name, through a client that the library does not know. */
+async function scriptsBy(client: Redis) {
+  const { create, guard, release } = loadableScripts(false)
+  const shas = new Map<string, string>()
+  let calls = 0
+  for (const { name, source } of [create, guard, release])
+    shas.set(name, (await client.script('LOAD', source)) as string)
+  return (name: string, key: string, ...args: string[]) =>
+    client.evalsha(shas.get(name)!, 1, key, ...args, `${name} ${++calls}`)
+}
+
+/**
+ * What a caller waits for where work is not back to back: one operation every two milliseconds or so. What is done behind its
+ * answer has ended before the next one, and client and servers have slept.
+ */
+async function nowAndThenRows(bare: string, ours: string, work: Work): Promise<Row[]> {
+  const medianNs = async (name: string) => {
+    const taken: number[] = []
+    for (let i = 0; i < SOME; i++) {
+      await new Promise(resolve => setTimeout(resolve, 1 + 2 * Math.random()))
+      const beganMs = performance.now()
+      await work[name]!(i)
+      taken.push((performance.now() - beganMs) * 1e6)
+    }
+    return middleOf(taken)
+  }
+  const [ofBare, ofOurs]: [number[], number[]] = [[], []]
+  for (let round = 0; round < 16; round++) {
+    const isFirst = round % 2 === 0
+    if (isFirst) ofBare.push(await medianNs(bare))
+    ofOurs.push(await medianNs(ours))
+    if (!isFirst) ofBare.push(await medianNs(bare))
+  }
+  const names = [`${bare}, now and then`, `${ours}, now and then`] as const
+  return [
+    rowOf({ name: names[0], value: { amount: middleOf(ofBare), unit: 'ns' } }),
+    rowOf({
+      name: names[1],
+      value: { amount: middleOf(ofOurs), unit: 'ns' },
+      against: names[0],
+      ratios: ofOurs.map((time, i) => time / ofBare[i]!),
+    }),
+  ]
 }
 
 /** The server's own time for a hit, beside that for a GET of the same key. Heartbeats and what else there is included. */
