@@ -6,10 +6,10 @@
 import { readFileSync } from 'node:fs'
 import { refuse } from '../../test/usage.ts'
 import { feedRows } from './feed.ts'
-import { printHttp } from './http.ts'
+import { httpRows } from './http.ts'
 import { localCases } from './local.ts'
 import { measuredRows } from './measure.ts'
-import { printMemory } from './memory.ts'
+import { MEASURED, memoryRows } from './memory.ts'
 import { redisCases } from './redis.ts'
 import { databaseRows } from './redis-postgres.ts'
 import { keepPart, type Part, partOf, tableOf } from './report.ts'
@@ -21,16 +21,14 @@ const versionOf = (name: string): string =>
   JSON.parse(readFileSync(new URL(`../../node_modules/${name}/package.json`, import.meta.url), 'utf8'))
     .version
 
-/** What each part measures. One that returns nothing prints its tables itself, and is not kept. */
-const PARTS: Readonly<Record<string, () => Promise<Part | undefined>>> = {
+/** What each part measures. */
+const PARTS: Readonly<Record<string, () => Promise<Part>>> = {
   local: async () =>
     partOf('In one process', await measuredRows(await localCases(), 12), {
       'lru-cache': versionOf('lru-cache'),
     }),
-  memory: async () => {
-    await printMemory()
-    return undefined
-  },
+  memory: async () =>
+    partOf(`Memory for an entry, ${MEASURED}`, await memoryRows(), { 'lru-cache': versionOf('lru-cache') }),
   values: async () => partOf('Values as text', await measuredRows(valueCases(), 40)),
   redis: async () => {
     const { cases, redis, close } = await redisCases()
@@ -51,10 +49,8 @@ const PARTS: Readonly<Record<string, () => Promise<Part | undefined>>> = {
     return partOf('The change feed', rows, { PostgreSQL: postgres })
   },
   writers: async () => partOf('A thousand writers of one key at once', await writerRows()),
-  http: async () => {
-    await printHttp()
-    return undefined
-  },
+  http: async () =>
+    partOf('A hit over HTTP, CPU time of the server', await httpRows(), { fastify: versionOf('fastify') }),
 }
 
 const keeps = process.argv.includes('--write')
@@ -65,7 +61,6 @@ for (const [name, run] of Object.entries(PARTS)) {
   // It needs a program that sends requests.
   if (asked.length === 0 ? name === 'http' : !asked.includes(name)) continue
   const part = await run()
-  if (part === undefined) continue
   console.log(tableOf(part))
   if (keeps) await keepPart(name, part)
 }

@@ -125,7 +125,7 @@ const KINDS: Readonly<Record<string, () => Promise<number>>> = {
 
 process.on('message', () => {
   const { user, system } = process.cpuUsage()
-  tell({ cpuUs: user + system, kernelUs: system })
+  tell({ cpuUs: user + system })
 })
 process.on('disconnect', () => process.exit())
 tell({ port: await KINDS[kind]!() })

@@ -2,8 +2,7 @@
  * `npm run bench -- http`: a hit in Spellbook over HTTP, beside a route of Fastify that answers a constant, and beside one that
  * passes on what Redis has. Load comes from wrk. The servers run in processes of their own, and take turns.
  *
- * CPU time of the server per request is what is compared: on a busy machine requests per second say how busy it is. A ratio
- * of 1 means that Spellbook takes no more than the other.
+ * CPU time of the server per request is what is compared: on a busy machine requests per second say how busy it is.
  */
 import { type ChildProcess, execFileSync, fork, spawn } from 'node:child_process'
 import { once } from 'node:events'
@@ -11,9 +10,10 @@ import { fileURLToPath } from 'node:url'
 import { ensureRedisServer } from '../../test/ensure-redis-server.ts'
 import { startRedis } from '../../test/redis-servers.ts'
 import { refuse } from '../../test/usage.ts'
+import { middleOf, type Row, rowOf } from './report.ts'
 
 /** What a server of the bench tells. */
-export type Told = { readonly port: number } | { readonly cpuUs: number; readonly kernelUs: number }
+export type Told = { readonly port: number } | { readonly cpuUs: number }
 
 const CONNECTIONS = '32'
 const WARM_S = 2
@@ -21,11 +21,14 @@ const ROUND_S = 1
 const ROUNDS = 8
 const SERVER = fileURLToPath(new URL('http-server.ts', import.meta.url))
 
-/** Each server, what it is compared with, and the ratio that is wanted. */
+/** Spellbook may take so much of what the other takes: the inverse of the share that is wanted of its speed. */
+const GOAL = { embedded: 1 / 0.85, others: 1 / 0.9 }
+
+/** Each server, and what it is compared with. */
 const ROWS = [
   { kind: 'plain' },
-  { kind: 'spellbook', against: 'plain', goal: 0.85 },
-  { kind: 'spellbook with L1', against: 'plain', goal: 0.9 },
+  { kind: 'spellbook', against: 'plain', goal: GOAL.embedded },
+  { kind: 'spellbook with L1', against: 'plain', goal: GOAL.others },
   { kind: 'plain with headers' },
   { kind: 'spellbook', against: 'plain with headers' },
   { kind: 'spellbook with L1', against: 'plain with headers' },
@@ -33,7 +36,7 @@ const ROWS = [
   { kind: 'spellbook', against: 'bare Node with headers' },
   { kind: 'spellbook with L1', against: 'bare Node with headers' },
   { kind: 'plain on Redis' },
-  { kind: 'spellbook on Redis', against: 'plain on Redis', goal: 0.9 },
+  { kind: 'spellbook on Redis', against: 'plain on Redis', goal: GOAL.others },
 ] as const
 
 type Kind = (typeof ROWS)[number]['kind']
@@ -42,9 +45,6 @@ interface Server {
   readonly child: ChildProcess
   readonly port: number
   readonly cpuUs: number[]
-  /** How much of that the kernel took. */
-  readonly kernelUs: number[]
-  readonly perSecond: number[]
 }
 
 async function next<Name extends string>(child: ChildProcess): Promise<Record<Name, number>> {
@@ -65,13 +65,13 @@ async function next<Name extends string>(child: ChildProcess): Promise<Record<Na
 async function start(kind: Kind, argument: string): Promise<Server> {
   const child = fork(SERVER, [kind, argument], { execArgv: ['--import', 'tsx'] })
   const { port } = await next<'port'>(child)
-  return { child, port, cpuUs: [], kernelUs: [], perSecond: [] }
+  return { child, port, cpuUs: [] }
 }
 
-function used({ child }: Server): Promise<Record<'cpuUs' | 'kernelUs', number>> {
-  const told = next<'cpuUs' | 'kernelUs'>(child)
+async function usedUs({ child }: Server): Promise<number> {
+  const told = next<'cpuUs'>(child)
   child.send('cpu')
-  return told
+  return (await told).cpuUs
 }
 
 /** Sends requests for so long, and answers with their number. All must have succeeded. */
@@ -87,30 +87,19 @@ async function load({ port }: Server, seconds: number): Promise<number> {
 }
 
 async function measure(server: Server): Promise<void> {
-  const before = await used(server)
+  const beforeUs = await usedUs(server)
   const requests = await load(server, ROUND_S)
-  const after = await used(server)
-  server.cpuUs.push((after.cpuUs - before.cpuUs) / requests)
-  server.kernelUs.push((after.kernelUs - before.kernelUs) / requests)
-  server.perSecond.push(requests / ROUND_S)
+  server.cpuUs.push(((await usedUs(server)) - beforeUs) / requests)
 }
 
-const median = (numbers: readonly number[]) => numbers.toSorted((a, b) => a - b)[numbers.length >> 1]!
-
-/** Half of all rounds lie between these. */
-const spread = (numbers: readonly number[]) => {
-  const sorted = numbers.toSorted((a, b) => a - b)
-  return [sorted[sorted.length >> 2]!, sorted[(3 * sorted.length) >> 2]!] as const
-}
-
-const shape = async ({ port }: Server) => {
+async function headersOf({ port }: Server): Promise<[string, string][]> {
   const response = await fetch(`http://127.0.0.1:${port}/spells/4`)
-  const body = await response.text()
-  return { headers: [...response.headers], body }
+  await response.text()
+  return [...response.headers]
 }
 
-/** Measures and prints. */
-export async function printHttp(): Promise<void> {
+/** The CPU time of each server for a request, and how they compare. */
+export async function httpRows(): Promise<Row[]> {
   try {
     execFileSync('wrk', ['-v'], { stdio: 'ignore' })
   } catch (error) {
@@ -122,7 +111,7 @@ export async function printHttp(): Promise<void> {
   try {
     const spellbook = await start('spellbook', '')
     servers.set('spellbook', spellbook)
-    const { headers: sent } = await shape(spellbook)
+    const sent = await headersOf(spellbook)
     // Node writes these itself.
     const own = ['connection', 'content-length', 'content-type', 'date', 'keep-alive']
     const same = Object.fromEntries(sent.filter(([name]) => !own.includes(name)))
@@ -135,41 +124,24 @@ export async function printHttp(): Promise<void> {
     const all = [...servers.values()]
     for (let round = 0; round < ROUNDS; round++)
       for (let at = 0; at < all.length; at++) await measure(all[(at + round) % all.length]!)
-    await printServers(servers)
-    printRatios(servers)
+    return ROWS.map(row => rowFor(row, servers))
   } finally {
     for (const { child } of servers.values()) child.disconnect()
     await redis.stop()
   }
 }
 
-async function printServers(servers: ReadonlyMap<Kind, Server>): Promise<void> {
-  console.log(
-    `\nA hit over HTTP; Node ${process.version}, ${ROUNDS} rounds of ${ROUND_S} s, ${CONNECTIONS} connections\n`,
-  )
-  console.log(
-    '| server | CPU µs/request (half of the rounds) | of that in the kernel | requests/s | body bytes, header fields |\n|---|---|---|---|---|',
-  )
-  for (const [kind, server] of servers) {
-    const [low, high] = spread(server.cpuUs).map(us => us.toFixed(0))
-    const { headers, body } = await shape(server)
-    console.log(
-      `| ${kind} | ${median(server.cpuUs).toFixed(1)} (${low}–${high}) | ${median(server.kernelUs).toFixed(1)} | ${median(server.perSecond).toFixed(0)} | ${Buffer.byteLength(body)}, ${headers.length} |`,
-    )
-  }
-}
-
-function printRatios(servers: ReadonlyMap<Kind, Server>): void {
-  console.log('\n| ratio of CPU, by rounds | median (half of the rounds) | goal |\n|---|---|---|')
-  for (const row of ROWS) {
-    if (!('against' in row)) continue
-    const other = servers.get(row.against)!.cpuUs
-    const ratios = servers.get(row.kind)!.cpuUs.map((us, round) => other[round]! / us)
-    const [low, high] = spread(ratios)
-    const isPlain = high - low <= 1 - ('goal' in row ? row.goal : 0)
-    const goal = 'goal' in row ? `>= ${row.goal}${isPlain ? '' : ' (not distinguishable)'}` : ''
-    console.log(
-      `| ${row.against} / ${row.kind} | ${median(ratios).toFixed(2)} (${low.toFixed(2)}–${high.toFixed(2)}) | ${goal} |`,
-    )
-  }
+function rowFor(row: (typeof ROWS)[number], servers: ReadonlyMap<Kind, Server>): Row {
+  const { cpuUs } = servers.get(row.kind)!
+  const value = { amount: middleOf(cpuUs), unit: 'µs' }
+  if (!('against' in row)) return rowOf({ name: row.kind, value })
+  const other = servers.get(row.against)!.cpuUs
+  const goal = 'goal' in row ? Number(row.goal.toFixed(2)) : undefined
+  return rowOf({
+    name: row.kind,
+    value,
+    against: row.against,
+    goal,
+    ratios: cpuUs.map((us, round) => us / other[round]!),
+  })
 }

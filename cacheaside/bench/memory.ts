@@ -3,11 +3,15 @@ import { runInNewContext } from 'node:vm'
 import { createCache, embeddedShared } from 'cacheaside'
 import { LRUCache } from 'lru-cache'
 import { spellOf } from './measure.ts'
+import { type Row, rowOf } from './report.ts'
 
 const ENTRIES = 300_000
 const ROOM = 512 * 2 ** 20
-const TEXT = JSON.stringify(spellOf(ENTRIES))
+/** Told beside the rows. */
+export const MEASURED = `${ENTRIES.toLocaleString('en')} rows of ${JSON.stringify(spellOf(ENTRIES)).length} characters`
 const PEEKS = 1_000
+const LRU = 'lru-cache (maxSize, ttl)'
+const BYTES = 'bytes'
 
 setFlagsFromString('--expose-gc')
 const collect: () => void = runInNewContext('gc')
@@ -22,25 +26,25 @@ function usedBytes(): number {
 }
 
 /** What memory the entries take, with the same rows in each; and how much of it is charged. */
-export async function printMemory(): Promise<void> {
-  console.log(
-    `\nMemory, ${ENTRIES.toLocaleString('en')} rows of ${TEXT.length} characters; Node ${process.version}\n`,
-  )
-  console.log('| what | bytes | ratio | goal | charged |\n|---|---|---|---|---|')
+export async function memoryRows(): Promise<Row[]> {
   const lru = await perEntry(async () => {
     const cache = new LRUCache<number, object>({ maxSize: ENTRIES * 500, ttl: 600_000 })
     for (let id = 0; id < ENTRIES; id++) cache.set(id, JSON.parse(JSON.stringify(spellOf(id))), { size: 500 })
     return { held: cache }
   })
-  const row = (what: string, { bytes, charged }: Taken, goal: string) =>
-    console.log(
-      `| ${what} | ${bytes.toFixed(0)} | ${(bytes / lru.bytes).toFixed(2)} | ${goal} | ${charged?.toFixed(0) ?? ''} |`,
-    )
-  row('lru-cache (maxSize, ttl), per entry', lru, '')
-  row('L1, per entry', await perEntry(filledLocal), '<= 1.2')
-  row('embedded store, per entry', await perEntry(() => filledShared(0)), '')
-  row('embedded store, per entry that was read again', await perEntry(() => filledShared(1)), '')
-  console.log(`\nA peek takes ${(await bytesPerPeek()).toFixed(1)} bytes; the goal is 0.`)
+  const rows = [rowOf({ name: LRU, value: { amount: lru.bytes, unit: BYTES } })]
+  const add = (name: string, { bytes, charged }: Taken, goal?: number) => {
+    const ratios = [bytes / lru.bytes]
+    rows.push(rowOf({ name, value: { amount: bytes, unit: BYTES }, against: LRU, goal, ratios }))
+    rows.push(rowOf({ name: `${name}, charged`, value: { amount: charged!, unit: BYTES } }))
+  }
+  add('L1', await perEntry(filledLocal), 1.2)
+  add('embedded store', await perEntry(() => filledShared(0)))
+  add('embedded store, read again', await perEntry(() => filledShared(1)))
+  return [
+    ...rows,
+    rowOf({ name: 'allocated by a peek', value: { amount: await bytesPerPeek(), unit: BYTES }, goal: 0 }),
+  ]
 }
 
 interface Taken {
@@ -74,16 +78,24 @@ async function filledShared(reads: number) {
   return { held: spells, charged: shared.stats().bytes }
 }
 
-/** The least of some runs: whatever else allocates in one of them is not the peeks'. */
+/** What peeks allocate beyond what the measuring does by itself. */
 async function bytesPerPeek(): Promise<number> {
   const spells = createCache({ local: { maxBytes: ROOM } }).keyspace('spell', { load })
   for (let id = 0; id < PEEKS; id++) await spells.get(id)
-  let least = Number.POSITIVE_INFINITY
-  for (let run = 0; run < 50; run++) {
-    const before = process.memoryUsage().heapUsed
+  const peeks = () => {
     for (let id = 0; id < PEEKS; id++) spells.peek(id)
+  }
+  return (leastBytes(peeks) - leastBytes(() => {})) / PEEKS
+}
+
+/** The least of many runs: the first are not compiled yet, and whatever else allocates in one of them is not the work's. */
+function leastBytes(work: () => void): number {
+  let least = Number.POSITIVE_INFINITY
+  for (let run = 0; run < 2_000; run++) {
+    const before = process.memoryUsage().heapUsed
+    work()
     const bytes = process.memoryUsage().heapUsed - before
     if (bytes >= 0) least = Math.min(least, bytes)
   }
-  return least / PEEKS
+  return least
 }
