@@ -224,8 +224,7 @@ async function offerTold<Id, V>(
   let outcome: 'accepted' | 'refused' | 'unconfirmed' = 'refused'
   if (!flight.doomed) {
     const value = fillOf(space, asked.generation, made, freshMs)
-    const isAwaited = !inBackground(space.parts)
-    const reply = await access.run(() => access.store.fill(flight.key, asked.prefix, value, isAwaited))
+    const reply = await access.run(() => access.store.fill(flight.key, asked.prefix, value))
     outcome = reply === true ? 'accepted' : reply === false ? 'refused' : 'unconfirmed'
     if (outcome === 'accepted') renewStamps(space, made.tags, value)
   }

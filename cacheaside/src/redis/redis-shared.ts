@@ -135,8 +135,8 @@ class RedisStore implements RedisShared {
     return this.#registers.look(keys)
   }
 
-  fill(key: string, prefix: string, value: Fill, isAwaited?: boolean): Promise<boolean> {
-    return this.#registers.fill(key, prefix, value, isAwaited)
+  fill(key: string, prefix: string, value: Fill): Promise<boolean> {
+    return this.#registers.fill(key, prefix, value)
   }
 
   swap(key: string, seen: Expected, token: string, leaseMs: number): Promise<boolean> {

@@ -18,10 +18,9 @@ import {
 import { INVALIDATED, KEYSPACE } from './broadcast.ts'
 import type { CheckedCommands } from './checked-commands.ts'
 import { errorCode } from './driver.ts'
-import { FillBatch, type WaitingFill } from './fill-batch.ts'
 import { generationKey, type Names } from './names.ts'
-import { allDoneOf, doneOf, generationOf, guardOf, nothingOf, releaseOf, textOf, textsOf } from './replies.ts'
-import { beginsAsRegister, NOT_A_STRING, type Script, type Scripts } from './scripts.ts'
+import { doneOf, generationOf, guardOf, nothingOf, releaseOf, textOf, textsOf } from './replies.ts'
+import { beginsAsRegister, NOT_A_STRING, type Scripts } from './scripts.ts'
 
 const MOST_TOGETHER = 1_000
 
@@ -55,7 +54,6 @@ export class RegisterCommands {
   readonly #names: Names
   readonly #onCluster: boolean
   readonly #clock: Clock
-  readonly #fills: FillBatch
   /** Whether a SET was refused because memory was full, and none has succeeded since: then GET comes first. */
   #full = false
   /** The looks at single keys that this turn of the event loop has asked for. */
@@ -67,7 +65,6 @@ export class RegisterCommands {
     this.#names = names
     this.#onCluster = onCluster
     this.#clock = clock
-    this.#fills = new FillBatch(clock, fills => this.#sendFills(fills))
   }
 
   lease(key: string, token: string, leaseMs: number): Promise<LeaseReply> {
@@ -89,7 +86,7 @@ export class RegisterCommands {
   }
 
   async renewStamp(key: string, token: string, lifeMs: number): Promise<boolean> {
-    return this.#runAt(this.#scripts.renewStamp, key, [stampText(token), String(lifeMs)], doneOf)
+    return this.#commands.runAt(this.#scripts.renewStamp, key, [stampText(token), String(lifeMs)], doneOf)
   }
 
   /** Puts a text under an absent register's key. Where memory is full, it looks first: the script may be refused. */
@@ -112,7 +109,7 @@ export class RegisterCommands {
 
   /** What is under the key, by a command that is refused where writes are, but not because memory is full. */
   async #lookWhenFull(key: string): Promise<string | typeof REFUSED> {
-    return (await this.#runAt(this.#scripts.lookWhenFull, key, [], textOf)) ?? REFUSED
+    return (await this.#commands.runAt(this.#scripts.lookWhenFull, key, [], textOf)) ?? REFUSED
   }
 
   async #createMany(requests: readonly Creation[], lifeMs: number): Promise<LeaseReply[]> {
@@ -136,14 +133,12 @@ export class RegisterCommands {
 
   /** A script, though one native command would do: the reply `nil` to a command does not tell which lease was taken. */
   #runCreate(requests: readonly Creation[], lifeMs: number): Promise<LeaseReply[]> {
-    for (const { key } of requests) this.#fills.before(key)
     const names = requests.map(({ key }) => this.#names.prefix + key)
     const args = [String(lifeMs), ...requests.map(({ text }) => text)]
     return this.#commands.run(this.#scripts.create, names, args, reply => textsOf(reply, names.length))
   }
 
   look(keys: readonly string[]): Promise<LookReply[]> {
-    for (const key of keys) this.#fills.before(key)
     if (keys.length === 1) return this.#lookAtOne(this.#names.prefix + keys[0]!)
     const names = keys.map(key => this.#names.prefix + key)
     if (this.#onCluster)
@@ -203,50 +198,37 @@ export class RegisterCommands {
       .then(reply => this.#commands.read(first, given => textsOf(given, names.length), reply))
   }
 
-  fill(key: string, prefix: string, value: Fill, isAwaited = false): Promise<boolean> {
-    return new Promise(resolve => {
-      const fill = { key, args: [prefix, ...this.#valueArgs(key, value)], resolve }
-      // A script may touch one slot of a Cluster only.
-      if (isAwaited || this.#onCluster) this.#sendFills([fill])
-      else this.#fills.add(fill)
-    })
-  }
-
-  #sendFills(fills: readonly WaitingFill[]): void {
-    const sending = this.#runFill(fills)
-    for (let i = 0; i < fills.length; i++) fills[i]!.resolve(sending.then(filled => filled[i]!))
-  }
-
-  async #runFill(fills: readonly WaitingFill[]): Promise<readonly boolean[]> {
-    const names = fills.map(({ key }) => this.#names.prefix + key)
-    const args = fills.flatMap(({ args }) => args)
+  async fill(key: string, prefix: string, value: Fill): Promise<boolean> {
     try {
-      return await this.#commands.run(this.#scripts.fill, names, args, reply =>
-        allDoneOf(reply, names.length),
+      return await this.#commands.runAt(
+        this.#scripts.fill,
+        key,
+        [prefix, ...this.#valueArgs(key, value)],
+        doneOf,
       )
     } catch (error) {
-      // There is no room for them: they are refused, as those without their leases.
-      if (errorCode(error) === 'OOM') return fills.map(() => false)
+      // There is no room for it: the fill is refused, as one without its lease.
+      if (errorCode(error) === 'OOM') return false
       throw error
     }
   }
 
   async swap(key: string, seen: Expected, token: string, leaseMs: number): Promise<boolean> {
     const args = [...comparison(seen), leaseText(token), String(leaseMs)]
-    return this.#runAt(this.#scripts.replace, key, args, doneOf)
+    return this.#commands.runAt(this.#scripts.replace, key, args, doneOf)
   }
 
   async drop(key: string, seen: Expected): Promise<boolean> {
-    return this.#runAt(this.#scripts.replace, key, comparison(seen), doneOf)
+    return this.#commands.runAt(this.#scripts.replace, key, comparison(seen), doneOf)
   }
 
   async claim(key: string, nonce: string, token: string, claimMs: number): Promise<boolean> {
-    return this.#runAt(this.#scripts.claim, key, [nonce, token, String(claimMs)], doneOf)
+    return this.#commands.runAt(this.#scripts.claim, key, [nonce, token, String(claimMs)], doneOf)
   }
 
   async guard(key: string, token: string, guardMs: number, renewal: boolean): Promise<GuardReply> {
     const args = [...this.#invalidation(key), token, String(guardMs), renewal ? '1' : '0']
-    return this.#runAt(this.#scripts.guard, key, args, guardOf)
+    return this.#commands.runAt(this.#scripts.guard, key, args, guardOf)
   }
 
   async release(key: string, token: string, committed?: Fill): Promise<ReleaseReply> {
@@ -254,17 +236,22 @@ export class RegisterCommands {
     if (committed !== undefined) {
       try {
         const valueArgs = this.#valueArgs(key, committed)
-        return await this.#runAt(this.#scripts.releaseThrough, key, [...args, ...valueArgs], releaseOf)
+        return await this.#commands.runAt(
+          this.#scripts.releaseThrough,
+          key,
+          [...args, ...valueArgs],
+          releaseOf,
+        )
       } catch (error) {
         // There is no room for the value, and nothing was done: the guard must still go.
         if (errorCode(error) !== 'OOM') throw error
       }
     }
-    return this.#runAt(this.#scripts.release, key, args, releaseOf)
+    return this.#commands.runAt(this.#scripts.release, key, args, releaseOf)
   }
 
   async invalidate(key: string): Promise<void> {
-    await this.#runAt(this.#scripts.invalidate, key, this.#invalidation(key), nothingOf)
+    await this.#commands.runAt(this.#scripts.invalidate, key, this.#invalidation(key), nothingOf)
   }
 
   async generation(keyspace: string, candidate: string): Promise<string> {
@@ -278,18 +265,14 @@ export class RegisterCommands {
       if (errorCode(error) !== 'OOM' && errorCode(error) !== 'WRONGTYPE') throw error
     }
     // An empty reply may belong to another command. So a script is asked what stands there now: its reply is certain.
-    return this.#runAt(this.#scripts.generation, key, [candidate], reply => generationOf(reply, keyspace))
+    return this.#commands.runAt(this.#scripts.generation, key, [candidate], reply =>
+      generationOf(reply, keyspace),
+    )
   }
 
   async invalidateKeyspace(keyspace: string, generation: string): Promise<void> {
     const args = [this.#names.channel, KEYSPACE + keyspace, generation]
-    await this.#runAt(this.#scripts.invalidateKeyspace, generationKey(keyspace), args, nothingOf)
-  }
-
-  /** Runs a script about one key, whose fill goes first if it still waits. */
-  #runAt<T>(script: Script, key: string, args: readonly string[], read: (reply: unknown) => T): Promise<T> {
-    this.#fills.before(key)
-    return this.#commands.runAt(script, key, args, read)
+    await this.#commands.runAt(this.#scripts.invalidateKeyspace, generationKey(keyspace), args, nothingOf)
   }
 
   /** The arguments of a script that stores a value. */

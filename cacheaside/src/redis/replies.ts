@@ -44,12 +44,6 @@ export function doneOf(reply: unknown): boolean {
   throw new UnexpectedReply(reply)
 }
 
-/** The same for each of so many. */
-export function allDoneOf(reply: unknown, count: number): boolean[] {
-  if (!Array.isArray(reply) || reply.length !== count) throw new UnexpectedReply(reply)
-  return reply.map(doneOf)
-}
-
 /** Nothing, from a script that returns nothing. */
 export function nothingOf(reply: unknown): void {
   if (reply !== null) throw new UnexpectedReply(reply)

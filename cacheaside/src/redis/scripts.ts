@@ -320,27 +320,15 @@ return 1
 `,
 )
 
-/**
- * KEYS: registers. ARGV: for each of them prefix, value up to its times, value from there on, freshMs, life in ms. Says of each
- * whether it was filled.
- */
+/** KEYS: register. ARGV: prefix, value up to its times, value from there on, freshMs, life in ms. */
 const fill = source(
   WITH_ROOM,
   TIME,
   `
-local now, answers = nowMs(), {}
-local nowText = stamp(now)
-for i = 1, #KEYS do
-  local at = 5 * i - 4
-  local prefix = ARGV[at]
-  local stands = redis.pcall('GETRANGE', KEYS[i], 0, #prefix - 1) == prefix
-  if stands then
-    local text = ARGV[at + 1] .. nowText .. stamp(now + ARGV[at + 3]) .. ARGV[at + 2]
-    redis.call('SET', KEYS[i], text, 'PX', ARGV[at + 4])
-  end
-  answers[i] = stands and 1 or 0
-end
-return answers
+if redis.pcall('GETRANGE', KEYS[1], 0, #ARGV[1] - 1) ~= ARGV[1] then return 0 end
+local now = nowMs()
+redis.call('SET', KEYS[1], ARGV[2] .. stamp(now) .. stamp(now + ARGV[4]) .. ARGV[3], 'PX', ARGV[5])
+return 1
 `,
 )
 

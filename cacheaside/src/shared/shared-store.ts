@@ -176,13 +176,8 @@ export interface SharedRegisters {
   look(keys: readonly string[]): Promise<LookReply[]>
   /** Only for a store that is `synchronous`: its registers, as they are now. A store may do without. */
   readonly atHand?: RegistersAtHand
-  /**
-   * Stores a value if the register begins with `prefix`: a lease of ours, or `V`, nonce and claim token of a value being refreshed.
-   *
-   * @param isAwaited - Whether a caller waits for it. If not, a store may hold it back for a few milliseconds, to send it with
-   *   others, but not behind a later command about the same key. Left out: nobody does.
-   */
-  fill(key: string, prefix: string, value: Fill, isAwaited?: boolean): Promise<boolean>
+  /** Stores a value if the register begins with `prefix`: a lease of ours, or `V`, nonce and claim token of a value being refreshed. */
+  fill(key: string, prefix: string, value: Fill): Promise<boolean>
   /** Replaces what was seen by a lease, if it is still there. */
   swap(key: string, seen: Expected, token: string, leaseMs: number): Promise<boolean>
   /** Removes what was seen, if it is still there. So a lease is given back. */

@@ -97,10 +97,8 @@ class FaultyStore implements FaultySharedStore {
   look(keys: readonly string[]) {
     return this.#line.send('look', [keys], () => this.#inner.look(keys))
   }
-  fill(key: string, prefix: string, value: Fill, isAwaited?: boolean) {
-    return this.#line.send('fill', [key, prefix, value], () =>
-      this.#inner.fill(key, prefix, value, isAwaited),
-    )
+  fill(key: string, prefix: string, value: Fill) {
+    return this.#line.send('fill', [key, prefix, value], () => this.#inner.fill(key, prefix, value))
   }
   swap(key: string, seen: Expected, token: string, leaseMs: number) {
     return this.#line.send('swap', [key, seen, token, leaseMs], () =>

@@ -107,28 +107,6 @@ describe.each(CLIENT_LIBRARIES)('redisShared by $name', library => {
     ])
   })
 
-  it('get of several missing keys at once costs one fill for eight of them', async () => {
-    const cache = createCache({ shared: open(), sharedTimeoutMs: 1500 })
-    onTestFinished(() => cache.close())
-    const spells = cache.keyspace('spell', { load: async (id: number) => ({ id, name: 'Fireball' }) })
-    await eventually(async () => (await spells.read(0)).from === 'shared', 'a value that is found')
-    const ids = Array.from({ length: 10 }, (_, i) => i + 1)
-    const isStored = (text: string | null) => text?.startsWith('V') === true
-    const commands = await sent(async () => {
-      await Promise.all(ids.map(id => spells.get(id)))
-      await eventually(
-        async () => (await raw.mget(ids.map(id => `spell:${id}`))).every(isStored),
-        'the fills',
-      )
-    })
-    const fills = commands.filter(line => / fill \S+$/.test(line))
-    expect(fills.map(line => line.match(/ spell:\d+/g)?.length)).toEqual([8, 2])
-    for (const id of ids) {
-      expect(await raw.get(`spell:${id}`)).toContain(`{"id":${id},`)
-      await eventually(async () => (await spells.read(id)).from === 'shared', 'its reply')
-    }
-  })
-
   it('get by a strong reader behind a miss finds the value of that miss', async () => {
     const cache = createCache({ shared: open(), sharedTimeoutMs: 1500 })
     onTestFinished(() => cache.close())
