@@ -45,7 +45,7 @@ const PARTS: Readonly<Record<string, () => Promise<Part>>> = {
     return partOf('Redis and PostgreSQL', rows, versions)
   },
   feed: async () => {
-    const { rows, postgres } = await feedRows(5)
+    const { rows, postgres } = await feedRows(9)
     return partOf('The change feed', rows, { PostgreSQL: postgres })
   },
   writers: async () => partOf('A thousand writers of one key at once', await writerRows()),

@@ -270,6 +270,46 @@ export function feedContract(open: () => Promise<TestDatabase>): void {
       expect(new Set(changes.flatMap(({ rows }) => rows!.map(({ id }) => id))).size).toBe(1_000)
     })
 
+    it('of many rows of which some are long is recorded in batches of a bounded length, too', async () => {
+      await database.sql('CREATE TABLE odd (id text PRIMARY KEY, note int)')
+      await scene.install({ tables: ['odd'] })
+      await database.sql(`DELETE FROM cacheaside.outbox;
+        INSERT INTO odd SELECT repeat('x', CASE WHEN n % 100 < 10 THEN 1000 ELSE 1 END) || n FROM generate_series(1, 1000) AS n`)
+      const batches = await database.sql(
+        'SELECT length(rows::text) AS length, changes FROM cacheaside.outbox',
+      )
+      for (const { length } of batches) expect(length).toBeLessThan(4_096 + 1_100)
+      expect(batches.length).toBeLessThan(60)
+      expect(batches.reduce((sum, { changes }) => sum + Number(changes), 0)).toBe(1_000)
+    })
+
+    it('of many rows is recorded with the values that single rows have, whatever the types and the names', async () => {
+      const columns = ['id', '100 %s', 'quo"te\\', 'text']
+      const named = columns.map(name => `"${name.replaceAll('"', '""')}"`)
+      await database.sql(
+        `CREATE TABLE odd (${named[0]} int PRIMARY KEY, ${named[1]} bigint, ${named[2]} uuid, ${named[3]} text)`,
+      )
+      const uuid = '5b30857f-0bfa-48b5-ac0b-5c64e28078d1'
+      const rows = Array.from({ length: 20 }, (_, i) => [
+        i,
+        i % 3 === 0 ? null : `${2 ** 40 + i}`,
+        i % 5 === 0 ? null : uuid,
+        i % 2 === 0 ? null : `"\\ %s \u2728 ${i}`,
+      ])
+      const literal = (value: unknown) => (value === null ? 'NULL' : `'${value}'`)
+      for (const recorded of [columns, columns.slice(0, 3)]) {
+        await scene.install({ tables: { odd: { columns: recorded } } })
+        await database.sql(`DELETE FROM odd; DELETE FROM cacheaside.outbox;
+          INSERT INTO odd VALUES ${rows.map(row => `(${row.map(literal)})`)}`)
+        const [batch] = await database.sql('SELECT rows FROM cacheaside.outbox')
+        expect(batch!.rows).toEqual(
+          rows.map(row =>
+            Object.fromEntries(recorded.map((name, at) => [name, row[at] === null ? null : String(row[at])])),
+          ),
+        )
+      }
+    })
+
     it('of many rows that changes keys is recorded by those before and those after', async () => {
       await database.sql(MANY)
       await database.sql('DELETE FROM cacheaside.outbox; UPDATE spell SET id = -id WHERE id <= 20')
