@@ -496,6 +496,5 @@ export class SingleFlight<T> {
 
   #forgetIdle(): void {
     for (const [key, { youngest }] of this.#places) if (youngest === undefined) this.#places.delete(key)
-    this.#lastKey = this.#lastPlace = undefined
   }
 }

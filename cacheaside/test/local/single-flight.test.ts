@@ -108,6 +108,27 @@ describe('single-flight', () => {
     expect(flights.size).toBe(0)
   })
 
+  test('keeps all flights where it forgets keys that have none', () => {
+    const { flights, begin } = tracked()
+    const underWay = begin('spell:0')
+    const doomed = begin('spell:1')
+    flights.doom('spell:1')
+    const lost: string[] = []
+    for (let id = 2; id < 20_000; id++) {
+      const key = `spell:${id}`
+      flights.joinable(key, YOUNG)
+      const flight = begin(key)
+      if (flights.joinable(key, YOUNG) !== flight) lost.push(key)
+      flights.end(flight)
+    }
+    const again = begin('spell:1')
+    flights.end(doomed)
+    expect(lost).toEqual([])
+    expect(flights.joinable('spell:0', YOUNG)).toBe(underWay)
+    expect(flights.joinable('spell:1', YOUNG)).toBe(again)
+    expect(flights.size).toBe(2)
+  })
+
   test('lets nobody join a flight that is doomed, too old, or in the background', () => {
     const { flights, begin } = tracked()
     const flight = begin('spell:4', { beganAtMs: 100 })
