@@ -6,6 +6,9 @@ import type { RelayTarget } from './relay-target.ts'
 /** What is remembered of a keyspace while it is given a new generation, with a token: no store's identity. */
 const DOUBTED = 'doubted '
 
+const NEW = 'nothing is remembered of them, as where a feed or a keyspace is new'
+const OTHER = 'the identity of the store or of the origin is not the one remembered'
+
 /**
  * Whether the shared store and the origin are still the ones under which the keyspaces got their generations.
  *
@@ -103,11 +106,8 @@ export class Identities {
     if (done.length > 0) {
       if (isShared) await session.remember(done, identity, doubt)
       else for (const name of done) this.#own.set(name, identity)
-      this.#emit({
-        type: 'feed-distrust',
-        keyspaces: done,
-        reason: reason ?? 'the identity of the store or of the origin is not the one remembered',
-      })
+      const isNew = done.every(name => !records.has(name))
+      this.#emit({ type: 'feed-distrust', keyspaces: done, reason: reason ?? (isNew ? NEW : OTHER) })
     }
     if (done.length < suspects.length) return false
     // A reason that came meanwhile still has to be dealt with.
