@@ -1,8 +1,12 @@
-import { mkdtempSync, rmSync } from 'node:fs'
+import { once } from 'node:events'
+import { mkdtempSync, rmSync, writeFileSync } from 'node:fs'
+import { type AddressInfo, connect } from 'node:net'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
+import { createServer } from 'node:tls'
 import pg from 'pg'
 import { afterEach, describe, expect, test, vi } from 'vitest'
+import { LOCALHOST_CERTIFICATE, LOCALHOST_KEY } from '../../test/localhost-certificate.ts'
 import { PATIENCE } from '../../test/patience.ts'
 import { type RedisServer, startRedis, startRedisCluster } from '../../test/redis-servers.ts'
 import { createDatabase, sharedPostgresUrl, startPostgres } from '../../test/services.ts'
@@ -31,6 +35,19 @@ async function openPsql(url: string): Promise<pg.Client> {
 }
 
 const newDatabase = () => createDatabase(sharedPostgresUrl())
+
+/** The port of `localhost` at which a server speaks TLS. */
+async function encrypting({ port }: RedisServer): Promise<number> {
+  const gateway = createServer({ key: LOCALHOST_KEY, cert: LOCALHOST_CERTIFICATE }, socket => {
+    const inner = connect(port, '127.0.0.1')
+    socket.pipe(inner).pipe(socket)
+    for (const one of [socket, inner]) one.on('error', () => {})
+    socket.on('close', () => inner.destroy())
+  })
+  toEnd(gateway, async () => void gateway.close())
+  await once(gateway.listen(0, 'localhost'), 'listening')
+  return (gateway.address() as AddressInfo).port
+}
 
 /** A Spellbook that serves, as its clients see it. */
 interface Served {
@@ -538,4 +555,26 @@ test('while PostgreSQL is away what is on Redis is still served, the rest is 503
   await (await openPsql(database)).query('update spell set damage = 41 where id = 4')
   await vi.waitFor(async () => expect(await one.damage(4)).toBe(41), PATIENCE)
   await endsWell(one)
+})
+
+test('Redis by rediss:// is used if its certificate is trusted, and otherwise the log says why it is not', async () => {
+  const folder = toEnd(mkdtempSync(join(tmpdir(), 'spellbook-tls-')), async path =>
+    rmSync(path, { recursive: true }),
+  )
+  const authority = join(folder, 'ca.crt')
+  writeFileSync(authority, LOCALHOST_CERTIFICATE)
+  const redis = await openRedis()
+  const env = {
+    DATABASE_URL: await newDatabase(),
+    REDIS_URL: `rediss://localhost:${await encrypting(redis)}`,
+  }
+  const [trusting, doubting] = await Promise.all([
+    serve({ ...env, NODE_EXTRA_CA_CERTS: authority }),
+    serve(env),
+  ])
+  await trusting.hit('/spells/4')
+  expect(String(await redis.command('GET', 'spell:4'))).toContain('"name":"Earthquake"')
+  expect(await doubting.damage(4)).toBe(40)
+  await vi.waitFor(() => expect(warnings(doubting).join()).toMatch(/NODE_EXTRA_CA_CERTS/), PATIENCE)
+  await Promise.all([trusting, doubting].map(endsWell))
 })
