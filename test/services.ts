@@ -302,7 +302,7 @@ function launch(native: string, dataDir: string, port: number, user: ServerUser)
     child.on('error', error => fail(error.message))
     child.once('close', code => fail(`the server ended with ${code}`))
     child.stderr?.on('data', () => {
-      if (!log().includes('ready to accept connections')) return
+      if (!log().includes('ready to accept')) return
       clearTimeout(deadline)
       resolve(child)
     })

@@ -238,7 +238,7 @@ async function examineFeed(chart: Chart): Promise<void> {
 }
 
 /** With these findings, changes by others do not reach the cache. */
-const BAD_FOR_FEED: ReadonlySet<string> = new Set(['NOT_INSTALLED', 'NOT_WATCHED', 'RIGHTS'])
+const BAD_FOR_FEED: ReadonlySet<string> = new Set(['NOT_INSTALLED', 'NOT_WATCHED', 'RIGHTS', 'STANDBY'])
 
 function examineOptions(
   { operated, examined, findings }: Chart,

@@ -15,12 +15,20 @@ import { groupsOf, type TagGroup } from './tag-groups.ts'
  * | code | |
  * |---|---|
  * | `NOT_INSTALLED` | there is no feed in the schema, or one of another version |
+ * | `STANDBY` | this server only follows a primary: a relay cannot work here, and no more is read |
  * | `RIGHTS` | the role lacks rights that a relay needs |
  * | `NOT_READ` | no cache has read the outbox lately |
  * | `LAG` | a change has waited for too long |
  * | `FILLING` | the outbox holds more than half of what it may |
  */
-export type FeedFindingCode = FeedWarningCode | 'NOT_INSTALLED' | 'RIGHTS' | 'NOT_READ' | 'LAG' | 'FILLING'
+export type FeedFindingCode =
+  | FeedWarningCode
+  | 'NOT_INSTALLED'
+  | 'STANDBY'
+  | 'RIGHTS'
+  | 'NOT_READ'
+  | 'LAG'
+  | 'FILLING'
 
 /** Something that is wrong with a feed. */
 export interface FeedFinding {
@@ -93,9 +101,10 @@ const NEEDS: readonly (readonly [name: string, privileges: readonly string[]])[]
   ['watched', ['SELECT']],
 ]
 
-const READ_ONLY = 'SET TRANSACTION READ ONLY; '
+const READ_ONLY = 'SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ ONLY; '
 
 interface Marked {
+  readonly standby: boolean
   /** Whether the outbox has batches. */
   readonly wide: boolean
   readonly mark: string | null
@@ -128,15 +137,21 @@ interface WatchedTable {
   readonly tags: unknown
 }
 
+/** Asks for one value, named `value`, in JSON. A standby answers, too. */
+async function look(connection: Connection, sql: string): Promise<unknown> {
+  const rows = await connection.runWithin(READ_ONLY + sql)
+  return JSON.parse(rows.at(-1)!.value!)
+}
+
 /** Reads the status of the feed in a schema. */
 export async function readStatus(
   connection: Connection,
   scope: Scope,
   { guardMs, lagMs = DEFAULT_LAG_MS }: FeedStatusOptions,
 ): Promise<PostgresFeedStatus> {
-  const { mark, missing, hidden, settings, wide } = (await readJson(
+  const { mark, standby, missing, hidden, settings, wide } = (await look(
     connection,
-    READ_ONLY + markedSql(scope.schema),
+    markedSql(scope.schema),
   )) as Marked
   const { schema } = scope
   if (mark !== SCHEMA_MARK) {
@@ -145,6 +160,10 @@ export async function readStatus(
         ? noFeed(schema)
         : `the schema ${schema} is not that of a change feed of this version: ${mark}`
     return { schema, installed: false, tables: [], findings: [{ code: 'NOT_INSTALLED', message }] }
+  }
+  if (standby) {
+    const message = 'this server is a standby: a feed needs a connection to the primary'
+    return { schema, installed: true, tables: [], findings: [{ code: 'STANDBY', message }] }
   }
   const findings: FeedFinding[] = []
   // With PGlite a writer's transaction ends with its process.
@@ -159,7 +178,7 @@ export async function readStatus(
     if (missing.some(right => /USAGE|SELECT/.test(right)))
       return { schema, installed: true, tables: [], findings }
   }
-  const details = (await readJson(connection, READ_ONLY + detailsSql(scope, wide))) as Details
+  const details = (await look(connection, detailsSql(scope, wide))) as Details
   findings.push(...(await problemsOf(connection, schema)))
   findings.push(...judge(scope, details, lagMs))
   const { rows, maxRows, oldestMs, byTable, reader, agoMs } = details
@@ -220,6 +239,7 @@ function markedSql(schema: string): string {
   return `SELECT json_build_object(
   'wide', ${isWideSql(schema)},
   'mark', obj_description(${within}, 'pg_namespace'),
+  'standby', pg_is_in_recovery(),
   'missing', (SELECT json_agg(right_of ORDER BY right_of) FROM (
     SELECT format('%s ON %s', privilege, need.name) AS right_of
       FROM (VALUES ${needs.join(', ')}) AS need (name, privilege)

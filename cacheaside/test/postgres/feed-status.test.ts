@@ -1,6 +1,9 @@
+import { writeFile } from 'node:fs/promises'
+import { join } from 'node:path'
 import pg from 'pg'
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { PATIENCE } from '../../../test/patience.ts'
+import { startPostgres } from '../../../test/services.ts'
 import { systemClock } from '../../src/base/clock.ts'
 import { createCache } from '../../src/index.ts'
 import { feedStatusText } from '../../src/operate/index.ts'
@@ -245,5 +248,30 @@ describe('status of a feed on PostgreSQL', () => {
     const idle = database.pool.idleCount
     await postgresFeed({ pool: database.pool, tables }).status()
     expect(database.pool.idleCount).toBeGreaterThanOrEqual(idle)
+  })
+})
+
+test('the status of a feed says of a standby that it is one, and reads no more', async () => {
+  const server = await startPostgres()
+  onTestFinished(() => server.stop())
+  const installer = new pg.Client(server.url)
+  await installer.connect()
+  await installer.query(TABLES)
+  await installFeed(installer, { tables })
+  await installer.end()
+  await server.kill('SIGINT')
+  // https://www.postgresql.org/docs/current/warm-standby.html#STANDBY-SERVER-OPERATION
+  await writeFile(join(server.dataDir, 'standby.signal'), '')
+  await server.restart()
+  const pool = new pg.Pool({ connectionString: server.url })
+  onTestFinished(() => pool.end())
+  const status = await postgresFeed({ pool, tables }).status()
+  expect(status).toEqual({
+    schema: 'cacheaside',
+    installed: true,
+    tables: [],
+    findings: [
+      { code: 'STANDBY', message: 'this server is a standby: a feed needs a connection to the primary' },
+    ],
   })
 })
