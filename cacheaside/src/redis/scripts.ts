@@ -53,12 +53,19 @@ const OURS = `^[${letters.value}${letters.lease}${letters.stamp}${letters.guard}
 const TOKEN_ALONE = `^[${letters.lease}${letters.stamp}][%w_.-]`
 const TOKEN_ALONE_LENGTH = LAYOUT.lease.token.at + LAYOUT.lease.token.length
 
+/** A time from here on, in 2001, fills its field. */
+const LEAST_LONG_TIME = 10 ** (LAYOUT.timeLength - 1)
+
+/** `stamp`: a time as long as its field. A format takes longer, and on servers of 32 bits one for integers is too small. */
 const TIME = `
 local function nowMs()
   local time = redis.call('TIME')
   return time[1] * 1000 + math.floor(time[2] / 1000)
 end
-local function stamp(ms) return string.format('%0${LAYOUT.timeLength}d', ms) end
+local function stamp(ms)
+  if ms >= ${LEAST_LONG_TIME} then return ms .. '' end
+  return string.format('%0${LAYOUT.timeLength}.0f', ms)
+end
 `
 
 /** `lifeOf`: the life that is left, in milliseconds; -1: for ever; `nil` for a user without the right to PTTL. */
