@@ -42,6 +42,7 @@ const counted = (feed: ChangeFeed): ChangeFeed =>
 async function open(shared: CacheConfig['shared']): Promise<void> {
   const config = { ...CACHE, feed: true, shared }
   const store = await openSharedStore(shared, silent)
+  takes = 0
   laboratory = await Laboratory.open({
     database,
     shared: store,
@@ -126,6 +127,8 @@ describe('on Redis and PostgreSQL the laboratory', () => {
   })
 
   test('pauses the feed: what psql has changed is not seen until it goes on', async () => {
+    // Before a feed asks for changes it gives keyspaces that are new to it another generation: what was read before falls.
+    await vi.waitFor(() => expect(takes).toBeGreaterThan(0), PATIENCE)
     await hits('3')
     await laboratory.set({ feedPaused: true })
     await psql.query('update spell set damage = 99 where id = 3')
