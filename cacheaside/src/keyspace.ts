@@ -130,7 +130,9 @@ export class Keyspace<Id, V, Loaded = V> {
     this.name = name
     this.all = wholeKeyspace(name)
     this.#toParts = toParts
+    const generation = parts.stream.follow(name)
     this.#shelf = parts.local.shelfOf(name)
+    this.#shelf?.follow(generation)
     this.#needsProof = parts.stream.needsProof
     const tagging =
       resolved.tags === undefined && resolved.tagsOf === undefined
@@ -145,7 +147,7 @@ export class Keyspace<Id, V, Loaded = V> {
       keyOf: toParts === undefined ? toKey : id => toKey(toParts(id)),
       tagging,
       atHand: parts.local.enabled || tagging !== undefined ? undefined : parts.access.store.atHand,
-      generation: parts.stream.follow(name),
+      generation,
       usualCostMs: undefined,
       batchesAreFound: false,
     }
@@ -574,7 +576,7 @@ export class Keyspace<Id, V, Loaded = V> {
     const nowMs = this.#needsProof ? this.#provenMs() : clock.coarseMs()
     if (nowMs === UNPROVEN) return NOWHERE
     const slot = shelf.find(this.#toParts === undefined ? id : this.#toParts(id), nowMs)
-    if (slot === NOWHERE || shelf.generationAt(slot) !== this.#space.generation.value) return NOWHERE
+    if (slot === NOWHERE || !shelf.isCurrent(slot)) return NOWHERE
     if (queue.size > 0 && queue.holds(this.key(id))) return NOWHERE
     return slot
   }

@@ -9,6 +9,8 @@ export class EntryColumns {
   shelves: Uint32Array = new Uint32Array(0)
   readonly spots: Spot[] = []
   readonly generations: string[] = []
+  /** The numbers of the generations that were the keyspaces' when the entries were put in; 0 for others. */
+  generationNumbers: Uint32Array = new Uint32Array(0)
   filledAtMs: Float64Array = new Float64Array(0)
   /** 1: readers share the value, which is kept as it is. 0: an object that makes copies of it is kept. */
   isShared: Uint8Array = new Uint8Array(0)
@@ -27,10 +29,15 @@ export class EntryColumns {
   }
 
   /** Notes what the entry is. */
-  fill(slot: number, { opened, generation, filledAtMs, refreshAtMs, tags }: LocalEntry): void {
+  fill(
+    slot: number,
+    { opened, generation, filledAtMs, refreshAtMs, tags }: LocalEntry,
+    generationNumber: number,
+  ): void {
     this.isShared[slot] = opened.isShared ? 1 : 0
     if (slot < this.#peeked.length) this.#peeked[slot] = undefined
     this.generations[slot] = generation
+    this.generationNumbers[slot] = generationNumber
     this.filledAtMs[slot] = filledAtMs
     if (refreshAtMs !== Number.POSITIVE_INFINITY && this.#refreshAtMs.length === 0)
       this.#refreshAtMs = new Float64Array(this.filledAtMs.length).fill(Number.POSITIVE_INFINITY)
@@ -92,6 +99,7 @@ export class EntryColumns {
 
   clear(): void {
     this.shelves = new Uint32Array(0)
+    this.generationNumbers = new Uint32Array(0)
     this.spots.length = this.generations.length = this.#peeked.length = 0
     this.filledAtMs = new Float64Array(0)
     this.isShared = new Uint8Array(0)
@@ -102,6 +110,7 @@ export class EntryColumns {
   #grow(): void {
     const capacity = grownCapacity(this.shelves.length)
     this.shelves = resized(this.shelves, capacity)
+    this.generationNumbers = resized(this.generationNumbers, capacity)
     this.filledAtMs = resized(this.filledAtMs, capacity)
     this.isShared = resized(this.isShared, capacity)
     if (this.#refreshAtMs.length > 0) this.#refreshAtMs = resized(this.#refreshAtMs, capacity)

@@ -4,6 +4,16 @@ import type { EntryColumns } from './entry-columns.ts'
 import type { LocalEntry, LocalValue, Peeked } from './local-entry.ts'
 import { type Spot, spotOf, spotOfText } from './spot.ts'
 
+/** A copy of a keyspace's generation, which changes. */
+export interface FollowedGeneration {
+  /** `undefined` while it is not known. */
+  readonly value: string | undefined
+  /** Not 0, and another one for each value. Negative while it is not known. */
+  readonly number: number
+}
+
+const NO_GENERATION: FollowedGeneration = { value: undefined, number: -1 }
+
 /**
  * What L1 keeps of one keyspace: finds the slot of an id. A slot is valid only until L1 changes, so it must be used before
  * anything else is called.
@@ -14,6 +24,7 @@ export class LocalShelf {
   readonly #slots: BoundedSlots<unknown>
   readonly #columns: EntryColumns
   readonly #tellDiscarded: () => void
+  #generation: FollowedGeneration = NO_GENERATION
   readonly #slotOf = new Map<Spot, number>()
   /** The slots of composite ids, by what follows the keyspace in their keys. */
   readonly #slotOfComposite = new Map<string, number>()
@@ -67,8 +78,20 @@ export class LocalShelf {
     return this.#columns.peekedAt(slot) ?? this.#columns.peeked(slot, this.#slots.valueAt(slot))
   }
 
-  generationAt(slot: number): string {
-    return this.#columns.generations[slot]!
+  /** Entries are compared with this copy of the keyspace's generation from now on. */
+  follow(generation: FollowedGeneration): void {
+    this.#generation = generation
+  }
+
+  /** The number of a generation, if it is the keyspace's now; otherwise 0. */
+  numberOf(generation: string): number {
+    return generation === this.#generation.value ? this.#generation.number : 0
+  }
+
+  /** Whether an entry is of the keyspace's generation. Numbers are compared first: texts take V8 a call. */
+  isCurrent(slot: number): boolean {
+    const { value, number } = this.#generation
+    return this.#columns.generationNumbers[slot] === number || this.#columns.generations[slot] === value
   }
 
   /** A hit has found the entry. */

@@ -149,12 +149,12 @@ class BoundedLocal implements LocalStore {
       if (slot !== NOWHERE) {
         shelf.note(key, slot)
         slots.enter(slot, kept, bytes, expiresAtMs, true, nowMs)
-        this.#fill(key, slot, entry)
+        this.#fill(shelf, key, slot, entry)
       }
     } else {
       this.#unlist(key, known)
       // If there is no room for the new value, the old one must not stay either.
-      if (slots.overwrite(known, kept, bytes, expiresAtMs, true, nowMs)) this.#fill(key, known, entry)
+      if (slots.overwrite(known, kept, bytes, expiresAtMs, true, nowMs)) this.#fill(shelf, key, known, entry)
       else slots.remove(known)
     }
     if (this.#discarded.length > 0) this.#tell()
@@ -183,8 +183,8 @@ class BoundedLocal implements LocalStore {
     this.#dependents.clear()
   }
 
-  #fill(key: string, slot: number, entry: LocalEntry): void {
-    this.#columns.fill(slot, entry)
+  #fill(shelf: LocalShelf, key: string, slot: number, entry: LocalEntry): void {
+    this.#columns.fill(slot, entry, shelf.numberOf(entry.generation))
     this.#dependents.list(key, entry.tags.names)
   }
 

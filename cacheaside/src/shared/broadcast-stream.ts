@@ -51,6 +51,7 @@ export class BroadcastStream {
   /** Store's time less ours, as last learned. */
   #offsetMs: number | undefined
   #lastNumber = 0
+  #lastGeneration = 0
   /** Grows whenever a generation is learned. */
   #turn = 0
   /** Heartbeats that were answered since the last one that proved something. */
@@ -136,7 +137,7 @@ export class BroadcastStream {
   follow(keyspace: string): GenerationCopy {
     let copy = this.#generations.get(keyspace)
     if (copy === undefined) {
-      copy = { value: undefined, epoch: 0, learned: undefined, learnedAt: 0 }
+      copy = { value: undefined, number: UNKNOWN, epoch: 0, learned: undefined, learnedAt: 0 }
       this.#generations.set(keyspace, copy)
     }
     return copy
@@ -177,6 +178,7 @@ export class BroadcastStream {
     const copy = this.#generations.get(keyspace)
     if (copy === undefined) return
     copy.value = undefined
+    copy.number = UNKNOWN
     copy.epoch++
     this.#owner.keyspaceInvalidated(keyspace)
   }
@@ -203,6 +205,7 @@ export class BroadcastStream {
     if (copy.value === value) return
     const changed = copy.value !== undefined
     copy.value = value
+    copy.number = ++this.#lastGeneration
     // The register was lost and drawn again, or the message about it was lost: what is kept here belongs to the old one.
     if (changed) this.#owner.keyspaceInvalidated(keyspace)
   }
@@ -315,6 +318,7 @@ export class BroadcastStream {
 
   #forget(copy: GenerationCopy): void {
     copy.value = undefined
+    copy.number = UNKNOWN
     copy.epoch++
   }
 
@@ -336,10 +340,15 @@ export class BroadcastStream {
   }
 }
 
+/** The number of no generation. */
+const UNKNOWN = -1
+
 /** A process's copy of a keyspace's generation. */
 export interface GenerationCopy {
   /** `undefined` while it is not known. */
   value: string | undefined
+  /** Another one for each value that it gets, so that a hit need not compare texts; {@link UNKNOWN} while it is not known. */
+  number: number
   /** Grows with every message about the keyspace: an answer sent for before the last one must not be kept. */
   epoch: number
   /** The generation that was learned last, and when. It has fallen once a reading that began later brings another. */

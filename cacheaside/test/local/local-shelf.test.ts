@@ -56,6 +56,30 @@ const part = fc.oneof(number, text, fc.bigInt(), fc.boolean())
 const id = fc.oneof(part, fc.tuple(part, part))
 
 describe('what L1 keeps of a keyspace', () => {
+  test('is current while it has the generation that the shelf follows, also if that comes back', () => {
+    const { local, shelf } = opened()
+    const followed = { value: 'generation' as string | undefined, number: 7 }
+    const isCurrent = () => shelf.isCurrent(shelf.find(1, 0))
+    const now = (value: string | undefined, number: number) => {
+      Object.assign(followed, { value, number })
+      return isCurrent()
+    }
+    local.keep('spell:1', entry('before'), 10)
+    expect(isCurrent()).toBe(false)
+    shelf.follow(followed)
+    expect(isCurrent()).toBe(true)
+    local.keep('spell:1', entry('behind'), 10)
+    expect([now('other', 8), now(undefined, -1), now('generation', 9)]).toEqual([false, false, true])
+    // What comes with another generation than the one of now has none of its numbers.
+    now('other', 10)
+    local.keep('spell:1', entry('late'), 10)
+    expect([isCurrent(), now('generation', 11)]).toEqual([false, true])
+    shelf.follow({ value: undefined, number: -1 })
+    local.remove('spell:1')
+    local.keep('spell:1', entry('unknown'), 10)
+    expect(isCurrent()).toBe(false)
+  })
+
   test('is found by all ids that have its key, and by no other', () => {
     fc.assert(
       fc.property(fc.array(id, { minLength: 2, maxLength: 8 }), ids => {

@@ -71,7 +71,7 @@ export const generations: readonly Protection[] = [
     controls: [
       {
         without: 'comparing the generation of what L1 holds',
-        patches: [['|| shelf.generationAt(slot) !== this.#space.generation.value', '']],
+        patches: [['|| !shelf.isCurrent(slot)', '']],
         reports: 'a default read after invalidateAll got v1, not v2',
       },
     ],
