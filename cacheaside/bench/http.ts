@@ -18,7 +18,7 @@ export type Told = { readonly port: number } | { readonly cpuUs: number }
 const CONNECTIONS = '32'
 const WARM_S = 2
 const ROUND_S = 1
-const ROUNDS = 8
+const ROUNDS = 12
 const SERVER = fileURLToPath(new URL('http-server.ts', import.meta.url))
 
 /** Spellbook may take so much of what the other takes: the inverse of the share that is wanted of its speed. */
