@@ -3,7 +3,7 @@ import type { AddressInfo, Socket } from 'node:net'
 import { gate } from 'cacheaside/testing'
 import fc from 'fast-check'
 import { pino } from 'pino'
-import { describe, expect, onTestFinished, test } from 'vitest'
+import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import { PATIENCE } from '../../test/patience.ts'
 import { createApp, type Service } from '../src/app.ts'
 import type { LoadLimits } from '../src/load-limits.ts'
@@ -352,12 +352,16 @@ test('what is sent in any pieces has the answers that it has without the fast pa
     }
     return cuts.filter(piece => piece !== '')
   })
-  const hear = async (port: number, sent: readonly string[]) => {
+  const hear = async ({ app, port }: Awaited<ReturnType<typeof serve>>, sent: readonly string[]) => {
+    const connected = once(app.server, 'connection') as Promise<[Socket]>
     const { socket, heard } = await dial(port)
+    const [served] = await connected
     socket.setNoDelay()
+    let said = 0
     for (const piece of [...sent, LAST]) {
       if (socket.writable) socket.write(piece)
-      await new Promise(resolve => setTimeout(resolve, 2))
+      said += piece.length
+      await vi.waitUntil(() => served.destroyed || served.bytesRead >= said, { ...PATIENCE, interval: 1 })
     }
     socket.end()
     return (await heard).replace(
@@ -367,7 +371,7 @@ test('what is sent in any pieces has the answers that it has without the fast pa
   }
   await fc.assert(
     fc.asyncProperty(pieces, async sent => {
-      const [one, other] = await Promise.all([hear(fast.port, sent), hear(slow.port, sent)])
+      const [one, other] = await Promise.all([hear(fast, sent), hear(slow, sent)])
       expect(one).toBe(other)
     }),
     { numRuns: 80 },
