@@ -6,8 +6,9 @@ import type { KeyState, Reader, State } from './state.ts'
 import type { World } from './world.ts'
 
 /**
- * What a reader does: `read.ts` and `ask.ts` of the library. Two steps that nobody could tell apart if something came
- * between them are one: a reader begins when its first command is run, and is answered when its load has looked.
+ * What a reader does: `read.ts`, `ask.ts` and `judge.ts` of the library. Two steps that nobody could tell apart if
+ * something came between them are one: a reader begins when its first command is run, and is answered when its load has
+ * looked.
  */
 export function readerSteps(world: World, state: State, step: Step<State>): void {
   for (let i = 0; i < state.readers.length; i++) new ReaderSteps(world, state, i, step).all()

@@ -6,8 +6,8 @@
  * this process still has to tell the store. Anything but a fresh value of this kind is asked for as from any other store
  * (`ask.ts`).
  */
-import { refreshesAhead } from './ask.ts'
 import type { Key } from './base/key.ts'
+import { refreshesAhead } from './judge.ts'
 import { aliasOf } from './own-key.ts'
 import { refresh } from './refresh.ts'
 import { type Opened, Unopened } from './shared/codec.ts'
@@ -74,7 +74,7 @@ export function findAtHand<Id, V>(
   return found
 }
 
-/** Opens a value that this keyspace may use as it is. Any other value is judged in `ask.ts`, where it can be replaced. */
+/** Opens a value that this keyspace may use as it is. Any other value is judged in `judge.ts`, where it can be replaced. */
 function open<Id, V>(
   space: Space<Id, V>,
   registers: RegistersAtHand,

@@ -1,17 +1,10 @@
-import {
-  type AskedOrBusy,
-  afterReply,
-  type Busy,
-  type Bypass,
-  type FirstReply,
-  isOfAnother,
-  mustBypass,
-} from './ask.ts'
+import { type AskedOrBusy, afterReply, type Busy, type Bypass, type FirstReply, mustBypass } from './ask.ts'
 import { Abort } from './base/abort.ts'
 import { CacheError } from './base/errors.ts'
 import { idOf } from './base/trace-id.ts'
 import { fillAndKeep } from './fill.ts'
 import { askedStates, beginTags, lookedStates, readyTags, type TagState, tagsOf } from './flight-tags.ts'
+import { isOfAnother } from './judge.ts'
 import { type Asked, dropLease, giveBack } from './lease.ts'
 import {
   type Again,

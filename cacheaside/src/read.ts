@@ -5,8 +5,9 @@
  *    this process, the same is tried with a fresh value of step 3 (`at-hand.ts`).
  * 2. **Join.** If this process already reads the key, wait for that flight, unless an invalidation has doomed it or it
  *    began too long ago. A strong reader joins no flight that began before it.
- * 3. **Shared.** Ask the shared store in one round trip (`ask.ts`). It answers *found*; *leased*: the right to load and
- *    to fill is ours; *busy*: another reader loads, so ask again after a pause; or *guarded*: a writer is at work.
+ * 3. **Shared.** Ask the shared store in one round trip (`ask.ts`), and judge its reply (`judge.ts`): *found*; *leased*: the
+ *    right to load and to fill is ours; *busy*: another reader loads, so ask again after a pause; or *guarded*: a writer is
+ *    at work.
  * 4. **Load.** Call the loader once, within the load limit and the time limit (`load.ts`).
  * 5. **Fill.** Offer the value to the shared store with the lease's token (`fill.ts`). The store refuses it if the key
  *    was invalidated meanwhile: the readers still get the value, and nobody keeps it.

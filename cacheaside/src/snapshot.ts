@@ -7,7 +7,7 @@
  *    A fenced transaction over two of them had guards over both around its commit, and would have removed both.
  * 4. Otherwise try once more. After that, or where a value cannot be kept, `load` reads all of them at once.
  */
-import { ask, isOfAnother } from './ask.ts'
+import { ask } from './ask.ts'
 import { Abort, checkSignal, follow, throwIfAborted } from './base/abort.ts'
 import { CacheError } from './base/errors.ts'
 import { invalidOption, knownNames } from './base/invalid-option.ts'
@@ -15,6 +15,7 @@ import type { Key } from './base/key.ts'
 import { newId } from './base/trace-id.ts'
 import type { ReadTrace } from './base/tracing.ts'
 import { beginTags } from './flight-tags.ts'
+import { isOfAnother } from './judge.ts'
 import { dropLease, giveBack } from './lease.ts'
 import { callLoader, fromOrigin, loadFrame } from './load.ts'
 import { type LoadRun, runAround } from './local/load-run.ts'
