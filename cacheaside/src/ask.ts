@@ -22,8 +22,8 @@ import {
   unavailable,
 } from './judge.ts'
 import { type Asked, dropLease } from './lease.ts'
+import type { Flight } from './local/flight.ts'
 import { standBehind, stepOut } from './local/load-run.ts'
-import type { Flight } from './local/single-flight.ts'
 import { recursion } from './nested.ts'
 import { markedToken } from './shared/key-mark.ts'
 import { UNCONFIRMED } from './shared/shared-access.ts'

@@ -12,7 +12,7 @@
 import type { Why } from './base/events.ts'
 import { keyspaceOf } from './base/key.ts'
 import { type Asked, giveBack } from './lease.ts'
-import type { Flight, TagsOfFlight } from './local/single-flight.ts'
+import type { Flight, TagsOfFlight } from './local/flight.ts'
 import { markedToken } from './shared/key-mark.ts'
 import { leaseText, markOf, parseRegister, stampText, valuePrefix } from './shared/register.ts'
 import { isSame } from './shared/seen-stamps.ts'

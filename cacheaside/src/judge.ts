@@ -8,7 +8,7 @@
 import type { Why } from './base/events.ts'
 import { FlightTags, tagsOf } from './flight-tags.ts'
 import { type Asked, claimRefresh, dropLease, type Fallback } from './lease.ts'
-import type { Flight } from './local/single-flight.ts'
+import type { Flight } from './local/flight.ts'
 import { aliasOf } from './own-key.ts'
 import { type Opened, Unopened } from './shared/codec.ts'
 import { type Mark, markedToken } from './shared/key-mark.ts'

@@ -7,7 +7,7 @@
 import { idOf } from './base/trace-id.ts'
 import { type FlightTags, tagsOf } from './flight-tags.ts'
 import { giveBack, type Leased } from './lease.ts'
-import type { Flight } from './local/single-flight.ts'
+import type { Flight } from './local/flight.ts'
 import type { Answer, Space } from './space.ts'
 
 /** What is to become of a value that has tags which were not known before its load. */

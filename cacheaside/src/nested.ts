@@ -4,8 +4,8 @@
  */
 import { CacheError } from './base/errors.ts'
 import { fromOrigin } from './load.ts'
+import type { Flight } from './local/flight.ts'
 import { type Awaited, type Deadlock, deadlockOf, type LoadRun, recursionOf } from './local/load-run.ts'
-import type { Flight } from './local/single-flight.ts'
 import { type Answer, beginFlight, type Joining, type ReadRequest, type Space } from './space.ts'
 
 /**

@@ -19,8 +19,8 @@ import {
   NotLoaded,
 } from './load.ts'
 import { allAnswers } from './local/all-answers.ts'
+import type { Flight } from './local/flight.ts'
 import { isAwaited, type LoadRun, runAround } from './local/load-run.ts'
-import type { Flight } from './local/single-flight.ts'
 import { recursion, unlessDeadlocked, waitInside } from './nested.ts'
 import { answerFound, joinOrLead, type Lead, runFlight } from './read.ts'
 import { markedToken } from './shared/key-mark.ts'

@@ -1,5 +1,6 @@
 import { follow, reasonOf } from '../base/abort.ts'
-import type { Caller, Flight, QueuedFlight } from './single-flight.ts'
+import type { Caller, Flight } from './flight.ts'
+import type { QueuedFlight } from './queued-flight.ts'
 
 /**
  * Waits for several flights on behalf of one caller, with one promise, as mostly all end at once. The first that fails, or the

@@ -1,8 +1,3 @@
-import { Abort, follow, reasonOf } from '../base/abort.ts'
-import type { Identified } from '../base/trace-id.ts'
-import { Dependents } from './dependents.ts'
-import { type Awaited, type LoadRun, NOTHING_AHEAD, standBehind, stepOut, type Wait } from './load-run.ts'
-
 /**
  * One load per key in this process, for readers that may share it.
  *
@@ -18,299 +13,26 @@ import { type Awaited, type LoadRun, NOTHING_AHEAD, standBehind, stepOut, type W
  * 3. a second reader joins the flight and gets version 1 after it may have seen version 2; or
  * 4. the flight puts version 1 into L1, where nothing will remove it.
  */
+import type { Identified } from '../base/trace-id.ts'
+import { Dependents } from './dependents.ts'
+import type { Flight, FlightChain } from './flight.ts'
+import { standBehind, stepOut } from './load-run.ts'
+import { QueuedFlight } from './queued-flight.ts'
 
-/** Who waits for a flight. */
-export interface Caller<T> {
-  resolve(answer: T): void
-  reject(error: unknown): void
-}
-
-/** What a flight depends on beside its key. */
-export interface TagsOfFlight {
-  /** As far as they are known. */
-  readonly names: readonly string[]
-}
-
-/** What the flights of one key have in common. */
-interface Place<T> {
-  /** The youngest flight; older ones hang from it. */
-  youngest: Flight<T> | undefined
-}
-
-/** One passage through the read path for one key. */
-export class Flight<T> implements Awaited, Identified {
-  readonly key: string
-  readonly keyspace: string
-  /** By the clock's `nowMs`: a default reader joins only a flight that began a short while ago. */
-  readonly beganAtMs: number
-  /** Whether it refreshes a value in the background: nobody waits for it, and nobody may join. */
-  readonly background: boolean
-  /** The flight of the same key that was under way when this one began. */
-  older: Flight<T> | undefined
-  /** Where it hangs, once it is tracked. */
-  place: Place<T> | undefined
-  /** Its place among the doomed flights, from then until it ends. */
-  doomedAt: number | undefined
-  readonly parent: LoadRun | undefined
-  run: LoadRun | undefined
-  ahead = NOTHING_AHEAD
-  behind: Set<Awaited> | undefined
-  waits: Set<Wait> | undefined
-  start: (() => void) | undefined
-  /** The tags that it depends on, if there are any; made by `flight-tags.ts`. */
-  tags: TagsOfFlight | undefined
-  /** Whether nobody may join it any more, although it is not doomed. */
-  isApart = false
-  hasEnded = false
-  traceId = 0
-  readonly sameAs: Identified | undefined
-
-  #doomed = false
-  #outcome: 'resolved' | 'rejected' | undefined
-  /** The answer or the error, once it has answered. */
-  #answer: unknown
-  #abort: Abort | undefined
-  #waiting = 0
-  /** The callers who wait. Mostly there is one. */
-  #first: Caller<T> | undefined
-  #others: Caller<T>[] | undefined
-  #onOver: (() => void)[] | undefined
-
-  /** @param sameAs - Whose number events name it by: another flight for the same read. */
-  constructor(
-    key: string,
-    keyspace: string,
-    beganAtMs: number,
-    background: boolean,
-    parent?: LoadRun,
-    sameAs?: Identified,
-  ) {
-    this.key = key
-    this.keyspace = keyspace
-    this.beganAtMs = beganAtMs
-    this.background = background
-    this.parent = parent
-    this.sameAs = sameAs
-  }
-
-  /** Aborted when nobody waits for the flight any more, or its load takes too long. Made when it is first needed. */
-  get abort(): Abort {
-    this.#abort ??= new Abort()
-    return this.#abort
-  }
-
-  /** What it was answered with. */
-  get answer(): T {
-    return this.#answer as T
-  }
-
-  /** Whether it must keep nothing. Never taken back. */
-  get doomed(): boolean {
-    return this.#doomed
-  }
-
-  doom(): void {
-    if (this.#doomed) return
-    this.#doomed = true
-    this.#over()
-  }
-
-  /** Answers the callers; only the first answer counts. The flight may still have a fill under way. */
-  resolve(answer: T): void {
-    this.#end('resolved', answer)
-  }
-
-  /** As {@link Flight.resolve}, with an error. */
-  reject(error: unknown): void {
-    this.#end('rejected', error)
-  }
-
-  #end(outcome: 'resolved' | 'rejected', answer: unknown): void {
-    if (this.#outcome !== undefined) return
-    this.#outcome = outcome
-    this.#answer = answer
-    const first = this.#first
-    const others = this.#others
-    this.#first = this.#others = undefined
-    if (first !== undefined) this.#tell(first)
-    if (others !== undefined) for (const caller of others) this.#tell(caller)
-    this.#over()
-  }
-
-  #tell(caller: Caller<T>): void {
-    if (this.#outcome === 'resolved') caller.resolve(this.#answer as T)
-    else caller.reject(this.#answer)
-  }
-
-  /** Whether a strong reader need not wait for it any more. */
-  get over(): boolean {
-    return this.#doomed || this.#outcome !== undefined
-  }
-
-  /** Calls `next` when the flight, which is not over yet, is over. */
-  whenOver(next: () => void): void {
-    this.#onOver ??= []
-    this.#onOver.push(next)
-  }
-
-  #over(): void {
-    const all = this.#onOver
-    if (all === undefined) return
-    this.#onOver = undefined
-    for (const next of all) next()
-  }
-
-  /** Tells a caller of the answer: when it comes, or at once if it is there. Who gives up has to {@link Flight.leave}. */
-  addCaller(caller: Caller<T>): void {
-    this.#waiting++
-    if (this.#outcome !== undefined) this.#tell(caller)
-    else if (this.#first === undefined) this.#first = caller
-    else if (this.#others === undefined) this.#others = [caller]
-    else this.#others.push(caller)
-  }
-
-  /**
-   * Waits for the answer on behalf of one caller. A caller that gives up leaves the others alone; when the last one
-   * does, the flight itself is aborted, unless it has answered already.
-   */
-  wait(signal: AbortSignal | undefined): Promise<T> {
-    // A caller that has given up already never waits. It must not leave, and so abort, a flight that another caller has just
-    // begun.
-    if (signal?.aborted) return Promise.reject(reasonOf(signal))
-    return new Promise<T>((resolve, reject) => {
-      if (signal === undefined) return this.addCaller({ resolve, reject })
-      const caller: Caller<T> = {
-        resolve: answer => {
-          stopFollowing()
-          resolve(answer)
-        },
-        reject: error => {
-          stopFollowing()
-          reject(error)
-        },
-      }
-      const stopFollowing = follow(signal, reason => {
-        reject(reason)
-        this.leave(caller, reason, false)
-      })
-      this.addCaller(caller)
-    })
-  }
-
-  /**
-   * A caller waits no longer. The last one aborts the flight, unless it has answered already. To be called once for each.
-   *
-   * @param sparesLoad - Whether a load that has begun goes on nevertheless.
-   */
-  leave(_: Caller<T>, reason: unknown, sparesLoad: boolean): void {
-    if (this.#outcome !== undefined) return
-    this.#waiting--
-    if (sparesLoad && this.#isLoading) return
-    if (this.#waiting === 0) {
-      // A new caller would get the abort: doomed, the flight is not joined.
-      this.doom()
-      this.abort.abort(reason)
-    }
-  }
-
-  /** Whether any caller waits for it, or has been answered. */
-  get isWanted(): boolean {
-    return this.#waiting > 0
-  }
-
-  /** Whether its loader has been called. A load that waits for a place has not begun. */
-  get #isLoading(): boolean {
-    return this.run !== undefined && this.run.beginQueued === undefined
-  }
-}
-
-/** A flight that has yet to begin, when the one before it is over. */
-export class QueuedFlight<T> implements Awaited, Identified {
-  readonly key: string
-  traceId = 0
-  readonly parent = undefined
-  readonly run = undefined
-  ahead = NOTHING_AHEAD
-  behind: Set<Awaited> | undefined
-  waits: Set<Wait> | undefined
-  readonly start = undefined
-  readonly #begun: Promise<Flight<T>>
-  #begin: (flight: Flight<T>) => void = () => {}
-  #waiting = 0
-  /** Who waits by {@link QueuedFlight.addCaller}. */
-  readonly #callers = new Set<Caller<T>>()
-  #flight: Flight<T> | undefined
-
-  constructor(key: string) {
-    this.key = key
-    this.#begun = new Promise(resolve => {
-      this.#begin = resolve
-    })
-  }
-
-  /** Whether anybody still waits for it: if not, it need not begin. */
-  get isWanted(): boolean {
-    return this.#waiting > 0
-  }
-
-  begin(flight: Flight<T>): void {
-    standBehind(this, [flight])
-    this.#flight = flight
-    for (const caller of this.#callers) flight.addCaller(caller)
-    this.#callers.clear()
-    this.#begin(flight)
-  }
-
-  /** As {@link Flight.answer}. */
-  get answer(): T {
-    return this.#flight!.answer
-  }
-
-  /** As {@link Flight.addCaller}. */
-  addCaller(caller: Caller<T>): void {
-    this.#waiting++
-    if (this.#flight === undefined) this.#callers.add(caller)
-    else this.#flight.addCaller(caller)
-  }
-
-  /** As {@link Flight.leave}. */
-  leave(caller: Caller<T>, reason: unknown, sparesLoad: boolean): void {
-    this.#waiting--
-    if (!this.#callers.delete(caller)) this.#flight?.leave(caller, reason, sparesLoad)
-  }
-
-  /** As {@link Flight.wait}. */
-  wait(signal: AbortSignal | undefined): Promise<T> {
-    if (signal?.aborted) return Promise.reject(reasonOf(signal))
-    this.#waiting++
-    if (signal === undefined) return this.#begun.then(flight => flight.wait(signal))
-    return new Promise((resolve, reject) => {
-      const stopFollowing = follow(signal, reason => {
-        this.#waiting--
-        reject(reason)
-      })
-      this.#begun.then(flight => {
-        stopFollowing()
-        if (!signal.aborted) resolve(flight.wait(signal))
-      })
-    })
-  }
-}
-
-/** At most so many keys are remembered beside those that have a flight. */
+/** How many keys are remembered at most, beside those that have a flight. */
 const MOST_IDLE = 8_192
 
-/** The flights that are under way in this process, and not doomed. */
+/** The flights that are under way in this process: whom a reader may join, and what dooms them. */
 export class SingleFlight<T> {
   /**
-   * The place of each key. It stays when the key's last flight has ended, until there are many such places. A map that loses
+   * The chain of each key. It stays when the key's last flight has ended, until there are many empty ones. A map that loses
    * keys as fast as it gets them is rebuilt all the time, and in V8 each of its tables holds the next, with the flights in
    * it, until a full collection.
    */
-  readonly #places = new Map<string, Place<T>>()
-  /** The place that was looked up last, and its key. A flight is looked for, and mostly begun at once. */
+  readonly #chains = new Map<string, FlightChain<T>>()
+  /** The chain that was looked up last, and its key. A flight is looked for, and mostly begun at once. */
   #lastKey: string | undefined
-  #lastPlace: Place<T> | undefined
+  #lastChain: FlightChain<T> | undefined
   /** How many keys have a flight. */
   #busy = 0
   /** Flights that strong readers wait in: each begins when the flight before it is over. */
@@ -329,7 +51,7 @@ export class SingleFlight<T> {
 
   /** The flight that a default reader may join: under way, not doomed, begun at or after `notBeforeMs`. */
   joinable(key: string, notBeforeMs: number): Flight<T> | undefined {
-    let flight = this.#placeOf(key).youngest
+    let flight = this.#chainOf(key).youngest
     // A flight that all its callers have left is doomed, but stays here until its load has noticed.
     while (flight?.background || flight?.doomed || flight?.isApart) flight = flight.older
     return flight !== undefined && flight.beganAtMs >= notBeforeMs ? flight : undefined
@@ -337,7 +59,7 @@ export class SingleFlight<T> {
 
   /** Whether a refresh of this key is under way in this process. */
   refreshing(key: string): boolean {
-    for (let flight = this.#places.get(key)?.youngest; flight !== undefined; flight = flight.older) {
+    for (let flight = this.#chains.get(key)?.youngest; flight !== undefined; flight = flight.older) {
       if (flight.background) return true
     }
     return false
@@ -345,11 +67,11 @@ export class SingleFlight<T> {
 
   /** Starts to track a flight, before its first command is sent. */
   begin(flight: Flight<T>): void {
-    const place = this.#placeOf(flight.key)
-    if (place.youngest === undefined) this.#busy++
-    flight.place = place
-    flight.older = place.youngest
-    place.youngest = flight
+    const chain = this.#chainOf(flight.key)
+    if (chain.youngest === undefined) this.#busy++
+    flight.chain = chain
+    flight.older = chain.youngest
+    chain.youngest = flight
   }
 
   /** Its value has been kept or dropped. Removes this flight and no other, and nothing if it is gone already. */
@@ -360,11 +82,11 @@ export class SingleFlight<T> {
       this.#dependents.unlist(flight, flight.tags.names)
       this.#untold.delete(flight)
     }
-    const place = flight.place!
-    const { youngest } = place
+    const chain = flight.chain!
+    const { youngest } = chain
     if (youngest === flight) {
       if (flight.older === undefined) this.#busy--
-      place.youngest = flight.older
+      chain.youngest = flight.older
       return
     }
     for (let younger = youngest; younger !== undefined; younger = younger.older) {
@@ -386,7 +108,7 @@ export class SingleFlight<T> {
   /** The other flights of a flight's key that have not ended, also doomed ones. */
   others(flight: Flight<T>): Flight<T>[] {
     const found = this.#doomed.filter(one => one.key === flight.key && one !== flight)
-    for (let one = this.#places.get(flight.key)?.youngest; one !== undefined; one = one.older)
+    for (let one = this.#chains.get(flight.key)?.youngest; one !== undefined; one = one.older)
       if (one !== flight) found.push(one)
     return found
   }
@@ -405,10 +127,9 @@ export class SingleFlight<T> {
   ): { flight: Flight<T> | QueuedFlight<T>; joined: boolean } {
     const queued = this.#queued.get(key)
     if (queued !== undefined) return { flight: queued, joined: true }
-    let before = this.#placeOf(key).youngest
+    let before = this.#chainOf(key).youngest
     while (before?.background) before = before.older
-    if (before === undefined) return { flight: lead(), joined: false }
-    if (before.over) return { flight: lead(), joined: false }
+    if (before === undefined || before.over) return { flight: lead(), joined: false }
     const flight = new QueuedFlight<T>(key)
     standBehind(flight, [before])
     // 1. An invalidation of a store in this process tells its listeners, and dooms the flight before this one; 2. this one
@@ -427,10 +148,10 @@ export class SingleFlight<T> {
 
   /** Dooms the flights of one key. */
   doom(key: string): void {
-    const place = this.#places.get(key)
-    let flight = place?.youngest
+    const chain = this.#chains.get(key)
+    let flight = chain?.youngest
     if (flight === undefined) return
-    place!.youngest = undefined
+    chain!.youngest = undefined
     this.#busy--
     for (; flight !== undefined; flight = flight.older) {
       flight.doomedAt = this.#doomed.push(flight) - 1
@@ -441,7 +162,7 @@ export class SingleFlight<T> {
   /** Dooms the flights of one keyspace, or of all. */
   doomAll(keyspace?: string): void {
     // A copy: dooming a flight lets a queued one of the same key begin, which must not be doomed.
-    for (const [key, { youngest }] of [...this.#places]) {
+    for (const [key, { youngest }] of [...this.#chains]) {
       if (youngest !== undefined && (keyspace === undefined || youngest.keyspace === keyspace)) this.doom(key)
     }
   }
@@ -481,20 +202,20 @@ export class SingleFlight<T> {
     for (const flight of this.#untold) flight.isApart = true
   }
 
-  #placeOf(key: string): Place<T> {
-    if (this.#lastKey === key) return this.#lastPlace!
-    let place = this.#places.get(key)
-    if (place === undefined) {
-      if (this.#places.size >= this.#busy + MOST_IDLE) this.#forgetIdle()
-      place = { youngest: undefined }
-      this.#places.set(key, place)
+  #chainOf(key: string): FlightChain<T> {
+    if (this.#lastKey === key) return this.#lastChain!
+    let chain = this.#chains.get(key)
+    if (chain === undefined) {
+      if (this.#chains.size >= this.#busy + MOST_IDLE) this.#forgetIdle()
+      chain = { youngest: undefined }
+      this.#chains.set(key, chain)
     }
     this.#lastKey = key
-    this.#lastPlace = place
-    return place
+    this.#lastChain = chain
+    return chain
   }
 
   #forgetIdle(): void {
-    for (const [key, { youngest }] of this.#places) if (youngest === undefined) this.#places.delete(key)
+    for (const [key, { youngest }] of this.#chains) if (youngest === undefined) this.#chains.delete(key)
   }
 }

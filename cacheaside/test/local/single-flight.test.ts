@@ -1,6 +1,8 @@
 import { getEventListeners } from 'node:events'
 import { describe, expect, test } from 'vitest'
-import { Flight, QueuedFlight, SingleFlight } from '../../src/local/single-flight.ts'
+import { Flight } from '../../src/local/flight.ts'
+import { QueuedFlight } from '../../src/local/queued-flight.ts'
+import { SingleFlight } from '../../src/local/single-flight.ts'
 
 const YOUNG = Number.NEGATIVE_INFINITY
 
