@@ -5,13 +5,14 @@ import type { Clock } from './base/clock.ts'
 import { CacheError } from './base/errors.ts'
 import type { CacheEvent } from './base/events.ts'
 import { invalidOption } from './base/invalid-option.ts'
-import { type IdParts, isKeyspaceName, type Key, keyspaceOf, noArray, type Tag } from './base/key.ts'
+import { type IdParts, isKeyspaceName, type Key, noArray, type Tag } from './base/key.ts'
 import { Listeners } from './base/listeners.ts'
 import { messageOf } from './base/thrown.ts'
 import { type Operation, type Tracer, Tracing } from './base/tracing.ts'
 import { Warnings } from './base/warnings.ts'
 import { Relay } from './feed/relay.ts'
 import type { RelayTarget } from './feed/relay-target.ts'
+import { forgetAll, heardOf, heardOfKeyspace } from './forget.ts'
 import { GuardHolds } from './guard-holds.ts'
 import { invalidateKeys, relayKey, relayKeyspace } from './invalidate.ts'
 import { Keyspace } from './keyspace.ts'
@@ -109,11 +110,10 @@ export class Cache {
     const stream = new BroadcastStream(
       access,
       {
-        invalidated: key => this.#heard(key),
-        keyspaceInvalidated: keyspace => this.#heardOfAll(keyspace),
+        invalidated: key => heardOf(this.#parts, key),
+        keyspaceInvalidated: keyspace => heardOfKeyspace(this.#parts, keyspace),
         interrupted: () => {
-          local.clear()
-          flights.doomAll()
+          forgetAll({ local, flights })
           this.#relay?.reconnected('the broadcast stream was interrupted')
         },
       },
@@ -140,9 +140,7 @@ export class Cache {
       emit,
       stats,
       warnings,
-      forget: this.#forget,
-      forgetKeyspace: this.#forgetKeyspace,
-      isTags: name => this.#tags.has(name),
+      tags: this.#tags,
       checkKeys: keys => this.#known.check(keys),
       tracing: this.#tracing,
       isHeard: this.#isHeard,
@@ -406,73 +404,6 @@ export class Cache {
       invalidate: (key, batch) => relayKey(this.#parts, key, batch),
       invalidateKeyspace: (keyspace, batch) => relayKeyspace(this.#parts, keyspace, batch),
     }
-  }
-
-  /** This process changes what is behind a key or a tag. */
-  readonly #forget = (key: string): void => {
-    this.#drop(key)
-    if (this.#tags.size > 0) this.#setApart(keyspaceOf(key))
-  }
-
-  readonly #forgetKeyspace = (keyspace: string): void => {
-    this.#parts.stream.forgetGeneration(keyspace)
-    this.#dropKeyspace(keyspace)
-    this.#setApart(keyspace)
-  }
-
-  /** The store tells of a key or a tag. */
-  #heard(key: string): void {
-    this.#drop(key)
-    if (this.#tags.size > 0 && this.#hearsAtOnce) this.#setApart(keyspaceOf(key))
-  }
-
-  #heardOfAll(keyspace: string): void {
-    this.#dropKeyspace(keyspace)
-    if (this.#hearsAtOnce) this.#setApart(keyspace)
-  }
-
-  /**
-   * In one process with the store a default read must not be older than what was told of before it began. On any other store
-   * it may join a flight that began less than `localMaxStaleMs` before, if only other processes have changed the tag.
-   */
-  get #hearsAtOnce(): boolean {
-    return this.#parts.access.store.synchronous
-  }
-
-  #setApart(keyspace: string): void {
-    if (this.#tags.has(keyspace)) this.#parts.flights.setApart()
-  }
-
-  /** What is behind a key or a tag has changed. */
-  #drop(key: string): void {
-    const { local, found, readRegisters, flights } = this.#parts
-    local.remove(key)
-    found?.forget(key)
-    readRegisters?.forget(key)
-    flights.doom(key)
-    const unread: string[] = []
-    for (const dependent of local.dependentsOf(key)) {
-      if (local.remove(dependent)) unread.push(dependent)
-      found?.forget(dependent)
-    }
-    flights.doomDependents(key)
-    this.#tellUnread(unread, key)
-  }
-
-  /** The same for all keys of a keyspace: L1 compares the keyspace's generation, and not those of its tags. */
-  #dropKeyspace(keyspace: string): void {
-    const { local, flights } = this.#parts
-    flights.doomAll(keyspace)
-    const unread: string[] = []
-    for (const dependent of local.dependentsOfKeyspace(keyspace))
-      if (local.remove(dependent)) unread.push(dependent)
-    flights.doomDependentsOfKeyspace(keyspace)
-    this.#tellUnread(unread, keyspace)
-  }
-
-  /** Called once all that depends on the tag is gone: a listener may call the cache. */
-  #tellUnread(keys: readonly string[], tag: string): void {
-    for (const key of keys) this.#parts.emit({ type: 'unread', keyspace: keyspaceOf(key), key, tag })
   }
 
   readonly #isHeard = (operation: Operation): boolean =>

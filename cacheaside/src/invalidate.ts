@@ -17,6 +17,7 @@ import { heardMs, sinceMs } from './base/heard-time.ts'
 import { type Key, keyspaceOf, type Tag } from './base/key.ts'
 import { newId } from './base/trace-id.ts'
 import type { InvalidateTrace } from './base/tracing.ts'
+import { forget, forgetKeyspace } from './forget.ts'
 import { markedToken } from './shared/key-mark.ts'
 import { UNCONFIRMED } from './shared/shared-access.ts'
 import type { Parts } from './space.ts'
@@ -43,16 +44,16 @@ async function invalidateEach(
   keys: readonly (Key | Tag)[],
   cause: number,
 ): Promise<'applied' | 'queued'> {
-  const { access, queue, forget } = parts
+  const { access, queue } = parts
   const sentMs = heardMs(parts, 'invalidate')
-  for (const key of keys) forget(key)
+  for (const key of keys) forget(parts, key)
   const applied = await Promise.all(
     keys.map(async key => {
       const reply = await access.run(() => access.store.invalidate(key))
       if (reply === UNCONFIRMED) queue.add(key)
       const durationMs = sinceMs(parts, sentMs)
       emitInvalidation(parts, key, reply !== UNCONFIRMED ? 'applied' : 'queued', { cause, durationMs })
-      forget(key)
+      forget(parts, key)
       return reply !== UNCONFIRMED
     }),
   )
@@ -73,14 +74,14 @@ export function invalidateWhole(parts: Parts, keyspace: string): Promise<'applie
 }
 
 async function invalidateAll(parts: Parts, keyspace: string, cause: number): Promise<'applied' | 'queued'> {
-  const { access, clock, queue, emit, forgetKeyspace } = parts
+  const { access, clock, queue, emit } = parts
   const sentMs = heardMs(parts, 'invalidate')
-  forgetKeyspace(keyspace)
+  forgetKeyspace(parts, keyspace)
   const reply = await access.run(() =>
     access.store.invalidateKeyspace(keyspace, markedToken(keyspace, clock.token())),
   )
   if (reply === UNCONFIRMED) queue.addKeyspace(keyspace)
-  forgetKeyspace(keyspace)
+  forgetKeyspace(parts, keyspace)
   const outcome = reply === UNCONFIRMED ? 'queued' : 'applied'
   const durationMs = sinceMs(parts, sentMs)
   emit({ type: 'keyspace-invalidation', keyspace, outcome, cause, durationMs })

@@ -137,7 +137,7 @@ export class Keyspace<Id, V, Loaded = V> {
     const tagging =
       resolved.tags === undefined && resolved.tagsOf === undefined
         ? undefined
-        : new Tagging(name, resolved, parts.isTags)
+        : new Tagging(name, resolved, tag => parts.tags.has(tag))
     this.#space = {
       name,
       parts,

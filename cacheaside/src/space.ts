@@ -46,17 +46,10 @@ export interface Parts {
   readonly stats: StatsFold
   /** What an operator has to hear of without asking. */
   readonly warnings: Warnings
-  /**
-   * Removes a key from L1 and dooms its flights, and those of whatever depends on it: for what this process itself changes,
-   * and at once.
-   */
-  readonly forget: (key: string) => void
-  /** The same for all keys of a keyspace. */
-  readonly forgetKeyspace: (keyspace: string) => void
   /** Refuses what is no key, and tells of keys whose keyspace nobody has defined. Throws `INVALID_KEY`. */
   readonly checkKeys: (keys: readonly string[]) => void
-  /** Whether the keyspace of this name is one of tags. */
-  readonly isTags: (keyspace: string) => boolean
+  /** The keyspaces of tags, by their names. */
+  readonly tags: ReadonlyMap<string, unknown>
   /** Who follows the operations of the cache. */
   readonly tracing: Tracing
   /** Whether anybody listens to events, or follows this operation: if not, a read is counted without making an event. */

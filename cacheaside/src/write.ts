@@ -24,6 +24,7 @@ import { atOnce, unheard } from './base/thrown.ts'
 import { type Identified, idOf } from './base/trace-id.ts'
 import type { WriteStepTrace, WriteTrace } from './base/tracing.ts'
 import { rolledBack } from './commit-in-doubt.ts'
+import { forget } from './forget.ts'
 import type { GuardShare } from './guard-holds.ts'
 import { emitInvalidation } from './invalidate.ts'
 import { checkWriteOptions } from './resolve-options.ts'
@@ -292,7 +293,7 @@ class WriteSession {
   }
 
   #open(key: Key | Tag): GuardShare {
-    this.#parts.forget(key)
+    forget(this.#parts, key)
     const share = this.#parts.holds.guard(key, this.#beganMs, this.#readsGenerations, this.#told)
     this.#guards.set(key, share)
     return share
@@ -322,7 +323,7 @@ class WriteSession {
     const ended = await Promise.all(
       [...this.#guards].map(async ([key, share]) => {
         const { applied, fenced, stored } = await share.end(committed?.get(key)?.fill)
-        this.#parts.forget(key)
+        forget(this.#parts, key)
         emitInvalidation(this.#parts, key, applied ? 'applied' : 'queued', {
           stored,
           cause,
@@ -348,7 +349,7 @@ class WriteSession {
     for (const [key, share] of this.#guards) {
       share.leave()
       queue.addLater(key, options.guardMs)
-      this.#parts.forget(key)
+      forget(this.#parts, key)
       emitInvalidation(this.#parts, key, 'in-doubt', { cause: idOf(this.#told) })
     }
   }

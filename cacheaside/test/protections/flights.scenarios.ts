@@ -142,7 +142,7 @@ export const flights: readonly Protection[] = [
     controls: [
       {
         without: 'the removal from L1',
-        patches: [['local.remove(key)\n    found', 'found']],
+        patches: [['local.remove(key)\n  found', 'found']],
         reports: 'a default read after the message got v1, not v2',
       },
     ],
@@ -166,7 +166,7 @@ export const flights: readonly Protection[] = [
     controls: [
       {
         without: 'forgetting before the guard',
-        patches: [['this.#parts.forget(key)\n    const share', 'const share']],
+        patches: [['forget(this.#parts, key)\n    const share', 'const share']],
         reports: 'a read by the writer after its commit got v1, not v2',
       },
     ],
@@ -189,7 +189,7 @@ export const flights: readonly Protection[] = [
     controls: [
       {
         without: 'forgetting after the release',
-        patches: [['this.#parts.forget(key)\n        emitInvalidation(', 'emitInvalidation(']],
+        patches: [['forget(this.#parts, key)\n        emitInvalidation(', 'emitInvalidation(']],
         reports: 'a read by the same process after its write got v1, not v2',
       },
     ],
@@ -213,7 +213,7 @@ export const flights: readonly Protection[] = [
     controls: [
       {
         without: 'forgetting after it was applied',
-        patches: [['{ cause, durationMs })\n      forget(key)', '{ cause, durationMs })']],
+        patches: [['{ cause, durationMs })\n      forget(parts, key)', '{ cause, durationMs })']],
         reports: 'a read by the same process after invalidate got v1, not v2',
       },
     ],

@@ -118,7 +118,7 @@ export const generations: readonly Protection[] = [
       {
         without: "dooming the keyspace's flights",
         patches: [
-          ['forgetGeneration(keyspace)\n    this.#dropKeyspace(keyspace)', 'forgetGeneration(keyspace)'],
+          ['forgetGeneration(keyspace)\n  dropKeyspace(parts, keyspace)', 'forgetGeneration(keyspace)'],
         ],
         reports: 'a default read after invalidateAll got v1, not v2',
       },
@@ -144,7 +144,7 @@ export const generations: readonly Protection[] = [
     controls: [
       {
         without: "dooming the keyspace's flights",
-        patches: [['keyspace => this.#heardOfAll(keyspace)', '() => {}']],
+        patches: [['keyspace => heardOfKeyspace(this.#parts, keyspace)', '() => {}']],
         reports: 'a default read after the message got v1, not v2',
       },
     ],

@@ -83,7 +83,7 @@ export const lateTags: readonly Protection[] = [
     controls: [
       {
         without: 'setting flights apart whose tags are not known',
-        patches: [['    if (this.#tags.has(keyspace)) this.#parts.flights.setApart()', '']],
+        patches: [['if (tags.has(keyspace)) flights.setApart()', '']],
         reports: 'a read after the own invalidation got v1, not v2',
       },
     ],
@@ -113,7 +113,7 @@ export const lateTags: readonly Protection[] = [
     controls: [
       {
         without: 'dooming the flights when messages may have been lost',
-        patches: [['local.clear()\n          flights.doomAll()', 'local.clear()']],
+        patches: [['local.clear()\n  flights.doomAll()', 'local.clear()']],
         reports: 'a strong read got v1, not v2',
       },
     ],

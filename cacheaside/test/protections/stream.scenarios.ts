@@ -129,7 +129,7 @@ export const stream: readonly Protection[] = [
     controls: [
       {
         without: 'emptying L1',
-        patches: [['local.clear()\n          flights.doomAll()', 'flights.doomAll()']],
+        patches: [['local.clear()\n  flights.doomAll()', 'flights.doomAll()']],
         reports: 'a default read long after the write got v1, not v2',
       },
     ],
@@ -154,7 +154,7 @@ export const stream: readonly Protection[] = [
     controls: [
       {
         without: 'dooming all flights',
-        patches: [['local.clear()\n          flights.doomAll()', 'local.clear()']],
+        patches: [['local.clear()\n  flights.doomAll()', 'local.clear()']],
         reports: 'a default read long after the write got v1, not v2',
       },
     ],

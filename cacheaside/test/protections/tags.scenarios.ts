@@ -124,7 +124,7 @@ export const tags: readonly Protection[] = [
     controls: [
       {
         without: 'dooming the flights that depend on a tag',
-        patches: [['    flights.doomDependents(key)', '']],
+        patches: [['  flights.doomDependents(key)', '']],
         reports: 'a default read after the message got v1, not v2',
       },
     ],
@@ -237,12 +237,12 @@ export const tags: readonly Protection[] = [
     controls: [
       {
         without: 'setting flights apart at a message about a tag',
-        patches: [['if (this.#tags.size > 0 && this.#hearsAtOnce) this', 'if (this.#tags.size < 0) this']],
+        patches: [['if (parts.tags.size > 0 && hearsAtOnce(parts)) set', 'if (parts.tags.size < 0) set']],
         reports: 'a read after the write got v2, not v3',
       },
       {
         without: 'setting flights apart at a message about all tags of a kind',
-        patches: [['if (this.#hearsAtOnce) this.#setApart(keyspace)', '']],
+        patches: [['if (hearsAtOnce(parts)) setApart(parts, keyspace)', '']],
         reports: 'a read after invalidateAll got v3, not v4',
       },
     ],
@@ -441,7 +441,7 @@ export const tags: readonly Protection[] = [
     controls: [
       {
         without: "dooming the flights that depend on a tag's keyspace",
-        patches: [['    flights.doomDependentsOfKeyspace(keyspace)', '']],
+        patches: [['  flights.doomDependentsOfKeyspace(keyspace)', '']],
         reports: 'a default read after the message got v1, not v2',
       },
     ],
@@ -482,8 +482,8 @@ export const tags: readonly Protection[] = [
             "if (changed && keyspace !== 'tag') this.#owner.keyspaceInvalidated(keyspace)\n    else if (changed) this.#owner.entriesOf(keyspace)",
           ],
           [
-            '        keyspaceInvalidated: keyspace => this.#heardOfAll(keyspace),',
-            '        keyspaceInvalidated: keyspace => this.#heardOfAll(keyspace),\n        entriesOf: (keyspace: string) => { for (const key of local.dependentsOfKeyspace(keyspace)) local.remove(key) },',
+            '        keyspaceInvalidated: keyspace => heardOfKeyspace(this.#parts, keyspace),',
+            '        keyspaceInvalidated: keyspace => heardOfKeyspace(this.#parts, keyspace),\n        entriesOf: (keyspace: string) => { for (const key of local.dependentsOfKeyspace(keyspace)) local.remove(key) },',
           ],
         ],
         reports: 'a default read of what was loaded meanwhile got v1, not v2',
@@ -829,7 +829,7 @@ export const tags: readonly Protection[] = [
       },
       {
         without: 'dooming the flights that depend on a tag',
-        patches: [['    flights.doomDependents(key)', '']],
+        patches: [['  flights.doomDependents(key)', '']],
         reports: 'a reader during invalidate got undefined, not no connection',
       },
     ],
