@@ -168,7 +168,7 @@ export class Connections {
    *   an HTTP server would end these connections;
    * - those that are idle then are ended, also those on which nothing was ever sent, as browsers open them in advance;
    * - those on which a request is still arriving, after a moment;
-   * - those on which an answer is not taken, or not made, in the end.
+   * - those on which an answer is being made or taken, behind that answer; and in the end without it.
    */
   async #end(server: Server, listeners: readonly Listener[]): Promise<void> {
     const ended = new AbortController()
@@ -178,14 +178,16 @@ export class Connections {
     const closed = Promise.all(closing).finally(() => ended.abort())
     for (const line of this.#lines.values()) line.handOver()
     const after = (ms: number) => sleep(ms, undefined, { signal: ended.signal }).catch(() => {})
-    const endWhere = (isOver: (socket: Socket, current: IncomingMessage | undefined) => boolean) => {
-      for (const [socket, { current }] of this.#lines) if (isOver(socket, current)) socket.destroy()
+    const endWhere = (isOver: (socket: Socket, line: Line) => boolean) => {
+      for (const [socket, line] of this.#lines) if (isOver(socket, line)) socket.destroy()
     }
     await after(LAST_CALL_MS)
-    server.closeIdleConnections()
+    // Node also takes a connection for idle on which an answer is being taken. While there is one, the idle ones stay for a moment.
+    if ([...this.#lines.values()].every(({ isTaken }) => isTaken)) server.closeIdleConnections()
     endWhere(socket => socket.bytesRead === 0)
     await after(ARRIVING_MS - LAST_CALL_MS)
-    endWhere((_socket, current) => current?.complete !== true)
+    endWhere((_socket, { current }) => current?.complete === false)
+    for (const line of this.#lines.values()) line.endSoon()
     await after(ANSWERING_MS - ARRIVING_MS)
     endWhere(() => true)
     await closed

@@ -70,6 +70,10 @@ export class Line {
   #text: string | undefined
   /** The rest of a request that Fastify has let through. See {@link FastPath}. */
   #rest: string | undefined
+  /** When the last answer without the parser was made. */
+  #madeFastMs: number | undefined
+  /** Whether the connection ends when nothing is left to be answered. */
+  #isEnding = false
   /** The request that is answered without the parser, and its read. */
   #begun: (Begun & { readonly piece: Buffer }) | undefined
 
@@ -128,7 +132,7 @@ export class Line {
   /** Begins to answer a request without the parser, if that can be done. */
   #beginFast(piece: Buffer): boolean {
     const socket = this.#socket
-    const isFree = this.#exchanges.length === 0 && socket.writableLength === 0 && !this.#isOver
+    const isFree = this.#exchanges.length === 0 && this.isTaken && !this.#isOver
     if (!isFree || !this.#hadWholeOnly || piece.length > PIECE_BYTES) return false
     const begun = this.#fastPath.begin(piece.toString('latin1'), this.#rest!, socket)
     if (begun === undefined) return false
@@ -157,13 +161,14 @@ export class Line {
     else {
       this.#begun = undefined
       this.made()
+      this.#madeFastMs = this.#madeMs
       this.#socket.write(text, this.#taken)
     }
   }
 
-  /** An answer without the parser was taken. */
+  /** An answer without the parser was taken. A later one may wait for that already. */
   readonly #taken = (): void => {
-    if (this.#exchanges.length === 0) this.#madeMs = undefined
+    if (this.#madeMs === this.#madeFastMs) this.#madeMs = undefined
   }
 
   /** Lets the parser have the request that was to be answered without it. Its read goes on. */
@@ -186,9 +191,14 @@ export class Line {
   get waitingSinceMs(): number | undefined {
     if (this.#begun !== undefined) return undefined
     const [first] = this.#exchanges
-    if (first === undefined || isAwaited(first)) return this.#readMs
+    if (first === undefined ? this.isTaken : isAwaited(first)) return this.#readMs
     const madeMs = this.#madeMs ?? Number.POSITIVE_INFINITY
     return performance.now() - madeMs >= LOOK_MS ? madeMs : undefined
+  }
+
+  /** Whether the client has taken all that it was sent. */
+  get isTaken(): boolean {
+    return this.#socket.writableLength === 0
   }
 
   /** Begins with a request when everything before it has been answered; never if the connection has ended by then. */
@@ -197,7 +207,7 @@ export class Line {
     this.#newest = exchange
     this.#parsed++
     if (this.#begun !== undefined) this.#fastPath.handOver(exchange.request, this.#begun)
-    if (this.#exchanges.length === 0) this.#madeMs = undefined
+    if (this.#exchanges.length === 0 && this.isTaken) this.#madeMs = undefined
     if (exchange.request.headers.upgrade !== undefined) this.#endBehind(exchange)
     this.#exchanges.push(exchange)
     exchange.response.once('close', this.#leave)
@@ -244,9 +254,16 @@ export class Line {
     else before.response.once('close', () => setImmediate(send))
   }
 
+  /** Ends the connection behind the answers to what has arrived, when they are taken. */
+  endSoon(): void {
+    this.#isEnding = true
+    if (this.#exchanges.length === 0) this.#socket.destroySoon()
+  }
+
   /** Begins to wait for the client to accept an answer. */
   made(): void {
     this.#madeMs = performance.now()
+    this.#madeFastMs = undefined
   }
 
   /** Ends the connection if the client has not accepted an answer that was made before. */
@@ -261,6 +278,7 @@ export class Line {
     this.#madeMs = undefined
     // An answer that ends the connection is the last, even if more requests came behind it.
     if (this.#socket.writableEnded) this.#exchanges = []
+    if (this.#isEnding) this.endSoon()
     // Otherwise nothing waits, and what comes is heard of.
     if (!this.#inPieces) return
     const [next] = this.#exchanges

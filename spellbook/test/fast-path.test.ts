@@ -28,10 +28,11 @@ interface Served {
   readonly level?: string
   readonly load?: LoadLimits
   readonly takingMs?: number
+  readonly maxConnections?: number
 }
 
 /** Spellbook with spells that are always in the cache, and what has happened to it. */
-async function serve({ level = 'silent', load = {}, takingMs = 20_000 }: Served = {}) {
+async function serve({ level = 'silent', load = {}, ...limits }: Served = {}) {
   const damages = new Map<string, number>()
   const slow = gate()
   const found: string[] = []
@@ -68,7 +69,7 @@ async function serve({ level = 'silent', load = {}, takingMs = 20_000 }: Served 
     service: () => (isReady ? service : undefined),
     hosts: [],
     load,
-    limits: { takingMs },
+    limits,
   })
   onTestFinished(() => app.close())
   let parsed = 0
@@ -116,6 +117,23 @@ async function client(port: number) {
       return answers().at(-1)!
     },
   }
+}
+
+/** A connection that asks for large answers until one of them is not taken any more. */
+async function takingNothing(app: Awaited<ReturnType<typeof serve>>['app'], port: number) {
+  const connected = once(app.server, 'connection') as Promise<[Socket]>
+  const { socket, heard } = await dial(port)
+  const [served] = await connected
+  socket.pause()
+  const request = get(`/spells/${LARGE}`)
+  let asked = 0
+  while (served.writableLength === 0) {
+    socket.write(request)
+    asked++
+    await expect.poll(() => served.bytesRead, PATIENCE).toBe(asked * request.length)
+    await new Promise(setImmediate)
+  }
+  return { socket, heard, served, asked }
 }
 
 /** An answer without what may differ from one to the next. */
@@ -199,22 +217,40 @@ describe('a hit that is asked for as one before it on the same connection', () =
 
   test('and whose answer is not taken is ended with its connection, after a time', async () => {
     const { app, port, parsed } = await serve({ takingMs: 300 })
-    const connected = once(app.server, 'connection') as Promise<[Socket]>
-    const { socket } = await dial(port)
-    const [served] = await connected
-    socket.pause()
-    let said = 0
-    while (served.writableLength === 0) {
-      socket.write(get(`/spells/${LARGE}`))
-      said += get(`/spells/${LARGE}`).length
-      await expect.poll(() => served.bytesRead, PATIENCE).toBe(said)
-      await new Promise(setImmediate)
-    }
+    const { socket, served } = await takingNothing(app, port)
     expect([parsed(), served.destroyed]).toEqual([1, false])
     await expect.poll(() => served.destroyed, PATIENCE).toBe(true)
     socket.destroy()
   })
+
+  test('and whose answer is not taken does not make room for another connection at once', async () => {
+    const now = vi.spyOn(performance, 'now').mockReturnValue(performance.now())
+    onTestFinished(() => now.mockRestore())
+    const { app, port } = await serve({ maxConnections: 1 })
+    const { socket } = await takingNothing(app, port)
+    expect(await (await dial(port)).heard).toBe('')
+    socket.destroy()
+  })
 })
+
+test.each([
+  ['without the fast path', 'debug'],
+  ['on it', 'silent'],
+])(
+  'an answer that was made %s is sent as a whole, also if the application closes meanwhile',
+  async (_where, level) => {
+    const { app, port } = await serve({ level })
+    const { socket, heard, asked } = await takingNothing(app, port)
+    const idle = await client(port)
+    await idle.ask(get('/spells/4'))
+    const closing = app.close()
+    await idle.heard
+    socket.resume()
+    const { length } = (await heard).match(/x{300000}","damage":1,"spells":\[\],[^}]*\}/g) ?? []
+    expect(length).toBe(asked)
+    await closing
+  },
+)
 
 describe('goes to Node and Fastify:', () => {
   test('what comes before the answer to an earlier request', async () => {
