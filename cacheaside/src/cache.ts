@@ -6,10 +6,7 @@ import { CacheError } from './base/errors.ts'
 import type { CacheEvent } from './base/events.ts'
 import { invalidOption } from './base/invalid-option.ts'
 import { type IdParts, isKeyspaceName, type Key, noArray, type Tag } from './base/key.ts'
-import { Listeners } from './base/listeners.ts'
-import { messageOf } from './base/thrown.ts'
-import { type Operation, type Tracer, Tracing } from './base/tracing.ts'
-import { Warnings } from './base/warnings.ts'
+import type { Tracer } from './base/tracing.ts'
 import { Relay } from './feed/relay.ts'
 import type { RelayTarget } from './feed/relay-target.ts'
 import { forgetAll, heardOf, heardOfKeyspace } from './forget.ts'
@@ -23,7 +20,8 @@ import { boundedLocal, noLocal } from './local/local-store.ts'
 import { ReadRegisters } from './local/read-registers.ts'
 import { SingleFlight } from './local/single-flight.ts'
 import type { KeyspaceOptions } from './options.ts'
-import { resolveCacheOptions, type WiredOptions } from './resolve-options.ts'
+import { Reporter } from './reporter.ts'
+import { type ResolvedCacheOptions, resolveCacheOptions, type WiredOptions } from './resolve-options.ts'
 import { BroadcastStream } from './shared/broadcast-stream.ts'
 import { InvalidationQueue } from './shared/invalidation-queue.ts'
 import type { Kept } from './shared/kept.ts'
@@ -39,11 +37,10 @@ import {
   type SnapshotOptions,
 } from './snapshot.ts'
 import type { Answer, Parts } from './space.ts'
-import { type Stats, StatsFold } from './stats.ts'
+import type { Occupancy, Stats } from './stats.ts'
 import { Tags } from './tags.ts'
 import { hasTwin } from './twin-caches.ts'
 import { type UnderWay, workAround } from './under-way.ts'
-import { warnOf } from './warn-of.ts'
 import { type WriteContext, type WriteOptions, type WriteResult, write } from './write.ts'
 
 const LONGEST_MS = 2 ** 30
@@ -59,10 +56,7 @@ export class Cache {
   readonly #tags = new Map<string, Tags<never>>()
   /** The tags that the feed has defined, because it invalidates them by itself. */
   readonly #fedTags = new Map<string, Tags<never>>()
-  readonly #listeners = new Listeners<CacheEvent>(error => this.#listenerThrew(error))
-  /** Listeners to all events but reads and writes: for them alone a hit makes no event. */
-  readonly #readless = new Listeners<CacheEvent>(error => this.#listenerThrew(error))
-  readonly #tracing = new Tracing()
+  readonly #reporter: Reporter
   /** What ends samplers. */
   readonly #stops = new Set<() => Promise<void>>()
   /** Work under way that `close` waits for. */
@@ -81,32 +75,29 @@ export class Cache {
   constructor(given: WiredOptions, isLone: boolean) {
     this.#isLone = isLone
     const options = resolveCacheOptions(given)
-    const { clock } = options
-    const stats = new StatsFold()
-    const warnings = new Warnings(clock, options.logger)
-    this.#known = new KnownKeyspaces(options.shared, warnings)
     // A commit in doubt is no invalidation yet.
     const isQueueEmpty = () => this.#parts.queue.size === this.#parts.queue.doubts
-    const emit = (event: CacheEvent) => {
-      try {
-        stats.fold(event)
-        warnOf(warnings, event, isQueueEmpty)
-        this.#listeners.tell(event)
-        if (event.type !== 'read' && event.type !== 'write') this.#readless.tell(event)
-      } catch (error) {
-        // Telling of the work must not end it: a write would leave its guards, and a reader would wait for ever.
-        this.#tellingFailed(error)
-      }
-    }
-    if (options.onEvent !== undefined) this.#listeners.add(options.onEvent)
+    this.#reporter = new Reporter(options.clock, options.logger, isQueueEmpty)
+    const { emit, warnings } = this.#reporter
+    this.#known = new KnownKeyspaces(options.shared, warnings)
+    if (options.onEvent !== undefined) this.#reporter.listen(options.onEvent)
     this.#letGo = options.shared.retain?.()
+    this.#parts = this.#wire(options)
+    for (const name of options.feed?.tagNames ?? []) this.#fedTags.set(name, this.#addTags(name))
+    if (options.feed !== undefined)
+      this.#relay = new Relay(options.feed, this.#relayTarget(), options.clock, options.guardMs, emit)
+  }
+
+  /** Makes the parts, which know of each other. */
+  #wire(options: ResolvedCacheOptions): Parts {
+    const { clock } = options
+    const { emit, stats, warnings, tracing, isHeard, hearsHits } = this.#reporter
     const access = new SharedAccess(options.shared, options.sharedTimeoutMs, clock, emit)
     const local =
       options.local === undefined
         ? noLocal
         : boundedLocal(options.local, clock, (key, reason) => emit({ type: 'discard', key, reason }))
     const flights = new SingleFlight<Answer>()
-    const seenStamps = new SeenStamps()
     const stream = new BroadcastStream(
       access,
       {
@@ -124,35 +115,32 @@ export class Cache {
     const queue = new InvalidationQueue(access, clock, options.maxQueuedInvalidations, emit, keyspace =>
       stream.keyspaceInvalidated(keyspace),
     )
-    this.#parts = {
+    return {
       clock,
       options,
       access,
       stream,
       queue,
-      holds: new GuardHolds({ access, clock, emit, isHeard: this.#isHeard, options, queue, stream }),
+      holds: new GuardHolds({ access, clock, emit, isHeard, options, queue, stream }),
       local,
       flights,
       found: access.store.synchronous ? undefined : new FoundKeys(),
       readRegisters: access.store.synchronous || local.enabled ? undefined : new ReadRegisters(),
-      seenStamps,
+      seenStamps: new SeenStamps(),
       limit: new LoadLimit(options.maxLoads, options.maxQueuedLoads),
       emit,
       stats,
       warnings,
       tags: this.#tags,
       checkKeys: keys => this.#known.check(keys),
-      tracing: this.#tracing,
-      isHeard: this.#isHeard,
-      hearsHits: this.#hearsHits,
+      tracing,
+      isHeard,
+      hearsHits,
       closed: () => this.#closed,
       assertInside: signal => this.#assertInside(signal),
       committed: () => this.#relay?.poke(),
       background: work => this.#track(work),
     }
-    for (const name of options.feed?.tagNames ?? []) this.#fedTags.set(name, this.#addTags(name))
-    if (options.feed !== undefined)
-      this.#relay = new Relay(options.feed, this.#relayTarget(), clock, options.guardMs, emit)
   }
 
   /**
@@ -270,7 +258,7 @@ export class Cache {
    */
   listen(listener: (event: CacheEvent) => void): () => void {
     if (typeof listener !== 'function') throw invalidOption('listener', 'a function', listener)
-    return this.#listeners.add(listener)
+    return this.#reporter.listen(listener)
   }
 
   /** What the cache has done so far, and what it holds and is doing now. */
@@ -337,9 +325,9 @@ export class Cache {
   get measurable(): Measurable {
     return {
       hasFeed: this.#relay !== undefined,
-      isHeard: this.#hearsHits(),
-      trace: tracer => this.#tracing.add(tracer),
-      listenToWork: listener => this.#readless.add(listener),
+      isHeard: this.#reporter.hearsHits(),
+      trace: tracer => this.#reporter.trace(tracer),
+      listenToWork: listener => this.#reporter.listenToWork(listener),
     }
   }
 
@@ -389,7 +377,7 @@ export class Cache {
 
   /** What the relay does to the shared store. This process hears of it as all others do, by the broadcast. */
   #relayTarget(): RelayTarget {
-    const { access } = this.#parts
+    const { access, tracing } = this.#parts
     const { store } = access
     return {
       isPrivate: store.synchronous,
@@ -399,17 +387,11 @@ export class Cache {
         const identity = await access.runBehind(() => store.identity())
         return identity === UNCONFIRMED ? undefined : identity
       },
-      trace: (message, work) =>
-        this.#tracing.hears('relay') ? this.#tracing.trace('relay', message, work) : work(),
+      trace: (message, work) => (tracing.hears('relay') ? tracing.trace('relay', message, work) : work()),
       invalidate: (key, batch) => relayKey(this.#parts, key, batch),
       invalidateKeyspace: (keyspace, batch) => relayKeyspace(this.#parts, keyspace, batch),
     }
   }
-
-  readonly #isHeard = (operation: Operation): boolean =>
-    this.#listeners.size > 0 || this.#tracing.hears(operation)
-
-  readonly #hearsHits = (): boolean => this.#listeners.size > 0 || this.#tracing.hearsHits
 
   #track(work: Promise<void>): void {
     this.#working++
@@ -438,20 +420,6 @@ export class Cache {
       ),
     )
     return result
-  }
-
-  #listenerThrew(error: unknown): void {
-    const message = `a listener of the cache's events threw; the error is ignored: ${messageOf(error)}`
-    this.#parts.warnings.once('LISTENER_THREW', '', { message, error })
-  }
-
-  #tellingFailed(error: unknown): void {
-    try {
-      const message = `an event could not be told of: ${messageOf(error)}`
-      this.#parts.warnings.once('FAULT', 'events', { message, error })
-    } catch {
-      // The clock throws, or the logger: nobody is left to tell.
-    }
   }
 
   #assertOpen(): void {
@@ -489,26 +457,4 @@ export interface Auditable {
   readonly emit: (event: CacheEvent) => void
   /** Has `stop` called when the cache is closed; `close` waits for it. The returned function undoes that. */
   readonly whenClosing: (stop: () => Promise<void>) => () => void
-}
-
-/** What a cache holds and is doing at one moment. */
-export interface Occupancy {
-  /** Entries of L1, absent rows included. */
-  readonly localEntries: number
-  /** What L1 charges for them, in bytes: encoded values, keys and the structure around them. */
-  readonly localBytes: number
-  /** Tags that entries of L1 depend on. */
-  readonly localTags: number
-  /** Keys that are being read past L1. */
-  readonly flights: number
-  /** Loads that run now. */
-  readonly loads: number
-  /** Loads that wait for a place under the load limit. */
-  readonly queuedLoads: number
-  /** Keys and keyspaces whose invalidation is not applied yet, and those with a commit in doubt. */
-  readonly queuedInvalidations: number
-  /** Keys with a commit in doubt, counted in `queuedInvalidations` too. */
-  readonly commitsInDoubt: number
-  /** Whether the broadcast stream is proven, so that L1 may answer. An embedded store needs no proof, and a store without a stream has none. */
-  readonly streamProven: boolean
 }

@@ -36,7 +36,7 @@ export type {
   WriteTrace,
 } from './base/tracing.ts'
 export { type Logger, WARNINGS, type WarningCode, type WarningLevel } from './base/warnings.ts'
-export type { Cache, Occupancy } from './cache.ts'
+export type { Cache } from './cache.ts'
 export { commitInDoubt, rolledBack, rollsBack } from './commit-in-doubt.ts'
 export type * from './feed/change-feed.ts'
 export type {
@@ -55,6 +55,6 @@ export type { Kept } from './shared/kept.ts'
 export type { SharedStore } from './shared/shared-store.ts'
 export { valueCodec } from './shared/value-codec.ts'
 export type { AnyPart, SnapshotLoaded, SnapshotOf, SnapshotOptions, SnapshotPart } from './snapshot.ts'
-export type { FeedStats, KeyspaceStats, Stats } from './stats.ts'
+export type { FeedStats, KeyspaceStats, Occupancy, Stats } from './stats.ts'
 export type { Tags } from './tags.ts'
 export type { CommittedEntry, WriteContext, WriteOptions, WriteResult } from './write.ts'

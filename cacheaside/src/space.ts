@@ -22,7 +22,7 @@ import type { ValueRegister } from './shared/register.ts'
 import type { SeenStamps } from './shared/seen-stamps.ts'
 import type { SharedAccess } from './shared/shared-access.ts'
 import type { RegistersAtHand } from './shared/shared-store.ts'
-import type { StatsFold } from './stats.ts'
+import type { StatsFold } from './stats-fold.ts'
 import type { Tagging } from './tagging.ts'
 
 /** What all keyspaces of a cache share. */

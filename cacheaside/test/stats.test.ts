@@ -1,7 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import type { Cache, CacheEvent, CacheOptions, SharedStore } from '../src/index.ts'
 import { createCache, embeddedShared } from '../src/index.ts'
-import { StatsFold } from '../src/stats.ts'
+import { StatsFold } from '../src/stats-fold.ts'
 import { faultySharedStore, SimulatedClock } from '../src/testing/index.ts'
 import { quiet } from './heard-warnings.ts'
 import { fireball, openWorld, type Spell, spellTable } from './world.ts'

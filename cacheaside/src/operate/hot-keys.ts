@@ -1,8 +1,8 @@
 /** Which keys are read most: counted in the processes, while somebody asks. */
 import { CacheError } from '../base/errors.ts'
 import { invalidOption, wholeNumber } from '../base/invalid-option.ts'
-import type { Cache, Occupancy } from '../cache.ts'
-import type { Stats } from '../stats.ts'
+import type { Cache } from '../cache.ts'
+import type { Occupancy, Stats } from '../stats.ts'
 import { pause } from '../verify/pace.ts'
 import { type CountedKey, SpaceSaving } from './space-saving.ts'
 import { asked, type Operated, sharedOf, timeoutOf } from './target.ts'

@@ -1,6 +1,6 @@
 import type { From, Why } from '../base/events.ts'
-import type { Occupancy } from '../cache.ts'
-import type { KeyspaceStats, Stats } from '../stats.ts'
+
+import type { KeyspaceStats, Occupancy, Stats } from '../stats.ts'
 
 /** What a cache has done so far, and what it holds and is doing, at the moment of a scrape. */
 export type Snapshot = Stats & { readonly now: Occupancy; readonly hasFeed: boolean }

@@ -9,7 +9,7 @@ import {
   type Key,
   type Keyspace,
 } from '../../src/index.ts'
-import { StatsFold } from '../../src/stats.ts'
+import { StatsFold } from '../../src/stats-fold.ts'
 import {
   type FaultyChangeFeed,
   type FaultySharedStore,
