@@ -20,7 +20,7 @@ interface Client extends NodeRedisLike {
     channels: readonly string[],
     listener: (message: string, channel: string) => void,
   ): Promise<unknown>
-  on(event: 'error' | 'end', listener: (error?: Error) => void): unknown
+  on(event: 'connect' | 'error' | 'end', listener: (error?: Error) => void): unknown
 }
 
 interface Options {
@@ -168,15 +168,32 @@ function rootAddress({ url, socket }: NonNullable<Cluster['_options']>['rootNode
 async function anyNode(cluster: Cluster): Promise<Client> {
   const duplicate = cluster.duplicate({ minimizeConnections: true })
   duplicate.on('error', () => {})
+  let connecting: Client | undefined
   try {
     await duplicate.connect()
     const node = duplicate.masters[0] as { readonly client?: Client }
     // The client exists at once, even if its connection fails later.
     duplicate.nodeClient(node).catch(() => {})
-    return single(node.client as Client)
+    connecting = node.client
+    return single(connecting as Client)
   } finally {
-    duplicate.destroy()
+    if (connecting === undefined) duplicate.destroy()
+    else afterAttempt(connecting, () => duplicate.destroy())
   }
+}
+
+/**
+ * Calls `end` once, when a client that has begun to connect is connected or has failed. node-redis loses hold of a socket
+ * that is still connecting when its client is destroyed: the socket then stays open, and keeps the process alive.
+ */
+function afterAttempt(client: Client, end: () => void): void {
+  let ended = false
+  const once = () => {
+    if (!ended) end()
+    ended = true
+  }
+  client.on('connect', once)
+  client.on('error', once)
 }
 
 function sentinelDriver(sentinel: Sentinel): Driver {
@@ -224,10 +241,12 @@ async function openConnection(
   signal: AbortSignal,
 ): Promise<RedisConnection> {
   let open = false
+  let isConnecting = false
   // Early versions of node-redis 5 throw if there is nothing to close, as after a lost connection.
-  const destroy = () => {
+  const destroyNow = () => {
     if (client.isOpen) client.destroy()
   }
+  const destroy = () => (isConnecting ? afterAttempt(client, destroyNow) : destroyNow())
   const lost = (error?: Error) => {
     if (!open) return
     // An error of an open client is about the bytes that it has read: a reply that no command waits for, or no valid reply.
@@ -238,11 +257,15 @@ async function openConnection(
   }
   client.on('end', lost)
   signal.throwIfAborted()
+  client.on('connect', () => {
+    isConnecting = false
+  })
   // The client may wait for ever for a reply of its opening that it has lost count of, even after it was destroyed.
   const failed = new Promise<never>((_resolve, reject) => {
     client.on('error', error => (open ? lost(error) : reject(error)))
     signal.addEventListener('abort', () => reject(signal.reason), { once: true })
   })
+  isConnecting = true
   try {
     await Promise.race([client.connect(), failed])
     await Promise.race([selectDatabase({ send: args => client.sendCommand(args) }, database), failed])

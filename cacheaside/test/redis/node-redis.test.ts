@@ -48,6 +48,22 @@ it('redisShared comes back with a client whose lost connections cannot be closed
   expect(cuts).toBeGreaterThan(3)
 })
 
+it('redisShared leaves no connection that it has given up while node-redis opened it', async () => {
+  let [opened, ended] = [0, 0]
+  const silent = createServer(client => {
+    opened++
+    client.on('close', () => ended++).on('error', () => {})
+    client.resume()
+  }).listen(0, '127.0.0.1')
+  onTestFinished(() => void silent.close())
+  await once(silent, 'listening')
+  const { port } = silent.address() as AddressInfo
+  const store = redisShared({ client: createClient({ socket: { port, host: '127.0.0.1' } }) })
+  store.heartbeat('', []).catch(() => {})
+  await store.close() // the socket is not connected yet
+  await eventually(() => opened > 0 && ended === opened, 'every connection to be gone', 10_000)
+})
+
 it('redisShared refuses a Cluster of a node-redis that does not tell its options', () => {
   const cluster = createCluster({ rootNodes: [{ socket: { host: '127.0.0.1', port: 1 } }] })
   Object.defineProperty(cluster, '_options', { value: undefined })

@@ -68,6 +68,20 @@ describe.each(CLIENT_LIBRARIES)('redisShared on a Cluster by $name', library => 
     expect(report.findings.filter(({ code }) => code === 'SPLIT_BRAIN')).toHaveLength(3)
   })
 
+  it('close leaves no connection to any node', async () => {
+    const connections = async () => {
+      const list = (node: RedisServer) => node.command('CLIENT', 'LIST', 'TYPE', 'normal')
+      const lines = String(await Promise.all(servers.primaries.map(list))).split('\n')
+      return lines.filter(line => line.includes('id=') && !line.includes('cmd=client|list')).length
+    }
+    const before = await connections()
+    const store = open(nextPrefix())
+    await store.ready()
+    expect(await connections()).toBeGreaterThan(before)
+    await store.close()
+    await eventually(async () => (await connections()) <= before, 'every connection to be gone', 10_000)
+  })
+
   it('leaseMany reaches keys on all primaries, each reply in its place', async () => {
     const prefix = nextPrefix()
     const store = open(prefix)
