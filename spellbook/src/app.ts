@@ -270,6 +270,11 @@ function refuseUntilReady(app: FastifyInstance, service: AppOptions['service']):
   })
 }
 
+const pathIn = ({ url }: FastifyRequest): string => url.split('?', 1)[0]!
+
+const sendNothing = (request: FastifyRequest, reply: FastifyReply): FastifyReply =>
+  sendProblem(request, reply, { status: 404, detail: `There is nothing at ${pathIn(request)}.` })
+
 /**
  * Answers a request for an existing path with a wrong method: it names the allowed methods. That comes before the body is
  * read, so errors in the body do not matter.
@@ -285,12 +290,11 @@ function answerUnrouted(app: FastifyInstance): void {
   })
   const count = countUnrouted(app)
   const tell = (request: FastifyRequest, reply: FastifyReply) => {
-    const path = request.url.split('?', 1)[0]!
+    const path = pathIn(request)
     // https://www.rfc-editor.org/rfc/rfc9110#section-9.3.7
     const isOfAll = path === '*' && request.method === 'OPTIONS'
     const allowed = [...methods].filter(method => isOfAll || routes.find(method, path) !== null)
-    if (allowed.length === 0)
-      return sendProblem(request, reply, { status: 404, detail: `There is nothing at ${path}.` })
+    if (allowed.length === 0) return sendNothing(request, reply)
     const allow = allowed.join(', ')
     reply.header('allow', allow)
     if (isOfAll) return reply.code(204).send()
@@ -299,6 +303,8 @@ function answerUnrouted(app: FastifyInstance): void {
       detail: `${request.method} is not possible here, only ${allow}.`,
     })
   }
+  // A route for all files of a folder, as that of /docs, says itself that there is no such file.
+  app.setNotFoundHandler(sendNothing)
   app.addHook('onRequest', (request, reply, done) => {
     if (!request.is404) return done()
     count(request, reply)

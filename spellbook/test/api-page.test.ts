@@ -48,3 +48,12 @@ test('/docs may run no script but its own, and be shown in no frame', async () =
   expect(policy).toContain("script-src 'self';")
   expect(policy).not.toContain('unsafe')
 })
+
+test.each(['/docs/static/nothing.js', '/docs/static/..%2f..%2fpackage.json'])(
+  '%s is a problem',
+  async path => {
+    const { statusCode, headers, body } = await app.inject(path)
+    expect([statusCode, headers['content-type']]).toEqual([404, 'application/problem+json; charset=utf-8'])
+    expect(JSON.parse(body)).toMatchObject({ detail: `There is nothing at ${path}.`, instance: path })
+  },
+)
