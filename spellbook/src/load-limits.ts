@@ -2,6 +2,7 @@ import { getHeapStatistics } from 'node:v8'
 import rateLimit from '@fastify/rate-limit'
 import underPressure from '@fastify/under-pressure'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import { clientAt } from './client-address.ts'
 import type { Config } from './config.ts'
 import { isLoopback } from './loopback.ts'
 import { sendProblem } from './problem.ts'
@@ -44,9 +45,8 @@ const isOpen = ({ routeOptions: { url = '' } }: FastifyRequest): boolean =>
 
 /**
  * Refuses requests of a client that sends too many (429), and of all while there are too many (503). To be called before
- * routes are added. Routes of operators are answered in both cases. A client is an IPv4 address, or the first half of an IPv6
- * address: that is what one customer gets. The loopback is not limited: that is this machine, or a proxy whose clients cannot
- * be told apart.
+ * routes are added. Routes of operators are answered in both cases. What a client is, {@link clientAt} says. The loopback is not
+ * limited: that is this machine, or a proxy whose clients cannot be told apart.
  *
  * @see https://www.rfc-editor.org/rfc/rfc6585#section-4
  */
@@ -57,6 +57,7 @@ export async function limitLoad(app: FastifyInstance, limits: LoadLimits): Promi
       max: perMinute,
       timeWindow: MINUTE_MS,
       cache: clients,
+      keyGenerator: request => clientAt(request.ip),
       allowList: request => isOpen(request) || isLoopback(request.ip),
       enableDraftSpec: true,
       addHeadersOnExceeding: {

@@ -1,4 +1,4 @@
-import { isIPv6 } from 'node:net'
+import { clientAt } from './client-address.ts'
 
 /** So many wrong tokens of one client are judged in a window of this length; further requests are not. */
 const MOST_WRONG = 10
@@ -6,7 +6,7 @@ const WINDOW_MS = 60_000
 /** Clients beyond this are forgotten, the oldest first. */
 const MOST_CLIENTS = 1_000
 
-/** Wrong tokens by client, in bounded memory. A client is an IPv4 address, or the first half of an IPv6 address. */
+/** Wrong tokens by client ({@link clientAt}), in bounded memory. */
 export class WrongTokens {
   readonly #nowMs: () => number
   readonly #byClient = new Map<string, { count: number; readonly untilMs: number }>()
@@ -18,7 +18,7 @@ export class WrongTokens {
 
   /** For how many seconds a client is not judged any more; `undefined`: it is judged. */
   blockedForS(address: string): number | undefined {
-    const client = clientOf(address)
+    const client = clientAt(address)
     const found = this.#byClient.get(client)
     if (found === undefined) return undefined
     const leftMs = found.untilMs - this.#nowMs()
@@ -28,7 +28,7 @@ export class WrongTokens {
 
   /** Counts a wrong token. */
   add(address: string): void {
-    const client = clientOf(address)
+    const client = clientAt(address)
     const found = this.#byClient.get(client)
     if (found !== undefined) {
       found.count++
@@ -37,16 +37,4 @@ export class WrongTokens {
     if (this.#byClient.size >= MOST_CLIENTS) this.#byClient.delete(this.#byClient.keys().next().value!)
     this.#byClient.set(client, { count: 1, untilMs: this.#nowMs() + WINDOW_MS })
   }
-}
-
-/** The first half of an IPv6 address stands for one customer, who can use any second half. */
-function clientOf(address: string): string {
-  // An IPv4 address may be written as an IPv6 address with dots.
-  if (!isIPv6(address) || address.includes('.')) return address
-  const [before = [], after = []] = address.split('::').map(part => part.split(':').filter(Boolean))
-  const zeros = Array<string>(8 - before.length - after.length).fill('0')
-  return [...before, ...zeros, ...after]
-    .slice(0, 4)
-    .map(group => group.replace(/^0+(?=.)/, '').toLowerCase())
-    .join(':')
 }

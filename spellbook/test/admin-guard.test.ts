@@ -105,6 +105,8 @@ describe('wrong tokens', () => {
     expect(await ask(app, TOKEN, {})).toBe(404)
     // What the client itself has written stands further to the left.
     expect(await ask(app, TOKEN, from('198.51.100.7, 203.0.113.9'))).toBe(429)
+    // Some proxies add the port, which is another one for each connection.
+    expect(await ask(app, TOKEN, from('203.0.113.9:5000'))).toBe(429)
   })
 
   test.each([

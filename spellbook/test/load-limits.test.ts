@@ -81,6 +81,11 @@ describe('the rate limit', () => {
     expect(await by('127.0.0.1', '198.51.100.2')).toEqual([404])
     // What the client itself has written stands further left.
     expect(await by('10.1.2.3', '203.0.113.9, 198.51.100.2')).toEqual([429])
+    // Some proxies add the port, which is another one for each connection.
+    for (const port of [5000, 5001]) expect(await by('10.1.2.3', `198.51.100.2:${port}`)).toEqual([429])
+    expect(await by('10.1.2.3', '[2001:db8::1]:5000')).toEqual([404])
+    expect(await by('10.1.2.3', '[2001:db8::2]:5001')).toEqual([429])
+    expect(await by('10.1.2.3', '2001:db8::3%a:b:c:d:e:f:g:h')).toEqual([429])
   })
 
   test('takes the first half of an IPv6 address for one client', async () => {
