@@ -2,6 +2,7 @@ import { createCache, type SharedStore } from 'cacheaside'
 import type { Operated } from 'cacheaside/operate'
 import { postgresFeed } from 'cacheaside/postgres'
 import { auditedKeyspace } from 'cacheaside/verify'
+import { isId, listQuery } from './api.ts'
 import type { CacheConfig } from './config.ts'
 import type { Database } from './database.ts'
 import { endsOf, feedTables, keyspaceOptions, type PageId, tagsIn } from './spells.ts'
@@ -16,9 +17,12 @@ export function operatedCache(
   const tagging = createCache({})
   const tags = tagsIn(tagging)
   const options = keyspaceOptions(database, tags, config.ttlMs)
-  // The database would refuse any other text, and with it the whole statement.
-  const idFromKey = ([id]: readonly string[]) => (/^\d{1,18}$/.test(id!) ? id : undefined)
-  const pageFromKey = ([after, limit]: readonly string[]): PageId => [after!, Number(limit)]
+  // Those that readers can ask for. The database would refuse some other texts, and with them the whole statement.
+  const idFromKey = ([id = '']: readonly string[]) => (isId(id) ? id : undefined)
+  const pageFromKey = ([after, limit]: readonly string[]): PageId | undefined => {
+    const { data } = listQuery.safeParse({ after, limit })
+    return data && [data.after, data.limit]
+  }
   const spells = auditedKeyspace('spell', {
     ...options.spells,
     idFromKey,

@@ -374,7 +374,16 @@ describe.each([
   test.each<[string, InjectOptions['method'], string, object | undefined, number]>([
     ['an unknown keyspace', 'GET', '/admin/explain?keyspace=witch&id=4', undefined, 400],
     ['what is no id', 'GET', '/admin/explain?keyspace=spell&id=four', undefined, 400],
+    ['another text for an id', 'GET', '/admin/explain?keyspace=spell&id=04', undefined, 400],
+    [
+      'a page that nobody can ask for',
+      'GET',
+      '/admin/explain?keyspace=spell-page&id=0&id=101',
+      undefined,
+      400,
+    ],
     ['no id', 'GET', '/admin/explain?keyspace=spell', undefined, 400],
+    ['two ids at once', 'POST', '/admin/invalidate', { keyspace: 'spell', id: ['4', '5'] }, 400],
     ['an unknown parameter', 'GET', '/admin/explain?keyspace=spell&id=4&all=true', undefined, 400],
     ['a minute of counting', 'GET', '/admin/top?seconds=60', undefined, 400],
     ['no keyspace', 'POST', '/admin/flush', {}, 400],

@@ -5,6 +5,7 @@
 import { type Clock, systemClock } from '../base/clock.ts'
 import { CacheError } from '../base/errors.ts'
 import { invalidOption, knownNames } from '../base/invalid-option.ts'
+import { idPartsOf } from '../base/key.ts'
 import type { SharedStore, StoreView } from '../shared/shared-store.ts'
 import type { AuditedKeyspace } from '../verify/audited-keyspace.ts'
 import { limited } from '../verify/pace.ts'
@@ -132,7 +133,8 @@ export interface NamedKey {
 export function keyNamed(operated: Operated, name: string, parts: readonly string[]): NamedKey {
   const keyspace = keyspaceNamed(operated, name)
   const found = keyspace.idFromParts(parts)
-  if (found === undefined)
+  // An `idFromKey` takes the parts that it knows. More of them are a second id, or one of another keyspace.
+  if (found === undefined || idPartsOf(found.key).length !== parts.length)
     throw new CacheError('INVALID_KEY', `${JSON.stringify(parts.join(' '))} is no id of ${name}`)
   return { keyspace, ...found }
 }
