@@ -119,7 +119,7 @@ export class Connections {
     const looking = setInterval(
       () => {
         const beforeMs = performance.now() - takingMs
-        for (const line of this.#lines.values()) line.endUnlessTaken(beforeMs)
+        for (const line of this.#lines.values()) line.look(beforeMs)
       },
       Math.min(takingMs / 10, LOOK_MS),
     ).unref()

@@ -266,9 +266,13 @@ export class Line {
     this.#madeFastMs = undefined
   }
 
-  /** Ends the connection if the client has not accepted an answer that was made before. */
-  endUnlessTaken(beforeMs: number): void {
+  /**
+   * Ends the connection if the client has not accepted an answer that was made before. Lets the parser have a request that was
+   * read before: Node would take the connection for idle, and end it.
+   */
+  look(beforeMs: number): void {
     if (this.#madeMs !== undefined && this.#madeMs <= beforeMs) this.#socket.destroy()
+    else if (this.#readMs <= beforeMs) this.handOver()
   }
 
   /** When the first has been answered: begins with the next one, but not before the other connections have had a turn. */

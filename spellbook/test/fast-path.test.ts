@@ -202,6 +202,22 @@ describe('a hit that is asked for as one before it on the same connection', () =
     expect(found.filter(id => id === SLOW)).toHaveLength(1)
   })
 
+  test('goes to Node and Fastify if its read takes longer than a connection may be idle', async () => {
+    const { app, port, slow } = await serve({ takingMs: 300 })
+    app.server.keepAliveTimeout = 600
+    const { ask } = await client(port)
+    await ask(get('/spells/4'))
+    const connections = () => new Promise<number>(resolve => app.server.getConnections((_, n) => resolve(n)))
+    const answered = ask(get(`/spells/${SLOW}`))
+    await slow.reached
+    const idle = await client(port)
+    await idle.ask(get('/spells/4'))
+    await idle.heard
+    expect(await connections()).toBe(1)
+    slow.open()
+    expect(statuses(await answered)).toEqual([200])
+  })
+
   test('has its read given up if the client leaves', async () => {
     const { port, parsed, slow, found } = await serve()
     const { ask, socket } = await client(port)
