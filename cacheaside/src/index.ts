@@ -37,19 +37,16 @@ export type {
 } from './base/tracing.ts'
 export { type Logger, WARNINGS, type WarningCode, type WarningLevel } from './base/warnings.ts'
 export type { Cache } from './cache.ts'
+export type { KeyspaceWriteOptions, ReadOptions, SnapshotManyOptions } from './call-options.ts'
 export { commitInDoubt, rolledBack, rollsBack } from './commit-in-doubt.ts'
+export type { CommittedEntry } from './committed-entry.ts'
 export type * from './feed/change-feed.ts'
-export type {
-  Keyspace,
-  KeyspaceWriteOptions,
-  ReadOptions,
-  ReadResult,
-  SnapshotManyOptions,
-} from './keyspace.ts'
+export type { Keyspace } from './keyspace.ts'
 export { EVICTION_POLICIES, type EvictionPolicyName } from './local/local-store.ts'
 export { type EmbeddedShared, type EmbeddedSharedOptions, embeddedShared } from './memory/embedded-shared.ts'
 export type { CacheOptions, KeyspaceOptions, Load, LoadContext, LoadMany, LocalOptions } from './options.ts'
 export { DEFAULT_CACHE_OPTIONS, DEFAULT_KEYSPACE_OPTIONS } from './options.ts'
+export type { ReadResult } from './read-result.ts'
 export type { Codec, SchemaResult, StandardSchema } from './shared/codec.ts'
 export type { Kept } from './shared/kept.ts'
 export type { SharedStore } from './shared/shared-store.ts'
@@ -57,4 +54,4 @@ export { valueCodec } from './shared/value-codec.ts'
 export type { AnyPart, SnapshotLoaded, SnapshotOf, SnapshotOptions, SnapshotPart } from './snapshot.ts'
 export type { FeedStats, KeyspaceStats, Occupancy, Stats } from './stats.ts'
 export type { Tags } from './tags.ts'
-export type { CommittedEntry, WriteContext, WriteOptions, WriteResult } from './write.ts'
+export type { WriteContext, WriteOptions, WriteResult } from './write.ts'

@@ -1,11 +1,11 @@
 /**
  * The handle that people hold: `get`, `getMany`, `read`, `peek`, `write` and `invalidate` of one keyspace. Step 1 of a
- * read is here, because a hit in L1 must cost no more than a function call; all that comes after it is in `read.ts`.
+ * read is here, because a hit in L1 must cost no more than a function call. What comes after it begins in
+ * `read-for-caller.ts`.
  */
 import { findAtHand } from './at-hand.ts'
 import { throwIfAborted } from './base/abort.ts'
-import type { From, Why } from './base/events.ts'
-import { invalidOption, knownNames } from './base/invalid-option.ts'
+import { invalidOption } from './base/invalid-option.ts'
 import {
   copiedId,
   type Key,
@@ -17,80 +17,23 @@ import {
 import { unheard } from './base/thrown.ts'
 import { newId } from './base/trace-id.ts'
 import type { ReadTrace } from './base/tracing.ts'
-import { fillOf, timeToLive } from './fill.ts'
+import type { KeyspaceWriteOptions, ReadOptions, SnapshotManyOptions } from './call-options.ts'
+import { type CommittedEntry, committedEntry } from './committed-entry.ts'
 import { invalidateKeys, invalidateWhole } from './invalidate.ts'
-import { type LoadRun, runAround } from './local/load-run.ts'
-import { type LocalEntry, type LocalShelf, NOWHERE } from './local/local-store.ts'
-import type { KeyspaceOptions, LoadContext } from './options.ts'
-import { aliasOf } from './own-key.ts'
-import { read } from './read.ts'
-import { type ReadContext, tellAllAnswered, tellAnswered, tellFailed, tellHit } from './read-events.ts'
-import { readMany } from './read-many.ts'
+import { runAround } from './local/load-run.ts'
+import { type LocalShelf, NOWHERE } from './local/local-store.ts'
+import type { KeyspaceOptions } from './options.ts'
+import { ALONE, type ReadContext, tellHit } from './read-events.ts'
+import { contextOfBatch, readForCaller, readManyForCaller } from './read-for-caller.ts'
+import { localAnswer, type ReadResult, readResult } from './read-result.ts'
 import { refresh } from './refresh.ts'
 import { checkReadOptions, checkWriteOptions, resolveKeyspaceOptions } from './resolve-options.ts'
 import { ABSENT, Envelope, takeOf, Unopened } from './shared/codec.ts'
-import { readSnapshot, type SnapshotOptions, type SnapshotPart } from './snapshot.ts'
+import type { SnapshotPart } from './snapshot.ts'
+import { snapshotMany } from './snapshot-many.ts'
 import { type Answer, type Found, foundAnswer, type Parts, type ReadRequest, type Space } from './space.ts'
 import { Tagging } from './tagging.ts'
-import {
-  type CommittedEntry,
-  MadeEntry,
-  type WriteContext,
-  type WriteOptions,
-  type WriteResult,
-  write,
-} from './write.ts'
-
-/** How one read is done. */
-export interface ReadOptions {
-  /**
-   * `'strong'`: linearizable with writes; skips L1 and costs a round trip. Left out: L1 may answer, and the value is no
-   * older than what was applied `localMaxStaleMs` before the read began.
-   */
-  readonly consistency?: 'strong'
-  /**
-   * Ends this caller's wait with the signal's reason. Others who wait for the same load are not affected. Left out: it waits
-   * until the read has ended, within the time limits.
-   */
-  readonly signal?: AbortSignal
-}
-
-/** How several values of a keyspace are read as they were at one moment. */
-export interface SnapshotManyOptions<Id, Loaded> extends Pick<SnapshotOptions<never>, 'signal'> {
-  /** All values as they were at one moment. */
-  readonly consistency: 'snapshot'
-  /** As `loadMany`: reads all at once, in one statement or in one transaction of `REPEATABLE READ`. */
-  readonly load: (
-    ids: readonly Id[],
-    context: LoadContext,
-  ) => Promise<Iterable<readonly [Id, Loaded | undefined]>>
-}
-
-/** What {@link Keyspace.read} tells about an answer. */
-export interface ReadResult<V> {
-  /** `undefined`: there is no such row. Frozen, or a copy of its own. */
-  readonly value: V | undefined
-  readonly from: From
-  readonly why: Why
-  /** The tag because of which the old value fell, or the store was bypassed; `undefined` if it was no tag. */
-  readonly tag: string | undefined
-  /** Whether the value is, or is about to be, in the cache. */
-  readonly kept: boolean
-  /** Whether this caller waited for a flight that another caller leads. */
-  readonly joined: boolean
-  /** Milliseconds since the value was stored, as well as this process knows; `undefined` for what is not kept. */
-  readonly ageMs: number | undefined
-  /** Milliseconds for which it is still fresh; negative for a stale value. */
-  readonly ttlMs: number | undefined
-  /** Milliseconds: of this call, of its flight's work on the shared store before the load, and of the load. */
-  readonly timings: { readonly totalMs: number; readonly sharedMs: number; readonly loadMs: number }
-}
-
-/** How one keyspace's write is done. */
-export interface KeyspaceWriteOptions<T, V> extends Omit<WriteOptions<T>, 'writeThrough'> {
-  /** Whether the value that the function returns, the committed row or `undefined`, is stored at the release. @defaultValue false */
-  readonly writeThrough?: [T] extends [V | undefined] ? boolean : false
-}
+import { type WriteContext, type WriteResult, write } from './write.ts'
 
 /**
  * The keys of one kind, with one loader: the handle people hold. Made by a cache's `keyspace()`.
@@ -178,7 +121,7 @@ export class Keyspace<Id, V, Loaded = V> {
       const key = this.key(id)
       const found = this.#fromAtHand('get', id, key, options)
       if (found !== MISS) return Promise.resolve(found)
-      return this.#past('get', copiedId(id), key, options, take<V>)
+      return readForCaller(this.#space, 'get', requestFor(id, key, options), options?.signal, take<V>)
     } catch (error) {
       return Promise.reject(error)
     }
@@ -199,14 +142,15 @@ export class Keyspace<Id, V, Loaded = V> {
       answer = localAnswer(this.#shelf!.entryAt(slot))
     }
     const local = this.#fromLocal('read', id, options, ALONE, noteLocal)
-    if (local !== MISS) return this.#result(local, answer!, false, beganMs)
+    if (local !== MISS) return readResult(local, answer!, false, beganMs, clock.nowMs())
     const noteFound = (found: Found<V>) => {
       answer = foundAnswer(this.#space, found, 'fresh', NOTHING_SPENT)
     }
     const found = this.#fromAtHand('read', id, key, options, ALONE, noteFound)
-    if (found !== MISS) return this.#result(found, answer!, false, beganMs)
-    const make = (past: Answer<V>, joined: boolean) => this.#result(past.opened.take(), past, joined, beganMs)
-    return this.#past('read', copiedId(id), key, options, make)
+    if (found !== MISS) return readResult(found, answer!, false, beganMs, clock.nowMs())
+    const make = (past: Answer<V>, joined: boolean) =>
+      readResult(past.opened.take(), past, joined, beganMs, clock.nowMs())
+    return readForCaller(this.#space, 'read', requestFor(id, key, options), options?.signal, make)
   }
 
   /**
@@ -224,45 +168,18 @@ export class Keyspace<Id, V, Loaded = V> {
   ): Promise<Map<Id, V>> {
     if (!Array.isArray(ids)) throw noArray('ids', ids)
     return options?.consistency === 'snapshot'
-      ? this.#snapshotMany(ids, options)
+      ? this.#whileOpen(() => snapshotMany(this, ids, options))
       : this.#getMany(ids, options)
-  }
-
-  /** All at one moment, each key once. */
-  async #snapshotMany(ids: readonly Id[], options: SnapshotManyOptions<Id, Loaded>): Promise<Map<Id, V>> {
-    this.#enter(undefined)
-    knownNames('options', options, ['consistency', 'load', 'signal'])
-    const { load, consistency: _, ...others } = options
-    if (typeof load !== 'function') throw invalidOption('load', 'a function', load)
-    // The caller may use its array and its tuples for other ids as soon as this has begun.
-    const given = Array.from(ids, id => [this.key(id), id] as const)
-    const asked = new Map(given.map(([key, id]) => [key, copiedId(id)]))
-    const ofKeys = [...asked.values()]
-    const loadAll = async (context: LoadContext) => {
-      const rows = new Map<Key, Loaded | undefined>()
-      for (const [id, row] of await load(ofKeys, context)) rows.set(this.key(id), row)
-      return [...asked.keys()].map(key => rows.get(key))
-    }
-    const parts = ofKeys.map(id => this.at(id))
-    const values = await this.#whileOpen(() => readSnapshot(parts, { ...others, load: loadAll }))
-    const byKey = new Map([...asked.keys()].map((key, i) => [key, values[i] as V | undefined]))
-    const found = new Map<Id, V>()
-    for (const [key, id] of given) {
-      const value = byKey.get(key)
-      if (value !== undefined) found.set(id, value)
-    }
-    return found
   }
 
   async #getMany(ids: readonly Id[], options: ReadOptions | undefined): Promise<Map<Id, V>> {
     this.#enter(options)
-    const strong = options?.consistency === 'strong'
     const found = new Array<V | undefined>(ids.length)
     const requests: ReadRequest<Id>[] = []
     /** Which request each id waits for. The same key may be asked for twice, and is read once. */
     const requestOf = new Int32Array(ids.length).fill(-1)
     const known = new Map<Key, number>()
-    const context = this.#ofBatch(ids, strong)
+    const context = contextOfBatch(this.#space, ids, options?.consistency === 'strong')
     const { atHand } = this.#space
     // By index: an array's own methods skip its holes.
     for (let i = 0; i < found.length; i++) {
@@ -277,7 +194,7 @@ export class Keyspace<Id, V, Loaded = V> {
       if (hit !== MISS) found[i] = hit
       else {
         const same = known.get(key)
-        if (same === undefined) known.set(key, requests.push({ id: copiedId(id), key, strong }) - 1)
+        if (same === undefined) known.set(key, requests.push(requestFor(id, key, options)) - 1)
         requestOf[i] = same ?? requests.length - 1
       }
     }
@@ -287,57 +204,27 @@ export class Keyspace<Id, V, Loaded = V> {
       // A listener that heard of the hits may have closed the cache, or aborted the signal.
       this.#enter(options)
       const signal = options?.signal
-      const answers = await this.#readTraced(requests, signal, context)
+      const answers = await readManyForCaller(this.#space, requests, signal, context)
       for (let i = 0; i < asked.length; i++) {
         if (requestOf[i] === -1) continue
         const request = requestOf[i]!
         const value = takeOf(answers[request]!.opened)
-        found[i] = value instanceof Unopened ? await this.#again(requests[request]!, signal) : value
+        // Its flight's value could be opened before, and cannot be opened now.
+        found[i] =
+          value instanceof Unopened
+            ? await readForCaller(
+                this.#space,
+                'getMany',
+                { ...requests[request]!, strong: true },
+                signal,
+                take<V>,
+              )
+            : value
       }
     } else if (context.message !== undefined) this.#space.parts.tracing.hit(context.message)
     const values = new Map<Id, V>()
     for (let i = 0; i < asked.length; i++) if (found[i] !== undefined) values.set(asked[i]!, found[i]!)
     return values
-  }
-
-  /** What the reads of a `getMany` have in common, as far as somebody is told of it. */
-  #ofBatch(ids: readonly Id[], strong: boolean): ReadContext {
-    const { tracing, isHeard } = this.#space.parts
-    if (!isHeard('read')) return ALONE
-    if (!tracing.hears('read')) return { batch: newId() }
-    const keys = Array.from(ids, id => this.#space.keyOf(id))
-    return { batch: newId(), message: { call: 'getMany', keyspace: this.name, keys, strong, events: [] } }
-  }
-
-  #readTraced(
-    requests: readonly ReadRequest<Id>[],
-    signal: AbortSignal | undefined,
-    context: ReadContext,
-  ): Promise<readonly Answer<V>[]> {
-    const { tracing } = this.#space.parts
-    return context.message !== undefined
-      ? tracing.trace('read', context.message, () => this.#readMany(requests, signal, context))
-      : this.#readMany(requests, signal, context)
-  }
-
-  /** Steps 2 to 6 for several keys. */
-  async #readMany(
-    requests: readonly ReadRequest<Id>[],
-    signal: AbortSignal | undefined,
-    given: ReadContext,
-  ): Promise<readonly Answer<V>[]> {
-    const space = this.#space
-    const { joining, beganMs, parent, answers: reading } = readMany(space, requests, signal)
-    const context = parent === undefined ? given : { ...given, parent }
-    try {
-      const answers = await reading
-      tellAllAnswered(space, requests, answers, joining, beganMs, context)
-      return answers
-    } catch (error) {
-      for (const [i, { key }] of requests.entries())
-        tellFailed(space, key, error, signal, joining[i]!, beganMs, context)
-      throw error
-    }
   }
 
   /**
@@ -396,7 +283,7 @@ export class Keyspace<Id, V, Loaded = V> {
       if (typeof writeThrough !== 'boolean')
         throw invalidOption('writeThrough', 'true or false', writeThrough)
       const key = this.key(id)
-      const entries = (value: T) => [this.#entryOf(key, value as V | undefined)]
+      const entries = (value: T) => [committedEntry(this.#space, key, value as V | undefined)]
       return write(this.#space.parts, [key], commit, writeThrough ? { ...own, writeThrough: entries } : own)
     })
   }
@@ -429,31 +316,7 @@ export class Keyspace<Id, V, Loaded = V> {
    * @throws CacheError `INVALID_KEY`.
    */
   entry(id: Id, loaded: Loaded | undefined): CommittedEntry {
-    return this.#entryOf(this.key(id), loaded as V | undefined)
-  }
-
-  #entryOf(key: Key, value: V | undefined): CommittedEntry {
-    // Encoded now, as it was committed: the program may change its row before the release.
-    const sealed = this.#space.envelope.seal(value)
-    return new MadeEntry(key, generation => {
-      // A value with tags is not stored: nobody has read their stamps before the commit, and they may have changed.
-      if (this.#space.tagging !== undefined) return undefined
-      const about = { type: 'fill', keyspace: this.name, key, durationMs: 0 } as const
-      if (sealed instanceof Unopened) {
-        this.#space.parts.emit({ ...about, outcome: 'unencodable', error: sealed.error })
-        return undefined
-      }
-      const alias = aliasOf(this.#space, key, sealed.opened)
-      if (alias === undefined)
-        return fillOf(
-          this.#space,
-          generation,
-          { text: sealed.text, costMs: 0, tags: [] },
-          timeToLive(this.#space, sealed),
-        )
-      this.#space.parts.emit({ ...about, outcome: 'alias', ...alias })
-      return undefined
-    })
+    return committedEntry(this.#space, this.key(id), loaded as V | undefined)
   }
 
   #enter(options: ReadOptions | undefined): void {
@@ -587,70 +450,6 @@ export class Keyspace<Id, V, Loaded = V> {
     const nowMs = clock.ceilingMs?.() ?? clock.nowMs()
     return stream.proven(nowMs) ? nowMs : UNPROVEN
   }
-
-  #past<R>(
-    call: ReadTrace['call'],
-    id: Id,
-    key: Key,
-    options: ReadOptions | undefined,
-    make: (answer: Answer<V>, joined: boolean) => R,
-  ): Promise<R> {
-    const { tracing } = this.#space.parts
-    if (!tracing.hears('read')) return this.#pastTold(id, key, options, make)
-    const strong = options?.consistency === 'strong'
-    const message: ReadTrace = { call, keyspace: this.name, keys: [key], strong, events: [] }
-    return tracing.trace('read', message, () => this.#pastTold(id, key, options, make, message))
-  }
-
-  /** Steps 2 to 6 of a read, and what is made of the answer. */
-  #pastTold<R>(
-    id: Id,
-    key: Key,
-    options: ReadOptions | undefined,
-    make: (answer: Answer<V>, joined: boolean) => R,
-    message?: ReadTrace,
-    isSecond = false,
-  ): Promise<R> {
-    const strong = options?.consistency === 'strong'
-    const signal = options?.signal
-    return read<Id, V, R>(this.#space, { id, key, strong }, signal, {
-      answered: (answer: Answer<V>, joining, beganMs, parent) => {
-        let made: R
-        try {
-          made = make(answer, joining.joined)
-        } catch (error) {
-          if (!(error instanceof Unopened) || isSecond) throw error instanceof Unopened ? error.error : error
-          // The schema accepted this value before, and refuses it now. A second flight judges what the store holds.
-          return this.#pastTold(id, key, strongly(signal), make, message, true)
-        }
-        tellAnswered(this.#space, key, answer, joining, beganMs, contextOf(parent, message))
-        return made
-      },
-      failed: (error, joining, beganMs, parent) =>
-        tellFailed(this.#space, key, error, signal, joining, beganMs, contextOf(parent, message)),
-    })
-  }
-
-  /** Reads a key of a `getMany` once more: its flight's value could be opened before, and cannot be opened now. */
-  #again({ id, key }: ReadRequest<Id>, signal: AbortSignal | undefined): Promise<V | undefined> {
-    return this.#past('getMany', id, key, strongly(signal), take<V>)
-  }
-
-  #result(value: V | undefined, answer: Answer<V>, joined: boolean, beganMs: number): ReadResult<V> {
-    const nowMs = this.#space.parts.clock.nowMs()
-    const { from, why, kept, filledAtMs, freshUntilMs, sharedMs, loadMs, tag } = answer
-    return {
-      value,
-      from,
-      why,
-      tag,
-      kept,
-      joined,
-      ageMs: filledAtMs === undefined ? undefined : Math.max(0, nowMs - filledAtMs),
-      ttlMs: freshUntilMs === undefined ? undefined : freshUntilMs - nowMs,
-      timings: { totalMs: nowMs - beganMs, sharedMs, loadMs },
-    }
-  }
 }
 
 /** L1 does not have the value. `undefined` instead: L1 knows that there is no such row. */
@@ -659,10 +458,11 @@ const MISS: unique symbol = Symbol('miss')
 /** No time: the stream is not proven, and L1 may not answer. */
 const UNPROVEN = Number.POSITIVE_INFINITY
 
-const ALONE: ReadContext = Object.freeze({})
-
-const contextOf = (parent: LoadRun | undefined, message: ReadTrace | undefined): ReadContext =>
-  parent === undefined && message === undefined ? ALONE : { parent, message }
+const requestFor = <Id>(id: Id, key: Key, options: ReadOptions | undefined): ReadRequest<Id> => ({
+  id: copiedId(id),
+  key,
+  strong: options?.consistency === 'strong',
+})
 
 /** The option `key` must answer at once: a promise is no id. If it rejects, that is handled here. */
 function answeringAtOnce<Id>(key: (id: Id) => unknown): (id: Id) => unknown {
@@ -673,9 +473,6 @@ function answeringAtOnce<Id>(key: (id: Id) => unknown): (id: Id) => unknown {
   }
 }
 
-const strongly = (signal: AbortSignal | undefined): ReadOptions =>
-  signal === undefined ? { consistency: 'strong' } : { consistency: 'strong', signal }
-
 const nothing = () => {}
 
 const sameKey = (key: Key): Key => key
@@ -683,18 +480,3 @@ const sameKey = (key: Key): Key => key
 const NOTHING_SPENT = Object.freeze({ sharedMs: 0, loadMs: 0 })
 
 const take = <V>({ opened }: Answer<V>): V | undefined => opened.take()
-
-function localAnswer<V>(entry: LocalEntry): Answer<V> {
-  return {
-    opened: entry.opened as Answer<V>['opened'],
-    // A value of which each reader gets a copy is never absent.
-    absent: entry.opened.isShared && entry.opened.take() === undefined,
-    from: 'local',
-    why: 'fresh',
-    kept: true,
-    filledAtMs: entry.filledAtMs,
-    freshUntilMs: entry.expiresAtMs,
-    sharedMs: 0,
-    loadMs: 0,
-  }
-}

@@ -22,6 +22,9 @@ export interface ReadContext {
   readonly message?: ReadTrace | undefined
 }
 
+/** A read that belongs to nothing. */
+export const ALONE: ReadContext = Object.freeze({})
+
 /** A read past L1 was answered. */
 export function tellAnswered<Id, V>(
   space: Space<Id, V>,

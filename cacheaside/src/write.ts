@@ -24,11 +24,11 @@ import { atOnce, unheard } from './base/thrown.ts'
 import { type Identified, idOf } from './base/trace-id.ts'
 import type { WriteStepTrace, WriteTrace } from './base/tracing.ts'
 import { rolledBack } from './commit-in-doubt.ts'
+import { type CommittedEntry, MadeEntry } from './committed-entry.ts'
 import { forget } from './forget.ts'
 import type { GuardShare } from './guard-holds.ts'
 import { emitInvalidation } from './invalidate.ts'
 import { checkWriteOptions } from './resolve-options.ts'
-import type { Fill } from './shared/shared-store.ts'
 import type { Parts } from './space.ts'
 import { WriteRun } from './under-way.ts'
 import { ToldWrite } from './write-events.ts'
@@ -57,33 +57,6 @@ export interface WriteResult<T> {
    * strong reads linearizable with this write; unknown counts as no.
    */
   readonly fenced: boolean
-}
-
-/** A committed value for a key, made by a keyspace's `entry()` and by nothing else. */
-export interface CommittedEntry {
-  readonly key: Key
-  /** @internal */
-  readonly fill: (generation: string) => Fill | undefined
-}
-
-/** The entry that a keyspace makes. Recognised by its private field, which nothing else can have. @internal */
-export class MadeEntry implements CommittedEntry {
-  readonly #key: Key
-  readonly fill: (generation: string) => Fill | undefined
-
-  constructor(key: Key, fill: (generation: string) => Fill | undefined) {
-    this.#key = key
-    this.fill = fill
-  }
-
-  get key(): Key {
-    return this.#key
-  }
-
-  /** Whether a value is one of these. Asks nothing of the value itself. */
-  static is(value: unknown): value is MadeEntry {
-    return typeof value === 'object' && value !== null && #key in value
-  }
 }
 
 /** How one write is done. */

@@ -332,7 +332,7 @@ export const tags: readonly Protection[] = [
     controls: [
       {
         without: 'storing nothing with tags',
-        patches: [['if (this.#space.tagging !== undefined) return undefined', '']],
+        patches: [['if (space.tagging !== undefined) return undefined', '']],
         reports: 'a strong read after invalidate got v2, not v3',
       },
     ],
