@@ -91,8 +91,8 @@ export class Cache {
   /** Makes the parts, which know of each other. */
   #wire(options: ResolvedCacheOptions): Parts {
     const { clock } = options
-    const { emit, stats, warnings, tracing, isHeard, hearsHits } = this.#reporter
-    const access = new SharedAccess(options.shared, options.sharedTimeoutMs, clock, emit)
+    const { emit, onReason, stats, warnings, tracing, isHeard, hearsHits } = this.#reporter
+    const access = new SharedAccess(options.shared, options.sharedTimeoutMs, clock, emit, onReason)
     const local =
       options.local === undefined
         ? noLocal

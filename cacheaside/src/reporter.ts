@@ -5,7 +5,7 @@ import { messageOf } from './base/thrown.ts'
 import { type Operation, type Tracer, Tracing } from './base/tracing.ts'
 import { type Logger, Warnings } from './base/warnings.ts'
 import { StatsFold } from './stats-fold.ts'
-import { warnOf } from './warn-of.ts'
+import { warnOf, warnOfReason } from './warn-of.ts'
 
 /**
  * What one cache reports. Each event is counted, warned of if an operator has to know of it, and told to those who listen.
@@ -37,6 +37,9 @@ export class Reporter {
       this.#tellingFailed(error)
     }
   }
+
+  /** Warns of why the shared store is unavailable, where that was not known at first. */
+  readonly onReason = (error: unknown): void => warnOfReason(this.warnings, error)
 
   /** Whether anybody listens to events, or follows this operation: if not, a read is counted without making an event. */
   readonly isHeard = (operation: Operation): boolean =>

@@ -142,6 +142,14 @@ export function warnOf(warnings: Warnings, event: CacheEvent, isQueueEmpty: () =
   tell?.(warnings, event, isQueueEmpty)
 }
 
+/** Warns of why the shared store is unavailable, where nobody knew when it became so. */
+export function warnOfReason(warnings: Warnings, error: unknown): void {
+  warnings.more('SHARED_UNAVAILABLE', '', {
+    message: `the shared store is still unavailable${because(error)}`,
+    error,
+  })
+}
+
 /** Warns that loads fail. No caller gets an error, because an old value is served in their place. */
 export function warnOfLoads(warnings: Warnings, keyspace: string, error: unknown): void {
   warnings.begin('LOADS_FAIL', keyspace, {

@@ -94,6 +94,32 @@ describe('a cache warns its logger', () => {
     ])
   })
 
+  test('of the reason of an outage once more, if the store was silent at first', async () => {
+    const { clock, process, network } = openWorld()
+    const link = network()
+    const { cache, warnings, eventsOf } = process({}, link)
+    const spells = cache.keyspace('spell', { load: spellTable(fireball).find })
+    await clock.advance(1_000)
+    link.hang()
+    const read = spells.get(4)
+    await clock.advance(1_000)
+    await read
+    link.restore()
+    link.fail(undefined, new Error('WRONGPASS'))
+    await clock.advance(5_000)
+    expect(warnings).toEqual([
+      [
+        'warn',
+        'SHARED_UNAVAILABLE',
+        'the shared store is unavailable, reads go to the origin: no answer within 100 ms',
+      ],
+      ['warn', 'SHARED_UNAVAILABLE', 'the shared store is still unavailable: WRONGPASS'],
+    ])
+    expect(eventsOf('shared')).toHaveLength(1)
+    link.restore()
+    await clock.advance(2_000)
+  })
+
   test('three times a minute at most of what comes and goes, and in the end of what stays', async () => {
     const { clock, process, network } = openWorld()
     const link = network()

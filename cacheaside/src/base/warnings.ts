@@ -131,6 +131,11 @@ export class Warnings {
     else this.#sayBeginning(code, cause)
   }
 
+  /** More has become known of something that lasts. It is said if its beginning was said. */
+  more(code: WarningCode, subject: string, telling: Telling): void {
+    if (this.#causes.get(code)?.get(subject)?.isSaid && !this.#closed) this.#say(code, telling)
+  }
+
   /** Something happened that has no end: it is said the first time. */
   once(code: WarningCode, subject: string, telling: Telling): void {
     this.begin(code, subject, telling)

@@ -22,17 +22,28 @@ export class SharedAccess {
   readonly timeoutMs: number
   readonly #clock: Clock
   readonly #emit: (event: CacheEvent) => void
+  readonly #onReason: (error: unknown) => void
   #suspect = false
+  /** Whether the suspicion began with silence, and nothing has said why yet. */
+  #isUnexplained = false
   /** How often a suspicion has ended. */
   #recoveries = 0
   #probe: Timer | undefined
   #closed = false
 
-  constructor(store: SharedStore, timeoutMs: number, clock: Clock, emit: (event: CacheEvent) => void) {
+  /** @param onReason - Called with the first error during an outage that began with silence: once for an outage. */
+  constructor(
+    store: SharedStore,
+    timeoutMs: number,
+    clock: Clock,
+    emit: (event: CacheEvent) => void,
+    onReason: (error: unknown) => void = () => {},
+  ) {
     this.store = store
     this.timeoutMs = timeoutMs
     this.#clock = clock
     this.#emit = emit
+    this.#onReason = onReason
   }
 
   /** Whether reads and guards should be sent. */
@@ -72,7 +83,7 @@ export class SharedAccess {
         late = true
         // An operation that had less than the full time says nothing about the store.
         if (limitMs < this.timeoutMs) return resolve(UNCONFIRMED)
-        resolve(this.#failed(new Error(`no answer within ${Math.round(limitMs)} ms`), recoveries))
+        resolve(this.#failed(new Error(`no answer within ${Math.round(limitMs)} ms`), recoveries, true))
       }
       const oneMoreTurn = () => {
         timer = this.#clock.after(0, giveUp, holds)
@@ -97,12 +108,17 @@ export class SharedAccess {
     return this.run(call, limitMs, undefined, false)
   }
 
-  #failed(error: unknown, recoveries: number): typeof UNCONFIRMED {
+  #failed(error: unknown, recoveries: number, isSilence = false): typeof UNCONFIRMED {
     // An operation that was sent before the last recovery says nothing about the store now.
-    if (!this.#suspect && !this.#closed && recoveries === this.#recoveries) {
+    if (this.#closed || recoveries !== this.#recoveries) return UNCONFIRMED
+    if (!this.#suspect) {
       this.#suspect = true
+      this.#isUnexplained = isSilence
       this.#emit({ type: 'shared', state: 'unavailable', error })
       this.#probeAfter(0, PROBE_FIRST_MS)
+    } else if (this.#isUnexplained && !isSilence) {
+      this.#isUnexplained = false
+      this.#onReason(error)
     }
     return UNCONFIRMED
   }
