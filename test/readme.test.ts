@@ -98,6 +98,17 @@ function isExcerpt(code: string, file: string): boolean {
   })
 }
 
+const IMPORT = /^import (?:type )?(.+) from '([^']+)'.*\n/gm
+
+const withoutImports = (code: string): string => code.replace(IMPORT, '').trimStart()
+
+/** What a piece of code imports, one name with its module after the other; `{ a, b }` are two. */
+function importsOf(code: string): string[] {
+  return [...code.matchAll(IMPORT)].flatMap(([, names = '', from]) =>
+    names.split(',').map(name => `${name.replace(/[{}]|\btype\b/g, '').trim()} from ${from}`),
+  )
+}
+
 /** The npm commands in a document's code, each from its verb on. */
 function npmCommands(text: string): string[] {
   const blocks = [...text.matchAll(FENCED)].map(match => match[4]?.replace(/(^|\s)#.*$/gm, '') ?? '')
@@ -139,10 +150,10 @@ describe('README', () => {
   test.each(['README.md', 'cacheaside/README.md'])(
     'the first program of %s is the quickstart example',
     path => {
-      const [block] = [...read(path).matchAll(FENCED)].filter(match =>
-        /^(ts|typescript)$/.test(match[3] ?? ''),
-      )
-      expect(block?.[4]?.trim()).toBe(read('examples/quickstart.ts').trim())
+      expect(quotedCode(read(path))[0]).toEqual({
+        path: 'examples/quickstart.ts',
+        code: read('examples/quickstart.ts'),
+      })
     },
   )
 
@@ -195,22 +206,28 @@ test.each(['README.md', 'CONTRIBUTING.md'])('the npm commands of %s exist', path
   expect(commands.filter(command => !isKnown(command, scriptsIn))).toEqual([])
 })
 
-test.each(['docs/testing.md', 'docs/dependencies.md'])(
-  'the code of %s is copied from examples, which run',
-  path => {
-    const quotes = quotedCode(read(path))
-    expect(quotes.length).toBeGreaterThan(0)
-    for (const { path: example = '', code } of quotes) {
-      expect.soft(example, code).toMatch(/^examples\/[\w.-]+\.ts$/)
-      expect
-        .soft(isExcerpt(code, openInRepository(example) === undefined ? '' : read(example)), code)
-        .toBe(true)
-    }
-  },
-)
+const WITH_CODE = documents().filter(path => quotedCode(read(path)).length > 0)
+
+test.each(WITH_CODE)('the code of %s is copied from examples, which are compiled', path => {
+  for (const { path: example = '', code } of quotedCode(read(path))) {
+    expect.soft(example, code).toMatch(/^examples\/(shown\/)?[\w.-]+\.ts$/)
+    const file = openInRepository(example) === undefined ? '' : read(example)
+    expect.soft(isExcerpt(withoutImports(code), file), code).toBe(true)
+    expect.soft(importsOf(code).filter(name => !importsOf(file).includes(name))).toEqual([])
+  }
+})
+
+test('every example that is only compiled is shown by a document, or imported by one that is', () => {
+  const shown = WITH_CODE.flatMap(path => quotedCode(read(path))).map(({ path }) => path)
+  const names = readdirSync(join(ROOT, 'examples/shown')).map(name => `examples/shown/${name}`)
+  const imported = names.flatMap(name =>
+    importsOf(read(name)).map(one => one.replace(/^.* from \.\//, 'examples/shown/')),
+  )
+  expect(names.filter(name => ![...shown, ...imported].includes(name))).toEqual([])
+})
 
 test('every example is run by the tests: it is one, is imported by one, or is a program that they start', () => {
-  const names = readdirSync(join(ROOT, 'examples'))
+  const names = readdirSync(join(ROOT, 'examples')).filter(name => name !== 'shown')
   const tests = names.filter(name => name.endsWith('.test.ts'))
   const imported = tests.flatMap(name =>
     [...read(`examples/${name}`).matchAll(/from '\.\/([^']+)'/g)].map(match => match[1]),
