@@ -20,14 +20,6 @@ import type { LoadContext } from './options.ts'
 import { type Answer, foundAnswer, type Space, type Spent } from './space.ts'
 import { warnOfLoads } from './warn-of.ts'
 
-function valueOrThrow<V>(value: V | NotLoaded | undefined): V | undefined {
-  if (value instanceof NotLoaded) throw value.error
-  return value
-}
-
-/** Whether a value is an error, of this realm or of another: a sandbox has an `Error` of its own. */
-const isError = (value: unknown): value is Error => isOf(value, Error) || tagOf(value) === 'Error'
-
 /** What one call of a loader needs around it. */
 export interface LoadFrame {
   readonly clock: Clock
@@ -82,7 +74,6 @@ export function callLoader<T>(
 
 function runLoader<T>(frame: LoadFrame, call: (context: LoadContext) => Promise<T> | T): Promise<Loaded<T>> {
   const { clock, limit, flights, abort, isAwaited = true } = frame
-  const keys = flights.map(({ key }) => key)
   const run = new LoadRun(limit, flights, abort, flights[0]!.parent)
   for (const flight of flights) flight.run = run
   return new Promise((resolve, reject) => {
@@ -97,22 +88,16 @@ function runLoader<T>(frame: LoadFrame, call: (context: LoadContext) => Promise<
       timer.cancel()
       stopListening()
       const waitMs = queuedMs === undefined ? 0 : (beganMs ?? nowMs) - queuedMs
-      const numbers = { id: idOf(run), flights: frame.isHeard('load') ? flights.map(idOf) : NOT_TOLD }
-      const event = {
-        type: 'load',
-        keyspace: frame.keyspace,
-        keys,
-        ...numbers,
-        outcome,
-        costMs,
-        waitMs,
-      } as const
-      frame.emit(outcome === 'loaded' ? event : { ...event, error })
+      tellEnd(
+        frame,
+        run,
+        outcome === 'loaded' ? { outcome, costMs, waitMs } : { outcome, costMs, waitMs, error },
+      )
       return costMs
     }
     const giveUp = () => {
       const where = beganMs === undefined ? 'its turn did not come' : 'the loader did not answer'
-      abort.abort(new CacheError('LOAD_TIMEOUT', `${keys[0]}: ${where} within ${frame.timeoutMs} ms`))
+      abort.abort(new CacheError('LOAD_TIMEOUT', `${flights[0]!.key}: ${where} within ${frame.timeoutMs} ms`))
     }
     // After the process stood still, timers run before the sockets are read: the last millisecond is a turn of the event
     // loop by itself, in which an answer that has arrived already is seen.
@@ -153,6 +138,17 @@ function runLoader<T>(frame: LoadFrame, call: (context: LoadContext) => Promise<
 
 const NOT_TOLD: readonly number[] = Object.freeze([])
 
+/** Tells of a load that has ended. Its flights get numbers only if somebody is told of them. */
+function tellEnd(
+  { emit, isHeard, keyspace, flights }: LoadFrame,
+  run: LoadRun,
+  end: Pick<LoadEvent, 'outcome' | 'costMs' | 'waitMs' | 'error'>,
+): void {
+  const keys = flights.map(({ key }) => key)
+  const numbers = { id: idOf(run), flights: isHeard('load') ? flights.map(idOf) : NOT_TOLD }
+  emit({ type: 'load', keyspace, keys, ...numbers, ...end })
+}
+
 function isTimeout(reason: unknown): boolean {
   return isOf(reason, CacheError) && reason.code === 'LOAD_TIMEOUT'
 }
@@ -168,7 +164,9 @@ function loadOne<Id, V>(
   if (load !== undefined) return load(id, context)
   return loadByKey(space, [id], context).then(values => {
     if (!values.has(key) && hasStrangers(space, values, [key])) throw notTold(space, key)
-    return valueOrThrow(values.get(key))
+    const value = values.get(key)
+    if (value instanceof NotLoaded) throw value.error
+    return value
   })
 }
 
@@ -224,6 +222,9 @@ export async function loadByKey<Id, V>(
   }
   return values
 }
+
+/** Whether a value is an error, of this realm or of another: a sandbox has an `Error` of its own. */
+const isError = (value: unknown): value is Error => isOf(value, Error) || tagOf(value) === 'Error'
 
 /** The usual mistake is to return the rows of a query as they are. */
 const noPairs = ({ name }: { readonly name: string }, got: unknown): TypeError =>

@@ -146,7 +146,7 @@ export class Flight<T> implements Awaited, Identified {
     for (const next of all) next()
   }
 
-  /** Tells a caller of the answer: when it comes, or at once if it is there. Who gives up calls {@link Flight.leave}. */
+  /** Tells a caller of the answer: when it comes, or at once if it is there. A caller that gives up {@link Flight.leave leaves}. */
   addCaller(caller: Caller<T>): void {
     this.#waiting++
     if (this.#outcome !== undefined) this.#tell(caller)
