@@ -49,6 +49,8 @@ export class Line {
   readonly #answer: Answer
   /** Node's own listeners, which are called with small pieces instead. */
   readonly #parsers: readonly ((piece: Buffer) => void)[]
+  /** Node's own listeners for the end of what the client sends. */
+  readonly #enders: readonly (() => void)[]
   #exchanges: Exchange[] = []
   /** When something was last read; before that, when the connection was opened. */
   #readMs = performance.now()
@@ -82,6 +84,7 @@ export class Line {
     this.#answer = answer
     this.#fastPath = fastPath
     this.#parsers = socket.listeners('data') as ((piece: Buffer) => void)[]
+    this.#enders = socket.listeners('end') as (() => void)[]
     socket.removeAllListeners('data')
     socket.on('data', this.#take)
     // Before Node's own listener, which would end a connection that has no request.
@@ -241,6 +244,8 @@ export class Line {
    */
   whenLast(send: () => void): void {
     this.#isLast = true
+    // If the client closes its side, Node would end the connection behind the answers to what came before.
+    for (const ender of this.#enders) this.#socket.off('end', ender)
     const newest = this.#newest
     if (newest?.request.complete === false && newest.response.headersSent) {
       const end = () => this.#socket.destroySoon()

@@ -150,6 +150,18 @@ describe('a client that asks without waiting', () => {
     expect(statuses(await heard)).toEqual([200, 200, 400])
   })
 
+  test('is told of what cannot be parsed also if it has closed its side since', async () => {
+    const { service, open } = held()
+    const port = await listening([], service)
+    const connected = once(app.server, 'connection') as Promise<[Socket]>
+    const { socket, heard } = await dial(port)
+    const [served] = await connected
+    socket.end(`${READY}SUMMON demon\r\n\r\n`)
+    await once(served, 'end')
+    open()
+    expect(statuses(await heard)).toEqual([200, 400])
+  })
+
   test('is told of a body that cannot be parsed instead of its request being answered', async () => {
     const { service, open } = held()
     const port = await listening([], service)
