@@ -117,6 +117,14 @@ function breaches(modules: ReadonlyMap<string, string>): string[] {
   return found
 }
 
+test('ARCHITECTURE.md names each file beside the folders of the library once', () => {
+  const page = readFileSync(join(ROOT, 'ARCHITECTURE.md'), 'utf8')
+  const table = /^The files beside the folders:\n\n([\s\S]*?)\n\n/m.exec(page)?.[1] ?? ''
+  const named = [...table.matchAll(/`([\w-]+\.ts)`/g)].map(match => match[1])
+  const files = readdirSync(join(ROOT, LIBRARY)).filter(name => name.endsWith('.ts') && name !== 'index.ts')
+  expect(named.toSorted()).toEqual(files.toSorted())
+})
+
 test('the library climbs its ladder, and only its clock reads the time', () => {
   const modules = modulesIn('cacheaside/src')
   expect(modules.size).toBeGreaterThan(10)
