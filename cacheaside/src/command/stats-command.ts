@@ -39,7 +39,7 @@ function statsText({ store, nodes, keyspaces, foreign, processes, notes }: Store
       maxBytes === undefined || maxBytes === 0 ? 'no limit' : `of ${(maxBytes / MEBIBYTE).toFixed(1)} MiB`
     lines.push(`  ${address}: ${used}, ${most}, ${policy}`)
   }
-  lines.push('', ...holdingsTable(keyspaces))
+  lines.push('', ...holdingsTable(keyspaces), ...largestText(keyspaces))
   if (foreign > 0) lines.push(`${foreign} keys of others left alone`)
   for (const one of processes) lines.push('', ...processTable(one))
   if (notes.length > 0) lines.push('', ...notes.map(note => `note: ${printable(note)}`))
@@ -75,6 +75,13 @@ const holdingsTable = (keyspaces: Readonly<Record<string, KeyspaceHoldings>>): s
       ),
     ]),
   ])
+
+function largestText(keyspaces: Readonly<Record<string, KeyspaceHoldings>>): string[] {
+  const [first] = Object.values(keyspaces)
+    .flatMap(({ largest }) => largest ?? [])
+    .sort((a, b) => b.characters - a.characters)
+  return first === undefined ? [] : [`the largest is ${printable(first.key)}: ${first.characters} characters`]
+}
 
 /** The statistics of one process. It may have another version of the library: missing fields are not shown. */
 function processTable({ process, stats }: ProcessStats): string[] {

@@ -35,6 +35,7 @@ import type { PoolSize } from './config.ts'
  * | `BLOCKING_FILL` | answers wait for the store |
  * | `POOL_SMALL` | loads may take every connection of the pool |
  * | `NO_FEED` | what others change is seen when it expires |
+ * | `LARGE_VALUE` | a value takes so long on its way that the store may count as unavailable |
  * | `UNREADABLE` | registers that cannot be read, or of another shape, were met |
  */
 export type AdviceCode =
@@ -53,6 +54,7 @@ export type AdviceCode =
   | 'BLOCKING_FILL'
   | 'POOL_SMALL'
   | 'NO_FEED'
+  | 'LARGE_VALUE'
   | 'UNREADABLE'
 
 /** Something that a doctor has found. */

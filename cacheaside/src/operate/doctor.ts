@@ -9,6 +9,7 @@ import { durationText } from '../verify/report.ts'
 import { Reservoir } from '../verify/walk.ts'
 import { adviceOnCache, adviceOnKeyspace, cacheOf, type DoctorFinding, type LoadCosts } from './advice.ts'
 import { feedStatus } from './feed.ts'
+import { largestOf } from './store-stats.ts'
 import {
   askedStore,
   clockOf,
@@ -203,6 +204,7 @@ async function costsOf(
   examined.push(
     `${space.name}: ${keys}${keys >= MOST_KEYS ? ' or more' : ''} registers, ${picked.kept.length} looked at${cost}`,
   )
+  examineLargest(chart, picked.kept, texts)
   if (strange + shapes > 0)
     findings.push({
       severity: 'advice',
@@ -211,6 +213,26 @@ async function costsOf(
       message: `${space.name}: of ${picked.kept.length} registers ${strange} have no form that is known here, and ${shapes} another shape than ${space.shape}: processes of several versions run, or have run`,
     })
   return { count, p90Ms }
+}
+
+/** What 100 megabits per second carry in a millisecond, about. */
+const CHARACTERS_PER_MS = 10_000
+
+/** All commands of a process go through one connection: while a large value is on its way, the others wait. */
+function examineLargest(
+  { operated, findings }: Chart,
+  keys: readonly string[],
+  texts: readonly (string | undefined)[],
+): void {
+  const { largest } = largestOf(keys, texts)
+  const { sharedTimeoutMs = 100 } = operated.cache ?? {}
+  if (largest === undefined || largest.characters < sharedTimeoutMs * CHARACTERS_PER_MS) return
+  findings.push({
+    severity: 'warn',
+    area: 'store',
+    code: 'LARGE_VALUE',
+    message: `${largest.key} holds ${largest.characters} characters: while a process reads it, its other commands wait, and past sharedTimeoutMs (${sharedTimeoutMs}) it takes the store for unavailable; load less, or split the value`,
+  })
 }
 
 async function examineFeed(chart: Chart): Promise<void> {

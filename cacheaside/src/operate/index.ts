@@ -36,6 +36,7 @@ export { flushKeyspace, invalidateKey, keyToRemove, type Removable, removableNam
 export type { CountedKey } from './space-saving.ts'
 export {
   type KeyspaceHoldings,
+  type LargestRegister,
   type StoreStats,
   type StoreStatsOptions,
   storeStats,

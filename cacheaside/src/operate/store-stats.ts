@@ -36,6 +36,14 @@ export interface KeyspaceHoldings {
   readonly stale: number
   /** Characters of all sampled registers together. */
   readonly characters: number
+  /** The largest of the sampled registers; left out: none was there. */
+  readonly largest?: LargestRegister
+}
+
+/** The register with the most characters among those that were looked into. */
+export interface LargestRegister {
+  readonly key: string
+  readonly characters: number
 }
 
 /** What {@link storeStats} found. Plain data, as `--json` prints it. */
@@ -173,6 +181,7 @@ class Counted {
           ...(generation === undefined ? {} : { generation }),
           isKnown,
           ...holdingsOf(texts, generation, timeMs),
+          ...largestOf(picked.kept, texts),
         }
       }
     }
@@ -184,6 +193,19 @@ class Counted {
     this.#byName.set(name, counts)
     return counts
   }
+}
+
+/** The largest of these registers, if any is there. */
+export function largestOf(
+  keys: readonly string[],
+  texts: readonly (string | undefined)[],
+): { readonly largest?: LargestRegister } {
+  let largest: LargestRegister | undefined
+  for (const [i, key] of keys.entries()) {
+    const characters = texts[i]?.length ?? 0
+    if (characters > (largest?.characters ?? 0)) largest = { key, characters }
+  }
+  return largest === undefined ? {} : { largest }
 }
 
 function holdingsOf(texts: readonly (string | undefined)[], generation: string | undefined, timeMs: number) {

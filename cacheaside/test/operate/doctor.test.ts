@@ -49,6 +49,22 @@ describe('examineAll on a Redis', () => {
     expect(examined).toContain('the options of the cache (the defaults: the file has no cache) and of spell')
   })
 
+  test('names a register that is too large for the time limit of the store', async () => {
+    const text = [auditedKeyspace('text', { load: async (id: string) => id })]
+    const store = open()
+    const found = async () => (await examineAll({ shared: store, keyspaces: text })).findings
+    await server.command('SET', 'text:1', 'x'.repeat(999_999))
+    expect((await found()).map(({ code }) => code)).not.toContain('LARGE_VALUE')
+    await server.command('SET', 'text:2', 'x'.repeat(1_000_000))
+    expect(await found()).toContainEqual({
+      severity: 'warn',
+      area: 'store',
+      code: 'LARGE_VALUE',
+      message: expect.stringMatching(/^text:2 holds 1000000 characters: /),
+    })
+    await server.command('DEL', 'text:1', 'text:2')
+  })
+
   test('tells all that is found when a program starts, as bad if the server is refused', async () => {
     await server.command('CONFIG', 'SET', 'maxmemory-policy', 'volatile-ttl')
     expect(codes(await examineAll({ shared: open(), keyspaces }))).toContain('bad store EVICTS_GUARDS')

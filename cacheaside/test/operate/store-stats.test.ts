@@ -54,6 +54,7 @@ describe('storeStats', () => {
           absentRows: 1,
           oldGeneration: 1,
           stale: 1,
+          largest: { key: expect.stringMatching(/^spell:[134]$/), characters: expect.any(Number) },
         },
         wizard: { registers: 1, isKnown: false },
       },
