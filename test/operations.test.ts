@@ -167,6 +167,43 @@ describe('promtool', () => {
       quiet: ['cacheaside_shared_available 1x10'],
       atM: 8,
     },
+    CacheStoreFlaps: {
+      fires: ['cacheaside_shared_outages_total 0+1x10'],
+      quiet: ['cacheaside_shared_outages_total 0x3 2x7'],
+      atM: 8,
+    },
+    CacheStoreFull: {
+      fires: ['cacheaside_reads_total{why="full"} 0x2 1+5x10'],
+      quiet: ['cacheaside_reads_total{why="missing"} 0+9x12', 'cacheaside_reads_total{why="full"} 0x12'],
+      atM: 8,
+    },
+    CacheBroadcastsMissing: {
+      fires: ['cacheaside_stream_proven 0x10', 'cacheaside_shared_available 1x10'],
+      quiet: ['cacheaside_stream_proven 0x10', 'cacheaside_shared_available 0x10'],
+      atM: 8,
+    },
+    CacheLoadsFail: {
+      fires: [
+        'cacheaside_loads_total{outcome="loaded"} 0+90x10',
+        'cacheaside_loads_total{outcome="timed-out"} 0+10x10',
+      ],
+      quiet: [
+        'cacheaside_loads_total{outcome="loaded"} 0+98x10',
+        'cacheaside_loads_total{outcome="failed"} 0+2x10',
+        'cacheaside_loads_total{outcome="aborted"} 0+50x10',
+      ],
+      atM: 8,
+    },
+    CacheValuesUnkept: {
+      fires: ['cacheaside_fills_total{outcome="unencodable"} 0x5 1x5'],
+      quiet: ['cacheaside_fills_total{outcome="refused"} 0+1x10'],
+      atM: 8,
+    },
+    CacheValuesUnreadable: {
+      fires: ['cacheaside_unreadable_values_total 0x5 1x5'],
+      quiet: ['cacheaside_unreadable_values_total 3x10'],
+      atM: 8,
+    },
     CacheHitRatioFallen: {
       fires: [
         'cacheaside_reads_total{from="local"} 0+900x1440 0+100x60',
