@@ -129,8 +129,7 @@ function judgeRegister<Id, V>(
       return swapForLease(space, progress, { exactly: text }, 'unreadable')
     case 'value':
       // An earlier version's value does not tell its key: nobody knows whether it is the one that was asked for.
-      if (mark === 'none')
-        return swapForLease(space, progress, { prefix: valuePrefix(register.nonce) }, 'version')
+      if (mark === 'none') return replaceValue(space, progress, register, 'version')
       return judgeValue(space, progress, register, nowMs)
   }
 }
@@ -198,7 +197,7 @@ async function judgeGeneration<Id, V>(
     progress.generation = found
     if (found === seen) return judgeCurrent(space, progress, register, clock.nowMs())
   }
-  return swapForLease(space, progress, { prefix: valuePrefix(register.nonce) }, 'generation')
+  return replaceValue(space, progress, register, 'generation')
 }
 
 /** Judges a value of the keyspace's generation. */
@@ -208,8 +207,7 @@ function judgeCurrent<Id, V>(
   register: ValueRegister,
   nowMs: number,
 ): Judged<V> | Promise<Judged<V>> {
-  if (register.shape < space.options.shape)
-    return swapForLease(space, progress, { prefix: valuePrefix(register.nonce) }, 'shape')
+  if (register.shape < space.options.shape) return replaceValue(space, progress, register, 'shape')
   const { flight } = progress
   if (flight.tags === undefined && register.tags.length === 0)
     return judgeOpened(space, progress, register, nowMs)
@@ -257,7 +255,7 @@ async function judgeDoubtful<Id, V>(
   if (obstacle !== undefined) return obstacle
   const [fallen] = tags.doubtful(register.tags)
   if (fallen === undefined) return judgeNames(space, progress, register, names)
-  return swapForLease(space, progress, { prefix: valuePrefix(register.nonce) }, 'tag', fallen)
+  return replaceValue(space, progress, register, 'tag', fallen)
 }
 
 /** Whether a value, whose stamps all stand, depends on every tag that the keyspace's `tags` names. */
@@ -277,7 +275,7 @@ function judgeNames<Id, V>(
   const { staleMs, staleIfErrorMs } = space.options
   const untilMs = parts.stream.oursFromStores(register.softExpiryMs) + Math.max(staleMs, staleIfErrorMs)
   if (tagging!.mayReplace(key, parts.clock.nowMs(), untilMs))
-    return swapForLease(space, progress, { prefix: valuePrefix(register.nonce) }, 'names', lacking)
+    return replaceValue(space, progress, register, 'names', lacking)
   return { kind: 'bypass', why: 'names', tag: lacking }
 }
 
@@ -289,8 +287,7 @@ function judgeOpened<Id, V>(
   nowMs: number,
 ): Judged<V> | Promise<Judged<V>> {
   const opened = (progress.known?.opened as Opened<V> | undefined) ?? openedOf(space, progress, register)
-  if (opened === undefined)
-    return swapForLease(space, progress, { prefix: valuePrefix(register.nonce) }, 'unreadable')
+  if (opened === undefined) return replaceValue(space, progress, register, 'unreadable')
   const storeNowMs = space.parts.stream.storesFromOurs(nowMs)
   const freshMs = register.softExpiryMs - storeNowMs
   if (freshMs > 0) {
@@ -365,7 +362,16 @@ export function refreshesAhead<Id, V>(
   return costMs * options.refreshAhead * -Math.log(1 - parts.clock.random()) >= freshMs
 }
 
-/** Replaces a value that no reader should find any more by our lease, if it is still there. */
+/** A value that no reader should find any more: our lease takes its place, if it is still there. */
+const replaceValue = <Id, V>(
+  space: Space<Id, V>,
+  progress: AskProgress<V>,
+  { nonce }: ValueRegister,
+  why: Why,
+  tag?: string,
+): Promise<Asked<V> | 'again'> => swapForLease(space, progress, { prefix: valuePrefix(nonce) }, why, tag)
+
+/** Puts our lease in the place of a register, if that is still what was seen. */
 async function swapForLease<Id, V>(
   space: Space<Id, V>,
   progress: AskProgress<V>,

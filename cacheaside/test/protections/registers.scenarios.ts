@@ -60,7 +60,7 @@ export const registers: readonly Protection[] = [
     controls: [
       {
         without: 'replacing what does not tell its key',
-        patches: [["if (mark === 'none')\n", "if ((mark as string) === '')\n"]],
+        patches: [["if (mark === 'none')", "if ((mark as string) === '')"]],
         reports: 'a strong read got v1, not v2',
       },
     ],
