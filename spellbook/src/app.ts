@@ -233,6 +233,9 @@ function judgedFields(rawHeaders: readonly string[]) {
 
 function whatIsUnclear(request: FastifyRequest): Telling | undefined {
   const { httpVersion, rawHeaders } = request.raw
+  // Node's parser also takes 0.9 and 2.0, which look otherwise.
+  if (httpVersion !== '1.1' && httpVersion !== '1.0')
+    return { status: 505, detail: 'This is HTTP/1.1, and takes HTTP/1.0.' }
   if (rawHeaders.length > 2 * MAX_HEADERS)
     return { status: 431, detail: `A request has at most ${MAX_HEADERS} header fields.` }
   const isOfAll = request.url === '*' && request.method === 'OPTIONS'

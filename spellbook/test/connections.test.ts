@@ -488,6 +488,8 @@ describe('what no route answers', () => {
     [`GET /${'x'.repeat(20_000)} HTTP/1.1\r\nhost: x\r\n\r\n`, 431],
     ['GET / HTTP/1.1\r\nhost: x\r\nexpect: wonders\r\n\r\n', 417],
     ['CONNECT x:80 HTTP/1.1\r\nhost: x:80\r\n\r\n', 501],
+    ['GET /health/live\r\n\r\n', 505],
+    ['GET /health/live HTTP/2.0\r\nhost: x\r\n\r\n', 505],
     ['POST /spells HTTP/1.1\r\nhost: x\r\ntransfer-encoding: gzip, chunked\r\n\r\n0\r\n\r\n', 501],
     ['POST /spells HTTP/1.1\r\nhost: x\r\ntransfer-encoding: chunked, gzip\r\n\r\n0\r\n\r\n', 400],
     ['POST /spells HTTP/1.0\r\nhost: x\r\ntransfer-encoding: chunked\r\n\r\n0\r\n\r\n', 400],
