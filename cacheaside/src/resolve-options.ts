@@ -199,10 +199,10 @@ export function resolveCacheOptions(given: WiredOptions): ResolvedCacheOptions {
   checkLogger(options.logger)
   aFunction('commitInDoubt', options.commitInDoubt)
   if (typeof options.shared?.lease !== 'function')
-    throw invalidOption('shared', 'a shared store', options.shared)
+    throw invalidOption('shared', 'a shared store, as redisShared({ client }) makes one', options.shared)
   hasMethods('shared', options.shared, SHARED_METHODS)
   if (options.feed !== undefined && typeof options.feed?.open !== 'function')
-    throw invalidOption('feed', 'a change feed', options.feed)
+    throw invalidOption('feed', 'a change feed, as postgresFeed({ pool, tables }) makes one', options.feed)
   checkStream(options)
   clockOf(options)
   if (options.local !== undefined) {

@@ -119,12 +119,20 @@ describe('createCache', () => {
     ['an unknown way to fill', { fill: true }, 'expected fill to be one of background, blocking, got true'],
     ['a listener that is none', { onEvent: 'log' }, 'expected onEvent to be a function, got "log"'],
     ['a rule that is none', { commitInDoubt: false }, 'expected commitInDoubt to be a function, got false'],
-    ['a store that is none', { shared: {} }, 'expected shared to be a shared store, got [object Object]'],
-    ['a store that is null', { shared: null }, 'expected shared to be a shared store, got null'],
+    [
+      'a store that is none',
+      { shared: {} },
+      'expected shared to be a shared store, as redisShared({ client }) makes one, got [object Object]',
+    ],
+    [
+      'a store that is null',
+      { shared: null },
+      'expected shared to be a shared store, as redisShared({ client }) makes one, got null',
+    ],
     [
       'a module for a store',
       { shared: Object.create(null) },
-      'expected shared to be a shared store, got [object Object]',
+      'expected shared to be a shared store, as redisShared({ client }) makes one, got [object Object]',
     ],
     [
       'a clock with one method',

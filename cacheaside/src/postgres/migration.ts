@@ -50,7 +50,10 @@ export interface FeedMigrationOptions {
   readonly relayRoles?: readonly string[]
 }
 
-/** Something that can run a script: a `pg` pool or client, a PGlite, or a function. */
+/**
+ * Something that can run a script of several statements: a `pg` pool or client, a PGlite, the `sql` of postgres.js, a DataSource
+ * of TypeORM, or a function, such as `script => db.execute(sql.raw(script))` with Drizzle.
+ */
 export type ScriptRunner =
   | ((script: string) => Promise<unknown>)
   | { exec(script: string): Promise<unknown> }
@@ -240,7 +243,17 @@ ${formerPathSql(schema)}`,
 
 /** Both drivers send a text without parameters as one message, which PostgreSQL runs as one transaction. */
 async function run(sql: ScriptRunner, script: string): Promise<void> {
-  if (typeof sql === 'function') await sql(script)
-  else if ('exec' in sql) await sql.exec(script)
-  else await sql.query(script)
+  const { unsafe, raw, exec, query } = Object(sql) as Readonly<Record<string, unknown>>
+  if (typeof sql !== 'function') {
+    if (typeof exec === 'function') await (sql as { exec(script: string): unknown }).exec(script)
+    else if (typeof query === 'function') await (sql as { query(script: string): unknown }).query(script)
+    else throw invalidOption('sql', A_RUNNER, sql)
+    return
+  }
+  if (typeof unsafe === 'function') await unsafe.call(sql, script)
+  // Knex is a function too, and takes the script for the name of a table.
+  else if (typeof raw === 'function') throw invalidOption('sql', A_RUNNER, 'Knex')
+  else await sql(script)
 }
+
+const A_RUNNER = 'a pool or client of pg, a PGlite, or a function that runs a script'

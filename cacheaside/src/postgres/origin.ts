@@ -169,7 +169,8 @@ export function settingsWarnings(
     if (found[name] === undefined || (ms > 0 && ms < leastMs)) continue
     warnings.push(
       `${name} is ${ms === 0 ? 'off' : `${ms} ms`}: ${effect} longer than its guard stands. ` +
-        `Set it to less than ${leastMs} ms: guardMs (${guardMs}) less one renewal, a third of it`,
+        `Set it to less than ${leastMs} ms: guardMs (${guardMs}) less one renewal, a third of it` +
+        (name === 'writersEndMs' ? '' : `; for example by ALTER ROLE … SET ${name} = '5s'`),
     )
   }
   if (settings.synchronous_commit === 'off') {

@@ -220,6 +220,8 @@ function checkedDriver(options: Pick<PostgresFeedOptions, 'pool' | 'pglite'>): C
     return pgliteConnect(pglite)
   }
   if (typeof pool?.connect !== 'function') throw invalidOption('pool', 'a pool of pg', typeof pool)
+  // A client has the method, too, and each session needs a new one.
+  if ('connectionParameters' in pool) throw invalidOption('pool', 'a pool of pg', 'a client')
   const max = (pool as { options?: { max?: number } }).options?.max
   // The feed keeps one client, and would leave none to the program.
   if (max !== undefined && max < 2) throw invalidOption('pool', 'of two clients at least', max)

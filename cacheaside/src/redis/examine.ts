@@ -241,7 +241,7 @@ const warned = (code: RedisFindingCode, message: string): RedisFinding => ({
 function permissionMessage({ address, key }: Expectations, denied: readonly string[]): string {
   const prefix = key.slice(0, key.lastIndexOf('@'))
   const needs = `keys ~${prefix}* and channels &${prefix}@*`
-  return `${address} does not let this user do what the cache needs (${needs}): ${denied.join('; ')}`
+  return `${address} does not let this user do what the cache needs (${needs}): ${[...new Set(denied)].join('; ')}`
 }
 
 const commandMessage = (address: string, unknown: readonly string[]): string =>

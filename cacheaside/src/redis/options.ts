@@ -69,6 +69,8 @@ const LONGEST_PREFIX = 256
  * @throws CacheError `INVALID_OPTIONS`, naming the option, what it should be and what it is.
  */
 export function resolveRedisOptions(given: RedisSharedOptions): ResolvedRedisOptions {
+  if (isIoredis(given) || isNodeRedis(given))
+    throw invalidOption('options', 'an object that has the client: redisShared({ client })', 'the client')
   knownNames('options', given, OPTION_NAMES)
   const { client, prefix = '', policy, allowUnsafePolicy = false, onWarning, logger } = given
   const driver = typeof client === 'function' ? driverOfOwn(client()) : driverOf(client)
@@ -117,7 +119,9 @@ function driverOf(client: RedisClient): Driver {
   if (isIoredis(client)) return ioredisDriver(client)
   if (isNodeRedis(client)) return nodeRedisDriver(client)
   unheard(client)
-  const got = typeof client === 'object' && client !== null ? 'another object' : client
+  const isPromise = typeof (client as Partial<PromiseLike<unknown>> | undefined)?.then === 'function'
+  const other = isPromise ? 'a promise: leave out await, the store connects by itself' : 'another object'
+  const got = typeof client === 'object' && client !== null ? other : client
   throw invalidOption('client', 'a client of ioredis, iovalkey or redis', got)
 }
 

@@ -1,4 +1,5 @@
-import { describe, expect, it } from 'vitest'
+import pg from 'pg'
+import { describe, expect, it, vi } from 'vitest'
 import { CacheError } from '../../src/index.ts'
 import {
   type FeedMigrationOptions,
@@ -7,6 +8,7 @@ import {
   type PostgresFeedOptions,
   postgresFeed,
   removeFeed,
+  type ScriptRunner,
 } from '../../src/postgres/index.ts'
 
 const pool = { connect: () => Promise.reject(new Error('not used')) }
@@ -22,6 +24,7 @@ describe('postgresFeed', () => {
       'expected pool to be given, or pglite, and not both, got "both"',
     ],
     ['a client for a pool', { pool: { query: () => {} }, tables }, 'expected pool to be a pool of pg'],
+    ['a client of pg', { pool: new pg.Client(), tables }, 'expected pool to be a pool of pg, got "a client"'],
     [
       'a pool of one',
       { pool: { ...pool, options: { max: 1 } }, tables },
@@ -127,6 +130,25 @@ describe('feedMigrationSql', () => {
     expect(make).toThrow(message)
     const refuse = () => Promise.reject(new Error('was run'))
     await expect(installFeed(refuse, options as FeedMigrationOptions)).rejects.toThrow(message)
+  })
+
+  it('is run by the sql of postgres.js, which is a function for other texts', async () => {
+    const unsafe = vi.fn(async () => [])
+    const sql = Object.assign(() => Promise.reject(new Error('NOT_TAGGED_CALL')), { unsafe })
+    await installFeed(sql, { tables: ['spell'] })
+    expect(unsafe).toHaveBeenCalledExactlyOnceWith(feedMigrationSql({ tables: ['spell'] }))
+  })
+
+  it.each<[string, unknown]>([
+    ['an address', 'postgres://localhost'],
+    ['nothing', undefined],
+    ['Knex, which is a function', Object.assign(() => {}, { raw: () => {} })],
+    ['a database of Drizzle, whose query is no function', { query: {}, execute: () => {} }],
+  ])('is refused by installFeed and removeFeed for %s', async (_what, sql) => {
+    const message =
+      /^expected sql to be a pool or client of pg, a PGlite, or a function that runs a script, got /
+    await expect(installFeed(sql as ScriptRunner, { tables: ['spell'] })).rejects.toThrow(message)
+    await expect(removeFeed(sql as ScriptRunner)).rejects.toThrow(message)
   })
 
   it('quotes names and columns', () => {

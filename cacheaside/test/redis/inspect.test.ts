@@ -410,6 +410,7 @@ describe('redisShared refuses', () => {
   it.each([
     ['no client', undefined, /expected client to be a client of ioredis, iovalkey or redis, got undefined/],
     ['another object', {}, /expected client to be a client of ioredis/],
+    ['a promise of a client', Promise.resolve(), /got "a promise: leave out await/],
     ['a client that reads from replicas', new Redis({ lazyConnect: true, readOnly: true }), /readOnly/],
     [
       'a Sentinel client of the replicas',
@@ -438,6 +439,12 @@ describe('redisShared refuses', () => {
   ])('%j', (options, message) => {
     expect(() => redisShared({ client: client(), ...(options as object) })).toThrow(
       expect.objectContaining({ code: 'INVALID_OPTIONS', message: expect.stringMatching(message) }),
+    )
+  })
+
+  it('a client in place of the options, and says where it belongs', () => {
+    expect(() => redisShared(new Redis({ lazyConnect: true }) as never)).toThrow(
+      /redisShared\(\{ client \}\)/,
     )
   })
 
