@@ -10,6 +10,7 @@ CREATE OR REPLACE FUNCTION cacheaside.shape(relation regclass) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
   WITH RECURSIVE family AS (
     SELECT relation::oid AS member UNION SELECT inhrelid FROM family JOIN pg_inherits ON inhparent = member
+      JOIN pg_class ON pg_class.oid = inhrelid AND relpersistence <> 't'
   ), types (type) AS (
     SELECT atttypid FROM pg_attribute WHERE attrelid = relation AND attnum > 0
     UNION SELECT unnest(ARRAY[typelem, typbasetype]) FROM types JOIN pg_type ON pg_type.oid = types.type
@@ -129,11 +130,13 @@ CREATE OR REPLACE FUNCTION cacheaside.cover() RETURNS text[]
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '100ms' AS $function$
 DECLARE
   known record;
-  gap record;
-  left_open text[] := '{}';
+  began timestamptz := clock_timestamp();
   problems text[] := '{}';
 BEGIN
   FOR known IN SELECT source, relation, recorder FROM cacheaside.watched ORDER BY source LOOP
+    -- Tables that were replaced are altered here. As in mend_all.
+    PERFORM set_config('lock_timeout',
+      greatest(1, least(100, 300 - (extract(epoch FROM clock_timestamp() - began) * 1000)::int))::text, true);
     BEGIN
       problems := problems || cacheaside.follow(known.source);
       IF EXISTS (SELECT FROM pg_class WHERE oid = known.relation) THEN
@@ -145,21 +148,8 @@ BEGIN
       problems := problems || format('NOT_COMPARED %s cannot be compared with what is watched: %s', known.source, SQLERRM);
     END;
   END LOOP;
-  LOOP
-    -- Looked up again each time: a trigger on a partitioned table brings those of its partitions with it.
-    SELECT * INTO gap FROM cacheaside.trigger_gaps() AS g WHERE g.source || g.member || g.name <> ALL (left_open) LIMIT 1;
-    EXIT WHEN NOT FOUND;
-    BEGIN
-      PERFORM cacheaside.mend(gap.source, gap.recorder, gap.member, gap.name, gap.event, gap.is_there, gap.wanted,
-        gap.condition, gap.urgent);
-    EXCEPTION WHEN OTHERS THEN
-      left_open := left_open || (gap.source || gap.member || gap.name);
-      IF gap.urgent THEN
-        problems := problems ||
-          format('NOT_WATCHED %s cannot be given the trigger %s: %s', gap.member, gap.name, SQLERRM);
-      END IF;
-    END;
-  END LOOP;
+  problems := problems || cacheaside.mend_all();
+  PERFORM set_config('lock_timeout', '100ms', true);
   FOR turn IN 1..16 LOOP
     EXIT WHEN NOT cacheaside.is_full();
     PERFORM cacheaside.collapse();

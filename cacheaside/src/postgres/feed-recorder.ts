@@ -247,11 +247,20 @@ DECLARE
     SELECT FROM cacheaside.watched AS w WHERE w.source = source AND w.relation = relation AND w.recorder <> '');
   named text := (SELECT format('%I.%I', nspname, relname)
     FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace WHERE pg_class.oid = relation);
+  other regclass;
   missing text;
   gap record;
 BEGIN
   IF (SELECT relkind FROM pg_class WHERE oid = relation) NOT IN ('r', 'p') THEN
     RAISE EXCEPTION '% is not a table', relation;
+  END IF;
+  -- Two programs with other search paths may mean two tables by one name. The first one would not be recorded any more.
+  other := (SELECT w.relation FROM cacheaside.watched AS w
+    WHERE w.source = source AND w.recorder <> '' AND w.relation <> relation AND to_regclass(w.named) = w.relation);
+  IF other IS NOT NULL THEN
+    RAISE EXCEPTION 'the name % means the table % here, and the feed watches % under that name', source, relation, other
+      USING HINT = format('Name each of them with its schema. If the feed is not to watch %s any more: '
+        'SELECT cacheaside.unwatch(%L)', other, source);
   END IF;
   columns := coalesce(columns, (
     SELECT array_agg(attname::text ORDER BY place)
@@ -288,10 +297,15 @@ BEGIN
       IS DISTINCT FROM (EXCLUDED.relation, EXCLUDED.columns, EXCLUDED.recorder, EXCLUDED.named, EXCLUDED.statements);
   LOOP
     -- What works, though not in the best way, is left to relays: they take no lock for which they would have to wait.
-    SELECT * INTO gap FROM cacheaside.trigger_gaps() AS g WHERE g.source = source AND (is_new OR g.urgent) LIMIT 1;
+    -- One generation after the other, as in mend_all.
+    FOR gap IN SELECT * FROM (
+        SELECT g.*, min(g.depth) OVER () AS next FROM cacheaside.gaps_of(source) AS g WHERE is_new OR g.urgent
+      ) AS found WHERE depth = next
+    LOOP
+      PERFORM cacheaside.mend(gap.source, gap.recorder, gap.member, gap.name, gap.event, gap.is_there, gap.wanted,
+        gap.condition, gap.urgent);
+    END LOOP;
     EXIT WHEN NOT FOUND;
-    PERFORM cacheaside.mend(gap.source, gap.recorder, gap.member, gap.name, gap.event, gap.is_there, gap.wanted,
-      gap.condition, gap.urgent);
   END LOOP;
   PERFORM cacheaside.compare_shape(source);
 END $function$;
@@ -300,15 +314,18 @@ CREATE OR REPLACE FUNCTION cacheaside.unwatch(source text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
 #variable_conflict use_variable
 DECLARE
-  known record;
+  known cacheaside.watched := (SELECT w FROM cacheaside.watched AS w WHERE w.source = source);
 BEGIN
-  DELETE FROM cacheaside.watched AS w WHERE w.source = source RETURNING w.recorder, w.statements INTO known;
-  IF FOUND THEN
+  PERFORM cacheaside.lock_to_unwatch(known.relation);
+  DELETE FROM cacheaside.watched AS w WHERE w.source = source;
+  IF known.recorder <> '' THEN
     EXECUTE format('DROP FUNCTION IF EXISTS %s() CASCADE', known.recorder);
   END IF;
   IF known.statements IS NOT NULL THEN
     EXECUTE format('DROP FUNCTION IF EXISTS %s() CASCADE', known.statements);
   END IF;
-  DELETE FROM cacheaside.outbox AS o WHERE o.source = source;
+  -- What a relay has just taken it settles. Waiting for it would hold up all who want the table.
+  DELETE FROM cacheaside.outbox WHERE id IN (
+    SELECT o.id FROM cacheaside.outbox AS o WHERE o.source = source FOR UPDATE SKIP LOCKED);
 END $function$;
 `

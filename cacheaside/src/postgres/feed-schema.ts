@@ -1,5 +1,6 @@
 import { COVER } from './feed-cover.ts'
 import { GROUPS } from './feed-groups.ts'
+import { LOCKS, WAIT_MS } from './feed-locks.ts'
 import { RECORDER, WATCH } from './feed-recorder.ts'
 import { CHANGES_PER_ID, STATEMENT_RECORDER } from './feed-statement-recorder.ts'
 import { TRIGGERS } from './feed-triggers.ts'
@@ -7,14 +8,6 @@ import { identifier, literal } from './sql.ts'
 
 /** The comment that marks the schema as ours. The number grows with incompatible changes. */
 export const SCHEMA_MARK = 'cacheaside change feed, version 1'
-
-/** How long a migration waits for another one. Any role can hold an advisory lock, even for ever. */
-const LOCK_WAIT_MS = 30_000
-
-/** The same as an SQL expression: less where the session's own limits are less, so that the error says what was waited for. */
-export const WAIT_MS = `least(${LOCK_WAIT_MS}, (
-    SELECT min(CASE name WHEN 'lock_timeout' THEN setting::bigint ELSE setting::bigint * 3 / 4 END)
-    FROM pg_settings WHERE name IN ('lock_timeout', 'statement_timeout') AND setting <> '0'))`
 
 const LOCK_KEY = `hashtextextended('cacheaside change feed', 0)`
 
@@ -113,7 +106,7 @@ export function feedSchemaSql(schema: string, maxRows: number): string {
     `CREATE SCHEMA IF NOT EXISTS ${identifier(schema)};`,
     ownershipCheckSql(schema),
     `COMMENT ON SCHEMA ${identifier(schema)} IS ${literal(SCHEMA_MARK)};`,
-    [TABLES, TRIGGERS, COLLAPSE, RECORDER, STATEMENT_RECORDER, COVER, GROUPS, WATCH]
+    [TABLES, TRIGGERS, COLLAPSE, RECORDER, STATEMENT_RECORDER, COVER, GROUPS, LOCKS, WATCH]
       .join('')
       // Replaced in one pass: the new name may contain the old one.
       .replace(/cacheaside([._])/g, (_, end) => `${end === '.' ? identifier(schema) : schema}${end}`),

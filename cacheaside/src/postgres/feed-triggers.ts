@@ -1,3 +1,8 @@
+/** For how long a look of a relay waits for locks in all, in milliseconds. For one lock it waits 100 at most. */
+const PATIENCE_MS = 300
+/** After how many milliseconds it leaves the rest to the next look. */
+const MOST_MENDING_MS = 600
+
 /**
  * Which triggers a watched table should have, and how it is given them.
  *
@@ -35,18 +40,24 @@ END $function$;
 -- always, 'R' in the role of a replica, 'O' in any other, and '-' is to be dropped. They are known by their function and
 -- their kind, and not by their name, which differs from one version to another. What is urgent may have been missed, or may
 -- be at any moment.
-CREATE OR REPLACE FUNCTION cacheaside.trigger_gaps(
-  OUT source text, OUT recorder text, OUT member regclass, OUT name text, OUT event text, OUT is_there boolean,
-  OUT wanted text, OUT condition text, OUT urgent boolean
+--
+-- Temporary child tables are not among them: nobody but their session sees their rows, and no other may alter them. Before
+-- version 16 a foreign table cannot have a trigger for TRUNCATE.
+CREATE OR REPLACE FUNCTION cacheaside.gaps_of(
+  only_source text, OUT source text, OUT recorder text, OUT member regclass, OUT name text, OUT event text,
+  OUT is_there boolean, OUT wanted text, OUT condition text, OUT urgent boolean, OUT depth int
 ) RETURNS SETOF record LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
   WITH RECURSIVE family AS (
     SELECT watched.source, watched.recorder, watched.statements, watched.relation AS root, pg_class.oid AS member, 0 AS depth,
       watched.statements IS NOT NULL AND cacheaside.is_wide() AND relkind = 'r' AND NOT relispartition
-        AND NOT EXISTS (SELECT FROM pg_inherits WHERE pg_class.oid IN (inhrelid, inhparent)) AS is_plain
-    FROM cacheaside.watched JOIN pg_class ON pg_class.oid = relation
+        AND NOT EXISTS (SELECT FROM pg_inherits JOIN pg_class AS heir ON heir.oid = inhrelid
+          WHERE heir.oid = pg_class.oid OR inhparent = pg_class.oid AND heir.relpersistence <> 't') AS is_plain,
+      relkind
+    FROM cacheaside.watched JOIN pg_class ON pg_class.oid = relation WHERE $1 IS NULL OR watched.source = $1
     UNION
-    SELECT family.source, family.recorder, family.statements, family.root, inhrelid, depth + 1, false
+    SELECT family.source, family.recorder, family.statements, family.root, inhrelid, depth + 1, false, pg_class.relkind
     FROM family JOIN pg_inherits ON inhparent = family.member
+    JOIN pg_class ON pg_class.oid = inhrelid AND relpersistence <> 't'
   ), found AS (
     SELECT family.*, kind.*, there.tgname, there.tgenabled::text AS state,
       max(there.tgenabled::text) FILTER (WHERE kind.place = 5) OVER each_member AS row_state,
@@ -76,9 +87,17 @@ CREATE OR REPLACE FUNCTION cacheaside.trigger_gaps(
       ELSE '' END,
     -- While the row trigger fires always, no other of them is needed.
     CASE place WHEN 6 THEN true WHEN 5 THEN should = 'A' OR state IS DISTINCT FROM 'A'
-      ELSE should = 'O' AND row_state IS DISTINCT FROM 'A' AND place <= 3 END
+      ELSE should = 'O' AND row_state IS DISTINCT FROM 'A' AND place <= 3 END, depth
   FROM judged WHERE should IS DISTINCT FROM coalesce(state, '-')
+    AND NOT (place = 6 AND relkind = 'f' AND current_setting('server_version_num')::int < 160000)
   ORDER BY depth, member, place
+$function$;
+
+CREATE OR REPLACE FUNCTION cacheaside.trigger_gaps(
+  OUT source text, OUT recorder text, OUT member regclass, OUT name text, OUT event text, OUT is_there boolean,
+  OUT wanted text, OUT condition text, OUT urgent boolean
+) RETURNS SETOF record LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+  SELECT source, recorder, member, name, event, is_there, wanted, condition, urgent FROM cacheaside.gaps_of(NULL)
 $function$;
 
 -- Those by which changes may be missed; by the name and in the form in which earlier versions ask.
@@ -113,4 +132,60 @@ BEGIN
     CASE wanted WHEN 'A' THEN 'ALWAYS' WHEN 'R' THEN 'REPLICA' ELSE '' END, name);
 END $function$;
 DROP FUNCTION IF EXISTS cacheaside.mend(text, text, regclass, text, text, boolean);
+
+-- Mends what gaps there are, for relays, and says which it could not. A writer may want a table that this transaction has
+-- altered, and have one that it waits for. So it waits only briefly, ${PATIENCE_MS} ms in all, and ends soon: before PostgreSQL looks for
+-- a deadlock, after a second, and fails the writer. The next look does the rest. In an order by chance, so that a table which is
+-- busy for long does not keep the others waiting.
+CREATE OR REPLACE FUNCTION cacheaside.mend_all() RETURNS text[]
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
+DECLARE
+  began timestamptz := clock_timestamp();
+  spent_ms int := 0;
+  gap record;
+  is_progress boolean := true;
+  busy regclass[] := '{}';
+  halted text[] := '{}';
+  left_open text[] := '{}';
+  problems text[] := '{}';
+BEGIN
+  WHILE is_progress LOOP
+    is_progress := false;
+    -- One generation after the other: a trigger on a partitioned table brings those of its partitions with it.
+    FOR gap IN SELECT found.* FROM (
+        SELECT g.*, relkind, min(depth) OVER (PARTITION BY source) AS next
+        FROM cacheaside.gaps_of(NULL) WITH ORDINALITY AS g JOIN pg_class ON pg_class.oid = g.member
+        WHERE source <> ALL (halted) AND member <> ALL (busy) AND concat(source, member, name) <> ALL (left_open)
+      ) AS found WHERE depth = next ORDER BY md5(concat(member::oid, began)), ordinality
+    LOOP
+      CONTINUE WHEN gap.member = ANY (busy) OR gap.source = ANY (halted);
+      spent_ms := extract(epoch FROM clock_timestamp() - began) * 1000;
+      IF spent_ms > ${MOST_MENDING_MS} THEN
+        RETURN problems;
+      END IF;
+      PERFORM set_config('lock_timeout', greatest(1, least(100, ${PATIENCE_MS} - spent_ms))::text, true);
+      BEGIN
+        PERFORM cacheaside.mend(gap.source, gap.recorder, gap.member, gap.name, gap.event, gap.is_there, gap.wanted,
+          gap.condition, gap.urgent);
+        is_progress := true;
+      EXCEPTION
+        WHEN lock_not_available THEN
+          busy := busy || gap.member;
+          IF gap.relkind = 'p' THEN halted := halted || gap.source; END IF;
+          problems := problems || cacheaside.gap_left(gap.member, gap.name, gap.urgent, SQLERRM);
+        WHEN OTHERS THEN
+          left_open := left_open || concat(gap.source, gap.member, gap.name);
+          problems := problems || cacheaside.gap_left(gap.member, gap.name, gap.urgent, SQLERRM);
+      END;
+    END LOOP;
+  END LOOP;
+  RETURN problems;
+END $function$;
+
+-- What is said of a gap that stays, if it matters.
+CREATE OR REPLACE FUNCTION cacheaside.gap_left(member regclass, name text, urgent boolean, reason text) RETURNS text[]
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+  SELECT CASE WHEN urgent THEN ARRAY[format('NOT_WATCHED %s cannot be given the trigger %s: %s', member, name, reason)]
+    ELSE '{}' END
+$function$;
 `

@@ -1,7 +1,7 @@
 import { invalidOption, knownNames, wholeNumber } from '../base/invalid-option.ts'
 import { isKeyspaceName } from '../base/key.ts'
 import { COLUMN_TYPES, type ColumnType, isColumnType } from './column-types.ts'
-import { lockForRemovalSql } from './feed-removal.ts'
+import { lockForRemovalSql } from './feed-locks.ts'
 import { feedSchemaSql, relayRoleSql, schemaCheckSql } from './feed-schema.ts'
 import { type LooseTable, typesSql, warnOfLooseColumnsSql } from './key-types.ts'
 import { identifier, json, literal, literals } from './sql.ts'
@@ -125,9 +125,9 @@ export function checkedSchema(schema: string = DEFAULT_SCHEMA): string {
  * watched; `SELECT cacheaside.unwatch('spell')` ends that.
  *
  * Run it in one transaction, as the owner of the tables: only the owner may make a trigger fire always. It refuses a schema
- * in which something belongs to another role, and waits for other migrations for at most 30 seconds. To create a trigger
- * PostgreSQL waits for every transaction that has written to the table, and later writers wait meanwhile: on a busy server
- * set `lock_timeout` before it, and try again. Needs PostgreSQL 13 or later.
+ * in which something belongs to another role, and a name that leads to another table than the one that is watched under it.
+ * It waits for other migrations for at most 30 seconds, and as long for a moment in which nobody writes to the tables that are
+ * new. It holds writers up for 0.4 s at a time, and has none of them fail. Needs PostgreSQL 13 or later.
  *
  * @throws CacheError `INVALID_OPTIONS`
  */
@@ -139,19 +139,28 @@ export function feedMigrationSql(options: FeedMigrationOptions): string {
   if (typeof options.tables !== 'object' || options.tables === null) {
     throw invalidOption('tables', 'the tables to watch', options.tables)
   }
+  const tables = columnsByTable(options.tables)
   return [
     pinnedPathSql(schema),
     feedSchemaSql(schema, maxRows),
     // Only the names of the tables are looked up along the session's search path.
     formerPathSql(schema),
-    ...columnsByTable(options.tables).map(([table, columns]) =>
-      watchSql(schema, table, columns, options.tables),
+    lockToWatchSql(
+      schema,
+      tables.map(([table]) => table),
     ),
+    ...tables.map(([table, columns]) => watchSql(schema, table, columns, options.tables)),
     ...relayRoles.map(role => relayRoleSql(schema, role)),
     warnOfLooseColumnsSql(schema, looseTables(options.tables)),
     // Comes last: until the transaction ends, writers wait for its lock.
     `SELECT ${identifier(schema)}.widen();`,
   ].join('\n')
+}
+
+/** Comes after everything that may wait for something else, and before the first table is altered. */
+const lockToWatchSql = (schema: string, tables: readonly string[]): string => {
+  const relations = tables.map(table => `${literal(table)}::pg_catalog.regclass`).join(', ')
+  return `SELECT ${identifier(schema)}.lock_to_watch(${literals(tables)}, ARRAY[${relations}]::pg_catalog.regclass[]);`
 }
 
 function watchSql(

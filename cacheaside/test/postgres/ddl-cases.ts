@@ -277,6 +277,18 @@ const parts: DdlCase[] = [
     countsAsChange: true,
   },
   {
+    what: 'it gets a child table that lies on another server',
+    ddl: t => `CREATE FOREIGN DATA WRAPPER ${t}_wrapper; CREATE SERVER ${t}_server FOREIGN DATA WRAPPER ${t}_wrapper;
+      CREATE FOREIGN TABLE "${t} far" () INHERITS (${t}) SERVER ${t}_server`,
+    writes: (t, n) => threeWrites(t, n).slice(0, 1),
+    countsAsChange: true,
+  },
+  {
+    what: 'a session makes a temporary child table',
+    ddl: t => `CREATE TEMPORARY TABLE ${t}_heir () INHERITS (${t})`,
+    countsAsChange: false,
+  },
+  {
     what: 'a child table is let go',
     make: t => `${made('int PRIMARY KEY')(t)}; CREATE TABLE ${t}_heir () INHERITS (${t})`,
     ddl: t => `ALTER TABLE ${t}_heir NO INHERIT ${t}`,
