@@ -155,6 +155,7 @@ BEGIN
     PERFORM cacheaside.collapse();
   END LOOP;
   PERFORM cacheaside.widen();
+  PERFORM cacheaside.keep_replicas_out();
   PERFORM cacheaside.compare_outbox();
   RETURN problems || cacheaside.columns_gone();
 END $function$;

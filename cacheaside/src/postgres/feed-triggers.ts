@@ -36,6 +36,35 @@ EXCEPTION WHEN lock_not_available THEN
   NULL;
 END $function$;
 
+-- A publication FOR ALL TABLES also takes the feed's own tables to another server. If that has a feed, too, its own ids
+-- would be those of other changes, and replication would stop. So a session in the role of a replica changes nothing here but by a
+-- recorder.
+CREATE OR REPLACE FUNCTION cacheaside.keep_out() RETURNS trigger
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
+BEGIN
+  RETURN NULL;
+END $function$;
+
+CREATE OR REPLACE FUNCTION cacheaside.keep_replicas_out() RETURNS void
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET lock_timeout = '100ms' AS $function$
+DECLARE
+  own regclass;
+BEGIN
+  FOREACH own IN ARRAY ARRAY['cacheaside.outbox', 'cacheaside.watched', 'cacheaside.keyspace', 'cacheaside.feed',
+    'cacheaside.outbox_file']::regclass[]
+  LOOP
+    CONTINUE WHEN EXISTS (SELECT FROM pg_trigger WHERE tgrelid = own AND tgname = 'cacheaside_keep_out' AND tgenabled = 'R');
+    IF NOT EXISTS (SELECT FROM pg_trigger WHERE tgrelid = own AND tgname = 'cacheaside_keep_out') THEN
+      EXECUTE format('CREATE TRIGGER cacheaside_keep_out BEFORE INSERT OR UPDATE OR DELETE ON %s FOR EACH ROW '
+        'WHEN (pg_catalog.pg_trigger_depth() = 0) EXECUTE FUNCTION cacheaside.keep_out()', own);
+    END IF;
+    EXECUTE format('ALTER TABLE %s ENABLE REPLICA TRIGGER cacheaside_keep_out', own);
+  END LOOP;
+EXCEPTION WHEN lock_not_available THEN
+  -- Somebody writes. The next relay tries again.
+  NULL;
+END $function$;
+
 -- What each member of a watched table's family lacks, has too much, or has in another state than it should: 'A' fires
 -- always, 'R' in the role of a replica, 'O' in any other, and '-' is to be dropped. They are known by their function and
 -- their kind, and not by their name, which differs from one version to another. What is urgent may have been missed, or may

@@ -153,7 +153,7 @@ export function feedMigrationSql(options: FeedMigrationOptions): string {
     ...relayRoles.map(role => relayRoleSql(schema, role)),
     warnOfLooseColumnsSql(schema, looseTables(options.tables)),
     // Comes last: until the transaction ends, writers wait for its lock.
-    `SELECT ${identifier(schema)}.widen();`,
+    `SELECT ${identifier(schema)}.widen(), ${identifier(schema)}.keep_replicas_out();`,
   ].join('\n')
 }
 

@@ -175,6 +175,18 @@ export function feedContract(open: () => Promise<TestDatabase>): void {
       ])
     })
 
+    it('nothing that such a session writes into its own tables, as after a publication of all tables', async () => {
+      const script = `INSERT INTO spell VALUES (1); SET session_replication_role = replica;
+        INSERT INTO cacheaside.outbox (id, source) OVERRIDING SYSTEM VALUE SELECT id, 'spell' FROM cacheaside.outbox;
+        DELETE FROM cacheaside.outbox;
+        UPDATE cacheaside.watched SET source = 'other';
+        INSERT INTO cacheaside.keyspace VALUES ('spell', 'another server');
+        DELETE FROM cacheaside.feed;
+        RESET session_replication_role`
+      expect(await scene.changesOf(script)).toEqual([['spell', { id: '1' }]])
+      expect(await database.sql('SELECT FROM cacheaside.keyspace')).toEqual([])
+    })
+
     it('nothing of a transaction that was rolled back, nor of a savepoint', async () => {
       expect(
         await scene.changesOf(`BEGIN;
