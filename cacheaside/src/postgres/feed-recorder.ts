@@ -117,6 +117,17 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
   SELECT format(E'\\n      %L, %s', name, cacheaside.value_of(record, name))
 $function$;
 
+-- The columns of a row as an object, as an expression. A function takes 100 arguments at most.
+CREATE OR REPLACE FUNCTION cacheaside.object_of(record text, columns text[]) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+  SELECT CASE WHEN cardinality(columns) > 50 THEN '(' || string_agg(part, ' || ' ORDER BY batch) || ')'
+    ELSE coalesce(string_agg(part, ''), 'jsonb_build_object()') END FROM (
+    SELECT batch, format('jsonb_build_object(%s)', string_agg(cacheaside.text_of(record, name), ',' ORDER BY place)) AS part
+    FROM unnest(columns) WITH ORDINALITY AS each (name, place) CROSS JOIN LATERAL (SELECT (place - 1) / 50 AS batch) AS of_place
+    GROUP BY batch
+  ) AS parts
+$function$;
+
 -- The body of the recorder of a table. Anyone who could attach it to another table would record nothing.
 CREATE OR REPLACE FUNCTION cacheaside.body_of(source text, relation regclass, columns text[]) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
@@ -135,10 +146,10 @@ BEGIN
   END IF;
   BEGIN
     IF TG_OP IN ('UPDATE', 'DELETE') THEN
-      before := CASE WHEN %2$L::regclass IS NOT NULL THEN jsonb_build_object(%3$s) END;
+      before := CASE WHEN %2$L::regclass IS NOT NULL THEN %3$s END;
     END IF;
     IF TG_OP IN ('UPDATE', 'INSERT') THEN
-      after := CASE WHEN %2$L::regclass IS NOT NULL THEN jsonb_build_object(%4$s) END;
+      after := CASE WHEN %2$L::regclass IS NOT NULL THEN %4$s END;
     END IF;
   EXCEPTION WHEN OTHERS THEN
     -- A transaction that has to be repeated, or a server that shuts down, is none of our business.
@@ -159,8 +170,7 @@ BEGIN
   IF number %% 1024 = 0 THEN PERFORM cacheaside.collapse(); END IF;
   RETURN NULL;
 END $body$, source, relation::oid,
-    (SELECT string_agg(cacheaside.text_of('OLD', name), ',') FROM unnest(columns) AS name),
-    (SELECT string_agg(cacheaside.text_of('NEW', name), ',') FROM unnest(columns) AS name))
+    cacheaside.object_of('OLD', columns), cacheaside.object_of('NEW', columns))
 $function$;
 `
 

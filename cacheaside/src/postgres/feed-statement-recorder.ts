@@ -79,7 +79,8 @@ END $function$;
 -- value can have a character that JSON escapes, it is done at once: that takes half of it.
 CREATE OR REPLACE FUNCTION cacheaside.json_of(record text, columns text[]) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
-  SELECT format('CASE WHEN true%s THEN format(%L%s) ELSE ''{''%s || ''}'' END',
+  SELECT format(CASE WHEN cardinality(columns) < 100 THEN 'CASE WHEN true%1$s THEN format(%2$L%3$s) ELSE ''{''%4$s || ''}'' END'
+      ELSE '''{''%4$s || ''}''' END,
     string_agg(format(E'\n        AND %1$s.%2$I IS DISTINCT FROM NULL AND pg_typeof(%1$s.%2$I) = ANY (%3$L::regtype[])',
       record, name, '{int2,int4,int8,uuid,oid}'), '' ORDER BY place),
     '{' || coalesce(string_agg(replace(to_json(name)::text, '%', '%%') || ':"%s"', ',' ORDER BY place), '') || '}',
@@ -112,15 +113,15 @@ BEGIN
     -- One pair of rows, and whether there are more: mostly there are not. LIMIT, because a session may have plpgsql
     -- complain of more rows than one (plpgsql.extra_errors).
     IF TG_OP = 'UPDATE' THEN
-      SELECT jsonb_build_object(%3$s), jsonb_build_object(%4$s),
+      SELECT %3$s, %4$s,
           (SELECT count(*) FROM (SELECT FROM cacheaside_new LIMIT ${MOST_SINGLE + 1}) AS few)
         INTO before, after, size FROM cacheaside_old AS o CROSS JOIN cacheaside_new AS n
         WHERE %2$L::regclass IS NOT NULL LIMIT 1;
     ELSIF TG_OP = 'INSERT' THEN
-      SELECT jsonb_build_object(%4$s), (SELECT count(*) FROM (SELECT FROM cacheaside_new LIMIT ${MOST_SINGLE + 1}) AS few)
+      SELECT %4$s, (SELECT count(*) FROM (SELECT FROM cacheaside_new LIMIT ${MOST_SINGLE + 1}) AS few)
         INTO after, size FROM cacheaside_new AS n WHERE %2$L::regclass IS NOT NULL LIMIT 1;
     ELSE
-      SELECT jsonb_build_object(%3$s), (SELECT count(*) FROM (SELECT FROM cacheaside_old LIMIT ${MOST_SINGLE + 1}) AS few)
+      SELECT %3$s, (SELECT count(*) FROM (SELECT FROM cacheaside_old LIMIT ${MOST_SINGLE + 1}) AS few)
         INTO before, size FROM cacheaside_old AS o WHERE %2$L::regclass IS NOT NULL LIMIT 1;
     END IF;
     IF size > ${MOST_SINGLE} THEN
@@ -139,13 +140,13 @@ BEGIN
     ELSIF size > 1 AND TG_OP = 'UPDATE' THEN
       -- Which row was which does not matter: all of them are recorded.
       SELECT array_agg(nullif(b, a) ORDER BY place), array_agg(a ORDER BY place) INTO befores, afters
-        FROM (SELECT jsonb_build_object(%3$s) AS b, row_number() OVER () AS place FROM cacheaside_old AS o) AS was
-        FULL JOIN (SELECT jsonb_build_object(%4$s) AS a, row_number() OVER () AS place FROM cacheaside_new AS n) AS now
+        FROM (SELECT %3$s AS b, row_number() OVER () AS place FROM cacheaside_old AS o) AS was
+        FULL JOIN (SELECT %4$s AS a, row_number() OVER () AS place FROM cacheaside_new AS n) AS now
         USING (place) WHERE %2$L::regclass IS NOT NULL;
     ELSIF size > 1 AND TG_OP = 'INSERT' THEN
-      SELECT array_agg(jsonb_build_object(%4$s)) INTO afters FROM cacheaside_new AS n WHERE %2$L::regclass IS NOT NULL;
+      SELECT array_agg(%4$s) INTO afters FROM cacheaside_new AS n WHERE %2$L::regclass IS NOT NULL;
     ELSIF size > 1 THEN
-      SELECT array_agg(jsonb_build_object(%3$s)) INTO befores FROM cacheaside_old AS o WHERE %2$L::regclass IS NOT NULL;
+      SELECT array_agg(%3$s) INTO befores FROM cacheaside_old AS o WHERE %2$L::regclass IS NOT NULL;
     END IF;
     IF size = 1 THEN
       IF greatest(pg_column_size(before), pg_column_size(after)) > ${WIDEST_ROW} THEN size := -1; END IF;
@@ -173,8 +174,7 @@ BEGIN
   END IF;
   RETURN NULL;
 END $body$, source, relation::oid,
-    (SELECT string_agg(cacheaside.text_of('o', name), ',') FROM unnest(columns) AS name),
-    (SELECT string_agg(cacheaside.text_of('n', name), ',') FROM unnest(columns) AS name),
+    cacheaside.object_of('o', columns), cacheaside.object_of('n', columns),
     cacheaside.json_of('o', columns), cacheaside.json_of('n', columns))
 $function$;
 `

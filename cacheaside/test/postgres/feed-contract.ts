@@ -538,6 +538,26 @@ export function feedContract(open: () => Promise<TestDatabase>): void {
       ])
     })
 
+    it('of more columns than a function takes arguments arrive together, from rows and from statements', async () => {
+      const columns = Array.from({ length: 120 }, (_, i) => `column_${i}`)
+      const make = `(${columns.map((name, i) => `${name} int DEFAULT ${i}`)})`
+      await database.sql(
+        `CREATE TABLE broad ${make}; CREATE TABLE parent ${make}; CREATE TABLE child () INHERITS (parent)`,
+      )
+      await scene.install({ tables: { broad: { columns }, parent: { columns } } })
+      const row = Object.fromEntries(columns.map((name, i) => [name, String(i)]))
+      const changes = (await scene.changesOf(
+        `INSERT INTO broad DEFAULT VALUES; INSERT INTO parent DEFAULT VALUES;
+            INSERT INTO broad SELECT 0 FROM generate_series(1, 20)`,
+        ['broad', 'parent'],
+      )) as [string, ...unknown[]][]
+      expect(changes.flatMap(([table, ...rows]) => rows.map(one => [table, one]))).toEqual([
+        ['broad', row],
+        ['parent', row],
+        ...Array.from({ length: 20 }, () => ['broad', row]),
+      ])
+    })
+
     it('are the columns that the map names, if it names any, null included', async () => {
       await scene.install({ tables: { spell: { columns: ['id', 'name'] } } })
       await scene.changesOf(`INSERT INTO spell VALUES (1, NULL, 30)`)
