@@ -41,9 +41,11 @@ export class SharingSession implements FeedSession {
     await this.#outbox.upkeep()
     const { columns, changes: counted } = this.#outbox
     const gone = this.#gone
+    // What comes from a moment ahead was written before the server's clock was set back.
+    const foreign = `interval '${FOREIGN_MS} ms'`
     const from = `FROM ${schema}.outbox WHERE id > ${larger(gone, BigInt(after ?? 0))}
   AND (source = ANY (${literals(this.#outbox.scope.tables)})
-    OR at < clock_timestamp() - interval '${FOREIGN_MS} ms')`
+    OR at NOT BETWEEN clock_timestamp() - ${foreign} AND clock_timestamp() + ${foreign})`
     // Not by EXISTS: it reads the whole file if the planner expects to find something soon.
     const { waiting, least, ...poll } = (await readJson(
       connection,

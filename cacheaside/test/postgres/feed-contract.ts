@@ -961,6 +961,8 @@ export function feedContract(open: () => Promise<TestDatabase>): void {
       expect(
         await scene.changesOf(`UPDATE cacheaside.outbox SET at = at - interval '11 s'`, ['spell']),
       ).toEqual([['word', { word: 'a' }]])
+      const setBack = `INSERT INTO word VALUES ('b'); UPDATE cacheaside.outbox SET at = at + interval '1 h'`
+      expect(await scene.changesOf(setBack, ['spell'])).toEqual([['word', { word: 'b' }]])
     })
 
     it('leaves what it holds to be seen by pending, which takes nothing and needs no session', async () => {
