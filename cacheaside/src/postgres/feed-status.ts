@@ -8,6 +8,7 @@ import { hiddenTablesSql, isDeafSql, isOutdatedSql, readJson, SETTINGS, settings
 import { CLAIM_MS, isWideSql, type Scope } from './outbox.ts'
 import { identifier, literal, literals } from './sql.ts'
 import { groupsOf, type TagGroup } from './tag-groups.ts'
+import { type CrampedTable, crampedTablesSql, crampedWarning } from './temporary-files.ts'
 
 /**
  * The code of a finding about a feed: those of the warnings when it is opened, and
@@ -125,6 +126,7 @@ interface Details {
   readonly reader: string | null
   readonly agoMs: number | null
   readonly loose: readonly LooseColumn[]
+  readonly cramped: readonly CrampedTable[]
 }
 
 interface WatchedTable {
@@ -273,7 +275,8 @@ function detailsSql({ schema, looseTables }: Scope, isWide: boolean): string {
   'maxRows', (SELECT max_rows FROM ${inside}.feed),
   'reader', (SELECT reader FROM ${inside}.feed),
   'agoMs', (SELECT extract(epoch FROM clock_timestamp() - reader_at) * 1000 FROM ${inside}.feed),
-  'loose', ${looseColumnsSql(schema, looseTables)}
+  'loose', ${looseColumnsSql(schema, looseTables)},
+  'cramped', ${crampedTablesSql(schema)}
 )::text AS value`
 }
 
@@ -336,6 +339,7 @@ function judge(scope: Scope, details: Details, lagMs: number): FeedFinding[] {
         found('NOT_WATCHED', tagsNotKnown(`${table} by (${group.by.join(', ')})`))
   }
   for (const column of details.loose) found('KEY_TYPE', looseColumnWarning(column))
+  for (const table of details.cramped) found('SETTING', crampedWarning(table))
   const { rows, maxRows, oldestMs, agoMs } = details
   if (agoMs === null || Math.abs(agoMs) > CLAIM_MS) {
     const unread = unreadFor(agoMs)

@@ -33,6 +33,7 @@ import {
 } from './origin.ts'
 import { identifier, json, literal } from './sql.ts'
 import { groupsOf, type TagGroup, targetsOfRows } from './tag-groups.ts'
+import { type CrampedTable, crampedTablesSql, crampedWarning } from './temporary-files.ts'
 
 /** What a session works with. */
 export interface Scope {
@@ -247,6 +248,8 @@ export async function openOutbox(
     for (const message of settingsWarnings(settings, opening.guardMs, scope.writersEndMs))
       outbox.warn(message, 'SETTING')
   }
+  const cramped = await readJson(connection, `SELECT ${crampedTablesSql(scope.schema)}::text AS value`)
+  for (const table of cramped as CrampedTable[]) outbox.warn(crampedWarning(table), 'SETTING')
   const loose = await readJson(
     connection,
     `SELECT ${looseColumnsSql(scope.schema, scope.looseTables)}::text AS value`,

@@ -1,7 +1,7 @@
 import pg from 'pg'
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import type { FeedSession } from '../../src/feed/change-feed.ts'
-import { installFeed, type PostgresFeedOptions, removeFeed } from '../../src/postgres/index.ts'
+import { installFeed, type PostgresFeedOptions, postgresFeed, removeFeed } from '../../src/postgres/index.ts'
 import { until } from './conditions.ts'
 import { connected, openPostgres } from './databases.ts'
 import { essence, FeedScene } from './feed-contract.ts'
@@ -384,6 +384,34 @@ describe('the change feed on PostgreSQL, with several sessions,', () => {
         '-c statement_timeout=6667 -c transaction_timeout=6666 -c idle_in_transaction_session_timeout=5s',
       )
       expect(warnings.map(text => text.split(':')[0])).toEqual(['statement_timeout is 6667 ms'])
+    })
+
+    it('warns of tables of which one statement can change more than temporary files may hold', async () => {
+      await database.sql(
+        `INSERT INTO spell SELECT n, repeat(md5(n::text), 40) FROM generate_series(1, 1000) AS n`,
+      )
+      const change = `SET temp_file_limit = '1MB'; SET work_mem = '64kB'; UPDATE spell SET name = name || '!'`
+      const writer = await client()
+      await expect(writer.query(change)).rejects.toThrow('temporary file size exceeds')
+      const { warnings } = await warningsWith('-c temp_file_limit=1MB')
+      expect(warnings).toContain(
+        'temp_file_limit is 1 MB: a statement that changes most rows of the table spell (2 MB) fails, because the feed has the ' +
+          'server keep the old and the new rows until its end. Set it to more than twice the size of the table, or change ' +
+          'fewer rows at once',
+      )
+      const { findings } = await postgresFeed({
+        pool: new pg.Pool({
+          connectionString: database.url,
+          options: '-c temp_file_limit=1MB',
+          idleTimeoutMillis: 1,
+        }),
+        tables: { spell: () => [] },
+      }).status()
+      expect(findings.map(({ code }) => code)).toContain('SETTING')
+      await database.sql(`${BY_ROWS}; DELETE FROM cacheaside.outbox`)
+      await writer.query(change)
+      const all = (await warningsWith('-c temp_file_limit=1MB')).warnings
+      expect(all.filter(text => text.startsWith('temp_file_limit'))).toHaveLength(1)
     })
 
     it('judges the limit that writers set themselves in its place, where that is told', async () => {

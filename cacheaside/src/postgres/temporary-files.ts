@@ -1,0 +1,29 @@
+import { identifier } from './sql.ts'
+
+/** A table of which a statement can change more rows than temporary files may hold. */
+export interface CrampedTable {
+  readonly source: string
+  readonly limitBytes: number
+  readonly bytes: number
+}
+
+/**
+ * The watched tables of which a statement that changes all rows fails, as JSON, in an expression. The triggers for statements
+ * have PostgreSQL keep the old and the new rows until the statement ends, beyond `work_mem` in temporary files. Row triggers,
+ * as partitions have them, do not.
+ */
+export const crampedTablesSql = (schema: string): string =>
+  `(SELECT coalesce(json_agg(json_build_object('source', source, 'limitBytes', most, 'bytes', bytes) ORDER BY source), '[]')
+  FROM ${identifier(schema)}.watched CROSS JOIN LATERAL (
+    SELECT setting::bigint * 1024 AS most, pg_table_size(relation) AS bytes FROM pg_settings WHERE name = 'temp_file_limit'
+  ) AS sizes
+  WHERE most > 0 AND 2 * bytes > most AND EXISTS (SELECT FROM pg_trigger WHERE tgrelid = relation
+    AND tgfoid = to_regprocedure(to_jsonb(watched) ->> 'statements' || '()')))`
+
+/** The warning about such a table. */
+export const crampedWarning = ({ source, limitBytes, bytes }: CrampedTable): string =>
+  `temp_file_limit is ${inMB(limitBytes)}: a statement that changes most rows of the table ${source} (${inMB(bytes)}) fails, ` +
+  'because the feed has the server keep the old and the new rows until its end. Set it to more than twice the size of the ' +
+  'table, or change fewer rows at once'
+
+const inMB = (bytes: number): string => `${Math.ceil(bytes / 2 ** 20)} MB`
