@@ -56,6 +56,7 @@ export interface FeedMigrationOptions {
  */
 export type ScriptRunner =
   | ((script: string) => Promise<unknown>)
+  | { unsafe(script: string): PromiseLike<unknown> }
   | { exec(script: string): Promise<unknown> }
   | { query(script: string): Promise<unknown> }
 

@@ -1,4 +1,5 @@
 import pg from 'pg'
+import type postgres from 'postgres'
 import { describe, expect, it, vi } from 'vitest'
 import { CacheError } from '../../src/index.ts'
 import {
@@ -135,7 +136,7 @@ describe('feedMigrationSql', () => {
   it('is run by the sql of postgres.js, which is a function for other texts', async () => {
     const unsafe = vi.fn(async () => [])
     const sql = Object.assign(() => Promise.reject(new Error('NOT_TAGGED_CALL')), { unsafe })
-    await installFeed(sql, { tables: ['spell'] })
+    await installFeed(sql as unknown as postgres.Sql, { tables: ['spell'] })
     expect(unsafe).toHaveBeenCalledExactlyOnceWith(feedMigrationSql({ tables: ['spell'] }))
   })
 
