@@ -4,7 +4,11 @@ import { redisShared } from 'cacheaside/redis'
 import { Redis } from 'ioredis'
 import pg from 'pg'
 
-const pool = new pg.Pool({ connectionString: process.env.DATABASE_URL, statement_timeout: 5_000 })
+const pool = new pg.Pool({
+  connectionString: process.env.DATABASE_URL,
+  statement_timeout: 5_000, // of a writer that died nothing goes on for long
+  idle_in_transaction_session_timeout: 5_000,
+})
 await installFeed(pool, { tables: ['spell'] }) // as the owner of the table; at every start, or once in a migration
 
 const cache = createCache({
