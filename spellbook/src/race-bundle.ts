@@ -49,6 +49,9 @@ interface Sendable {
   readonly tag: string
 }
 
+/** Of `Accept-Encoding`. A weight of zero refuses. */
+const TAKES_GZIP = /\bgzip\s*(?:,|$|;\s*q=(?:1|0\.\d*[1-9]))/i
+
 /** Adds `/race/engine.js`: the races with the library, for the page. It is made when it is asked for the first time. */
 export function raceRoute(app: FastifyInstance): void {
   let making: Promise<Sendable> | undefined
@@ -69,7 +72,7 @@ export function raceRoute(app: FastifyInstance): void {
       vary: 'accept-encoding',
     })
     if (request.headers['if-none-match'] === tag) return reply.code(304).send()
-    const isPacked = /\bgzip\b/.test(request.headers['accept-encoding'] ?? '')
+    const isPacked = TAKES_GZIP.test(request.headers['accept-encoding'] ?? '')
     return isPacked
       ? reply.header('content-encoding', 'gzip').send(packed)
       : reply.serializer(String).send(text)

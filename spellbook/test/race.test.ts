@@ -116,9 +116,13 @@ describe('what the browser is sent', () => {
     const plain = await app.inject({ url })
     expect(plain.body).toBe(text)
     expect(plain.headers['content-type']).toBe('text/javascript; charset=utf-8')
-    const packed = await app.inject({ url, headers: { 'accept-encoding': 'br, gzip' } })
+    const packed = await app.inject({ url, headers: { 'accept-encoding': 'br, GZIP;q=0.5' } })
     expect(packed.headers['content-encoding']).toBe('gzip')
     expect(packed.rawPayload.length).toBeLessThan(text.length / 3)
+    for (const refused of ['gzip;q=0', 'gzip; q=0.000, br', 'identity']) {
+      const { headers } = await app.inject({ url, headers: { 'accept-encoding': refused } })
+      expect(headers).not.toHaveProperty('content-encoding')
+    }
     const again = await app.inject({ url, headers: { 'if-none-match': String(plain.headers.etag) } })
     expect(again.statusCode).toBe(304)
     await app.close()
