@@ -278,6 +278,14 @@ describe('Viewers', () => {
     await reading
     expect(comments.length).toBeGreaterThan(2)
   })
+
+  test('are ended at once if they come after the end', async () => {
+    const { viewers, url } = await serveViewers()
+    viewers.close()
+    const heard: (string | undefined)[] = []
+    for await (const { event } of events(await open(url))) heard.push(event)
+    expect([heard, viewers.size]).toEqual([['hello'], 0])
+  })
 })
 
 describe('GET /live', () => {

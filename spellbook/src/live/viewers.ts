@@ -43,6 +43,7 @@ export class Viewers {
   readonly #nowMs: () => number
   readonly #viewers = new Set<Viewer>()
   readonly #timer: NodeJS.Timeout
+  #isClosed = false
 
   /** @param nowMs - A clock that never goes back. */
   constructor(limits: ViewerLimits, nowMs: () => number = () => performance.now()) {
@@ -62,12 +63,13 @@ export class Viewers {
   }
 
   /**
-   * Adds a viewer.
+   * Adds a viewer. One who comes after the end gets the greeting, which says when to come again, and nothing else.
    *
    * @param response - With its head written.
    * @param greeting - The first message for this viewer.
    */
   add(response: ServerResponse, greeting: string): void {
+    if (this.#isClosed) return void response.end(greeting)
     const viewer: Viewer = { response, lost: 0, stuckSinceMs: undefined, toldMs: this.#nowMs() }
     this.#viewers.add(viewer)
     response.once('close', () => this.#viewers.delete(viewer))
@@ -90,6 +92,7 @@ export class Viewers {
 
   /** Ends all of them. They may come again, to the next process. */
   close(): void {
+    this.#isClosed = true
     clearInterval(this.#timer)
     for (const { response } of this.#viewers) response.end()
     this.#viewers.clear()
