@@ -4,7 +4,7 @@
  */
 import { Abort } from './base/abort.ts'
 import type { Clock } from './base/clock.ts'
-import { CacheError } from './base/errors.ts'
+import { CacheError, type CacheErrorCode } from './base/errors.ts'
 import type { LoadEvent } from './base/events.ts'
 import { isOf, tagOf } from './base/thrown.ts'
 import { idOf } from './base/trace-id.ts'
@@ -88,11 +88,8 @@ function runLoader<T>(frame: LoadFrame, call: (context: LoadContext) => Promise<
       timer.cancel()
       stopListening()
       const waitMs = queuedMs === undefined ? 0 : (beganMs ?? nowMs) - queuedMs
-      tellEnd(
-        frame,
-        run,
-        outcome === 'loaded' ? { outcome, costMs, waitMs } : { outcome, costMs, waitMs, error },
-      )
+      const failure = outcome === 'loaded' ? {} : { error }
+      tellEnd(frame, run, { outcome, costMs, waitMs, ...failure })
       return costMs
     }
     const giveUp = () => {
@@ -107,7 +104,7 @@ function runLoader<T>(frame: LoadFrame, call: (context: LoadContext) => Promise<
     let timer = clock.after(frame.timeoutMs - 1, oneMoreTurn, isAwaited)
     let stopListening = () => {}
     stopListening = abort.listen(reason => {
-      end(isTimeout(reason) ? 'timed-out' : 'aborted', reason)
+      end(hasCode(reason, 'LOAD_TIMEOUT') ? 'timed-out' : 'aborted', reason)
       reject(reason)
     })
 
@@ -126,7 +123,7 @@ function runLoader<T>(frame: LoadFrame, call: (context: LoadContext) => Promise<
       }
     }
     const refused = (error: unknown) => {
-      end(isOf(error, CacheError) && error.code === 'OVERLOADED' ? 'overloaded' : 'aborted', error)
+      end(hasCode(error, 'OVERLOADED') ? 'overloaded' : 'aborted', error)
       reject(error)
     }
     const turn = limit.enter(run)
@@ -149,9 +146,8 @@ function tellEnd(
   emit({ type: 'load', keyspace, keys, ...numbers, ...end })
 }
 
-function isTimeout(reason: unknown): boolean {
-  return isOf(reason, CacheError) && reason.code === 'LOAD_TIMEOUT'
-}
+const hasCode = (error: unknown, code: CacheErrorCode): boolean =>
+  isOf(error, CacheError) && error.code === code
 
 /** One call of `load`, or of `loadMany` for one. */
 function loadOne<Id, V>(

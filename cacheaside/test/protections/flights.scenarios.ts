@@ -581,8 +581,8 @@ export const flights: readonly Protection[] = [
         without: 'waiting for the loader',
         patches: [
           [
-            "end(isTimeout(reason) ? 'timed-out' : 'aborted', reason)",
-            "end(isTimeout(reason) ? 'timed-out' : 'aborted', reason)\n      if (run.isRunning) limit.leave(run)",
+            "end(hasCode(reason, 'LOAD_TIMEOUT') ? 'timed-out' : 'aborted', reason)",
+            "end(hasCode(reason, 'LOAD_TIMEOUT') ? 'timed-out' : 'aborted', reason)\n      if (run.isRunning) limit.leave(run)",
           ],
         ],
         reports: 'a second load ran while the first was still at work, and the limit is 1',
