@@ -104,6 +104,17 @@ describe('on a busy server', () => {
     expect(await database.sql('SELECT FROM cacheaside.gaps()')).toEqual([])
   })
 
+  it('a statement with more than 16 MB of keys is recorded as a change of the whole table, in bounded memory', async () => {
+    await database.sql('CREATE TABLE page (url text, v int)')
+    await scene.install({ tables: { page: { columns: ['url'] } } })
+    for (const script of [
+      `INSERT INTO page SELECT repeat('x', 200000) FROM generate_series(1, 100)`,
+      'UPDATE page SET v = 1',
+      'DELETE FROM page',
+    ])
+      expect(await scene.changesOf(script, ['page'])).toEqual([['page', 'all']])
+  })
+
   it('unwatch does not wait for a relay, nor keep readers of the table waiting', async () => {
     await create(['spell'])
     await scene.install({ tables: ['spell'] })
