@@ -178,16 +178,24 @@ export async function cachedSpells(
       error instanceof DatabaseAwayError && !error.sent ? false : commitInDoubt(error),
   })
   const keyspaces = keyspacesIn(cache, database, config.ttlMs)
-  const { spells, spellPages, wizards, wizardPages, lists, ends } = keyspaces
+  const { spells, spellPages, wizards, wizardPages } = keyspaces
   if (config.flushOnStart)
     await Promise.all([spells, spellPages, wizards, wizardPages].map(keyspace => keyspace.invalidateAll()))
-
   const write = writing(cache, database)
-
   return {
-    wizards: cachedWizards(write, keyspaces),
-
     cache,
+    ...cachedSpellCalls(write, keyspaces, config),
+    wizards: cachedWizards(write, keyspaces),
+    close: () => cache.close(),
+  }
+}
+
+function cachedSpellCalls(
+  write: ReturnType<typeof writing>,
+  { spells, spellPages, lists, ends }: ReturnType<typeof keyspacesIn>,
+  { writeThrough }: CacheConfig,
+): Omit<Spells, 'cache' | 'wizards' | 'close'> {
+  return {
     find: (id, signal) => spells.read(id, within(signal)),
 
     page: (after, limit, signal) => readList(spellPages, [after, limit], signal),
@@ -207,7 +215,7 @@ export async function cachedSpells(
           if (row !== undefined) await guard(...ends.spell(id))
           return row
         },
-        config.writeThrough ? { writeThrough: row => [spells.entry(id, row)] } : {},
+        writeThrough ? { writeThrough: row => [spells.entry(id, row)] } : {},
       ),
 
     delete: (id, condition) =>
@@ -216,8 +224,6 @@ export async function cachedSpells(
         if (isDeleted) await guard(...ends.spell(id))
         return isDeleted
       }),
-
-    close: () => cache.close(),
   }
 }
 
