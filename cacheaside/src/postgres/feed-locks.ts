@@ -36,7 +36,7 @@ BEGIN
       EXIT;
     EXCEPTION WHEN lock_not_available THEN
       IF clock_timestamp() > until THEN
-        RAISE EXCEPTION '${what} were not free in time: %', tables
+        RAISE EXCEPTION '${what} were not free in time: %', replace(tables, 'ONLY ', '')
           USING ERRCODE = 'lock_not_available', HINT = 'Nothing was changed. Wait for those who write to them, and repeat.';
       END IF;
     END;
@@ -46,11 +46,26 @@ BEGIN
   PERFORM set_config('lock_timeout', before, true);
 END`
 
+const IS_LOCKABLE = `relkind IN ('r', 'p') AND has_table_privilege(pg_class.oid, 'UPDATE, DELETE, TRUNCATE')`
+
 /** The names of tables as a list; the condition may use `pg_class`, of which a table is a row. */
 const namesSql = (order: string, condition: string): string => `(
     SELECT string_agg(format('%I.%I', nspname, relname), ', ' ORDER BY ${order}nspname, relname)
-    FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace
-    WHERE relkind IN ('r', 'p') AND has_table_privilege(pg_class.oid, 'UPDATE, DELETE, TRUNCATE') AND (${condition}))`
+    FROM pg_class JOIN pg_namespace ON pg_namespace.oid = relnamespace WHERE ${IS_LOCKABLE} AND (${condition}))`
+
+/**
+ * The names of tables of which `watch` would alter something: with their partitions and child tables if they are new, or else
+ * only those that lack a trigger. Other partitions may be busy.
+ */
+const NAMES_TO_WATCH = `(
+    SELECT string_agg(DISTINCT concat(CASE WHEN is_new OR relkind = 'p' THEN '' ELSE 'ONLY ' END, format('%I.%I', nspname, relname)), ', ')
+    FROM (
+      SELECT relation, true AS is_new FROM unnest(sources, relations) AS given (source, relation)
+      WHERE NOT EXISTS (SELECT FROM cacheaside.watched AS w
+        WHERE w.source = given.source AND w.relation = given.relation AND w.recorder <> '')
+      UNION ALL SELECT g.member, false FROM cacheaside.trigger_gaps() AS g WHERE g.urgent AND g.source = ANY (sources)
+    ) AS wanted JOIN pg_class ON pg_class.oid = relation JOIN pg_namespace ON pg_namespace.oid = relnamespace
+    WHERE ${IS_LOCKABLE})`
 
 /**
  * Locks the watched tables and those of the feed. DROP SCHEMA alone would lock the outbox first, for which a writer's trigger
@@ -80,14 +95,7 @@ export const LOCKS = `
 -- Locks those of these tables that watch would alter.
 CREATE OR REPLACE FUNCTION cacheaside.lock_to_watch(sources text[], relations regclass[]) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$${lockTables(
-  namesSql(
-    '',
-    `pg_class.oid IN (
-      SELECT relation FROM unnest(sources, relations) AS given (source, relation)
-      WHERE NOT EXISTS (SELECT FROM cacheaside.watched AS w
-          WHERE w.source = given.source AND w.relation = given.relation AND w.recorder <> '')
-        OR source IN (SELECT g.source FROM cacheaside.trigger_gaps() AS g WHERE g.urgent))`,
-  ),
+  NAMES_TO_WATCH,
   'SHARE ROW EXCLUSIVE',
   'the tables that are to be watched',
 )} $function$;

@@ -57,6 +57,20 @@ describe('on a busy server', () => {
     await Promise.all([writer.end(), installer.end()])
   })
 
+  it('installFeed waits for no writer of a partition that has its triggers, though another one lacks some', async () => {
+    await database.sql(`CREATE TABLE sale (id int, day int, PRIMARY KEY (id, day)) PARTITION BY LIST (day);
+      CREATE TABLE sale_1 PARTITION OF sale FOR VALUES IN (1)`)
+    await scene.install({ tables: ['sale'] })
+    await database.sql('CREATE TABLE sale_2 PARTITION OF sale FOR VALUES IN (2)')
+    const [writer, installer] = [await connected(database.url), await connected(database.url)]
+    await writer.query('BEGIN; INSERT INTO sale VALUES (1, 1)')
+    await installer.query(`SET lock_timeout = '200ms'`)
+    await installFeed(installer, { tables: ['sale'] })
+    await writer.query('COMMIT')
+    expect(await database.sql('SELECT FROM cacheaside.gaps()')).toEqual([])
+    await Promise.all([writer.end(), installer.end()])
+  })
+
   it('a look fails no writer who has many of its tables and wants another', async () => {
     const tables = numbered(15)
     await create(tables)
