@@ -389,6 +389,7 @@ export interface FeedDistrustEvent {
  * |---|---|
  * | `NOT_WATCHED` | a table, or a part of it, is not watched: what is changed there may stay unseen |
  * | `TABLE_REPLACED` | another table has the name of a watched one, and is watched from now on |
+ * | `TRIGGERS_MENDED` | somebody had dropped or disabled the triggers of a table; they work again |
  * | `TABLE_RENAMED` | a watched table has another name, and is still recorded under the old one |
  * | `COLUMN_GONE` | a recorded column is not there any more: each change counts as one of the whole table |
  * | `NOT_COMPARED` | a table could not be compared with what is watched |
@@ -401,6 +402,7 @@ export interface FeedDistrustEvent {
 export type FeedWarningCode =
   | 'NOT_WATCHED'
   | 'TABLE_REPLACED'
+  | 'TRIGGERS_MENDED'
   | 'TABLE_RENAMED'
   | 'COLUMN_GONE'
   | 'NOT_COMPARED'

@@ -2,6 +2,9 @@ import type { Clock } from '../base/clock.ts'
 import type { FeedWarningCode } from '../base/events.ts'
 import type { Key, Tag, WholeKeyspace } from '../base/key.ts'
 
+/** What these codes are about has happened, and does not end. */
+export const HAPPENED: ReadonlySet<FeedWarningCode> = new Set(['TABLE_REPLACED', 'TRIGGERS_MENDED'])
+
 /**
  * What any change feed must promise: every row change that anyone has committed to the origin is handed out until it is known
  * to be applied. The relay (`relay.ts`) turns changes into invalidations; the feed on PostgreSQL (`postgres/`) implements

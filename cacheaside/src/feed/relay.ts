@@ -4,7 +4,7 @@ import { keyspaceOf } from '../base/key.ts'
 import { messageOf } from '../base/thrown.ts'
 import { newId } from '../base/trace-id.ts'
 import type { RelayTrace } from '../base/tracing.ts'
-import type { Batch, Change, ChangeFeed, FeedSession } from './change-feed.ts'
+import { type Batch, type Change, type ChangeFeed, type FeedSession, HAPPENED } from './change-feed.ts'
 import { Identities } from './identities.ts'
 import { type Plan, planOf } from './plan.ts'
 import type { RelayTarget } from './relay-target.ts'
@@ -148,8 +148,7 @@ export class Relay {
         this.#sleeping?.wake()
       },
       warn: (message, code = 'OTHER') => {
-        // That a table was replaced has happened, and does not end.
-        if (code !== 'TABLE_REPLACED') this.#findings.set(message, number)
+        if (!HAPPENED.has(code)) this.#findings.set(message, number)
         this.#emit({ type: 'feed-warning', code, message })
       },
       mended: message => this.#mended(message),

@@ -162,6 +162,14 @@ BEGIN
 END $function$;
 DROP FUNCTION IF EXISTS cacheaside.mend(text, text, regclass, text, text, boolean);
 
+-- Whether somebody has taken a trigger away from a watched table, or has disabled it. A new partition or child table has never
+-- had one. A table that gets its first child, or loses its last, has its trigger in the other state.
+CREATE OR REPLACE FUNCTION cacheaside.was_lost(member regclass, name text, wanted text, urgent boolean) RETURNS boolean
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+  SELECT urgent AND EXISTS (SELECT FROM cacheaside.watched WHERE relation = member) AND NOT EXISTS (
+    SELECT FROM pg_trigger WHERE tgrelid = member AND tgname = name AND (tgenabled IN ('R', 'A') OR tgenabled::text = wanted))
+$function$;
+
 -- Mends what gaps there are, for relays, and says which it could not. A writer may want a table that this transaction has
 -- altered, and have one that it waits for. So it waits only briefly, ${PATIENCE_MS} ms in all, and ends soon: before PostgreSQL looks for
 -- a deadlock, after a second, and fails the writer. The next look does the rest. In an order by chance, so that a table which is
@@ -177,6 +185,8 @@ DECLARE
   halted text[] := '{}';
   left_open text[] := '{}';
   problems text[] := '{}';
+  was_lost boolean;
+  lost text[] := '{}';
 BEGIN
   WHILE is_progress LOOP
     is_progress := false;
@@ -193,10 +203,17 @@ BEGIN
         RETURN problems;
       END IF;
       PERFORM set_config('lock_timeout', greatest(1, least(100, ${PATIENCE_MS} - spent_ms))::text, true);
+      was_lost := cacheaside.was_lost(gap.member, gap.name, gap.wanted, gap.urgent);
       BEGIN
         PERFORM cacheaside.mend(gap.source, gap.recorder, gap.member, gap.name, gap.event, gap.is_there, gap.wanted,
           gap.condition, gap.urgent);
         is_progress := true;
+        -- One table is told of once.
+        IF was_lost AND gap.source <> ALL (lost) THEN
+          lost := lost || gap.source;
+          problems := problems || format('TRIGGERS_MENDED the triggers of the feed on %s were dropped or disabled, and are '
+            'back: what was changed meanwhile counts as one change of the whole table', gap.source);
+        END IF;
       EXCEPTION
         WHEN lock_not_available THEN
           busy := busy || gap.member;

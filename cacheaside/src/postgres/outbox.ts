@@ -1,5 +1,5 @@
 import type { FeedWarningCode } from '../base/events.ts'
-import type { Change, FeedOpening, FeedRow } from '../feed/change-feed.ts'
+import { type Change, type FeedOpening, type FeedRow, HAPPENED } from '../feed/change-feed.ts'
 import type { ColumnType } from './column-types.ts'
 import type { Connection, Texts } from './connection.ts'
 import { Horizon, IDS_SET_BACK } from './horizon.ts'
@@ -190,8 +190,8 @@ SELECT reader, to_json(${this.schema}.cover())::text AS problems, pg_current_xac
     for (const [message, code] of this.#problems) {
       if (found.has(message)) continue
       this.#warned.delete(message)
-      // The replacing of a table is an event: one upkeep tells it, and it cannot be mended.
-      if (code !== 'TABLE_REPLACED') this.opening.mended(message)
+      // What has happened is told by one upkeep, and cannot be mended.
+      if (!HAPPENED.has(code)) this.opening.mended(message)
     }
     this.#problems = found
   }

@@ -317,6 +317,7 @@ const others: DdlCase[] = [
     writes: recordedAs(undefined),
     later: n => threeOf({ id: `${n}` })(),
     countsAsChange: true,
+    code: 'TRIGGERS_MENDED',
   },
   {
     what: 'its triggers do not fire always any more',
@@ -324,6 +325,7 @@ const others: DdlCase[] = [
     writes: recordedAs(undefined),
     later: n => threeOf({ id: `${n}` })(),
     countsAsChange: true,
+    code: 'TRIGGERS_MENDED',
   },
 ]
 
