@@ -10,12 +10,16 @@ export interface CrampedTable {
 /**
  * The watched tables of which a statement that changes all rows fails, as JSON, in an expression. The triggers for statements
  * have PostgreSQL keep the old and the new rows until the statement ends, beyond `work_mem` in temporary files. Row triggers,
- * as partitions have them, do not.
+ * as partitions have them, do not. Sizes are those of the last VACUUM or ANALYZE: the functions that measure one would wait
+ * for whoever has locked the table, for as long as it is rewritten.
  */
 export const crampedTablesSql = (schema: string): string =>
   `(SELECT coalesce(json_agg(json_build_object('source', source, 'limitBytes', most, 'bytes', bytes) ORDER BY source), '[]')
-  FROM ${identifier(schema)}.watched CROSS JOIN LATERAL (
-    SELECT setting::bigint * 1024 AS most, pg_table_size(relation) AS bytes FROM pg_settings WHERE name = 'temp_file_limit'
+  FROM ${identifier(schema)}.watched JOIN pg_class ON pg_class.oid = relation
+  LEFT JOIN pg_class AS aside ON aside.oid = pg_class.reltoastrelid CROSS JOIN LATERAL (
+    SELECT setting::bigint * 1024 AS most, current_setting('block_size')::bigint
+      * (greatest(pg_class.relpages, 0) + greatest(aside.relpages, 0)) AS bytes
+    FROM pg_settings WHERE name = 'temp_file_limit'
   ) AS sizes
   WHERE most > 0 AND 2 * bytes > most AND EXISTS (SELECT FROM pg_trigger WHERE tgrelid = relation
     AND tgfoid = to_regprocedure(to_jsonb(watched) ->> 'statements' || '()')))`

@@ -393,7 +393,11 @@ describe('the change feed on PostgreSQL, with several sessions,', () => {
       const change = `SET temp_file_limit = '1MB'; SET work_mem = '64kB'; UPDATE spell SET name = name || '!'`
       const writer = await client()
       await expect(writer.query(change)).rejects.toThrow('temporary file size exceeds')
+      // A table that is locked, as while it is rewritten, keeps no relay waiting.
+      await writer.query('VACUUM spell')
+      await writer.query('BEGIN; LOCK TABLE spell')
       const { warnings } = await warningsWith('-c temp_file_limit=1MB')
+      await writer.query('COMMIT')
       expect(warnings).toContain(
         'temp_file_limit is 1 MB: a statement that changes most rows of the table spell (2 MB) fails, because the feed has the ' +
           'server keep the old and the new rows until its end. Set it to more than twice the size of the table, or change ' +
