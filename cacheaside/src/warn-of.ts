@@ -1,6 +1,7 @@
 import type { CacheEvent, FeedWarningCode } from './base/events.ts'
 import { messageOf } from './base/thrown.ts'
 import type { WarningCode, Warnings } from './base/warnings.ts'
+import { HAPPENED } from './feed/change-feed.ts'
 
 type Tell<Type extends CacheEvent['type']> = (
   warnings: Warnings,
@@ -110,7 +111,9 @@ const TELL: { readonly [Type in CacheEvent['type']]?: Tell<Type> } = {
   },
 
   'feed-warning'(warnings, { message, code }) {
-    warnings.begin(FEED_CODES[code] ?? 'FEED_WARNING', message, { message })
+    // What has happened may happen again.
+    if (HAPPENED.has(code)) warnings.each('FEED_WARNING', { message }, message)
+    else warnings.begin(FEED_CODES[code] ?? 'FEED_WARNING', message, { message })
   },
 
   'feed-distrust'(warnings, { keyspaces, reason }) {

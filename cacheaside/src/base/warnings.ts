@@ -142,9 +142,9 @@ export class Warnings {
   }
 
   /** Something happened that is worth telling each time, within the same limit per minute. */
-  each(code: WarningCode, telling: Telling): void {
-    this.begin(code, '', telling)
-    const cause = this.#causes.get(code)?.get('')
+  each(code: WarningCode, telling: Telling, subject = ''): void {
+    this.begin(code, subject, telling)
+    const cause = this.#causes.get(code)?.get(subject)
     if (cause !== undefined) forget(cause)
   }
 
