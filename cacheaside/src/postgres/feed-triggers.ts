@@ -177,8 +177,9 @@ $function$;
 CREATE OR REPLACE FUNCTION cacheaside.mend_all() RETURNS text[]
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
-  began timestamptz := clock_timestamp();
-  spent_ms int := 0;
+  look text := clock_timestamp();
+  began timestamptz;
+  spent_ms int;
   gap record;
   is_progress boolean := true;
   busy regclass[] := '{}';
@@ -195,9 +196,11 @@ BEGIN
         SELECT g.*, relkind, min(depth) OVER (PARTITION BY source) AS next
         FROM cacheaside.gaps_of(NULL) WITH ORDINALITY AS g JOIN pg_class ON pg_class.oid = g.member
         WHERE source <> ALL (halted) AND member <> ALL (busy) AND concat(source, member, name) <> ALL (left_open)
-      ) AS found WHERE depth = next ORDER BY md5(concat(member::oid, began)), ordinality
+      ) AS found WHERE depth = next ORDER BY md5(concat(member::oid, look)), ordinality
     LOOP
       CONTINUE WHEN gap.member = ANY (busy) OR gap.source = ANY (halted);
+      -- Counted from the first lock: however long it takes to find the gaps, each look mends at least one.
+      began := coalesce(began, clock_timestamp());
       spent_ms := extract(epoch FROM clock_timestamp() - began) * 1000;
       IF spent_ms > ${MOST_MENDING_MS} THEN
         RETURN problems;

@@ -1,6 +1,6 @@
 import { afterAll, afterEach, beforeAll, beforeEach, describe, expect, it } from 'vitest'
 import { installFeed } from '../../src/postgres/index.ts'
-import { until } from './conditions.ts'
+import { mended, until } from './conditions.ts'
 import { connected, openPostgres, type ServerDatabase } from './databases.ts'
 import { FeedScene } from './feed-contract.ts'
 
@@ -83,10 +83,10 @@ describe('on a busy server', () => {
     const look = relay.query('SELECT cacheaside.cover() AS problems')
     await until('the look to wait for the writer', () => isAwaited(database))
     await writer.query('INSERT INTO table_0 VALUES (1)')
-    expect((await look).rows[0].problems.length).toBeGreaterThanOrEqual(14)
+    expect((await look).rows[0].problems).not.toEqual([])
     await writer.query('COMMIT')
-    const { rows } = await relay.query('SELECT unnest(cacheaside.cover()) AS problem')
-    expect(rows).toEqual(tables.map(() => ({ problem: expect.stringMatching(/^TRIGGERS_MENDED /) })))
+    const said = await mended(async script => (await relay.query(script)).rows)
+    expect(said).toEqual(tables.map(() => expect.stringMatching(/^TRIGGERS_MENDED /)))
     await relay.query('DELETE FROM cacheaside.outbox; INSERT INTO table_7 VALUES (2)')
     expect(await scene.waiting()).toBe(1)
     await Promise.all([writer.end(), relay.end()])
@@ -114,6 +114,7 @@ describe('on a busy server', () => {
     await installFeed(database.pool, { tables: ['sale'] })
     await database.sql('SELECT make(21, 40)')
     expect(await looks('SELECT cacheaside.cover()')).toBeLessThanOrEqual(4)
+    await mended(database.sql)
     expect(await database.sql('SELECT FROM cacheaside.gaps()')).toEqual([])
     expect(await looks(`SELECT cacheaside.watch('public.sale', 'sale')`)).toBeLessThanOrEqual(4)
     expect(await database.sql('SELECT FROM cacheaside.gaps()')).toEqual([])

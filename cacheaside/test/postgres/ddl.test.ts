@@ -9,6 +9,7 @@ import {
   startPostgres,
 } from '../../../test/services.ts'
 import { installFeed } from '../../src/postgres/index.ts'
+import { mended } from './conditions.ts'
 import { connected, openPGlite } from './databases.ts'
 import { DDL_CASES, type DdlCase, defaultTable, defaultWrites, type Recorded } from './ddl-cases.ts'
 
@@ -98,7 +99,7 @@ class Play {
           await this.#write(table, one, who, session, ++n, false)
       })
     }
-    const problems = await this.#look()
+    const problems = await mended(other)
     for (const [, table, one] of this.#cases) {
       const outcome = this.outcomes.get(table)!
       const about = problems.filter(text => new RegExp(`\\b${table}\\b`).test(text))
@@ -109,14 +110,8 @@ class Play {
           await this.#write(table, one, who, session, ++n, true)
       })
     }
-    await this.#look()
+    await other('SELECT cacheaside.cover()')
     for (const [, table] of this.#cases) this.outcomes.get(table)!.recordedAgain = await this.#recorded(table)
-  }
-
-  /** What a relay does every ten seconds, and what it finds. */
-  async #look(): Promise<string[]> {
-    const [row] = await this.#world.other('SELECT cacheaside.cover() AS problems')
-    return row!.problems as string[]
   }
 
   /** What was recorded since this was asked last. */
