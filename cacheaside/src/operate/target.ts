@@ -9,6 +9,7 @@ import { idPartsOf } from '../base/key.ts'
 import type { SharedStore, StoreView } from '../shared/shared-store.ts'
 import type { AuditedKeyspace } from '../verify/audited-keyspace.ts'
 import { limited } from '../verify/pace.ts'
+import { openTimedView } from '../verify/timed-view.ts'
 import { assertKeyspaces, DEFAULT_VERIFY_OPTIONS } from '../verify/verify.ts'
 import type { OperationConfig } from './config.ts'
 
@@ -64,35 +65,12 @@ export const askedStore = <T>(operated: Operated, answer: Promise<T>): Promise<T
 /** Opens a view of the store, and closes it afterwards. Each of its answers has the time limit. */
 export async function withView<T>(operated: Operated, look: (view: StoreView) => Promise<T>): Promise<T> {
   const shared = sharedOf(operated)
-  if (shared.view === undefined)
-    throw invalidOption('shared', 'a store that can be looked at, by view()', shared.name)
-  const opening = shared.view()
-  const view = await askedStore(operated, opening).catch(error => {
-    // Nobody waits for the view any more, and it must not stay open.
-    opening.then(
-      unwanted => unwanted.close(),
-      () => {},
-    )
-    throw error
-  })
+  const limits = { clock: clockOf(operated), timeoutMs: timeoutOf(operated), signal: operated.signal }
+  const view = await openTimedView(shared, limits)
   try {
-    return await look(timed(operated, view))
+    return await look(view)
   } finally {
     await view.close()
-  }
-}
-
-function timed(operated: Operated, view: StoreView): StoreView {
-  return {
-    caveats: view.caveats,
-    keys: keyspace => view.keys(keyspace),
-    peek: keys => askedStore(operated, view.peek(keys)),
-    generations: keyspaces => askedStore(operated, view.generations(keyspaces)),
-    ...(view.lives === undefined
-      ? {}
-      : { lives: (keys: readonly string[]) => askedStore(operated, view.lives!(keys)) }),
-    timeMs: () => askedStore(operated, view.timeMs()),
-    close: () => view.close(),
   }
 }
 

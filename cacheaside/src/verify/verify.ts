@@ -11,6 +11,7 @@ import { Examiner } from './examiner.ts'
 import type { Finding, Outcome, PendingChange, SkippedOutcome } from './outcome.ts'
 import { limited, Pace, pause } from './pace.ts'
 import { Tally, type VerifyReport } from './report.ts'
+import { openTimedView } from './timed-view.ts'
 import { Encounters, Reservoir } from './walk.ts'
 
 /** The options of {@link verify}. */
@@ -96,17 +97,7 @@ const NOT_LEFT: Partial<Record<Register['state'] | 'absent', SkippedOutcome['why
  */
 export async function verify(options: VerifyOptions): Promise<VerifyReport> {
   const resolved = resolve(options)
-  const { shared, clock, timeoutMs } = resolved
-  const opening = shared.view!()
-  const late = () => new Error(`the shared store did not answer within ${timeoutMs} ms`)
-  const view = await limited(clock, timeoutMs, opening, late).catch(error => {
-    // Nobody waits for the view any more, and it must not stay open.
-    opening.then(
-      unwanted => unwanted.close(),
-      () => {},
-    )
-    throw error
-  })
+  const view = await openTimedView(resolved.shared, resolved)
   try {
     return await new Verification(resolved, view).run()
   } finally {
@@ -255,10 +246,8 @@ class Verification {
 
   /** The outcomes of the registers of a keyspace that is not audited. */
   async #readOthers(keyspace: string, keys: readonly string[]): Promise<readonly Outcome[]> {
-    const { clock, timeoutMs, signal } = this.#options
-    const late = () => new Error(`the shared store did not answer within ${timeoutMs} ms`)
-    signal?.throwIfAborted()
-    const texts = await limited(clock, timeoutMs, this.#view.peek(keys), late, signal)
+    this.#options.signal?.throwIfAborted()
+    const texts = await this.#view.peek(keys)
     return keys.map((key, i) => {
       const text = texts[i]
       const state = text === undefined ? 'absent' : parseRegister(text).state
@@ -313,8 +302,6 @@ function resolve(given: VerifyOptions): Resolved {
   ) as Resolved
   if (typeof options.shared?.lease !== 'function')
     throw invalidOption('shared', 'a shared store', options.shared)
-  if (options.shared.view === undefined)
-    throw invalidOption('shared', 'a store that can be looked at, by view()', options.shared.name)
   checkSignal(options.signal)
   assertKeyspaces(options.keyspaces)
   for (const name of options.only ?? []) {
