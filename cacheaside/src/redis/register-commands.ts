@@ -117,9 +117,14 @@ export class RegisterCommands {
     if (this.#onCluster || this.#full) return this.#createEach(requests, lifeMs)
     const batches: Promise<LeaseReply[]>[] = []
     for (let at = 0; at < requests.length; at += MOST_TOGETHER)
-      batches.push(this.#runCreate(requests.slice(at, at + MOST_TOGETHER), lifeMs))
+      batches.push(this.#createBatch(requests.slice(at, at + MOST_TOGETHER), lifeMs))
+    return (await Promise.all(batches)).flat()
+  }
+
+  /** One batch. Memory may become full between two: what the first has created must not be taken for somebody else's. */
+  async #createBatch(requests: readonly Creation[], lifeMs: number): Promise<LeaseReply[]> {
     try {
-      return (await Promise.all(batches)).flat()
+      return await this.#runCreate(requests, lifeMs)
     } catch (error) {
       if (errorCode(error) !== 'OOM') throw error
       this.#full = true

@@ -582,6 +582,21 @@ describe('redisShared on a server without memory left', () => {
     expect(await shared.leaseMany(requests, LONG_MS)).toEqual([REFUSED, await past.get('spell:1')])
   })
 
+  it('leaseMany takes no lease of its own for another one where memory becomes full in the middle', async () => {
+    const shared = await openFull()
+    const requests = Array.from({ length: 10_000 }, (_, i) => ({ key: `spell:${i}`, token: token('Anna') }))
+    let granted = 0
+    for (let room = 2 ** 19; granted === 0; room += 2 ** 19) {
+      const used = Number(/used_memory:(\d+)/.exec(await past.info('memory'))![1])
+      await past.config('SET', 'maxmemory', used + room)
+      const replies = await shared.leaseMany(requests, LONG_MS)
+      granted = await past.dbsize()
+      expect(replies.filter(reply => reply === null)).toHaveLength(granted)
+      expect(replies.filter(reply => reply === REFUSED)).toHaveLength(requests.length - granted)
+    }
+    expect(granted).toBeLessThan(requests.length)
+  })
+
   it('stampMany says what is there and refuses stamps, alone and in batches, and renewStamp works', async () => {
     const shared = await openFull()
     await put(shared, 'spell:1', 'one')
