@@ -5,8 +5,9 @@ import type { Cache } from '../cache.ts'
 import type { Keyspace } from '../keyspace.ts'
 import type { KeyspaceOptions, LoadContext } from '../options.ts'
 import type { Kept } from '../shared/kept.ts'
-import { borrowed, type PgPool } from './connection.ts'
-import { LentClient } from './observed-client.ts'
+import type { PgPool } from './connection.ts'
+import { LentPGlite, type PGliteTransaction } from './observed-pglite.ts'
+import { LentPool } from './observed-pool.ts'
 import type { PostgresFeedTables } from './postgres-feed.ts'
 import { type Places, placesSql, type Touched, touchedSql } from './touched.ts'
 
@@ -245,7 +246,7 @@ class Observer<Db> implements LoadObserver<Db> {
       const { pglite } = this.#options
       const { result, touched } = await (pglite === undefined
         ? this.#onClient(name, work)
-        : this.#onPGlite(pglite as ObservedPGlite, work))
+        : this.#onPGlite(name, work))
       if (touched === undefined) return result
       for (const [id, value] of pairsOf(result)) if (!(value instanceof Error)) judge(id, value, touched)
       return result
@@ -266,51 +267,39 @@ class Observer<Db> implements LoadObserver<Db> {
   }
 
   async #onClient<T>(name: string, work: (db: Db) => Promise<T>): Promise<Observed<T>> {
-    const { client, giveBack } = await borrowed(this.#options.pool as PgPool)
-    const lent = new LentClient(client)
-    let isBroken = true
+    const lent = new LentPool(this.#options.pool as PgPool)
+    await lent.begin(run => this.#sqlOf(run))
+    let result: T
     try {
-      await lent.begin(run => this.#sqlOf(run))
-      const result = await work(this.#options.use(lent.stand) as Db).catch(async error => {
-        await lent.end(false).then(
-          () => {
-            isBroken = false
-          },
-          () => {},
-        )
-        throw error
-      })
-      await lent.end(true)
-      isBroken = false
-      const trouble = lent.isUsed
-        ? lent.trouble
-        : new Error('the loader has not used the db that it was given')
-      if (trouble === undefined) return { result, touched: lent.touched }
-      if (this.#options.undeclared === 'throw') throw trouble
-      this.#cache.auditable.emit({ type: 'fault', during: `observing the loads of ${name}`, error: trouble })
-      return { result, touched: undefined }
-    } finally {
-      giveBack(isBroken)
+      result = await work(this.#options.use(lent.stand) as Db)
+    } catch (error) {
+      await lent.end(false).catch(() => {})
+      throw error
     }
+    await lent.end(true)
+    const unused = new Error('the loader has not used the db that it was given')
+    return { result, touched: this.#known(name, lent.isUsed ? lent.trouble : unused, lent.touched) }
   }
 
   /** PGlite has one session, which is kept for the transaction. An error of the loader ends the transaction. */
-  async #onPGlite<T>(pglite: ObservedPGlite, work: (db: Db) => Promise<T>): Promise<Observed<T>> {
-    type Session = { exec(script: string): Promise<unknown> }
-    const sql = await this.#sqlOf(script => pglite.transaction((session: Session) => session.exec(script)))
-    return pglite.transaction(async (transaction: object) => {
-      const stand: unknown = new Proxy(transaction, {
-        get(session, property) {
-          if (property === 'transaction') return (inside: (given: unknown) => unknown) => inside(stand)
-          const value: unknown = Reflect.get(session, property)
-          return typeof value === 'function' ? value.bind(session) : value
-        },
-      })
-      const result = await work(this.#options.use(stand) as Db)
-      const { query } = transaction as { query(text: string): Promise<{ rows: { touched: string }[] }> }
-      const { rows } = await query.call(transaction, sql)
-      return { result, touched: JSON.parse(rows[0]!.touched) as Touched }
+  async #onPGlite<T>(name: string, work: (db: Db) => Promise<T>): Promise<Observed<T>> {
+    const pglite = this.#options.pglite as ObservedPGlite
+    const sql = await this.#sqlOf(script =>
+      pglite.transaction((transaction: PGliteTransaction) => transaction.exec(script)),
+    )
+    return pglite.transaction(async (transaction: PGliteTransaction) => {
+      const lent = new LentPGlite(pglite, transaction, sql)
+      const result = await work(this.#options.use(lent.stand) as Db)
+      await lent.end()
+      return { result, touched: this.#known(name, lent.trouble, lent.touched) }
     })
+  }
+
+  #known(name: string, trouble: unknown, touched: Touched): Touched | undefined {
+    if (trouble === undefined) return touched
+    if (this.#options.undeclared === 'throw') throw trouble
+    this.#cache.auditable.emit({ type: 'fault', during: `observing the loads of ${name}`, error: trouble })
+    return undefined
   }
 
   #judge<Id>(

@@ -1,7 +1,7 @@
 import type { PgPoolClient } from './connection.ts'
 import type { Touched } from './touched.ts'
 
-type Query = (...args: unknown[]) => unknown
+export type Query = (...args: unknown[]) => unknown
 
 const COMMENTS = /^(?:\s+|--[^\n]*(?:\n|$)|\/\*[\s\S]*?\*\/)+/
 const BEGIN = /^(?:begin|start\s+transaction)\b/i
@@ -16,35 +16,68 @@ function textOf(first: unknown): string {
   return all.replace(COMMENTS, '')
 }
 
+/** The SQLSTATE of a statement in a transaction that has failed before. */
+const IN_FAILED = '25P02'
+
+/** A query that ends by its own events, such as a cursor. */
+interface Submitted {
+  submit(): void
+  handleError?(error: unknown, connection: object): void
+}
+
+const isSubmitted = (first: unknown): first is Submitted =>
+  typeof (first as Partial<Submitted> | undefined)?.submit === 'function'
+
+/**
+ * Runs a statement, and answers in the way that its caller expects: by a promise, by a callback, or with the query itself if
+ * it ends by its own events.
+ */
+export function answered(
+  args: readonly unknown[],
+  run: (args: readonly unknown[]) => Promise<unknown>,
+): unknown {
+  const [first] = args
+  if (isSubmitted(first)) {
+    run(args).catch(error => first.handleError?.(error, {}))
+    return first
+  }
+  const inConfig = (first as { callback?: unknown } | null | undefined)?.callback
+  const callback = [args.at(-1), inConfig].find(one => typeof one === 'function')
+  if (callback === undefined) return run(args)
+  const config = callback === inConfig ? { ...(first as object), callback: undefined } : first
+  const own = [config, ...args.slice(1)].filter(one => one !== callback)
+  const tell = (...outcome: unknown[]) => process.nextTick(callback as Query, ...outcome)
+  run(own).then(result => tell(null, result), tell)
+  return undefined
+}
+
+/** The transaction that its statements run in: none, one that was begun here, or one that the loader has begun. */
+type Within = 'none' | 'ours' | 'theirs'
+
 /**
  * A client that a loader works with while it is observed. Its statements run in a transaction, and before that ends, its
- * locks are read. A loader may begin a transaction of its own, perhaps with an isolation level. Before any transaction ends,
- * its locks are read.
+ * locks are read. A loader may begin a transaction of its own, perhaps with an isolation level: then ours ends before it.
+ * Without observation each statement is a transaction by itself. So after an error ours ends, too, and the next statement
+ * finds another.
  *
  * Its statements wait for each other here and not in the client: `pg` is going to refuse a second statement at once.
  */
 export class LentClient {
   readonly #client: PgPoolClient
-  #touchedSql = ''
+  readonly #touchedSql: string
   readonly #found = { asked: new Set<string>(), others: new Set<string>() }
-  #isIn = false
+  #within: Within = 'none'
   #last: Promise<unknown> = Promise.resolve()
-  /** Whether the loader has used it at all. */
-  isUsed = false
+  #isEnded = false
+  /** Whether it cannot be brought out of its transaction: nobody else may get it. */
+  isBroken = false
   /** Why it is not known, or not fully known, what was touched. */
   trouble: unknown
 
-  constructor(client: PgPoolClient) {
+  /** @param touchedSql - The query for what a transaction has touched. Empty: nobody is going to ask. */
+  constructor(client: PgPoolClient, touchedSql: string) {
     this.#client = client
-  }
-
-  /** Prepares the query for later, before the loader works. Never rejects: after trouble the loader's statements will. */
-  async begin(sqlOf: (run: (script: string) => Promise<unknown>) => Promise<string>): Promise<void> {
-    try {
-      this.#touchedSql = await sqlOf(script => this.#client.query(script))
-    } catch (error) {
-      this.trouble = error
-    }
+    this.#touchedSql = touchedSql
   }
 
   /** What the loader's transactions have touched. */
@@ -52,75 +85,88 @@ export class LentClient {
     return { asked: [...this.#found.asked], others: [...this.#found.others], isWithin: true }
   }
 
-  /**
-   * The stand-in for the client, and for the pool that it came from: `connect` gives the same client, and `release` does
-   * nothing.
-   */
-  get stand(): unknown {
-    const query = (...args: unknown[]) => this.#query(args)
+  /** The stand-in for the client. */
+  stand(release: (destroy?: unknown) => void): unknown {
     const own: Record<string, unknown> = {
-      query,
-      connect: (done?: (error: undefined, client: unknown, release: () => void) => void) => {
-        if (typeof done !== 'function') return Promise.resolve(stand)
-        done(undefined, stand, () => {})
-        return undefined
-      },
-      release: () => {},
+      query: (...args: unknown[]) => this.query(args),
+      release,
       end: async () => {},
     }
-    const stand: unknown = new Proxy(this.#client, {
-      get(client, name) {
-        if (typeof name === 'string' && Object.hasOwn(own, name)) return own[name]
-        const value: unknown = Reflect.get(client, name)
-        return typeof value === 'function' ? value.bind(client) : value
-      },
-    })
-    return stand
+    return standIn(this.#client, own)
   }
 
-  /** Ends what is left of the transaction; the loader has ended. */
+  /** Ends what is left of the transaction. It takes no statement after this: the client will be another's. */
   async end(commits: boolean): Promise<void> {
+    this.#isEnded = true
     await this.#last
-    if (!this.#isIn) return
-    if (commits) await this.#look()
-    this.#isIn = false
-    await this.#send('query', commits ? 'COMMIT' : 'ROLLBACK')
+    if (commits) await this.#leave()
+    else if (this.#within !== 'none') await this.#send('ROLLBACK')
   }
 
-  #query(args: unknown[]): unknown {
-    this.isUsed = true
+  /** Takes a statement of the loader; one with a callback too. */
+  query(args: readonly unknown[]): unknown {
+    return answered(args, own => this.#query(own))
+  }
+
+  #query(args: readonly unknown[]): Promise<unknown> {
+    if (this.#isEnded) return Promise.reject(new Error('the load that had this client has ended'))
     const text = textOf(args[0])
     const turn = this.#last.then(() => this.#before(text))
-    const isSubmitted = typeof (args[0] as { submit?: unknown } | undefined)?.submit === 'function'
-    const callback = [args.at(-1), (args[0] as { callback?: unknown } | undefined)?.callback].find(
-      one => typeof one === 'function',
+    const answer = turn.then(() =>
+      // If it ends by an event, the next statement waits in the client.
+      isSubmitted(args[0]) ? void this.#send(...args) : this.#sendAgain(text, args),
     )
-    if (isSubmitted || callback !== undefined) {
-      // Its end comes by a callback or an event: the next statement waits in the client.
-      this.#last = turn.then(() => void this.#send('query', ...args))
-      return isSubmitted ? args[0] : undefined
-    }
-    const answer = turn.then(() => this.#send('query', ...args))
-    this.#last = answer.catch(() => {})
+    this.#last = answer.catch(error => this.#after(error))
     return answer
+  }
+
+  /** Sends it once more if one that has ended by an event had failed before it: this one was not run. */
+  async #sendAgain(text: string, args: readonly unknown[]): Promise<unknown> {
+    try {
+      return await this.#send(...args)
+    } catch (error) {
+      if (this.#within !== 'ours' || (error as { code?: unknown } | null)?.code !== IN_FAILED) throw error
+      await this.#after(error)
+      await this.#before(text)
+      return this.#send(...args)
+    }
   }
 
   /** Sends what has to come before a statement of the loader. Never rejects: if the session is lost, the statement will. */
   async #before(text: string): Promise<void> {
-    if (BEGIN.test(text)) this.#isIn = true
-    else if (END.test(text)) {
-      if (this.#isIn) await this.#look()
-      this.#isIn &&= BACK.test(text)
-    } else if (!this.#isIn) {
-      this.#isIn = true
-      await Promise.resolve(this.#send('query', 'BEGIN')).catch(() => {})
+    if (BEGIN.test(text)) {
+      if (this.#within === 'ours') await this.#leave().catch(() => {})
+      this.#within = 'theirs'
+    } else if (END.test(text)) {
+      if (this.#within !== 'none') await this.#look()
+      if (!BACK.test(text)) this.#within = 'none'
+    } else if (this.#within === 'none') {
+      this.#within = 'ours'
+      await Promise.resolve(this.#send('BEGIN')).catch(() => {})
     }
+  }
+
+  /** A statement has failed. Its transaction refuses all others, and knows its locks no more. Never rejects. */
+  async #after(error: unknown): Promise<void> {
+    if (this.#within !== 'ours') return
+    this.trouble ??= error
+    this.#within = 'none'
+    await Promise.resolve(this.#send('ROLLBACK')).catch(() => {
+      this.isBroken = true
+    })
+  }
+
+  async #leave(): Promise<void> {
+    if (this.#within === 'none') return
+    await this.#look()
+    this.#within = 'none'
+    await this.#send('COMMIT')
   }
 
   async #look(): Promise<void> {
     if (this.#touchedSql === '') return
     try {
-      const { rows } = (await this.#send('query', this.#touchedSql)) as { rows: { touched: string }[] }
+      const { rows } = (await this.#send(this.#touchedSql)) as { rows: { touched: string }[] }
       const { asked, others, isWithin } = JSON.parse(rows[0]!.touched) as Touched
       if (!isWithin) throw new Error('the transaction was ended by a text of several statements')
       for (const table of asked) this.#found.asked.add(table)
@@ -131,7 +177,19 @@ export class LentClient {
     }
   }
 
-  #send(method: 'query', ...args: unknown[]): unknown {
-    return (this.#client[method] as unknown as Query).apply(this.#client, args)
+  #send(...args: unknown[]): unknown {
+    return (this.#client.query as unknown as Query).apply(this.#client, args)
   }
+}
+
+/** An object that has these members instead of its own. */
+export function standIn(real: object, own: Readonly<Record<string, unknown>>): unknown {
+  return new Proxy(real, {
+    has: (target, name) => Object.hasOwn(own, name) || Reflect.has(target, name),
+    get(target, name) {
+      if (typeof name === 'string' && Object.hasOwn(own, name)) return own[name]
+      const value: unknown = Reflect.get(target, name)
+      return typeof value === 'function' ? value.bind(target) : value
+    },
+  })
 }

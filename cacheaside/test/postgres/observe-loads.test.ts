@@ -263,6 +263,35 @@ describe.each<[string, () => Promise<TestDatabase>]>([
     expect(some).toEqual(['on:1', 'on:3'])
   })
 
+  it('lets a load go on that passes over an error, and says that it does not know all', async () => {
+    const load = async (_id: number, { db }: { db: Querying }) => {
+      await db.query('SELECT FROM author')
+      await db.query('SELECT FROM no_such_table').catch(() => {})
+      return (await db.query('SELECT count(*)::int AS n FROM post')).rows
+    }
+    expect(await observer().keyspace('post', { load }).get(1)).toEqual([{ n: 2 }])
+    expect(events.flatMap(event => (event.type === 'fault' ? [String(event.error)] : []))).toEqual([
+      expect.stringContaining('no_such_table'),
+    ])
+    const strict = observer({ undeclared: 'throw' }).keyspace('strict', { load })
+    await expect(strict.get(1)).rejects.toThrow('no_such_table')
+  })
+
+  it('sees what a load reads in a transaction that it rolls back, as PGlite does, and after it', async () => {
+    const load = async (_id: number, { db }: { db: Querying }) => {
+      if (database.driver.pool) return (await db.query('SELECT name FROM author, words() AS n')).rows
+      await (db as PGlite & Querying).transaction(async own => {
+        await own.query('INSERT INTO word VALUES (1)')
+        await own.rollback()
+      })
+      return (await db.query('SELECT name FROM author')).rows
+    }
+    const observed = observer()
+    expect(await observed.keyspace('post', { load }).get(1)).toEqual([{ name: 'Ann' }])
+    expect(events.filter(({ type }) => type === 'fault')).toEqual([])
+    expect(observed.findings.map(({ tables }) => [...tables].sort())).toEqual([['author', 'word']])
+  })
+
   it('lets a load fail with its own error, and is not in its way afterwards', async () => {
     const observed = observer()
     const failure = new Error('of my own')
@@ -526,7 +555,7 @@ describe('observeLoads with a pool of pg', () => {
     expect(await posts.get(3)).toBe(3)
     expect(faults()).toEqual([
       'Error: the loader has not used the db that it was given',
-      expect.stringContaining('current transaction is aborted'),
+      'error: relation "no_such_table" does not exist',
       'Error: the transaction was ended by a text of several statements',
     ])
     const strict = observeLoads(cache, { ...options(), undeclared: 'throw' }).keyspace('strict', { load })
@@ -545,6 +574,106 @@ describe('observeLoads with a pool of pg', () => {
     })
     await expect(posts.get(5)).rejects.toThrow(/terminat|connection/i)
     expect(await posts.get(6)).toBe('y')
+    expect(pool.totalCount - pool.idleCount).toBe(0)
+  })
+
+  it.each<[string, (db: pg.Pool) => Promise<unknown>, string[]]>([
+    [
+      'that begins a transaction of its own after a statement',
+      async db => {
+        await db.query('SELECT FROM author')
+        const client = await db.connect()
+        await client.query('BEGIN ISOLATION LEVEL REPEATABLE READ, READ ONLY')
+        await client.query('SELECT FROM word')
+        await client.query('COMMIT')
+        client.release()
+      },
+      ['author', 'word'],
+    ],
+    [
+      'that has two clients at once, and asks the pool beside them',
+      async db => {
+        const pids = new Set<number>()
+        const [one, other] = [await db.connect(), await db.connect()]
+        await one.query('BEGIN ISOLATION LEVEL REPEATABLE READ')
+        await other.query('BEGIN ISOLATION LEVEL SERIALIZABLE')
+        for (const [client, table] of [
+          [one, 'author'],
+          [other, 'word'],
+          [db, 'log'],
+        ] as const) {
+          pids.add((await client.query(`SELECT pg_backend_pid() AS pid, count(*) FROM ${table}`)).rows[0].pid)
+        }
+        await one.query('ROLLBACK')
+        one.release()
+        one.release()
+        await other.query('COMMIT')
+        other.release(true)
+        expect(pids.size).toBe(3)
+      },
+      ['author', 'log', 'word'],
+    ],
+    [
+      'that gives no client back',
+      async db => {
+        for (const table of ['author', 'word']) await (await db.connect()).query(`SELECT FROM ${table}`)
+      },
+      ['author', 'word'],
+    ],
+  ])('works as a pool does for a load %s', async (_what, load, tables) => {
+    const observed = observeLoads(cache, options())
+    const posts = observed.keyspace('post', {
+      load: async (id: number, { db }) => {
+        await load(db)
+        return id
+      },
+    })
+    expect(await posts.get(1)).toBe(1)
+    expect(faults()).toEqual([])
+    expect(observed.findings.map(finding => [...finding.tables].sort())).toEqual([tables])
+    expect(pool.totalCount - pool.idleCount).toBe(0)
+  })
+
+  it('lets a load go on after a query that was submitted and has failed, and tells callbacks of errors', async () => {
+    const observed = observeLoads(cache, options())
+    const posts = observed.keyspace('post', {
+      load: async (_id: number, { db }) => {
+        const failed = (text: string) =>
+          new Promise(resolve => void db.query(new pg.Query(text)).once('error', resolve))
+        const called = (text: string) =>
+          new Promise<string>(resolve => db.query(text, e => resolve(String(e))))
+        await failed('SELECT FROM no_such_table')
+        const { rows } = await db.query<{ n: number }>('SELECT count(*)::int AS n FROM post')
+        return [rows[0]!.n, await called('SELECT FROM nor_this'), await called('SELECT FROM post')]
+      },
+    })
+    expect(await posts.get(1)).toEqual([2, expect.stringContaining('nor_this'), 'null'])
+    expect(faults()).toHaveLength(1)
+  })
+
+  it('lets no statement that comes after its load into a session that others have by then', async () => {
+    const observed = observeLoads(cache, options())
+    let end = () => {}
+    const over = new Promise<void>(resolve => {
+      end = resolve
+    })
+    const late: Promise<unknown>[] = []
+    const posts = observed.keyspace('post', {
+      load: async (_id: number, { db }) => {
+        const client = await db.connect()
+        late.push(
+          over.then(() => db.query('SELECT 1 AS n')).then(({ rows }) => rows),
+          over.then(() => client.query('SELECT 1')).catch(String),
+        )
+        await db.query('SELECT FROM no_such_table')
+      },
+    })
+    await expect(posts.get(1)).rejects.toThrow('no_such_table')
+    end()
+    const answers = await Promise.all(late)
+    await pool.query('INSERT INTO aside VALUES (1)')
+    expect(await database.sql('SELECT FROM aside'), 'that were committed').toHaveLength(1)
+    expect(answers).toEqual([[{ n: 1 }], 'Error: the load that had this client has ended'])
     expect(pool.totalCount - pool.idleCount).toBe(0)
   })
 
