@@ -96,7 +96,11 @@ const SECTIONS = ['server', 'replication', 'memory', 'cluster']
 /** Reads a server's account of itself and judges it. Rejects only if the connection fails. */
 export async function examine(connection: Way, expected: Expectations): Promise<Examination> {
   const findings: RedisFinding[] = []
-  const [info, denied] = await Promise.all([readInfo(connection, SECTIONS), denials(connection, expected)])
+  const [info, database, denied] = await Promise.all([
+    readInfo(connection, SECTIONS),
+    readDatabase(connection),
+    denials(connection, expected),
+  ])
   let node = nodeOf(expected.address, info)
   const unknown = denied.filter(isUnknownCommand)
   const forbidden = denied.filter(words => !isUnknownCommand(words))
@@ -114,6 +118,10 @@ export async function examine(connection: Way, expected: Expectations): Promise<
       )
   }
   findings.push(...findingsOf(node, info, expected))
+  if (database === undefined) {
+    const message = `${expected.address} does not let this user ask CLIENT INFO, so that a change feed cannot tell this store from others: each process that starts with one invalidates all that is cached`
+    findings.push(warned('UNKNOWN', message))
+  }
   return { node, findings }
 }
 
@@ -136,6 +144,16 @@ export async function readInfo(
     if (colon > 0) fields.set(line.slice(0, colon), line.slice(colon + 1))
   }
   return fields
+}
+
+/** The database that a connection uses, as the server says; `undefined` where this user may not ask. */
+export async function readDatabase(connection: Way): Promise<string | undefined> {
+  try {
+    return /\bdb=(\d+)/.exec(String(await connection.send(['CLIENT', 'INFO'])))?.[1]
+  } catch (error) {
+    if (errorCode(error) !== 'NOPERM' && errorCode(error) !== 'ERR') throw error
+    return undefined
+  }
 }
 
 /** Run and history of a server, as INFO tells them; `''` where it does not. */

@@ -8,7 +8,7 @@ import type { Clock } from '../base/clock.ts'
 import type { HeartbeatReply } from '../shared/shared-store.ts'
 import type { CheckedCommands } from './checked-commands.ts'
 import { errorCode } from './driver.ts'
-import { identityOf, readInfo } from './examine.ts'
+import { identityOf, readDatabase, readInfo } from './examine.ts'
 import type { Names } from './names.ts'
 import type { RegisterCommands } from './register-commands.ts'
 import { timeOf, UnexpectedReply } from './replies.ts'
@@ -106,12 +106,12 @@ export async function identityOfRegisters({ route }: Servers, prefix: string): P
   const primaries = await route.primaries()
   const servers = await Promise.all(
     primaries.map(async ({ link }) => {
-      const [info, client] = await Promise.all([
+      const [info, database] = await Promise.all([
         readInfo(link, ['server', 'replication']),
-        link.send(['CLIENT', 'INFO']),
+        readDatabase(link),
       ])
-      const database = /\bdb=(\d+)/.exec(String(client))?.[1]
-      return identityOf(info) && `${identityOf(info)} ${info?.get('role')} ${database}`
+      const identity = identityOf(info)
+      return identity === '' || database === undefined ? '' : `${identity} ${info?.get('role')} ${database}`
     }),
   )
   if (servers.includes('')) return ''

@@ -198,6 +198,15 @@ describe('a server without a command', () => {
   })
 })
 
+it.each(CLIENT_LIBRARIES)('$name needs no CLIENT command', async library => {
+  const without = await startRedis({ 'rename-command': 'CLIENT ""' })
+  onTestFinished(without.stop)
+  const shared = openStore({ client: library.single(without.port) })
+  expect(codes((await shared.ready()).findings)).toContain('warned UNKNOWN')
+  expect(await shared.identity()).toBe('')
+  expect(await put(shared, 'spell:4')).toBe(true)
+})
+
 describe('inspect', () => {
   it('asks again, and reports a refused server', async () => {
     const shared = openStore({ client: client() })
@@ -310,6 +319,14 @@ describe.each(CLIENT_LIBRARIES)('a user with few rights, by $name,', library => 
     await shared.heartbeat('1', [])
     await eventually(() => heard.includes('heartbeat 1'), 'the heartbeat')
     expect(await put(shared, 'spell:4')).toBe(true)
+  })
+
+  it('is warned without the right to CLIENT INFO, and the identity is unknown', async () => {
+    const shared = await openAs('-client|info')
+    const { findings } = await shared.ready()
+    expect(codes(findings)).toEqual(['warned UNBOUNDED', 'warned UNKNOWN'])
+    expect(findings[1]!.message).toContain('does not let this user ask CLIENT INFO')
+    expect(await shared.identity()).toBe('')
   })
 
   it('works without the right to load scripts', async () => {
