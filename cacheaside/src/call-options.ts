@@ -21,11 +21,14 @@ export interface ReadOptions {
 export interface SnapshotManyOptions<Id, Loaded> extends Pick<SnapshotOptions<never>, 'signal'> {
   /** All values as they were at one moment. */
   readonly consistency: 'snapshot'
-  /** As `loadMany`: reads all at once, in one statement or in one transaction of `REPEATABLE READ`. */
+  /**
+   * As `loadMany`: reads all at once, in one statement or in one transaction of `REPEATABLE READ`. An `Error` as the value of
+   * an id fails the snapshot.
+   */
   readonly load: (
     ids: readonly Id[],
     context: LoadContext,
-  ) => Promise<Iterable<readonly [Id, Loaded | undefined]>>
+  ) => Promise<Iterable<readonly [Id, Loaded | Error | undefined]>>
 }
 
 /** How one keyspace's write is done. */

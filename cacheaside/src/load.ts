@@ -159,7 +159,8 @@ function loadOne<Id, V>(
   const { load } = space.options
   if (load !== undefined) return load(id, context)
   return loadByKey(space, [id], context).then(values => {
-    if (!values.has(key) && hasStrangers(space, values, [key])) throw notTold(space, key)
+    if (!values.has(key) && hasStrangers(space, values, [key]))
+      throw notTold(`${space.name}.loadMany`, key, 'give load too, ')
     const value = values.get(key)
     if (value instanceof NotLoaded) throw value.error
     return value
@@ -181,10 +182,10 @@ export function hasStrangers<Id, V>(
 }
 
 /** The row of the key cannot be guessed: a wrong guess would show somebody else's. */
-const notTold = ({ name }: { readonly name: string }, key: string): TypeError =>
+const notTold = (loader: string, key: string, remedy: string): TypeError =>
   new TypeError(
-    `${name}.loadMany answered with ids that it was not asked for, and not with that of ${key}: ` +
-      'answer with the ids as they were asked for, give load too, or make ids canonical by key',
+    `${loader} answered with ids that it was not asked for, and not with that of ${key}: ` +
+      `answer with the ids as they were asked for, ${remedy}or make ids canonical by key`,
   )
 
 /** An id for which `loadMany` has answered with an error. The other ids are not affected. */
@@ -196,22 +197,30 @@ export class NotLoaded {
   }
 }
 
-/**
- * One call of `loadMany`, with its answer by key. The answer may hold ids that were not asked for, or an id twice: then the
- * last value counts. An error for an id counts more than any value.
- */
+/** One call of `loadMany`, with its answer by key. */
 export async function loadByKey<Id, V>(
   space: Space<Id, V>,
   ids: readonly Id[],
   context: LoadContext,
 ): Promise<ReadonlyMap<string, V | NotLoaded | undefined>> {
+  return byKey(space, `${space.name}.loadMany`, await space.options.loadMany!(ids, context))
+}
+
+/**
+ * The answer of a loader of several ids, by key. It may hold ids that were not asked for, or an id twice: then the last value
+ * counts. An error for an id counts more than any value.
+ */
+function byKey<Id, V>(
+  space: Space<Id, V>,
+  loader: string,
+  answer: unknown,
+): ReadonlyMap<string, V | NotLoaded | undefined> {
   const values = new Map<string, V | NotLoaded | undefined>()
-  const answer: unknown = await space.options.loadMany!(ids, context)
   if (typeof answer !== 'object' || answer === null || !(Symbol.iterator in answer))
-    throw noPairs(space, answer)
+    throw noPairs(loader, answer)
   for (const pair of answer as Iterable<readonly [Id, V | undefined]>) {
     // A text of two characters can be taken apart, too.
-    if (!Array.isArray(pair)) throw noPairs(space, pair)
+    if (!Array.isArray(pair)) throw noPairs(loader, pair)
     const key = space.keyOf(pair[0])
     if (isError(pair[1])) values.set(key, new NotLoaded(pair[1]))
     else if (!(values.get(key) instanceof NotLoaded)) values.set(key, pair[1])
@@ -219,12 +228,32 @@ export async function loadByKey<Id, V>(
   return values
 }
 
+/**
+ * The rows of all these keys, in their order, of a loader that answers as `loadMany` does and on which nothing can fall back:
+ * what it cannot read fails.
+ */
+export function rowsByKey<Id, V>(
+  space: Space<Id, V>,
+  loader: string,
+  keys: readonly string[],
+  answer: unknown,
+): (V | undefined)[] {
+  const values = byKey(space, loader, answer)
+  const left = keys.find(key => !values.has(key))
+  if (left !== undefined && hasStrangers(space, values, keys)) throw notTold(loader, left, '')
+  return keys.map(key => {
+    const value = values.get(key)
+    if (value instanceof NotLoaded) throw value.error
+    return value
+  })
+}
+
 /** Whether a value is an error, of this realm or of another: a sandbox has an `Error` of its own. */
 const isError = (value: unknown): value is Error => isOf(value, Error) || tagOf(value) === 'Error'
 
 /** The usual mistake is to return the rows of a query as they are. */
-const noPairs = ({ name }: { readonly name: string }, got: unknown): TypeError =>
-  new TypeError(`expected ${name}.loadMany to answer with pairs of id and value, got ${kindOf(got)}`)
+const noPairs = (loader: string, got: unknown): TypeError =>
+  new TypeError(`expected ${loader} to answer with pairs of id and value, got ${kindOf(got)}`)
 
 function kindOf(value: unknown): string {
   if (value === null) return 'null'

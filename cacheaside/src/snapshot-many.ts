@@ -1,6 +1,7 @@
 import { invalidOption, knownNames } from './base/invalid-option.ts'
 import { copiedId, type Key } from './base/key.ts'
 import type { SnapshotManyOptions } from './call-options.ts'
+import { rowsByKey } from './load.ts'
 import type { LoadContext } from './options.ts'
 import { readSnapshot, type SnapshotPart } from './snapshot.ts'
 
@@ -23,12 +24,16 @@ export async function snapshotMany<Id, V, Loaded>(
   const given = Array.from(ids, id => [keyspace.key(id), id] as const)
   const asked = new Map(given.map(([key, id]) => [key, copiedId(id)]))
   const ofKeys = [...asked.values()]
-  const loadAll = async (context: LoadContext) => {
-    const rows = new Map<Key, Loaded | undefined>()
-    for (const [id, row] of await load(ofKeys, context)) rows.set(keyspace.key(id), row)
-    return [...asked.keys()].map(key => rows.get(key))
-  }
   const parts = ofKeys.map(id => keyspace.at(id))
+  const loadAll = async (context: LoadContext) => {
+    const { space } = parts[0]!.read
+    return rowsByKey(
+      space,
+      `the load of ${space.name}.getMany`,
+      [...asked.keys()],
+      await load(ofKeys, context),
+    )
+  }
   const values = await readSnapshot(parts, { ...others, load: loadAll })
   const byKey = new Map([...asked.keys()].map((key, i) => [key, values[i] as V | undefined]))
   const found = new Map<Id, V>()

@@ -171,6 +171,40 @@ describe('snapshot', () => {
     )
   })
 
+  test('getMany takes the answer of its load as that of loadMany, and none for an absence', async () => {
+    const { clock, reader } = open()
+    await clock.advance(10)
+    const readers = reader.cache.keyspace('reader', {
+      load: async (_name: string): Promise<{ name: string } | undefined> => {
+        throw new Error('it is down')
+      },
+      idOf: row => row.name,
+    })
+    const answered = (answer: unknown) =>
+      readers.getMany(['Ann', 'Bob'], { consistency: 'snapshot', load: async () => answer as [] })
+    const [ann, bob] = [{ name: 'Ann' }, { name: 'Bob' }]
+    expect(await answered(new Map([['Bob', bob]]))).toEqual(new Map([['Bob', bob]]))
+    const unread = new Error('Bob cannot be read')
+    await expect(
+      answered([
+        ['Ann', ann],
+        ['Bob', unread],
+      ]),
+    ).rejects.toBe(unread)
+    for (const rows of [undefined, [ann, bob]])
+      await expect(answered(rows)).rejects.toThrow(
+        'expected the load of reader.getMany to answer with pairs of id and value, got ',
+      )
+    const underOtherText = answered([
+      ['Ann', ann],
+      ['BOB', bob],
+    ])
+    await expect(underOtherText).rejects.toThrow(
+      'the load of reader.getMany answered with ids that it was not asked for, and not with that of reader:Bob: ' +
+        'answer with the ids as they were asked for, or make ids canonical by key',
+    )
+  })
+
   test('inside a loader it is read by load', async () => {
     const { clock, process, origin, reader, accounts } = open()
     await clock.advance(10)
