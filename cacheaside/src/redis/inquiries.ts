@@ -16,9 +16,11 @@ export interface InquiriesOptions {
   readonly publish: (channel: string, message: string) => Promise<unknown>
 }
 
-/** More answers than this, or longer ones, are not kept. */
+/** More answers than this, or more characters in all, are not kept. An answer has a thousand characters for each keyspace. */
 const MOST_ANSWERS = 1_000
-const LONGEST_MESSAGE = 256 * 1024
+const MOST_CHARACTERS = 256 * 2 ** 20
+/** Longer questions are not answered. */
+const LONGEST_QUESTION = 256 * 2 ** 10
 /** More questions at once are not answered. */
 const MOST_QUESTIONS = 4
 
@@ -43,8 +45,11 @@ export class Inquiries {
     const { clock, publish } = this.#options
     const token = clock.token()
     const answers: string[] = []
+    let characters = 0
     const link = this.#listen(this.#answerChannel(token), message => {
-      if (answers.length < MOST_ANSWERS && message.length <= LONGEST_MESSAGE) answers.push(message)
+      if (answers.length >= MOST_ANSWERS || characters + message.length > MOST_CHARACTERS) return
+      characters += message.length
+      answers.push(message)
     })
     try {
       await link.started
@@ -75,7 +80,7 @@ export class Inquiries {
     respond: (question: string) => Promise<string | undefined>,
   ): Promise<void> {
     const [, token, question] = /^([\w-]{16}) (.*)$/s.exec(message) ?? []
-    if (token === undefined || question === undefined || question.length > LONGEST_MESSAGE) return
+    if (token === undefined || question === undefined || question.length > LONGEST_QUESTION) return
     if (this.#answering >= MOST_QUESTIONS) return
     this.#answering++
     try {

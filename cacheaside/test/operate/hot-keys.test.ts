@@ -181,6 +181,19 @@ describe('askHotKeys on a Redis', () => {
     expect(keys.map(({ key }) => key).sort()).toEqual(['spell:1', 'spell:2'])
   })
 
+  test('takes the statistics of a process with 300 keyspaces', async () => {
+    const prefix = `hot${++prefixes}:`
+    const shared = openStore({ client: IOREDIS.single(server.port), prefix })
+    const cache = createCache({ shared })
+    onTestFinished(() => cache.close())
+    for (let i = 0; i < 300; i++) cache.keyspace(`spell-${i}`, { load: async (id: string) => id })
+    answerInquiries(cache, { name: 'Anna' })
+    await vi.waitFor(async () => {
+      const [answer] = await shared.ask!('{"ask":"stats"}', 50)
+      expect(Object.keys(JSON.parse(answer!).stats.keyspaces)).toHaveLength(300)
+    }, PATIENCE)
+  })
+
   test('leaves no connection behind, nor does a process that has closed its cache', async () => {
     const raw = new Redis(server.port)
     onTestFinished(() => raw.disconnect())
