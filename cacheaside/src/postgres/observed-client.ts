@@ -68,6 +68,8 @@ export class LentClient {
   readonly #found = { asked: new Set<string>(), others: new Set<string>() }
   #within: Within = 'none'
   #last: Promise<unknown> = Promise.resolve()
+  /** The last statement, if it may be under way. */
+  #underWay: readonly unknown[] | undefined
   #isEnded = false
   /** Whether it cannot be brought out of its transaction: nobody else may get it. */
   isBroken = false
@@ -78,6 +80,11 @@ export class LentClient {
   constructor(client: PgPoolClient, touchedSql: string) {
     this.#client = client
     this.#touchedSql = touchedSql
+  }
+
+  /** Whether a statement may be under way. Of one that ends by an event, it shows with the next one. */
+  get isBusy(): boolean {
+    return this.#underWay !== undefined
   }
 
   /** What the loader's transactions have touched. */
@@ -95,6 +102,12 @@ export class LentClient {
     return standIn(this.#client, own)
   }
 
+  /** Takes no more statements, and waits for none that is under way: the client is going to be destroyed. */
+  abandon(): void {
+    this.#isEnded = true
+    this.trouble ??= new Error('its client was destroyed while a statement was under way')
+  }
+
   /** Ends what is left of the transaction. It takes no statement after this: the client will be another's. */
   async end(commits: boolean): Promise<void> {
     this.#isEnded = true
@@ -109,15 +122,23 @@ export class LentClient {
   }
 
   #query(args: readonly unknown[]): Promise<unknown> {
-    if (this.#isEnded) return Promise.reject(new Error('the load that had this client has ended'))
+    if (this.#isEnded) return Promise.reject(new Error('the load has given this client back'))
     const text = textOf(args[0])
     const turn = this.#last.then(() => this.#before(text))
-    const answer = turn.then(() =>
-      // If it ends by an event, the next statement waits in the client.
-      isSubmitted(args[0]) ? void this.#send(...args) : this.#sendAgain(text, args),
-    )
+    this.#underWay = args
+    const answer = turn.then(() => this.#run(text, args))
     this.#last = answer.catch(error => this.#after(error))
     return answer
+  }
+
+  async #run(text: string, args: readonly unknown[]): Promise<unknown> {
+    // If it ends by an event, the next statement waits in the client.
+    if (isSubmitted(args[0])) return void this.#send(...args)
+    try {
+      return await this.#sendAgain(text, args)
+    } finally {
+      if (this.#underWay === args) this.#underWay = undefined
+    }
   }
 
   /** Sends it once more if one that has ended by an event had failed before it: this one was not run. */

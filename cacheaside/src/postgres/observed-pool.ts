@@ -122,7 +122,7 @@ export class LentPool {
     const giveBack = this.#lent.get(lent)
     if (giveBack === undefined) return
     this.#lent.delete(lent)
-    const returning = this.#returned(lent, commits).then(
+    const returning = this.#returned(lent, commits, destroy).then(
       () => giveBack(destroy || lent.isBroken),
       error => {
         this.#failure ??= { error }
@@ -133,8 +133,10 @@ export class LentPool {
     void returning.finally(() => this.#returning.delete(returning))
   }
 
-  async #returned(lent: LentClient, commits: boolean): Promise<void> {
-    await lent.end(commits)
+  async #returned(lent: LentClient, commits: boolean, destroy: boolean): Promise<void> {
+    // A loader ends a statement in this way.
+    if (destroy && lent.isBusy) lent.abandon()
+    else await lent.end(commits)
     this.trouble ??= lent.trouble
     for (const table of lent.touched.asked) this.#found.asked.add(table)
     for (const table of lent.touched.others) this.#found.others.add(table)

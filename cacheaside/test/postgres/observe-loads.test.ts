@@ -651,6 +651,21 @@ describe('observeLoads with a pool of pg', () => {
     expect(faults()).toHaveLength(1)
   })
 
+  it('lets a load end its statement by destroying the client', async () => {
+    const observed = observeLoads(cache, options())
+    const posts = observed.keyspace('post', {
+      load: async (_id: number, { db }) => {
+        const client = await db.connect()
+        await client.query('SELECT 1')
+        const slow = client.query('SELECT pg_sleep(60)').catch(String)
+        client.release(true)
+        return slow
+      },
+    })
+    expect(await posts.get(1)).toMatch(/terminated|closed/)
+    expect(faults()).toEqual(['Error: its client was destroyed while a statement was under way'])
+  })
+
   it('lets no statement that comes after its load into a session that others have by then', async () => {
     const observed = observeLoads(cache, options())
     let end = () => {}
@@ -673,7 +688,7 @@ describe('observeLoads with a pool of pg', () => {
     const answers = await Promise.all(late)
     await pool.query('INSERT INTO aside VALUES (1)')
     expect(await database.sql('SELECT FROM aside'), 'that were committed').toHaveLength(1)
-    expect(answers).toEqual([[{ n: 1 }], 'Error: the load that had this client has ended'])
+    expect(answers).toEqual([[{ n: 1 }], 'Error: the load has given this client back'])
     expect(pool.totalCount - pool.idleCount).toBe(0)
   })
 
