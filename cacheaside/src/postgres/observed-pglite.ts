@@ -43,7 +43,9 @@ export class LentPGlite {
           ? methodOf(this.#pglite, name)(...args)
           : this.#inTurn(() => methodOf(this.#transaction, name)(...args))
     const transaction = (work: (given: unknown) => unknown) =>
-      this.#isEnded ? methodOf(this.#pglite, 'transaction')(work) : this.#inTurn(() => work(this.#within))
+      this.#isEnded
+        ? methodOf(this.#pglite, 'transaction')(work)
+        : this.#inTurn(() => this.#asTransaction(work))
     const statements = ['query', 'exec', 'sql'].map(name => [name, statement(name)] as const)
     return standIn(this.#transaction, { ...Object.fromEntries(statements), transaction })
   }
@@ -59,7 +61,7 @@ export class LentPGlite {
   get #within(): unknown {
     const rollback = async () => {
       await this.#look()
-      await this.#again()
+      await this.#again('ROLLBACK')
     }
     return standIn(this.#transaction, { rollback })
   }
@@ -67,25 +69,36 @@ export class LentPGlite {
   #inTurn(work: () => unknown): Promise<unknown> {
     const answer = this.#last.then(work)
     this.#last = answer.catch(async error => {
-      this.trouble ??= error
+      await this.#look(error)
       // If that is not possible, the next statement fails.
-      await this.#again().catch(() => {})
+      await this.#again('ROLLBACK').catch(() => {})
     })
     return answer
   }
 
-  async #again(): Promise<void> {
-    await this.#transaction.exec('ROLLBACK; BEGIN')
+  /** What was read before ends ahead of it, as it may want another isolation level. */
+  async #asTransaction(work: (given: unknown) => unknown): Promise<unknown> {
+    await this.#look()
+    await this.#again('COMMIT')
+    const answer = await work(this.#within)
+    await this.#look()
+    await this.#again('COMMIT')
+    return answer
   }
 
-  async #look(): Promise<void> {
+  async #again(end: 'COMMIT' | 'ROLLBACK'): Promise<void> {
+    await this.#transaction.exec(`${end}; BEGIN`)
+  }
+
+  /** @param cause - Why it may be impossible. */
+  async #look(cause?: unknown): Promise<void> {
     try {
       const { rows } = await this.#transaction.query(this.#touchedSql)
       const { asked, others } = JSON.parse(rows[0]!.touched) as Touched
       for (const table of asked) this.#found.asked.add(table)
       for (const table of others) this.#found.others.add(table)
     } catch (error) {
-      this.trouble ??= error
+      this.trouble ??= cause ?? error
     }
   }
 }

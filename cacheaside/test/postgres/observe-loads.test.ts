@@ -292,6 +292,25 @@ describe.each<[string, () => Promise<TestDatabase>]>([
     expect(observed.findings.map(({ tables }) => [...tables].sort())).toEqual([['author', 'word']])
   })
 
+  it('lets a load on PGlite choose an isolation level after a statement, and pass over its own error in a transaction', async () => {
+    const load = async (_id: number, { db }: { db: Querying }) => {
+      if (database.driver.pool) return (await db.query('SELECT name FROM author, words() AS n')).rows
+      const { transaction } = db as PGlite & Querying
+      await db.query('SELECT FROM word')
+      const rows = await transaction(async own => {
+        await own.query('SET TRANSACTION ISOLATION LEVEL REPEATABLE READ')
+        await own.query('SELECT FROM author')
+        throw new Error('not this one')
+      }).catch(String)
+      expect(rows).toBe('Error: not this one')
+      return (await db.query('SELECT count(*) FROM post')).rows
+    }
+    const observed = observer({ unwatched: true })
+    await observed.keyspace('post', { load }).get(1)
+    expect(events.filter(({ type }) => type === 'fault')).toEqual([])
+    expect(observed.findings.map(({ tables }) => [...tables].sort())).toEqual([['author', 'word']])
+  })
+
   it('lets a load fail with its own error, and is not in its way afterwards', async () => {
     const observed = observer()
     const failure = new Error('of my own')
