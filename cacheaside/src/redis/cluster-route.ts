@@ -201,8 +201,9 @@ export class ClusterRoute<Facts = Examination> implements Route<Facts> {
     const code = errorCode(error)
     if (code !== 'MOVED' && code !== 'ASK') throw error
     if (code === 'MOVED') this.refresh()
-    if (hop > MOST_REDIRECTIONS) throw error
-    const { at, link } = this.#reach((error as Error).message.split(' ')[2] ?? '', from)
+    const target = (error as Error).message.split(' ')[2] ?? ''
+    if (hop > MOST_REDIRECTIONS || target.startsWith(`${UNKNOWN_NAME}:`)) throw error
+    const { at, link } = this.#reach(target, from)
     await link.started
     if (code === 'ASK') link.send(['ASKING']).catch(() => {})
     return link.send(args).catch(again => this.#redirect(again, args, at, hop + 1))
@@ -231,21 +232,31 @@ export class ClusterRoute<Facts = Examination> implements Route<Facts> {
 }
 
 const SLOTS_COMMAND = ['CLUSTER', 'SLOTS']
+/** What stands for the host of a node that has no name, where `cluster-preferred-endpoint-type` is `hostname`. */
+const UNKNOWN_NAME = '?'
 
 /** Reads CLUSTER SLOTS as answered by the server at `asked`; replicas are left out. */
 async function parseOwners(reply: Promise<unknown>, asked: Address): Promise<Owner[]> {
   const owners = new Map<string, Owner>()
-  for (const range of (await reply) as [number, number, [string | null, number, string]][]) {
-    const [from, to, [host, port, id]] = range
+  for (const range of (await reply) as [number, number, [string | null, number, string, unknown]][]) {
+    const [from, to, [host, port, id, metadata]] = range
     // A key is looked for in these slots until one is found.
     if (!(from >= 0 && from <= to && to < SLOTS)) throw new UnexpectedReply(range)
-    const address = { host: host === null || host === '' ? asked.host : host, port: Number(port) }
+    const known = host === UNKNOWN_NAME ? fieldOfMetadata(metadata, 'ip') : host
+    const address = { host: known || asked.host, port: Number(port) }
     const owner = owners.get(id) ?? { id, address, ranges: [] }
     owner.ranges.push([Number(from), Number(to)])
     owners.set(id, owner)
   }
   if (owners.size === 0) throw new Error(`no slot of the Cluster at ${addressText(asked)} has an owner`)
   return [...owners.values()]
+}
+
+/** A field of what CLUSTER SLOTS adds to a node: names and values in a row, or by protocol 3 an object. */
+function fieldOfMetadata(metadata: unknown, name: string): string | undefined {
+  const pairs = Array.isArray(metadata) ? metadata : Object.entries(metadata ?? {}).flat()
+  const at = pairs.indexOf(name)
+  return at === -1 ? undefined : String(pairs[at + 1])
 }
 
 /** Reads CLUSTER NODES: the owners as {@link ownersText}, and the ids of those that slots are being moved to. */

@@ -68,6 +68,21 @@ describe.each(CLIENT_LIBRARIES)('redisShared on a Cluster by $name', library => 
     expect(report.findings.filter(({ code }) => code === 'SPLIT_BRAIN')).toHaveLength(3)
   })
 
+  it('reaches nodes that are to be called by their host names, and have none', async () => {
+    const prefer = (type: string) =>
+      Promise.all(
+        servers.primaries.map(node => node.command('CONFIG', 'SET', 'cluster-preferred-endpoint-type', type)),
+      )
+    await prefer('hostname')
+    onTestFinished(async () => void (await prefer('ip')))
+    const shared = open(nextPrefix())
+    const { nodes } = await shared.ready()
+    expect(nodes.map(({ address }) => address).sort()).toEqual(
+      servers.nodes.map(({ host, port }) => `${host}:${port}`).sort(),
+    )
+    expect(await put(shared, 'spell:4')).toBe(true)
+  })
+
   it('close leaves no connection to any node', async () => {
     const connections = async () => {
       const list = (node: RedisServer) => node.command('CLIENT', 'LIST', 'TYPE', 'normal')
