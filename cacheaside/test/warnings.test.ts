@@ -94,7 +94,7 @@ describe('a cache warns its logger', () => {
     ])
   })
 
-  test('of the reason of an outage once more, if the store was silent at first', async () => {
+  test('of what an outage turns out to be, each reason once and three at most', async () => {
     const { clock, process, network } = openWorld()
     const link = network()
     const { cache, warnings, eventsOf } = process({}, link)
@@ -104,16 +104,20 @@ describe('a cache warns its logger', () => {
     const read = spells.get(4)
     await clock.advance(1_000)
     await read
-    link.restore()
-    link.fail(undefined, new Error('WRONGPASS'))
-    await clock.advance(5_000)
+    for (const reason of ['closed', 'no connection: closed', 'WRONGPASS', 'closed', 'full', 'LOADING']) {
+      link.restore()
+      link.fail(undefined, new Error(reason))
+      await clock.advance(5_000)
+    }
     expect(warnings).toEqual([
       [
         'warn',
         'SHARED_UNAVAILABLE',
         'the shared store is unavailable, reads go to the origin: no answer within 100 ms',
       ],
+      ['warn', 'SHARED_UNAVAILABLE', 'the shared store is still unavailable: closed'],
       ['warn', 'SHARED_UNAVAILABLE', 'the shared store is still unavailable: WRONGPASS'],
+      ['warn', 'SHARED_UNAVAILABLE', 'the shared store is still unavailable: full'],
     ])
     expect(eventsOf('shared')).toHaveLength(1)
     link.restore()

@@ -1,5 +1,6 @@
 import type { Clock, Timer } from '../base/clock.ts'
 import type { CacheEvent } from '../base/events.ts'
+import { messageOf } from '../base/thrown.ts'
 import type { SharedStore } from './shared-store.ts'
 
 /** The operation may have been applied, may be applied later, or never. */
@@ -7,6 +8,8 @@ export const UNCONFIRMED: unique symbol = Symbol('unconfirmed')
 
 const PROBE_FIRST_MS = 100
 const PROBE_MOST_MS = 1000
+/** Of an outage so many errors are told at most. */
+const MOST_REASONS = 3
 
 /**
  * The way to the shared store: every operation has a time limit of ours, because a client's own does not fire on
@@ -24,14 +27,14 @@ export class SharedAccess {
   readonly #emit: (event: CacheEvent) => void
   readonly #onReason: (error: unknown) => void
   #suspect = false
-  /** Whether the suspicion began with silence, and nothing has said why yet. */
-  #isUnexplained = false
+  /** What errors have said of this outage. The first may say little: silence, or a connection that was closed. */
+  readonly #reasons: string[] = []
   /** How often a suspicion has ended. */
   #recoveries = 0
   #probe: Timer | undefined
   #closed = false
 
-  /** @param onReason - Called with the first error during an outage that began with silence: once for an outage. */
+  /** @param onReason - Called with errors during an outage that say more than those before. */
   constructor(
     store: SharedStore,
     timeoutMs: number,
@@ -111,16 +114,21 @@ export class SharedAccess {
   #failed(error: unknown, recoveries: number, isSilence = false): typeof UNCONFIRMED {
     // An operation that was sent before the last recovery says nothing about the store now.
     if (this.#closed || recoveries !== this.#recoveries) return UNCONFIRMED
+    const isNews = !isSilence && this.#isNews(messageOf(error))
     if (!this.#suspect) {
       this.#suspect = true
-      this.#isUnexplained = isSilence
       this.#emit({ type: 'shared', state: 'unavailable', error })
       this.#probeAfter(0, PROBE_FIRST_MS)
-    } else if (this.#isUnexplained && !isSilence) {
-      this.#isUnexplained = false
-      this.#onReason(error)
-    }
+    } else if (isNews) this.#onReason(error)
     return UNCONFIRMED
+  }
+
+  /** Whether an error says more than those before it. One that only puts words around another's says no more. */
+  #isNews(reason: string): boolean {
+    const reasons = this.#reasons
+    if (reasons.length >= MOST_REASONS || reasons.some(told => reason.includes(told))) return false
+    reasons.push(reason)
+    return true
   }
 
   #probeAfter(delayMs: number, nextMs: number): void {
@@ -132,6 +140,7 @@ export class SharedAccess {
         return this.#probeAfter(nextMs * jitter, Math.min(PROBE_MOST_MS, nextMs * 2))
       }
       this.#suspect = false
+      this.#reasons.length = 0
       this.#recoveries++
       this.#probe = undefined
       this.#emit({ type: 'shared', state: 'available' })
