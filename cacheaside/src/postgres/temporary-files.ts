@@ -10,8 +10,8 @@ export interface CrampedTable {
 /**
  * The watched tables of which a statement that changes all rows fails, as JSON, in an expression. The triggers for statements
  * have PostgreSQL keep the old and the new rows until the statement ends, beyond `work_mem` in temporary files. Row triggers,
- * as partitions have them, do not. Sizes are those of the last VACUUM or ANALYZE: the functions that measure one would wait
- * for whoever has locked the table, for as long as it is rewritten.
+ * as partitions have them, do not. Sizes are those of the last VACUUM or ANALYZE. The functions that measure a table would
+ * wait for the session that has locked it, for as long as that session rewrites it.
  */
 export const crampedTablesSql = (schema: string): string =>
   `(SELECT coalesce(json_agg(json_build_object('source', source, 'limitBytes', most, 'bytes', bytes) ORDER BY source), '[]')

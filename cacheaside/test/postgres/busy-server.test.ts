@@ -92,6 +92,20 @@ describe('on a busy server', () => {
     await Promise.all([writer.end(), relay.end()])
   })
 
+  it('each look mends something, though finding the gaps takes longer than a look may hold locks', async () => {
+    await create(['spell'])
+    await scene.install({ tables: ['spell'] })
+    await database.sql(`ALTER TABLE spell DISABLE TRIGGER USER;
+      ALTER FUNCTION cacheaside.gaps_of(text) RENAME TO gaps_found;
+      CREATE FUNCTION cacheaside.gaps_of(only_source text) RETURNS TABLE (source text, recorder text, member regclass, name text,
+        event text, is_there boolean, wanted text, condition text, urgent boolean, depth int) LANGUAGE plpgsql AS $$
+        BEGIN PERFORM pg_sleep(0.65); RETURN QUERY SELECT * FROM cacheaside.gaps_found(only_source); END $$`)
+    const gaps = () => database.sql('SELECT name FROM cacheaside.gaps_found(NULL)')
+    const before = await gaps()
+    await database.sql('SELECT cacheaside.cover()')
+    expect((await gaps()).length).toBeLessThan(before.length)
+  })
+
   /** How often something looks for all triggers that are missing. */
   const looks = async (script: string): Promise<number> => {
     const client = await connected(database.url)
