@@ -31,6 +31,14 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
   ))
 $function$;
 
+-- The shape of a watched table, and its name if that is not the one under which it was found: something else may answer to
+-- that name, such as a view.
+CREATE OR REPLACE FUNCTION cacheaside.shape_of(known cacheaside.watched) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+  SELECT cacheaside.shape(known.relation)
+    || CASE WHEN to_regclass(known.named) = known.relation OR known.named IS NULL THEN '' ELSE ' ' || known.relation END
+$function$;
+
 -- Records a change of the whole table if its shape is not the one that was seen last.
 CREATE OR REPLACE FUNCTION cacheaside.compare_shape(source text) RETURNS void
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
@@ -39,8 +47,8 @@ DECLARE
   known record;
 BEGIN
   -- Another relay that is just doing it need not be waited for.
-  SELECT w.shape AS seen, cacheaside.shape(w.relation) AS now INTO known
-    FROM cacheaside.watched AS w WHERE w.source = source AND w.shape IS DISTINCT FROM cacheaside.shape(w.relation)
+  SELECT w.shape AS seen, cacheaside.shape_of(w) AS now INTO known
+    FROM cacheaside.watched AS w WHERE w.source = source AND w.shape IS DISTINCT FROM cacheaside.shape_of(w)
     FOR UPDATE SKIP LOCKED;
   IF NOT FOUND THEN
     RETURN;
@@ -105,7 +113,10 @@ CREATE OR REPLACE FUNCTION cacheaside.compare_outbox() RETURNS void
 LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '100ms' AS $function$
 DECLARE
   now oid := pg_relation_filenode('cacheaside.outbox'::regclass);
-  largest bigint := (SELECT max(id) FROM cacheaside.outbox);
+  -- Only behind the last id: where an old snapshot keeps deleted rows, looking for the largest of all would pass them. In
+  -- one statement, so that all rows that it sees were written before that id is read.
+  largest bigint := (SELECT max(id) FROM cacheaside.outbox WHERE id > (
+    SELECT CASE WHEN is_called THEN last_value ELSE last_value - 1 END FROM cacheaside.outbox_id_seq));
 BEGIN
   BEGIN
     UPDATE cacheaside.outbox_file SET file = now WHERE file <> now;
@@ -116,7 +127,7 @@ BEGIN
     -- Another relay is just doing it.
     NULL;
   END;
-  IF largest > (SELECT CASE WHEN is_called THEN last_value ELSE last_value - 1 END FROM cacheaside.outbox_id_seq) THEN
+  IF largest IS NOT NULL THEN
     EXECUTE format('ALTER SEQUENCE cacheaside.outbox_id_seq RESTART WITH %s', largest + 1);
   END IF;
 EXCEPTION WHEN lock_not_available THEN

@@ -195,12 +195,14 @@ INSERT INTO cacheaside.outbox_file (file) VALUES (pg_relation_filenode('cacheasi
 `
 
 const COLLAPSE = `
+-- The smallest id is looked for once and the largest never: where an old snapshot keeps deleted rows, each passes all of them.
 CREATE OR REPLACE FUNCTION cacheaside.is_full() RETURNS boolean
 LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
 DECLARE
   most bigint := (SELECT max_rows FROM cacheaside.feed);
+  least bigint := (SELECT min(id) FROM cacheaside.outbox);
 BEGIN
-  IF (SELECT max(id) - min(id) FROM cacheaside.outbox) * ${CHANGES_PER_ID} < most THEN
+  IF least IS NULL OR ((SELECT last_value FROM cacheaside.outbox_id_seq) - least) * ${CHANGES_PER_ID} < most THEN
     RETURN false;
   END IF;
   IF NOT cacheaside.is_wide() THEN

@@ -167,6 +167,17 @@ describe('the change feed on PostgreSQL, with several sessions,', () => {
     expect(await scene.waiting()).toBeLessThanOrEqual(100 + 1_024)
   })
 
+  it('passes the deleted rows that an old snapshot keeps once in each look for what is to be mended', async () => {
+    const old = await client()
+    await old.query('BEGIN ISOLATION LEVEL REPEATABLE READ; SELECT count(*) FROM spell')
+    await database.sql(`INSERT INTO cacheaside.outbox (source) SELECT 'spell' FROM generate_series(1, 3000);
+      DELETE FROM cacheaside.outbox`)
+    const [passed] = await database.sql(`BEGIN; SELECT cacheaside.cover();
+      SELECT pg_stat_get_xact_tuples_returned('cacheaside.outbox_pkey'::regclass)::int AS rows`)
+    await database.sql('COMMIT')
+    expect(passed!.rows).toBeLessThan(2 * 3_000)
+  })
+
   it('keeps within its limit under writers at once that all see old snapshots', async () => {
     await installFeed(database.sql, { tables: ['spell'], maxRows: 500 })
     const writers = await Promise.all([1, 2, 3, 4].map(() => client()))

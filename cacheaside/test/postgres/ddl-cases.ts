@@ -149,14 +149,21 @@ const names: DdlCase[] = [
     what: 'it is renamed',
     ddl: alter('RENAME TO $t_new'),
     writes: (t, n) => threeWrites(`${t}_new`, n),
-    countsAsChange: false,
+    countsAsChange: true,
+    code: 'TABLE_RENAMED',
+  },
+  {
+    what: 'a view takes its name, which shows other rows',
+    ddl: t =>
+      `ALTER TABLE ${t} RENAME TO ${t}_all; CREATE VIEW ${t} AS SELECT * FROM ${t}_all WHERE id <> 50`,
+    countsAsChange: true,
     code: 'TABLE_RENAMED',
   },
   {
     what: 'it is moved to another schema',
     ddl: t => `CREATE SCHEMA s_${t}; ALTER TABLE ${t} SET SCHEMA s_${t}`,
     writes: (t, n) => threeWrites(`s_${t}.${t}`, n),
-    countsAsChange: false,
+    countsAsChange: true,
     code: 'TABLE_RENAMED',
   },
   {
