@@ -23,7 +23,11 @@ interface Client extends IoredisLike {
     off(event: 'data', listener: (chunk: Buffer) => void): unknown
   }
   /** Commands that wait for their replies. */
-  readonly commandQueue: { readonly length: number }
+  readonly commandQueue: {
+    readonly length: number
+    peekFront(): { readonly command: unknown } | undefined
+    shift(): unknown
+  }
   sendCommand(command: Command): Promise<unknown>
   duplicate(override: Options): Client
   connect(): Promise<unknown>
@@ -322,6 +326,13 @@ function putGate({ stream, commandQueue, options }: Client, end: (error: Error) 
   const gate = new ReplyGate({
     isResp3: options.protocol === 3,
     waiting: () => commandQueue.length,
+    answer(reply) {
+      const command = commandQueue.peekFront()?.command
+      if (!(command instanceof Command)) return false
+      commandQueue.shift()
+      command.resolve(reply)
+      return true
+    },
     handOn(bytes) {
       for (const parse of parsers) parse(bytes)
     },

@@ -1,3 +1,4 @@
+import { type Reply, readReply } from './read-reply.ts'
 import { ReplyScanner } from './reply-scanner.ts'
 
 /** What a {@link ReplyGate} is made of. */
@@ -6,6 +7,8 @@ export interface ReplyGateOptions {
   readonly isResp3: boolean
   /** How many commands wait for replies now. */
   readonly waiting: () => number
+  /** Answers the command that waits first, unless it is one of the client's own. Returns whether it did. */
+  readonly answer: (reply: Reply) => boolean
   /** Gives bytes to the client, which reads them at once. */
   readonly handOn: (bytes: Buffer) => void
   /** Ends the connection. Called once. */
@@ -18,6 +21,7 @@ export interface ReplyGateOptions {
  * to SUBSCRIBE of another form, at a list too deep for their parser.
  *
  * - A reply that no command waits for ends the connection. So does one of a wrong form. Nothing behind it is handed on.
+ * - A reply that has come whole is read here, and its command answered. The client would take three times as long.
  * - A push answers no command. Only a connection that listens needs some; all others are left out.
  * - A connection that listens is handed on nothing but refusals of SUBSCRIBE, its confirmations and messages.
  */
@@ -56,12 +60,13 @@ export class ReplyGate {
   /** Hands on as much as possible at once. Replies to large batches come in many chunks. */
   #readReplies(chunk: Buffer): void {
     const scanner = this.#scanner
-    const { handOn } = this.#options
+    const { answer, handOn } = this.#options
     let waiting = this.#options.waiting() - (scanner.isBetween || this.#isPush ? 0 : 1)
     let from = 0
     for (let at = 0; at >= 0 && at < chunk.length; ) {
       const start = at
-      if (scanner.isBetween) {
+      const begins = scanner.isBetween
+      if (begins) {
         this.#isPush = chunk[at] === PUSH
         if (!this.#isPush && --waiting < 0) {
           if (at > from) handOn(chunk.subarray(from, at))
@@ -70,9 +75,11 @@ export class ReplyGate {
         }
       }
       at = scanner.next(chunk, at)
-      if (!this.#isPush) continue
+      const reply = begins && at >= 0 && !this.#isPush ? readReply(chunk, start) : undefined
+      if (reply === undefined && !this.#isPush) continue
       if (start > from) handOn(chunk.subarray(from, start))
-      from = at < 0 ? chunk.length : at
+      const end = at < 0 ? chunk.length : at
+      from = reply === undefined || answer(reply) ? end : start
     }
     if (from < chunk.length) handOn(from === 0 ? chunk : chunk.subarray(from))
   }

@@ -13,7 +13,8 @@ afterAll(() => server.stop())
 
 const ROUNDS = 40
 const ROWS = 8
-const LONG = 'x'.repeat(50_000)
+/** Comes in several pieces, as half a gigabyte would. */
+const LONG = 'x'.repeat(200_000)
 
 /** Replies of every type and of none: what a broken proxy may add. Each has all its bytes. */
 const STRAYS: readonly string[] = [
