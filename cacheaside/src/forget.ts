@@ -5,6 +5,7 @@
  * It *forgets* what it changes itself, at once. It *hears* of what the store tells, which may be late. What both do is the
  * same. They differ in which flights are set apart: joined no more, although they may still be kept.
  */
+import { queueMicrotask } from './base/clock.ts'
 import { keyspaceOf } from './base/key.ts'
 import type { Parts } from './space.ts'
 
@@ -75,7 +76,14 @@ function dropKeyspace(parts: Parts, keyspace: string): void {
   tellUnread(parts, unread, keyspace)
 }
 
-/** Called once all that depends on the tag is gone: a listener may call the cache. */
+/**
+ * A listener may call the cache, and a store in this process tells of a change before it makes it. So listeners are told in a
+ * microtask. Otherwise: 1. another cache on the store invalidates a tag; 2. here its values go, and a listener is told;
+ * 3. it reads one of them again, and finds the old value; 4. the store makes the change, and the old value is kept in L1.
+ */
 function tellUnread({ emit }: Parts, keys: readonly string[], tag: string): void {
-  for (const key of keys) emit({ type: 'unread', keyspace: keyspaceOf(key), key, tag })
+  if (keys.length === 0) return
+  queueMicrotask(() => {
+    for (const key of keys) emit({ type: 'unread', keyspace: keyspaceOf(key), key, tag })
+  })
 }

@@ -105,6 +105,32 @@ describe('a value that falls by a tag', () => {
     await world.everyone.invalidate(0)
     expect(seen).toEqual(Array(3).fill([undefined, undefined, undefined]))
   })
+
+  test.each([
+    ['a tag', (world: ReturnType<typeof open>) => world.process().cache.invalidate([world.everyone.key(0)])],
+    [
+      'all tags of a kind',
+      (world: ReturnType<typeof open>) => world.process().cache.tags('everyone').invalidateAll(),
+    ],
+  ])(
+    'is not found again by a listener that reads it while another cache on the store invalidates %s',
+    async (_, invalidate) => {
+      const world = open()
+      let loads = 0
+      const counted = world.cache.keyspace('counted', {
+        load: async () => ({ loads: ++loads }),
+        tags: () => [world.everyone.key(0)],
+      })
+      await counted.get(1)
+      await world.clock.drain()
+      world.cache.listen(({ type }) => {
+        if (type === 'unread') void counted.get(1)
+      })
+      await invalidate(world)
+      await world.clock.drain()
+      expect([world.eventsOf('unread').length, await counted.get(1)]).toEqual([1, { loads: 2 }])
+    },
+  )
 })
 
 test('the first hit of a value with tags begins a refresh, if one is due', async () => {
