@@ -74,6 +74,10 @@ async function runRefresh<Id, V>(
       flight.tags ??= new FlightTags(space.parts, flight, false)
       tagsOf(flight)!.add(seen.tags.map(({ name }) => name))
     }
+    // L1 is asked under the key alone: 1. a value is found; 2. a commit of a tag of it comes into doubt; 3. this begins, and
+    // keeps v1 there.
+    if (seen !== undefined && tagsOf(flight)?.whyHeld(flight.tags!.names) !== undefined)
+      return emitOutcome('left-to-another')
     let asked: Asked<V> | undefined
     let register = seen
     if (register === undefined) {

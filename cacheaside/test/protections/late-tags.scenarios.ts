@@ -1,6 +1,22 @@
 /** Tags that are known only from the loaded value, and those of a batch. */
-import { all, got, L1, type Protection, STRONG, Stage, unless } from './stage.ts'
+import type { Cache } from '../../src/index.ts'
+import { all, failure, got, L1, type Protection, STRONG, Stage, unless } from './stage.ts'
 import { holdNext, tagged, warm } from './tagged.ts'
+
+/** A keyspace whose values may be served while they are refreshed. */
+function aged({ origin: { load } }: Stage, cache: Cache) {
+  const tag = cache.tags<number>('tag')
+  const tagsOf = () => [tag.key(1)]
+  return {
+    tag,
+    aging: cache.keyspace('aging', { load, tagsOf, ttlMs: 1_000, ttlJitter: 0, staleMs: 60_000 }),
+  }
+}
+
+/** A write's function that leaves it open whether its transaction commits. */
+const lost = () => {
+  throw new Error('the connection was lost')
+}
 
 export const lateTags: readonly Protection[] = [
   {
@@ -61,6 +77,40 @@ export const lateTags: readonly Protection[] = [
           ],
         ],
         reports: 'a read after a queued invalidation got v1, not v2',
+      },
+    ],
+  },
+  {
+    name: 'get begins no refresh of a value whose tag has come into doubt since it was found',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const { link, cache } = await stage.process({ cache: { local: L1 } })
+      const other = await stage.process()
+      const [{ tag, aging }, { aging: theirs }] = [aged(stage, cache), aged(stage, other.cache)]
+      await warm(stage, () => theirs.get(4))
+      await stage.clock.advance(1_001) // it has expired, and may be served while it is refreshed
+      const stamps = holdNext(link, 'stampMany', 'reply')
+      const reading = aging.get(4)
+      await stage.clock.drain()
+      link.fail('guard')
+      const write = failure(cache.write([tag.key(1)], lost))
+      await stage.clock.drain()
+      stamps.open()
+      await stage.now(Promise.all([reading, write]))
+      await stage.clock.advance(10)
+      stage.origin.commit(2) // so it was committed
+      return got('a read after a commit in doubt', await stage.now(aging.get(4)), 2)
+    },
+    controls: [
+      {
+        without: 'asking the queue before a refresh begins',
+        patches: [
+          [
+            'if (seen !== undefined && tagsOf(flight)?.whyHeld(',
+            'if (seen === undefined && tagsOf(flight)?.whyHeld(',
+          ],
+        ],
+        reports: 'a read after a commit in doubt got v1, not v2',
       },
     ],
   },
