@@ -24,7 +24,7 @@ export function described(value: unknown): string {
   if (typeof value === 'string') return JSON.stringify(shortened(value))
   if (typeof value === 'function') return 'a function'
   if (typeof value === 'bigint') return `${value}n`
-  return typeof value === 'object' && value !== null ? Object.prototype.toString.call(value) : String(value)
+  return typeof value === 'object' && value !== null ? `[object ${tagOf(value)}]` : String(value)
 }
 
 /** A URL often holds a password: only its scheme is shown. */

@@ -1,4 +1,5 @@
 import { CacheError } from './errors.ts'
+import { described } from './invalid-option.ts'
 
 /** What an id, or one part of a composite id, may be. */
 export type IdPart = string | number | bigint | boolean
@@ -179,10 +180,7 @@ export function keyspaceOf(key: string): string {
   const end = typeof key === 'string' ? key.indexOf(':') : -1
   const name = end === -1 ? '' : key.slice(0, end)
   if (!isKeyspaceName(name) || key.length > MAX_KEY_LENGTH) {
-    throw new CacheError(
-      'INVALID_KEY',
-      `expected a key made by a keyspace's key(), got ${JSON.stringify(key)?.slice(0, 80)}`,
-    )
+    throw new CacheError('INVALID_KEY', `expected a key made by a keyspace's key(), got ${described(key)}`)
   }
   return name
 }
