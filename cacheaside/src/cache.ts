@@ -195,7 +195,8 @@ export class Cache {
   }
 
   #assertNew(what: string, name: string): void {
-    if (this.#keyspaces.has(name) || this.#tags.has(name)) throw invalidOption(what, 'defined once', name)
+    if (this.#keyspaces.has(name) || this.#tags.has(name))
+      throw invalidOption(what, 'a new one in this cache', name)
   }
 
   /**

@@ -8,7 +8,9 @@ import {
   checkClock,
   hasMethods,
   invalidOption,
+  invalidOptionInWords,
   knownNames,
+  unknownOption,
   wholeNumber,
 } from './base/invalid-option.ts'
 import { isKeyspaceName } from './base/key.ts'
@@ -83,6 +85,7 @@ const CACHE_OPTION_NAMES = [
   'clock',
   'commitInDoubt',
 ]
+const READ_OPTION_NAMES = ['consistency', 'signal']
 const KEYSPACE_OPTION_NAMES = [
   ...Object.keys(DEFAULT_KEYSPACE_OPTIONS),
   ...[
@@ -115,10 +118,11 @@ export function checkReadOptions(given: { readonly consistency?: unknown; readon
   for (const name in given) {
     // What a library has added to `Object.prototype` is no option.
     if (name !== 'consistency' && name !== 'signal' && !(name in Object.prototype))
-      throw invalidOption(`options.${name}`, 'one of consistency, signal', 'an unknown option')
+      throw unknownOption(`options.${name}`, READ_OPTION_NAMES)
   }
   const { consistency, signal } = given
-  if (consistency !== undefined && consistency !== 'strong') oneOf('consistency', consistency, ['strong'])
+  if (consistency !== undefined && consistency !== 'strong')
+    throw invalidOption('consistency', '"strong"', consistency)
   if (signal !== undefined) checkSignal(signal)
 }
 
@@ -208,7 +212,7 @@ export function resolveCacheOptions(given: WiredOptions): ResolvedCacheOptions {
   if (options.local !== undefined) {
     knownNames('local', options.local, ['maxBytes', 'maxEntries', 'policy'])
     if (options.local.maxBytes === undefined && options.local.maxEntries === undefined) {
-      throw invalidOption('local', 'bounded by maxBytes or maxEntries', 'neither')
+      throw invalidOptionInWords('local', 'bounded by maxBytes or maxEntries', 'neither')
     }
     for (const name of ['maxBytes', 'maxEntries'] as const) {
       const bound = options.local[name]

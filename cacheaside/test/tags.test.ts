@@ -573,7 +573,7 @@ describe('values with tags', () => {
     // @ts-expect-error the id is a number
     tags.key('1')
     expect([noKey, noTag]).toEqual([tag, key])
-    expect(() => cache.tags('value')).toThrow(/defined once/)
-    expect(() => cache.keyspace('one', { load: async () => 1 })).toThrow(/defined once/)
+    expect(() => cache.tags('value')).toThrow(/a new one in this cache/)
+    expect(() => cache.keyspace('one', { load: async () => 1 })).toThrow(/a new one in this cache/)
   })
 })

@@ -3,7 +3,17 @@ import { tagOf } from './thrown.ts'
 
 /** The one form for a complaint about an option: what it is called, what it should be, what it is. @internal */
 export function invalidOption(name: string, expected: string, got: unknown): CacheError {
-  return new CacheError('INVALID_OPTIONS', `expected ${name} to be ${expected}, got ${described(got)}`)
+  return invalidOptionInWords(name, expected, described(got))
+}
+
+/** As {@link invalidOption}, where words say more of what was given than the value does. @internal */
+export function invalidOptionInWords(name: string, expected: string, got: string): CacheError {
+  return new CacheError('INVALID_OPTIONS', `expected ${name} to be ${expected}, got ${got}`)
+}
+
+/** The complaint about an option that does not exist. @internal */
+export function unknownOption(name: string, known: readonly string[]): CacheError {
+  return new CacheError('INVALID_OPTIONS', `unknown option ${name}, known are: ${known.join(', ') || 'none'}`)
 }
 
 const SHOWN_CHARACTERS = 80
@@ -55,8 +65,7 @@ export function anObject(what: string, given: unknown): void {
 export function knownNames(what: string, given: unknown, known: readonly string[]): void {
   anObject(what, given)
   for (const name of Object.keys(given as object)) {
-    if (!known.includes(name))
-      throw invalidOption(`${what}.${name}`, `one of ${known.join(', ')}`, 'an unknown option')
+    if (!known.includes(name)) throw unknownOption(`${what}.${name}`, known)
   }
 }
 

@@ -1,4 +1,4 @@
-import { invalidOption, knownNames, wholeNumber } from '../base/invalid-option.ts'
+import { invalidOption, invalidOptionInWords, knownNames, wholeNumber } from '../base/invalid-option.ts'
 import { isKeyspaceName } from '../base/key.ts'
 import { COLUMN_TYPES, type ColumnType, isColumnType } from './column-types.ts'
 import { lockForRemovalSql } from './feed-locks.ts'
@@ -262,7 +262,7 @@ async function run(sql: ScriptRunner, script: string): Promise<void> {
   }
   if (typeof unsafe === 'function') await unsafe.call(sql, script)
   // Knex is a function too, and takes the script for the name of a table.
-  else if (typeof raw === 'function') throw invalidOption('sql', A_RUNNER, 'Knex')
+  else if (typeof raw === 'function') throw invalidOptionInWords('sql', A_RUNNER, 'Knex')
   else await sql(script)
 }
 

@@ -1,4 +1,4 @@
-import { invalidOption, knownNames } from '../base/invalid-option.ts'
+import { invalidOption, invalidOptionInWords, knownNames } from '../base/invalid-option.ts'
 import { keyspaceOf, type Tag } from '../base/key.ts'
 import { unheard } from '../base/thrown.ts'
 import type { Cache } from '../cache.ts'
@@ -138,13 +138,13 @@ function checked<Pool, Db>(cache: Cache, options: ObserveLoadsOptions<Pool, Db>)
   knownNames('options', options, OPTION_NAMES)
   const { pool, pglite, tables, covers = {}, use, sample, unwatched = false, undeclared } = options
   if ((pool === undefined) === (pglite === undefined))
-    throw invalidOption('pool', 'given, or pglite, and not both', pool === undefined ? 'neither' : 'both')
+    throw invalidOptionInWords('either pool or pglite', 'given', pool === undefined ? 'neither' : 'both')
   if (pool !== undefined && typeof pool?.connect !== 'function')
-    throw invalidOption('pool', 'a pool of pg', pool)
+    throw invalidOption('pool', 'a pg Pool', pool)
   if (pglite !== undefined && typeof pglite?.transaction !== 'function')
     throw invalidOption('pglite', 'a PGlite', pglite)
   const most = (pool as { options?: { max?: number } } | undefined)?.options?.max ?? 10
-  if (most < 2) throw invalidOption('pool', 'of two clients at least', most)
+  if (most < 2) throw invalidOption("the pool's max", '2 or more', most)
   if (sample !== undefined && !(typeof sample === 'number' && sample > 0 && sample <= 1))
     throw invalidOption('sample', 'greater than 0 and at most 1', sample)
   if (undeclared !== undefined && undeclared !== 'throw' && typeof undeclared !== 'function')
@@ -158,7 +158,7 @@ function checked<Pool, Db>(cache: Cache, options: ObserveLoadsOptions<Pool, Db>)
     if (covered === undefined)
       throw invalidOption(
         `tables.${table}.keyspaces`,
-        'given, or covers, or nobody knows what it invalidates',
+        `the keyspaces that the table invalidates, or given as covers.${table}`,
         covered,
       )
     invalidates.set(table, covered)

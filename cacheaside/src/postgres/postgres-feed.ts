@@ -1,4 +1,4 @@
-import { invalidOption, knownNames, wholeNumber } from '../base/invalid-option.ts'
+import { invalidOption, invalidOptionInWords, knownNames, wholeNumber } from '../base/invalid-option.ts'
 import { isKeyspaceName } from '../base/key.ts'
 import type {
   ChangeFeed,
@@ -214,17 +214,17 @@ function checkedDriver(options: Pick<PostgresFeedOptions, 'pool' | 'pglite'>): C
   knownNames('options', options, OPTION_NAMES)
   const { pool, pglite } = options
   if ((pool === undefined) === (pglite === undefined))
-    throw invalidOption('pool', 'given, or pglite, and not both', pool === undefined ? 'neither' : 'both')
+    throw invalidOptionInWords('either pool or pglite', 'given', pool === undefined ? 'neither' : 'both')
   if (pool === undefined) {
-    if (typeof pglite?.exec !== 'function') throw invalidOption('pglite', 'a PGlite', typeof pglite)
+    if (typeof pglite?.exec !== 'function') throw invalidOption('pglite', 'a PGlite', pglite)
     return pgliteConnect(pglite)
   }
-  if (typeof pool?.connect !== 'function') throw invalidOption('pool', 'a pool of pg', typeof pool)
+  if (typeof pool?.connect !== 'function') throw invalidOption('pool', 'a pg Pool', pool)
   // A client has the method, too, and each session needs a new one.
-  if ('connectionParameters' in pool) throw invalidOption('pool', 'a pool of pg', 'a client')
+  if ('connectionParameters' in pool) throw invalidOptionInWords('pool', 'a pg Pool', 'a single client')
   const max = (pool as { options?: { max?: number } }).options?.max
   // The feed keeps one client, and would leave none to the program.
-  if (max !== undefined && max < 2) throw invalidOption('pool', 'of two clients at least', max)
+  if (max !== undefined && max < 2) throw invalidOption("the pool's max", '2 or more', max)
   return poolConnect(pool)
 }
 

@@ -1,4 +1,4 @@
-import { invalidOption, knownNames } from '../base/invalid-option.ts'
+import { invalidOption, invalidOptionInWords, knownNames } from '../base/invalid-option.ts'
 import { isKeyspaceName, type Tag, type WholeKeyspace, wholeKeyspace } from '../base/key.ts'
 import { atOnce, unheard } from '../base/thrown.ts'
 import type { FeedRow, FeedTargets } from '../feed/change-feed.ts'
@@ -144,7 +144,7 @@ export class TableTags<Group = Readonly<Record<string, unknown>>> {
     )
     if (found === undefined) {
       const known = this.tags.filter(tags => tags.by.length > 0).map(tags => `{ ${tags.by.join(', ')} }`)
-      throw invalidOption(`${this.#name}.where`, `one of ${known.join(', ')}`, `{ ${by.join(', ')} }`)
+      throw invalidOptionInWords(`${this.#name}.where`, `one of ${known.join(', ')}`, `{ ${by.join(', ')} }`)
     }
     return tagOf(
       found,

@@ -1,4 +1,4 @@
-import { invalidOption } from '../base/invalid-option.ts'
+import { invalidOption, invalidOptionInWords } from '../base/invalid-option.ts'
 import type { Address, Driver, RedisConnection } from './driver.ts'
 import { selectDatabase } from './select-database.ts'
 
@@ -134,7 +134,11 @@ function single(client: Client, to?: Address): Client {
 
 function clusterDriver(cluster: Cluster): Driver {
   if (cluster._options === undefined)
-    throw invalidOption('client', 'a Cluster of a newer node-redis, which tells its options', 'an older one')
+    throw invalidOptionInWords(
+      'client',
+      'a Cluster of a later node-redis',
+      'one that does not show its options',
+    )
   const { rootNodes, useReplicas, keyPrefix, nodeAddressMap } = cluster._options
   if (useReplicas === true) throw invalidOption('client.useReplicas', 'false', true)
   let template: Client | undefined

@@ -1,5 +1,5 @@
 import { type Clock, systemClock } from '../base/clock.ts'
-import { invalidOption, knownNames } from '../base/invalid-option.ts'
+import { described, invalidOption, invalidOptionInWords, knownNames } from '../base/invalid-option.ts'
 import { unheard } from '../base/thrown.ts'
 import { checkLogger, type Logger } from '../base/warnings.ts'
 import type { Driver } from './driver.ts'
@@ -70,7 +70,7 @@ const LONGEST_PREFIX = 256
  */
 export function resolveRedisOptions(given: RedisSharedOptions): ResolvedRedisOptions {
   if (isIoredis(given) || isNodeRedis(given))
-    throw invalidOption('options', 'an object that has the client: redisShared({ client })', 'the client')
+    throw invalidOptionInWords('options', 'an object: redisShared({ client })', 'the client itself')
   knownNames('options', given, OPTION_NAMES)
   const { client, prefix = '', policy, allowUnsafePolicy = false, onWarning, logger } = given
   const driver = typeof client === 'function' ? driverOfOwn(client()) : driverOf(client)
@@ -120,9 +120,8 @@ function driverOf(client: RedisClient): Driver {
   if (isNodeRedis(client)) return nodeRedisDriver(client)
   unheard(client)
   const isPromise = typeof (client as Partial<PromiseLike<unknown>> | undefined)?.then === 'function'
-  const other = isPromise ? 'a promise: leave out await, the store connects by itself' : 'another object'
-  const got = typeof client === 'object' && client !== null ? other : client
-  throw invalidOption('client', 'a client of ioredis, iovalkey or redis', got)
+  const got = isPromise ? 'a promise: do not connect it, the store does that itself' : described(client)
+  throw invalidOptionInWords('client', 'an ioredis, iovalkey or node-redis client', got)
 }
 
 function checkedPrefix(prefix: string, driver: Driver): string {

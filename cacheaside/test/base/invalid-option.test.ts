@@ -56,7 +56,7 @@ describe('an invalid option', () => {
 
 test('knownNames refuses a name that is not known, and says which are', () => {
   expect(() => knownNames('options', { ttl: 1 }, ['ttlMs'])).toThrow(
-    'expected options.ttl to be one of ttlMs, got "an unknown option"',
+    'unknown option options.ttl, known are: ttlMs',
   )
 })
 

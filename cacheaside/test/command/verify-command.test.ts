@@ -280,7 +280,7 @@ describe('cacheaside verify exits with 2 and one line', () => {
 
   test('for an option of the file that does not exist', async () => {
     const { code, err } = await verify('misspelt')
-    expect(err).toMatch(/^closed\ncacheaside: expected options\.keyspace to be one of [^\n]+\n$/)
+    expect(err).toMatch(/^closed\ncacheaside: unknown option options\.keyspace, known are: [^\n]+\n$/)
     expect(err).not.toMatch(/clock|signal/)
     expect(code).toBe(2)
   })

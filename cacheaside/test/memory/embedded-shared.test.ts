@@ -248,7 +248,7 @@ describe('embeddedShared', () => {
     [{ maxEntries: -1 }, /maxEntries/],
     [{ policy: 'lru' as never }, /policy/],
     [{ samples: 0 }, /samples/],
-    [{ maxByte: 1024 } as never, /^expected options.maxByte to be one of maxBytes, maxEntries, policy/],
+    [{ maxByte: 1024 } as never, /^unknown option options.maxByte, known are: maxBytes, maxEntries, policy/],
     [null as never, /^expected options to be an object, got null/],
   ])('throws INVALID_OPTIONS for %j', (options, named) => {
     expect(() => embeddedShared(options)).toThrow(

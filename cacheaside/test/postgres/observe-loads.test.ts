@@ -359,17 +359,13 @@ describe.each<[string, () => Promise<TestDatabase>]>([
     [
       'a table of which nobody knows what it invalidates',
       { tables: { post: () => [] } },
-      /tables\.post\.keyspaces to be given/,
+      /tables\.post\.keyspaces to be the keyspaces that the table invalidates/,
     ],
-    [
-      'no driver',
-      { pool: undefined, pglite: undefined },
-      /pool to be given, or pglite, and not both, got "neither"/,
-    ],
+    ['no driver', { pool: undefined, pglite: undefined }, /either pool or pglite to be given, got neither/],
     [
       'a pool of one client',
       { pool: { connect() {}, options: { max: 1 } }, pglite: undefined },
-      /of two clients at least, got 1/,
+      /expected the pool's max to be 2 or more, got 1/,
     ],
     ['undeclared that is neither', { undeclared: 'warn' }, /'throw', or a function/],
   ])('refuses %s', (_what, options, message) => {

@@ -18,18 +18,22 @@ const tables = { spell: () => [] }
 describe('postgresFeed', () => {
   it.each<[string, unknown, string]>([
     ['no options', undefined, 'expected options to be an object, got undefined'],
-    ['no driver', { tables }, 'expected pool to be given, or pglite, and not both, got "neither"'],
+    ['no driver', { tables }, 'expected either pool or pglite to be given, got neither'],
+    ['two drivers', { pool, pglite: {}, tables }, 'expected either pool or pglite to be given, got both'],
     [
-      'two drivers',
-      { pool, pglite: {}, tables },
-      'expected pool to be given, or pglite, and not both, got "both"',
+      'a client for a pool',
+      { pool: { query: () => {} }, tables },
+      'expected pool to be a pg Pool, got [object Object]',
     ],
-    ['a client for a pool', { pool: { query: () => {} }, tables }, 'expected pool to be a pool of pg'],
-    ['a client of pg', { pool: new pg.Client(), tables }, 'expected pool to be a pool of pg, got "a client"'],
+    [
+      'a client of pg',
+      { pool: new pg.Client(), tables },
+      'expected pool to be a pg Pool, got a single client',
+    ],
     [
       'a pool of one',
       { pool: { ...pool, options: { max: 1 } }, tables },
-      'expected pool to be of two clients at least, got 1',
+      "expected the pool's max to be 2 or more, got 1",
     ],
     ['something else than a PGlite', { pglite: {}, tables }, 'expected pglite to be a PGlite'],
     ['no tables', { pool }, 'expected tables to be an object'],
@@ -47,7 +51,7 @@ describe('postgresFeed', () => {
     [
       'a misspelt option of a table',
       { pool, tables: { spell: { keys: () => [], column: ['wizard_id'] } } },
-      'expected tables.spell.column to be one of columns, keys, keyspaces, canonicalIds, tags, reads, types, got "an unknown option"',
+      'unknown option tables.spell.column, known are: columns, keys, keyspaces, canonicalIds, tags, reads, types',
     ],
     [
       'ids that are half canonical',
@@ -67,7 +71,7 @@ describe('postgresFeed', () => {
     [
       'a misspelt option',
       { pool, tables, pollMS: 1 },
-      'expected options.pollMS to be one of pool, pglite, tables',
+      'unknown option options.pollMS, known are: pool, pglite, tables',
     ],
     ['no pause', { pool, tables, pollMs: 0 }, 'expected pollMs to be a whole number from 10 to 60000, got 0'],
     [
@@ -99,13 +103,13 @@ describe('feedMigrationSql', () => {
     [
       'a misspelt option',
       { tables: ['spell'], maxRow: 1000 },
-      'expected options.maxRow to be one of tables, schema, maxRows, relayRoles, got "an unknown option"',
+      'unknown option options.maxRow, known are: tables, schema, maxRows, relayRoles',
     ],
     ['a name that is none', { tables: [4] }, 'expected tables to be the names of tables, got [4]'],
     [
       'a misspelt option of a table',
       { tables: { spell: { column: ['wizard_id'] } } },
-      'expected tables.spell.column to be one of columns, keys, keyspaces',
+      'unknown option tables.spell.column, known are: columns, keys, keyspaces',
     ],
     [
       'no rows',

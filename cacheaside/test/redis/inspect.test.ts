@@ -425,9 +425,13 @@ describe.each(CLIENT_LIBRARIES)('a user with few rights, by $name,', library => 
 
 describe('redisShared refuses', () => {
   it.each([
-    ['no client', undefined, /expected client to be a client of ioredis, iovalkey or redis, got undefined/],
-    ['another object', {}, /expected client to be a client of ioredis/],
-    ['a promise of a client', Promise.resolve(), /got "a promise: leave out await/],
+    [
+      'no client',
+      undefined,
+      /expected client to be an ioredis, iovalkey or node-redis client, got undefined/,
+    ],
+    ['another object', {}, /expected client to be an ioredis, iovalkey or node-redis client/],
+    ['a promise of a client', Promise.resolve(), /got a promise: do not connect it/],
     ['a client that reads from replicas', new Redis({ lazyConnect: true, readOnly: true }), /readOnly/],
     [
       'a Sentinel client of the replicas',

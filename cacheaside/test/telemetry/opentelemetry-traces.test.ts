@@ -289,7 +289,7 @@ describe('openTelemetryTraces', () => {
     [{ tracer: 4 }, 'expected tracer to be a Tracer of @opentelemetry/api, got 4'],
     [{ hits: 1 }, 'expected hits to be true or false, got 1'],
     [{ keys: 'all' }, 'expected keys to be true or false, got "all"'],
-    [{ meter: 1 }, 'expected options.meter to be one of tracer, name, hits, keys'],
+    [{ meter: 1 }, 'unknown option options.meter, known are: tracer, name, hits, keys'],
   ])('refuses %j', (options, message) => {
     const { process } = openWorld()
     const { cache } = process()

@@ -93,7 +93,7 @@ describe('openTelemetryMetrics', () => {
   test.each<[unknown, string]>([
     [{ meter: 4 }, 'expected meter to be a Meter of @opentelemetry/api, got 4'],
     [{ name: 'a'.repeat(65) }, 'expected name to be a string of 1 to 64 characters'],
-    [{ provider: 1 }, 'expected options.provider to be one of meter, name, got "an unknown option"'],
+    [{ provider: 1 }, 'unknown option options.provider, known are: meter, name'],
   ])('refuses %j', (options, message) => {
     const { cache } = open()
     expect(() => openTelemetryMetrics(cache, options as OpenTelemetryOptions)).toThrow(message)

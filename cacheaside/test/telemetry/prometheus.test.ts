@@ -197,7 +197,7 @@ describe('prometheusMetrics', () => {
   test.each<[unknown, string]>([
     [{ registry: 4 }, 'expected registry to be a Registry of prom-client, got 4'],
     [{ name: '' }, 'expected name to be a string of 1 to 64 characters, got ""'],
-    [{ nmae: 'a' }, 'expected options.nmae to be one of registry, name, got "an unknown option"'],
+    [{ nmae: 'a' }, 'unknown option options.nmae, known are: registry, name'],
     [null, 'expected options to be an object, got null'],
   ])('refuses %j', (options, message) => {
     const { cache } = open()

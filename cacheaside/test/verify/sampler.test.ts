@@ -250,7 +250,7 @@ describe('startSampling', () => {
     [{ keyspaces: [] }, 'expected keyspaces to be one or more of auditedKeyspace()'],
     [{ everyMs: 0 }, 'expected everyMs to be a whole number from 1'],
     [{ keys: 0.5 }, 'expected keys to be a whole number from 1'],
-    [{ rate: 5 }, 'expected options.rate to be one of'],
+    [{ rate: 5 }, 'unknown option options.rate, known are: '],
     [{ onFinding: 5 }, 'expected onFinding to be a function, got 5'],
   ])('refuses the options %o', async (options, message) => {
     const world = await samplingWorld(options as SamplingOptions)
