@@ -50,6 +50,13 @@ export type FeedRow<Column extends string = string> = Readonly<Record<Column, an
 /** What the map of a table returns: keys, and keyspaces as a whole (`keyspace.all`). */
 export type FeedTargets = Iterable<Key | Tag | WholeKeyspace>
 
+/**
+ * The function from a row to what it invalidates, for rows with any columns. It may state the type of its row:
+ * `(row: { id: string }) => …`.
+ */
+// Of a method, because the parameter of a plain function type would have to take any row.
+export type FeedMap = { map(row: FeedRow): FeedTargets }['map']
+
 /** What depends on the rows of one table. */
 export interface FeedTable<Column extends string = string> {
   /**
@@ -57,7 +64,7 @@ export interface FeedTable<Column extends string = string> {
    * row as it was and as it is; only once if one of the two does not exist, or the recorded columns did not change. If it
    * throws, the table's keyspaces are invalidated.
    */
-  readonly keys: (row: FeedRow<Column>) => FeedTargets
+  readonly keys: string extends Column ? FeedMap : (row: FeedRow<Column>) => FeedTargets
   /**
    * The keyspaces that are invalidated when the rows are not known: after TRUNCATE, or when the outbox has collapsed. Left
    * out: every keyspace of the store.

@@ -2,6 +2,7 @@ import { invalidOption, invalidOptionInWords, knownNames, wholeNumber } from '..
 import { isKeyspaceName } from '../base/key.ts'
 import type {
   ChangeFeed,
+  FeedMap,
   FeedOpening,
   FeedRow,
   FeedSession,
@@ -29,15 +30,12 @@ import type { TagGroup } from './tag-groups.ts'
  * are not, it may have any, or those that the function says it has.
  */
 export type PostgresFeedMap<Column = string> = unknown extends Column
-  ? AnyRowMap
+  ? FeedMap
   : string extends Column
-    ? AnyRowMap
+    ? FeedMap
     : [Column] extends [string]
       ? (row: FeedRow<Column>) => FeedTargets
       : never
-
-/** As a method, so that a function which names the type of its row is accepted too. */
-type AnyRowMap = { keys(row: FeedRow): FeedTargets }['keys']
 
 /** What depends on the rows of a table, and which columns the map needs. */
 export interface PostgresFeedTable<Column = string> {

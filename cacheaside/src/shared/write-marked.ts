@@ -116,6 +116,9 @@ export class MarkedWriting {
       if (typeof toJSON === 'function') return this.#fromToJson(object, toJSON)
     }
     if (kind === undefined) {
+      // Such as the rows of postgres.js.
+      if (Array.isArray(object))
+        throw this.#refusal(`an instance of ${classOf(object)}, no plain array (return [...rows])`)
       const without = answeredByToJson ? ', which a toJSON answered with' : ' without toJSON'
       throw this.#refusal(`an instance of ${classOf(object)}${without}`)
     }

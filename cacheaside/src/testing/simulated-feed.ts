@@ -3,11 +3,11 @@ import type {
   Batch,
   Change,
   ChangeFeed,
+  FeedMap,
   FeedOpening,
   FeedRow,
   FeedSession,
   FeedTable,
-  FeedTargets,
 } from '../feed/change-feed.ts'
 
 /** What a {@link SimulatedFeed} is made with. */
@@ -15,7 +15,7 @@ export interface SimulatedFeedOptions {
   /** Counts the age of changes. Give it the cache's clock. */
   readonly clock: Clock
   /** What depends on the rows of each table: a function from a row to keys, or that function with more about it. */
-  readonly tables: Readonly<Record<string, FeedTable | ((row: FeedRow) => FeedTargets)>>
+  readonly tables: Readonly<Record<string, FeedTable | FeedMap>>
   /** How often a relay looks for changes, in milliseconds. @defaultValue 250 */
   readonly pollMs?: number
   /** After how many milliseconds without an answer a relay gives a session up. @defaultValue 5000 */

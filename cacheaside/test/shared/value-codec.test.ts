@@ -266,6 +266,11 @@ const REFUSED: readonly (readonly [string, unknown, string])[] = [
     new (class Index extends Map {})(),
     'an instance of Index without toJSON',
   ],
+  [
+    'an instance of a class made from Array',
+    { rows: new (class Result extends Array {})(2) },
+    'an instance of Result, no plain array (return [...rows]) at .rows',
+  ],
   ['what only looks like an error', Object.create(TypeError.prototype), 'this is no error'],
   ['what only looks like a map', Object.create(Map.prototype), 'incompatible receiver'],
   ['an object that holds itself', holdingItself, 'an object that holds itself at [0].again'],

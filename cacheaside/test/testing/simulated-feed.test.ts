@@ -1,5 +1,5 @@
 import { describe, expect, it } from 'vitest'
-import { createCache, type FeedRow } from '../../src/index.ts'
+import { createCache, type FeedRow, type Key } from '../../src/index.ts'
 import {
   changeFeedContract,
   type OpenedChangeFeed,
@@ -44,6 +44,12 @@ describe('SimulatedFeed', () => {
     expect(await spells.get(4)).toBe('Firestorm')
     await cache.close()
     expect([feed.openSessions, clock.describeTimers()]).toEqual([0, 'no timers'])
+  })
+
+  it('takes maps that state the type of their rows', () => {
+    const [clock, keyOf] = [new SimulatedClock(), (row: { id: string }) => [row.id as Key]]
+    const feed = new SimulatedFeed({ clock, tables: { spell: keyOf, wizard: { keys: keyOf } } })
+    expect([...feed.tables.values()].map(({ keys }) => keys({ id: '4' }))).toEqual([['4'], ['4']])
   })
 
   it('writes values as a database does', () => {
