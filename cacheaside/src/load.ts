@@ -93,7 +93,8 @@ function runLoader<T>(frame: LoadFrame, call: (context: LoadContext) => Promise<
       return costMs
     }
     const giveUp = () => {
-      const where = beganMs === undefined ? 'its turn did not come' : 'the loader did not answer'
+      const where =
+        beganMs === undefined ? 'no place under the load limit became free' : 'the loader did not answer'
       abort.abort(new CacheError('LOAD_TIMEOUT', `${flights[0]!.key}: ${where} within ${frame.timeoutMs} ms`))
     }
     // After the process stood still, timers run before the sockets are read: the last millisecond is a turn of the event

@@ -88,7 +88,7 @@ const TELL: { readonly [Type in CacheEvent['type']]?: Tell<Type> } = {
   },
 
   fault(warnings, { during, error }) {
-    const message = `the cache had trouble during ${during}${because(error)}`
+    const message = `${during} failed${because(error)}`
     warnings.begin('FAULT', during, { message, error })
   },
 

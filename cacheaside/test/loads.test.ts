@@ -170,7 +170,7 @@ describe('a load that takes too long', () => {
     expect(eventsOf('fill')).toEqual([])
   })
 
-  test('is given up also if its turn did not come, without calling the loader', async () => {
+  test('is given up also if no place became free for it, without calling the loader', async () => {
     const { clock, process } = openWorld()
     const query = gate<number>()
     const { cache } = process({ maxLoads: 1, loadTimeoutMs: 9_000, leaseMs: 10_000 })
@@ -183,7 +183,7 @@ describe('a load that takes too long', () => {
     await query.reached
     const second = expect(values.get(2)).rejects.toMatchObject({
       code: 'LOAD_TIMEOUT',
-      message: 'value:2: its turn did not come within 3000 ms',
+      message: 'value:2: no place under the load limit became free within 3000 ms',
     })
     await clock.advance(3_000)
     await second

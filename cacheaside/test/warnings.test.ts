@@ -348,7 +348,7 @@ describe('a cache warns its logger', () => {
     await sampler.stop()
     const another = startSampling(cache, { keyspaces: [world.spells], everyMs: 500, timeoutMs: 300 })
     await world.clock.advance(10_000)
-    expect(warnings).toEqual([['warn', 'FAULT', 'the cache had trouble during sampling: NOPERM']])
+    expect(warnings).toEqual([['warn', 'FAULT', 'sampling failed: NOPERM']])
     world.network.restore('view')
     await world.clock.advance(2_000)
     expect(warnings.slice(1)).toEqual([['info', 'FAULT', expect.stringMatching(/^sampling works again/)]])
@@ -375,7 +375,7 @@ describe('a cache warns its logger', () => {
     isBroken = false
     await commit('wizard', [{ id: '1' }])
     await commit('spell') // of the whole table: there is no row to map
-    const said = "the cache had trouble during the feed's map of table spell: row.id is gone"
+    const said = "the feed's map of table spell failed: row.id is gone"
     expect(faults()).toEqual([['warn', 'FAULT', said]])
     await commit('spell', [{ id: '3' }])
     expect(faults().slice(1)).toEqual([
@@ -391,7 +391,7 @@ describe('a cache warns its logger', () => {
     }
     cache.keyspace('spell', { load: spellTable(fireball).find })
     for (let i = 0; i < 3; i++) await cache.write([], () => {}, { writeThrough })
-    expect(warnings).toEqual([['warn', 'FAULT', 'the cache had trouble during writeThrough: no such row']])
+    expect(warnings).toEqual([['warn', 'FAULT', 'writeThrough failed: no such row']])
   })
 
   test('of what the feed finds, once, until it says that it is mended or does not find it in a new session', async () => {

@@ -6,8 +6,8 @@ import type { RelayTarget } from './relay-target.ts'
 /** What is remembered of a keyspace while it is given a new generation, with a token: no store's identity. */
 const DOUBTED = 'doubted '
 
-const NEW = 'nothing is remembered of them, as where a feed or a keyspace is new'
-const OTHER = 'the identity of the store or of the origin is not the one remembered'
+const NEW = 'the feed has no record of them, which is normal for a new feed or keyspace'
+const OTHER = 'the store or the origin is not the one that the feed has on record'
 
 /**
  * Whether the shared store and the origin are still the ones under which the keyspaces got their generations.

@@ -1,3 +1,4 @@
+import { described } from '../base/invalid-option.ts'
 import { type Key, keyspaceOf, type Tag, type WholeKeyspace, wholeNameOf } from '../base/key.ts'
 import { atOnce, unheard } from '../base/thrown.ts'
 import type { Change, FeedTable } from './change-feed.ts'
@@ -61,6 +62,9 @@ function targetsOf(
     for (const row of change.rows) {
       const targets: unknown = table.keys(row)
       if (unheard(targets)) throw atOnce('the map')
+      // A key alone would be taken apart into its characters.
+      if (typeof targets !== 'object' || targets === null)
+        throw new TypeError(`expected the map to return an array of keys, got ${described(targets)}`)
       for (const target of targets as Iterable<Key | Tag | WholeKeyspace>) {
         const name = wholeNameOf(target)
         if (name !== undefined) keyspaces.add(name)

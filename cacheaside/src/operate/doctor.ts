@@ -152,7 +152,7 @@ async function examineRegisters(chart: Chart, sample: number): Promise<ReadonlyM
           severity: 'warn',
           area: 'store',
           code: 'SLOW_STORE',
-          message: `a round trip to the store takes ${durationText(tripMs)} from here, and sharedTimeoutMs is ${sharedTimeoutMs}: reads will give it up; raise it, or run nearer`,
+          message: `a round trip to the store takes ${durationText(tripMs)} from here, and sharedTimeoutMs is ${sharedTimeoutMs}: reads will time out; raise it, or run closer to the store`,
         })
       for (const space of keyspacesOf(operated))
         costs.set(space.name, await costsOf(chart, space, view, sample))
@@ -210,7 +210,7 @@ async function costsOf(
       severity: 'advice',
       area: 'store',
       code: 'UNREADABLE',
-      message: `${space.name}: of ${picked.kept.length} registers ${strange} have no form that is known here, and ${shapes} another shape than ${space.shape}: processes of several versions run, or have run`,
+      message: `${space.name}: of ${picked.kept.length} registers ${strange} cannot be read here, and ${shapes} have another shape than ${space.shape}: processes of several versions run, or have run`,
     })
   return { count, p90Ms }
 }

@@ -79,7 +79,7 @@ export async function answersFor(readers: Readers): Promise<ReaderAnswers> {
   }
 }
 
-const ORIGIN_DOWN = new Error('the origin is down, for the sake of the question')
+const ORIGIN_DOWN = new Error('the origin is assumed to be down')
 
 /** Lets a cache know tags that another one has made. */
 function knownTo(cache: Cache): (tags: readonly Tag[]) => readonly Tag[] {

@@ -155,11 +155,11 @@ export function settingsWarnings(
 ): string[] {
   const leastMs = Math.ceil((guardMs * 2) / 3)
   const effects: Record<string, string> = {
-    statement_timeout: 'a statement of a writer that died may go on, and commit,',
-    transaction_timeout: 'a transaction of several statements of a writer that died may go on, and commit,',
+    statement_timeout: 'a statement of a dead writer may commit after its guard has ended',
+    transaction_timeout: 'a transaction of a dead writer may commit after its guard has ended',
     idle_in_transaction_session_timeout:
-      'a transaction that a writer left open when it died may hold its locks',
-    writersEndMs: 'the work of a writer that died may go on, and commit,',
+      'a transaction that a dead writer left open may keep its locks after its guard has ended',
+    writersEndMs: 'the work of a dead writer may commit after its guard has ended',
   }
   const warnings: string[] = []
   const found: Origin['settings'] =
@@ -168,9 +168,9 @@ export function settingsWarnings(
     const ms = Number(found[name])
     if (found[name] === undefined || (ms > 0 && ms < leastMs)) continue
     warnings.push(
-      `${name} is ${ms === 0 ? 'off' : `${ms} ms`}: ${effect} longer than its guard stands. ` +
-        `Set it to less than ${leastMs} ms: guardMs (${guardMs}) less one renewal, a third of it` +
-        (name === 'writersEndMs' ? '' : `; for example by ALTER ROLE … SET ${name} = '5s'`),
+      `${name} is ${ms === 0 ? 'off' : `${ms} ms`}: ${effect}. ` +
+        `Set it below ${leastMs} ms, two thirds of guardMs (${guardMs})` +
+        (name === 'writersEndMs' ? '' : `, for example: ALTER ROLE … SET ${name} = '5s'`),
     )
   }
   if (settings.synchronous_commit === 'off') {

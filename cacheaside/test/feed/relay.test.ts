@@ -200,18 +200,21 @@ describe('a batch', () => {
   })
 
   it.each([
-    ['a text that is no key', ['spell']],
-    ['something else than texts', [4]],
-    ['nothing', undefined],
-    ['a promise', Promise.resolve(['spell:1'])],
-  ])('with a map that returns %s counts as one that throws', async (_what, returned) => {
+    ['a text that is no key', ['spell'], /expected a key .*, got "spell"/],
+    ['something else than texts', [4], /expected a key .*, got 4/],
+    ['a key alone', key('spell:1'), /expected the map to return an array of keys, got "spell:1"/],
+    ['nothing', undefined, /expected the map to return an array of keys, got undefined/],
+    ['a promise', Promise.resolve(['spell:1']), /the map answers with a promise/],
+  ])('with a map that returns %s counts as one that throws', async (_what, returned, message) => {
     feed = new FakeFeed(clock, { spell: { keys: () => returned as unknown as Key[], keyspaces: ['spell'] } })
     target = new FakeTarget(feed.log)
     await idleRelay()
     feed.commit('spell', [{ id: '1' }])
     await clock.advance(250)
     expect(deeds()).toEqual(['all spell', 'settle 1'])
-    expect(eventsOf('fault')).toHaveLength(1)
+    expect(eventsOf('fault').map(({ error }) => (error as Error).message)).toEqual([
+      expect.stringMatching(message),
+    ])
   })
 
   it('of a table that is not known here invalidates every keyspace', async () => {

@@ -386,7 +386,7 @@ describe('the change feed on PostgreSQL, with several sessions,', () => {
         'transaction_timeout is off',
         'idle_in_transaction_session_timeout is off',
       ])
-      expect(warnings[0]).toContain('less than 6667 ms: guardMs (10000) less one renewal')
+      expect(warnings[0]).toContain('Set it below 6667 ms, two thirds of guardMs (10000)')
       expect(mayTakeBack).toBe(false)
     })
 
