@@ -259,6 +259,10 @@ export const LEFT_OUT: readonly { readonly name: string; readonly why: string }[
     why: 'a write that has failed promises nothing to its own process',
   },
   {
+    name: 'get begins no refresh of a value whose tag has come into doubt since it was found — asking the queue before a refresh begins',
+    why: 'a write that has failed promises nothing to its own process',
+  },
+  {
     name: "get answers with no earlier version's value, which does not tell its key — replacing what does not tell its key",
     why: 'all simulated processes are of this version',
   },
