@@ -195,7 +195,7 @@ describe('promtool', () => {
       atM: 8,
     },
     CacheValuesUnkept: {
-      fires: ['cacheaside_fills_total{outcome="unencodable"} 0x5 1x5'],
+      fires: ['cacheaside_fills_total{outcome="too-large"} 0x5 1x5'],
       quiet: ['cacheaside_fills_total{outcome="refused"} 0+1x10'],
       atM: 8,
     },

@@ -6,6 +6,7 @@ import { ensureRedisServer } from '../../test/ensure-redis-server.ts'
 import { startRedis } from '../../test/redis-servers.ts'
 import { startPostgres } from '../../test/services.ts'
 import { loadableScripts } from '../src/redis/scripts.ts'
+import { DEFAULT_MAX_VALUE_BYTES, ValueSizes } from '../src/redis/value-sizes.ts'
 import { type Case, measuredRows, timesAwaited } from './measure.ts'
 import { middleOf, type Row, rowOf } from './report.ts'
 
@@ -130,7 +131,7 @@ const casesOf = (work: Work): Case[] =>
 
 /** Calls a script of the library by name, through a client that the library does not know. */
 async function scriptsBy(client: Redis) {
-  const { create, fill, guard, release } = loadableScripts(false)
+  const { create, fill, guard, release } = loadableScripts(false, new ValueSizes(DEFAULT_MAX_VALUE_BYTES))
   const shas = new Map<string, string>()
   let calls = 0
   for (const { name, source } of [create, fill, guard, release])

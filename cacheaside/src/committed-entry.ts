@@ -1,6 +1,6 @@
 /** What a write may store at its release: the committed value of one key. */
 import type { Key } from './base/key.ts'
-import { fillOf, timeToLive } from './fill.ts'
+import { bytesTooMany, fillOf, timeToLive } from './fill.ts'
 import { aliasOf } from './own-key.ts'
 import { Unopened } from './shared/codec.ts'
 import type { Fill } from './shared/shared-store.ts'
@@ -46,6 +46,11 @@ export function committedEntry<Id, V>(space: Space<Id, V>, key: Key, value: V | 
     const about = { type: 'fill', keyspace: space.name, key, durationMs: 0 } as const
     if (sealed instanceof Unopened) {
       emit({ ...about, outcome: 'unencodable', error: sealed.error })
+      return undefined
+    }
+    const bytes = bytesTooMany(space.parts, sealed)
+    if (bytes !== undefined) {
+      emit({ ...about, outcome: 'too-large', bytes })
       return undefined
     }
     const alias = aliasOf(space, key, sealed.opened)

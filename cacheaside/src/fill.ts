@@ -15,6 +15,7 @@ import { type Alias, aliasOf } from './own-key.ts'
 import { ABSENT, type Opened, type Sealed, takeOf, Unopened, UnsealedValue } from './shared/codec.ts'
 import { MAX_TAGS } from './shared/register.ts'
 import type { Fill, Stamp } from './shared/shared-store.ts'
+import { bytesBeyond } from './shared/text-size.ts'
 import type { Answer, Parts, Space, Spent } from './space.ts'
 import { NO_NAMES } from './tagging.ts'
 
@@ -48,6 +49,12 @@ export async function fillAndKeep<Id, V>(
     flight.resolve(originAnswer(asked, sealed.opened, spent))
     return false
   }
+  const bytes = bytesTooMany(parts, sealed)
+  if (bytes !== undefined) {
+    parts.emit({ ...ofFill(space, flight, 'too-large'), bytes })
+    giveBack(space, flight.key, asked)
+    return notKept()
+  }
   if (asked.kind === 'bypass') return notKept()
   const alias = aliasOf(space, flight.key, sealed.opened)
   if (alias !== undefined) {
@@ -78,6 +85,12 @@ export async function fillAndKeep<Id, V>(
   // An answer that has waited for its fill also tells what became of it.
   flight.resolve(accepted ? answer : originAnswer(asked, sealed.opened, spent))
   return false
+}
+
+/** How many bytes an encoded value has, if they are more than the shared store takes. */
+export function bytesTooMany({ access }: Parts, { text }: Sealed<unknown>): number | undefined {
+  const { maxValueBytes } = access.store
+  return maxValueBytes === undefined || text === undefined ? undefined : bytesBeyond(text, maxValueBytes)
 }
 
 const UNTAGGED: readonly Stamp[] = Object.freeze([])

@@ -17,18 +17,26 @@ import { markedToken } from './shared/key-mark.ts'
 import { leaseText, markOf, parseRegister, stampText, valuePrefix } from './shared/register.ts'
 import { isSame } from './shared/seen-stamps.ts'
 import { UNCONFIRMED } from './shared/shared-access.ts'
-import { type Expected, REFUSED, type Stamp } from './shared/shared-store.ts'
+import {
+  type Expected,
+  type LeaseReply,
+  type LookReply,
+  REFUSED,
+  type Stamp,
+  TOO_LARGE,
+} from './shared/shared-store.ts'
 import type { Answer, Parts, Space } from './space.ts'
 import { inOrder, NO_NAMES } from './tagging.ts'
 
 /** What a tag's register says: its stamp; `absent`, where none was asked for; or why there is none to be had. */
-export type TagState = Stamp | 'absent' | 'guarded' | 'unavailable' | 'full' | 'later'
+export type TagState = Stamp | 'absent' | 'guarded' | 'unavailable' | 'full' | 'too-large' | 'later'
 
 /** Why a read bypasses the shared store because of a tag, by the tag's state. */
 const BYPASS: Readonly<Record<Exclude<TagState, Stamp | 'absent'>, Why>> = {
   guarded: 'guarded',
   unavailable: 'unavailable',
   full: 'full',
+  'too-large': 'too-large',
   later: 'version',
 }
 
@@ -58,7 +66,7 @@ export interface StampRequest {
 export async function lookedStates(
   parts: Parts,
   names: readonly string[],
-  replies: readonly (string | null)[],
+  replies: readonly LookReply[],
   request: StampRequest,
 ): Promise<Map<string, TagState>> {
   const generations = await generationsOf(parts, names, request)
@@ -271,13 +279,14 @@ const isExpected = (state: TagState | Expected): state is Expected =>
 function stateOf(
   parts: Parts,
   tag: string,
-  reply: string | null | typeof REFUSED | typeof UNCONFIRMED,
+  reply: LeaseReply | typeof UNCONFIRMED,
   token: string | undefined,
   generations: ReadonlyMap<string, string | typeof UNCONFIRMED>,
 ): TagState | Expected {
   const generation = generations.get(keyspaceOf(tag))
   if (reply === UNCONFIRMED || generation === UNCONFIRMED || generation === undefined) return 'unavailable'
   if (reply === REFUSED) return 'full'
+  if (reply === TOO_LARGE) return 'too-large'
   if (reply === null) return token === undefined ? 'absent' : { name: tag, token, generation }
   const register = parseRegister(reply)
   switch (register.state) {

@@ -22,7 +22,7 @@ import {
   valuePrefix,
 } from './shared/register.ts'
 import { UNCONFIRMED } from './shared/shared-access.ts'
-import { type Expected, type LeaseReply, REFUSED } from './shared/shared-store.ts'
+import { type Expected, type LeaseReply, REFUSED, TOO_LARGE } from './shared/shared-store.ts'
 import type { Answer, OpenedRegister, Parts, Space } from './space.ts'
 
 /** What the store says of one key; {@link UNCONFIRMED} if it has not answered in time. */
@@ -71,6 +71,7 @@ export function judgeReply<Id, V>(
     space.parts.warnings.begin('SHARED_FULL', '', { message })
     return { kind: 'bypass', why: 'full' }
   }
+  if (reply === TOO_LARGE) return { kind: 'bypass', why: 'too-large' }
   return judgeRegister(space, progress, reply, token, nowMs)
 }
 

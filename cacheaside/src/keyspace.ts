@@ -158,8 +158,8 @@ export class Keyspace<Id, V, Loaded = V> {
    * Each key is fenced for itself; the answer is not an atomic view of them all, unless `consistency` is `'snapshot'`: then
    * see {@link Cache.snapshot}.
    *
-   * All keys are asked for and decoded in one go. Ask for more than some thousands in pieces: 50,000 at once take a server
-   * longer than `sharedTimeoutMs`, and then the whole cache bypasses it for a moment.
+   * On Redis, more than 500 keys that L1 does not have are read in pieces of so many, one after the other: each piece has its own
+   * `sharedTimeoutMs` and its own call of `loadMany`. Of large values, and of values with tags, a piece has fewer keys.
    *
    * @returns the values by the ids as they were given; ids without a row are left out.
    * @throws as {@link Keyspace.get}, if any of the keys does: with the first error. Loads that have begun by then go on, and

@@ -2,6 +2,7 @@
  * Steps 2 to 6 of a read, as its caller sees them: tracers follow the call, its end is told of, and the caller gets the
  * value or an error. The steps are in `read.ts` and `read-many.ts`.
  */
+import { throwIfAborted } from './base/abort.ts'
 import { newId } from './base/trace-id.ts'
 import type { ReadTrace } from './base/tracing.ts'
 import type { LoadRun } from './local/load-run.ts'
@@ -69,6 +70,14 @@ export function contextOfBatch<Id, V>(space: Space<Id, V>, ids: readonly Id[], s
   return { batch: newId(), message: { call: 'getMany', keyspace: space.name, keys, strong, events: [] } }
 }
 
+/** How many keys of a keyspace may be read together: the stamps of their tags are asked for with them. */
+function keysAtOnce<Id, V>({ name, tagging, parts }: Space<Id, V>): number {
+  const most = parts.access.store.keysAtOnce?.(name) ?? Number.POSITIVE_INFINITY
+  return tagging === undefined ? most : Math.ceil(most / TAGS_EACH)
+}
+
+const TAGS_EACH = 5
+
 /** Reads several keys. The answers are in the order of the requests. */
 export function readManyForCaller<Id, V>(
   space: Space<Id, V>,
@@ -82,7 +91,39 @@ export function readManyForCaller<Id, V>(
     : readManyAndTell(space, requests, signal, context)
 }
 
-async function readManyAndTell<Id, V>(
+function readManyAndTell<Id, V>(
+  space: Space<Id, V>,
+  requests: readonly ReadRequest<Id>[],
+  signal: AbortSignal | undefined,
+  given: ReadContext,
+): Promise<readonly Answer<V>[]> {
+  return requests.length <= keysAtOnce(space)
+    ? readTogether(space, requests, signal, given)
+    : readInPieces(space, requests, signal, given)
+}
+
+/**
+ * Reads one piece after the other. So each has the store's whole time limit, and the commands of others get in between. No lease
+ * of a piece is still to be filled when the next one asks for its own: two batches never wait for each other's.
+ */
+async function readInPieces<Id, V>(
+  space: Space<Id, V>,
+  requests: readonly ReadRequest<Id>[],
+  signal: AbortSignal | undefined,
+  given: ReadContext,
+): Promise<readonly Answer<V>[]> {
+  const { parts } = space
+  const answers: Answer<V>[] = []
+  while (answers.length < requests.length) {
+    throwIfAborted(signal)
+    if (parts.closed()) parts.assertInside(signal)
+    const piece = requests.slice(answers.length, answers.length + keysAtOnce(space))
+    answers.push(...(await readTogether(space, piece, signal, given)))
+  }
+  return answers
+}
+
+async function readTogether<Id, V>(
   space: Space<Id, V>,
   requests: readonly ReadRequest<Id>[],
   signal: AbortSignal | undefined,

@@ -208,6 +208,9 @@ export function resolveCacheOptions(given: WiredOptions): ResolvedCacheOptions {
   if (options.feed !== undefined && typeof options.feed?.open !== 'function')
     throw invalidOption('feed', 'a change feed, as postgresFeed({ pool, tables }) makes one', options.feed)
   checkStream(options)
+  aFunction('shared.keysAtOnce', options.shared.keysAtOnce)
+  if (options.shared.maxValueBytes !== undefined)
+    wholeNumber('shared.maxValueBytes', options.shared.maxValueBytes, 1, Number.MAX_SAFE_INTEGER)
   clockOf(options)
   if (options.local !== undefined) {
     knownNames('local', options.local, ['maxBytes', 'maxEntries', 'policy'])

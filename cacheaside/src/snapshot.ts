@@ -184,8 +184,11 @@ async function answersOf(
   signal: AbortSignal | undefined,
   parent: LoadRun | undefined,
 ): Promise<readonly Answer[]> {
-  // Inside a loader everything is loaded at once: that costs no more, and needs no lent place.
-  for (let left = parent !== undefined ? 0 : TRIES; left > 0; left--) {
+  const { name, parts: all } = reads[0]!.reader.space
+  // More than the store answers in time are loaded at once. Inside a loader all are: that costs no more, and needs no lent place.
+  const isTried =
+    parent === undefined && reads.length <= (all.access.store.keysAtOnce?.(name) ?? reads.length)
+  for (let left = isTried ? TRIES : 0; left > 0; left--) {
     const seen: readonly (Seen | undefined)[] = await Promise.all(reads.map(see))
     if (!isComplete(seen)) break
     if (!(await standsStill(reads[0]!.reader.space, reads, seen))) continue

@@ -64,6 +64,8 @@ export interface KeyspaceStats {
     readonly unencodable: number
     /** Values that belong under another key than the one they were asked for by. */
     readonly alias: number
+    /** Values that are larger than the shared store takes. */
+    readonly 'too-large': number
     /**
      * Values with too many tags, with tags that `tagsOf` could not tell, or with tags not known before the load: see the
      * `fill` event.

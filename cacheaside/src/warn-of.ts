@@ -38,11 +38,15 @@ const TELL: { readonly [Type in CacheEvent['type']]?: Tell<Type> } = {
       })
   },
 
-  fill(warnings, { outcome, keyspace, key, error }) {
+  fill(warnings, { outcome, keyspace, key, error, bytes }) {
     if (outcome === 'unencodable')
       warnings.once('UNKEPT', keyspace, {
         message: `a value of ${keyspace} cannot be kept, and every read of it goes to the origin, for example ${key}${because(error)}`,
         error,
+      })
+    if (outcome === 'too-large')
+      warnings.once('LARGE_VALUE', keyspace, {
+        message: `a value of ${keyspace} is larger than the shared store takes (maxValueBytes), and every read of it goes to the origin, for example ${key} with ${bytes} bytes`,
       })
     if (outcome === 'accepted') warnings.end('SHARED_FULL', '', `the shared store has room again`)
   },

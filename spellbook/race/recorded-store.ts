@@ -1,5 +1,12 @@
 import type { EmbeddedShared, SharedStore } from 'cacheaside'
-import { type Expected, type Fill, type LeaseReply, REFUSED, type StreamListener } from 'cacheaside/store'
+import {
+  type Expected,
+  type Fill,
+  type LeaseReply,
+  REFUSED,
+  type StreamListener,
+  TOO_LARGE,
+} from 'cacheaside/store'
 import type { Answered, Party } from './party.ts'
 import type { Recording } from './recording.ts'
 import { stateOf } from './registers.ts'
@@ -156,7 +163,7 @@ export class RecordedStore implements SharedStore {
 /** What a lease has found. */
 function found(reply: LeaseReply): Answered {
   if (reply === null) return { text: 'nothing: leased' }
-  if (reply === REFUSED) return { text: 'no room', refused: true }
+  if (reply === REFUSED || reply === TOO_LARGE) return { text: 'no room', refused: true }
   const { holds, version } = stateOf(reply)
   if (holds === 'value') return { text: `v${version}`, version }
   return { text: holds === 'guard' ? 'guarded' : holds === 'lease' ? 'leased to another' : 'something else' }

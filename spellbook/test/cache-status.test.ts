@@ -36,6 +36,7 @@ const WHYS = [
   'queued',
   'in-doubt',
   'full',
+  'too-large',
   'unavailable',
   'off',
 ] as const

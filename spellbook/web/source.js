@@ -37,6 +37,8 @@ export const REASONS = /** @type {const} @satisfies {Record<Why, string>} */ ({
   'in-doubt':
     'It is not known whether a change was committed, so the cache was bypassed. Nothing was stored.',
   full: 'The cache had no room, so it was bypassed. Nothing was stored.',
+  'too-large':
+    'What was in the cache is too large to be read from there, so the database was asked. Nothing was stored.',
   snapshot: 'It was read together with others as of one moment. Nothing was stored.',
   unavailable: 'The cache did not answer in time, so it was bypassed. Nothing was stored.',
   off: 'There is no cache here.',
@@ -47,7 +49,16 @@ export const REASONS = /** @type {const} @satisfies {Record<Why, string>} */ ({
  *
  * @type {ReadonlySet<Why>}
  */
-export const BYPASSES = new Set(['busy', 'guarded', 'queued', 'in-doubt', 'full', 'snapshot', 'unavailable'])
+export const BYPASSES = new Set([
+  'busy',
+  'guarded',
+  'queued',
+  'in-doubt',
+  'full',
+  'too-large',
+  'snapshot',
+  'unavailable',
+])
 
 /** The short name of each place that answers. */
 export const PLACES = /** @type {const} @satisfies {Record<From, string>} */ ({

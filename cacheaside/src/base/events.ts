@@ -56,6 +56,7 @@ export type From = 'local' | 'shared' | 'origin'
  * | origin | `queued` | an invalidation of ours is not applied yet; nothing is kept |
  * | origin | `in-doubt` | a commit of ours is in doubt: it may still happen; nothing is kept |
  * | origin | `full` | the shared store has no room for a lease; nothing is kept |
+ * | origin | `too-large` | what is stored is larger than the store hands out (`maxValueBytes`); nothing is kept |
  * | origin | `snapshot` | read together with others by the `load` of a snapshot; nothing is kept |
  * | origin | `unavailable` | the shared store did not answer in time, or is known not to; nothing is kept |
  */
@@ -76,6 +77,7 @@ export type Why =
   | 'queued'
   | 'in-doubt'
   | 'full'
+  | 'too-large'
   | 'snapshot'
   | 'unavailable'
 
@@ -121,7 +123,7 @@ export interface AnsweredReadEvent extends EndedRead {
 /**
  * A read was not answered. `timed-out`: with `LOAD_TIMEOUT`. `overloaded`: with `OVERLOADED`. `aborted`: the caller's signal
  * was aborted. `failed`: with any other error, mostly the loader's. If one key of a `getMany` or of a snapshot fails, all its
- * reads past L1 count as failed.
+ * reads past L1 count as failed; of a `getMany` in pieces, those of the same piece.
  */
 export interface FailedReadEvent extends EndedRead {
   readonly outcome: 'failed' | 'timed-out' | 'aborted' | 'overloaded'
@@ -157,7 +159,7 @@ export interface FillEvent {
    * `refused`: the lease was gone, because of an invalidation, an expiry or an eviction; or there was no room.
    * `unconfirmed`: the store did not answer. `unencodable`: the codec threw, or its text does not decode to a value
    * that the schema accepts. `alias`: by `idOf` the value belongs under another key; its callers got it, and nobody keeps
-   * it. `too-many-tags`: it has more than 64. `untagged`: its tags are not known, because `tagsOf` threw. `late-tags`: they
+   * it. `too-large`: it is larger than the shared store takes. `too-many-tags`: it has more than 64. `untagged`: its tags are not known, because `tagsOf` threw. `late-tags`: they
    * were not known before the load, and a second load did not help.
    */
   readonly outcome:
@@ -166,6 +168,7 @@ export interface FillEvent {
     | 'unconfirmed'
     | 'unencodable'
     | 'alias'
+    | 'too-large'
     | 'too-many-tags'
     | 'untagged'
     | 'late-tags'
@@ -173,6 +176,8 @@ export interface FillEvent {
   readonly flight?: number
   /** How long the shared store took for it; 0 if it was not asked. */
   readonly durationMs: number
+  /** How many bytes a value has that is `too-large`, encoded. */
+  readonly bytes?: number
   /** The key that an `alias` belongs under; `undefined` if `idOf` threw, or did not answer with an id. */
   readonly belongsTo?: string | undefined
   readonly error?: unknown

@@ -33,6 +33,7 @@ export const WARNINGS = {
   LOADS_FAIL: 'warn',
   UNREADABLE: 'warn',
   UNKEPT: 'warn',
+  LARGE_VALUE: 'warn',
   STALE_FOUND: 'error',
   UNDECLARED: 'error',
   FEED_LOST: 'warn',

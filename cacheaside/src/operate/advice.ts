@@ -35,7 +35,7 @@ import type { PoolSize } from './config.ts'
  * | `BLOCKING_FILL` | answers wait for the store |
  * | `POOL_SMALL` | loads may take every connection of the pool |
  * | `NO_FEED` | what others change is seen when it expires |
- * | `LARGE_VALUE` | a value takes so long on its way that the store may count as unavailable |
+ * | `LARGE_VALUE` | a value is larger than `maxValueBytes`, or takes so long on its way that the store may count as unavailable |
  * | `UNREADABLE` | registers that cannot be read, or of another shape, were met |
  */
 export type AdviceCode =

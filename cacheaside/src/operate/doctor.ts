@@ -218,7 +218,10 @@ async function costsOf(
 /** What 100 megabits per second carry in a millisecond, about. */
 const CHARACTERS_PER_MS = 10_000
 
-/** All commands of a process go through one connection: while a large value is on its way, the others wait. */
+/**
+ * All commands of a process go through one connection: while a large value is on its way, the others wait. One that the store
+ * does not hand out only costs loads: it is left by a process with another bound, or of an earlier version.
+ */
 function examineLargest(
   { operated, findings }: Chart,
   keys: readonly string[],
@@ -226,12 +229,19 @@ function examineLargest(
 ): void {
   const { largest } = largestOf(keys, texts)
   const { sharedTimeoutMs = 100 } = operated.cache ?? {}
-  if (largest === undefined || largest.characters < sharedTimeoutMs * CHARACTERS_PER_MS) return
+  const { maxValueBytes = Number.POSITIVE_INFINITY } = sharedOf(operated)
+  if (largest === undefined) return
+  const { characters, key } = largest
+  if (characters < Math.min(maxValueBytes, sharedTimeoutMs * CHARACTERS_PER_MS)) return
+  const consequence =
+    characters > maxValueBytes
+      ? `more than maxValueBytes (${maxValueBytes}): processes with this bound do not keep such a value, and every read of it goes to the origin`
+      : `while a process reads it, its other commands wait, and past sharedTimeoutMs (${sharedTimeoutMs}) it takes the store for unavailable`
   findings.push({
     severity: 'warn',
     area: 'store',
     code: 'LARGE_VALUE',
-    message: `${largest.key} holds ${largest.characters} characters: while a process reads it, its other commands wait, and past sharedTimeoutMs (${sharedTimeoutMs}) it takes the store for unavailable; load less, or split the value`,
+    message: `${key} holds ${characters} characters: ${consequence}; load less, or split the value`,
   })
 }
 

@@ -24,6 +24,7 @@ const WHY: Readonly<Record<Why, string>> = {
   queued: 'an invalidation is not applied yet',
   'in-doubt': 'a commit is in doubt',
   full: 'the store has no room for a lease',
+  'too-large': 'what is stored is larger than the store hands out',
   snapshot: 'a snapshot has read it together with others',
   unavailable: 'the store does not answer',
 }

@@ -25,6 +25,7 @@ import { type RedisSharedOptions, type ResolvedRedisOptions, resolveRedisOptions
 import { RegisterCommands } from './register-commands.ts'
 import { loadableScripts } from './scripts.ts'
 import { type RedisReport, Servers } from './servers.ts'
+import { ValueSizes } from './value-sizes.ts'
 import { openView } from './view.ts'
 
 /**
@@ -84,6 +85,8 @@ export async function inspectRedis(options: RedisSharedOptions): Promise<RedisRe
 class RedisStore implements RedisShared {
   readonly name = 'redis'
   readonly synchronous = false
+  readonly maxValueBytes: number
+  readonly #sizes: ValueSizes
   readonly #options: ResolvedRedisOptions
   readonly #servers: Servers
   readonly #commands: CheckedCommands
@@ -94,11 +97,14 @@ class RedisStore implements RedisShared {
   constructor(options: ResolvedRedisOptions) {
     const { driver, prefix, clock } = options
     const onCluster = driver.deployment === 'cluster'
-    const scripts = loadableScripts(onCluster)
+    const sizes = new ValueSizes(options.maxValueBytes)
+    const scripts = loadableScripts(onCluster, sizes)
     const names = namesUnder(prefix, clock.token())
     const servers = new Servers(options, names, scripts)
     const commands = new CheckedCommands(servers, prefix, clock)
-    const registers = new RegisterCommands({ commands, scripts, names, onCluster, clock })
+    const registers = new RegisterCommands({ commands, scripts, names, onCluster, clock, sizes })
+    this.maxValueBytes = options.maxValueBytes
+    this.#sizes = sizes
     this.#options = options
     this.#servers = servers
     this.#commands = commands
@@ -113,6 +119,10 @@ class RedisStore implements RedisShared {
       },
     })
     this.#heartbeat = new Heartbeat({ servers, commands, registers, script: scripts.heartbeat, names, clock })
+  }
+
+  keysAtOnce(keyspace: string): number {
+    return this.#sizes.keysAtOnce(keyspace)
   }
 
   lease(key: string, token: string, leaseMs: number): Promise<LeaseReply> {

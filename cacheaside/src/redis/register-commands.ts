@@ -14,15 +14,25 @@ import {
   type LookReply,
   REFUSED,
   type ReleaseReply,
+  TOO_LARGE,
 } from '../shared/shared-store.ts'
+import { bytesBeyond } from '../shared/text-size.ts'
 import { INVALIDATED, KEYSPACE } from './broadcast.ts'
 import type { CheckedCommands } from './checked-commands.ts'
 import { errorCode } from './driver.ts'
 import { generationKey, type Names } from './names.ts'
-import { doneOf, generationOf, guardOf, nothingOf, releaseOf, textOf, textsOf } from './replies.ts'
-import { beginsAsRegister, NOT_A_STRING, type Scripts } from './scripts.ts'
-
-const MOST_TOGETHER = 1_000
+import {
+  doneOf,
+  generationOf,
+  guardOf,
+  nothingOf,
+  registersOf,
+  releaseOf,
+  textOf,
+  textsOf,
+} from './replies.ts'
+import { beginsAsRegister, LONG_STRANGER, NOT_A_STRING, type Scripts } from './scripts.ts'
+import { MOST_TOGETHER, type ValueSizes } from './value-sizes.ts'
 
 /** What {@link RegisterCommands} are made of. */
 export interface RegisterCommandsOptions {
@@ -32,6 +42,7 @@ export interface RegisterCommandsOptions {
   /** Whether keys lie on several servers: then one command is about one slot. */
   readonly onCluster: boolean
   readonly clock: Clock
+  readonly sizes: ValueSizes
 }
 
 /** A lease or a stamp for an absent register. */
@@ -54,17 +65,19 @@ export class RegisterCommands {
   readonly #names: Names
   readonly #onCluster: boolean
   readonly #clock: Clock
+  readonly #sizes: ValueSizes
   /** Whether a SET was refused because memory was full, and none has succeeded since: then GET comes first. */
   #full = false
   /** The looks at single keys that this turn of the event loop has asked for. */
   #looks: SingleLook[] = []
 
-  constructor({ commands, scripts, names, onCluster, clock }: RegisterCommandsOptions) {
+  constructor({ commands, scripts, names, onCluster, clock, sizes }: RegisterCommandsOptions) {
     this.#commands = commands
     this.#scripts = scripts
     this.#names = names
     this.#onCluster = onCluster
     this.#clock = clock
+    this.#sizes = sizes
   }
 
   lease(key: string, token: string, leaseMs: number): Promise<LeaseReply> {
@@ -108,8 +121,9 @@ export class RegisterCommands {
   }
 
   /** What is under the key, by a command that is refused where writes are, but not because memory is full. */
-  async #lookWhenFull(key: string): Promise<string | typeof REFUSED> {
-    return (await this.#commands.runAt(this.#scripts.lookWhenFull, key, [], textOf)) ?? REFUSED
+  async #lookWhenFull(key: string): Promise<Exclude<LeaseReply, null>> {
+    const [seen] = await this.#lookByScript([this.#names.prefix + key])
+    return seen ?? REFUSED
   }
 
   async #createMany(requests: readonly Creation[], lifeMs: number): Promise<LeaseReply[]> {
@@ -140,17 +154,28 @@ export class RegisterCommands {
   #runCreate(requests: readonly Creation[], lifeMs: number): Promise<LeaseReply[]> {
     const names = requests.map(({ key }) => this.#names.prefix + key)
     const args = [String(lifeMs), ...requests.map(({ text }) => text)]
-    return this.#commands.run(this.#scripts.create, names, args, reply => textsOf(reply, names.length))
+    return this.#commands.run(this.#scripts.create, names, args, reply => {
+      const replies = registersOf(reply, names.length)
+      if (replies.length > 1) this.#sizes.saw(requests[0]!.key, replies)
+      return replies
+    })
   }
 
   look(keys: readonly string[]): Promise<LookReply[]> {
     if (keys.length === 1) return this.#lookAtOne(this.#names.prefix + keys[0]!)
     const names = keys.map(key => this.#names.prefix + key)
+    return this.#lookAtMany(names).then(replies => {
+      if (keys.length > 0) this.#sizes.saw(keys[0]!, replies)
+      return replies
+    })
+  }
+
+  #lookAtMany(names: readonly string[]): Promise<LookReply[]> {
     if (this.#onCluster)
-      return Promise.all(names.map(name => this.#get(name))).then(replies => replies.flat())
+      return Promise.all(names.map(name => this.#lookAlone(name))).then(replies => replies.flat())
     const batches: Promise<LookReply[]>[] = []
     for (let at = 0; at < names.length; at += MOST_TOGETHER)
-      batches.push(this.#mget(names.slice(at, at + MOST_TOGETHER)))
+      batches.push(this.#lookTogether(names.slice(at, at + MOST_TOGETHER)))
     return batches.length === 1 ? batches[0]! : Promise.all(batches).then(replies => replies.flat())
   }
 
@@ -159,7 +184,7 @@ export class RegisterCommands {
    * delayed, because nothing is sent before the end of the turn.
    */
   #lookAtOne(name: string): Promise<LookReply[]> {
-    if (this.#onCluster) return this.#get(name)
+    if (this.#onCluster) return this.#lookAlone(name)
     return new Promise<LookReply[]>((resolve, reject) => {
       if (this.#looks.push({ name, resolve, reject }) === 1) afterThisTurn(this.#sendLooks)
     })
@@ -174,7 +199,8 @@ export class RegisterCommands {
 
   #answerLooks(looks: readonly SingleLook[]): void {
     const [first] = looks as [SingleLook]
-    const asking = looks.length === 1 ? this.#get(first.name) : this.#mget(looks.map(({ name }) => name))
+    const asking =
+      looks.length === 1 ? this.#lookAlone(first.name) : this.#lookTogether(looks.map(({ name }) => name))
     asking.then(
       replies => {
         for (let i = 0; i < looks.length; i++) looks[i]!.resolve([replies[i]!])
@@ -185,9 +211,35 @@ export class RegisterCommands {
     )
   }
 
+  #lookAlone(name: string): Promise<LookReply[]> {
+    return this.#sizes.isLarge(name) ? this.#lookByScript([name]) : this.#get(name)
+  }
+
+  #lookTogether(names: readonly string[]): Promise<LookReply[]> {
+    const areLarge = this.#sizes.knowsLarge && names.some(name => this.#sizes.isLarge(name))
+    return areLarge ? this.#lookByScript(names) : this.#mget(names)
+  }
+
+  /** Looks by a script, which does not send what is too large. */
+  #lookByScript(names: readonly string[]): Promise<LookReply[]> {
+    return this.#commands.run(this.#scripts.look, names, [], reply => {
+      const replies = registersOf(reply, names.length)
+      for (const [i, name] of names.entries()) this.#sizes.noteLarge(name, replies[i] === TOO_LARGE)
+      return replies
+    })
+  }
+
+  /** A register that has come and is too large: it is not asked for in this way again. */
+  #unlessLarge(name: string, text: string | null): LookReply {
+    if (text === null || bytesBeyond(text, this.#sizes.maxRegisterBytes) === undefined) return text
+    if (!beginsAsRegister(text)) return LONG_STRANGER
+    this.#sizes.noteLarge(name, true)
+    return TOO_LARGE
+  }
+
   #get(name: string): Promise<LookReply[]> {
     return this.#commands.send(name, ['GET', name]).then(
-      reply => [this.#commands.read(name, textOf, reply)],
+      reply => [this.#unlessLarge(name, this.#commands.read(name, textOf, reply))],
       error => {
         if (errorCode(error) === 'WRONGTYPE') return [NOT_A_STRING]
         throw error
@@ -200,10 +252,18 @@ export class RegisterCommands {
     const first = names[0]!
     return this.#commands
       .send(first, ['MGET', ...names])
-      .then(reply => this.#commands.read(first, given => textsOf(given, names.length), reply))
+      .then(reply =>
+        this.#commands
+          .read(first, given => textsOf(given, names.length), reply)
+          .map((text, i) => this.#unlessLarge(names[i]!, text)),
+      )
   }
 
   async fill(key: string, prefix: string, value: Fill): Promise<boolean> {
+    const sent = this.#sizes.send(value.text)
+    // Too much is under way already: what is behind it would come too late.
+    if (sent === undefined) return false
+    if (value.text !== undefined) this.#sizes.saw(key, [value.text])
     try {
       return await this.#commands.runAt(
         this.#scripts.fill,
@@ -215,6 +275,8 @@ export class RegisterCommands {
       // There is no room for it: the fill is refused, as one without its lease.
       if (errorCode(error) === 'OOM') return false
       throw error
+    } finally {
+      sent()
     }
   }
 
@@ -238,7 +300,8 @@ export class RegisterCommands {
 
   async release(key: string, token: string, committed?: Fill): Promise<ReleaseReply> {
     const args = [...this.#invalidation(key), token]
-    if (committed !== undefined) {
+    const sent = committed === undefined ? undefined : this.#sizes.send(committed.text)
+    if (committed !== undefined && sent !== undefined) {
       try {
         const valueArgs = this.#valueArgs(key, committed)
         return await this.#commands.runAt(
@@ -250,6 +313,8 @@ export class RegisterCommands {
       } catch (error) {
         // There is no room for the value, and nothing was done: the guard must still go.
         if (errorCode(error) !== 'OOM') throw error
+      } finally {
+        sent()
       }
     }
     return this.#commands.runAt(this.#scripts.release, key, args, releaseOf)
@@ -297,6 +362,8 @@ function comparison(seen: Expected): string[] {
   if ('prefix' in seen) return ['prefix', seen.prefix]
   // Bytes that are no UTF-8 were read as replacement characters, so they cannot be compared with what was seen.
   const lossy =
-    seen.exactly === NOT_A_STRING || (seen.exactly.includes('\ufffd') && !beginsAsRegister(seen.exactly))
+    seen.exactly === NOT_A_STRING ||
+    seen.exactly === LONG_STRANGER ||
+    (seen.exactly.includes('\ufffd') && !beginsAsRegister(seen.exactly))
   return lossy ? ['unreadable', ''] : ['exactly', seen.exactly]
 }

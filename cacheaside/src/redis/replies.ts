@@ -1,6 +1,6 @@
 import { TOKEN_LENGTH } from '../base/clock.ts'
 import { markAt } from '../shared/key-mark.ts'
-import type { GuardReply, ReleaseReply } from '../shared/shared-store.ts'
+import { type GuardReply, type LookReply, type ReleaseReply, TOO_LARGE } from '../shared/shared-store.ts'
 
 /**
  * The replies to commands, checked. A server with any other reply is no Redis, or answers an earlier question: 1. a client,
@@ -36,6 +36,12 @@ export function textsOf(reply: unknown, count: number): (string | null)[] {
   if (!Array.isArray(reply) || reply.length !== count) throw new UnexpectedReply(reply)
   for (const one of reply) textOf(one)
   return reply
+}
+
+/** The same from a script, which says 0 of what is too large to be sent. */
+export function registersOf(reply: unknown, count: number): LookReply[] {
+  if (!Array.isArray(reply) || reply.length !== count) throw new UnexpectedReply(reply)
+  return reply.map(one => (one === 0 ? TOO_LARGE : textOf(one)))
 }
 
 /** Whether it was done: 1 or 0. */

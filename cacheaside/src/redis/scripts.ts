@@ -280,10 +280,28 @@ if guard then redis.call('SETRANGE', KEYS[1], ${LAYOUT.guard.dirty.at}, '1') els
 
 /** The text for a key of another type than a string: no version has written such a register. */
 export const NOT_A_STRING = '?not a string'
+/** The text for a long text that does not begin as a register. */
+export const LONG_STRANGER = '?too long'
 
-/** `textOf`: the text in a reply. Any error but that of another type is an error of the whole script. */
-const TEXT = `
+/** How many bytes the registers may have that a script answers with: each of them, and all but the last together. */
+export interface ReplyBounds {
+  readonly maxRegisterBytes: number
+  readonly togetherBytes: number
+}
+
+/**
+ * `textOf`: the text in a reply; 0 for a register that is too long, and for all others once the replies of this script are as
+ * long as they may be (`mayAsk`). Any error but that of another type is an error of the whole script.
+ */
+const text = ({ maxRegisterBytes, togetherBytes }: ReplyBounds): string => `
+local most, room = ${maxRegisterBytes}, ${togetherBytes}
+local function mayAsk() return room > 0 end
 local function textOf(reply)
+  if type(reply) == 'string' then
+    if #reply > most then return string.find(reply, '${OURS}') and 0 or '${LONG_STRANGER}' end
+    room = room - #reply
+    return reply
+  end
   if type(reply) ~= 'table' then return reply end
   if string.sub(reply.err, 1, 9) ~= 'WRONGTYPE' then error(reply) end
   return '${NOT_A_STRING}'
@@ -294,23 +312,37 @@ end
 export const beginsAsRegister = (text: string): boolean => new RegExp(OURS).test(text)
 
 /**
- * KEYS: register. What is there, for a primary whose memory is full. A plain GET would also be answered by a server that has
- * too few replicas left, or has just become a replica: its values may be long out of date.
+ * KEYS: registers. What is there, for a primary whose memory is full, and where some are too large. A plain
+ * GET would also be answered by a server that has too few replicas left, or has just become a replica: its values may be long
+ * out of date.
  */
-const lookWhenFull = source(ANYWAY, TEXT, `return textOf(redis.pcall('GET', KEYS[1]))`)
-
-/** KEYS: registers. ARGV: life in ms, then a lease or a stamp for each. Says what was there, for each. */
-const create = source(
-  WITH_ROOM,
-  TEXT,
-  `
+const look = (bounds: ReplyBounds): Source =>
+  source(
+    ANYWAY,
+    text(bounds),
+    `
 local replies = {}
 for i = 1, #KEYS do
-  replies[i] = textOf(redis.pcall('SET', KEYS[i], ARGV[i + 1], 'NX', 'GET', 'PX', ARGV[1]))
+  if mayAsk() then replies[i] = textOf(redis.pcall('GET', KEYS[i])) else replies[i] = 0 end
 end
 return replies
 `,
-)
+  )
+
+/** KEYS: registers. ARGV: life in ms, then a lease or a stamp for each. Says what was there, for each. */
+const create = (bounds: ReplyBounds): Source =>
+  source(
+    WITH_ROOM,
+    text(bounds),
+    `
+local replies = {}
+for i = 1, #KEYS do
+  if mayAsk() then replies[i] = textOf(redis.pcall('SET', KEYS[i], ARGV[i + 1], 'NX', 'GET', 'PX', ARGV[1]))
+  else replies[i] = 0 end
+end
+return replies
+`,
+  )
 
 /**
  * KEYS: register. ARGV: stamp, life in ms. It takes no more room than before. If the remaining life may not be read, the new
@@ -406,7 +438,7 @@ return nowMs()
 )
 
 /** The scripts of one store, not loaded yet: each store keeps the names that its own servers gave them. */
-export function loadableScripts(onCluster: boolean) {
+export function loadableScripts(onCluster: boolean, bounds: ReplyBounds) {
   const loadable = (name: string, text: Source): Script => {
     const script = whole(name, text)
     return {
@@ -420,8 +452,8 @@ export function loadableScripts(onCluster: boolean) {
     release: loadable('release', release),
     releaseThrough: loadable('releaseThrough', releaseThrough),
     invalidate: loadable('invalidate', invalidate),
-    lookWhenFull: loadable('lookWhenFull', lookWhenFull),
-    create: loadable('create', create),
+    look: loadable('look', look(bounds)),
+    create: loadable('create', create(bounds)),
     renewStamp: loadable('renewStamp', renewStamp),
     fill: loadable('fill', fill),
     replace: loadable('replace', replace),

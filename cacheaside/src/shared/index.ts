@@ -66,4 +66,5 @@ export {
   type Stamp,
   type StoreView,
   type StreamListener,
+  TOO_LARGE,
 } from './shared-store.ts'

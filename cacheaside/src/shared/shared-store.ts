@@ -20,14 +20,20 @@
  * repeatedly. All times in registers are the store's own.
  */
 
-/** What a store answers to {@link SharedRegisters.look}: what the register holds; `null`: it is absent. */
-export type LookReply = string | null
+/** What a store answers to {@link SharedRegisters.look}: what the register holds; `null`: it is absent; {@link TOO_LARGE}. */
+export type LookReply = string | null | typeof TOO_LARGE
 
 /** What a store answers to {@link SharedRegisters.lease}: see there. */
-export type LeaseReply = string | null | typeof REFUSED
+export type LeaseReply = string | null | typeof REFUSED | typeof TOO_LARGE
 
 /** The answer of a store that has no room for a lease and holds nothing under the key. */
 export const REFUSED: unique symbol = Symbol('refused')
+
+/**
+ * The answer of a store that does not hand out what the register may hold: it, or all that was asked for together with it, is
+ * too large to come in time. No lease was taken. The reader goes to the origin and keeps nothing.
+ */
+export const TOO_LARGE: unique symbol = Symbol('too large')
 
 /** A tag as it stood before a value was loaded under it. */
 export interface Stamp {
@@ -293,6 +299,13 @@ export interface SharedInquiries {
 export interface SharedStore extends SharedRegisters, SharedStream, SharedIdentity, SharedInquiries {
   /** For events and error messages: `'embedded'`, `'redis'`. */
   readonly name: string
+  /** The most bytes of UTF-8 that the text of a value may have. A larger one is not offered to the store. Left out: no bound. */
+  readonly maxValueBytes?: number
+  /**
+   * How many keys of a keyspace one call should ask for, at least 1, so that its answer comes in time. A larger `getMany` is
+   * read in pieces, one after the other. Left out: any number.
+   */
+  keysAtOnce?(keyspace: string): number
   /**
    * Tells the store that a cache uses it. A store that opens connections keeps them for as long as any cache does, and
    * opens them again for the next one. A store may do without: then only {@link SharedStore.close} ends it.

@@ -59,6 +59,8 @@ class FaultyStore implements FaultySharedStore {
   readonly name: string
   readonly synchronous = false
   readonly stream?: 'none'
+  readonly maxValueBytes?: number
+  readonly keysAtOnce?: (keyspace: string) => number
   readonly #inner: SharedStore
   readonly #clock: Clock
   readonly #line: FaultyLine<SharedOperation>
@@ -71,6 +73,8 @@ class FaultyStore implements FaultySharedStore {
     this.#line = new FaultyLine(SHARED_OPERATIONS, 'the shared store', clock)
     this.name = `faulty ${inner.name}`
     if (inner.stream !== undefined) this.stream = inner.stream
+    if (inner.maxValueBytes !== undefined) this.maxValueBytes = inner.maxValueBytes
+    if (inner.keysAtOnce !== undefined) this.keysAtOnce = keyspace => inner.keysAtOnce!(keyspace)
   }
 
   get calls() {

@@ -60,8 +60,13 @@ describe('examineAll on a Redis', () => {
       severity: 'warn',
       area: 'store',
       code: 'LARGE_VALUE',
-      message: expect.stringMatching(/^text:2 holds 1000000 characters: /),
+      message: expect.stringMatching(/^text:2 holds 1000000 characters: while a process reads it/),
     })
+    await server.command('SET', 'text:2', 'x'.repeat(2 ** 20 + 1))
+    const message = expect.stringMatching(
+      /^text:2 holds 1048577 characters: more than maxValueBytes \(1048576\)/,
+    )
+    expect(await found()).toContainEqual({ severity: 'warn', area: 'store', code: 'LARGE_VALUE', message })
     await server.command('DEL', 'text:1', 'text:2')
   })
 

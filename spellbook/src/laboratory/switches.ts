@@ -30,11 +30,20 @@ export function slowDatabase(inner: Database, switches: Switches): Database {
 }
 
 /** Members of a store that need no way to it, or that readers and writers do not use. Operators still see into the store. */
-type NotAsked = 'atHand' | 'distrust' | 'view' | 'ask' | 'answer' | 'subscribe' | 'retain' | 'close'
+type NotAsked =
+  | 'atHand'
+  | 'distrust'
+  | 'view'
+  | 'ask'
+  | 'answer'
+  | 'subscribe'
+  | 'retain'
+  | 'close'
+  | 'keysAtOnce'
 
 /** The members of a store that are cut off. For a new member the compiler asks for a decision. */
 const OPERATIONS: Readonly<
-  Record<Exclude<keyof SharedStore, NotAsked | 'name' | 'stream' | 'synchronous'>, true>
+  Record<Exclude<keyof SharedStore, NotAsked | 'name' | 'stream' | 'synchronous' | 'maxValueBytes'>, true>
 > = {
   lease: true,
   leaseMany: true,

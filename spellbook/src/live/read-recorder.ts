@@ -20,6 +20,7 @@ const BYPASSES: ReadonlySet<Why> = new Set([
   'queued',
   'in-doubt',
   'full',
+  'too-large',
   'snapshot',
   'unavailable',
 ])

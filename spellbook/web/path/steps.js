@@ -24,6 +24,7 @@ const FILLS = /** @type {const} @satisfies {Record<NonNullable<Lane['fill']>, st
   unconfirmed: 'the cache did not answer',
   unencodable: 'it cannot be stored as text',
   alias: 'it belongs under another id',
+  'too-large': 'it is larger than the cache takes',
   'too-many-tags': 'it has too many tags',
   untagged: 'its tags could not be told',
   'late-tags': 'its tags were not known before the load',
@@ -38,6 +39,7 @@ const SHARED = /** @type {Readonly<Record<string, string>>} */ ({
   busy: 'another reader holds the lease',
   guarded: 'a writer is at work',
   full: 'no room',
+  'too-large': 'too large to be read from there',
   unavailable: 'no answer',
 })
 
