@@ -51,8 +51,12 @@ const RE_ANCHOR_MS = 1000
 const STEP_MS = 20
 /** The wall clock shows whole milliseconds: it may seem to be ahead by this much without being so. */
 const WALL_ROUNDING_MS = 1
-/** How often one coarse reading is used. The limit lets reads that never let the event loop turn see time pass. */
-const MOST_COARSE_USES = 64
+/**
+ * How often one coarse reading is used. The limit lets reads that never let the event loop turn see time pass. While all uses
+ * of a reading take less than a millisecond, the next one is used twice as often.
+ */
+const LEAST_COARSE_USES = 64
+const MOST_COARSE_USES = 1_024
 
 /**
  * Time that passes at least as fast as the monotonic and the wall clock do. The monotonic clock of Linux stands still while
@@ -151,6 +155,7 @@ export function clockOver(
 ): Clock & Required<Pick<Clock, 'ceilingMs'>> {
   const { nowMs, ceilingMs } = elapsedReader({ isWallReal: () => true, ...sources })
   let coarse = 0
+  let uses = LEAST_COARSE_USES
   let usesLeft = 0
   let isForgetting = false
   const forget = () => {
@@ -158,8 +163,11 @@ export function clockOver(
     isForgetting = false
   }
   const readCoarse = () => {
+    const before = coarse
     coarse = nowMs()
-    usesLeft = MOST_COARSE_USES
+    const isQuick = isForgetting && coarse - before < 1
+    uses = isQuick ? Math.min(2 * uses, MOST_COARSE_USES) : LEAST_COARSE_USES
+    usesLeft = uses
     // Not by a timer: after the process stood still, what it was sent meanwhile is read before timers run.
     if (!isForgetting) {
       isForgetting = true

@@ -2,7 +2,8 @@ import { escapedPart, keyOf, unescapedPart } from '../base/key.ts'
 import { type BoundedSlots, NOWHERE } from '../eviction/bounded-slots.ts'
 import type { EntryColumns } from './entry-columns.ts'
 import type { LocalEntry, LocalValue, Peeked } from './local-entry.ts'
-import { type Spot, spotOf, spotOfText } from './spot.ts'
+import { SlotTable } from './slot-table.ts'
+import { spotOf, spotOfText } from './spot.ts'
 
 /** A copy of a keyspace's generation, which changes. */
 export interface FollowedGeneration {
@@ -25,7 +26,7 @@ export class LocalShelf {
   readonly #columns: EntryColumns
   readonly #tellDiscarded: () => void
   #generation: FollowedGeneration = NO_GENERATION
-  readonly #slotOf = new Map<Spot, number>()
+  readonly #slotOf = new SlotTable()
   /** The slots of composite ids, by what follows the keyspace in their keys. */
   readonly #slotOfComposite = new Map<string, number>()
 
@@ -51,14 +52,19 @@ export class LocalShelf {
    */
   find(id: unknown, nowMs: number): number {
     // V8 looks up a number of 32 bits without a call, if it knows that it is one.
-    const slot = typeof id === 'number' && (id | 0) === id ? this.#slotOf.get(id | 0) : this.#slotOfOther(id)
-    return slot === undefined ? NOWHERE : this.aliveAt(slot, nowMs)
+    const slot =
+      typeof id === 'number' && (id | 0) === id ? this.#slotOf.ofNumber(id | 0) : this.#slotOfOther(id)
+    return slot === NOWHERE ? NOWHERE : this.aliveAt(slot, nowMs)
   }
 
   /** The slot of an id that is no number of 32 bits. */
-  #slotOfOther(id: unknown): number | undefined {
+  #slotOfOther(id: unknown): number {
     const spot = spotOf(id)
-    return spot === undefined ? this.#slotOfComposite.get(this.#restOf(id)) : this.#slotOf.get(spot)
+    return spot === undefined ? this.#slotOfRest(this.#restOf(id)) : this.#slotOf.of(spot)
+  }
+
+  #slotOfRest(rest: string): number {
+    return this.#slotOfComposite.get(rest) ?? NOWHERE
   }
 
   /** The same slot, if its entry has not expired. Counts as an access. */
@@ -119,10 +125,7 @@ export class LocalShelf {
   /** The slot of a key of this keyspace, also of an entry that has expired. `NOWHERE` if there is none. */
   slotOfKey(key: string): number {
     const rest = key.slice(this.#prefix.length)
-    const slot = rest.includes(':')
-      ? this.#slotOfComposite.get(rest)
-      : this.#slotOf.get(spotOfText(unescapedPart(rest)))
-    return slot ?? NOWHERE
+    return rest.includes(':') ? this.#slotOfRest(rest) : this.#slotOf.of(spotOfText(unescapedPart(rest)))
   }
 
   /** A new entry is put into this slot. */
@@ -142,13 +145,13 @@ export class LocalShelf {
   keyAt(slot: number): string {
     const spot = this.#columns.spots[slot]!
     if (typeof spot === 'number') return this.#prefix + spot
-    return this.#prefix + (this.#slotOf.get(spot) === slot ? escapedPart(spot) : spot)
+    return this.#prefix + (this.#slotOf.of(spot) === slot ? escapedPart(spot) : spot)
   }
 
   /** The entry in this slot has gone. */
   forget(slot: number): void {
     const spot = this.#columns.spots[slot]!
-    if (this.#slotOf.get(spot) === slot) this.#slotOf.delete(spot)
+    if (this.#slotOf.of(spot) === slot) this.#slotOf.delete(spot)
     else this.#slotOfComposite.delete(spot as string)
     this.#columns.forget(slot)
   }

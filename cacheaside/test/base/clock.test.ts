@@ -225,6 +225,22 @@ describe('clockOver with timers', () => {
     expect(clock.coarseMs()).toBeGreaterThanOrEqual(first + 50)
   })
 
+  it('coarseMs shares a reading more often while its uses are quick, and 1,024 times at most', () => {
+    const { clock, pass } = scripted()
+    for (let i = 0; i < 4_200; i++) clock.coarseMs()
+    const first = clock.coarseMs()
+    pass(50)
+    let uses = 0
+    for (; uses < 2_000 && clock.coarseMs() === first; uses++);
+    expect(uses).toBeGreaterThan(64)
+    expect(uses).toBeLessThanOrEqual(1_024)
+    // These were slow.
+    const second = clock.coarseMs()
+    pass(50)
+    for (let i = 0; i < 64; i++) clock.coarseMs()
+    expect(clock.coarseMs()).toBeGreaterThanOrEqual(second + 50)
+  })
+
   it('after runs once, not before its time, unless it is cancelled', () => {
     const { clock } = scripted()
     const ran: string[] = []
