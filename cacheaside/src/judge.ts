@@ -7,10 +7,11 @@
  */
 import type { Why } from './base/events.ts'
 import { FlightTags, tagsOf } from './flight-tags.ts'
+import { tagsOfLoaded } from './late-tags.ts'
 import { type Asked, claimRefresh, dropLease, type Fallback } from './lease.ts'
 import type { Flight } from './local/flight.ts'
 import { aliasOf } from './own-key.ts'
-import { type Opened, Unopened } from './shared/codec.ts'
+import { type Opened, takeOf, Unopened } from './shared/codec.ts'
 import { type Mark, markedToken } from './shared/key-mark.ts'
 import {
   type LeaseRegister,
@@ -265,17 +266,24 @@ function judgeNames<Id, V>(
   progress: AskProgress<V>,
   register: ValueRegister,
   names: readonly string[],
-): 'standing' | Judged<V> | Promise<Judged<V>> {
-  const { tagging, parts } = space
-  const { key } = progress.flight
+): 'standing' | Judged<V> | Promise<'standing' | Judged<V>> {
   const lacking = tagsOf(progress.flight)!.wanted.find(name => !names.includes(name))
-  if (lacking === undefined) {
-    tagging?.remember(key, names)
-    return 'standing'
-  }
+  if (lacking !== undefined) return replaceLacking(space, progress, register, lacking)
+  space.tagging?.remember(progress.flight.key, names)
+  return 'standing'
+}
+
+/** A value that lacks a tag was stored by another deploy. It is replaced once in its life, and bypassed after that. */
+function replaceLacking<Id, V>(
+  space: Space<Id, V>,
+  progress: AskProgress<V>,
+  register: ValueRegister,
+  lacking: string | undefined,
+): Judged<V> | Promise<Judged<V>> {
+  const { tagging, parts } = space
   const { staleMs, staleIfErrorMs } = space.options
   const untilMs = parts.stream.oursFromStores(register.softExpiryMs) + Math.max(staleMs, staleIfErrorMs)
-  if (tagging!.mayReplace(key, parts.clock.nowMs(), untilMs))
+  if (tagging!.mayReplace(progress.flight.key, parts.clock.nowMs(), untilMs))
     return replaceValue(space, progress, register, 'names', lacking)
   return { kind: 'bypass', why: 'names', tag: lacking }
 }
@@ -289,6 +297,10 @@ function judgeOpened<Id, V>(
 ): Judged<V> | Promise<Judged<V>> {
   const opened = (progress.known?.opened as Opened<V> | undefined) ?? openedOf(space, progress, register)
   if (opened === undefined) return replaceValue(space, progress, register, 'unreadable')
+  if (progress.known === undefined && space.tagging?.hasLate === true) {
+    const lacking = lackingOf(space, progress, register, opened)
+    if (lacking !== 'none') return replaceLacking(space, progress, register, lacking.tag)
+  }
   const storeNowMs = space.parts.stream.storesFromOurs(nowMs)
   const freshMs = register.softExpiryMs - storeNowMs
   if (freshMs > 0) {
@@ -301,6 +313,21 @@ function judgeOpened<Id, V>(
   progress.fallback =
     !progress.strong && -freshMs < space.options.staleIfErrorMs ? { register, opened } : undefined
   return claimStands ? 'busy' : claimExpired(space, progress, register)
+}
+
+/** A tag that a value names, by `tagsOf`, and that it was not stored under; `'none'` if it lacks none. */
+function lackingOf<Id, V>(
+  space: Space<Id, V>,
+  { flight }: AskProgress<V>,
+  register: ValueRegister,
+  opened: Opened<V>,
+): 'none' | { readonly tag: string | undefined } {
+  const value = takeOf(opened)
+  if (value instanceof Unopened) return 'none'
+  const names = tagsOfLoaded(space, tagsOf(flight)!, value)
+  if (names === 'untagged') return { tag: undefined }
+  const tag = names.find(name => register.tags.every(has => has.name !== name))
+  return tag === undefined ? 'none' : { tag }
 }
 
 const foundFresh = <Id, V>(

@@ -169,8 +169,9 @@ export interface KeyspaceOptions<Id, V, D = Kept<V>, W = D> {
   readonly tags?: (id: NoInfer<Id>) => readonly Tag[]
   /**
    * The tags that the value itself names: what it reads by *reference*, as a post shows its author. Called with what readers
-   * get, `undefined` for an absent row. It cannot name what is not there yet; `tags` can. If it throws, or names more than
-   * 64 tags, the value is answered and not kept. Left out: none.
+   * get, `undefined` for an absent row, for each value that is loaded or found past L1; must be a pure function. It cannot name
+   * what is not there yet; `tags` can. If it throws, or names more than 64 tags, the value is answered and not kept. Left out:
+   * none.
    */
   readonly tagsOf?: (value: NoInfer<W> | undefined, id: NoInfer<Id>) => readonly Tag[]
   /** How long a value is fresh, counted from the moment it was stored. Known elsewhere as time to live. @defaultValue 600,000 */

@@ -47,7 +47,7 @@ export type From = 'local' | 'shared' | 'origin'
  * | origin | `expired` | past its soft expiry: loaded under a claim |
  * | origin | `generation` | the keyspace was invalidated since the value was stored |
  * | origin | `tag` | a tag of the value was invalidated since it was stored |
- * | origin | `names` | the value lacks a tag that the keyspace's `tags` names: stored by a process that names others |
+ * | origin | `names` | the value lacks a tag that the keyspace's `tags` or `tagsOf` names: stored by a process that names others |
  * | origin | `shape` | stored by a process with another shape version |
  * | origin | `version` | stored by another version of this library: an earlier one's value is replaced, for a later one's nothing is kept |
  * | origin | `unreadable` | the stored bytes could not be read, or violate the schema |

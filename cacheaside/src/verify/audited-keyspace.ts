@@ -190,13 +190,27 @@ export class AuditedKeyspace {
   }
 
   /**
-   * The tags that readers expect of an id's value: they take no value without them.
+   * The tags that readers expect of an id's value, whatever it is: they take no value without them.
    *
    * @throws what `tags` throws.
    * @internal
    */
   tagsOfId(id: unknown): readonly string[] {
     return this.#options.tags?.(id) ?? []
+  }
+
+  /**
+   * The tags that a value names itself. Readers take no value without them.
+   *
+   * @returns `undefined` if `tagsOf` throws: then readers do not take the value either.
+   * @internal
+   */
+  tagsOfValue(id: unknown, opened: Opened<unknown>): readonly string[] | undefined {
+    try {
+      return this.#options.tagsOf?.(opened.take(), id) ?? []
+    } catch {
+      return undefined
+    }
   }
 
   /** Whether readers still ask for an id. @internal */

@@ -210,12 +210,16 @@ export class Examiner {
     const fallen = fallenTags(register, reading)
     if (fallen === 'unknown') return { kind: 'skipped', ...name, why: 'version' }
     if (fallen.length > 0) return { kind: 'orphaned', ...name, reason: 'tag', tags: fallen }
-    const lacking = space.tagsOfId(id).filter(tag => register.tags.every(has => has.name !== tag))
+    const lacking = lackingTags(register, space.tagsOfId(id))
     if (lacking.length > 0) return { kind: 'orphaned', ...name, reason: 'names', tags: lacking }
     const opened = space.open(register.text)
     if (opened instanceof Unopened)
       return { kind: 'unreadable', ...name, reason: opened.reason, message: messageOf(opened.error) }
     if (space.isAlias(key, opened)) return { kind: 'orphaned', ...name, reason: 'alias' }
+    const named = space.tagsOfValue(id, opened)
+    if (named === undefined) return { kind: 'orphaned', ...name, reason: 'names' }
+    const late = lackingTags(register, named)
+    if (late.length > 0) return { kind: 'orphaned', ...name, reason: 'names', tags: late }
     if (!(await space.isReachable(id, this.#lookupAfter(reading))))
       return { kind: 'orphaned', ...name, reason: 'unreachable' }
     return { ...name, id, space, register, opened }
@@ -325,6 +329,10 @@ export class Examiner {
     }
   }
 }
+
+/** Those of the tags that a value was not stored under. */
+const lackingTags = (register: ValueRegister, tags: readonly string[]): readonly string[] =>
+  tags.filter(tag => register.tags.every(has => has.name !== tag))
 
 const keyspaceIn = (key: string): string => key.slice(0, key.indexOf(':'))
 

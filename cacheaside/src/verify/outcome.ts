@@ -89,7 +89,7 @@ export interface UnreadableFinding {
  * | `keyspace` | its keyspace has a generation, but is none of the audited ones |
  * | `generation` | it was stored before its keyspace was last invalidated as a whole |
  * | `tag` | a tag that it was loaded under has been invalidated since, or was evicted or has expired |
- * | `names` | it was stored without a tag that the keyspace's `tags` names |
+ * | `names` | it was stored without a tag that the keyspace's `tags` or `tagsOf` names |
  * | `shape` | it was stored by a process with another shape version |
  * | `id` | its key is not the key of any id |
  * | `alias` | its value is that of a row with another id, by `idOf` |

@@ -2,6 +2,9 @@
 import { all, failure, got, L1, type Protection, STRONG, Stage, shown, unless } from './stage.ts'
 import { evict, holdNext, tagged, taggedInside, warm } from './tagged.ts'
 
+/** Values are found that lack a tag which `tagsOf` names. */
+const FINDS_LACKING = ["if (lacking !== 'none') return", 'if (lacking === null) return'] as const
+
 export const tags: readonly Protection[] = [
   {
     name: 'get finds no value whose tag was invalidated in another process',
@@ -331,8 +334,8 @@ export const tags: readonly Protection[] = [
     },
     controls: [
       {
-        without: 'storing nothing with tags',
-        patches: [['if (space.tagging !== undefined) return undefined', '']],
+        without: 'storing nothing with tags, and comparing the tags that it names',
+        patches: [['if (space.tagging !== undefined) return undefined', ''], FINDS_LACKING],
         reports: 'a strong read after invalidate got v2, not v3',
       },
     ],
@@ -568,8 +571,50 @@ export const tags: readonly Protection[] = [
     controls: [
       {
         without: 'comparing the tags',
-        patches: [['  if (lacking === undefined) {', '  if (lacking !== null) {']],
+        patches: [
+          [
+            '  if (lacking !== undefined) return replaceLacking(',
+            '  if (lacking === null) return replaceLacking(',
+          ],
+        ],
         reports: 'a read of the newer deploy got v1, not v2',
+      },
+      {
+        without: 'remembering what was replaced',
+        patches: [['if ((this.#replaced.get(key) ?? Number.NEGATIVE_INFINITY) > nowMs) return false\n', '']],
+        reports: 'the deploys take turns',
+      },
+    ],
+  },
+  {
+    name: 'get finds no value that lacks a tag that it names itself, and replaces it once',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const older = await stage.process()
+      const olderTag = older.cache.tags<number>('older')
+      const { load } = stage.origin
+      const olds = older.cache.keyspace('late', { load, ttlJitter: 0, tagsOf: () => [olderTag.key(1)] })
+      const newer = await tagged(stage)
+      await warm(stage, () => olds.get(4))
+      await stage.now(newer.cache.write([newer.tag.key(1)], () => stage.origin.commit(2)))
+      const read = await stage.now(newer.late.get(4, STRONG))
+      await warm(stage, () => newer.late.get(4))
+      const { loads } = stage.origin
+      for (let i = 0; i < 5; i++) {
+        await stage.now(olds.get(4))
+        await stage.now(newer.late.get(4))
+      }
+      // The older one replaces it once, by two loads. The newer one bypasses that.
+      return all(
+        got('a strong read of the newer deploy', read, 2),
+        unless(stage.origin.loads > loads + 2 + 5, 'the deploys take turns'),
+      )
+    },
+    controls: [
+      {
+        without: 'comparing the tags',
+        patches: [FINDS_LACKING],
+        reports: 'a strong read of the newer deploy got v1, not v2',
       },
       {
         without: 'remembering what was replaced',

@@ -170,6 +170,24 @@ describe('verify of a keyspace with tags', () => {
     expect(report.total.equal).toBe(2)
   })
 
+  test('finds orphaned a value without a tag that it names itself', async () => {
+    const world = await taggedWorld()
+    for (const name of ['author:1', 'author:7']) world.stamp(name)
+    world.plantSpell(1, undefined, { tags: [tag('author:1')] })
+    for (const id of [2, 3]) world.plantSpell(id, undefined, { tags: [AUTHOR] })
+    const spells = auditedKeyspace('spell', {
+      load: (id: number) => world.table.find(id),
+      idFromKey: ([id]) => Number(id),
+      tagsOf: (_, id) => (id === 3 ? expect.unreachable() : [`author:${id}` as Tag]),
+    })
+    const report = await world.verify({ keyspaces: [spells] })
+    expect(report.findings).toEqual([
+      { kind: 'orphaned', keyspace: 'spell', key: 'spell:2', reason: 'names', tags: ['author:2'] },
+      { kind: 'orphaned', keyspace: 'spell', key: 'spell:3', reason: 'names' },
+    ])
+    expect(report.total.equal).toBe(1)
+  })
+
   test('finds what its cache has stored equal, and orphaned once a tag of it is invalidated', async () => {
     const world = await taggedWorld()
     const { cache } = world.process()
