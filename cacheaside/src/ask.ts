@@ -38,22 +38,52 @@ export function ask<Id, V>(
   flight: Flight<Answer>,
   strong: boolean,
 ): Asked<V> | Promise<Asked<V>> {
-  const { tracing } = space.parts
-  if (!tracing.hears('ask')) return askStore(space, flight, strong)
-  const message: AskTrace = { keyspace: space.name, keys: [flight.key], flights: [idOf(flight)] }
-  const note = ({ kind }: Asked<V>) => {
-    message.answer = kind
-  }
-  return tracing.trace('ask', message, () => askStore(space, flight, strong), note)
+  if (!space.parts.tracing.hears('ask')) return askStore(space, flight, strong, waitIfBusy<V>)
+  return traced(space, flight, () => askStore(space, flight, strong, waitIfBusy<V>))
 }
 
-function askStore<Id, V>(
+/** As {@link ask}, but for somebody else's load it does not wait. */
+export function askOnce<Id, V>(
   space: Space<Id, V>,
   flight: Flight<Answer>,
   strong: boolean,
+): AskedOrBusy<V> | Promise<AskedOrBusy<V>> {
+  return traced(space, flight, () => askStore(space, flight, strong, asked => asked))
+}
+
+/** Goes on behind {@link askOnce}: waits for somebody else's load. */
+export function askOn<Id, V>(
+  space: Space<Id, V>,
+  flight: Flight<Answer>,
+  busy: Busy<V>,
 ): Asked<V> | Promise<Asked<V>> {
+  return traced(space, flight, () => busy.wait())
+}
+
+function traced<Id, V, A extends AskedOrBusy<V>>(
+  { name, parts }: Space<Id, V>,
+  flight: Flight<Answer>,
+  work: () => A | Promise<A>,
+): A | Promise<A> {
+  if (!parts.tracing.hears('ask')) return work()
+  const message: AskTrace = { keyspace: name, keys: [flight.key], flights: [idOf(flight)] }
+  const note = ({ kind }: A) => {
+    message.answer = kind
+  }
+  return parts.tracing.trace('ask', message, work, note)
+}
+
+/** How a read goes on when the first question is answered. */
+type Next<V, A> = (asked: AskedOrBusy<V> | Promise<AskedOrBusy<V>>) => A | Promise<A>
+
+function askStore<Id, V, A>(
+  space: Space<Id, V>,
+  flight: Flight<Answer>,
+  strong: boolean,
+  next: Next<V, A>,
+): A | Promise<A> {
   const bypass = mustBypass(space, flight)
-  if (bypass !== undefined) return bypass
+  if (bypass !== undefined) return next(bypass)
   const { access, clock, found } = space.parts
   // One round trip: the first command, and beside it the generation where it has to be read.
   const reading = space.parts.stream.generationFor(space.name, strong, flight.beganAtMs)
@@ -63,16 +93,14 @@ function askStore<Id, V>(
   const tags = tagsOf(flight)
   if (tags !== undefined && tags.names.length > 0)
     return looks
-      ? lookWithTags(space, flight, tags, strong, reading)
-      : askForLease(space, flight, strong, reading, tags)
-  if (!looks) return askForLease(space, flight, strong, reading)
+      ? lookWithTags(space, flight, tags, strong, reading, next)
+      : askForLease(space, flight, strong, reading, next, tags)
+  if (!looks) return askForLease(space, flight, strong, reading, next)
   return access
     .run(() => access.store.look([flight.key]))
     .then(seen => {
       const reply = seen === UNCONFIRMED ? seen : seen[0]!
-      return waitIfBusy(
-        afterReply(space, flight, strong, { reply, token: undefined }, reading, clock.nowMs()),
-      )
+      return next(afterReply(space, flight, strong, { reply, token: undefined }, reading, clock.nowMs()))
     })
 }
 
@@ -94,13 +122,14 @@ export function mustBypass<Id, V>(space: Space<Id, V>, flight: Flight<Answer>): 
 }
 
 /** Asks for what is there or, at the same time, for the lease. */
-async function askForLease<Id, V>(
+async function askForLease<Id, V, A>(
   space: Space<Id, V>,
   flight: Flight<Answer>,
   strong: boolean,
   reading: string | Promise<string | typeof UNCONFIRMED>,
+  next: Next<V, A>,
   tags?: FlightTags,
-): Promise<Asked<V>> {
+): Promise<A> {
   const { clock, options } = space.parts
   const token = markedToken(flight.key, clock.token())
   const leasing = lease(space, flight.key, token, options.sharedTimeoutMs)
@@ -108,17 +137,18 @@ async function askForLease<Id, V>(
   if (tags !== undefined) await tags.ask(tags.names)
   const reply = await leasing
   const generation = reading instanceof Promise ? await reading : reading
-  return waitIfBusy(afterReply(space, flight, strong, { reply, token }, generation, clock.nowMs()))
+  return next(afterReply(space, flight, strong, { reply, token }, generation, clock.nowMs()))
 }
 
 /** Looks at the value and at the registers of its tags, in one command. */
-async function lookWithTags<Id, V>(
+async function lookWithTags<Id, V, A>(
   space: Space<Id, V>,
   flight: Flight<Answer>,
   tags: FlightTags,
   strong: boolean,
   generation: string,
-): Promise<Asked<V>> {
+  next: Next<V, A>,
+): Promise<A> {
   const { access, clock } = space.parts
   const { names } = tags
   const seen = await access.run(() => access.store.look([flight.key, ...names]))
@@ -127,7 +157,7 @@ async function lookWithTags<Id, V>(
     reply = seen[0]!
     tags.learn(await lookedStates(space.parts, names, seen.slice(1), tags.request))
   }
-  return waitIfBusy(afterReply(space, flight, strong, { reply, token: undefined }, generation, clock.nowMs()))
+  return next(afterReply(space, flight, strong, { reply, token: undefined }, generation, clock.nowMs()))
 }
 
 function lease<Id, V>({ parts }: Space<Id, V>, key: string, token: string, limitMs: number): Promise<Reply> {

@@ -138,7 +138,7 @@ export interface KeyspaceOptions<Id, V, D = Kept<V>, W = D> {
    * or through others, rejects with `LOAD_CYCLE`.
    */
   readonly load?: Load<Id, V>
-  /** Reads several at once, for `getMany`. Left out: `load` is called for each. */
+  /** Reads several at once, for `getMany` and for snapshots. Left out: `load` is called for each. */
   readonly loadMany?: LoadMany<Id, V>
   /**
    * Turns an id into what its key is made of. Needed where ids are objects. The loader is handed a copy of a tuple or a plain

@@ -1,34 +1,28 @@
 /**
  * Snapshot reads: several values as they were at one moment, with respect to fenced writes.
  *
- * 1. Read each as a strong read does, in the shared store. What is missing is loaded, and its fill awaited.
+ * 1. Read each as a strong read does, in the shared store. What is missing is loaded, all of one keyspace in one call, and
+ *    the fills are awaited.
  * 2. Look once more: at the nonce of each value, and at the stamps of its tags.
  * 3. If nothing has changed, all values were current at one moment between the last first look and the first second look.
  *    A fenced transaction over two of them had guards over both around its commit, and would have removed both.
  * 4. Otherwise try once more. After that, or where a value cannot be kept, `load` reads all of them at once.
  */
-import { ask } from './ask.ts'
 import { Abort, checkSignal, follow, throwIfAborted } from './base/abort.ts'
 import { CacheError } from './base/errors.ts'
 import { invalidOption, knownNames } from './base/invalid-option.ts'
 import type { Key } from './base/key.ts'
 import { newId } from './base/trace-id.ts'
 import type { ReadTrace } from './base/tracing.ts'
-import { beginTags } from './flight-tags.ts'
-import { isOfAnother } from './judge.ts'
-import { dropLease, giveBack } from './lease.ts'
-import { callLoader, fromOrigin, loadFrame } from './load.ts'
+import { callLoader, loadFrame } from './load.ts'
 import { Flight } from './local/flight.ts'
 import { type LoadRun, runAround } from './local/load-run.ts'
 import { waitInside } from './nested.ts'
 import type { LoadContext } from './options.ts'
 import { tellAnswered, tellFailed } from './read-events.ts'
 import { type Opened, takeOf, Unopened, UnsealedValue } from './shared/codec.ts'
-import { markedToken } from './shared/key-mark.ts'
-import { stampText, valuePrefix } from './shared/register.ts'
-import { UNCONFIRMED } from './shared/shared-access.ts'
-import type { LeaseReply, Stamp } from './shared/shared-store.ts'
-import { type Answer, beginFlight, foundAnswer, type Space } from './space.ts'
+import { type PartRead, type PartReader, seeAll, standsStill } from './snapshot-look.ts'
+import type { Answer, Space } from './space.ts'
 
 /**
  * One value of a snapshot: a keyspace and an id. Made by a keyspace's `at()`.
@@ -42,12 +36,6 @@ export interface SnapshotPart<V, Loaded = V> {
   readonly [partBrand]?: (loaded: Loaded) => V
 }
 declare const partBrand: unique symbol
-
-/** How one part is read. Nothing depends on its types here. */
-export interface PartReader {
-  readonly space: Space<unknown, unknown>
-  readonly id: unknown
-}
 
 /** Any part. */
 // biome-ignore lint/suspicious/noExplicitAny: a part of any types
@@ -77,24 +65,6 @@ export interface SnapshotOptions<Loaded> {
 
 /** How often the cache is tried. */
 const TRIES = 2
-
-/** One part of a snapshot under way. */
-interface PartRead {
-  readonly reader: PartReader
-  readonly key: Key
-  /** Its place among the parts: the first with this key. */
-  readonly place: number
-  /** All its flights have this number. */
-  readonly flight: { traceId: number }
-  readonly joined: false
-}
-
-/** A value that was seen, and what it is recognised by. */
-interface Seen {
-  readonly answer: Answer
-  readonly prefix: string
-  readonly stamps: readonly Stamp[]
-}
 
 /**
  * Reads all parts as they were at one moment.
@@ -189,92 +159,12 @@ async function answersOf(
   const isTried =
     parent === undefined && reads.length <= (all.access.store.keysAtOnce?.(name) ?? reads.length)
   for (let left = isTried ? TRIES : 0; left > 0; left--) {
-    const seen: readonly (Seen | undefined)[] = await Promise.all(reads.map(see))
-    if (!isComplete(seen)) break
+    const seen = await seeAll(reads, signal)
+    if (seen === undefined) break
     if (!(await standsStill(reads[0]!.reader.space, reads, seen))) continue
     return seen.map(({ answer }) => answer)
   }
   return loadAll(reads, parts, load, signal, parent)
-}
-
-const isComplete = (seen: readonly (Seen | undefined)[]): seen is readonly Seen[] => !seen.includes(undefined)
-
-/**
- * The value as the shared store has it; loaded and stored first if it is missing. `undefined` if it cannot be kept, or its
- * loader fails: `load` may still read it.
- */
-async function see(read: PartRead): Promise<Seen | undefined> {
-  let seen = await seeOnce(read, true)
-  if (seen === 'stored') seen = await seeOnce(read, false)
-  return seen === 'stored' ? undefined : seen
-}
-
-/** @param loads - Whether to load what is missing. */
-async function seeOnce(read: PartRead, loads: boolean): Promise<Seen | 'stored' | undefined> {
-  const { reader, key, flight: sameAs } = read
-  const { space, id } = reader
-  const { clock, flights } = space.parts
-  const flight = beginFlight(space, key, clock.nowMs(), false, undefined, sameAs)
-  // Nobody else may join it: it may end without an answer.
-  flight.isApart = true
-  try {
-    beginTags(space, flight, id, true)
-    const asked = await ask(space, flight, true)
-    const sharedMs = clock.nowMs() - flight.beganAtMs
-    if (asked.kind === 'found') {
-      const answer = foundAnswer(space, asked, 'fresh', { sharedMs, loadMs: 0 })
-      return { answer, prefix: valuePrefix(asked.register.nonce), stamps: asked.register.tags }
-    }
-    if (asked.kind === 'bypass') return undefined
-    if (!loads) {
-      giveBack(space, key, asked)
-      return undefined
-    }
-    await fromOrigin(space, flight, asked, sharedMs, id)
-    return 'stored'
-  } catch {
-    return undefined
-  } finally {
-    flight.reject(undefined)
-    flights.end(flight)
-  }
-}
-
-/**
- * Whether every value and every stamp is still what was seen. As the first look, it uses commands that are refused where
- * writes are refused: so no outdated store answers.
- */
-async function standsStill(
-  { parts: { access, clock, options, queue }, parts }: Space<unknown, unknown>,
-  snapshot: readonly PartRead[],
-  seen: readonly Seen[],
-): Promise<boolean> {
-  const stamps = seen.flatMap(one => one.stamps)
-  const leases = snapshot.map(({ key }) => ({ key, token: markedToken(key, clock.token()) }))
-  const names = [...new Set(stamps.map(({ name }) => name))]
-  const creations = names.map(key => ({ key, token: markedToken(key, clock.token()) }))
-  const dropGranted = (replies: readonly LeaseReply[]) => {
-    // If the reply is another key's register, the answer to this question is unknown: the lease may have been granted.
-    for (const [i, { key, token }] of leases.entries())
-      if (replies[i] === null || isOfAnother(key, replies[i])) dropLease(parts, key, token)
-  }
-  const [values, tokens] = await Promise.all([
-    access.run(() => access.store.leaseMany(leases, options.leaseMs), undefined, dropGranted),
-    creations.length === 0 ? [] : access.run(() => access.store.stampMany(creations, 2 * options.leaseMs)),
-  ])
-  if (values === UNCONFIRMED) {
-    for (const { key, token } of leases) dropLease(parts, key, token)
-    return false
-  }
-  dropGranted(values)
-  if (tokens === UNCONFIRMED || queue.holdsAny([...leases, ...creations].map(({ key }) => key))) return false
-  const standing = new Map(names.map((name, i) => [name, tokens[i]]))
-  return (
-    values.every((text, i) => typeof text === 'string' && text.startsWith(seen[i]!.prefix)) &&
-    // All stamps are compared, also two of one tag: 1. a value is seen under its stamp; 2. the tag is written; 3. another
-    // value is loaded under the next stamp, which stands.
-    stamps.every(({ name, token }) => standing.get(name) === stampText(token))
-  )
 }
 
 /** One call of the snapshot's own loader. What it reads is kept nowhere. */

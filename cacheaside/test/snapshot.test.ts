@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import type { Keyspace } from '../src/index.ts'
 import { gate } from '../src/testing/index.ts'
 import { openWorld, within } from './world.ts'
 
@@ -203,6 +204,95 @@ describe('snapshot', () => {
       'the load of reader.getMany answered with ids that it was not asked for, and not with that of reader:Bob: ' +
         'answer with the ids as they were asked for, or make ids canonical by key',
     )
+  })
+
+  test('loads what is missing of one keyspace in one call of loadMany, and one value by load', async () => {
+    const { clock, reader, other, origin } = open()
+    await clock.advance(10)
+    const calls: string[] = []
+    const options = (name: string) => ({
+      load: async (id: number) => {
+        calls.push(`${name}.load(${id})`)
+        return id
+      },
+      loadMany: async (ids: readonly number[]) => {
+        calls.push(`${name}.loadMany(${ids})`)
+        return ids.map(id => [id, id] as const)
+      },
+    })
+    const [rows, sums, others] = ['row', 'sum', 'other'].map(name =>
+      reader.cache.keyspace<number, number>(name, options(name)),
+    ) as [Keyspace<number, number>, Keyspace<number, number>, Keyspace<number, number>]
+    const never = async () => expect.fail('a value can be kept')
+    await other.cache.keyspace('row', options('theirs')).get(7)
+    const parts = [rows.at(1), sums.at(1), rows.at(7), sums.at(2), others.at(3), rows.at(2), rows.at(1)]
+    expect(await reader.cache.snapshot(parts, { load: never })).toEqual([1, 1, 7, 2, 3, 2, 1])
+    expect(calls).toEqual(['theirs.load(7)', 'row.loadMany(1,2)', 'sum.loadMany(1,2)', 'other.load(3)'])
+    const ids = Array.from({ length: 100 }, (_, i) => 1_000 + i)
+    const many = await sums.getMany(ids, { consistency: 'snapshot', load: never })
+    expect([...many.keys()]).toEqual(ids)
+    expect(calls.slice(4)).toEqual([`sum.loadMany(${ids})`])
+    expect(origin.calls).toBe(0)
+  })
+
+  test('loads no more than sixteen values at a time where there is no loadMany', async () => {
+    const { clock, reader } = open()
+    await clock.advance(10)
+    let [running, most, own] = [0, 0, 0]
+    const rows = reader.cache.keyspace('row', {
+      load: async (id: number) => {
+        most = Math.max(most, ++running)
+        await new Promise<void>(resolve => clock.after(5, resolve))
+        running--
+        return id
+      },
+    })
+    const ids = Array.from({ length: 300 }, (_, i) => i)
+    const load = async () => {
+      own++
+      return ids.map(id => [id, id] as const)
+    }
+    const reading = rows.getMany(ids, { consistency: 'snapshot', load })
+    expect((await within(clock, 1_000, reading)).size).toBe(300)
+    expect({ most, own }).toEqual({ most: 16, own: 0 })
+  })
+
+  test('keeps what loadMany could load, and reads the rest by load', async () => {
+    const { clock, reader } = open()
+    await clock.advance(10)
+    const rows = reader.cache.keyspace('row', {
+      loadMany: async (ids: readonly number[]) =>
+        ids.map(id => [id, id === 2 ? new Error('2 cannot be read') : id] as const),
+    })
+    const load = async (ids: readonly number[]) => ids.map(id => [id, id] as const)
+    const values = await rows.getMany([1, 2, 3], { consistency: 'snapshot', load })
+    expect([...values.values()]).toEqual([1, 2, 3])
+    expect((await rows.read(3)).from).toBe('shared')
+  })
+
+  test('a caller that gives up ends its loads', async () => {
+    const { clock, reader } = open()
+    await clock.advance(10)
+    const abort = new AbortController()
+    const ended: unknown[] = []
+    const rows = reader.cache.keyspace('row', {
+      loadMany: (_: readonly number[], { signal }) =>
+        new Promise<[]>((_, reject) => {
+          signal.addEventListener('abort', () => {
+            ended.push(signal.reason)
+            reject(signal.reason)
+          })
+        }),
+    })
+    const load = async () => expect.fail('nobody waits for it')
+    const reading = rows.getMany([1, 2], { consistency: 'snapshot', load, signal: abort.signal })
+    reading.catch(() => {})
+    await clock.advance(10)
+    const gone = new Error('gone')
+    abort.abort(gone)
+    await expect(reading).rejects.toBe(gone)
+    await clock.advance(10)
+    expect(ended).toEqual([gone])
   })
 
   test('inside a loader it is read by load', async () => {

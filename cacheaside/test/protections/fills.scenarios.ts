@@ -167,9 +167,12 @@ export const fills: readonly Protection[] = [
         patches: [
           [
             'const together = isAnyAsked ? await askTogether(space, members) : undefined\n',
-            'const early = loadByKey(space, members.map(({ id }) => id), members[0]!.flight.abort)\n  early.catch(() => {})\n  Object.assign(space, { early })\n  const together = isAnyAsked ? await askTogether(space, members) : undefined\n',
+            'const early = Promise.resolve(space.options.loadMany!(members.map(({ id }) => id), members[0]!.flight.abort as any))\n  early.catch(() => {})\n  Object.assign(space, { early })\n  const together = isAnyAsked ? await askTogether(space, members) : undefined\n',
           ],
-          ['context => loadByKey(space, ids, context)', '() => (space as any).early'],
+          [
+            'context => loadByKey(space, ids, context)',
+            '() => (space as any).early.then((pairs: any) => new Map([...pairs].map(([id, value]: any) => [space.keyOf(id), value])))',
+          ],
         ],
         reports: 'a strong read after the write got v1, not v2',
       },

@@ -413,8 +413,8 @@ export const generations: readonly Protection[] = [
         patches: [
           ["const looks = typeof reading === 'string' && found?.has", 'const looks = found?.has'],
           [
-            'afterReply(space, flight, strong, { reply, token: undefined }, reading, clock.nowMs()),',
-            '(Promise.resolve(reading) as Promise<string>).then(generation => afterReply(space, flight, strong, { reply, token: undefined }, generation, clock.nowMs())),',
+            'next(afterReply(space, flight, strong, { reply, token: undefined }, reading, clock.nowMs()))',
+            '(Promise.resolve(reading) as Promise<string>).then(generation => next(afterReply(space, flight, strong, { reply, token: undefined }, generation, clock.nowMs())))',
           ],
         ],
         reports: 'a strong read got v1, not v2',

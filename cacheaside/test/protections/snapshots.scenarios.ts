@@ -238,7 +238,7 @@ export const snapshots: readonly Protection[] = [
     controls: [
       {
         without: 'giving it back',
-        patches: [['    if (!loads) {\n      giveBack(space, key, asked)\n', '    if (!loads) {\n']],
+        patches: [["    if (asked.kind === 'leased') giveBack(space, read.key, asked)\n", '']],
         reports: 'the lease is still there',
       },
     ],
@@ -249,7 +249,11 @@ export const snapshots: readonly Protection[] = [
       const context = await opened(library)
       const { stage, both } = context
       await evict(stage, 'spell:4')
-      const answer = versions(await stage.now(both()))
+      const query = stage.origin.stopNextLoad()
+      const reading = both()
+      await stage.now(reading)
+      query.open()
+      const answer = versions(await stage.now(reading))
       return all(
         got('a snapshot', answer, 'v1 beside v1'),
         unless(context.loads > 0, "the snapshot's own loader was called"),
@@ -258,13 +262,41 @@ export const snapshots: readonly Protection[] = [
     controls: [
       {
         without: 'waiting for the fill',
+        patches: [['await loading\n      return outcomeOf(look)', "return 'stored' as const"]],
+        reports: 'a snapshot got no answer, not v1 beside v1',
+      },
+    ],
+  },
+  {
+    name: 'snapshot loads what it leads while others load the rest',
+    async scenario(library) {
+      const context = await opened(library)
+      const { stage, reader, writer, both } = context
+      for (const key of ['spell:4', 'spell:5']) await evict(stage, key)
+      const second = holdNext(reader.link, 'lease', 'question', 'spell:5')
+      const reading = both()
+      await second.reached // spell 4 is leased
+      const theirs = writer.cache.snapshot([writer.spells.at(5), writer.spells.at(4)], {
+        load: async () => [-1, -1] as const,
+      })
+      second.open() // each has the lease of one
+      const own = versions(await stage.within(500, reading))
+      return all(
+        got('a snapshot', own, 'v1 beside v1'),
+        got('the other snapshot', versions(await stage.now(theirs)), 'v1 beside v1'),
+        unless(context.loads > 0, "the snapshot's own loader was called"),
+      )
+    },
+    controls: [
+      {
+        without: 'loading before it waits for others',
         patches: [
           [
-            "await fromOrigin(space, flight, asked, sharedMs, id)\n    return 'stored'",
-            "fromOrigin(space, flight, asked, sharedMs, id).catch(() => {})\n    return 'stored'",
+            'const asked = await Promise.all(looks.map(askFor))',
+            "const asked = await Promise.all(looks.map(async look => {\n      const one = await askFor(look)\n      return one?.kind === 'busy' ? one.wait() : one\n    }))",
           ],
         ],
-        reports: 'a snapshot got no answer, not v1 beside v1',
+        reports: "the snapshot's own loader was called",
       },
     ],
   },
