@@ -194,6 +194,17 @@ describe('promtool', () => {
       ],
       atM: 8,
     },
+    CacheLoadsSlow: {
+      fires: [
+        'cacheaside_load_duration_seconds_sum 0+3x1440 4320+12x60',
+        'cacheaside_load_duration_seconds_count 0+60x1500',
+      ],
+      quiet: [
+        'cacheaside_load_duration_seconds_sum 0+3x1500',
+        'cacheaside_load_duration_seconds_count 0+60x1500',
+      ],
+      atM: 1_490,
+    },
     CacheValuesUnkept: {
       fires: ['cacheaside_fills_total{outcome="too-large"} 0x5 1x5'],
       quiet: ['cacheaside_fills_total{outcome="refused"} 0+1x10'],

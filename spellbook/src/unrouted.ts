@@ -1,5 +1,6 @@
 import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
+import { errorStatus } from './cache-status.ts'
 import type { Connections } from './connections.ts'
 import { problemBody, type Telling } from './problem.ts'
 import { SECURITY_HEADERS } from './security-headers.ts'
@@ -42,6 +43,7 @@ function endWithProblem(connections: Connections, socket: Socket, url: string, t
   const headers = {
     ...SECURITY_HEADERS,
     date: new Date().toUTCString(),
+    'cache-status': errorStatus('not-asked'),
     'content-type': 'application/problem+json',
     'content-length': Buffer.byteLength(body),
     connection: 'close',

@@ -513,6 +513,7 @@ describe('what no route answers', () => {
     expect(problem.parse(JSON.parse(answer.body)).status).toBe(status)
     expect(answer.headers.get('content-type')).toMatch(/^application\/problem\+json/)
     expect(answer.headers.get('cache-control')).toBe('no-store')
+    expect(answer.headers.get('cache-status')).toBe('spellbook; detail=not-asked')
     expect(answer.headers.has('date')).toBe(true)
     const secure = [...usual.headers.keys()].filter(name => /policy|^x-|^origin/.test(name))
     expect(secure.length).toBeGreaterThan(4)
