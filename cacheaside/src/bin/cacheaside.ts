@@ -2,6 +2,7 @@
 import { createInterface } from 'node:readline/promises'
 import { systemClock } from '../base/clock.ts'
 import { lineOf } from '../base/masked.ts'
+import type { ExitCode } from '../command/command.ts'
 import { runCommand } from '../command/run-command.ts'
 import { CLEAR_LINE, wantsColor } from '../command/terminal.ts'
 
@@ -9,21 +10,28 @@ import { CLEAR_LINE, wantsColor } from '../command/terminal.ts'
  * The program `cacheaside`.
  *
  * The library's timers and connections do not keep a process alive. This process must not end before it has a result, so an
- * open port keeps it alive. If it still ends early, nothing was done: so the exit code is set at the start.
+ * open port keeps it alive.
  */
-process.exitCode = 2
 const { port1: awake } = new MessageChannel()
 awake.on('message', () => {})
 
+const clear = process.stderr.isTTY === true ? CLEAR_LINE : ''
 let hasFailed = false
+let decided: ExitCode | undefined
 
 /** Says in one line why the command failed, and ends. Only the first reason counts. */
 function fail(error: unknown): void {
   if (hasFailed) return
   hasFailed = true
-  const clear = process.stderr.isTTY === true ? CLEAR_LINE : ''
   process.stderr.write(`${clear}cacheaside: ${lineOf(error)}\n`, () => process.exit(2))
 }
+
+// The file may end the process, with any code: a 0 would mean that nothing is wrong.
+process.on('exit', () => {
+  process.exitCode = hasFailed ? 2 : (decided ?? 2)
+  if (!hasFailed && decided === undefined)
+    process.stderr.write(`${clear}cacheaside: something has ended the process before the command was done\n`)
+})
 
 // Node would exit with 1, which means that something is stale. Unhandled rejections come here, too.
 process.on('uncaughtException', fail)
@@ -58,7 +66,7 @@ async function ask(question: string): Promise<string> {
   }
 }
 
-const code = await runCommand(process.argv.slice(2), {
+await runCommand(process.argv.slice(2), {
   out: text => void process.stdout.write(text, written),
   err: text => void process.stderr.write(text),
   isTerminal: process.stderr.isTTY === true,
@@ -66,9 +74,11 @@ const code = await runCommand(process.argv.slice(2), {
   hasColor: wantsColor(process.stdout.isTTY === true, process.env),
   ...(process.stdin.isTTY === true && process.stderr.isTTY === true ? { ask } : {}),
   signal: stop.signal,
+  decided: code => {
+    decided = code
+  },
   clock: systemClock,
 })
-process.exitCode = hasFailed ? 2 : code
 awake.close()
 // Things that the user's file has left open must not keep the program running once everything is written.
 process.stdout.write('', () => process.stderr.write('', () => process.exit()))

@@ -18,6 +18,8 @@ export interface CommandOutput {
   readonly ask?: (question: string) => Promise<string>
   /** Aborts when the person wants it to end. Left out: never. */
   readonly signal?: AbortSignal
+  /** Told the exit code before what the file has opened is closed, which may end the process. Left out: nobody is told. */
+  readonly decided?: (code: ExitCode) => void
   readonly clock: Clock
 }
 

@@ -3,6 +3,7 @@ import { readFileSync } from 'node:fs'
 import { parseArgs } from 'node:util'
 import type { Clock } from '../base/clock.ts'
 import { lineOf } from '../base/masked.ts'
+import type { OperationConfig } from '../operate/config.ts'
 import { limited } from '../verify/pace.ts'
 import { changingCommands } from './changing-commands.ts'
 import {
@@ -32,6 +33,8 @@ const COMMANDS: Readonly<Record<string, Command>> = {
   verify: verifyCommand,
 }
 
+/** The time limit for what the file does before it hands out its object. */
+const LOAD_MS = 60_000
 /** The time limit for closing each thing that the file has opened. */
 const CLOSE_MS = 5_000
 
@@ -76,35 +79,29 @@ const HELP: Readonly<Record<OptionName | 'config' | 'json' | 'help' | 'version',
  * @returns the exit code.
  */
 export async function runCommand(args: readonly string[], output: CommandOutput): Promise<ExitCode> {
+  let opened: OperationConfig | undefined
+  let code: ExitCode
   try {
     const parsed = parse(args)
     if ('text' in parsed) {
       output.out(`${parsed.text}\n`)
-      return 0
-    }
-    const { command, path, given } = parsed
-    const config = await ended(output.signal, loadConfig(path))
-    try {
-      return await command.run({ given, config, output })
-    } finally {
-      await closed(output.clock, () => config.close?.())
-      await closed(output.clock, () => config.shared?.close?.())
+      code = 0
+    } else {
+      const { command, path, given } = parsed
+      const late = () => new Error(`${path} has not made its object within ${LOAD_MS / 1000} s`)
+      const config = await limited(output.clock, LOAD_MS, loadConfig(path), late, output.signal)
+      opened = config
+      code = await command.run({ given, config, output })
     }
   } catch (error) {
     const hint = error instanceof UsageError ? ' (--help tells more)' : ''
     output.err(`cacheaside: ${lineOf(error)}${hint}\n`)
-    return 2
+    code = 2
   }
-}
-
-/** Waits for work that may take for ever; rejects with the signal's reason when that aborts. */
-function ended<T>(signal: AbortSignal | undefined, work: Promise<T>): Promise<T> {
-  return new Promise((resolve, reject) => {
-    const onAbort = () => reject(signal?.reason)
-    work.then(resolve, reject).finally(() => signal?.removeEventListener('abort', onAbort))
-    signal?.addEventListener('abort', onAbort, { once: true })
-    if (signal?.aborted === true) onAbort()
-  })
+  output.decided?.(code)
+  await closed(output.clock, () => opened?.close?.())
+  await closed(output.clock, () => opened?.shared?.close?.())
+  return code
 }
 
 /** Closes within the time limit. An error or a time-out here does not change the result of the command. */

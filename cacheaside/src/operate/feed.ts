@@ -1,11 +1,19 @@
 /** The status of the change feed, and how it is installed and removed. */
 import { CacheError } from '../base/errors.ts'
 import { DEFAULT_CACHE_OPTIONS } from '../options.ts'
+import { LOCK_WAIT_MS } from '../postgres/feed-locks.ts'
 import type { PostgresFeedStatus } from '../postgres/feed-status.ts'
-import { DEFAULT_SCHEMA, feedMigrationSql, installFeed, removeFeed } from '../postgres/migration.ts'
+import {
+  DEFAULT_SCHEMA,
+  feedMigrationSql,
+  installFeed,
+  removeFeed,
+  runScript,
+} from '../postgres/migration.ts'
 import type { PostgresFeed } from '../postgres/postgres-feed.ts'
+import { limited } from '../verify/pace.ts'
 import type { FeedMigration } from './config.ts'
-import { asked, type Operated } from './target.ts'
+import { asked, clockOf, type Operated, timeoutOf } from './target.ts'
 
 /**
  * Reads the status of the change feed. Changes nothing.
@@ -55,14 +63,29 @@ export function feedScript(operated: Operated): string {
   return feedMigrationSql(options)
 }
 
+/** A migration waits for other ones, and for a moment in which nobody writes. */
+const MIGRATION_MS = 2 * LOCK_WAIT_MS
+
+/** Runs a migration, if the database answers at all, and for no longer than a migration may take. */
+async function migrated(operated: Operated, migrate: () => Promise<void>): Promise<void> {
+  await asked(operated, 'the database', runScript(migrationOf(operated).sql, 'SELECT 1'))
+  const ms = MIGRATION_MS + timeoutOf(operated)
+  const late = () =>
+    new Error(
+      `the database did not answer within ${ms} ms: it may have been done or not, and may be repeated`,
+    )
+  await limited(clockOf(operated), ms, migrate(), late, operated.signal)
+}
+
 /**
  * Installs the change feed, or brings it up to date.
  *
- * @throws CacheError `INVALID_OPTIONS`; the database's error, and then nothing was changed.
+ * @throws CacheError `INVALID_OPTIONS`; the database's error, and then nothing was changed; an error that says that the
+ * database did not answer in time, or the signal's reason: then it may have been done or not, and may be repeated.
  */
 export async function installChangeFeed(operated: Operated): Promise<void> {
   const { sql, ...options } = migrationOf(operated)
-  await installFeed(sql, options)
+  await migrated(operated, () => installFeed(sql, options))
 }
 
 /**
@@ -72,5 +95,5 @@ export async function installChangeFeed(operated: Operated): Promise<void> {
  */
 export async function removeChangeFeed(operated: Operated): Promise<void> {
   const { sql, schema } = migrationOf(operated)
-  await removeFeed(sql, schema === undefined ? {} : { schema })
+  await migrated(operated, () => removeFeed(sql, schema === undefined ? {} : { schema }))
 }

@@ -1,7 +1,10 @@
 import { identifier, literal } from './sql.ts'
 
-/** How long a migration waits for another one. Any role can hold an advisory lock, even for ever. */
-const LOCK_WAIT_MS = 30_000
+/**
+ * How long a migration waits for another one, and then for its tables, in milliseconds. Any role can hold an advisory lock,
+ * even for ever.
+ */
+export const LOCK_WAIT_MS = 30_000
 
 /** The same as an SQL expression: less where the session's own limits are less, so that the error says what was waited for. */
 export const WAIT_MS = `least(${LOCK_WAIT_MS}, (

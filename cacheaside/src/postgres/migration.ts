@@ -227,7 +227,7 @@ function columnsByTable(tables: FeedMigrationOptions['tables']): [string, string
  * @throws CacheError `INVALID_OPTIONS`; the database's error, and then nothing was changed.
  */
 export async function installFeed(sql: ScriptRunner, options: FeedMigrationOptions): Promise<void> {
-  await run(sql, feedMigrationSql(options))
+  await runScript(sql, feedMigrationSql(options))
 }
 
 /**
@@ -242,7 +242,7 @@ export async function removeFeed(
   options: { readonly schema?: string } = {},
 ): Promise<void> {
   const schema = checkedSchema(options.schema)
-  await run(
+  await runScript(
     sql,
     `${pinnedPathSql(schema)}${schemaCheckSql(schema)}
 ${lockForRemovalSql(schema)}
@@ -251,8 +251,13 @@ ${formerPathSql(schema)}`,
   )
 }
 
-/** Both drivers send a text without parameters as one message, which PostgreSQL runs as one transaction. */
-async function run(sql: ScriptRunner, script: string): Promise<void> {
+/**
+ * Runs a script. The drivers send a text without parameters as one message, which PostgreSQL runs as one transaction.
+ *
+ * @throws CacheError `INVALID_OPTIONS` for something that cannot run it; the database's error.
+ * @internal
+ */
+export async function runScript(sql: ScriptRunner, script: string): Promise<void> {
   const { unsafe, raw, exec, query } = Object(sql) as Readonly<Record<string, unknown>>
   if (typeof sql !== 'function') {
     if (typeof exec === 'function') await (sql as { exec(script: string): unknown }).exec(script)

@@ -12,6 +12,7 @@ import { auditedKeyspace, type VerifyConfig } from 'cacheaside/verify'
  * | `half` | two spells, one of which cannot be read any more |
  * | `broken` | two spells, and an origin that is away |
  * | `misspelt` | an option that does not exist |
+ * | `exits` | nothing, because it ends the process |
  * | `throws` | two spells, and an error that nobody catches during the comparison |
  * | `rejects` | two spells, and a rejection that nobody takes during the comparison |
  */
@@ -52,6 +53,7 @@ async function filled(cache: Cache): Promise<void> {
 export default async function config(): Promise<VerifyConfig> {
   const shared = embeddedShared()
   await filled(createCache({ shared }))
+  if (CASE === 'exits') process.exit(0)
   if (CASE === 'stale') damages.set(2, 25)
   isAway = CASE === 'broken'
   return {

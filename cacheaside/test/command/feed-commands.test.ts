@@ -1,6 +1,9 @@
 import { join } from 'node:path'
 import { afterAll, beforeAll, beforeEach, describe, expect, test, vi } from 'vitest'
 import { type RedisServer, startRedis } from '../../../test/redis-servers.ts'
+import { embeddedShared } from '../../src/index.ts'
+import { installChangeFeed, removeChangeFeed } from '../../src/operate/feed.ts'
+import { SimulatedClock } from '../../src/testing/index.ts'
 import { openPostgres } from '../postgres/databases.ts'
 import { cacheaside } from './command-program.ts'
 import { runHere } from './run-here.ts'
@@ -114,6 +117,33 @@ describe('cacheaside feed', () => {
       err: expect.stringContaining('expected migration to be what installFeed is given'),
     })
   })
+
+  test.each([
+    ['install', installChangeFeed],
+    ['remove', removeChangeFeed],
+  ])(
+    '%s ends if the database falls silent, at once or later, or at an interruption',
+    async (_name, migrate) => {
+      const shared = embeddedShared({ maxBytes: 1e6 })
+      const clock = new SimulatedClock()
+      const stop = new AbortController()
+      const ended = async (answers: number, end: () => unknown) => {
+        let left = answers
+        const sql = () => (left-- > 0 ? Promise.resolve() : new Promise(() => {}))
+        const migration = { sql, tables: ['spell'] }
+        const options = { shared, keyspaces: [], migration, clock, signal: stop.signal, timeoutMs: 1_000 }
+        const saying = migrate(options).catch((error: Error) => error.message)
+        await vi.waitFor(() => expect([left, clock.pendingTimers]).toEqual([-1, 1]))
+        await end()
+        return saying
+      }
+      expect(await ended(0, () => clock.advance(1_000))).toBe('the database did not answer within 1000 ms')
+      expect(await ended(1, () => clock.advance(61_000))).toBe(
+        'the database did not answer within 61000 ms: it may have been done or not, and may be repeated',
+      )
+      expect(await ended(1, () => stop.abort(new Error('interrupted')))).toBe('interrupted')
+    },
+  )
 
   test('exits with 2 and no password where the database lets nobody in', async () => {
     vi.stubEnv('CASE_DATABASE', 'postgres://me:sesame@127.0.0.1:1/none')

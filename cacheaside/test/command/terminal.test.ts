@@ -1,4 +1,5 @@
 import { describe, expect, test } from 'vitest'
+import { tableText } from '../../src/command/table.ts'
 import { CLEAR_LINE, ProgressLine, wantsColor } from '../../src/command/terminal.ts'
 import { SimulatedClock } from '../../src/testing/index.ts'
 
@@ -31,4 +32,35 @@ test.each<[number | undefined, string]>([
   })
   line.show(0, 9, ', 0 stale')
   expect(err).toBe(CLEAR_LINE + drawn)
+})
+
+test.each<[string, number]>([
+  ['spell:4', 7],
+  ['spell:魔法', 10],
+  ['カタカナ', 8],
+  ['한글', 4],
+  ['ﾊﾝｶｸ', 4],
+  ['Ｆ４', 4],
+  ['é', 1],
+  ['e\u0301', 1],
+  ['🔥', 2],
+  ['👩‍👩‍👧', 2],
+  ['❤\ufe0f', 2],
+  ['🇨🇭', 2],
+  ['#4', 2],
+  ['\u200d', 0],
+])('a table gives %j the %i columns that a terminal shows it in', (cell, columns) => {
+  const wide = '-'.repeat(12)
+  expect(
+    tableText([
+      [cell, '|'],
+      [wide, '|'],
+    ]),
+  ).toEqual([`${cell}${' '.repeat(12 - columns)}  |`, `${wide}  |`])
+  expect(
+    tableText([
+      ['', cell],
+      ['', wide],
+    ])[0],
+  ).toBe(`  ${' '.repeat(12 - columns)}${cell}`)
 })

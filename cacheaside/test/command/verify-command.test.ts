@@ -100,10 +100,10 @@ describe('cacheaside verify', () => {
     }
   })
 
-  test('tells how it is used', async () => {
-    const { code, out } = await cacheaside(['--help'])
-    expect(out).toMatch(/^usage: cacheaside COMMAND --config FILE/)
-    expect(code).toBe(0)
+  test('exits with 2 and one line if the file ends the process', async () => {
+    const { code, out, err } = await verify('exits')
+    expect(err).toBe('cacheaside: something has ended the process before the command was done\n')
+    expect([code, out]).toEqual([2, ''])
   })
 })
 
@@ -175,21 +175,42 @@ describe('cacheaside verify is not troubled by a file that', () => {
   test('closes for ever', async () => {
     const before = stores()
     const clock = new SimulatedClock()
-    const running = run(fileThat('() => new Promise(() => {})'), false, clock)
-    await vi.waitFor(() => expect(clock.pendingTimers).toBe(1))
+    const running = run(
+      fileThat('() => { globalThis.isClosing = true; return new Promise(() => {}) }'),
+      false,
+      clock,
+    )
+    await vi.waitFor(() => expect(globalThis).toHaveProperty('isClosing'))
     await clock.advance(5_000)
     const { code, err } = await running
     expect([code, err, stores() - before]).toEqual([0, '', 1])
   })
 
-  test('makes its object for ever, when it is interrupted', async () => {
-    const file = join(folder, 'never.mjs')
-    writeFileSync(file, 'export default () => new Promise(() => {})')
-    const stop = new AbortController()
-    const running = runHere(['verify', '--config', file], { signal: stop.signal })
-    stop.abort(new Error('interrupted'))
-    expect(await running).toMatchObject({ code: 2, out: '', err: 'cacheaside: interrupted\n' })
+  test('ends the process when it closes: the exit code is known by then', async () => {
+    const known: (number | undefined)[] = []
+    const { code } = await runHere(fileThat('() => { globalThis.closedAt?.() }'), {
+      decided: code => {
+        known.push(code)
+        Object.assign(globalThis, { closedAt: () => known.push(undefined) })
+      },
+    })
+    expect([code, known]).toEqual([0, [0, undefined]])
   })
+
+  test.each([false, true])(
+    'makes its object for ever, when it is interrupted (%s) or not',
+    async isStopped => {
+      const file = join(folder, 'never.mjs')
+      writeFileSync(file, 'export default () => new Promise(() => {})')
+      const clock = new SimulatedClock()
+      const stop = new AbortController()
+      const running = runHere(['verify', '--config', file], { signal: stop.signal, clock })
+      if (isStopped) stop.abort(new Error('interrupted'))
+      else await clock.advance(60_000)
+      const said = isStopped ? 'interrupted' : `${file} has not made its object within 60 s`
+      expect(await running).toMatchObject({ code: 2, out: '', err: `cacheaside: ${said}\n` })
+    },
+  )
 })
 
 describe('cacheaside verify exits with 2 and one line', () => {
@@ -280,7 +301,7 @@ describe('cacheaside verify exits with 2 and one line', () => {
 
   test('for an option of the file that does not exist', async () => {
     const { code, err } = await verify('misspelt')
-    expect(err).toMatch(/^closed\ncacheaside: unknown option options\.keyspace, known are: [^\n]+\n$/)
+    expect(err).toMatch(/^cacheaside: unknown option options\.keyspace, known are: [^\n]+\nclosed\n$/)
     expect(err).not.toMatch(/clock|signal/)
     expect(code).toBe(2)
   })
