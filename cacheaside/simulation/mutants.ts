@@ -326,10 +326,6 @@ export const LEFT_OUT: readonly { readonly name: string; readonly why: string }[
     name: 'get finds nothing in L1 once a heartbeat has brought a new generation of its tags \u2014 dropping flights: only entries are dropped',
     why: 'no message is lost without a heartbeat, and then nothing that was kept is trusted',
   },
-  {
-    name: 'get finds no value that lacks a tag that it names itself, and replaces it once — comparing the tags',
-    why: 'all simulated deploys name the same tags by `tagsOf`',
-  },
 ]
 
 /** Every protection that is taken out: those of the scenarios, by the same patches, and some more. */

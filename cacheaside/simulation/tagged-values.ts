@@ -80,7 +80,7 @@ interface Bound extends Begun {
   readonly joinedFloor: number
 }
 
-/** Which tags a version of the program names for a pair beside those of its rows; `fewer`: only the first row's. */
+/** Which tags a version of the program names for a pair beside those of its rows; `fewer`: only the first row's, as for a link. */
 const VERSIONS = ['first', 'second', 'fewer'] as const
 const EVERY_ROW = Array.from({ length: ROWS }, (_, row) => row)
 const LATE_TAGS = 0.25
@@ -146,8 +146,8 @@ export class TaggedValues {
         ...space(LINK),
         ...(this.#namesOwnRow ? { tags: id => tidied([this.tagOf(id)]) } : {}),
         tagsOf: (value, id) => {
-          const shown = shownBy(`${LINK}:${id}`, value).slice(namesOwnRow ? 1 : 0)
-          return tidied(shown.map(({ row }) => this.tagOf(row)))
+          const shown = shownBy(`${LINK}:${id}`, value).filter(({ row }) => this.#namedByLink(id, row))
+          return tidied(shown.slice(namesOwnRow ? 1 : 0).map(({ row }) => this.tagOf(row)))
         },
       }),
     )
@@ -165,6 +165,11 @@ export class TaggedValues {
     if (this.#version === 'usual') return rows
     const [one, other] = EVERY_ROW.filter(row => !rows.includes(row))
     return [...rows, this.#version === 'first' ? one! : other!]
+  }
+
+  /** Whether this version names the tag of a row that a link shows. */
+  #namedByLink(id: number, row: number): boolean {
+    return this.#version !== 'fewer' || row === id
   }
 
   #keyOf(key: string): Key | Tag {
@@ -382,7 +387,8 @@ export class TaggedValues {
 
   /** Whether this version of the program names the tag of a row that a value may show: if not, nothing is promised of that row. */
   promises(key: string, row: number): boolean {
-    return keyspaceOf(key) === LINK || this.#namedByPair(idOf(key)).includes(row)
+    const id = idOf(key)
+    return keyspaceOf(key) === LINK ? this.#namedByLink(id, row) : this.#namedByPair(id).includes(row)
   }
 
   /**
