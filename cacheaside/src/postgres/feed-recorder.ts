@@ -128,6 +128,14 @@ LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
   ) AS parts
 $function$;
 
+-- A statement that fails where relays could not read these variables: a database whose encoding is not UTF8 may hold bytes that
+-- are no text in UTF-8. One such row would fail every relay, for ever.
+CREATE OR REPLACE FUNCTION cacheaside.readable(variables text) RETURNS text
+LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
+  SELECT CASE WHEN getdatabaseencoding() = 'UTF8' THEN ''
+    ELSE format(E'\\n    PERFORM convert_to(concat(%s), ''UTF8'');', variables) END
+$function$;
+
 -- The body of the recorder of a table. Anyone who could attach it to another table would record nothing.
 CREATE OR REPLACE FUNCTION cacheaside.body_of(source text, relation regclass, columns text[]) RETURNS text
 LANGUAGE sql STABLE SET search_path = pg_catalog, pg_temp AS $function$
@@ -150,7 +158,7 @@ BEGIN
     END IF;
     IF TG_OP IN ('UPDATE', 'INSERT') THEN
       after := CASE WHEN %2$L::regclass IS NOT NULL THEN %4$s END;
-    END IF;
+    END IF;%5$s
   EXCEPTION WHEN OTHERS THEN
     -- A transaction that has to be repeated, or a server that shuts down, is none of our business.
     IF left(SQLSTATE, 2) IN ('40', '57') THEN
@@ -170,7 +178,8 @@ BEGIN
   IF number %% 1024 = 0 THEN PERFORM cacheaside.collapse(); END IF;
   RETURN NULL;
 END $body$, source, relation::oid,
-    cacheaside.object_of('OLD', columns), cacheaside.object_of('NEW', columns))
+    cacheaside.object_of('OLD', columns), cacheaside.object_of('NEW', columns),
+    cacheaside.readable('before, after'))
 $function$;
 `
 
@@ -263,6 +272,9 @@ DECLARE
 BEGIN
   IF (SELECT relkind FROM pg_class WHERE oid = relation) NOT IN ('r', 'p') THEN
     RAISE EXCEPTION '% is not a table', relation;
+  END IF;
+  IF (SELECT relpersistence FROM pg_class WHERE oid = relation) = 't' THEN
+    RAISE EXCEPTION 'the table % is temporary, and hides those of its name from this session', relation;
   END IF;
   -- Two programs with other search paths may mean two tables by one name. The first one would not be recorded any more.
   other := (SELECT w.relation FROM cacheaside.watched AS w

@@ -167,7 +167,7 @@ BEGIN
       IF EXISTS (SELECT FROM unnest(befores || afters) AS each (one) WHERE pg_column_size(one) > ${WIDEST_ROW}) THEN
         size := -1;
       END IF;
-    END IF;
+    END IF;%7$s
   EXCEPTION WHEN OTHERS THEN
     -- As in the recorder of rows.
     IF left(SQLSTATE, 2) IN ('40', '57') THEN
@@ -188,6 +188,7 @@ BEGIN
   RETURN NULL;
 END $body$, source, relation::oid,
     cacheaside.object_of('o', columns), cacheaside.object_of('n', columns),
-    cacheaside.json_of('o', columns), cacheaside.json_of('n', columns))
+    cacheaside.json_of('o', columns), cacheaside.json_of('n', columns),
+    cacheaside.readable('before, after, befores, afters, texts, others'))
 $function$;
 `

@@ -252,6 +252,34 @@ describe('the change feed on PostgreSQL, with several sessions,', () => {
     expect(await scene.waiting()).toBe(0)
   })
 
+  it('records a row that is no text in UTF-8 as a change of the whole table: no relay could read it', async () => {
+    const url = new URL(database.url)
+    url.pathname += '_ascii'
+    await database.sql(
+      `CREATE DATABASE ${url.pathname.slice(1)} ENCODING SQL_ASCII LOCALE 'C' TEMPLATE template0`,
+    )
+    const other = await client(url.href)
+    await other.query(
+      'CREATE TABLE spell (id text PRIMARY KEY); CREATE TABLE log (id text); CREATE TABLE old () INHERITS (log)',
+    )
+    await installFeed(other, { tables: { spell: {}, log: { columns: ['id'] } } })
+    await other.query('DELETE FROM cacheaside.outbox')
+    for (const rows of [`('é')`, `(E'\\xff')`, `('a'), (E'\\xfe')`])
+      await other.query(`INSERT INTO spell VALUES ${rows}`)
+    await other.query(`INSERT INTO spell SELECT id || E'\\xfd' FROM generate_series(1, 20) AS id`)
+    await other.query(`INSERT INTO log VALUES (E'\\xff')`)
+    const { rows } = await other.query(
+      'SELECT source, coalesce(old, new, rows::jsonb) AS row FROM cacheaside.outbox ORDER BY id',
+    )
+    expect(rows.map(({ source, row }) => [source, row])).toEqual([
+      ['spell', { id: 'é' }],
+      ['spell', null],
+      ['spell', null],
+      ['spell', null],
+      ['log', null],
+    ])
+  })
+
   it('is removed while somebody writes, who does not fail', async () => {
     const writer = await client()
     await writer.query('BEGIN; LOCK TABLE spell IN ROW EXCLUSIVE MODE')

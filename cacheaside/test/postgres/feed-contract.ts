@@ -850,6 +850,12 @@ export function feedContract(open: () => Promise<TestDatabase>): void {
       expect(await database.sql(`SELECT to_regnamespace('cacheaside') AS found`)).toEqual([{ found: null }])
     })
 
+    it('refuses a temporary table, which hides the one that is meant', async () => {
+      const hidden = (script: string) =>
+        database.sql(`CREATE TEMPORARY TABLE spell (id int PRIMARY KEY); ${script}`)
+      await expect(installFeed(hidden, { tables: ['spell'] })).rejects.toThrow(/spell is temporary/)
+    })
+
     it('and removeFeed leave a schema alone that is not a feed’s', async () => {
       await database.sql('CREATE SCHEMA other; CREATE TABLE other.treasure (id int)')
       await expect(installFeed(database.sql, { tables: [], schema: 'other' })).rejects.toThrow(
