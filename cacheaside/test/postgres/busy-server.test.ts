@@ -83,9 +83,13 @@ describe('on a busy server', () => {
     const look = relay.query('SELECT cacheaside.cover() AS problems')
     await until('the look to wait for the writer', () => isAwaited(database))
     await writer.query('INSERT INTO table_0 VALUES (1)')
-    expect((await look).rows[0].problems).not.toEqual([])
+    const { problems } = (await look).rows[0]
+    expect(problems).not.toEqual([])
     await writer.query('COMMIT')
-    const said = await mended(async script => (await relay.query(script)).rows)
+    // The look may have come to table_0 before the writer.
+    const early = problems.filter((problem: string) => problem.startsWith('TRIGGERS_MENDED'))
+    const late = await mended(async script => (await relay.query(script)).rows)
+    const said = [...new Set([...early, ...late])]
     expect(said).toEqual(tables.map(() => expect.stringMatching(/^TRIGGERS_MENDED /)))
     await relay.query('DELETE FROM cacheaside.outbox; INSERT INTO table_7 VALUES (2)')
     expect(await scene.waiting()).toBe(1)
