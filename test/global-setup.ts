@@ -1,50 +1,50 @@
+import type { ProvidedContext } from 'vitest'
 import type { TestProject } from 'vitest/node'
 import { offerBrowser } from './browser.ts'
 import { ensureChromium } from './ensure-chromium.ts'
 import { ensurePgBouncer } from './ensure-pgbouncer.ts'
 import { ensureRedisServer } from './ensure-redis-server.ts'
+import { makeEmptyPGlite } from './pglite.ts'
 import { buildPrograms } from './programs.ts'
 import { startPostgres } from './services.ts'
 
 /**
  * Starts the PostgreSQL server that all tests of a run share, finds the programs of the Redis servers and the PgBouncer
- * that tests start for themselves, and the browser; makes the programs that tests start; returns what ends it all. What cannot be had fails only the tests that
- * ask for it.
+ * that tests start for themselves, and the browser; makes the programs that tests start, and the PGlite that they copy;
+ * returns what ends it all. What cannot be had fails only the tests that ask for it.
  */
 export async function setup(project: TestProject): Promise<() => Promise<void>> {
-  try {
-    project.provide('redis', { path: ensureRedisServer() })
-  } catch (error) {
-    project.provide('redis', { problem: (error as Error).message })
-  }
-  try {
-    project.provide('pgbouncer', { path: ensurePgBouncer() })
-  } catch (error) {
-    project.provide('pgbouncer', { problem: (error as Error).message })
-  }
-  const ends: (() => Promise<void>)[] = []
-  try {
-    const { shared, end } = await offerBrowser(ensureChromium())
-    ends.push(end)
-    project.provide('browser', shared)
-  } catch (error) {
-    project.provide('browser', { problem: (error as Error).message })
-  }
-  try {
-    const { files, again, end } = await buildPrograms()
-    ends.push(async () => end())
-    project.provide('programs', files)
-    project.onTestsRerun(again)
-  } catch (error) {
-    project.provide('programs', { problem: (error as Error).message })
-  }
-  try {
-    const server = await startPostgres()
-    ends.push(server.stop)
-    project.provide('postgres', { url: server.url })
-  } catch (error) {
-    project.provide('postgres', { problem: (error as Error).message })
-  }
+  const ends: (() => Promise<void> | void)[] = []
+  const offer = async <Name extends keyof ProvidedContext>(
+    name: Name,
+    make: () => Promise<ProvidedContext[Name]>,
+  ) => project.provide(name, await make().catch(error => ({ problem: (error as Error).message })))
+  // Processes of their own come first: what follows has this one at work.
+  await Promise.all([
+    offer('postgres', async () => {
+      const server = await startPostgres()
+      ends.push(server.stop)
+      return { url: server.url }
+    }),
+    offer('programs', async () => {
+      const { files, again, end } = await buildPrograms()
+      ends.push(end)
+      project.onTestsRerun(again)
+      return files
+    }),
+    offer('redis', async () => ({ path: ensureRedisServer() })),
+    offer('pgbouncer', async () => ({ path: ensurePgBouncer() })),
+    offer('browser', async () => {
+      const { shared, end } = await offerBrowser(ensureChromium())
+      ends.push(end)
+      return shared
+    }),
+    offer('pglite', async () => {
+      const { made, end } = await makeEmptyPGlite()
+      ends.push(end)
+      return made
+    }),
+  ])
   return async () => {
     await Promise.all(ends.map(end => end()))
   }

@@ -5,6 +5,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { PATIENCE } from '../../test/patience.ts'
+import { makeEmptyFolder } from '../../test/pglite.ts'
 import { connectionsFor } from '../src/descriptors.ts'
 import { endPrograms, endsInOrder, startProgram } from './program.ts'
 
@@ -36,6 +37,8 @@ function clientOf(url: string) {
 }
 
 describe('the embedded database', () => {
+  beforeEach(() => makeEmptyFolder(folder))
+
   test('that was out of descriptors is not ready, heals when there are some, and has lost nothing', async () => {
     const program = startProgram({ env: { DATA_DIR: folder }, descriptors: 400, after: 'hungry.ts' })
     const { url, pid } = await program.ready()

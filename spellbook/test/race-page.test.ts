@@ -1,20 +1,27 @@
 /** The page of the races, in a real browser: it plays them there, and says what came of it. */
+import { mkdtempSync, rmSync } from 'node:fs'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import type { Browser, Page } from 'playwright-core'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { openPage, picture, sharedBrowser } from '../../test/browser.ts'
+import { makeEmptyFolder } from '../../test/pglite.ts'
 import { barriers } from './barriers.ts'
 import { endPrograms, startProgram } from './program.ts'
 import { FENCE, mutantText } from './race-mutants.ts'
 
+const folder = mkdtempSync(join(tmpdir(), 'spellbook-race-'))
 let browser: Browser
 let url: string
 beforeAll(async () => {
-  const program = startProgram({ env: { DATA_DIR: 'memory', LOG_LEVEL: 'info' } })
+  await makeEmptyFolder(folder)
+  const program = startProgram({ env: { DATA_DIR: folder, LOG_LEVEL: 'info' } })
   ;[browser, { url }] = await Promise.all([sharedBrowser(), program.ready()])
 })
 afterAll(async () => {
   await browser?.close()
   await endPrograms()
+  rmSync(folder, { recursive: true, force: true })
 })
 
 const verdict = (page: Page, side: string) => page.locator(`#verdict-${side}`)

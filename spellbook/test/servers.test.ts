@@ -8,6 +8,7 @@ import pg from 'pg'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { LOCALHOST_CERTIFICATE, LOCALHOST_KEY } from '../../test/localhost-certificate.ts'
 import { PATIENCE } from '../../test/patience.ts'
+import { makeEmptyFolder } from '../../test/pglite.ts'
 import { type RedisServer, startRedis, startRedisCluster } from '../../test/redis-servers.ts'
 import { createDatabase, sharedPostgresUrl, startPostgres } from '../../test/services.ts'
 import type { Spell, Wizard, WizardEntry } from '../src/api.ts'
@@ -504,6 +505,7 @@ describe('a Redis', () => {
     const redis = await openRedis()
     const folder = mkdtempSync(join(tmpdir(), 'spellbook-servers-'))
     ends.push(async () => rmSync(folder, { recursive: true, force: true }))
+    await makeEmptyFolder(folder)
     const env = { DATA_DIR: folder, REDIS_URL: redis.url }
     const first = await serve(env)
     await first.program.logged('the change feed is open')
