@@ -10,9 +10,9 @@ const changed = (ids: readonly string[]) =>
 
 /** The outbox of one table in this database, which nobody has changed yet. */
 async function openOutbox(database: TestDatabase & { readonly url?: string }): Promise<OpenedChangeFeed> {
-  const { sql, driver, url } = database
   const ends: (() => Promise<void>)[] = []
   await database.reset()
+  const { sql, driver, url } = database
   await sql('CREATE TABLE spell (id text PRIMARY KEY, casts int NOT NULL DEFAULT 0)')
   await installFeed(sql, { tables: ['spell'] })
   await sql('DELETE FROM cacheaside.outbox')

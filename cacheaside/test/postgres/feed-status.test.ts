@@ -30,20 +30,19 @@ describe.each([
   ['PGlite', openPGlite],
 ])('status of a feed on %s', (_name, open) => {
   let database: TestDatabase
-  let runner: ScriptRunner
   beforeAll(async () => {
     database = await open()
-    runner = (database.driver.pool ?? database.driver.pglite) as ScriptRunner
   })
   afterAll(() => database.close())
   beforeEach(async () => {
     await database.reset()
     await database.sql(TABLES)
   })
+  const runner = () => (database.driver.pool ?? database.driver.pglite) as ScriptRunner
   const feed = () => postgresFeed({ ...database.driver, tables, pollMs: 20 })
   /** Installs the feed, and takes the changes away as which watching a table counts. */
   const install = async (options: Omit<FeedMigrationOptions, 'tables'> = {}) => {
-    await installFeed(runner, { tables, ...options })
+    await installFeed(runner(), { tables, ...options })
     await database.sql('DELETE FROM cacheaside.outbox')
   }
   /** Everything that a look might have changed. */
@@ -93,7 +92,7 @@ describe.each([
   })
 
   test('finds a table that is not watched, one that nobody maps, and a column with several texts', async () => {
-    await installFeed(runner, { tables: ['spell', 'tower'] })
+    await installFeed(runner(), { tables: ['spell', 'tower'] })
     const loose = postgresFeed({ ...database.driver, tables: { ...tables, tower: () => [] } })
     const status = await loose.status()
     expect(codes(status)).toEqual(['KEY_TYPE', 'NOT_READ', 'NOT_WATCHED'])
@@ -119,7 +118,7 @@ describe.each([
     await database.sql('ALTER TABLE wizard ADD age int')
     await install()
     expect((await feed().status()).tables).toMatchObject([{ tags: [] }, { tags: [] }])
-    await installFeed(runner, { tables: { wizard } })
+    await installFeed(runner(), { tables: { wizard } })
     const status = await postgresFeed({ ...database.driver, tables: { wizard: newer } }).status()
     const tag = 'table.wizard'
     expect(status.tables.find(({ name }) => name === 'wizard')!.tags).toEqual([
