@@ -5,11 +5,15 @@
 import { mkdtempSync, readFileSync, rmSync } from 'node:fs'
 import { basename, join } from 'node:path'
 import { fileURLToPath, pathToFileURL } from 'node:url'
-import { build, type Plugin } from 'esbuild'
+import { type BuildOptions, build, type Plugin } from 'esbuild'
 import { inject } from 'vitest'
 
 const ROOT = fileURLToPath(new URL('..', import.meta.url))
-const PROGRAMS = ['spellbook/src/main.ts', 'trials/worker.ts'] as const
+const PROGRAMS = [
+  'spellbook/src/main.ts',
+  'spellbook/test/data-folder-fighter.ts',
+  'trials/worker.ts',
+] as const
 
 /** A program, by its path below the folder of the repository. */
 export type ProgramPath = (typeof PROGRAMS)[number]
@@ -44,7 +48,9 @@ export async function buildPrograms(): Promise<{
     PROGRAMS.map(path => [path, join(folder, `${path.replaceAll('/', '-').replace(/\.ts$/, '')}.mjs`)]),
   ) as Record<ProgramPath, string>
   const again = async () =>
-    void (await Promise.all(PROGRAMS.map(path => buildProgram(join(ROOT, path), files[path]))))
+    void (await Promise.all(
+      PROGRAMS.map(path => bundle({ entryPoints: [join(ROOT, path)], outfile: files[path] })),
+    ))
   const end = () => rmSync(folder, { recursive: true, force: true })
   try {
     await again()
@@ -55,10 +61,18 @@ export async function buildPrograms(): Promise<{
   return { files, again, end }
 }
 
-async function buildProgram(entry: string, outfile: string): Promise<void> {
+/**
+ * Makes a script of a test into one file: a start takes 0.2 s of a core instead of 0.8 s. It imports the library by its name.
+ *
+ * @param outfile - In a folder below that of the repository, where its packages are found.
+ */
+export async function buildScript(contents: string, outfile: string): Promise<void> {
+  await bundle({ stdin: { contents, resolveDir: ROOT }, outfile })
+}
+
+async function bundle(what: Pick<BuildOptions, 'entryPoints' | 'stdin' | 'outfile'>): Promise<void> {
   await build({
-    entryPoints: [entry],
-    outfile,
+    ...what,
     bundle: true,
     platform: 'node',
     format: 'esm',

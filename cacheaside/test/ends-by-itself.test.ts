@@ -3,21 +3,27 @@
  * once their cache is closed, with the code that they should end with.
  */
 import { spawn } from 'node:child_process'
+import { mkdtempSync, rmSync } from 'node:fs'
+import { join } from 'node:path'
 import pg from 'pg'
 import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
+import { buildScript, LIFTOFF } from '../../test/programs.ts'
 import { type RedisServer, startRedis } from '../../test/redis-servers.ts'
 import { createDatabase, sharedPostgresUrl } from '../../test/services.ts'
 
 const DEADLINE_MS = 60_000
-const HERE = import.meta.dirname
+const folder = mkdtempSync(join(import.meta.dirname, '../../node_modules/.scripts-'))
+let scripts = 0
+afterAll(() => rmSync(folder, { recursive: true, force: true }))
 
 /** Runs a script, and answers with how it ended and what it said; with `still running` where it did not end. */
-function run(
+async function run(
   script: string,
   whileRunning?: (said: () => string) => Promise<void>,
 ): Promise<{ code: number | null | 'still running'; out: string; err: string }> {
-  const args = ['--conditions=source', '--import', import.meta.resolve('tsx')]
-  const child = spawn(process.execPath, [...args, '--input-type=module', '--eval', script], { cwd: HERE })
+  const file = join(folder, `${scripts++}.mjs`)
+  await buildScript(script, file)
+  const child = spawn(process.execPath, [LIFTOFF, file])
   let [out, err] = ['', '']
   child.stdout.on('data', text => {
     out += text

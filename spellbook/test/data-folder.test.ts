@@ -11,8 +11,8 @@ import {
 } from 'node:fs'
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
-import { fileURLToPath } from 'node:url'
 import { afterAll, beforeEach, describe, expect, test } from 'vitest'
+import { argumentsFor } from '../../test/programs.ts'
 import { DataFolderError, openDataFolder } from '../src/data-folder.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'spellbook-folder-'))
@@ -108,12 +108,12 @@ describe('openDataFolder', () => {
   })
 
   test('never lets two in, though many fight over it and those who hold it are killed', async () => {
-    const path = fileURLToPath(new URL('./data-folder-fighter.ts', import.meta.url))
+    const program = argumentsFor('spellbook/test/data-folder-fighter.ts')
     const rounds = { entered: 0, killed: 0, violations: 0 }
     const fighters = new Set<ChildProcess>()
     const fight = (lives: number): Promise<void> =>
       new Promise((resolve, reject) => {
-        const fighter = spawn(process.execPath, ['--import', 'tsx', path, folder], {
+        const fighter = spawn(process.execPath, [...program, folder], {
           stdio: ['ignore', 'pipe', 'inherit'],
         })
         fighters.add(fighter)
