@@ -23,6 +23,7 @@ import type { PoolSize } from './config.ts'
  * | `UNREACHABLE` | a server cannot be asked |
  * | `SLOW_STORE` | a round trip takes too much of `sharedTimeoutMs` |
  * | `MEMORY` | a server's memory is nearly used up, and it evicts nothing |
+ * | `CONNECTIONS` | a server has refused or ended connections since its start |
  * | `OPTIONS` | the cache, or a keyspace, cannot be made with these options |
  * | `LEASE_TIGHT` | a load that takes as long as it may has too little time left to be stored |
  * | `GUARD_SHORT` | a guard may run out before it is renewed |
@@ -42,6 +43,7 @@ export type AdviceCode =
   | 'UNREACHABLE'
   | 'SLOW_STORE'
   | 'MEMORY'
+  | 'CONNECTIONS'
   | 'OPTIONS'
   | 'LEASE_TIGHT'
   | 'GUARD_SHORT'

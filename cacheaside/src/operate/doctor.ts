@@ -119,6 +119,13 @@ async function examineServers(chart: Chart): Promise<boolean> {
         code: 'MEMORY',
         message: `${address} uses ${memoryText(node)}, and evicts nothing: soon nothing new is stored; raise maxmemory, or choose allkeys-lru`,
       })
+    if ((node.turnedAway ?? 0) > 0)
+      chart.findings.push({
+        severity: 'advice',
+        area: 'store',
+        code: 'CONNECTIONS',
+        message: `${address} has refused or ended ${node.turnedAway} connections since its start; its log says why: look at maxclients, maxmemory-clients and client-output-buffer-limit`,
+      })
   }
   for (const { severity, code, message } of report.findings)
     chart.findings.push({ severity: severity === 'refused' ? 'bad' : 'warn', area: 'store', code, message })

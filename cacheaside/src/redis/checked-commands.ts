@@ -4,6 +4,7 @@
  * interrupted, because other replies of it may be as wrong.
  */
 import type { Clock } from '../base/clock.ts'
+import { isDenied } from './driver.ts'
 import { UnexpectedReply } from './replies.ts'
 import { runScript } from './run-script.ts'
 import type { Script } from './scripts.ts'
@@ -27,7 +28,10 @@ export class CheckedCommands {
     this.#ownNumber = clock.token().slice(0, OWN_NUMBER_LENGTH)
   }
 
-  /** Sends a native command to the primary of a name. The reply is unread: see {@link CheckedCommands.read}. */
+  /**
+   * Sends a native command to the primary of a name. The reply is unread: see {@link CheckedCommands.read}, and for an error
+   * {@link CheckedCommands.failed}.
+   */
   send(name: string, args: readonly string[]): Promise<unknown> {
     return this.#servers.route.send(name, args)
   }
@@ -43,7 +47,7 @@ export class CheckedCommands {
     const way = { send: (command: readonly string[]) => this.#servers.route.send(name, command) }
     return runScript(way, script, names, args, this.echo())
       .then(read)
-      .catch(error => this.#afterFailure(name, error))
+      .catch(error => this.failed(name, error))
   }
 
   /** The same for the register of one key. */
@@ -56,7 +60,7 @@ export class CheckedCommands {
     try {
       return read(reply)
     } catch (error) {
-      return this.#afterFailure(name, error)
+      return this.failed(name, error)
     }
   }
 
@@ -71,13 +75,14 @@ export class CheckedCommands {
     if (this.#distrusted.size >= MOST_DISTRUSTED)
       this.#distrusted.delete(this.#distrusted.keys().next().value!)
     this.#distrusted.set(key, prefix)
-    this.#lose(this.#prefix + key, "a reply held another key's register")
+    this.#lose(this.#prefix + key, `the reply for ${key} held another key's register`)
     return true
   }
 
-  /** Ends the connection if its reply cannot belong to its command. */
-  #afterFailure(name: string, error: unknown): never {
+  /** Ends the connection if its reply cannot belong to its command, or if a right is missing. */
+  failed(name: string, error: unknown): never {
     if (error instanceof UnexpectedReply) this.#lose(name, error.message)
+    else if (isDenied(error)) this.#servers.denied(name)
     throw error
   }
 

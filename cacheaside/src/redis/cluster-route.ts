@@ -192,7 +192,8 @@ export class ClusterRoute<Facts = Examination> implements Route<Facts> {
       return primary
     })
     this.#table = { primaries, bySlot, text }
-    for (const gone of before?.primaries ?? []) if (!kept.has(gone)) gone.link.close()
+    for (const gone of before?.primaries ?? [])
+      if (!kept.has(gone)) gone.link.close(`${gone.address} owns no slot of the Cluster any more`)
     this.#forgetStrangers()
     this.#options.onChange(primaries)
   }

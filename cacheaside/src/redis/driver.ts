@@ -60,6 +60,13 @@ export function errorCode(error: unknown): string {
   return /^[A-Z]+(?= |$)/.exec(messageOf(error))?.[0] ?? ''
 }
 
+/** In a script of Redis 7.0 a missing right has no code of its own. */
+const DENIED_IN_SCRIPT = /executing the script can't (run|access|publish)/
+
+/** Whether the server says that this user lacks a right. */
+export const isDenied = (error: unknown): boolean =>
+  errorCode(error) === 'NOPERM' || (errorCode(error) === 'ERR' && DENIED_IN_SCRIPT.test(messageOf(error)))
+
 /** How an address is written. */
 export const addressText = ({ host, port }: Address): string =>
   host.includes(':') ? `[${host}]:${port}` : `${host}:${port}`

@@ -11,6 +11,8 @@ import type { ResolvedRedisOptions } from './options.ts'
 import { loadScript, type Way } from './run-script.ts'
 import { channelOf, type Scripts } from './scripts.ts'
 
+const MOST_DENIED_KEYS = 16
+
 /** What {@link Examinations} are made of. */
 export interface ExaminationsOptions {
   readonly options: ResolvedRedisOptions
@@ -24,6 +26,7 @@ export class Examinations {
   readonly #given: ExaminationsOptions
   /** By address, also of those that were refused. */
   readonly #last = new Map<string, Examination>()
+  readonly #deniedKeys = new Set<string>()
 
   constructor(given: ExaminationsOptions) {
     this.#given = given
@@ -32,6 +35,11 @@ export class Examinations {
   /** The last examination of the server at this address. */
   last(address: string): Examination | undefined {
     return this.#last.get(address)
+  }
+
+  /** Lets the next examinations ask for this key too, until one finds no right missing. */
+  denied(key: string): void {
+    if (this.#deniedKeys.size < MOST_DENIED_KEYS) this.#deniedKeys.add(key)
   }
 
   /** Examines the server at the other end, refuses it or warns, and loads the scripts. */
@@ -62,7 +70,9 @@ export class Examinations {
       policy,
       channels: [channelOf(names.channel, 'probe'), names.ownChannel],
       key: names.probeKey,
+      deniedKeys: [...this.#deniedKeys],
     })
+    if (!examination.findings.some(({ code }) => code === 'PERMISSION')) this.#deniedKeys.clear()
     this.#last.set(address, examination)
     return examination
   }

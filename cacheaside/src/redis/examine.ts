@@ -27,6 +27,11 @@ export interface RedisNode {
   readonly maxBytes: number | undefined
   /** How much memory it uses. */
   readonly usedBytes: number | undefined
+  /**
+   * Connections that it has refused or ended since its start: for want of room (`maxclients`, `maxmemory-clients`), or because a
+   * client read too slowly (`client-output-buffer-limit`), as far as its version tells.
+   */
+  readonly turnedAway: number | undefined
   /** Replicas connected at this moment. */
   readonly replicas: number | undefined
   /** Whether it stops taking writes when too few replicas follow (`min-replicas-to-write` of 1 or more). */
@@ -82,6 +87,8 @@ export interface Expectations {
   /** Channels and a key under the prefix, to see whether they may be used. */
   readonly channels: readonly string[]
   readonly key: string
+  /** Keys of commands that this user was denied. */
+  readonly deniedKeys?: readonly string[]
 }
 
 /** A server's own account, and what is wrong with it. */
@@ -91,7 +98,7 @@ export interface Examination {
 }
 
 /** The sections of INFO that are read; together, because they are one round trip. */
-const SECTIONS = ['server', 'replication', 'memory', 'cluster']
+const SECTIONS = ['server', 'replication', 'memory', 'cluster', 'stats']
 
 /** Reads a server's account of itself and judges it. Rejects only if the connection fails. */
 export async function examine(connection: Way, expected: Expectations): Promise<Examination> {
@@ -175,12 +182,22 @@ function nodeOf(address: string, info: Map<string, string> | undefined): RedisNo
     policy: info?.get('maxmemory_policy'),
     maxBytes: number('maxmemory'),
     usedBytes: number('used_memory'),
+    turnedAway:
+      info === undefined ? undefined : TURNED_AWAY.reduce((sum, name) => sum + (number(name) ?? 0), 0),
     replicas: number('connected_slaves'),
     // INFO has this field only where min-replicas-to-write is set.
     needsReplicas: role === undefined ? undefined : info?.has('min_slaves_good_slaves'),
     identity: identityOf(info),
   }
 }
+
+/** Counts of INFO; older versions lack the last two. */
+const TURNED_AWAY = [
+  'rejected_connections',
+  'evicted_clients',
+  'client_query_buffer_limit_disconnections',
+  'client_output_buffer_limit_disconnections',
+]
 
 const NO_SCRIPT = '0'.repeat(40)
 
@@ -191,7 +208,10 @@ const isUnknownCommand = (words: string): boolean => /^ERR unknown (sub)?command
  * ever under the key. A missing command would not stop the heartbeats: without this check the store would become unavailable
  * and available again for ever.
  */
-async function denials(connection: Way, { channels, key, deployment }: Expectations): Promise<string[]> {
+async function denials(
+  connection: Way,
+  { channels, key, deniedKeys = [], deployment }: Expectations,
+): Promise<string[]> {
   const probes = [
     ...channels.map(channel => ['PUBLISH', channel, '']),
     ['GET', key],
@@ -200,6 +220,11 @@ async function denials(connection: Way, { channels, key, deployment }: Expectati
     ['SETRANGE', key, '0', ''],
     ['GETRANGE', key, '0', '0'],
     ['DEL', key],
+    // These change nothing under any key, either.
+    ...deniedKeys.flatMap(denied => [
+      ['GETRANGE', denied, '0', '0'],
+      ['SETRANGE', denied, '0', ''],
+    ]),
     ['TIME'],
     ['EVALSHA', NO_SCRIPT, '1', key],
     ['EVAL', deployment === 'cluster' ? "return redis.call('CLUSTER', 'MYID')" : 'return 1', '1', key],

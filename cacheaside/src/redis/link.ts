@@ -84,12 +84,16 @@ export class Link<Facts> {
     connection.close()
   }
 
-  /** Ends it. */
-  close(): void {
+  /**
+   * Ends it.
+   *
+   * @param reason - Why, for those who still send.
+   */
+  close(reason = `the link to ${this.#options.target} was closed`): void {
     this.#closed = true
     this.#turn++
     this.#timer?.cancel()
-    this.#problem = new CacheError('CLOSED', `the link to ${this.#options.target} was closed`)
+    this.#problem = new CacheError('CLOSED', reason)
     this.#abort?.abort(this.#problem)
     this.#live?.connection.close()
     this.#live = undefined

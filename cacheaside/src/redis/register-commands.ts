@@ -242,7 +242,7 @@ export class RegisterCommands {
       reply => [this.#unlessLarge(name, this.#commands.read(name, textOf, reply))],
       error => {
         if (errorCode(error) === 'WRONGTYPE') return [NOT_A_STRING]
-        throw error
+        return this.#commands.failed(name, error)
       },
     )
   }
@@ -250,13 +250,13 @@ export class RegisterCommands {
   /** A key that holds no string is reported as absent. The lease that is asked for next notices it. */
   #mget(names: readonly string[]): Promise<LookReply[]> {
     const first = names[0]!
-    return this.#commands
-      .send(first, ['MGET', ...names])
-      .then(reply =>
+    return this.#commands.send(first, ['MGET', ...names]).then(
+      reply =>
         this.#commands
           .read(first, given => textsOf(given, names.length), reply)
           .map((text, i) => this.#unlessLarge(names[i]!, text)),
-      )
+      error => this.#commands.failed(first, error),
+    )
   }
 
   async fill(key: string, prefix: string, value: Fill): Promise<boolean> {
@@ -332,7 +332,7 @@ export class RegisterCommands {
       if (typeof standing === 'string' && standing.length === candidate.length)
         return this.#commands.read(name, reply => generationOf(reply, keyspace), standing)
     } catch (error) {
-      if (errorCode(error) !== 'OOM' && errorCode(error) !== 'WRONGTYPE') throw error
+      if (errorCode(error) !== 'OOM' && errorCode(error) !== 'WRONGTYPE') this.#commands.failed(name, error)
     }
     // An empty reply may belong to another command. So a script is asked what stands there now: its reply is certain.
     return this.#commands.runAt(this.#scripts.generation, key, [candidate], reply =>

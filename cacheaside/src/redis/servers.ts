@@ -31,6 +31,8 @@ export interface RedisReport {
   readonly findings: readonly RedisFinding[]
 }
 
+const DENIED_AGAIN_MS = 10_000
+
 /** The connections of a store, from its first cache to its last, and what is known of the servers they lead to. */
 export class Servers {
   readonly #options: ResolvedRedisOptions
@@ -38,6 +40,7 @@ export class Servers {
   readonly #findings: Findings
   readonly #examinations: Examinations
   #route: Route
+  #deniedMs = Number.NEGATIVE_INFINITY
   #broadcast: Broadcast
   /** Caches that use the store. */
   #users = 0
@@ -66,6 +69,19 @@ export class Servers {
   /** The way of messages from the primaries. */
   get broadcast(): Broadcast {
     return this.#broadcast
+  }
+
+  /**
+   * A command about this key was denied: somebody has taken a right away. The server is examined again, and not used while the
+   * right is missing. Otherwise its heartbeats would succeed, and the store would become unavailable and available again for
+   * ever. If an examination does not find what is missing, the next denial in ten seconds changes nothing.
+   */
+  denied(key: string): void {
+    const nowMs = this.#options.clock.nowMs()
+    if (nowMs - this.#deniedMs < DENIED_AGAIN_MS) return
+    this.#deniedMs = nowMs
+    this.#examinations.denied(key)
+    this.#route.reset(key, 'this user lacks a right')
   }
 
   /** As `SharedStore.retain`. */

@@ -1,3 +1,4 @@
+import { createConnection } from 'node:net'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { PATIENCE } from '../../../test/patience.ts'
 import { type RedisServer, startRedis, startRedisCluster } from '../../../test/redis-servers.ts'
@@ -76,6 +77,16 @@ describe('examineAll on a Redis', () => {
     await server.command('CONFIG', 'SET', 'maxmemory-policy', 'allkeys-lru', 'maxmemory', '0')
     expect(codes(await examineAll({ shared: open(), keyspaces }))).toContain('warn store UNBOUNDED')
     await server.command('CONFIG', 'SET', 'maxmemory', '100mb')
+  })
+
+  test('tells of connections that the server has refused', async () => {
+    await server.command('CONFIG', 'SET', 'maxclients', '1')
+    await createConnection(server.port, '127.0.0.1').resume().toArray()
+    await server.command('CONFIG', 'SET', 'maxclients', '1000')
+    const report = await examineAll({ shared: open(), keyspaces })
+    expect(codes(report)).toContain('advice store CONNECTIONS')
+    await server.command('CONFIG', 'RESETSTAT')
+    expect(codes(await examineAll({ shared: open(), keyspaces }))).not.toContain('advice store CONNECTIONS')
   })
 
   test('tells what a user may not do', async () => {

@@ -45,6 +45,7 @@ describe('ready', () => {
           policy: 'allkeys-lru',
           maxBytes: 100 * 2 ** 20,
           usedBytes: expect.any(Number),
+          turnedAway: 0,
           replicas: 0,
           needsReplicas: false,
           identity: expect.stringMatching(/^[0-9a-f]{40} [0-9a-f]{40}$/),
@@ -308,6 +309,40 @@ describe.each(CLIENT_LIBRARIES)('a user with few rights, by $name,', library => 
     })
     expect(await raw.dbsize()).toBe(0)
   })
+
+  // The heartbeats need none of these: the store would come and go for ever.
+  it.each<[what: string, taken: string[], given: string[]]>([
+    ['to publish', ['-publish'], ['+publish']],
+    ['to a key', ['resetkeys', '~app:@*'], ['~app:*']],
+    ['to look', ['-get'], ['+get']],
+  ])(
+    'is not used from when somebody takes away the right %s until it is back',
+    async (_name, taken, given) => {
+      const shared = await openAs()
+      await shared.ready()
+      await raw.call('ACL', 'SETUSER', 'spellbook', ...taken)
+      const use = () => Promise.all([shared.look(['spell:4']), shared.invalidate('spell:4')])
+      await expect(use()).rejects.toThrow()
+      const reason = /does not let this user do what the cache needs.*NOPERM/
+      await eventually(
+        () =>
+          shared.heartbeat('', []).then(
+            () => false,
+            ({ message }) => reason.test(message),
+          ),
+        'the refusal',
+      )
+      await raw.call('ACL', 'SETUSER', 'spellbook', ...given)
+      await eventually(
+        () =>
+          use().then(
+            () => true,
+            () => false,
+          ),
+        'the store to be used',
+      )
+    },
+  )
 
   it('is warned without the right to INFO, and the identity is unknown', async () => {
     const shared = await openAs('-info')
