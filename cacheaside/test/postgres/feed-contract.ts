@@ -799,9 +799,11 @@ export function feedContract(open: () => Promise<TestDatabase>): void {
       await database.sql('ALTER TABLE spell RENAME TO spells')
       await scene.install({ tables: ['spells'] })
       const changes = await scene.changesOf('INSERT INTO spells VALUES (1)', ['spell', 'spells'])
-      expect(changes).toHaveLength(2)
+      expect(changes).toHaveLength(3)
       expect(changes).toContainEqual(['spell', { id: '1' }])
       expect(changes).toContainEqual(['spells', { id: '1' }])
+      // Something else may answer to the old name.
+      expect(changes).toContainEqual(['spell', 'all'])
       expect(scene.warned).toContain('TABLE_RENAMED')
       expect(
         await scene.changesOf(`SELECT cacheaside.unwatch('spell'); DELETE FROM spells`, ['spell', 'spells']),
