@@ -57,8 +57,10 @@ const ignore = () => {}
 /**
  * Set for every role. A serializable relay would lose its session because of serializable writers, and they would lose their
  * transactions because of the relay.
+ *
+ * @internal
  */
-const READ_COMMITTED = 'SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE; '
+export const READ_COMMITTED = 'SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ WRITE; '
 
 /**
  * One client of a pool, kept for as long as the session lasts: a pool that is busy must not keep changes waiting, and a

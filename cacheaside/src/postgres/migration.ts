@@ -1,6 +1,7 @@
 import { invalidOption, invalidOptionInWords, knownNames, wholeNumber } from '../base/invalid-option.ts'
 import { isKeyspaceName } from '../base/key.ts'
 import { COLUMN_TYPES, type ColumnType, isColumnType } from './column-types.ts'
+import { READ_COMMITTED } from './connection.ts'
 import { lockForRemovalSql } from './feed-locks.ts'
 import { feedSchemaSql, relayRoleSql, schemaCheckSql } from './feed-schema.ts'
 import { type LooseTable, typesSql, warnOfLooseColumnsSql } from './key-types.ts'
@@ -128,7 +129,8 @@ export function checkedSchema(schema: string = DEFAULT_SCHEMA): string {
  * Run it in one transaction, as the owner of the tables: only the owner may make a trigger fire always. It refuses a schema
  * in which something belongs to another role, and a name that leads to another table than the one that is watched under it.
  * It waits for other migrations for at most 30 seconds, and as long for a moment in which nobody writes to the tables that are
- * new. It holds writers up for 0.4 s at a time, and has none of them fail. Needs PostgreSQL 13 or later.
+ * new. It holds writers up for 0.4 s at a time, and has none of them fail. Its transaction should be in READ COMMITTED: in
+ * another isolation level it may fail beside another migration. Needs PostgreSQL 13 or later.
  *
  * @throws CacheError `INVALID_OPTIONS`
  */
@@ -227,7 +229,7 @@ function columnsByTable(tables: FeedMigrationOptions['tables']): [string, string
  * @throws CacheError `INVALID_OPTIONS`; the database's error, and then nothing was changed.
  */
 export async function installFeed(sql: ScriptRunner, options: FeedMigrationOptions): Promise<void> {
-  await runScript(sql, feedMigrationSql(options))
+  await runScript(sql, beginning(sql) + feedMigrationSql(options))
 }
 
 /**
@@ -244,11 +246,22 @@ export async function removeFeed(
   const schema = checkedSchema(options.schema)
   await runScript(
     sql,
-    `${pinnedPathSql(schema)}${schemaCheckSql(schema)}
+    `${beginning(sql)}${pinnedPathSql(schema)}${schemaCheckSql(schema)}
 ${lockForRemovalSql(schema)}
 DROP SCHEMA IF EXISTS ${identifier(schema)} CASCADE;
 ${formerPathSql(schema)}`,
   )
+}
+
+/**
+ * What a migration begins with if it is a transaction of its own: with a pool of pg, and with the `sql` of postgres.js outside
+ * of a transaction. In REPEATABLE READ, which may be a role's default, one that has waited for another one sees what was there
+ * before that. Others may be in a transaction, in which that cannot be said after a query.
+ */
+function beginning(sql: ScriptRunner): string {
+  const { connect, totalCount, begin } = Object(sql) as Readonly<Record<string, unknown>>
+  const isPool = typeof connect === 'function' && typeof totalCount === 'number'
+  return isPool || typeof begin === 'function' ? READ_COMMITTED : ''
 }
 
 /**

@@ -506,6 +506,19 @@ describe('the change feed on PostgreSQL, with several sessions,', () => {
       }
     })
 
+    it('is removed, and installed by several at once, where a role’s defaults are read only and repeatable read', async () => {
+      const options = '-c default_transaction_read_only=on -c default_transaction_isolation=repeatable\\ read'
+      const pool = new pg.Pool({ connectionString: database.url, options })
+      try {
+        await removeFeed(pool)
+        await Promise.all([1, 2, 3].map(() => installFeed(pool, { tables: ['spell'] })))
+      } finally {
+        await pool.end()
+      }
+      await database.sql('DELETE FROM cacheaside.outbox')
+      expect(await scene.changesOf('INSERT INTO spell VALUES (1)')).toEqual([['spell', { id: '1' }]])
+    })
+
     it('is not troubled by a role’s defaults: read only, repeatable read, another search path', async () => {
       const pool = new pg.Pool({
         connectionString: database.url,
