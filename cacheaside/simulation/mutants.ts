@@ -45,7 +45,7 @@ export const FURTHER: readonly Mutant[] = [
   },
   {
     name: 'relay: what is left is tried again',
-    patches: [['this.#after = undefined\n    this.#beginAnewMs = Number', 'this.#beginAnewMs = Number']],
+    patches: [['this.#after = undefined\n    this.#restartMs = Number', 'this.#restartMs = Number']],
   },
   {
     name: 'relay: another identity means a new generation',

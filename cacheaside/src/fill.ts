@@ -37,13 +37,13 @@ export async function fillAndKeep<Id, V>(
   const { parts } = space
   const { loadMs: costMs } = spent
   const sealed = space.envelope.seal(value)
-  const unkept = ({ error }: Unopened) => {
-    parts.emit({ ...ofFill(space, flight, 'unencodable'), error })
+  const cannotEncode = ({ error }: Unopened) => {
+    parts.emit({ ...fillEvent(space, flight, 'unencodable'), error })
     giveBack(space, flight.key, asked)
     flight.resolve(originAnswer(asked, new UnsealedValue(value), spent))
     return false
   }
-  if (sealed instanceof Unopened) return unkept(sealed)
+  if (sealed instanceof Unopened) return cannotEncode(sealed)
   space.usualCostMs = Math.max(costMs, (space.usualCostMs ?? 0) * 0.9 + costMs * 0.1)
   const notKept = () => {
     flight.resolve(originAnswer(asked, sealed.opened, spent))
@@ -51,19 +51,19 @@ export async function fillAndKeep<Id, V>(
   }
   const bytes = bytesTooMany(parts, sealed)
   if (bytes !== undefined) {
-    parts.emit({ ...ofFill(space, flight, 'too-large'), bytes })
+    parts.emit({ ...fillEvent(space, flight, 'too-large'), bytes })
     giveBack(space, flight.key, asked)
     return notKept()
   }
   if (asked.kind === 'bypass') return notKept()
   const alias = aliasOf(space, flight.key, sealed.opened)
   if (alias !== undefined) {
-    keepNot(space, flight, asked, alias)
+    rejectAlias(space, flight, asked, alias)
     return notKept()
   }
   const tagged =
     flight.tags === undefined ? UNTAGGED : await stampsFor(space, flight, asked, sealed, spent, isSecond)
-  if (tagged instanceof Unopened) return unkept(tagged)
+  if (tagged instanceof Unopened) return cannotEncode(tagged)
   if (tagged === 'not kept') return notKept()
   if (tagged === 'again') {
     notKept()
@@ -114,7 +114,7 @@ async function stampsFor<Id, V>(
   const names = tagsOfLoaded(space, tags, loaded)
   const outcome = names === 'untagged' ? names : names.length > MAX_TAGS ? 'too-many-tags' : undefined
   if (names === 'untagged' || outcome !== undefined) {
-    emit(ofFill(space, flight, outcome!))
+    emit(fillEvent(space, flight, outcome!))
     giveBack(space, flight.key, asked)
     return 'not kept'
   }
@@ -135,7 +135,7 @@ async function stampsFor<Id, V>(
  * The loaded row belongs under another key. The lease is given back. If the load was a refresh, the old value is still
  * there: it is invalidated, because the row has another id by now.
  */
-function keepNot<Id, V>(
+function rejectAlias<Id, V>(
   space: Space<Id, V>,
   flight: Flight<Answer>,
   asked: Leased<V>,
@@ -143,7 +143,7 @@ function keepNot<Id, V>(
 ): void {
   const { access, background, emit } = space.parts
   const { key } = flight
-  emit({ ...ofFill(space, flight, 'alias'), belongsTo, ...(error === undefined ? {} : { error }) })
+  emit({ ...fillEvent(space, flight, 'alias'), belongsTo, ...(error === undefined ? {} : { error }) })
   if (error !== undefined) emit({ type: 'fault', during: `${space.name}.idOf`, error })
   if (asked.claim === undefined) giveBack(space, key, asked)
   else background(access.run(() => access.store.invalidate(key)).then(() => {}))
@@ -185,7 +185,7 @@ export function timeToLive<Id, V>(space: Space<Id, V>, sealed: Sealed<V>): numbe
 }
 
 /** What is stored of a value: its text, what its load has cost, and the stamps of its tags. */
-interface Made {
+interface Storable {
   readonly costMs: number
   readonly text: string | undefined
   readonly tags: readonly Stamp[]
@@ -195,7 +195,7 @@ interface Made {
 export function fillOf<Id, V>(
   space: Space<Id, V>,
   generation: string,
-  { text, costMs, tags }: Made,
+  { text, costMs, tags }: Storable,
   freshMs: number,
 ): Fill {
   const { shape, staleMs, staleIfErrorMs } = space.options
@@ -215,20 +215,20 @@ function offer<Id, V>(
   space: Space<Id, V>,
   flight: Flight<Answer>,
   asked: Leased<V>,
-  made: Made,
+  made: Storable,
   freshMs: number,
 ): Promise<boolean> {
   const { tracing } = space.parts
-  if (!tracing.hears('fill')) return offerTold(space, flight, asked, made, freshMs)
+  if (!tracing.hears('fill')) return offerTraced(space, flight, asked, made, freshMs)
   const message: FillTrace = { keyspace: space.name, key: flight.key, flight: idOf(flight) }
-  return tracing.trace('fill', message, () => offerTold(space, flight, asked, made, freshMs, message))
+  return tracing.trace('fill', message, () => offerTraced(space, flight, asked, made, freshMs, message))
 }
 
-async function offerTold<Id, V>(
+async function offerTraced<Id, V>(
   space: Space<Id, V>,
   flight: Flight<Answer>,
   asked: Leased<V>,
-  made: Made,
+  made: Storable,
   freshMs: number,
   message?: FillTrace,
 ): Promise<boolean> {
@@ -241,7 +241,7 @@ async function offerTold<Id, V>(
     outcome = reply === true ? 'accepted' : reply === false ? 'refused' : 'unconfirmed'
     if (outcome === 'accepted') renewStamps(space, made.tags, value)
   }
-  const event = ofFill(space, flight, outcome, sinceMs(space.parts, sentMs))
+  const event = fillEvent(space, flight, outcome, sinceMs(space.parts, sentMs))
   if (message !== undefined) message.event = event
   emit(event)
   if (outcome !== 'accepted') giveBack(space, flight.key, asked)
@@ -249,7 +249,7 @@ async function offerTold<Id, V>(
 }
 
 /** The event that tells what became of a flight's value. */
-const ofFill = <Id, V>(
+const fillEvent = <Id, V>(
   { name }: Space<Id, V>,
   flight: Flight<Answer>,
   outcome: FillEvent['outcome'],
@@ -283,7 +283,7 @@ export function keep<Id, V>(
   opened: Opened<V>,
   generation: string,
   answer: Answer<V>,
-  made: Made,
+  made: Storable,
 ): void {
   const { local, found, clock } = space.parts
   if (flight.doomed) return

@@ -47,26 +47,26 @@ export class GuardHolds {
     const atWork = this.#enter(key)
     const standing = this.#open.get(key)
     if (standing?.isOpen === true) return standing.share(beganMs, write)
-    const hold = new GuardHold(this.#parts, key, readsGeneration, atWork, this.#closed, this.#left)
+    const hold = new GuardHold(this.#parts, key, readsGeneration, atWork, this.#onClosed, this.#onLeft)
     if (hold.isOpen) this.#open.set(key, hold)
     return hold.share(beganMs, write)
   }
 
   #enter(key: Key | Tag): AtWork {
     const present = this.#atWork.get(key)
-    const atWork = present ?? { writers: 0, isOne: this.#parts.queue.whyHeld(key) !== 'in-doubt' }
+    const atWork = present ?? { writers: 0, isSole: this.#parts.queue.whyHeld(key) !== 'in-doubt' }
     if (present === undefined) this.#atWork.set(key, atWork)
-    else atWork.isOne = false
+    else atWork.isSole = false
     atWork.writers++
     return atWork
   }
 
-  readonly #left = ({ key, atWork }: GuardHold): void => {
+  readonly #onLeft = ({ key, atWork }: GuardHold): void => {
     atWork.writers--
     if (atWork.writers === 0) this.#atWork.delete(key)
   }
 
-  readonly #closed = (hold: GuardHold): void => {
+  readonly #onClosed = (hold: GuardHold): void => {
     if (this.#open.get(hold.key) === hold) this.#open.delete(hold.key)
   }
 }
@@ -78,7 +78,7 @@ interface AtWork {
   /**
    * Whether there has been only one, and no earlier commit is in doubt. With several it is unknown whose commit comes last.
    */
-  isOne: boolean
+  isSole: boolean
 }
 
 /** The parts of a cache that guards work with. */
@@ -167,7 +167,7 @@ class GuardHold {
   #renewal: Timer | undefined
   #isRenewalDue = false
   #ending: Ending[] = []
-  #isTelling = false
+  #isSending = false
 
   constructor(
     parts: HoldParts,
@@ -220,7 +220,7 @@ class GuardHold {
     this.#remove(share)
     return new Promise(resolve => {
       this.#ending.push({ committed, resolve })
-      void this.#tell()
+      void this.#sendCommands()
     })
   }
 
@@ -272,21 +272,21 @@ class GuardHold {
       // Where commands overtake each other, a renewal ahead of its guard would find no token, and take that for a loss.
       await this.confirming
       this.#isRenewalDue = true
-      await this.#tell()
+      await this.#sendCommands()
     })
   }
 
-  /** Sends one command at a time, each for all who have ended before it was sent. */
-  async #tell(): Promise<void> {
-    if (this.#isTelling) return
-    this.#isTelling = true
+  /** Sends commands one at a time, each for all writers who have ended before it was sent. */
+  async #sendCommands(): Promise<void> {
+    if (this.#isSending) return
+    this.#isSending = true
     while (this.#ending.length > 0 || (this.#isRenewalDue && this.#sharers.size > 0)) {
       this.#isRenewalDue = false
       const ending = this.#ending.splice(0)
       let ended: Ended
       try {
         ended =
-          this.#sharers.size > 0 || this.#isInDoubt ? await this.#ask(ending) : await this.#release(ending)
+          this.#sharers.size > 0 || this.#isInDoubt ? await this.#renew(ending) : await this.#release(ending)
       } catch (error) {
         ended = this.#failed(error, ending)
       }
@@ -295,11 +295,11 @@ class GuardHold {
         resolve(ended)
       }
     }
-    this.#isTelling = false
+    this.#isSending = false
   }
 
   /** Renews the token, for those who are at work, and tells those who have ended whether it was there. */
-  async #ask(ending: readonly Ending[]): Promise<Ended> {
+  async #renew(ending: readonly Ending[]): Promise<Ended> {
     const { access, options, queue } = this.#parts
     const askedMs = heardMs(this.#parts, 'guard')
     const reply = await access.run(() => access.store.guard(this.key, this.#token, options.guardMs, true))
@@ -334,7 +334,7 @@ class GuardHold {
 
   async #release(ending: readonly Ending[]): Promise<Ended> {
     const { access, queue } = this.#parts
-    const isCertain = this.atWork.isOne && this.#intact
+    const isCertain = this.atWork.isSole && this.#intact
     let fill: Fill | undefined
     try {
       fill =

@@ -12,7 +12,7 @@ import {
   answerStaleIfSlow,
   callLoader,
   fromOrigin,
-  hasStrangers,
+  hasUnaskedIds,
   loadAgain,
   loadByKey,
   loadFrame,
@@ -81,7 +81,7 @@ async function loadTogether<Id, V>(
       for (const stop of stops) stop()
     })
     const keys = members.map(({ key }) => key)
-    const isClear = !hasStrangers(space, result, keys)
+    const isClear = !hasUnaskedIds(space, result, keys)
     const isTold = ({ member }: Missing<Id, V>) => isClear || result.has(member.flight.key)
     const again: Again<Id, V>[] = []
     const untold = missing.filter(one => !isTold(one))

@@ -134,7 +134,7 @@ function runLoader<T>(frame: LoadFrame, call: (context: LoadContext) => Promise<
   })
 }
 
-const NOT_TOLD: readonly number[] = Object.freeze([])
+const NO_FLIGHTS: readonly number[] = Object.freeze([])
 
 /** Tells of a load that has ended. Its flights get numbers only if somebody is told of them. */
 function tellEnd(
@@ -143,7 +143,7 @@ function tellEnd(
   end: Pick<LoadEvent, 'outcome' | 'costMs' | 'waitMs' | 'error'>,
 ): void {
   const keys = flights.map(({ key }) => key)
-  const numbers = { id: idOf(run), flights: isHeard('load') ? flights.map(idOf) : NOT_TOLD }
+  const numbers = { id: idOf(run), flights: isHeard('load') ? flights.map(idOf) : NO_FLIGHTS }
   emit({ type: 'load', keyspace, keys, ...numbers, ...end })
 }
 
@@ -160,8 +160,8 @@ function loadOne<Id, V>(
   const { load } = space.options
   if (load !== undefined) return load(id, context)
   return loadByKey(space, [id], context).then(values => {
-    if (!values.has(key) && hasStrangers(space, values, [key]))
-      throw notTold(`${space.name}.loadMany`, key, 'give load too, ')
+    if (!values.has(key) && hasUnaskedIds(space, values, [key]))
+      throw unaskedIds(`${space.name}.loadMany`, key, 'give load too, ')
     const value = values.get(key)
     if (value instanceof NotLoaded) throw value.error
     return value
@@ -172,7 +172,7 @@ function loadOne<Id, V>(
  * Whether `loadMany` answered with keys that it was not asked for, in a keyspace with `idOf`. There a row may be asked for
  * under another text than its own id. So a key that the answer leaves out is not known to be absent.
  */
-export function hasStrangers<Id, V>(
+export function hasUnaskedIds<Id, V>(
   { options }: Space<Id, V>,
   values: ReadonlyMap<string, unknown>,
   asked: readonly string[],
@@ -183,7 +183,7 @@ export function hasStrangers<Id, V>(
 }
 
 /** The row of the key cannot be guessed: a wrong guess would show somebody else's. */
-const notTold = (loader: string, key: string, remedy: string): TypeError =>
+const unaskedIds = (loader: string, key: string, remedy: string): TypeError =>
   new TypeError(
     `${loader} answered with ids that it was not asked for, and not with that of ${key}: ` +
       `answer with the ids as they were asked for, ${remedy}or make ids canonical by key`,
@@ -241,7 +241,7 @@ export function rowsByKey<Id, V>(
 ): (V | undefined)[] {
   const values = byKey(space, loader, answer)
   const left = keys.find(key => !values.has(key))
-  if (left !== undefined && hasStrangers(space, values, keys)) throw notTold(loader, left, '')
+  if (left !== undefined && hasUnaskedIds(space, values, keys)) throw unaskedIds(loader, left, '')
   return keys.map(key => {
     const value = values.get(key)
     if (value instanceof NotLoaded) throw value.error

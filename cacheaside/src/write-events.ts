@@ -4,8 +4,8 @@ import { type Identified, idOf } from './base/trace-id.ts'
 import type { WriteTrace } from './base/tracing.ts'
 import type { Parts } from './space.ts'
 
-/** One write, as it is counted and told to listeners. */
-export class ToldWrite implements Identified {
+/** One write, as it is counted and reported to listeners. */
+export class ReportedWrite implements Identified {
   traceId = 0
   /** The message of the call, if somebody follows it. */
   message: WriteTrace | undefined

@@ -31,7 +31,7 @@ import { emitInvalidation } from './invalidate.ts'
 import { checkWriteOptions } from './resolve-options.ts'
 import type { Parts } from './space.ts'
 import { WriteRun } from './under-way.ts'
-import { ToldWrite } from './write-events.ts'
+import { ReportedWrite } from './write-events.ts'
 
 /** What a write's function is given. */
 export interface WriteContext {
@@ -84,44 +84,44 @@ export function write<T>(
   checkWriteOptions(given)
   const options = { ...given }
   aFunction('writeThrough', options.writeThrough)
-  const told = new ToldWrite(parts)
+  const report = new ReportedWrite(parts)
   const { tracing } = parts
-  if (!tracing.hears('write')) return run(parts, told, keys, commit, options)
-  const message: WriteTrace = { id: idOf(told), keys }
-  told.message = message
-  return tracing.trace('write', message, () => run(parts, told, keys, commit, options))
+  if (!tracing.hears('write')) return run(parts, report, keys, commit, options)
+  const message: WriteTrace = { id: idOf(report), keys }
+  report.message = message
+  return tracing.trace('write', message, () => run(parts, report, keys, commit, options))
 }
 
 async function run<T>(
   parts: Parts,
-  told: ToldWrite,
+  report: ReportedWrite,
   keys: readonly (Key | Tag)[],
   commit: (context: WriteContext) => Promise<T> | T,
   options: WriteOptions<T>,
 ): Promise<WriteResult<T>> {
   const session = new WriteSession(
     parts,
-    told,
+    report,
     options.unguarded ?? parts.options.unguarded,
     options.writeThrough !== undefined,
   )
   let value: T
   try {
     await session.guard(keys)
-    told.guarded()
+    report.guarded()
     value = await session.commit(commit)
     session.returned()
-    told.returned()
+    report.returned()
   } catch (error) {
     session.returned()
-    told.returned()
+    report.returned()
     const inDoubt = options.commitInDoubt ?? parts.options.commitInDoubt
     // A guard that was refused is thrown before the function was called, or inside it before the commit.
     const isRefused = session.refused(error)
     const isDoubtful = !isRefused && isInDoubt(parts, inDoubt, error)
     if (isDoubtful) session.abandon()
     else await session.release()
-    told.ended(isDoubtful ? 'in-doubt' : isRefused ? 'refused' : 'failed', session.keys, { error })
+    report.ended(isDoubtful ? 'in-doubt' : isRefused ? 'refused' : 'failed', session.keys, { error })
     throw error
   } finally {
     // Also after an error: the commit may still have happened.
@@ -135,7 +135,7 @@ async function run<T>(
     parts.emit({ type: 'fault', during: 'writeThrough', error })
   }
   const released = await session.release(committed)
-  told.ended('committed', session.keys, released)
+  report.ended('committed', session.keys, released)
   return { value, ...released }
 }
 
@@ -167,7 +167,7 @@ function isInDoubt(parts: Parts, inDoubt: (error: unknown) => boolean, thrown: u
 /** The guards of one write, from the first guard to the last release. */
 class WriteSession {
   readonly #parts: Parts
-  readonly #told: Identified
+  readonly #report: Identified
   readonly #unguarded: 'proceed' | 'refuse'
   readonly #readsGenerations: boolean
   readonly #guards = new Map<Key | Tag, GuardShare>()
@@ -177,9 +177,9 @@ class WriteSession {
   readonly #refusals = new Set<unknown>()
   readonly #run: WriteRun
 
-  constructor(parts: Parts, told: Identified, unguarded: 'proceed' | 'refuse', readsGenerations: boolean) {
+  constructor(parts: Parts, report: Identified, unguarded: 'proceed' | 'refuse', readsGenerations: boolean) {
     this.#parts = parts
-    this.#told = told
+    this.#report = report
     this.#unguarded = unguarded
     this.#readsGenerations = readsGenerations
     this.#beganMs = parts.clock.nowMs()
@@ -212,7 +212,7 @@ class WriteSession {
   }
 
   #message(keys: Iterable<Key | Tag>): WriteStepTrace {
-    return { write: idOf(this.#told), keys: [...keys] }
+    return { write: idOf(this.#report), keys: [...keys] }
   }
 
   /** Guards the keys that are not guarded yet, and waits for all of them. */
@@ -267,7 +267,7 @@ class WriteSession {
 
   #open(key: Key | Tag): GuardShare {
     forget(this.#parts, key)
-    const share = this.#parts.holds.guard(key, this.#beganMs, this.#readsGenerations, this.#told)
+    const share = this.#parts.holds.guard(key, this.#beganMs, this.#readsGenerations, this.#report)
     this.#guards.set(key, share)
     return share
   }
@@ -292,7 +292,7 @@ class WriteSession {
     this.#ended = true
     await Promise.allSettled(this.#pending)
     const sentMs = heardMs(this.#parts, 'release')
-    const cause = idOf(this.#told)
+    const cause = idOf(this.#report)
     const ended = await Promise.all(
       [...this.#guards].map(async ([key, share]) => {
         const { applied, fenced, stored } = await share.end(committed?.get(key)?.fill)
@@ -323,7 +323,7 @@ class WriteSession {
       share.leave()
       queue.addLater(key, options.guardMs)
       forget(this.#parts, key)
-      emitInvalidation(this.#parts, key, 'in-doubt', { cause: idOf(this.#told) })
+      emitInvalidation(this.#parts, key, 'in-doubt', { cause: idOf(this.#report) })
     }
   }
 }

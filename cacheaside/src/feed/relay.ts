@@ -53,7 +53,7 @@ export class Relay {
 
   /** The last change that was tried, as long as changes before it are left. */
   #after: string | undefined
-  #beginAnewMs = Number.POSITIVE_INFINITY
+  #restartMs = Number.POSITIVE_INFINITY
   #retryMs = RETRY_FIRST_MS
   /** Everything that was committed before this moment is applied. */
   #drainedMs = Number.NEGATIVE_INFINITY
@@ -95,7 +95,7 @@ export class Relay {
   verify(): void {
     this.#verifyDueMs = Number.NEGATIVE_INFINITY
     this.#retryMs = RETRY_FIRST_MS
-    if (!this.#isClean) this.#beginAnewMs = Number.NEGATIVE_INFINITY
+    if (!this.#isClean) this.#restartMs = Number.NEGATIVE_INFINITY
     this.#sleeping?.wake()
   }
 
@@ -109,7 +109,7 @@ export class Relay {
 
   /** Whether everything that was tried was applied. */
   get #isClean(): boolean {
-    return this.#beginAnewMs === Number.POSITIVE_INFINITY
+    return this.#restartMs === Number.POSITIVE_INFINITY
   }
 
   async #run(): Promise<void> {
@@ -204,11 +204,11 @@ export class Relay {
     const fromTheStart = this.#after === undefined
     const batch = await this.#limited(session.take(this.#after))
     if (batch.changes.length > 0) {
-      const applied = await this.#carry(session, batch, sentMs)
+      const applied = await this.#traceBatch(session, batch, sentMs)
       this.#after = batch.changes.at(-1)!.id
       if (applied.length < batch.changes.length) {
         const waitMs = this.#backOff()
-        if (this.#isClean) this.#beginAnewMs = this.#clock.nowMs() + waitMs
+        if (this.#isClean) this.#restartMs = this.#clock.nowMs() + waitMs
         // None was applied: the store is away, and the next changes would not be applied either.
         if (applied.length === 0) return waitMs
       }
@@ -218,7 +218,7 @@ export class Relay {
   }
 
   /** Apply, then mark; and tell what became of the batch. */
-  #carry(session: FeedSession, batch: Batch, sentMs: number): Promise<Change[]> {
+  #traceBatch(session: FeedSession, batch: Batch, sentMs: number): Promise<Change[]> {
     const message: RelayTrace = { id: newId(), changes: countOf(batch.changes) }
     return this.#target.trace(message, async () => {
       const tookMs = this.#clock.nowMs()
@@ -251,18 +251,18 @@ export class Relay {
     const { id } = message
     const applied = await this.#apply(session, batch, id)
     await this.#limited(session.settle(applied))
-    message.event = this.#tell(id, batch, applied, sentMs, tookMs)
+    message.event = this.#reportBatch(id, batch, applied, sentMs, tookMs)
     return applied
   }
 
   /** All changes were tried. Unapplied ones are tried again when their time has come; until then only new ones are. */
   #atTheEnd(): number {
-    const leftMs = this.#beginAnewMs - this.#clock.nowMs()
+    const leftMs = this.#restartMs - this.#clock.nowMs()
     if (leftMs > 0 && !this.#isClean) return Math.min(leftMs, this.#feed.pollMs)
     const pauseMs = this.#isClean ? this.#feed.pollMs : 0
     if (this.#isClean) this.#retryMs = RETRY_FIRST_MS
     this.#after = undefined
-    this.#beginAnewMs = Number.POSITIVE_INFINITY
+    this.#restartMs = Number.POSITIVE_INFINITY
     return pauseMs
   }
 
@@ -342,7 +342,7 @@ export class Relay {
   }
 
   /** Reports a batch, with the time from commit to invalidation as far as it is known. */
-  #tell(
+  #reportBatch(
     id: number,
     batch: Batch,
     applied: readonly Change[],

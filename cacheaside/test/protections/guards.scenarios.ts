@@ -137,7 +137,7 @@ export const guards: readonly Protection[] = [
     controls: [
       {
         without: 'one command at a time',
-        patches: [['if (this.#isTelling) return\n', '']],
+        patches: [['if (this.#isSending) return\n', '']],
         reports: 'a guard stands for nobody',
       },
     ],
@@ -513,7 +513,7 @@ export const guards: readonly Protection[] = [
       {
         without: 'the rule that only a confirmed guard writes through',
         patches: [
-          ['const isCertain = this.atWork.isOne && this.#intact', 'const isCertain = this.atWork.isOne'],
+          ['const isCertain = this.atWork.isSole && this.#intact', 'const isCertain = this.atWork.isSole'],
         ],
         reports: 'a strong read in the end got v2, not v3',
       },
@@ -806,7 +806,7 @@ export const guards: readonly Protection[] = [
     controls: [
       {
         without: 'the rule that only one who was alone writes through',
-        patches: [['const isCertain = this.atWork.isOne && this.#intact', 'const isCertain = this.#intact']],
+        patches: [['const isCertain = this.atWork.isSole && this.#intact', 'const isCertain = this.#intact']],
         reports: 'a strong read in the end got v2, not v3',
       },
     ],
@@ -840,7 +840,7 @@ export const guards: readonly Protection[] = [
     controls: [
       {
         without: 'the count of the writers who are at work',
-        patches: [['else atWork.isOne = false', '']],
+        patches: [['else atWork.isSole = false', '']],
         reports: 'a strong read got v2, not v3',
       },
     ],
@@ -874,7 +874,7 @@ export const guards: readonly Protection[] = [
     controls: [
       {
         without: 'the doubt',
-        patches: [["isOne: this.#parts.queue.whyHeld(key) !== 'in-doubt'", 'isOne: true']],
+        patches: [["isSole: this.#parts.queue.whyHeld(key) !== 'in-doubt'", 'isSole: true']],
         reports: 'a strong read got v2, not v3',
       },
     ],
