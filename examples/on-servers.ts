@@ -6,7 +6,7 @@ import pg from 'pg'
 
 const pool = new pg.Pool({
   connectionString: process.env.DATABASE_URL,
-  statement_timeout: 5_000, // of a writer that died nothing goes on for long
+  statement_timeout: 5_000, // ends what a dead writer has left running
   idle_in_transaction_session_timeout: 5_000,
 })
 await installFeed(pool, { tables: ['spell'] }) // as the owner of the table; at every start, or once in a migration

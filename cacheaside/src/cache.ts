@@ -62,8 +62,8 @@ export class Cache {
   /** Work under way that `close` waits for. */
   #working = 0
   #idle: (() => void) | undefined
-  /** Tells the shared store that this cache uses it no longer. */
-  readonly #letGo: (() => void) | undefined
+  /** Tells the shared store that this cache does not use it any more. */
+  readonly #releaseStore: (() => void) | undefined
   #closed = false
   #closing: Promise<void> | undefined
 
@@ -81,7 +81,7 @@ export class Cache {
     const { emit, warnings } = this.#reporter
     this.#known = new KnownKeyspaces(options.shared, warnings)
     if (options.onEvent !== undefined) this.#reporter.listen(options.onEvent)
-    this.#letGo = options.shared.retain?.()
+    this.#releaseStore = options.shared.retain?.()
     this.#parts = this.#wire(options)
     for (const name of options.feed?.tagNames ?? []) this.#fedTags.set(name, this.#addTags(name))
     if (options.feed !== undefined)
@@ -205,6 +205,7 @@ export class Cache {
    *
    * @param keys - What the commit changes: keys made by the keyspaces' `key()`, and tags; more can be guarded inside. May be
    * empty, if all are guarded inside a transaction after its statements: then cached values stay if nothing was changed.
+   * @param commit - As in {@link Keyspace.write}.
    * @throws as {@link Keyspace.write}.
    */
   write<T>(
@@ -373,7 +374,7 @@ export class Cache {
     this.#parts.access.close()
     this.#parts.local.clear()
     this.#parts.warnings.close()
-    this.#letGo?.()
+    this.#releaseStore?.()
   }
 
   /** What the relay does to the shared store. This process hears of it as all others do, by the broadcast. */

@@ -250,7 +250,7 @@ async function judgeDoubtful<Id, V>(
   doubtful: readonly string[],
 ): Promise<'standing' | Judged<V>> {
   const tags = tagsOf(progress.flight)!
-  // A copy of a generation would be the same copy.
+  // Generations are read, too: this process's copies would be those of the first look.
   await tags.ask(doubtful, { strong: true, limitMs: leftMs(space.parts, progress) })
   const names = register.tags.map(({ name }) => name)
   const obstacle = tags.obstacle(names)

@@ -269,7 +269,8 @@ export class Keyspace<Id, V, Loaded = V> {
    * meanwhile. Once this resolves with `fenced: true`, no strong read is older than the commit, and no read of this
    * process. A default read of another process may be `localMaxStaleMs` old.
    *
-   * @param commit - Must not resolve before its transaction has committed.
+   * @param commit - Makes the change. Let it return or await the promise of the query or the transaction: when it settles, the
+   * guard is released, and a commit after that is not guarded.
    * @returns the function's value, and whether the cache was told.
    * @throws what `commit` throws, unwrapped. If the commit is in doubt the key stays guarded until `guardMs` have
    *   passed; see `rollsBack` for errors of your own. CacheError `INVALID_KEY`, `INVALID_OPTIONS` if `commit` is no function or an option cannot be, `CLOSED`;

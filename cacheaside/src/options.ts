@@ -14,8 +14,8 @@ import type { SharedStore } from './shared/shared-store.ts'
 /** L1: the copies that this process keeps. */
 export interface LocalOptions {
   /**
-   * The budget in bytes. Charged are, for each entry: the length of its key, 1.5 for each UTF-16 unit of the encoded value,
-   * and 130 for the structure around it. Decoded objects may take more on the heap than is charged: mostly up to twice as
+   * The budget in bytes. Each entry is charged the length of its key, 1.5 for each UTF-16 unit of the encoded value, and 130
+   * for the structure around it. Decoded objects may take more on the heap than is charged: mostly up to twice as
    * much, for lists of empty objects up to 13 times (`docs/eviction.md` has a table). Left out: as many as `maxEntries`,
    * which is then required.
    */
@@ -105,7 +105,8 @@ export interface LoadContext {
 }
 
 /**
- * Reads the origin for one id: its value, or `undefined` if there is no such row. Its readers get what it throws, which is
+ * Reads the origin for one id: its value, or `undefined` if there is no such row. `null` is a value, kept for `ttlMs`: some
+ * clients answer with it where there is no row, so make it `undefined`. Its readers get what it throws, which is
  * not cached; an `Error` that it returns is a value like any other.
  */
 export type Load<Id, V> = (id: Id, context: LoadContext) => Promise<V | undefined> | V | undefined
@@ -150,8 +151,8 @@ export interface KeyspaceOptions<Id, V, D = Kept<V>, W = D> {
   /**
    * The id of a row, taken from the row itself, as readers get it. Needed where the origin takes several texts for one id,
    * such as a uuid in capitals, and `key` does not make one of them: what was asked for under another text is then answered
-   * and not kept under it, because no write and no change of the row would reach it there. Told as a `fill` event with the
-   * outcome `alias`. The absence of a row has no id, and is kept under any text for `absentTtlMs`.
+   * and not kept under it, because no write and no change of the row would reach it there. A `fill` event with the outcome `alias`
+   * reports it. The absence of a row has no id, and is kept under any text for `absentTtlMs`.
    *
    * With it, what `loadMany` leaves out while it answers with ids that it was not asked for is not taken for absent: it
    * is loaded by `load`, and without one the read fails. Left out: a value belongs under whatever was asked for.

@@ -8,7 +8,7 @@ export interface ReadResult<V> {
   readonly value: V | undefined
   readonly from: From
   readonly why: Why
-  /** The tag because of which the old value fell, or the store was bypassed; `undefined` if it was no tag. */
+  /** The tag that has invalidated the old value, or because of which the store was bypassed; `undefined` if it was no tag. */
   readonly tag: string | undefined
   /** Whether the value is, or is about to be, in the cache. */
   readonly kept: boolean

@@ -142,7 +142,7 @@ export interface Answer<V = unknown> {
   readonly freshUntilMs: number | undefined
   readonly sharedMs: number
   readonly loadMs: number
-  /** The tag because of which a value fell, or the store was bypassed. */
+  /** The tag that has invalidated a value, or because of which the store was bypassed. */
   readonly tag?: string | undefined
 }
 

@@ -40,7 +40,7 @@ const spells = cache.keyspace('spell', {
 
 await spells.get(4)
 await spells.get(4, { consistency: 'strong' }) // linearizable with writes
-await spells.getMany([1, 2, 3]) // Map: one round trip, one call of loadMany, each key fenced
+await spells.getMany([1, 2, 3]) // Map: one round trip, one call of loadMany
 await spells.read(4) // why it was so: { value, from: 'local' | 'shared' | 'origin', why, ageMs, ttlMs, timings, … }
 spells.peek(4) // L1 only: no I/O, no promise
 

@@ -7,7 +7,7 @@ import pg from 'pg'
 import { spellOptions } from './spells.ts'
 
 const pool = new pg.Pool({ connectionString: process.env.DATABASE_URL })
-pool.on('error', () => {}) // of a connection that waits: the next query tells of it
+pool.on('error', () => {}) // of an idle connection: the next query reports it
 
 export default {
   shared: redisShared({

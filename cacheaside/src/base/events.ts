@@ -116,7 +116,7 @@ export interface AnsweredReadEvent extends EndedRead {
   readonly loadMs: number
   /** Whether the origin has no such row. */
   readonly absent: boolean
-  /** The tag because of which the value fell, or the store was bypassed. */
+  /** The tag that has invalidated the value, or because of which the store was bypassed. */
   readonly tag?: string
 }
 

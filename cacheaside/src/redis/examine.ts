@@ -23,7 +23,7 @@ export interface RedisNode {
   readonly version: string | undefined
   readonly role: 'primary' | 'replica' | undefined
   readonly policy: string | undefined
-  /** Its limit of memory, `maxmemory`; 0 is none. */
+  /** Its memory limit, `maxmemory`; 0 is none. */
   readonly maxBytes: number | undefined
   /** How much memory it uses. */
   readonly usedBytes: number | undefined

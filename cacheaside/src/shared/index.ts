@@ -1,5 +1,5 @@
 /**
- * For anyone who writes a shared store: what one must promise, how registers look, and what each operation makes of
+ * For authors of a shared store: what one must promise, how registers look, and what each operation makes of
  * them. `cacheaside/testing` has the contract suite that goes with it.
  *
  * @packageDocumentation
