@@ -28,7 +28,7 @@ const cache = createCache({
 
 const spells = cache.keyspace('spell', {
   load: (id: number, { signal }) => spellTable.find(id, { signal }),
-  loadMany: (ids, { signal }) => spellTable.findMany(ids, { signal }), // for getMany
+  loadMany: (ids, { signal }) => spellTable.findMany(ids, { signal }), // for getMany and snapshots
   ttlMs: 600_000, // shortened at random by up to a tenth
   absentTtlMs: 60_000, // how long an absent row is remembered
   staleMs: 30_000, // after ttlMs: return the old value while one refresh runs
