@@ -20,7 +20,7 @@ declare module 'vitest' {
 }
 
 /** Pictures of the page, which a run leaves behind. Git ignores the folder. */
-export const SCREENSHOTS = fileURLToPath(new URL('../screenshots', import.meta.url))
+const SCREENSHOTS = fileURLToPath(new URL('../screenshots', import.meta.url))
 
 /** It asks for nothing in the network, and keeps nothing: its profile is a new folder that goes with it. */
 const FLAGS = [

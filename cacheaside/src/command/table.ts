@@ -7,7 +7,7 @@ const EMPTY = /^[\p{Mn}\p{Me}\p{Cf}]+$/u
 const graphemes = new Intl.Segmenter('en', { granularity: 'grapheme' })
 
 /** In how many columns a terminal shows a text. */
-export function columnsOf(text: string): number {
+function columnsOf(text: string): number {
   let columns = 0
   for (const { segment } of graphemes.segment(text))
     columns += WIDE.test(segment) ? 2 : EMPTY.test(segment) ? 0 : 1
