@@ -2,6 +2,7 @@
  * Steps 5 and 6 of a read: the loaded value is offered to the shared store, and kept in L1 if it was accepted.
  */
 import type { Clock } from './base/clock.ts'
+import { detached } from './base/detached.ts'
 import type { FillEvent, Why } from './base/events.ts'
 import { heardMs, sinceMs } from './base/heard-time.ts'
 import { idOf } from './base/trace-id.ts'
@@ -298,8 +299,8 @@ export function keep<Id, V>(
     {
       opened,
       tags: made.tags.length === 0 ? NO_TAGS : new EntryTags(namesOf(made.tags), isUnread, refreshAtMs),
-      // The same string object that hits compare with. One out of a register would keep the register's whole text in memory.
-      generation: generation === space.generation.value ? space.generation.value : generation,
+      // The same string object that hits compare with.
+      generation: generation === space.generation.value ? space.generation.value : detached(generation),
       filledAtMs: answer.filledAtMs!,
       expiresAtMs,
       refreshAtMs: isUnread ? FIRST_HIT : refreshAtMs,

@@ -1,3 +1,5 @@
+import v8 from 'node:v8'
+import vm from 'node:vm'
 import { describe, expect, test } from 'vitest'
 import type { CacheOptions, Key, KeyspaceOptions, Tag } from '../src/index.ts'
 import { gate } from '../src/testing/index.ts'
@@ -575,5 +577,33 @@ describe('values with tags', () => {
     expect([noKey, noTag]).toEqual([tag, key])
     expect(() => cache.tags('value')).toThrow(/a new one in this cache/)
     expect(() => cache.keyspace('one', { load: async () => 1 })).toThrow(/a new one in this cache/)
+  })
+
+  test('that were found do not stay in memory because their tags are remembered', async () => {
+    v8.setFlagsFromString('--expose-gc')
+    const collectGarbage: () => void = vm.runInNewContext('gc')
+    const heap = () => {
+      collectGarbage()
+      return process.memoryUsage().heapUsed
+    }
+    const world = openWorld()
+    const of = ({ cache }: Pick<ReturnType<typeof world.process>, 'cache'>) => {
+      const authors = cache.tags<number>('authors-of-a-post')
+      return cache.keyspace('post', {
+        load: async (id: number) => id,
+        tagsOf: (_, id) => [authors.key(id)],
+        codec: { encode: id => 'x'.repeat(1_000_000) + id, decode: text => Number(text.slice(1_000_000)) },
+      })
+    }
+    const [posts, theirs] = [of(world.process()), of(world.process({}, world.network()))]
+    await world.clock.advance(10)
+    const before = heap()
+    for (let id = 0; id < 30; id++) {
+      await posts.get(id)
+      await world.clock.drain()
+      expect(await theirs.read(id)).toMatchObject({ from: 'shared' })
+      await posts.invalidate(id)
+    }
+    expect(heap() - before).toBeLessThan(10_000_000)
   })
 })

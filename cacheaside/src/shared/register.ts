@@ -1,4 +1,5 @@
 import { TOKEN_LENGTH } from '../base/clock.ts'
+import { detached } from '../base/detached.ts'
 import { type Mark, markAt, versionAt } from './key-mark.ts'
 import type { Fill, Stamp } from './shared-store.ts'
 
@@ -279,7 +280,8 @@ function parseTags(
     at = generationAt + TOKEN_LENGTH
     if (at > text.length || versionAt(text, tokenAt) === 'later') return undefined
     tags.push({
-      name: text.slice(nameAt, tokenAt),
+      // Names are remembered for longer than the register.
+      name: detached(text.slice(nameAt, tokenAt)),
       token: text.slice(tokenAt, generationAt),
       generation: text.slice(generationAt, at),
     })
