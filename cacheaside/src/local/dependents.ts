@@ -12,6 +12,11 @@ export class Dependents<T> {
     return this.#byTag.size
   }
 
+  /** Whether anything depends on the tag. */
+  has(tag: string): boolean {
+    return this.#byTag.has(tag)
+  }
+
   list(dependent: T, tags: Iterable<string>): void {
     for (const tag of tags) {
       const listed = this.#byTag.get(tag)

@@ -61,6 +61,10 @@ export const noLocal: LocalStore = {
 const ENTRY_OVERHEAD_BYTES = 130
 /** What a parsed object takes, by rule of thumb: the heap of real ones is 0.8 to 4 times that (`docs/eviction.md`). */
 const OBJECT_BYTES_PER_CHARACTER = 1.5
+/** What an entry with tags takes more; what it takes for each, beside the name; and a tag on which nothing else depends. */
+const TAGGED_BYTES = 100
+const LISTED_BYTES = 64
+const TAG_BYTES = 190
 
 /** How much L1 may keep, and by which policy it makes room. */
 export interface LocalBounds {
@@ -136,7 +140,6 @@ class BoundedLocal implements LocalStore {
   }
 
   keep(key: string, entry: LocalEntry, textLength: number): void {
-    const bytes = Math.ceil(key.length + textLength * OBJECT_BYTES_PER_CHARACTER) + ENTRY_OVERHEAD_BYTES
     const { expiresAtMs } = entry
     const kept = EntryColumns.kept(entry.opened)
     const nowMs = this.#clock.coarseMs()
@@ -144,6 +147,11 @@ class BoundedLocal implements LocalStore {
     slots.sweepSome(nowMs)
     const shelf = this.#shelfOfKey(key)
     const known = this.#liveAt(shelf.slotOfKey(key), nowMs)
+    if (known !== NOWHERE) this.#unlist(key, known)
+    const bytes =
+      Math.ceil(key.length + textLength * OBJECT_BYTES_PER_CHARACTER) +
+      ENTRY_OVERHEAD_BYTES +
+      this.#chargeOfTags(entry.tags.names)
     if (known === NOWHERE) {
       const slot = slots.makeRoom(bytes, true, nowMs)
       if (slot !== NOWHERE) {
@@ -152,7 +160,6 @@ class BoundedLocal implements LocalStore {
         this.#fill(shelf, key, slot, entry)
       }
     } else {
-      this.#unlist(key, known)
       // If there is no room for the new value, the old one must not stay either.
       if (slots.overwrite(known, kept, bytes, expiresAtMs, true, nowMs)) this.#fill(shelf, key, known, entry)
       else slots.remove(known)
@@ -186,6 +193,14 @@ class BoundedLocal implements LocalStore {
   #fill(shelf: LocalShelf, key: string, slot: number, entry: LocalEntry): void {
     this.#columns.fill(slot, entry, shelf.numberOf(entry.generation))
     this.#dependents.list(key, entry.tags.names)
+  }
+
+  /** A tag on which several entries depend is charged to the first of them. */
+  #chargeOfTags(names: readonly string[]): number {
+    let bytes = names.length === 0 ? 0 : TAGGED_BYTES
+    for (const name of names)
+      bytes += LISTED_BYTES + name.length + (this.#dependents.has(name) ? 0 : TAG_BYTES)
+    return bytes
   }
 
   /** The entry in this slot goes, or is about to be replaced. */

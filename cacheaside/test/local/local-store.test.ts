@@ -1,5 +1,5 @@
 import { describe, expect, test } from 'vitest'
-import { NO_TAGS } from '../../src/local/entry-tags.ts'
+import { EntryTags, NO_TAGS } from '../../src/local/entry-tags.ts'
 import { boundedLocal, type LocalEntry, noLocal } from '../../src/local/local-store.ts'
 import { SimulatedClock } from '../../src/testing/index.ts'
 
@@ -38,6 +38,27 @@ describe('an L1', () => {
     expect(local.bytes).toBeLessThanOrEqual(10_000)
     expect(local.size).toBe(Math.floor(10_000 / (6 + 600 * 1.5 + 130)))
     expect(discarded).toHaveLength(100 - local.size)
+  })
+
+  test('reckons the tags of an entry, and a tag of several entries to the first of them', () => {
+    const { local } = opened({ maxBytes: 10_000 })
+    const tagged = (names: string[]) => ({ ...entry(1), tags: new EntryTags(names, false, 0) })
+    const charged = (key: string, names: string[]) => {
+      const before = local.bytes
+      local.keep(key, tagged(names), 0)
+      return local.bytes - before - key.length - 130
+    }
+    expect(charged('a', ['author:1'])).toBe(100 + 64 + 8 + 190)
+    expect(charged('b', ['author:1', 'author:2'])).toBe(100 + 2 * (64 + 8) + 190)
+    local.remove('b')
+    expect(charged('a', ['author:1', 'author:2'])).toBe(64 + 8 + 190 - 1 - 130)
+    for (let i = 0; i < 100; i++)
+      charged(
+        `key:${i}`,
+        Array.from({ length: 32 }, (_, tag) => `author:${i}:${tag}`),
+      )
+    // Each tag takes about 250 bytes on the heap.
+    expect(local.tags).toBeLessThan(10_000 / 250)
   })
 
   test('lets the old value go where there is no room for the new one', () => {
