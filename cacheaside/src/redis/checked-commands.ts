@@ -82,7 +82,7 @@ export class CheckedCommands {
   /** Ends the connection if its reply cannot belong to its command, or if a right is missing. */
   failed(name: string, error: unknown): never {
     if (error instanceof UnexpectedReply) this.#lose(name, error.message)
-    else if (isDenied(error)) this.#servers.denied(name)
+    else if (isDenied(error)) this.#servers.denied(name, error)
     throw error
   }
 

@@ -5,6 +5,7 @@
  * last cache and made again for the next one, so they are asked for here at every use.
  */
 import { CacheError } from '../base/errors.ts'
+import { messageOf } from '../base/thrown.ts'
 import { Broadcast, type EarHooks } from './broadcast.ts'
 import { ClusterRoute } from './cluster-route.ts'
 import { type Address, addressText } from './driver.ts'
@@ -76,12 +77,12 @@ export class Servers {
    * right is missing. Otherwise its heartbeats would succeed, and the store would become unavailable and available again for
    * ever. If an examination does not find what is missing, the next denial in ten seconds changes nothing.
    */
-  denied(key: string): void {
+  denied(key: string, error: unknown): void {
     const nowMs = this.#options.clock.nowMs()
     if (nowMs - this.#deniedMs < DENIED_AGAIN_MS) return
     this.#deniedMs = nowMs
     this.#examinations.denied(key)
-    this.#route.reset(key, 'this user lacks a right')
+    this.#route.reset(key, messageOf(error))
   }
 
   /** As `SharedStore.retain`. */

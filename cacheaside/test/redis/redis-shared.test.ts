@@ -177,6 +177,8 @@ describe.each(CLIENT_LIBRARIES)('redisShared by $name', library => {
     } finally {
       await raw.call('ACL', 'SETUSER', 'default', '+set')
     }
+    // The server was examined again, and refused.
+    await eventually(async () => (await shared.heartbeat('', [])).timeMs > 0, 'the store to be used')
     expect(await shared.lease('spell:4', token('7'), LONG_MS)).toBe(`L${token('4')}`)
   })
 
