@@ -329,6 +329,30 @@ return replies
 `,
   )
 
+/**
+ * `limitLife`: gives a lease or a guard the end that it was stored with, where somebody has taken it away: by PERSIST, or by
+ * RESTORE without a life. Otherwise every reader would wait for that lease for ever, or bypass because of that guard. It ends
+ * with its last writer's deadline, as it would have.
+ */
+const LIFELESS = `
+local find, sub = string.find, string.sub
+local function limitLife(key, text)
+  if redis.pcall('PTTL', key) ~= -1 then return end
+  if #text == ${TOKEN_ALONE_LENGTH} and find(text, '${TOKEN_ALONE}') then
+    redis.call('SET', key, text, 'PX', ARGV[1])
+  elseif find(text, '^${letters.guard}[01]') and #text <= ${MAX_GUARD_LENGTH} then
+    local first, size, latest = ${HOLDERS_AT + 1}, ${HOLDER_LENGTH}, ''
+    if #text < first + size - 1 or (#text - first + 1) % size ~= 0 then return end
+    for at = first, #text, size do
+      local deadline = ${partFrom('text', 'at', holder.deadline).replace('string.', '')}
+      if find(deadline, '%D') then return end
+      if deadline > latest then latest = deadline end
+    end
+    if latest > stamp(nowMs()) then redis.call('SET', key, text, 'PXAT', latest) else redis.call('DEL', key) end
+  end
+end
+`
+
 /** KEYS: registers. ARGV: life in ms, then a lease or a stamp for each. Says what was there, for each. */
 const create = (bounds: ReplyBounds): Source =>
   source(
@@ -337,8 +361,16 @@ const create = (bounds: ReplyBounds): Source =>
     `
 local replies = {}
 for i = 1, #KEYS do
-  if mayAsk() then replies[i] = textOf(redis.pcall('SET', KEYS[i], ARGV[i + 1], 'NX', 'GET', 'PX', ARGV[1]))
-  else replies[i] = 0 end
+  local reply = 0
+  if mayAsk() then
+    reply = textOf(redis.pcall('SET', KEYS[i], ARGV[i + 1], 'NX', 'GET', 'PX', ARGV[1]))
+    local letter = type(reply) == 'string' and string.sub(reply, 1, 1)
+    if letter == '${letters.lease}' or letter == '${letters.guard}' then
+      ${TIME}${LIFELESS}
+      limitLife(KEYS[i], reply)
+    end
+  end
+  replies[i] = reply
 end
 return replies
 `,

@@ -182,6 +182,23 @@ describe.each(CLIENT_LIBRARIES)('redisShared by $name', library => {
     expect(await shared.lease('spell:4', token('7'), LONG_MS)).toBe(`L${token('4')}`)
   })
 
+  it('a lease or a guard from which somebody has taken the end gets it again, by the next reader', async () => {
+    const shared = open()
+    const [leased, guarded, dead, later] = ['spell:1', 'spell:2', 'spell:3', 'spell:4'] as const
+    await shared.lease(leased, token('Anna'), LONG_MS)
+    await shared.guard(guarded, token('Anna'), LONG_MS, false)
+    const endsMs = await raw.pexpiretime(guarded)
+    for (const key of [leased, guarded]) await raw.persist(key)
+    const past = guardText(false, [{ token: token('Bert'), deadlineMs: 1 }])
+    await raw.mset(dead, past, later, laterGuardText('W?of a later version'))
+    const ask = (key: string) => shared.lease(key, token('Cara'), 5_000)
+    for (const key of [leased, guarded, dead, later]) expect(await ask(key)).toBeTypeOf('string')
+    expect(await raw.pttl(leased)).toBeGreaterThan(0)
+    expect(await raw.pexpiretime(guarded)).toBe(endsMs)
+    expect(await raw.pttl(later)).toBe(-1)
+    expect(await ask(dead)).toBeNull()
+  })
+
   it('getMany costs one round trip', async () => {
     const shared = open()
     const requests = Array.from({ length: 100 }, (_, i) => ({ key: `spell:${i}`, token: token(`${i}`) }))
