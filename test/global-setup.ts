@@ -4,13 +4,13 @@ import { offerBrowser } from './browser.ts'
 import { ensureChromium } from './ensure-chromium.ts'
 import { ensurePgBouncer } from './ensure-pgbouncer.ts'
 import { ensureRedisServer } from './ensure-redis-server.ts'
-import { makeEmptyPGlite } from './pglite.ts'
+import { offerPGlite } from './pglite.ts'
 import { buildPrograms } from './programs.ts'
 import { startPostgres } from './services.ts'
 
 /**
  * Starts the PostgreSQL server that all tests of a run share, finds the programs of the Redis servers and the PgBouncer
- * that tests start for themselves, and the browser; makes the programs that tests start, and the PGlite that they copy;
+ * that tests start for themselves; makes the programs that tests start; offers the browser, and the PGlite that they copy;
  * returns what ends it all. What cannot be had fails only the tests that ask for it.
  */
 export async function setup(project: TestProject): Promise<() => Promise<void>> {
@@ -40,9 +40,9 @@ export async function setup(project: TestProject): Promise<() => Promise<void>> 
       return shared
     }),
     offer('pglite', async () => {
-      const { made, end } = await makeEmptyPGlite()
+      const { shared, end } = await offerPGlite()
       ends.push(end)
-      return made
+      return shared
     }),
   ])
   return async () => {
