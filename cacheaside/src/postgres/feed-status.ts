@@ -135,6 +135,12 @@ interface WatchedTable {
   readonly outdated: boolean
   /** Whether its recorder records nothing. */
   readonly deaf: boolean
+  /** What the table is called now; `null`: it was dropped. */
+  readonly calledNow: string | null
+  /** Whether it has the name under which it was found; `null`: that is not known, or it was dropped. */
+  readonly isNamed: boolean | null
+  /** Whether another table has that name. */
+  readonly isReplaced: boolean
   /** As they are stored; no array in a feed that is older than tags. */
   readonly tags: unknown
 }
@@ -259,13 +265,21 @@ function markedSql(schema: string): string {
 )::text AS value`
 }
 
+/** Whether a relation in a schema has the name under which a watched table was found. A feed of an earlier version knows none. */
+const isNamedSql = (namespace: string, relation: string): string =>
+  `ARRAY[${namespace}.nspname, ${relation}.relname]::text[] = parse_ident(to_jsonb(watched) ->> 'named')`
+
 function detailsSql({ schema, looseTables }: Scope, isWide: boolean): string {
   const inside = identifier(schema)
   const counted = isWide ? 'coalesce(sum(changes), 0)' : 'count(*)'
   return `SELECT json_build_object(
   'watched', (SELECT json_agg(json_build_object('source', source, 'columns', columns, 'outdated',
-      ${isOutdatedSql}, 'deaf', ${isDeafSql}, 'tags', to_jsonb(watched) -> 'tags') ORDER BY source)
-    FROM ${inside}.watched LEFT JOIN pg_proc ON pg_proc.oid = to_regprocedure(recorder || '()')),
+      ${isOutdatedSql}, 'deaf', ${isDeafSql}, 'tags', to_jsonb(watched) -> 'tags',
+      'calledNow', CASE WHEN it.oid IS NOT NULL THEN format('%I.%I', place.nspname, it.relname) END, 'isNamed', ${isNamedSql('place', 'it')},
+      'isReplaced', EXISTS (SELECT FROM pg_class AS other JOIN pg_namespace AS there ON there.oid = other.relnamespace
+        WHERE other.relkind IN ('r', 'p') AND other.oid <> relation AND ${isNamedSql('there', 'other')})) ORDER BY source)
+    FROM ${inside}.watched LEFT JOIN pg_proc ON pg_proc.oid = to_regprocedure(recorder || '()')
+    LEFT JOIN pg_class AS it ON it.oid = relation LEFT JOIN pg_namespace AS place ON place.oid = it.relnamespace),
   'nowS', extract(epoch FROM clock_timestamp()),
   'hasTags', to_regprocedure(${literal(`${inside}.ask_for_tags(jsonb)`)}) IS NOT NULL,
   'rows', (SELECT ${counted} FROM ${inside}.outbox),
@@ -320,6 +334,7 @@ function judge(scope: Scope, details: Details, lagMs: number): FeedFinding[] {
   for (const table of scope.tables) {
     if (!watched.some(({ source }) => source === table)) found('NOT_WATCHED', notWatched(table))
   }
+  findings.push(...watched.flatMap(renamed))
   const deaf = watched.filter(table => table.deaf).map(({ source }) => source)
   if (deaf.length > 0) found('NOT_WATCHED', deafRecorders(deaf))
   const outdated = watched.filter(table => table.outdated).map(({ source }) => source)
@@ -356,6 +371,18 @@ function judge(scope: Scope, details: Details, lagMs: number): FeedFinding[] {
       `the outbox holds ${rows} of ${maxRows} changes; above that, whole tables are invalidated instead of rows`,
     )
   return findings
+}
+
+/** What relays find of a table that was renamed, replaced or dropped. */
+function renamed({ source, calledNow, isNamed, isReplaced }: WatchedTable): FeedFinding[] {
+  if (isReplaced) {
+    const message = `${source} is another table than the one that is watched: a relay watches it within ten seconds, or installFeed does`
+    return [{ code: 'NOT_WATCHED', message }]
+  }
+  if (calledNow === null) return [{ code: 'NOT_WATCHED', message: `${source} is watched, but was dropped` }]
+  if (isNamed !== false) return []
+  const message = `${source} is called ${calledNow} now, and is still recorded under its old name: run installFeed for the new one`
+  return [{ code: 'TABLE_RENAMED', message }]
 }
 
 function unreadFor(agoMs: number | null): string {

@@ -112,6 +112,26 @@ describe.each([
     expect(said).toMatch(/COLUMN_GONE spell has no stored column id any more/)
   })
 
+  test('finds a table that was renamed, replaced or dropped', async () => {
+    await install()
+    const said = async (script: string) => {
+      await database.sql(script)
+      const { findings } = await feed().status()
+      return findings
+        .filter(({ code }) => code !== 'NOT_READ')
+        .map(({ code, message }) => `${code} ${message}`)
+    }
+    expect(await said('ALTER TABLE wizard RENAME TO "Magician"')).toEqual([
+      expect.stringMatching(/^TABLE_RENAMED wizard is called public\."Magician" now, /),
+    ])
+    expect(await said('CREATE TABLE wizard (id int PRIMARY KEY)')).toEqual([
+      expect.stringMatching(/^NOT_WATCHED wizard is another table than the one that is watched: /),
+    ])
+    expect(await said('DROP TABLE wizard, "Magician"')).toEqual([
+      'NOT_WATCHED wizard is watched, but was dropped',
+    ])
+  })
+
   test('lists the groups of tags, and says which of them this feed asks for', async () => {
     const { wizard } = tableTags({ wizard: { by: ['id'], types: { id: 'integer' } } })
     const { wizard: newer } = tableTags({ wizard: { by: ['id', 'age'] } })
