@@ -27,6 +27,7 @@ export class Examinations {
   /** By address, also of those that were refused. */
   readonly #last = new Map<string, Examination>()
   readonly #deniedKeys = new Set<string>()
+  #hasExplained = true
 
   constructor(given: ExaminationsOptions) {
     this.#given = given
@@ -39,7 +40,13 @@ export class Examinations {
 
   /** Lets the next examinations ask for this key too, until one finds no right missing. */
   denied(key: string): void {
+    this.#hasExplained = false
     if (this.#deniedKeys.size < MOST_DENIED_KEYS) this.#deniedKeys.add(key)
+  }
+
+  /** Whether an examination has found a right missing since the last denial. */
+  get hasExplained(): boolean {
+    return this.#hasExplained
   }
 
   /** Examines the server at the other end, refuses it or warns, and loads the scripts. */
@@ -72,7 +79,8 @@ export class Examinations {
       key: names.probeKey,
       deniedKeys: [...this.#deniedKeys],
     })
-    if (!examination.findings.some(({ code }) => code === 'PERMISSION')) this.#deniedKeys.clear()
+    if (examination.findings.some(({ code }) => code === 'PERMISSION')) this.#hasExplained = true
+    else this.#deniedKeys.clear()
     this.#last.set(address, examination)
     return examination
   }

@@ -79,7 +79,7 @@ export class Servers {
    */
   denied(key: string, error: unknown): void {
     const nowMs = this.#options.clock.nowMs()
-    if (nowMs - this.#deniedMs < DENIED_AGAIN_MS) return
+    if (!this.#examinations.hasExplained && nowMs - this.#deniedMs < DENIED_AGAIN_MS) return
     this.#deniedMs = nowMs
     this.#examinations.denied(key)
     this.#route.reset(key, messageOf(error))

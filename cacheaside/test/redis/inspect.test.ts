@@ -320,27 +320,30 @@ describe.each(CLIENT_LIBRARIES)('a user with few rights, by $name,', library => 
     async (_name, taken, given) => {
       const shared = await openAs()
       await shared.ready()
-      await raw.call('ACL', 'SETUSER', 'spellbook', ...taken)
       const use = () => Promise.all([shared.look(['spell:4']), shared.invalidate('spell:4')])
-      await expect(use()).rejects.toThrow()
       const reason = /does not let this user do what the cache needs.*NOPERM/
-      await eventually(
-        () =>
-          shared.heartbeat('', []).then(
-            () => false,
-            ({ message }) => reason.test(message),
-          ),
-        'the refusal',
-      )
-      await raw.call('ACL', 'SETUSER', 'spellbook', ...given)
-      await eventually(
-        () =>
-          use().then(
-            () => true,
-            () => false,
-          ),
-        'the store to be used',
-      )
+      // And once more, soon after.
+      for (let i = 0; i < 2; i++) {
+        await raw.call('ACL', 'SETUSER', 'spellbook', ...taken)
+        await expect(use()).rejects.toThrow()
+        await eventually(
+          () =>
+            shared.heartbeat('', []).then(
+              () => false,
+              ({ message }) => reason.test(message),
+            ),
+          'the refusal',
+        )
+        await raw.call('ACL', 'SETUSER', 'spellbook', ...given)
+        await eventually(
+          () =>
+            use().then(
+              () => true,
+              () => false,
+            ),
+          'the store to be used',
+        )
+      }
     },
   )
 
