@@ -3,8 +3,7 @@
  * run, when the first test asks for it, and tests begin with copies.
  */
 import { execFile } from 'node:child_process'
-import { mkdtempSync, rmSync } from 'node:fs'
-import { cp, readFile } from 'node:fs/promises'
+import { cp, mkdtemp, readFile } from 'node:fs/promises'
 import { createServer } from 'node:http'
 import type { AddressInfo } from 'node:net'
 import { tmpdir } from 'node:os'
@@ -13,6 +12,7 @@ import { promisify } from 'node:util'
 import { PGlite } from '@electric-sql/pglite'
 import { inject } from 'vitest'
 import { LIFTOFF } from './programs.ts'
+import { exited, startCleaner } from './redis-servers.ts'
 
 /** Where the empty database of a run can be asked for, or why there is none. */
 export type SharedPGlite = { readonly port: number } | { readonly problem: string }
@@ -52,7 +52,9 @@ async function make(root: string): Promise<Empty> {
  * @returns what the test files are told, and what removes the database.
  */
 export async function offerPGlite(): Promise<{ shared: SharedPGlite; end(): Promise<void> }> {
-  const root = mkdtempSync(join(tmpdir(), 'cacheaside-pglite-'))
+  const root = await mkdtemp(join(tmpdir(), 'cacheaside-pglite-'))
+  // A run that is killed leaves nothing behind, either.
+  const cleaner = await startCleaner(root)
   let making: Promise<Empty | { readonly problem: string }> | undefined
   const server = createServer(async (_request, response) => {
     making ??= make(root).catch((error: Error) => ({ problem: error.message }))
@@ -64,7 +66,8 @@ export async function offerPGlite(): Promise<{ shared: SharedPGlite; end(): Prom
     async end() {
       await new Promise(resolve => server.close(resolve))
       await making
-      rmSync(root, { recursive: true, force: true })
+      cleaner.stdin?.end()
+      await exited(cleaner)
     },
   }
 }
