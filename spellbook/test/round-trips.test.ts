@@ -38,12 +38,13 @@ afterAll(async () => {
 const readings = async () =>
   Number(/total_reads_processed:(\d+)/.exec(String(await redis.command('INFO', 'stats')))?.[1])
 
-/** How many round trips a read costs that is answered from the cache. */
-async function tripsOf(read: () => Promise<Answer<unknown>>): Promise<number> {
-  await vi.waitFor(async () => expect((await read()).from).toBe('shared'), PATIENCE)
-  const before = await readings()
-  for (let i = 0; i < TIMES; i++) expect((await read()).from).toBe('shared')
-  return ((await readings()) - before) / TIMES
+/** How many round trips a read costs that is answered from the cache. The feed may still apply what was written before. */
+function tripsOf(read: () => Promise<Answer<unknown>>): Promise<number> {
+  return vi.waitFor(async () => {
+    const before = await readings()
+    for (let i = 0; i < TIMES; i++) expect((await read()).from).toBe('shared')
+    return ((await readings()) - before) / TIMES
+  }, PATIENCE)
 }
 
 test.each<[string, () => Promise<Answer<unknown>>]>([
