@@ -59,7 +59,10 @@ export interface SnapshotOptions<Loaded> {
    * cache cannot give a snapshot. So trouble with the shared store never fails one.
    */
   readonly load: (context: LoadContext) => Promise<Loaded> | Loaded
-  /** Ends this caller's wait with the signal's reason. Left out: it waits until the read has ended. */
+  /**
+   * Ends this caller's wait with the signal's reason, and the loads that were begun for it. Left out: it waits until the read
+   * has ended.
+   */
   readonly signal?: AbortSignal
 }
 
@@ -164,6 +167,8 @@ async function answersOf(
     if (!(await standsStill(reads[0]!.reader.space, reads, seen))) continue
     return seen.map(({ answer }) => answer)
   }
+  // Nobody waits for it any more.
+  throwIfAborted(signal)
   return loadAll(reads, parts, load, signal, parent)
 }
 

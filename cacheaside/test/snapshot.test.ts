@@ -293,6 +293,7 @@ describe('snapshot', () => {
     await expect(reading).rejects.toBe(gone)
     await clock.advance(10)
     expect(ended).toEqual([gone])
+    expect(reader.eventsOf('load').map(({ outcome }) => outcome)).toEqual(['aborted'])
   })
 
   test('inside a loader it is read by load', async () => {
