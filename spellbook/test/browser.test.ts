@@ -238,6 +238,18 @@ describe('the path of a read', () => {
     await page.getByText('no connection').waitFor()
   })
 
+  test.each([
+    ['no connection', 'not-asked'],
+    ['your reads only', 'viewers-full'],
+  ])('says "%s" when it may not watch now (%s), and comes again when it was told to', async (tag, detail) => {
+    const page = await openPage(browser, url)
+    const headers = { 'retry-after': '1', 'cache-status': `spellbook; detail=${detail}` }
+    await page.route('**/live', route => route.fulfill({ status: 503, headers }), { times: 1 })
+    await page.goto(`${url}/path`)
+    await page.getByText(tag, { exact: true }).waitFor()
+    await page.getByText('live', { exact: true }).waitFor({ timeout: 8_000 })
+  })
+
   test('stands still when asked to, and for visitors who want little motion', async () => {
     const page = await openPage(browser, `${url}/path`, { reducedMotion: 'reduce' })
     await page.getByText('live', { exact: true }).waitFor()

@@ -1,6 +1,6 @@
 import { once } from 'node:events'
-import { createServer, get, type IncomingMessage, type ServerResponse } from 'node:http'
-import type { AddressInfo } from 'node:net'
+import { createServer, get, IncomingMessage, ServerResponse } from 'node:http'
+import { type AddressInfo, Socket } from 'node:net'
 import { type Cache, createCache, embeddedShared } from 'cacheaside'
 import { gate } from 'cacheaside/testing'
 import { pino } from 'pino'
@@ -32,6 +32,10 @@ function recorded(local = false) {
     ttlMs: 60_000,
   })
   onTestFinished(() => cache.close())
+  const told = () => {
+    recorder.takeNews()
+    return recorder.hello(undefined)
+  }
   return {
     cache,
     recorder,
@@ -42,7 +46,9 @@ function recorded(local = false) {
     },
     /** Until then a read joins the flight that has just answered. */
     landed: () => vi.waitFor(() => expect(cache.stats().now.flights).toBe(0)),
-    last: () => recorder.hello(undefined).lanes.at(-1) as Lane,
+    /** All that has happened, as a viewer who comes now is told. */
+    told,
+    last: () => told().lanes.at(-1) as Lane,
   }
 }
 
@@ -75,14 +81,14 @@ describe('ReadRecorder', () => {
   })
 
   test('tells who joined a flight, once the flight has ended', async () => {
-    const { spells, recorder, waitFor } = recorded()
+    const { spells, told, waitFor } = recorded()
     const query = gate()
     waitFor(() => query.wait())
     const reads = [spells.get('4'), spells.get('4')]
     await query.reached
     query.open()
     await Promise.all(reads)
-    const { lanes } = recorder.hello(undefined)
+    const { lanes } = told()
     expect(lanes.map(({ joined, fill }) => [joined, fill])).toEqual([
       [undefined, 'accepted'],
       [true, undefined],
@@ -90,7 +96,7 @@ describe('ReadRecorder', () => {
   })
 
   test('tells that a fill was refused because a write has overtaken it, and that a read met the guard', async () => {
-    const { spells, recorder, table, waitFor } = recorded()
+    const { spells, recorder, table, told, waitFor } = recorded()
     const query = gate()
     waitFor(() => query.wait())
     const reading = spells.get('4')
@@ -102,13 +108,13 @@ describe('ReadRecorder', () => {
     })
     query.open()
     await reading
-    const { lanes } = recorder.hello(undefined)
+    const { lanes } = told()
     expect(lanes.map(({ why, fill }) => [why, fill])).toEqual([
       ['guarded', undefined],
       ['missing', 'refused'],
     ])
     recorder.tick()
-    expect(recorder.hello(undefined).samples.at(-1)).toMatchObject({
+    expect(told().samples.at(-1)).toMatchObject({
       hits: 0,
       misses: 1,
       bypasses: 1,
@@ -170,6 +176,25 @@ describe('ReadRecorder', () => {
       lanes: [],
       fills: [{ number: 1, fill: 'refused', fillMs: 1.5 }],
     })
+  })
+
+  test('greets with what was told, and goes on from there: nothing twice, and nothing left out', async () => {
+    const { spells, recorder } = recorded()
+    for (const id of ['1', '2']) await spells.get(id)
+    recorder.tick()
+    recorder.takeNews()
+    for (const id of ['3', '4']) await spells.get(id)
+    recorder.tick()
+    const hello = recorder.hello(1)
+    const batch = recorder.takeNews()
+    expect(hello).toMatchObject({ reads: 2, lost: 0, lanes: [{ number: 2 }], samples: [{ misses: 2 }] })
+    expect(batch).toMatchObject({
+      reads: 4,
+      count: 2,
+      lanes: [{ number: 3 }, { number: 4 }],
+      samples: [{ misses: 2 }],
+    })
+    expect(hello.samples).not.toContain(batch.samples[0])
   })
 
   test('says nothing of seconds in which nothing happens', () => {
@@ -279,6 +304,22 @@ describe('Viewers', () => {
     expect(comments.length).toBeGreaterThan(2)
   })
 
+  test('are not told what their greeting says already, also if they come while the others are told', async () => {
+    const viewers = new Viewers({ maxViewers: 200, takingMs: 60_000, heartbeatMs: 60_000 })
+    onTestFinished(() => viewers.close())
+    const come = () => {
+      const response = new ServerResponse(new IncomingMessage(new Socket()))
+      viewers.add(response, 'event: hello\ndata: 0\n\n')
+      return vi.spyOn(response, 'write')
+    }
+    const before = Array.from({ length: 120 }, come)
+    const telling = viewers.tell({ bytes: Buffer.from('event: batch\ndata: 0\n\n'), reads: 1 })
+    const meanwhile = come()
+    await telling
+    expect(before.every(written => written.mock.calls.length === 1)).toBe(true)
+    expect(meanwhile).not.toHaveBeenCalled()
+  })
+
   test('are ended at once if they come after the end', async () => {
     const { viewers, url } = await serveViewers()
     viewers.close()
@@ -325,7 +366,7 @@ describe('GET /live', () => {
   }
 
   test('tells what has been, then what happens; one who comes back misses nothing', async () => {
-    const { spells, landed, url } = await serve()
+    const { live, spells, landed, url } = await serve()
     await spells.get('4')
     await landed()
     const response = await open(url)
@@ -347,6 +388,7 @@ describe('GET /live', () => {
     const batch = await next<Batch>(first, 'batch')
     expect(batch.data).toMatchObject({ reads: 2, count: 1, lanes: [{ number: 2, from: 'shared' }] })
     response.destroy()
+    await vi.waitFor(() => expect(live.viewers.size).toBe(0))
     await spells.get('5')
     const again = await next<Hello>(events(await open(url, { 'last-event-id': batch.id })), 'hello')
     expect(again.data).toMatchObject({ reads: 3, lost: 0, lanes: [{ number: 3, absent: true }] })
@@ -384,7 +426,11 @@ describe('GET /live', () => {
     const { live, url } = await serve({ maxViewers: 1 })
     const response = await open(url)
     const refused = await open(url)
-    expect([refused.statusCode, refused.headers['retry-after']]).toEqual([503, '10'])
+    expect(refused.statusCode).toBe(503)
+    expect(refused.headers).toMatchObject({
+      'retry-after': '10',
+      'cache-status': 'spellbook; detail=viewers-full',
+    })
     response.destroy()
     await vi.waitFor(() => expect(live.viewers.size).toBe(0))
     expect((await open(url)).statusCode).toBe(200)

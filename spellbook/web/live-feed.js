@@ -10,7 +10,7 @@ import { nextToken, operatorFetch } from './operator.js'
 
 /**
  * `locked`: it is for those who have the token. `closed`: it is for other visitors. `none`: there is no cache. `full`: as many
- * watch as may. `away`: the server does not answer.
+ * watch as may. `away`: the server does not answer, or not now.
  *
  * @typedef {'connecting' | 'live' | 'locked' | 'closed' | 'none' | 'full' | 'away'} FeedState
  */
@@ -19,7 +19,8 @@ const LANES = 50
 const SAMPLES = 120
 /** Without a sign of life for so long the connection is taken for dead. The server gives one every 15 seconds. */
 const SILENCE_MS = 40_000
-const FULL_RETRY_MS = 10_000
+/** Where an answer does not say when to ask again. */
+const REFUSED_RETRY_MS = 10_000
 
 /** The reads of the server, as they happen. Nothing is asked for while nobody looks at the page. */
 export class LiveFeed {
@@ -84,7 +85,7 @@ export class LiveFeed {
   }
 
   /** @param {Response} response */
-  async #refused({ status }) {
+  async #refused({ status, headers }) {
     if (status === 401 || status === 429) {
       this.#become('locked')
       await nextToken(this.#signal)
@@ -94,8 +95,10 @@ export class LiveFeed {
       this.#become(status === 403 ? 'closed' : 'none')
       return undefined
     }
-    this.#become(status === 503 ? 'full' : 'away')
-    return FULL_RETRY_MS
+    // A server that starts, or has too much to do, also says 503.
+    const isFull = headers.get('cache-status')?.endsWith('detail=viewers-full')
+    this.#become(isFull ? 'full' : 'away')
+    return Number(headers.get('retry-after')) * 1000 || REFUSED_RETRY_MS
   }
 
   /**
@@ -189,10 +192,12 @@ function seen(signal) {
 /** @param {number} ms @param {AbortSignal} signal @returns {Promise<void>} */
 function later(ms, signal) {
   return new Promise(resolve => {
-    const timer = setTimeout(resolve, ms)
-    signal.addEventListener('abort', () => {
+    const end = () => {
       clearTimeout(timer)
+      signal.removeEventListener('abort', end)
       resolve()
-    })
+    }
+    const timer = setTimeout(end, ms)
+    signal.addEventListener('abort', end)
   })
 }

@@ -58,7 +58,7 @@ export class LiveReads {
    * @param lastId - The header `Last-Event-ID` of one who comes back.
    */
   add(response: ServerResponse, lastId: string | undefined): void {
-    // Reads that the first viewer gets in its greeting are not sent again.
+    // Nobody else waits for the news: the first viewer gets it in its greeting.
     if (this.viewers.size === 0) this.#recorder.takeNews()
     const hello: Hello = { hasLocal: this.#hasLocal, ...this.#recorder.hello(this.#knownBy(lastId)) }
     this.viewers.add(response, `retry: ${RETRY_MS}\n${this.#message('hello', hello)}`)

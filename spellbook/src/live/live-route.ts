@@ -46,6 +46,8 @@ export function liveRoute(app: FastifyInstance, judge: AdminGuard, live: () => L
           status: 503,
           detail: 'As many watch as may.',
           retryAfterS: FULL_RETRY_S,
+          // By this the page tells it from other reasons to come again.
+          cached: 'viewers-full',
         })
       reply.hijack()
       reply.raw.writeHead(200, {

@@ -100,14 +100,16 @@ export class ReadRecorder {
   }
 
   /**
-   * The greeting for a viewer.
+   * The greeting for a viewer: all that {@link ReadRecorder.takeNews} has given out so far. What comes next continues it.
    *
    * @param known - How many reads it knows of, if it comes back.
    */
   hello(known: number | undefined): Omit<Hello, 'hasLocal'> {
-    const lanes = this.#after(known ?? 0)
-    const lost = known === undefined ? 0 : Math.max(0, this.#reads - known - lanes.length)
-    return { reads: this.#reads, lanes, lost, samples: this.#samples }
+    const reads = this.#toldReads
+    const lanes = this.#after(known ?? 0).filter(({ number }) => number <= reads)
+    const lost = known === undefined ? 0 : Math.max(0, reads - known - lanes.length)
+    const samples = this.#samples.filter(sample => !this.#newSamples.includes(sample))
+    return { reads, lanes, lost, samples }
   }
 
   /** The news since the last call. */

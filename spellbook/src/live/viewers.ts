@@ -81,10 +81,14 @@ export class Viewers {
     this.#write(viewer, greeting)
   }
 
-  /** Tells all of them, and resolves when it has been written to each. */
+  /**
+   * Tells all of them, and resolves when it has been written to each. One who comes meanwhile is not told: the message is a part
+   * of what the greeting says.
+   */
   async tell({ bytes, reads }: Told): Promise<void> {
     let written = 0
-    for (const viewer of this.#viewers) {
+    for (const viewer of [...this.#viewers]) {
+      if (!this.#viewers.has(viewer)) continue
       this.#tellOne(viewer, bytes, reads)
       if (++written % AT_ONCE === 0) await new Promise(resolve => setImmediate(resolve))
     }

@@ -72,7 +72,7 @@ export interface Hello {
   readonly samples: readonly Sample[]
 }
 
-/** A later message: what has happened since. */
+/** A later message: what has happened since the message before. */
 export interface Batch {
   /** How many reads there were so far, and how many of them since the batch before. */
   readonly reads: number
