@@ -319,6 +319,14 @@ export const LEFT_OUT: readonly { readonly name: string; readonly why: string }[
     why: 'costs loads, and no answer is wrong',
   },
   {
+    name: 'get bypasses what is at hand while its tag or its key is queued \u2014 asking the queue for the tags of what is at hand',
+    why: 'a store in the process applies each invalidation at once, and keeps its guards until they end',
+  },
+  {
+    name: 'get bypasses what is at hand while its tag or its key is queued \u2014 asking the queue for the key of what is at hand',
+    why: 'a store in the process applies each invalidation at once, and keeps its guards until they end',
+  },
+  {
     name: 'get finds nothing in L1 once a heartbeat has brought a new generation of its tags \u2014 dropping what depends on the older one',
     why: 'no message is lost without a heartbeat, and then nothing that was kept is trusted',
   },

@@ -5,10 +5,11 @@
  * stand; how old is it. The outcome is an answer to go on with, or that the store has to be asked again. A value that no
  * reader should find any more gives way to our lease, if it has not changed.
  */
+import { keepAtHand } from './at-hand.ts'
 import type { Why } from './base/events.ts'
 import { FlightTags, tagsOf } from './flight-tags.ts'
 import { tagsOfLoaded } from './late-tags.ts'
-import { type Asked, claimRefresh, dropLease, type Fallback } from './lease.ts'
+import { type Asked, claimRefresh, dropLease, type Fallback, refreshesAhead } from './lease.ts'
 import type { Flight } from './local/flight.ts'
 import { aliasOf } from './own-key.ts'
 import { type Opened, takeOf, Unopened } from './shared/codec.ts'
@@ -371,6 +372,8 @@ function remember<Id, V>(
   register: ValueRegister,
   opened: Opened<V>,
 ): void {
+  if (space.atHand !== undefined && register.tags.length > 0)
+    keepAtHand(space, flight.key, text, register, opened)
   if (opened.isShared)
     space.parts.readRegisters?.remember(flight.key, text, {
       space: space as unknown as OpenedRegister['space'],
@@ -378,16 +381,6 @@ function remember<Id, V>(
       register: { ...register, generation },
       opened,
     })
-}
-
-/** Whether a value that is still fresh is refreshed now. Drawn at random at every hit. */
-export function refreshesAhead<Id, V>(
-  { options, parts }: Space<Id, V>,
-  { costMs }: Pick<ValueRegister, 'costMs'>,
-  freshMs: number,
-): boolean {
-  if (options.refreshAhead === undefined) return false
-  return costMs * options.refreshAhead * -Math.log(1 - parts.clock.random()) >= freshMs
 }
 
 /** A value that no reader should find any more: our lease takes its place, if it is still there. */

@@ -3,7 +3,7 @@
  * read is here, because a hit in L1 must cost no more than a function call. What comes after it begins in
  * `read-for-caller.ts`.
  */
-import { findAtHand } from './at-hand.ts'
+import { dueAtHand, findAtHand } from './at-hand.ts'
 import { throwIfAborted } from './base/abort.ts'
 import { invalidOption } from './base/invalid-option.ts'
 import {
@@ -89,7 +89,7 @@ export class Keyspace<Id, V, Loaded = V> {
       envelope: new Envelope(resolved.codec, resolved.schema),
       keyOf: toParts === undefined ? toKey : id => toKey(toParts(id)),
       tagging,
-      atHand: parts.local.enabled || tagging !== undefined ? undefined : parts.access.store.atHand,
+      atHand: parts.local.enabled ? undefined : parts.access.store.atHand,
       generation,
       usualCostMs: undefined,
       batchesAreFound: false,
@@ -396,8 +396,10 @@ export class Keyspace<Id, V, Loaded = V> {
     if (atHand === undefined || options?.consistency === 'strong') return MISS
     const isHeard = parts.hearsHits() || context.message !== undefined
     const readId = own.refreshAhead !== undefined || isHeard ? newId() : 0
-    const found = findAtHand(this.#space, atHand, id, key, readId)
+    const found = findAtHand(this.#space, atHand, key)
     if (found === undefined) return MISS
+    const due = own.refreshAhead === undefined ? undefined : dueAtHand(this.#space, found)
+    if (due !== undefined) refresh(this.#space, id, key, readId, due)
     let value: V | undefined
     try {
       value = found.opened.take()

@@ -78,6 +78,16 @@ export async function claimRefresh<Id, V>(
   return claimed === false ? 'busy' : UNCONFIRMED
 }
 
+/** Whether a value that is still fresh is refreshed now. Drawn at random at every hit. */
+export function refreshesAhead<Id, V>(
+  { options, parts }: Space<Id, V>,
+  { costMs }: Pick<ValueRegister, 'costMs'>,
+  freshMs: number,
+): boolean {
+  if (options.refreshAhead === undefined) return false
+  return costMs * options.refreshAhead * -Math.log(1 - parts.clock.random()) >= freshMs
+}
+
 /** Gives back a lease or a claim that will not be filled. It compares first, so it may come late or twice. */
 export function giveBack<Id, V>(
   space: Space<Id, V>,

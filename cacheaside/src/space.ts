@@ -86,7 +86,7 @@ export interface Space<Id, V> {
   readonly keyOf: (id: Id) => Key
   /** Which tags its values depend on; left out: none. */
   readonly tagging: Tagging<Id, V> | undefined
-  /** Where a fresh value is found without waiting: in a store of this process, behind no L1, if it depends on no tags. */
+  /** Where a fresh value is found without waiting: in a store of this process, behind no L1. */
   readonly atHand: RegistersAtHand | undefined
   /** The stream's copy of the keyspace's generation. */
   readonly generation: GenerationCopy

@@ -130,6 +130,48 @@ describe('get of a value in the embedded store', () => {
     expect(await rows.get(1)).toBeDefined()
   })
 
+  test('finds a value with tags without a flight, until one of them is invalidated', async () => {
+    const { cache, clock } = opened()
+    const authors = cache.tags<number>('author')
+    let version = 1
+    const load = async (id: number) => ({ id, author: 7, version })
+    const books = cache.keyspace('book', { load, tags: () => [authors.key(1)], ttlMs: 1_000, ttlJitter: 0 })
+    const posts = cache.keyspace('post', { load, tagsOf: post => [authors.key(post?.author ?? 0)] })
+    for (const kind of [books, posts]) {
+      for (let i = 0; i < 2; i++) {
+        await kind.get(4)
+        await clock.drain()
+      }
+    }
+    const events: unknown[] = []
+    cache.listen(event => events.push(event))
+    const readAll = async () => [(await books.get(4))?.version, (await posts.get(4))?.version]
+    expect(await readAll()).toEqual([1, 1])
+    expect(events).toMatchObject([{ from: 'shared' }, { from: 'shared' }])
+    for (const event of events) expect(event).not.toHaveProperty('flight')
+    version = 2
+    await authors.invalidate(7)
+    expect(await readAll()).toEqual([1, 2])
+    await authors.invalidate(1)
+    expect(await readAll()).toEqual([2, 2])
+    await clock.advance(1_000)
+    expect(await books.read(4)).toMatchObject({ from: 'origin' })
+  })
+
+  test('judges a value with tags for itself in each cache: another one may name more of them', async () => {
+    const { shared, clock } = opened()
+    const load = async (id: number) => ({ id })
+    const [one, other] = [0, 1].map(() => createCache({ clock, shared, logger: quiet }))
+    const plain = one!.tags<number>('author')
+    const further = other!.tags<number>('author')
+    const few = one!.keyspace('book', { load, tags: () => [plain.key(1)] })
+    const more = other!.keyspace('book', { load, tags: () => [further.key(1), further.key(2)] })
+    for (let i = 0; i < 3; i++) await few.get(4)
+    expect(await more.read(4)).toMatchObject({ from: 'origin', why: 'names' })
+    expect(await more.read(4)).toMatchObject({ from: 'shared' })
+    expect(await few.read(4)).toMatchObject({ from: 'shared' })
+  })
+
   test('keeps what it has opened in a quarter of the room, and charges it', async () => {
     const { rows, shared } = opened({}, 60_000)
     for (let id = 0; id < 100; id++) await rows.get(id)

@@ -19,6 +19,11 @@ export function taggedInside(stage: Stage) {
   return { ...process, ...spaces(stage, process, {}) }
 }
 
+/** Reads v1 of a value with a tag: loaded, then found, then at hand. */
+export async function atHand(stage: Stage, { shown }: ReturnType<typeof taggedInside>): Promise<void> {
+  for (let i = 0; i < 3; i++) await stage.now(shown.get(4))
+}
+
 function spaces(
   stage: Stage,
   { cache }: Pick<Process, 'cache'>,

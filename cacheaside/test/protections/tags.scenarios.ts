@@ -1,6 +1,6 @@
 /** What depends on tags: a value is found only while every tag stands that it was loaded under. */
 import { all, failure, got, L1, type Protection, STRONG, Stage, shown, unless } from './stage.ts'
-import { evict, holdNext, tagged, taggedInside, warm } from './tagged.ts'
+import { atHand, evict, holdNext, tagged, taggedInside, warm } from './tagged.ts'
 
 /** Values are found that lack a tag which `tagsOf` names. */
 const FINDS_LACKING = ["if (lacking !== 'none') return", 'if (lacking === null) return'] as const
@@ -247,6 +247,78 @@ export const tags: readonly Protection[] = [
         without: 'setting flights apart at a message about all tags of a kind',
         patches: [['if (hearsAtOnce(parts)) setApart(parts, keyspace)', '']],
         reports: 'a read after invalidateAll got v3, not v4',
+      },
+    ],
+  },
+  {
+    name: 'invalidate of a tag hides what the embedded store has at hand',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const [reader, other] = [taggedInside(stage), taggedInside(stage)]
+      await atHand(stage, reader)
+      stage.origin.commit(2)
+      await stage.now(other.tag.invalidate(1))
+      return got('a default read after invalidate', await stage.now(reader.shown.get(4)), 2)
+    },
+    controls: [
+      {
+        without: 'comparing the stamps of what is at hand',
+        patches: [[' && registers.get(tag.name) === tag.stamp', '']],
+        reports: 'a default read after invalidate got v1, not v2',
+      },
+    ],
+  },
+  {
+    name: 'invalidateAll of a kind of tags hides what the embedded store has at hand',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const [reader, other] = [taggedInside(stage), taggedInside(stage)]
+      await atHand(stage, reader)
+      stage.origin.commit(2)
+      await stage.now(other.tag.invalidateAll())
+      await stage.now(reader.shown.get(5)) // learns the new generation
+      return got('a default read after invalidateAll', await stage.now(reader.shown.get(4)), 2)
+    },
+    controls: [
+      {
+        without: 'comparing the generations of the tags of what is at hand',
+        patches: [[' && tag.current.value === tag.generation', '']],
+        reports: 'a default read after invalidateAll got v1, not v2',
+      },
+    ],
+  },
+  {
+    name: 'get bypasses what is at hand while its tag or its key is queued',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const reader = taggedInside(stage)
+      await atHand(stage, reader)
+      for (let i = 0; i < 2; i++) await stage.now(reader.spells.get(4))
+      Object.assign(stage.store, { invalidate: async () => Promise.reject(new Error('no answer')) })
+      stage.origin.commit(2)
+      await stage.now(reader.tag.invalidate(1))
+      await stage.now(reader.spells.invalidate(4))
+      await stage.clock.advance(10) // the store answers again, but for invalidations
+      return all(
+        got('a read under the tag', await stage.now(reader.shown.get(4)), 2),
+        got('a read of the key', await stage.now(reader.spells.get(4)), 2),
+      )
+    },
+    controls: [
+      {
+        without: 'asking the queue for the tags of what is at hand',
+        patches: [['!queue.holds(tag.name) && ', 'queue.size >= 0 && ']],
+        reports: 'a read under the tag got v1, not v2',
+      },
+      {
+        without: 'asking the queue for the key of what is at hand',
+        patches: [
+          [
+            'if (!access.available || queue.holds(key)) return undefined',
+            'if (!access.available || queue.size < 0) return undefined',
+          ],
+        ],
+        reports: 'a read of the key got v1, not v2',
       },
     ],
   },
