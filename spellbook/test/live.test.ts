@@ -1,7 +1,7 @@
 import { once } from 'node:events'
 import { createServer, get, IncomingMessage, ServerResponse } from 'node:http'
 import { type AddressInfo, Socket } from 'node:net'
-import { type Cache, createCache, embeddedShared } from 'cacheaside'
+import { type Cache, createCache, embeddedShared, type Why } from 'cacheaside'
 import { gate } from 'cacheaside/testing'
 import { pino } from 'pino'
 import { afterEach, describe, expect, onTestFinished, test, vi } from 'vitest'
@@ -51,6 +51,22 @@ function recorded(local = false) {
     last: () => told().lanes.at(-1) as Lane,
   }
 }
+
+const MISS = {
+  type: 'read',
+  keyspace: 'spell',
+  key: 'spell:4',
+  id: 7,
+  flight: 7,
+  joined: false,
+  durationMs: 3,
+  outcome: 'answered',
+  from: 'origin',
+  why: 'missing',
+  sharedMs: 1,
+  loadMs: 2,
+  absent: false,
+} as const
 
 describe('ReadRecorder', () => {
   test('tells a miss from a hit, what each step took, and that there is no such row', async () => {
@@ -131,6 +147,18 @@ describe('ReadRecorder', () => {
     expect(JSON.stringify(last())).not.toContain('secret')
   })
 
+  test('counts as bypasses what the page calls so', async () => {
+    // By its address: the compiler takes the modules of the page apart from these.
+    const page = await import(new URL('../web/source.js', import.meta.url).href)
+    for (const why of Object.keys(page.REASONS) as Why[]) {
+      const recorder = new ReadRecorder(() => 0)
+      recorder.hear({ ...MISS, why })
+      recorder.tick()
+      const { bypasses, misses } = recorder.takeNews().samples[0]!
+      expect.soft([bypasses, misses], why).toEqual(page.BYPASSES.has(why) ? [1, 0] : [0, 1])
+    }
+  })
+
   test('remembers fifty reads, and tells of many at once only the last', async () => {
     const { spells, recorder } = recorded()
     for (let i = 0; i < 70; i++) await spells.get(`${i}`)
@@ -146,22 +174,7 @@ describe('ReadRecorder', () => {
 
   test('tells a fill that came after the read was told, by the number of the read', async () => {
     const { recorder } = recorded()
-    const read = {
-      type: 'read',
-      keyspace: 'spell',
-      key: 'spell:4',
-      id: 7,
-      flight: 7,
-      joined: false,
-      durationMs: 3,
-      outcome: 'answered',
-      from: 'origin',
-      why: 'missing',
-      sharedMs: 1,
-      loadMs: 2,
-      absent: false,
-    } as const
-    recorder.hear(read)
+    recorder.hear(MISS)
     expect(recorder.takeNews().lanes[0]).not.toHaveProperty('fill')
     recorder.hear({
       type: 'fill',
