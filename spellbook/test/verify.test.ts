@@ -4,6 +4,7 @@ import { markedToken } from 'cacheaside/store'
 import pg from 'pg'
 import { afterEach, describe, expect, test, vi } from 'vitest'
 import { PATIENCE } from '../../test/patience.ts'
+import { argumentsFor, builtFile } from '../../test/programs.ts'
 import { type RedisServer, startRedis } from '../../test/redis-servers.ts'
 import { createDatabase, sharedPostgresUrl } from '../../test/services.ts'
 import { endPrograms, type Program, REPOSITORY, startProgram } from './program.ts'
@@ -59,11 +60,11 @@ async function end({ program, pid }: { program: Program; pid: number }): Promise
 }
 
 const NPM = ['npm', 'run', '--silent', 'verify', '--workspace', 'spellbook', '--']
-/** What npm runs, without npm's own share of the time. */
+/** What npm runs, without the share of npm and of tsx in the time. */
 const NODE = [
   process.execPath,
-  ...['--conditions=source', '--import', 'tsx', 'cacheaside/src/bin/cacheaside.ts'],
-  ...['verify', '--config', 'spellbook/verify.config.ts'],
+  ...[...argumentsFor('cacheaside/src/bin/cacheaside.ts'), 'verify'],
+  ...['--config', builtFile('spellbook/verify.config.ts')],
 ]
 
 /** How an audit ended, and what it wrote. */
