@@ -26,6 +26,8 @@ interface TagAtHand {
   readonly current: GenerationCopy
 }
 
+/** What one takes, and the list of all, beside the register's text. (`at-hand.test.ts` compares it with the heap.) */
+const TAG_BYTES = 100
 const NO_TAGS: readonly TagAtHand[] = Object.freeze([])
 
 /** A value as one keyspace of one cache has opened it. */
@@ -38,6 +40,7 @@ class AtHand<Id, V> implements MadeOfRegister, Found<V> {
   readonly costMs: number
   readonly opened: Opened<V>
   readonly tags: readonly TagAtHand[]
+  readonly furtherBytes: number
 
   constructor(
     text: string,
@@ -55,6 +58,7 @@ class AtHand<Id, V> implements MadeOfRegister, Found<V> {
     this.costMs = register.costMs
     this.opened = opened
     this.tags = tags
+    this.furtherBytes = tags.length === 0 ? 0 : (tags.length + 1) * TAG_BYTES
   }
 
   get register(): this {
@@ -108,7 +112,9 @@ export function keepAtHand<Id, V>(
   const { stream } = space.parts
   const tags = register.tags.map(({ name, token, generation }) => {
     const current = stream.follow(keyspaceOf(name))
-    return { name, stamp: stampText(token), generation, current }
+    // The same string for all tags of a kind.
+    const same = current.value === generation ? current.value : generation
+    return { name, stamp: stampText(token), generation: same, current }
   })
   space.atHand?.keep(key, new AtHand(text, space, register.generation, register, opened, tags))
 }

@@ -1,6 +1,7 @@
 import { describe, expect, test } from 'vitest'
 import { type Codec, createCache, embeddedShared, type KeyspaceOptions } from '../src/index.ts'
 import { SimulatedClock } from '../src/testing/index.ts'
+import { heap } from './heap.ts'
 import { quiet } from './heard-warnings.ts'
 
 interface Row {
@@ -187,5 +188,22 @@ describe('get of a value in the embedded store', () => {
     const again = shared.stats().bytes
     await rows.get(1)
     expect(shared.stats().bytes).toBeGreaterThan(again)
+  })
+
+  test('charges for the tags of what it has opened about what they take on the heap', async () => {
+    const shared = embeddedShared({ maxBytes: 2 ** 30 })
+    const cache = createCache({ shared, fill: 'blocking', logger: quiet })
+    const authors = cache.tags<number>('author')
+    const load = async (id: number) => ({ id })
+    const tags = (id: number) => Array.from({ length: 8 }, (_, i) => authors.key((id + 31 * i) % 500))
+    const books = cache.keyspace('book', { load, tags })
+    const ids = Array.from({ length: 3_000 }, (_, id) => id)
+    await books.getMany(ids)
+    const [taken, charged] = [await heap(), shared.stats().bytes]
+    for (const id of ids) await books.get(id)
+    const ratio = ((await heap()) - taken) / (shared.stats().bytes - charged)
+    expect(ratio).toBeGreaterThan(0.8)
+    expect(ratio).toBeLessThan(1.2)
+    await cache.close()
   })
 })

@@ -52,7 +52,7 @@ export class Registers {
         else this.#expirations++
       },
       onGone: held => {
-        if (typeof held === 'object') this.#madeBytes -= chargeOfMade(held.registerText)
+        if (typeof held === 'object') this.#madeBytes -= chargeOfMade(held)
       },
     })
   }
@@ -80,7 +80,7 @@ export class Registers {
     const { registerText } = made
     const held = this.#map.inspect(key, this.clock.coarseMs())
     if (textOf(held) !== registerText) return
-    const bytes = chargeOfMade(registerText)
+    const bytes = chargeOfMade(made)
     if (this.#madeBytes + bytes > this.#mostMadeBytes) return
     if (this.#map.replace(key, made, charge(key, registerText) + bytes)) this.#madeBytes += bytes
   }
@@ -154,7 +154,8 @@ const MADE_SHARE = 0.25
 /** A parsed object takes about as much again as half its JSON, and the fields before the JSON pay for the object around it. */
 const MADE_BYTES_PER_CHARACTER = 1.5
 
-const chargeOfMade = (text: string): number => Math.ceil(text.length * MADE_BYTES_PER_CHARACTER)
+const chargeOfMade = ({ registerText, furtherBytes }: MadeOfRegister): number =>
+  Math.ceil(registerText.length * MADE_BYTES_PER_CHARACTER) + furtherBytes
 
 const textOf = (held: string | MadeOfRegister | undefined): string | undefined =>
   typeof held === 'object' ? held.registerText : held

@@ -134,6 +134,8 @@ export interface StoreView {
 export interface MadeOfRegister {
   /** The text that it was made of. */
   readonly registerText: string
+  /** What it takes beside a parsed text, in bytes. */
+  readonly furtherBytes: number
 }
 
 /** The registers of a store in this process as a reader finds them without waiting. */

@@ -1,5 +1,3 @@
-import v8 from 'node:v8'
-import vm from 'node:vm'
 import { describe, expect, it } from 'vitest'
 import { systemClock } from '../../src/base/clock.ts'
 import { EVICTION_POLICIES } from '../../src/eviction/bounded-map.ts'
@@ -7,6 +5,7 @@ import { embeddedShared } from '../../src/memory/embedded-shared.ts'
 import { REGISTER_OVERHEAD_BYTES } from '../../src/memory/registers.ts'
 import { type Fill, REFUSED, type SharedStore } from '../../src/shared/shared-store.ts'
 import { SimulatedClock, sharedStoreContract } from '../../src/testing/index.ts'
+import { heap } from '../heap.ts'
 import { openEmbedded } from './embedded-harness.ts'
 
 const LONG_MS = 600_000
@@ -161,19 +160,6 @@ describe('embeddedShared', () => {
   })
 
   it('charges about what it takes on the heap', async () => {
-    v8.setFlagsFromString('--expose-gc')
-    const collectGarbage: () => void = vm.runInNewContext('gc')
-    /** Some of what earlier tests have left is let go of in later turns only. */
-    const heap = async () => {
-      for (let least = Number.POSITIVE_INFINITY; ; ) {
-        collectGarbage()
-        const { heapUsed, arrayBuffers } = process.memoryUsage()
-        const used = heapUsed + arrayBuffers
-        if (used > 0.999 * least) return used
-        least = used
-        await new Promise(setImmediate)
-      }
-    }
     const store = embeddedShared({ maxBytes: 2 ** 30 })
     const before = await heap()
     for (let i = 0; i < 50_000; i++)
