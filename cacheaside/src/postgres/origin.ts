@@ -72,6 +72,17 @@ export async function readJson(connection: Connection, script: string): Promise<
   return JSON.parse(rows.at(-1)?.value ?? 'null')
 }
 
+/**
+ * The number of the timeline. That of the last checkpoint is not enough: 1. a standby takes over; 2. for minutes, until the
+ * next checkpoint has ended, sessions find the old number there; 3. later ones find the new number; 4. both take each other's
+ * for another server, and give new generations in turn. Until then the end of recovery tells the new one. It is read first,
+ * because the checkpoint removes it.
+ *
+ * Not by the name of the log's file (`pg_current_wal_lsn`), which some managed servers do not tell.
+ */
+const TIMELINE = `greatest((SELECT min_recovery_end_timeline FROM pg_control_recovery()),
+  (SELECT timeline_id FROM pg_control_checkpoint()))`
+
 interface Found extends Pick<Origin, 'life' | 'files' | 'settings'> {
   readonly database: string
   readonly watched: Origin['watched'] | null
@@ -112,13 +123,14 @@ SELECT json_build_object(
   'watched', (SELECT json_object_agg(source, columns) FROM ${identifier(schema)}.watched),
   'mayReadControl', has_function_privilege('pg_control_system()', 'execute')
     AND has_function_privilege('pg_control_checkpoint()', 'execute')
+    AND has_function_privilege('pg_control_recovery()', 'execute')
 )::text AS value`,
   )) as Found
   const control = found.mayReadControl
     ? await readJson(
         connection,
         `SELECT to_json(concat_ws(' ', (SELECT system_identifier FROM pg_control_system()),
-  (SELECT timeline_id FROM pg_control_checkpoint())))::text AS value`,
+  ${TIMELINE}))::text AS value`,
       )
     : 'unknown'
   const { life, files, database, settings, watched } = found

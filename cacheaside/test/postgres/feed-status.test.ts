@@ -3,8 +3,9 @@ import { join } from 'node:path'
 import pg from 'pg'
 import { afterAll, beforeAll, beforeEach, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { PATIENCE } from '../../../test/patience.ts'
-import { startPostgres } from '../../../test/services.ts'
+import { type PostgresServer, startPostgres } from '../../../test/services.ts'
 import { systemClock } from '../../src/base/clock.ts'
+import type { FeedSession } from '../../src/feed/change-feed.ts'
 import { createCache } from '../../src/index.ts'
 import { feedStatusText } from '../../src/operate/index.ts'
 import {
@@ -270,27 +271,67 @@ describe('status of a feed on PostgreSQL', () => {
   })
 })
 
-test('the status of a feed says of a standby that it is one, and reads no more', async () => {
-  const server = await startPostgres()
-  onTestFinished(() => server.stop())
-  const installer = new pg.Client(server.url)
-  await installer.connect()
-  await installer.query(TABLES)
-  await installFeed(installer, { tables })
-  await installer.end()
-  await server.kill('SIGINT')
-  // https://www.postgresql.org/docs/current/warm-standby.html#STANDBY-SERVER-OPERATION
-  await writeFile(join(server.dataDir, 'standby.signal'), '')
-  await server.restart()
-  const pool = new pg.Pool({ connectionString: server.url })
-  onTestFinished(() => pool.end())
-  const status = await postgresFeed({ pool, tables }).status()
-  expect(status).toEqual({
-    schema: 'cacheaside',
-    installed: true,
-    tables: [],
-    findings: [
-      { code: 'STANDBY', message: 'this server is a standby: a feed needs a connection to the primary' },
-    ],
+describe('a feed on a standby', () => {
+  let server: PostgresServer
+  let pool: pg.Pool
+
+  beforeAll(async () => {
+    server = await startPostgres()
+    const installer = new pg.Client(server.url)
+    await installer.connect()
+    await installer.query(TABLES)
+    await installFeed(installer, { tables })
+    await installer.end()
+    await server.kill('SIGINT')
+    // https://www.postgresql.org/docs/current/warm-standby.html#STANDBY-SERVER-OPERATION
+    await writeFile(join(server.dataDir, 'standby.signal'), '')
+    await server.restart()
+    pool = new pg.Pool({ connectionString: server.url })
+  })
+  afterAll(async () => {
+    await pool.end()
+    await server.stop()
+  })
+
+  test('says by its status that it is one, and reads no more', async () => {
+    const status = await postgresFeed({ pool, tables }).status()
+    expect(status).toEqual({
+      schema: 'cacheaside',
+      installed: true,
+      tables: [],
+      findings: [
+        { code: 'STANDBY', message: 'this server is a standby: a feed needs a connection to the primary' },
+      ],
+    })
+  })
+
+  test('that takes over has one origin, before its next checkpoint and after it', async () => {
+    const origin = async () => {
+      const session = await openSession(pool)
+      session.abandon()
+      return session.origin
+    }
+    const timeline = async () =>
+      (await pool.query('SELECT timeline_id FROM pg_control_checkpoint()')).rows[0].timeline_id
+    const { rows } = await pool.query("SELECT pid FROM pg_stat_activity WHERE backend_type = 'checkpointer'")
+    process.kill(rows[0].pid, 'SIGSTOP')
+    await pool.query('SELECT pg_promote()')
+    expect(await timeline()).toBe(1)
+    const before = await origin()
+    process.kill(rows[0].pid, 'SIGCONT')
+    await pool.query('CHECKPOINT')
+    expect(await timeline()).toBe(2)
+    expect(await origin()).toBe(before)
+    expect(before).toMatch(/^\d+ 2 \d+ /)
   })
 })
+
+const openSession = (pool: pg.Pool): Promise<FeedSession> =>
+  postgresFeed({ pool, tables }).open({
+    clock: systemClock,
+    guardMs: 10_000,
+    isPrivate: false,
+    lost: () => {},
+    warn: () => {},
+    mended: () => {},
+  })
