@@ -40,27 +40,28 @@ export class SharingSession implements FeedSession {
     const { connection, schema, pollSql, horizon } = this.#outbox
     await this.#outbox.upkeep()
     const { columns, changes: counted } = this.#outbox
-    const gone = this.#gone
     // What comes from a moment ahead was written before the server's clock was set back.
     const foreign = `interval '${FOREIGN_MS} ms'`
-    const from = `FROM ${schema}.outbox WHERE id > ${larger(gone, BigInt(after ?? 0))}
-  AND (source = ANY (${literals(this.#outbox.scope.tables)})
+    const isOurs = `(source = ANY (${literals(this.#outbox.scope.tables)})
     OR at NOT BETWEEN clock_timestamp() - ${foreign} AND clock_timestamp() + ${foreign})`
+    const from = `FROM ${schema}.outbox WHERE id > ${BigInt(after ?? 0)} AND ${isOurs}`
+    // Deleted rows that an old snapshot keeps are passed once, by the look for the smallest id: what comes then begins there.
     // Not by EXISTS: it reads the whole file if the planner expects to find something soon.
     const { waiting, least, ...poll } = (await readJson(
       connection,
-      `SELECT json_build_object(${pollSql},
-  'least', (SELECT min(id) FROM ${schema}.outbox WHERE id > ${gone})::text,
-  'waiting', (SELECT id ${from} ORDER BY id LIMIT 1) IS NOT NULL)::text AS value`,
+      `WITH first AS MATERIALIZED (SELECT min(id) AS id FROM ${schema}.outbox WHERE id > ${this.#gone})
+SELECT json_build_object(${pollSql},
+  'least', (SELECT id FROM first)::text,
+  'waiting', (SELECT id ${from} AND id >= (SELECT id FROM first) ORDER BY id LIMIT 1) IS NOT NULL)::text AS value`,
     )) as Poll & { waiting: boolean; least: string | null }
     this.#outbox.learn(poll)
     // A row that was decided before this poll, and was not seen in it, is gone for good.
     this.#gone = least === null ? horizon.id : smaller(horizon.id, BigInt(least) - 1n)
-    if (!waiting) return { changes: [], more: false, drained: true }
+    if (least === null || !waiting) return { changes: [], more: false, drained: true }
     // If batches are long, fewer rows are handed out than were locked. The others are free again when these are settled.
     const rows = await connection.runWithin(
       `${this.#begin()}WITH locked AS MATERIALIZED (
-  SELECT * ${from} ORDER BY outbox.id LIMIT ${MOST_ROWS}${connection.isShared ? ' FOR UPDATE SKIP LOCKED' : ''}
+  SELECT * ${from} AND id >= ${least} ORDER BY outbox.id LIMIT ${MOST_ROWS}${connection.isShared ? ' FOR UPDATE SKIP LOCKED' : ''}
 )
 SELECT ${columns}, locked FROM (
   SELECT *, (count(*) OVER ())::text AS locked, sum(${counted}) OVER (ORDER BY id) - ${counted} AS ahead FROM locked
@@ -130,4 +131,3 @@ SET LOCAL statement_timeout = ${timeoutMs}; SET LOCAL idle_in_transaction_sessio
 }
 
 const smaller = (a: bigint, b: bigint): bigint => (a < b ? a : b)
-const larger = (a: bigint, b: bigint): bigint => (a > b ? a : b)
