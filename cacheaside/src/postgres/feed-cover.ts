@@ -136,9 +136,10 @@ EXCEPTION WHEN lock_not_available THEN
 END $function$;
 
 -- Closes what gaps there are. Waits only briefly, because writers would wait behind it. Returns what is left to be done
--- by hand.
+-- by hand. Names are quoted as \`watch\` does, or relays would replace the recorders.
 CREATE OR REPLACE FUNCTION cacheaside.cover() RETURNS text[]
-LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '100ms' AS $function$
+LANGUAGE plpgsql SECURITY DEFINER SET search_path = pg_catalog, pg_temp SET lock_timeout = '100ms'
+SET quote_all_identifiers = off AS $function$
 DECLARE
   known record;
   began timestamptz := clock_timestamp();

@@ -255,7 +255,7 @@ END $function$;
 -- Watches a table from now on. The function behind its triggers is written for its columns, which costs writers less
 -- than looking them up by name would.
 CREATE OR REPLACE FUNCTION cacheaside.watch(source text, relation regclass, columns text[] DEFAULT NULL) RETURNS void
-LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp AS $function$
+LANGUAGE plpgsql SET search_path = pg_catalog, pg_temp SET quote_all_identifiers = off AS $function$
 #variable_conflict use_variable
 DECLARE
   short text := CASE WHEN octet_length(source) <= 53 THEN source ELSE md5(source) END;

@@ -153,8 +153,10 @@ export class Outbox {
     // A moment to come is one from before the clock was set back.
     const claim = `interval '${CLAIM_MS} ms'`
     const isLate = `reader_at NOT BETWEEN clock_timestamp() - ${claim} AND clock_timestamp() + ${claim}`
+    // A role's limit for its statements may be less than what mending takes, and then nothing would ever be mended.
+    const limit = this.connection.isShared ? `SET LOCAL statement_timeout = ${this.scope.timeoutMs};\n` : ''
     const rows = await this.connection.run(
-      `${drawnSql(this.scope.schema)};
+      `${limit}${drawnSql(this.scope.schema)};
 -- Observers have removed rows that the relays' store was never told of, so nothing remembered of it counts.
 DELETE FROM ${this.schema}.keyspace
   WHERE EXISTS (SELECT FROM ${this.schema}.feed WHERE reader <> ${reader} AND ${isLate});

@@ -155,6 +155,23 @@ describe('the change feed on PostgreSQL, with several sessions,', () => {
     expect(await scene.waiting()).toBe(2)
   })
 
+  it('writes no recorder anew because a role quotes all names', async () => {
+    await database.sql(
+      'SET quote_all_identifiers = on; SELECT cacheaside.cover(); RESET quote_all_identifiers; SELECT cacheaside.cover()',
+    )
+    expect(await scene.waiting()).toBe(0)
+  })
+
+  it('has a relay mend for longer than a statement of its role may take', async () => {
+    await database.sql(`CREATE OR REPLACE FUNCTION cacheaside.columns_gone() RETURNS text[] LANGUAGE sql
+      AS $$ SELECT '{}'::text[] FROM pg_sleep(0.8) $$`)
+    const pool = new pg.Pool({ connectionString: database.url, statement_timeout: 600 })
+    const session = await scene.open(['spell'], { pool })
+    expect((await session.take(undefined)).changes).toEqual([])
+    await session.close()
+    await pool.end()
+  })
+
   it('fails no writer on an old snapshot whose rows it would collapse with others that have gone', async () => {
     await installFeed(database.sql, { tables: ['spell'], maxRows: 100 })
     await database.sql(`${BY_ROWS}; DELETE FROM cacheaside.outbox`)
