@@ -1,6 +1,7 @@
 import { once } from 'node:events'
 import { createServer, get, IncomingMessage, ServerResponse } from 'node:http'
 import { type AddressInfo, Socket } from 'node:net'
+import { Duplex } from 'node:stream'
 import { type Cache, createCache, embeddedShared, type Why } from 'cacheaside'
 import { gate } from 'cacheaside/testing'
 import { pino } from 'pino'
@@ -331,6 +332,27 @@ describe('Viewers', () => {
     await telling
     expect(before.every(written => written.mock.calls.length === 1)).toBe(true)
     expect(meanwhile).not.toHaveBeenCalled()
+  })
+
+  test('are ended if they close their side, also if they have before their turn came', async () => {
+    const viewers = new Viewers(LIMITS)
+    onTestFinished(() => viewers.close())
+    const come = () =>
+      new Duplex({ read() {}, write: (_chunk, _encoding, done) => done() }).resume() as Socket
+    const [early, late] = [come(), come()]
+    const watch = (socket: Socket) => {
+      const response = new ServerResponse(new IncomingMessage(socket))
+      response.assignSocket(socket)
+      viewers.add(response, 'event: hello\ndata: 0\n\n')
+    }
+    const close = (socket: Socket) => {
+      socket.push(null)
+      return once(socket, 'end')
+    }
+    watch(late)
+    await Promise.all([close(early), close(late)])
+    watch(early)
+    expect([early.destroyed, late.destroyed]).toEqual([true, true])
   })
 
   test('are ended at once if they come after the end', async () => {

@@ -70,10 +70,11 @@ export class Viewers {
    */
   add(response: ServerResponse, greeting: string): void {
     if (this.#isClosed) return void response.end(greeting)
+    // A client that closes its side still gets answers that end. This answer has no end.
+    if (response.socket?.readableEnded === true) return void response.destroy()
     const viewer: Viewer = { response, lost: 0, stuckSinceMs: undefined, toldMs: this.#nowMs() }
     this.#viewers.add(viewer)
     response.once('close', () => this.#viewers.delete(viewer))
-    // A client that closes its side still gets answers that end. This answer has no end.
     response.socket?.once('end', () => response.destroy())
     response.on('drain', () => {
       viewer.stuckSinceMs = undefined
