@@ -295,19 +295,21 @@ export class Cache {
    */
   close(): Promise<void> {
     this.#closing ??= this.#close()
-    const around = workAround(this.#parts, undefined)
-    return around === undefined ? this.#closing : this.#closeInside(this.#closing, around)
+    const around = [...workAround(this.#parts, undefined)]
+    return around.length === 0 ? this.#closing : this.#closeInside(this.#closing, around)
   }
 
   /**
    * A close for which the caller's own work waits never ends. Whether that work waits cannot be known. So the call is
-   * refused where the work still runs in the next turn.
+   * refused where any of the work still runs in the next turn: the load around may have been given up, and a write inside it
+   * waits.
    */
-  #closeInside(closing: Promise<void>, around: UnderWay): Promise<void> {
+  #closeInside(closing: Promise<void>, around: readonly UnderWay[]): Promise<void> {
     const ending = new Promise<void>((resolve, reject) => {
       const refuse = () => {
-        if (!around.isRunning) return
-        const message = `close() was called inside ${around.what}, and cannot wait there for its end: the cache is being closed without that`
+        const waiting = around.find(({ isRunning }) => isRunning)
+        if (waiting === undefined) return
+        const message = `close() was called inside ${waiting.what}, and cannot wait there for its end: the cache is being closed without that`
         reject(new CacheError('CLOSE_CYCLE', message))
       }
       const timer = this.#parts.clock.after(0, refuse, true)
@@ -433,7 +435,7 @@ export class Cache {
   }
 
   #assertInside(signal: AbortSignal | undefined): void {
-    if (workAround(this.#parts, signal) === undefined) this.#assertOpen()
+    if (workAround(this.#parts, signal).next().done) this.#assertOpen()
   }
 }
 

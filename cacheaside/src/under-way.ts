@@ -47,17 +47,16 @@ export interface UnderWay {
 }
 
 /**
- * The load or the write of this cache around a call; `undefined` if there is none. A call is known to be inside by the asynchronous
- * context; inside a load also by the loader's signal, and where a load waits for the one around the call.
+ * The loads and the writes of this cache around a call, each inside the next, first the loads. A call is known to be inside by the
+ * asynchronous context; inside a load also by the loader's signal, and where a load waits for the one around the call.
  */
-export function workAround(parts: Parts, signal: AbortSignal | undefined): UnderWay | undefined {
+export function* workAround(parts: Parts, signal: AbortSignal | undefined): Generator<UnderWay> {
   for (let run = runAround(signal); run !== undefined; run = run.parent) {
     const found = waitingFor(run, one => one.limit === parts.limit && isUnderWay(one))?.at(-1)
-    if (found !== undefined) return loadUnderWay(found)
+    if (found !== undefined) yield loadUnderWay(found)
   }
   for (let write = context.current; write !== undefined; write = write.parent)
-    if (write.isRunning && write.parts === parts) return writeUnderWay(write)
-  return undefined
+    if (write.isRunning && write.parts === parts) yield writeUnderWay(write)
 }
 
 /** Nobody waits for a load that was given up, however long its loader still runs. */

@@ -392,6 +392,36 @@ describe('close inside a load or a write that waits for it', () => {
     await clock.advance(10_000)
   })
 
+  test('does so where the innermost work has ended by then, and what is around it has not', async () => {
+    const { clock, process } = openWorld()
+    const { cache } = process()
+    const spells = cache.keyspace('spell', { load: async (id: number) => ({ id }) })
+    const caller = new AbortController()
+    const writing = cache.keyspace('writing', {
+      load: (_: number) =>
+        spells.write(1, () => {
+          const closing = cache.close()
+          caller.abort()
+          return closing
+        }),
+    })
+    await expect(writing.get(1, { signal: caller.signal })).rejects.toThrow('aborted')
+    await clock.advance(1)
+    await cache.close()
+
+    const other = process().cache
+    const others = other.keyspace('spell', { load: async (id: number) => ({ id }) })
+    const outer = others.write(1, async () => {
+      const inner = await others.write(2, () => ({ closing: other.close() }))
+      await inner.value.closing
+    })
+    outer.catch(() => {})
+    await clock.advance(1)
+    await expect(outer).rejects.toMatchObject({ ...CYCLE, message: /inside the write of spell:1,/ })
+    await other.close()
+    await clock.advance(10_000)
+  })
+
   test('waits for the end where the work goes on without it', async () => {
     const { clock, process } = openWorld()
     const { cache } = process()
