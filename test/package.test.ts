@@ -346,6 +346,10 @@ export const peeked: string = rows.peek(4)!.value!.price
 export const batched: string = (await rows.getMany([4])).get(4)!.price
 export const read: string = (await rows.read(4)).value!.price
 await rows.write(4, async () => ({ id: 4, at: new Date(), price: {} as Decimal }), { writeThrough: true })
+await rows.write(4, async ({ guard }) => {
+  await guard(rows.key(5))
+  return { id: 4, at: new Date(), price: {} as Decimal }
+}, { writeThrough: true })
 rows.entry(4, { id: 4, at: new Date(), price: {} as Decimal })
 
 export const spells: Keyspace<number, Spell> = cache.keyspace<number, Spell>('spell', { load: async () => undefined })
@@ -380,6 +384,7 @@ auditedKeyspace('row', {
 const WRONG_VALUES = {
   'an instance of a class that comes back as text': `export const mistake: Decimal = (await rows.get(4))!.price`,
   'a text in place of the instance that is written through': `rows.entry(4, { id: 4, at: new Date(), price: '1' })`,
+  'a text in place of the instance, of a function that guards': `await rows.write(4, async ({ guard }) => { await guard(); return { id: 4, at: new Date(), price: '1' } }, { writeThrough: true })`,
   'a keyspace of what is loaded, where it answers with something else': `export const mistake: Keyspace<number, { price: Decimal }> = cache.keyspace('x', { load: async (_: number) => ({ price: {} as Decimal }) })`,
   'a keyspace of anything else than what is loaded': `export const mistake: Keyspace<number, { name: string }> = cache.keyspace('x', { load: async (_: number) => ({ price: 4 }) })`,
   'what is loaded in place of what the codec makes of it': `export const mistake: Date = (await coded.get(4))!.at`,

@@ -34,5 +34,6 @@ export interface SnapshotManyOptions<Id, Loaded> extends Pick<SnapshotOptions<ne
 /** How one keyspace's write is done. */
 export interface KeyspaceWriteOptions<T, V> extends Omit<WriteOptions<T>, 'writeThrough'> {
   /** Whether the value that the function returns, the committed row or `undefined`, is stored at the release. @defaultValue false */
-  readonly writeThrough?: [T] extends [V | undefined] ? boolean : false
+  // As long as the compiler has not looked into a function that takes `{ guard }`, it takes `T` for unknown.
+  readonly writeThrough?: unknown extends T ? boolean : [T] extends [V | undefined] ? boolean : false
 }
