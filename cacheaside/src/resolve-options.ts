@@ -274,7 +274,7 @@ export function resolveKeyspaceOptions<Id, V>(
   }
   if (
     options.refreshAhead !== undefined &&
-    !(options.refreshAhead > 0 && Number.isFinite(options.refreshAhead))
+    !(Number.isFinite(options.refreshAhead) && options.refreshAhead > 0)
   ) {
     throw invalidOption(at('refreshAhead'), 'a number greater than 0', options.refreshAhead)
   }

@@ -74,6 +74,12 @@ describe('key', () => {
     expect(calls()).toBe(0)
   })
 
+  test('says that the option key can make an id of an object', () => {
+    expect(() => counting<object>().keyspace.key({ id: 4 })).toThrow(
+      'spell: an id, or what the option key makes of it, must be a string, number',
+    )
+  })
+
   test.each<[string, unknown]>([
     ['a Set', new Set([4])],
     ['a text', '4'],

@@ -466,6 +466,11 @@ describe('keyspace', () => {
       'expected spell.refreshAhead to be a number greater than 0, got 0',
     ],
     [
+      'a refresh ahead that cannot be compared',
+      { load, refreshAhead: Symbol('1') },
+      'expected spell.refreshAhead to be a number greater than 0, got Symbol(1)',
+    ],
+    [
       'an endless refresh ahead',
       { load, refreshAhead: Number.POSITIVE_INFINITY },
       'expected spell.refreshAhead to be a number greater than 0, got Infinity',

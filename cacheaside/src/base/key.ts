@@ -92,7 +92,7 @@ function partText(keyspace: string, part: unknown): string {
     default:
       throw invalid(
         keyspace,
-        `an id must be a string, number, bigint, boolean or a tuple of these, not ${part === null ? 'null' : typeof part}`,
+        `an id, or what the option key makes of it, must be a string, number, bigint, boolean or a tuple of these, not ${part === null ? 'null' : typeof part}`,
       )
   }
 }

@@ -1,6 +1,6 @@
 import { checkSignal } from '../base/abort.ts'
 import { type Clock, systemClock } from '../base/clock.ts'
-import { invalidOption, knownNames, wholeNumber } from '../base/invalid-option.ts'
+import { aFunction, checkClock, invalidOption, knownNames, wholeNumber } from '../base/invalid-option.ts'
 import { messageOf } from '../base/thrown.ts'
 import type { ChangeFeed } from '../feed/change-feed.ts'
 import { planOf } from '../feed/plan.ts'
@@ -303,7 +303,13 @@ function resolve(given: VerifyOptions): Resolved {
   if (typeof options.shared?.lease !== 'function')
     throw invalidOption('shared', 'a shared store', options.shared)
   checkSignal(options.signal)
+  checkClock(options.clock)
+  aFunction('onProgress', options.onProgress)
+  if (options.feed !== undefined && typeof options.feed?.open !== 'function')
+    throw invalidOption('feed', 'a change feed, as postgresFeed({ pool, tables }) makes one', options.feed)
   assertKeyspaces(options.keyspaces)
+  if (options.only !== undefined && !Array.isArray(options.only))
+    throw invalidOption('only', 'an array of names', options.only)
   for (const name of options.only ?? []) {
     if (!options.keyspaces.some(space => space.name === name))
       throw invalidOption('only', `among ${options.keyspaces.map(space => space.name).join(', ')}`, name)
