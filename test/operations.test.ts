@@ -138,8 +138,18 @@ describe('promtool', () => {
       atM: 8,
     },
     CacheFeedLags: {
-      fires: ['cacheaside_feed_lag_seconds 6x10'],
-      quiet: ['cacheaside_feed_lag_seconds 1x10'],
+      fires: [
+        'cacheaside_feed_lag_seconds 6x10',
+        'cacheaside_feed_changes_total{outcome="applied"} 0+1x10',
+        'cacheaside_feed_changes_total{outcome="retained"} 0x10',
+      ],
+      quiet: [
+        'cacheaside_feed_lag_seconds 1x10',
+        'cacheaside_feed_changes_total{outcome="applied"} 0+1x10',
+        // One slow batch, an hour ago.
+        'cacheaside_feed_lag_seconds{instance="quiet"} 6x10',
+        'cacheaside_feed_changes_total{instance="quiet",outcome="applied"} 7x10',
+      ],
       atM: 8,
     },
     CacheFeedLost: {

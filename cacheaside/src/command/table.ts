@@ -14,13 +14,18 @@ function columnsOf(text: string): number {
   return columns
 }
 
-/** Rows of cells, the first column to the left and all others to the right. */
-export function tableText(rows: readonly (readonly string[])[]): string[] {
+/**
+ * Rows of cells, one column to the left and all others to the right. Where the last one stands to the left, a long cell makes only
+ * its own line longer.
+ *
+ * @param left - Which column stands to the left.
+ */
+export function tableText(rows: readonly (readonly string[])[], left = 0): string[] {
   const widths = rows[0]?.map((_, i) => Math.max(...rows.map(row => columnsOf(row[i] ?? '')))) ?? []
   const spaces = (cell: string, i: number) => ' '.repeat(widths[i]! - columnsOf(cell))
   return rows.map(row =>
     row
-      .map((cell, i) => (i === 0 ? cell + spaces(cell, i) : spaces(cell, i) + cell))
+      .map((cell, i) => (i === left ? cell + spaces(cell, i) : spaces(cell, i) + cell))
       .join('  ')
       .trimEnd(),
   )

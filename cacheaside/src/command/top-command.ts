@@ -46,16 +46,16 @@ function topText({ processes, forMs, reads, keys, missedAtMost }: HotKeysReport)
   const rows = keys.map(({ key, count, error, local, shared, origin }) => {
     const certain = local + shared + origin
     return [
-      printable(key),
       perSecond(count),
       error === 0 ? '' : `-${perSecond(error)}`,
       percent(count, reads),
       ...[local, shared, origin].map(part => percent(part, certain)),
+      printable(key),
     ]
   })
   return [
     `${perSecond(reads)} reads per second in ${processes.map(printable).join(', ')}`,
-    ...tableText([['', 'reads/s', 'or', 'of all', 'local', 'shared', 'origin'], ...rows]),
+    ...tableText([['reads/s', 'or', 'of all', 'local', 'shared', 'origin', 'key'], ...rows], 6),
     ...(missedAtMost > 0
       ? [`no key outside this list was read more than ${perSecond(missedAtMost)} times per second`]
       : []),

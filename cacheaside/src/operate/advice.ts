@@ -22,6 +22,7 @@ import type { PoolSize } from './config.ts'
  * |---|---|
  * | `UNREACHABLE` | a server cannot be asked |
  * | `SLOW_STORE` | a round trip takes too much of `sharedTimeoutMs` |
+ * | `STORES_NOTHING` | a server refuses to store anything: its memory is full, it cannot write to its disk, or it lacks replicas |
  * | `MEMORY` | a server's memory is nearly used up, and it evicts nothing |
  * | `CONNECTIONS` | a server has refused or ended connections since its start |
  * | `OPTIONS` | the cache, or a keyspace, cannot be made with these options |
@@ -42,6 +43,7 @@ import type { PoolSize } from './config.ts'
 export type AdviceCode =
   | 'UNREACHABLE'
   | 'SLOW_STORE'
+  | 'STORES_NOTHING'
   | 'MEMORY'
   | 'CONNECTIONS'
   | 'OPTIONS'

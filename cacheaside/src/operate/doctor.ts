@@ -112,7 +112,14 @@ async function examineServers(chart: Chart): Promise<boolean> {
     chart.examined.push(
       `${server} ${version} at ${address}, ${policy}, ${memoryText(node)} (${report.deployment})`,
     )
-    if (isNearlyFull(node))
+    if (node.refusal !== undefined)
+      chart.findings.push({
+        severity: 'bad',
+        area: 'store',
+        code: 'STORES_NOTHING',
+        message: `${address} stores nothing now: ${node.refusal.replace(/\.$/, '')}; ${remedyOf(node, node.refusal)}`,
+      })
+    else if (isNearlyFull(node))
       chart.findings.push({
         severity: 'warn',
         area: 'store',
@@ -140,6 +147,15 @@ function memoryText({ usedBytes, maxBytes }: RedisNode): string {
   return maxBytes === undefined || maxBytes === 0
     ? `${used}, no limit`
     : `${used} of ${(maxBytes / MEBIBYTE).toFixed(1)} MiB`
+}
+
+/** What ends a server's refusal to store anything. */
+function remedyOf(node: RedisNode, refusal: string): string {
+  if (refusal.startsWith('OOM'))
+    return `it uses ${memoryText(node)}, and ${node.policy ?? 'its policy'} finds nothing to evict: raise maxmemory, remove what others keep there, or choose allkeys-lru`
+  if (refusal.startsWith('MISCONF'))
+    return 'its log says what it cannot write: free its disk, or, where nothing but caches is on it, switch snapshots off: CONFIG SET save ""'
+  return `${node.replicas ?? 'too few'} replicas follow it, fewer than min-replicas-to-write: bring them back, or lower that`
 }
 
 const isNearlyFull = ({ usedBytes = 0, maxBytes = 0, policy }: RedisNode): boolean =>

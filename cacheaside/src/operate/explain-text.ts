@@ -87,8 +87,13 @@ function valueLines(value: ExplainedValue): string[] {
     value.shape === value.keyspaceShape
       ? `shape ${value.shape}`
       : `shape ${value.shape}, and the keyspace has ${value.keyspaceShape}`
+  // After a failover to a server whose clock is behind, for example.
+  const stored =
+    value.ageMs < 0
+      ? `stored ${durationText(-value.ageMs)} ahead of the store's clock, which was set back or is another server's`
+      : `stored ${durationText(value.ageMs)} ago`
   return [
-    `${what}, stored ${durationText(value.ageMs)} ago (${value.filledAt})${markText(value.mark)}`,
+    `${what}, ${stored} (${value.filledAt})${markText(value.mark)}`,
     `${fresh}; its load took ${durationText(value.costMs)}; ${shape}`,
     ...(value.claimLeftMs === undefined
       ? []

@@ -161,7 +161,7 @@ async function explained(
   options: ExplainOptions,
 ): Promise<Explanation> {
   const { keyspace, key, id } = named
-  const { name, synchronous } = sharedOf(operated)
+  const { name, synchronous, maxValueBytes } = sharedOf(operated)
   const [text] = await view.peek([key])
   const [lifeMs] = (await view.lives?.([key])) ?? []
   const [generation] = await view.generations([keyspace.name])
@@ -169,6 +169,7 @@ async function explained(
   const readers = await answersFor({
     view: withFirst(view, key, text),
     synchronous,
+    maxValueBytes,
     name: keyspace.name,
     options: keyspace.keyspaceOptions,
     id,

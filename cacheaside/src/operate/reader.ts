@@ -8,7 +8,10 @@ import type { From, Why } from '../base/events.ts'
 import { keyspaceOf, type Tag } from '../base/key.ts'
 import { Cache } from '../cache.ts'
 import type { CacheOptions, KeyspaceOptions } from '../options.ts'
-import type { SharedStore, StoreView } from '../shared/shared-store.ts'
+import { beginsAsRegister } from '../redis/scripts.ts'
+import { maxRegisterBytesOf } from '../redis/value-sizes.ts'
+import { type LookReply, type SharedStore, type StoreView, TOO_LARGE } from '../shared/shared-store.ts'
+import { bytesBeyond } from '../shared/text-size.ts'
 
 /** What one kind of reader would get. */
 export interface ReaderAnswer {
@@ -37,6 +40,7 @@ export interface Readers {
   readonly view: StoreView
   /** As the store's own. */
   readonly synchronous: boolean
+  readonly maxValueBytes: number | undefined
   /** The keyspace's name, and the options that the cache's keyspace is made with. */
   readonly name: string
   readonly options: KeyspaceOptions<unknown, unknown>
@@ -51,7 +55,7 @@ export interface Readers {
 export async function answersFor(readers: Readers): Promise<ReaderAnswers> {
   const { view, clock } = readers
   const asking = new Asking()
-  const shown = new ShownStore(view, asking, readers.synchronous)
+  const shown = new ShownStore(view, asking, readers)
   const timeMs = await view.timeMs()
   const ask = async (isStrong: boolean, originAnswers: boolean): Promise<ReaderAnswer | undefined> => {
     const cache = new Cache(
@@ -134,31 +138,42 @@ class ShownStore implements SharedStore {
   readonly stream?: 'none'
   readonly #view: StoreView
   readonly #asking: Asking
+  /** As in the real store: a larger register is not handed out. */
+  readonly #maxRegisterBytes: number
   /** The registers that were seen: all questions get the answers of the same moment. */
-  readonly #seen = new Map<string, Promise<string | undefined>>()
+  readonly #seen = new Map<string, Promise<LookReply>>()
 
-  constructor(view: StoreView, asking: Asking, synchronous: boolean) {
+  constructor(view: StoreView, asking: Asking, { synchronous, maxValueBytes }: Readers) {
     this.synchronous = synchronous
     if (!synchronous) this.stream = 'none'
+    this.#maxRegisterBytes = maxRegisterBytesOf(maxValueBytes ?? Number.POSITIVE_INFINITY)
     this.#view = view
     this.#asking = asking
   }
 
-  async lease(key: string): Promise<string | null> {
-    const seen = this.#seen.get(key) ?? this.#asking.until(this.#view.peek([key]).then(([text]) => text))
+  lease(key: string): Promise<LookReply> {
+    const seen =
+      this.#seen.get(key) ??
+      this.#asking.until(this.#view.peek([key]).then(([text]) => this.#handedOut(text)))
     this.#seen.set(key, seen)
-    return (await seen) ?? null
+    return seen
   }
 
-  leaseMany(requests: readonly { key: string }[]): Promise<(string | null)[]> {
+  #handedOut(text: string | undefined): LookReply {
+    if (text === undefined) return null
+    const isTooLarge = bytesBeyond(text, this.#maxRegisterBytes) !== undefined && beginsAsRegister(text)
+    return isTooLarge ? TOO_LARGE : text
+  }
+
+  leaseMany(requests: readonly { key: string }[]): Promise<LookReply[]> {
     return Promise.all(requests.map(({ key }) => this.lease(key)))
   }
 
-  look(keys: readonly string[]): Promise<(string | null)[]> {
+  look(keys: readonly string[]): Promise<LookReply[]> {
     return Promise.all(keys.map(key => this.lease(key)))
   }
 
-  stampMany(requests: readonly { key: string }[]): Promise<(string | null)[]> {
+  stampMany(requests: readonly { key: string }[]): Promise<LookReply[]> {
     return this.leaseMany(requests)
   }
 

@@ -7,6 +7,7 @@ import { parseRegister, type Register } from '../shared/register.ts'
 import type { StoreView } from '../shared/shared-store.ts'
 import { Reservoir } from '../verify/walk.ts'
 import { askStats, type ProcessStats } from './hot-keys.ts'
+import { tagNamesOf } from './named-tags.ts'
 import {
   askedStore,
   clockOf,
@@ -83,7 +84,7 @@ export async function storeStats(
   { sample = DEFAULT_SAMPLE, onProgress }: StoreStatsOptions = {},
 ): Promise<StoreStats> {
   const shared = sharedOf(operated)
-  const known = new Set(keyspacesOf(operated).map(({ name }) => name))
+  const known = new Set([...keyspacesOf(operated).map(({ name }) => name), ...tagNamesOf(operated)])
   const notes: string[] = shared.synchronous ? [EMBEDDED_NOTE] : []
   const nodes = await nodesOf(operated)
   const { keyspaces, foreign } = await withView(operated, async view => {

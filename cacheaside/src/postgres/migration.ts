@@ -74,6 +74,9 @@ export const DEFAULT_SCHEMA = 'cacheaside'
  */
 export function checkedColumns(table: string, watched: WatchedTable): readonly string[] | undefined {
   if (typeof watched === 'function') return undefined
+  // Of a text nothing is shown: it may be a password.
+  if (typeof watched === 'string')
+    throw invalidOptionInWords(`tables.${table}`, 'a function or an object', 'a text')
   if (typeof watched !== 'object' || watched === null)
     throw invalidOption(`tables.${table}`, 'a function or an object', watched)
   knownNames(`tables.${table}`, watched, [

@@ -240,6 +240,8 @@ export function tableTags(...given: unknown[]): Readonly<Record<string, TableTag
 }
 
 function tagsOfTable(table: string, options: TableTagsOptions): TableTags {
+  // Of a text nothing is shown: it may be a password.
+  if (typeof options === 'string') throw invalidOptionInWords(`tables.${table}`, 'an object', 'a text')
   knownNames(`tables.${table}`, options, ['by', 'types', 'name'])
   const { by = [], types = {}, name = `table.${table}` } = options
   if (!isKeyspaceName(name)) {

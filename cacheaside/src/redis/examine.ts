@@ -36,6 +36,8 @@ export interface RedisNode {
   readonly replicas: number | undefined
   /** Whether it stops taking writes when too few replicas follow (`min-replicas-to-write` of 1 or more). */
   readonly needsReplicas: boolean | undefined
+  /** Its words, if it stores nothing now although the user may: `OOM …`, `MISCONF …` or `NOREPLICAS …`. */
+  readonly refusal: string | undefined
   /** Changes with every start of the process and with every change of its data's history. */
   readonly identity: string
 }
@@ -103,12 +105,13 @@ const SECTIONS = ['server', 'replication', 'memory', 'cluster', 'stats']
 /** Reads a server's account of itself and judges it. Rejects only if the connection fails. */
 export async function examine(connection: Way, expected: Expectations): Promise<Examination> {
   const findings: RedisFinding[] = []
-  const [info, database, denied] = await Promise.all([
+  const [info, database, answers] = await Promise.all([
     readInfo(connection, SECTIONS),
     readDatabase(connection),
-    denials(connection, expected),
+    refusals(connection, expected),
   ])
-  let node = nodeOf(expected.address, info)
+  const denied = answers.filter(isDenial).map(({ message }) => message)
+  let node = nodeOf(expected.address, info, answers.find(isTrouble)?.message)
   const unknown = denied.filter(isUnknownCommand)
   const forbidden = denied.filter(words => !isUnknownCommand(words))
   if (forbidden.length > 0) findings.push(refused('PERMISSION', permissionMessage(expected, forbidden)))
@@ -170,7 +173,11 @@ export function identityOf(info: Map<string, string> | undefined): string {
   return run === undefined || history === undefined ? '' : `${run} ${history}`
 }
 
-function nodeOf(address: string, info: Map<string, string> | undefined): RedisNode {
+function nodeOf(
+  address: string,
+  info: Map<string, string> | undefined,
+  refusal: string | undefined,
+): RedisNode {
   const number = (name: string) => (info?.has(name) ? Number(info.get(name)) : undefined)
   const valkey = info?.get('valkey_version')
   const role = info?.get('role')
@@ -187,6 +194,7 @@ function nodeOf(address: string, info: Map<string, string> | undefined): RedisNo
     replicas: number('connected_slaves'),
     // INFO has this field only where min-replicas-to-write is set.
     needsReplicas: role === undefined ? undefined : info?.has('min_slaves_good_slaves'),
+    refusal,
     identity: identityOf(info),
   }
 }
@@ -203,15 +211,20 @@ const NO_SCRIPT = '0'.repeat(40)
 
 const isUnknownCommand = (words: string): boolean => /^ERR unknown (sub)?command/i.test(words)
 
+/** Whether a command, key or channel is forbidden to this user, or the command is missing. */
+const isDenial = (error: Error): boolean => errorCode(error) === 'NOPERM' || isUnknownCommand(error.message)
+
+/** Whether the server stores nothing at the moment, whoever asks. A replica's refusal tells nothing more than its role. */
+const isTrouble = (error: Error): boolean => ['OOM', 'MISCONF', 'NOREPLICAS'].includes(errorCode(error))
+
 /**
- * The commands, keys and channels that are forbidden or missing, in the server's words. Asking changes nothing: nothing is
- * ever under the key. A missing command would not stop the heartbeats: without this check the store would become unavailable
- * and available again for ever.
+ * What the server refuses of the commands that the cache needs. Asking changes nothing: nothing is ever under the key. A missing
+ * command would not stop the heartbeats: without this check the store would become unavailable and available again for ever.
  */
-async function denials(
+async function refusals(
   connection: Way,
   { channels, key, deniedKeys = [], deployment }: Expectations,
-): Promise<string[]> {
+): Promise<Error[]> {
   const probes = [
     ...channels.map(channel => ['PUBLISH', channel, '']),
     ['GET', key],
@@ -236,8 +249,7 @@ async function denials(
         () => undefined,
         (error: unknown) => {
           if (errorCode(error) === '' || errorCode(error) === 'NOAUTH') throw error
-          const { message } = error as Error
-          return errorCode(error) === 'NOPERM' || isUnknownCommand(message) ? message : undefined
+          return error as Error
         },
       ),
     ),
@@ -338,6 +350,6 @@ function policyFindings(node: RedisNode, { allowUnsafePolicy }: Expectations): R
 
 function failoverFindings(node: RedisNode, { deployment }: Expectations): RedisFinding[] {
   if (deployment === 'standalone' || node.needsReplicas !== false) return []
-  const message = `min-replicas-to-write of ${node.address} is 0: cut off from its replicas it goes on taking writes, which a failover then takes back; set it to 1 or more`
+  const message = `min-replicas-to-write of ${node.address} is 0: cut off from its replicas it goes on taking writes, which a failover then takes back; set it to 1 or more, where as many replicas follow: with fewer it refuses every write`
   return [warned('SPLIT_BRAIN', message)]
 }

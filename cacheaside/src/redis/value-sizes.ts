@@ -18,6 +18,9 @@ const MOST_AT_ONCE = 500
 /** Header and tags of a register, at most. */
 const AROUND_VALUE_BYTES = 1_024 + MAX_TAGS * (MAX_TAG_LENGTH * 3 + 64)
 
+/** The most bytes of a register that a store with this bound hands out. */
+export const maxRegisterBytesOf = (maxValueBytes: number): number => maxValueBytes + AROUND_VALUE_BYTES
+
 /** After so many values the earlier ones count half. */
 const VALUES_REMEMBERED = 2_000
 const MOST_KEYSPACES = 1_000
@@ -35,7 +38,7 @@ export class ValueSizes {
   #filling = 0
 
   constructor(maxValueBytes: number) {
-    this.maxRegisterBytes = maxValueBytes + AROUND_VALUE_BYTES
+    this.maxRegisterBytes = maxRegisterBytesOf(maxValueBytes)
     this.togetherBytes = Math.max(TOGETHER_BYTES, this.maxRegisterBytes)
   }
 

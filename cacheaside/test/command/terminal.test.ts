@@ -15,6 +15,20 @@ describe('wantsColor', () => {
   })
 })
 
+test('a table whose last column stands to the left is no wider than its other lines for one long cell', () => {
+  const long = '-'.repeat(500)
+  expect(
+    tableText(
+      [
+        ['reads/s', 'key'],
+        ['12.0', 'spell:1'],
+        ['0.5', long],
+      ],
+      1,
+    ),
+  ).toEqual(['reads/s  key', '   12.0  spell:1', `    0.5  ${long}`])
+})
+
 test.each<[number | undefined, string]>([
   [undefined, `[${'-'.repeat(30)}] 0/9, 0 stale`],
   [0, `[${'-'.repeat(30)}] 0/9, 0 stale`],

@@ -73,7 +73,7 @@ describe('cacheaside top', () => {
       },
     })
     expect(shown).toMatch(
-      /^\d+\.\d reads per second in Anna\n +reads\/s +or +of all +local +shared +origin\nspell:1 +\d+\.\d +100 % /,
+      /^\d+\.\d reads per second in Anna\n *reads\/s +or +of all +local +shared +origin +key\n *\d+\.\d +100 % .+ % +spell:1\n/,
     )
     expect(code).toBe(0)
   })

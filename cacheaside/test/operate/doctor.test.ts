@@ -1,4 +1,7 @@
+import { mkdtempSync, rmSync } from 'node:fs'
 import { createConnection } from 'node:net'
+import { tmpdir } from 'node:os'
+import { join } from 'node:path'
 import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest'
 import { PATIENCE } from '../../../test/patience.ts'
 import { type RedisServer, startRedis, startRedisCluster } from '../../../test/redis-servers.ts'
@@ -18,7 +21,8 @@ const codes = ({ findings }: DoctorReport) =>
 describe('examineAll on a Redis', () => {
   let server: RedisServer
   beforeAll(async () => {
-    server = await startRedis({ maxmemory: '100mb', 'maxmemory-policy': 'allkeys-lru' })
+    const protectedSettings = { 'enable-protected-configs': 'yes' }
+    server = await startRedis({ maxmemory: '100mb', 'maxmemory-policy': 'allkeys-lru', ...protectedSettings })
   })
   afterAll(() => server.stop())
   const open = (way = {}) => openStore({ client: IOREDIS.single(server.port, way) })
@@ -97,10 +101,52 @@ describe('examineAll on a Redis', () => {
   })
 
   test('tells of memory that is nearly used up and not evicted', async () => {
-    await server.command('CONFIG', 'SET', 'maxmemory-policy', 'noeviction', 'maxmemory', '1')
+    // Large beside what connections take.
+    await server.command('SET', 'filler', 'x'.repeat(20 * 2 ** 20))
+    const { usedBytes = 0 } = (await examineAll({ shared: open(), keyspaces })).nodes[0]!
+    await server.command(
+      'CONFIG',
+      'SET',
+      'maxmemory-policy',
+      'noeviction',
+      'maxmemory',
+      Math.round(usedBytes * 1.03),
+    )
     const report = await examineAll({ shared: open(), keyspaces })
+    await server.command('DEL', 'filler')
     await server.command('CONFIG', 'SET', 'maxmemory-policy', 'allkeys-lru', 'maxmemory', '100mb')
     expect(codes(report)).toContain('warn store MEMORY')
+  })
+
+  test('tells why a server stores nothing, until that has ended', async () => {
+    const set = (...settings: (string | number)[]) => server.command('CONFIG', 'SET', ...settings)
+    const found = async () =>
+      (await examineAll({ shared: open(), keyspaces })).findings.filter(
+        ({ code }) => code === 'STORES_NOTHING',
+      )
+    const refusing = (message: RegExp) => [
+      { severity: 'bad', area: 'store', code: 'STORES_NOTHING', message: expect.stringMatching(message) },
+    ]
+    // Of a policy that evicts, too: nothing of others has an end.
+    await set('maxmemory-policy', 'volatile-lru', 'maxmemory', 1)
+    expect(await found()).toEqual(
+      refusing(/ stores nothing now: OOM .* and volatile-lru finds nothing to evict: /),
+    )
+    await set('maxmemory-policy', 'allkeys-lru', 'maxmemory', '100mb', 'min-replicas-to-write', 1)
+    expect(await found()).toEqual(
+      refusing(/NOREPLICAS .*; 0 replicas follow it, fewer than min-replicas-to-write/),
+    )
+    const [, before] = (await server.command('CONFIG', 'GET', 'dir')) as string[]
+    const gone = mkdtempSync(join(tmpdir(), 'cacheaside-gone-'))
+    await set('min-replicas-to-write', 0, 'save', '3600 1', 'dir', gone)
+    rmSync(gone, { recursive: true })
+    await server.command('BGSAVE')
+    await vi.waitFor(
+      async () => expect(await found()).toEqual(refusing(/MISCONF .*; its log says what /)),
+      PATIENCE,
+    )
+    await set('save', '', 'dir', before!)
+    expect(await found()).toEqual([])
   })
 
   test('says that a server cannot be asked, and examines the rest', async () => {

@@ -2,8 +2,11 @@ import { describe, expect, onTestFinished, test } from 'vitest'
 import type { Change, ChangeFeed } from '../../src/feed/change-feed.ts'
 import { createCache, embeddedShared } from '../../src/index.ts'
 import { type Explanation, explain, explanationText } from '../../src/operate/index.ts'
-import { plantableShared } from '../../src/testing/index.ts'
+import { markedToken } from '../../src/shared/key-mark.ts'
+import { valueText } from '../../src/shared/register.ts'
+import { plantableShared, SimulatedClock } from '../../src/testing/index.ts'
 import { auditedKeyspace } from '../../src/verify/index.ts'
+import { within } from '../world.ts'
 import { explainSuite } from './explain-suite.ts'
 
 describe('on the embedded store', () => {
@@ -19,6 +22,16 @@ describe('on the embedded store', () => {
         return [keys, await view.peek(keys), await view.generations(['spell'])]
       },
     }
+  })
+
+  test('explain says that a value was stored under a clock that was ahead', async () => {
+    const clock = new SimulatedClock()
+    const { store: shared, plant } = plantableShared({ clock })
+    const generation = await shared.generation('spell', 'g'.repeat(16))
+    const fill = { generation, shape: 1, freshMs: 60_000, staleMs: 0, costMs: 1, text: '4' }
+    plant('spell:4', valueText(markedToken('spell:4', clock.token()), fill, clock.epochMs() + 3_600_000))
+    const found = await within(clock, 10_000, explain({ shared, keyspaces: [spells], clock }, 'spell', ['4']))
+    expect(explanationText(found)).toContain("stored 60 min ahead of the store's clock, which was set back ")
   })
 
   test('explain says that other processes are not seen', async () => {

@@ -1,5 +1,6 @@
 import { Redis } from 'ioredis'
-import { afterAll, beforeAll, describe, expect, test } from 'vitest'
+import { afterAll, beforeAll, describe, expect, onTestFinished, test, vi } from 'vitest'
+import { PATIENCE } from '../../../test/patience.ts'
 import {
   type RedisClusterServers,
   type RedisServer,
@@ -7,8 +8,11 @@ import {
   startRedis,
   startRedisCluster,
 } from '../../../test/redis-servers.ts'
+import { createCache } from '../../src/index.ts'
 import { explain } from '../../src/operate/index.ts'
+import { maxRegisterBytesOf } from '../../src/redis/value-sizes.ts'
 import { markedToken } from '../../src/shared/key-mark.ts'
+import { valueText } from '../../src/shared/register.ts'
 import { auditedKeyspace } from '../../src/verify/index.ts'
 import { IOREDIS } from '../redis/clients.ts'
 import { openStore, token } from '../redis/harness.ts'
@@ -51,6 +55,32 @@ describe.each(serverPrograms())('on one $name server', ({ path }) => {
     expect(found).toMatchObject({
       register: { state: 'value', mark: 'foreign' },
       readers: { plain: { from: 'origin', why: 'unreadable' } },
+    })
+  })
+
+  test('explain says of a value that is larger than the store hands out what its readers get', async () => {
+    const { shared, plant } = open()
+    const cache = createCache({ shared })
+    onTestFinished(() => cache.close())
+    const options = { load: async (id: string) => id }
+    const keyspaces = [auditedKeyspace('spell', options)]
+    const spellsOfCache = cache.keyspace('spell', options)
+    await shared.ready()
+    // Of a process with another bound.
+    const text = 'x'.repeat(maxRegisterBytesOf(shared.maxValueBytes!) + 1)
+    const nowMs = Date.now()
+    const times = { freshMs: 60_000, staleMs: 0, costMs: 1 }
+    const nonce = markedToken('spell:4', token('random'))
+    const generation = await shared.generation('spell', token('g'))
+    await plant('spell:4', valueText(nonce, { ...times, generation, shape: 1, text }, nowMs), 60_000)
+    const { readers } = await explain({ shared, keyspaces }, 'spell', ['4'])
+    await vi.waitFor(async () => {
+      const { from, why, kept } = await spellsOfCache.read('4')
+      expect({ from, why, kept, absent: false }).toEqual(readers.plain)
+    }, PATIENCE)
+    expect(readers).toMatchObject({
+      plain: { from: 'origin', why: 'too-large', kept: false },
+      strong: { from: 'origin', why: 'too-large', kept: false },
     })
   })
 

@@ -63,6 +63,15 @@ describe('storeStats', () => {
     expect(met.at(-1)).toBe(10)
   })
 
+  test('knows the tags that the file names', async () => {
+    const shared = embeddedShared()
+    for (const name of ['school', 'stranger']) await shared.generation(name, token(name))
+    await shared.lease('school:1', token('reader'), 10_000)
+    await shared.lease('stranger:1', token('reader'), 10_000)
+    const { keyspaces: held } = await storeStats({ shared, keyspaces, tags: ['school'] })
+    expect(held).toMatchObject({ school: { isKnown: true, registers: 1 }, stranger: { isKnown: false } })
+  })
+
   test('reads no more than a sample, and names a keyspace without stored values', async () => {
     const shared = embeddedShared()
     for (let id = 0; id < 50; id++) await shared.lease(`spell:${id}`, token('reader'), 10_000)
