@@ -16,6 +16,7 @@ const UPDATE = { name: 'update', text: 'UPDATE spell SET damage = damage + 1 WHE
 /** What stands under a key while its writer is at work, and how the scripts are called by hand. */
 const GUARD_TEXT = `W0${'t'.repeat(16)}${'9'.repeat(13)}`
 const GUARD_MS = '30000'
+const MOST = String(DEFAULT_MAX_VALUE_BYTES)
 /** The channel that this process listens to by hand. */
 const HEARD = 'hand:@heard'
 /** A value's text before its times and behind them, as the library stores it. */
@@ -90,11 +91,13 @@ async function workOver(
   return {
     'query and one GET': () => client.get(`bare:${bareId++ % ROWS}`).then(() => load(bareId % ROWS)),
     'the script of the lease by hand, and query': () =>
-      script('create', `hand:${bareId++ % ROWS}`, '15000', `L${token()}`).then(() => load(bareId % ROWS)),
+      script('create', `hand:${bareId++ % ROWS}`, MOST, '15000', `L${token()}`).then(() =>
+        load(bareId % ROWS),
+      ),
     // The fill is sent behind the answer, as the library sends it.
     async 'the scripts of lease and fill by hand, and query'() {
       const [key, mine] = [`hand:${bareId++ % ROWS}`, token()]
-      await script('create', key, '15000', `L${mine}`)
+      await script('create', key, MOST, '15000', `L${mine}`)
       const row = await load(bareId % ROWS)
       void script('fill', key, `L${mine}`, headOf(mine), tailOf(row), '600000', '600000')
     },

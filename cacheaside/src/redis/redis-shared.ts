@@ -97,7 +97,7 @@ class RedisStore implements RedisShared {
   constructor(options: ResolvedRedisOptions) {
     const { driver, prefix, clock } = options
     const onCluster = driver.deployment === 'cluster'
-    const sizes = new ValueSizes(options.maxValueBytes)
+    const sizes = new ValueSizes(options.maxValueBytes, prefix)
     const scripts = loadableScripts(onCluster, sizes)
     const names = namesUnder(prefix, clock.token())
     const servers = new Servers(options, names, scripts)

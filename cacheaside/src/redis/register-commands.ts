@@ -122,7 +122,8 @@ export class RegisterCommands {
 
   /** What is under the key, by a command that is refused where writes are, but not because memory is full. */
   async #lookWhenFull(key: string): Promise<Exclude<LeaseReply, null>> {
-    const [seen] = await this.#lookByScript([this.#names.prefix + key])
+    const name = [this.#names.prefix + key]
+    const [seen] = await this.#ask(name, mostBytes => this.#lookByScript(name, mostBytes))
     return seen ?? REFUSED
   }
 
@@ -153,29 +154,42 @@ export class RegisterCommands {
   /** A script, though one native command would do: the reply `nil` to a command does not tell which lease was taken. */
   #runCreate(requests: readonly Creation[], lifeMs: number): Promise<LeaseReply[]> {
     const names = requests.map(({ key }) => this.#names.prefix + key)
-    const args = [String(lifeMs), ...requests.map(({ text }) => text)]
-    return this.#commands.run(this.#scripts.create, names, args, reply => {
-      const replies = registersOf(reply, names.length)
-      if (replies.length > 1) this.#sizes.saw(requests[0]!.key, replies)
-      return replies
+    return this.#ask(names, mostBytes => {
+      const args = [String(mostBytes), String(lifeMs), ...requests.map(({ text }) => text)]
+      return this.#commands.run(this.#scripts.create, names, args, reply =>
+        this.#seen(names, registersOf(reply, names.length)),
+      )
     })
+  }
+
+  /** Asks for registers: for all, or only for short ones while as much is on its way as comes in time. */
+  #ask<T>(names: readonly string[], send: (mostBytes: number) => Promise<T>): Promise<T> {
+    const { mostBytes, end } = this.#sizes.ask(names)
+    const asking = send(mostBytes)
+    if (end !== undefined) asking.then(end, end)
+    return asking
+  }
+
+  /** Notes how long registers are. */
+  #seen(names: readonly string[], replies: LookReply[]): LookReply[] {
+    for (let i = 0; i < names.length; i++) this.#sizes.saw(names[i]!, replies[i])
+    return replies
   }
 
   look(keys: readonly string[]): Promise<LookReply[]> {
     if (keys.length === 1) return this.#lookAtOne(this.#names.prefix + keys[0]!)
-    const names = keys.map(key => this.#names.prefix + key)
-    return this.#lookAtMany(names).then(replies => {
-      if (keys.length > 0) this.#sizes.saw(keys[0]!, replies)
-      return replies
-    })
+    return this.#lookAtMany(keys.map(key => this.#names.prefix + key))
   }
 
   #lookAtMany(names: readonly string[]): Promise<LookReply[]> {
     if (this.#onCluster)
       return Promise.all(names.map(name => this.#lookAlone(name))).then(replies => replies.flat())
     const batches: Promise<LookReply[]>[] = []
-    for (let at = 0; at < names.length; at += MOST_TOGETHER)
-      batches.push(this.#lookTogether(names.slice(at, at + MOST_TOGETHER)))
+    for (let at = 0; at < names.length; ) {
+      const count = this.#sizes.fitting(names, at)
+      batches.push(this.#lookTogether(names.slice(at, at + count)))
+      at += count
+    }
     return batches.length === 1 ? batches[0]! : Promise.all(batches).then(replies => replies.flat())
   }
 
@@ -193,14 +207,20 @@ export class RegisterCommands {
   readonly #sendLooks = (): void => {
     const looks = this.#looks
     this.#looks = []
-    for (let at = 0; at < looks.length; at += MOST_TOGETHER)
-      this.#answerLooks(looks.length <= MOST_TOGETHER ? looks : looks.slice(at, at + MOST_TOGETHER))
+    const names = looks.map(({ name }) => name)
+    for (let at = 0; at < looks.length; ) {
+      const count = this.#sizes.fitting(names, at)
+      const isAll = count === looks.length
+      this.#answerLooks(
+        isAll ? looks : looks.slice(at, at + count),
+        isAll ? names : names.slice(at, at + count),
+      )
+      at += count
+    }
   }
 
-  #answerLooks(looks: readonly SingleLook[]): void {
-    const [first] = looks as [SingleLook]
-    const asking =
-      looks.length === 1 ? this.#lookAlone(first.name) : this.#lookTogether(looks.map(({ name }) => name))
+  #answerLooks(looks: readonly SingleLook[], names: readonly string[]): void {
+    const asking = names.length === 1 ? this.#lookAlone(names[0]!) : this.#lookTogether(names)
     asking.then(
       replies => {
         for (let i = 0; i < looks.length; i++) looks[i]!.resolve([replies[i]!])
@@ -212,26 +232,43 @@ export class RegisterCommands {
   }
 
   #lookAlone(name: string): Promise<LookReply[]> {
-    return this.#sizes.isLarge(name) ? this.#lookByScript([name]) : this.#get(name)
+    return this.#look([name], this.#sizes.isLarge(name), () => this.#get(name))
   }
 
   #lookTogether(names: readonly string[]): Promise<LookReply[]> {
     const areLarge = this.#sizes.knowsLarge && names.some(name => this.#sizes.isLarge(name))
-    return areLarge ? this.#lookByScript(names) : this.#mget(names)
+    return this.#look(names, areLarge, () => this.#mget(names))
   }
 
-  /** Looks by a script, which does not send what is too large. */
-  #lookByScript(names: readonly string[]): Promise<LookReply[]> {
-    return this.#commands.run(this.#scripts.look, names, [], reply => {
+  /** Looks by a native command, or by a script where not all that may be there is to be sent. */
+  #look(
+    names: readonly string[],
+    areLarge: boolean,
+    natively: () => Promise<LookReply[]>,
+  ): Promise<LookReply[]> {
+    return this.#ask(names, mostBytes =>
+      areLarge || mostBytes < this.#sizes.maxRegisterBytes
+        ? this.#lookByScript(names, mostBytes)
+        : natively(),
+    )
+  }
+
+  /** Looks by a script, which does not send what is longer. */
+  #lookByScript(names: readonly string[], mostBytes: number): Promise<LookReply[]> {
+    return this.#commands.run(this.#scripts.look, names, [String(mostBytes)], reply => {
       const replies = registersOf(reply, names.length)
-      for (const [i, name] of names.entries()) this.#sizes.noteLarge(name, replies[i] === TOO_LARGE)
-      return replies
+      if (mostBytes === this.#sizes.maxRegisterBytes)
+        for (const [i, name] of names.entries()) this.#sizes.noteLarge(name, replies[i] === TOO_LARGE)
+      return this.#seen(names, replies)
     })
   }
 
   /** A register that has come and is too large: it is not asked for in this way again. */
   #unlessLarge(name: string, text: string | null): LookReply {
-    if (text === null || bytesBeyond(text, this.#sizes.maxRegisterBytes) === undefined) return text
+    if (text === null || bytesBeyond(text, this.#sizes.maxRegisterBytes) === undefined) {
+      this.#sizes.saw(name, text)
+      return text
+    }
     if (!beginsAsRegister(text)) return LONG_STRANGER
     this.#sizes.noteLarge(name, true)
     return TOO_LARGE
@@ -263,7 +300,7 @@ export class RegisterCommands {
     const sent = this.#sizes.send(value.text)
     // Too much is under way already: what is behind it would come too late.
     if (sent === undefined) return false
-    if (value.text !== undefined) this.#sizes.saw(key, [value.text])
+    this.#sizes.saw(this.#names.prefix + key, value.text)
     try {
       return await this.#commands.runAt(
         this.#scripts.fill,

@@ -283,18 +283,18 @@ export const NOT_A_STRING = '?not a string'
 /** The text for a long text that does not begin as a register. */
 export const LONG_STRANGER = '?too long'
 
-/** How many bytes the registers may have that a script answers with: each of them, and all but the last together. */
+/** How many bytes the registers may have that a script answers with, all but the last together. */
 export interface ReplyBounds {
-  readonly maxRegisterBytes: number
   readonly togetherBytes: number
 }
 
 /**
- * `textOf`: the text in a reply; 0 for a register that is too long, and for all others once the replies of this script are as
- * long as they may be (`mayAsk`). Any error but that of another type is an error of the whole script.
+ * Takes the first of ARGV: how many bytes a register may have that is sent. `textOf`: the text in a reply; 0 for a register that
+ * is too long, and for all others once the replies of this script are as long as they may be (`mayAsk`). Any error but that of
+ * another type is an error of the whole script.
  */
-const text = ({ maxRegisterBytes, togetherBytes }: ReplyBounds): string => `
-local most, room = ${maxRegisterBytes}, ${togetherBytes}
+const text = ({ togetherBytes }: ReplyBounds): string => `
+local most, room = tonumber(table.remove(ARGV, 1)), ${togetherBytes}
 local function mayAsk() return room > 0 end
 local function textOf(reply)
   if type(reply) == 'string' then
@@ -312,7 +312,7 @@ end
 export const beginsAsRegister = (text: string): boolean => new RegExp(OURS).test(text)
 
 /**
- * KEYS: registers. What is there, for a primary whose memory is full, and where some are too large. A plain
+ * KEYS: registers. ARGV: most bytes. What is there, for a primary whose memory is full, and where some are too large. A plain
  * GET would also be answered by a server that has too few replicas left, or has just become a replica: its values may be long
  * out of date.
  */
@@ -353,7 +353,7 @@ local function limitLife(key, text)
 end
 `
 
-/** KEYS: registers. ARGV: life in ms, then a lease or a stamp for each. Says what was there, for each. */
+/** KEYS: registers. ARGV: most bytes, life in ms, then a lease or a stamp for each. Says what was there, for each. */
 const create = (bounds: ReplyBounds): Source =>
   source(
     WITH_ROOM,

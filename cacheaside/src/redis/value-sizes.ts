@@ -7,8 +7,14 @@ import { MAX_TAG_LENGTH, MAX_TAGS } from '../shared/register.ts'
 /** What 100 megabits per second carry within 100 ms: see `docs/decisions/0029-a-bound-on-values-in-redis.md`. */
 export const DEFAULT_MAX_VALUE_BYTES = 2 ** 20
 
-/** What one command, and all fills under way, may carry: what a gigabit per second carries in two thirds of 100 ms. */
+/**
+ * What one command, all fills under way, and all replies under way but the last may carry: what a gigabit per second carries in
+ * two thirds of 100 ms.
+ */
 export const TOGETHER_BYTES = 8 * 2 ** 20
+
+/** Registers of at most this length always come: a thousand of them are {@link TOGETHER_BYTES}. */
+export const SHORT_BYTES = 8 * 2 ** 10
 
 /** The most keys that one command asks for. A piece of a `getMany` asks for no more. */
 export const MOST_TOGETHER = 1_000
@@ -26,6 +32,14 @@ const VALUES_REMEMBERED = 2_000
 const MOST_KEYSPACES = 1_000
 const MOST_LARGE = 1_000
 
+/** Registers that one command asks for. */
+export interface AskedFor {
+  /** A longer one is not to be sent. */
+  readonly mostBytes: number
+  /** To be called when the reply is there. `undefined`: their lengths are not counted. */
+  readonly end: (() => void) | undefined
+}
+
 /** The sizes of values that one store has seen, and what follows for its next commands. */
 export class ValueSizes {
   /** The most bytes of a register that is handed out. */
@@ -33,13 +47,22 @@ export class ValueSizes {
   /** The most bytes of UTF-8 of the values that one command carries. */
   readonly togetherBytes: number
   readonly #usual = new Map<string, { units: number; values: number }>()
+  readonly #prefixLength: number
+  readonly #short: AskedFor = { mostBytes: SHORT_BYTES, end: undefined }
+  readonly #anyway: AskedFor
+  /** Whether any register was longer than {@link SHORT_BYTES}. As long as none was, nothing follows from their lengths. */
+  #seesLong = false
+  #coming = 0
   /** Names of registers that were seen to be too large. They are not asked for by commands that would bring them. */
   readonly #large = new Set<string>()
   #filling = 0
 
-  constructor(maxValueBytes: number) {
+  /** @param prefix - What comes before the key in the name of a register. */
+  constructor(maxValueBytes: number, prefix = '') {
     this.maxRegisterBytes = maxRegisterBytesOf(maxValueBytes)
     this.togetherBytes = Math.max(TOGETHER_BYTES, this.maxRegisterBytes)
+    this.#prefixLength = prefix.length
+    this.#anyway = { mostBytes: this.maxRegisterBytes, end: undefined }
   }
 
   /** As `SharedStore.keysAtOnce`. */
@@ -49,23 +72,63 @@ export class ValueSizes {
     return Math.max(1, Math.min(MOST_AT_ONCE, Math.floor((this.togetherBytes * usual.values) / usual.units)))
   }
 
-  /** Notes the values that came for keys of one keyspace together, or one that is stored. */
-  saw(key: string, replies: readonly unknown[]): void {
-    const keyspace = key.slice(0, key.indexOf(':'))
+  /** Notes a register that came, or a value that is stored. */
+  saw(name: string, register: unknown): void {
+    if (typeof register !== 'string') return
+    if (!this.#seesLong && register.length <= SHORT_BYTES) return
+    this.#seesLong = true
+    const keyspace = this.#keyspaceOf(name)
     let usual = this.#usual.get(keyspace)
     if (usual === undefined) {
       if (this.#usual.size >= MOST_KEYSPACES) this.#usual.clear()
       usual = { units: 0, values: 0 }
       this.#usual.set(keyspace, usual)
     }
-    for (const reply of replies) {
-      if (typeof reply !== 'string') continue
-      usual.units += reply.length
-      usual.values++
-    }
+    usual.units += register.length
+    usual.values++
     if (usual.values < VALUES_REMEMBERED) return
     usual.units /= 2
     usual.values /= 2
+  }
+
+  /**
+   * How much may come for these registers now. While {@link ValueSizes.togetherBytes} are on their way already, only short ones
+   * may: what is behind would come too late, and everything that is asked for after it.
+   */
+  ask(names: readonly string[]): AskedFor {
+    if (!this.#seesLong) return this.#anyway
+    if (this.#coming >= this.togetherBytes) return this.#short
+    let units = 0
+    for (const name of names) units += this.#usually(name)
+    this.#coming += units
+    return {
+      mostBytes: this.maxRegisterBytes,
+      end: () => {
+        this.#coming -= units
+      },
+    }
+  }
+
+  /** How many of these registers, from one on, may be asked for by one command. */
+  fitting(names: readonly string[], from: number): number {
+    const most = Math.min(MOST_TOGETHER, names.length - from)
+    if (!this.#seesLong) return most
+    let units = 0
+    for (let count = 0; count < most; count++) {
+      units += this.#usually(names[from + count]!)
+      if (units >= this.togetherBytes) return count + 1
+    }
+    return most
+  }
+
+  /** How long a register of this keyspace is; 0 where it is not known. */
+  #usually(name: string): number {
+    const usual = this.#usual.get(this.#keyspaceOf(name))
+    return usual === undefined ? 0 : usual.units / usual.values
+  }
+
+  #keyspaceOf(name: string): string {
+    return name.slice(this.#prefixLength, name.indexOf(':', this.#prefixLength))
   }
 
   /** Whether any register was too large when it was seen last. */

@@ -97,13 +97,13 @@ describe.each(CLIENT_LIBRARIES)('redisShared by $name', library => {
       await eventually(async () => (await raw.get('spell:4'))?.startsWith('V') === true, 'the fill')
     })
     expect(miss.filter(line => !line.startsWith('get '))).toEqual([
-      expect.stringMatching(/^EVALSHA \w{40} 1 spell:4 15000 L.{16} create /i),
+      expect.stringMatching(/^EVALSHA \w{40} 1 spell:4 1152000 15000 L.{16} create /i),
       expect.stringMatching(/^EVALSHA \w{40} 1 spell:4 L.* fill /i),
     ])
     await eventually(async () => (await spells.read(4)).from === 'shared', 'its reply')
     expect(await sent(() => spells.get(4))).toEqual([expect.stringMatching(/^GET spell:4$/i)])
     expect(await sent(() => spells.get(4, { consistency: 'strong' }))).toEqual([
-      expect.stringMatching(/^EVALSHA \w{40} 1 spell:4 15000 L.{16} create /i),
+      expect.stringMatching(/^EVALSHA \w{40} 1 spell:4 1152000 15000 L.{16} create /i),
     ])
   })
 
@@ -156,7 +156,7 @@ describe.each(CLIENT_LIBRARIES)('redisShared by $name', library => {
       expect(await reading).toMatchObject({ from: 'shared', why: 'fresh' })
     })
     expect(commands).toEqual([
-      expect.stringMatching(/^EVALSHA \w{40} 1 page:4 15000 L.{16} create /i),
+      expect.stringMatching(/^EVALSHA \w{40} 1 page:4 1152000 15000 L.{16} create /i),
       expect.stringMatching(/^EVALSHA \w{40} 3 author:1 author:2 author:3 /i),
     ])
     await author.invalidate(2)

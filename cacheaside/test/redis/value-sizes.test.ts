@@ -2,7 +2,7 @@ import { setImmediate } from 'node:timers/promises'
 import { afterAll, afterEach, beforeAll, describe, expect, it, onTestFinished } from 'vitest'
 import { eventually, type RedisServer, startRedis } from '../../../test/redis-servers.ts'
 import { type CacheEvent, type CacheOptions, createCache } from '../../src/index.ts'
-import { ValueSizes } from '../../src/redis/value-sizes.ts'
+import { SHORT_BYTES, ValueSizes } from '../../src/redis/value-sizes.ts'
 import { parseRegister } from '../../src/shared/register.ts'
 import { TOO_LARGE } from '../../src/shared/shared-store.ts'
 import { notingLogger, quiet } from '../heard-warnings.ts'
@@ -13,20 +13,37 @@ describe('ValueSizes', () => {
   it('lets as many keys of a keyspace be asked for as its values allow', () => {
     const sizes = new ValueSizes(2 ** 20)
     expect(sizes.keysAtOnce('page')).toBe(500)
-    sizes.saw('page:1', ['x'.repeat(2 ** 20)])
+    sizes.saw('page:1', 'x'.repeat(2 ** 20))
     expect(sizes.keysAtOnce('page')).toBe(8)
     expect(sizes.keysAtOnce('spell')).toBe(500)
-    sizes.saw('page:1', ['x'.repeat(2 ** 24)])
+    sizes.saw('page:1', 'x'.repeat(2 ** 24))
     expect(sizes.keysAtOnce('page')).toBe(1)
   })
 
   it('forgets sizes of long ago', () => {
     const sizes = new ValueSizes(2 ** 20)
-    const page = (length: number) => Array.from({ length: 1_000 }, () => 'x'.repeat(length))
-    sizes.saw('page:1', page(100_000))
+    const [long, short] = [100_000, 10].map(length => 'x'.repeat(length))
+    for (let i = 0; i < 1_000; i++) sizes.saw('page:1', long)
     expect(sizes.keysAtOnce('page')).toBeLessThan(100)
-    for (let i = 0; i < 20; i++) sizes.saw('page:1', page(10))
+    for (let i = 0; i < 20_000; i++) sizes.saw('page:1', short)
     expect(sizes.keysAtOnce('page')).toBe(500)
+  })
+
+  it('lets only short registers come behind as much as comes in time', () => {
+    const sizes = new ValueSizes(2 ** 20, 'shop:')
+    const names = Array.from({ length: 20 }, (_, id) => `shop:page:${id}`)
+    expect(sizes.fitting(names, 0)).toBe(20)
+    sizes.saw(names[0]!, 'x'.repeat(2 ** 20))
+    expect([0, 8, 16].map(from => sizes.fitting(names, from))).toEqual([8, 8, 4])
+    const whole = sizes.ask(names.slice(0, 7))
+    const last = sizes.ask(names.slice(7, 15))
+    expect([whole, last].map(({ mostBytes }) => mostBytes)).toEqual([
+      sizes.maxRegisterBytes,
+      sizes.maxRegisterBytes,
+    ])
+    for (const name of [names[15]!, 'shop:spell:1']) expect(sizes.ask([name]).mostBytes).toBe(SHORT_BYTES)
+    last.end!()
+    expect(sizes.ask(['shop:spell:1']).mostBytes).toBe(sizes.maxRegisterBytes)
   })
 
   it('lets no more be stored at once than comes in time, and one value always', () => {
@@ -172,6 +189,34 @@ describe('on a server', () => {
     expect(replies.map(reply => typeof reply)).toEqual(['string', 'string', 'symbol', 'symbol'])
     expect(await register('page:4')).toBeNull()
     expect(shared.keysAtOnce!('page')).toBe(1)
+  })
+
+  it('single reads beyond what comes in time bring only short registers, and leases', async () => {
+    const shared = open()
+    const pages = Array.from({ length: 10 }, (_, id) => `page:${id}`)
+    for (const key of pages) await put(shared, key, 'x'.repeat(2 ** 20 - 2))
+    await put(shared, 'spell:1')
+    const kinds = (replies: unknown[]) => {
+      const of = (kind: string) => replies.filter(reply => typeof reply === kind).length
+      return [of('string'), of('symbol')]
+    }
+    const look = async (key: string): Promise<unknown> => (await shared.look([key]))[0]
+    const lease = (key: string): Promise<unknown> => shared.lease(key, token('Anna'), LONG_MS)
+    for (const ask of [look, lease]) {
+      const [small, absent, ...replies] = await Promise.all(['spell:1', 'page:x', ...pages].map(ask))
+      expect([typeof small, absent, ...kinds(replies)]).toEqual(['string', null, 7, 3])
+      await server.command('DEL', 'page:x')
+    }
+    const behind = await Promise.all([...pages, 'spell:1', 'page:x'].map(lease))
+    expect([typeof behind.at(-2), behind.at(-1)]).toEqual(['string', null])
+    expect(kinds(await Promise.all(pages.slice(0, 8).map(look)))).toEqual([8, 0])
+  })
+
+  it('single reads with tags do not make values seem shorter', async () => {
+    const shared = open()
+    await put(shared, 'page:1', 'x'.repeat(2 ** 20 - 2))
+    await shared.look(['page:1', 'author:1', 'author:2'])
+    expect(shared.keysAtOnce!('page')).toBeLessThan(9)
   })
 
   it('fills beyond what comes in time are refused, and their leases can be given back', async () => {
