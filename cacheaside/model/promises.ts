@@ -62,6 +62,7 @@ function isAtRest({ readers, writers, foreign, copies, processes, shared }: Stat
     writers.every(isIdle) &&
     foreign.every(isIdle) &&
     shared.identity === 'same' &&
+    shared.takenOver !== 'not by all' &&
     writers.every(({ parts }) => parts.every(({ change }) => change === 'none')) &&
     foreign.every(({ change }) => change === 'none') &&
     copies.every(({ messages, queue }) => messages === 0 && queue === 'none') &&

@@ -219,7 +219,7 @@ class ReaderSteps {
 
   /** Loads, and keeps nothing. */
   #bypass(why: string, floor: number): void {
-    const { visible } = this.#register
+    const visible = this.#visible
     this.#take(`${why}, loads v${visible}, keeps nothing`, (next, me) => {
       if (!this.#world.has('bypassed loads kept nowhere')) this.#keepInL1(next, me, visible)
       end(me)
@@ -227,8 +227,16 @@ class ReaderSteps {
     })
   }
 
+  /** The version that a load of this process sees now. */
+  get #visible(): number {
+    const { visible, old } = this.#register
+    const staysBehind =
+      this.#state.shared.takenOver === 'not by all' && this.#process === this.#world.processes - 1
+    return staysBehind ? old : visible
+  }
+
   #load(): void {
-    const { visible } = this.#register
+    const visible = this.#visible
     const reader = this.#state.readers[this.#i]!
     const version = this.#world.has('loader takes a new snapshot') ? visible : reader.version
     this.#take(`loads v${version}`, (next, me) => {

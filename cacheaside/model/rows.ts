@@ -808,6 +808,45 @@ const feed: readonly Row[] = [
       states: 14114,
     },
   },
+  {
+    name: 'a process follows the database late, and trusts what is remembered',
+    breaks: 'at rest',
+    setting: {
+      readers: 1,
+      writers: 1,
+      processes: 1,
+      feed: true,
+      generations: true,
+      followsLate: true,
+      without: 'distrust of what was followed',
+    },
+    states: 1059,
+  },
+  {
+    name: 'a process follows the database late',
+    setting: {
+      readers: 1,
+      writers: 1,
+      processes: 1,
+      feed: true,
+      generations: true,
+      followsLate: true,
+      relayDying: true,
+    },
+    states: 5280,
+    larger: {
+      setting: {
+        readers: 2,
+        writers: 1,
+        foreign: 1,
+        processes: 2,
+        feed: true,
+        generations: true,
+        followsLate: true,
+      },
+      states: 215134,
+    },
+  },
 ]
 
 const generation: readonly Row[] = [

@@ -63,6 +63,8 @@ export interface Setting {
   readonly generationLost?: boolean
   /** The database loses a commit that it had acknowledged, once. */
   readonly commitLost?: boolean
+  /** A standby of the database takes over, once, and the last process reads the old primary for a while. */
+  readonly followsLate?: boolean
   /** A change reaches the feed before its commit can be seen. */
   readonly decoded?: boolean
 
@@ -118,6 +120,7 @@ export const PROTECTIONS = [
   'changes applied once visible',
   'identity of the store',
   'identity of the database',
+  'distrust of what was followed',
   'generation, then remember',
   'generation before the load',
   'generation before the guard',

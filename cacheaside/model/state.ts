@@ -25,6 +25,8 @@ export const KEY = new Kind({
   /** The version that a new snapshot of the database sees, and the last one in its log. */
   visible: count,
   logged: count,
+  /** The version at the old primary of the database, which nobody changes any more. */
+  old: count,
   /** The newest version whose write has resolved, and the newest that any reader has seen. */
   resolved: count,
   seen: count,
@@ -45,6 +47,8 @@ export const SHARED = new Kind({
   forgot: flag,
   generationLost: flag,
   commitLost: flag,
+  /** A standby of the database has taken over, and one process still reads the old primary, or has followed. */
+  takenOver: oneOf('no', 'not by all', 'by all'),
   messagesLost: flag,
   relayDied: flag,
 })

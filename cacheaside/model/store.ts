@@ -12,7 +12,7 @@ export function storeSteps(world: World, state: State, step: Step<State>): void 
     leave(world, state, key, step)
     guardEnds(world, state, key, step)
   }
-  const { restart, generationLost, commitLost } = world.setting
+  const { restart, generationLost, commitLost, followsLate } = world.setting
   if (restart && state.shared.snapshot !== 'restored') snapshotSteps(world, state, step)
   if (generationLost && !state.shared.generationLost) {
     step(
@@ -21,6 +21,25 @@ export function storeSteps(world: World, state: State, step: Step<State>): void 
         next.shared.generationLost = true
         next.shared.generation = world.has('generation at random') ? ++next.shared.drawn : 0
         if (!world.has('generation at random')) next.shared.drawn = 0
+      },
+    )
+  }
+  if (followsLate && state.shared.takenOver === 'no') {
+    step(
+      () => 'a standby of the database takes over, and one process does not follow',
+      next => {
+        for (const key of next.keys) key.old = key.visible
+        set(next.shared, { takenOver: 'not by all', extraordinary: true, forgot: true, identity: 'changed' })
+      },
+    )
+  }
+  if (state.shared.takenOver === 'not by all') {
+    step(
+      () => 'that process follows',
+      next => {
+        for (const key of next.keys) key.old = 0
+        next.shared.takenOver = 'by all'
+        if (world.has('distrust of what was followed')) next.shared.identity = 'changed'
       },
     )
   }

@@ -310,6 +310,7 @@ export class Database {
 /** A relay's session with the outbox: shared by locks, or observing where each process has a store of its own. */
 export class Session implements FeedSession {
   origin = ''
+  readonly server = 'the only one'
   readonly mayTakeBack: boolean
   readonly #database: Database
   readonly #world: { readonly clock: SimulatedClock; readonly random: Random; readonly trail: Trail }

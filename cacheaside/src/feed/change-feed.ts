@@ -127,6 +127,12 @@ export interface FeedSession {
    * failover or a restored backup. `''` if that cannot be known. It holds for the session: `take` rejects if it changes.
    */
   readonly origin: string
+  /**
+   * Which server of the origin this is: the same after it was restarted, another one after a failover. Where it has changed, the
+   * last one may still have answered loaders of this process after others had followed. Left out: `origin`, so that each restart
+   * counts.
+   */
+  readonly server?: string
   /** Whether the origin may take back commits when this session is lost, without a change of `origin`. */
   readonly mayTakeBack: boolean
   /**

@@ -7,6 +7,7 @@ import type { RelayTarget } from './relay-target.ts'
 const DOUBTED = 'doubted '
 
 const NEW = 'the feed has no record of them, which is normal for a new feed or keyspace'
+const FOLLOWED = 'this process has followed the origin to another server'
 const OTHER = 'the store or the origin is not the one that the feed has on record'
 
 /**
@@ -31,6 +32,8 @@ export class Identities {
   #names: ReadonlySet<string> = new Set()
   /** The identity that this process compared last; `''` if it cannot be known. */
   #compared: string | undefined
+  /** The server of the origin whose session was compared last. */
+  #server: string | undefined
   #doubt: string | undefined = 'the relay has begun'
   #distrust: string | undefined
 
@@ -82,6 +85,11 @@ export class Identities {
    * the old primary, and settles the change, as nobody seems to doubt; 4. the first one remembers the new identity: v1 stays
    * for ever.
    *
+   * Where this process itself has followed the origin to another server, nothing that is remembered counts. Otherwise: 1. a
+   * standby of the database takes over; 2. a process that has followed gives new generations, and commits v2; 3. another one, whose
+   * connections to the old primary still work, loads v1 there, and stores it under its new generation; 4. it follows, and finds
+   * the identity that is remembered: v1 stays until it expires.
+   *
    * @returns whether it was completed; if not, it must be done again.
    */
   async verify(session: FeedSession): Promise<boolean> {
@@ -93,6 +101,9 @@ export class Identities {
     const identity = isKnown ? `${store} ${session.origin}` : ''
     if (this.#doubt !== undefined && !isKnown) this.#distrust = this.#doubt
     this.#doubt = undefined
+    const { server = session.origin } = session
+    if (this.#server !== undefined && this.#server !== server) this.#distrust ??= FOLLOWED
+    this.#server = server
     this.#compared = identity
     const records = isKnown ? remembered : this.#own
     const reason = this.#distrust

@@ -58,6 +58,10 @@ SELECT to_json(pg_current_snapshot()::text)::text AS value`,
     return this.#outbox.origin.identity
   }
 
+  get server(): string {
+    return this.#outbox.origin.server
+  }
+
   get mayTakeBack(): boolean {
     return this.#outbox.mayTakeBack
   }

@@ -12,6 +12,8 @@ export interface Origin {
   readonly files: OutboxFiles
   /** The numbers of the system, of its timeline and of the database, and the server's life. */
   readonly identity: string
+  /** The same without the server's life. Where the role may not read these numbers, each life counts as another server. */
+  readonly server: string
   /** The settings that matter here; durations in milliseconds. Those that the server has. */
   readonly settings: Readonly<Record<string, string>>
   /** The columns that are recorded, by the names of the tables that are watched. */
@@ -133,8 +135,17 @@ SELECT json_build_object(
   ${TIMELINE}))::text AS value`,
       )
     : 'unknown'
-  const { life, files, database, settings, watched } = found
-  return { life, files, identity: `${control} ${database} ${life}`, settings, watched: watched ?? {} }
+  const { life, files, database, settings, watched, mayReadControl } = found
+  const server = `${control} ${database}`
+  const identity = `${server} ${life}`
+  return {
+    life,
+    files,
+    identity,
+    server: mayReadControl ? server : identity,
+    settings,
+    watched: watched ?? {},
+  }
 }
 
 /** The feed's own tables of which a policy (row-level security) may hide rows from this role, as JSON, in an expression. */

@@ -32,6 +32,10 @@ export class SharingSession implements FeedSession {
     return this.#outbox.origin.identity
   }
 
+  get server(): string {
+    return this.#outbox.origin.server
+  }
+
   get mayTakeBack(): boolean {
     return this.#outbox.mayTakeBack
   }

@@ -182,6 +182,7 @@ function about(on: FeedStage): void {
     assert.equal(typeof first.origin, 'string')
     assert.doesNotMatch(first.origin, /\p{Cc}/u)
     assert.equal(second.origin, first.origin)
+    assert.equal(second.server, first.server)
     assert.equal(typeof first.mayTakeBack, 'boolean')
   })
 

@@ -159,6 +159,10 @@ class FaultySession implements FeedSession {
   get origin(): string {
     return this.#inner.origin
   }
+
+  get server(): string {
+    return this.#inner.server ?? this.#inner.origin
+  }
   get mayTakeBack(): boolean {
     return this.#inner.mayTakeBack
   }

@@ -176,6 +176,9 @@ class SimulatedSession implements FeedSession {
     this.#scope = scope
   }
 
+  /** A restart leaves it the same. */
+  readonly server = 'simulated server'
+
   get origin(): string {
     return this.#scope.origin
   }

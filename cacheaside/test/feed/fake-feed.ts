@@ -27,6 +27,7 @@ export class FakeFeed implements ChangeFeed {
   readonly log: string[] = []
   readonly sessions: FakeSession[] = []
   origin = 'origin 1'
+  server = 'server 1'
   mayTakeBack = false
   mostChanges = 100
   /** Why it cannot be opened. */
@@ -89,6 +90,7 @@ export class FakeFeed implements ChangeFeed {
 /** A session with a {@link FakeFeed}. */
 export class FakeSession implements FeedSession {
   readonly origin: string
+  readonly server: string
   readonly mayTakeBack: boolean
   hasEnded = false
   readonly #feed: FakeFeed
@@ -102,6 +104,7 @@ export class FakeSession implements FeedSession {
     this.#feed = feed
     this.#opening = opening
     this.origin = feed.origin
+    this.server = feed.server
     this.mayTakeBack = feed.mayTakeBack
     this.#seen = feed.outbox.length
   }

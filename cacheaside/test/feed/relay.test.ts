@@ -497,6 +497,31 @@ describe('the identity of store and origin', () => {
     expect(deeds()).toEqual(['doubt spell,list', 'all spell', 'all list', 'remember spell,list'])
   })
 
+  it('does not count for a process that has followed the origin to another server after others', async () => {
+    await idleRelay()
+    // Another process has followed, and written the identity down. This one could still load from the old server.
+    feed.origin = 'origin 2'
+    for (const name of feed.memory.keys()) feed.memory.set(name, 'store 1 origin 2')
+    feed.server = 'server 2'
+    feed.sessions[0]!.end()
+    await clock.advance(100)
+    expect(deeds()).toEqual(['doubt spell,list', 'all spell', 'all list', 'remember spell,list'])
+    expect(eventsOf('feed-distrust').at(-1)).toMatchObject({
+      reason: 'this process has followed the origin to another server',
+    })
+    await clock.advance(60_000)
+    expect(deeds(), 'once').toHaveLength(4)
+  })
+
+  it('counts for a process that finds the same server restarted after others', async () => {
+    await idleRelay()
+    feed.origin = 'origin 2'
+    for (const name of feed.memory.keys()) feed.memory.set(name, 'store 1 origin 2')
+    feed.sessions[0]!.end()
+    await clock.advance(100)
+    expect(deeds()).toEqual([])
+  })
+
   it('is compared every 15 seconds, for what no connection tells of', async () => {
     await idleRelay()
     target.name = 'store 2'

@@ -323,6 +323,10 @@ describe('a feed on a standby', () => {
     expect(await timeline()).toBe(2)
     expect(await origin()).toBe(before)
     expect(before).toMatch(/^\d+ 2 \d+ /)
+    const session = await openSession(pool)
+    session.abandon()
+    expect(before.startsWith(`${session.server} `), 'the server, and then its life').toBe(true)
+    expect(session.server).toMatch(/^\d+ 2 \d+$/)
   })
 })
 
