@@ -134,6 +134,17 @@ describe('the load limit', () => {
       ['loaded', 0],
     ])
   })
+
+  test.each([null, 0, ''])('rejects with what the signal was aborted with: %j', async reason => {
+    const values = openWorld()
+      .process()
+      .cache.keyspace('value', { load: () => new Promise<number>(() => {}) })
+    const leave = new AbortController()
+    const waiting = values.get(1, { signal: leave.signal }).catch(error => [error])
+    leave.abort(reason)
+    expect(await waiting).toEqual([reason])
+    expect(await values.get(1, { signal: leave.signal }).catch(error => [error])).toEqual([reason])
+  })
 })
 
 describe('a load that takes too long', () => {

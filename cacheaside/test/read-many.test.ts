@@ -256,6 +256,11 @@ describe('getMany', () => {
     ['an object by id', (async () => ({ 4: 'four' })) as never],
     ['rows without their ids', (async () => [{ id: 4 }, { id: 5 }]) as never],
     ['ids alone', (async () => [4, 5]) as never],
+    ['promises of pairs', (async () => [4, 5].map(() => Promise.reject(new Error('nobody waits')))) as never],
+    [
+      'promises in pairs',
+      (async () => [4, 5].map(id => [id, Promise.reject(new Error('nobody waits'))])) as never,
+    ],
     ['texts of two characters', (async () => ['4x', '5y']) as never],
     [
       'an asynchronous iterable',

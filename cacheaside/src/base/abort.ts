@@ -82,7 +82,7 @@ export function throwIfAborted(signal: AbortSignal | undefined): void {
 
 /** What a signal was aborted with. Signals of other libraries may know no reason. */
 export const reasonOf = (signal: AbortSignal): unknown =>
-  signal.reason ?? new DOMException('This operation was aborted', 'AbortError')
+  signal.reason === undefined ? new DOMException('This operation was aborted', 'AbortError') : signal.reason
 
 /** A signal that a caller has given, and how many follow it. */
 interface Followed {

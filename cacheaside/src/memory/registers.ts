@@ -44,7 +44,6 @@ export class Registers {
     this.clock = options.clock
     // Taken once: the time in registers only goes forward, even if the wall clock jumps later.
     this.#epochOffsetMs = this.clock.epochMs() - this.clock.nowMs()
-    this.#mostMadeBytes = (options.maxBytes ?? Number.POSITIVE_INFINITY) * MADE_SHARE
     this.#map = new BoundedMap<string | MadeOfRegister>({
       ...options,
       onEvict: (_key, _held, reason) => {
@@ -55,6 +54,8 @@ export class Registers {
         if (typeof held === 'object') this.#madeBytes -= chargeOfMade(held)
       },
     })
+    // After the map has refused what is no number.
+    this.#mostMadeBytes = (options.maxBytes ?? Number.POSITIVE_INFINITY) * MADE_SHARE
   }
 
   /** The store's time in milliseconds since 1970. Never goes back. */

@@ -231,6 +231,7 @@ describe('embeddedShared', () => {
   it.each([
     [{ maxBytes: 0 }, /maxBytes/],
     [{ maxBytes: 1.5 }, /maxBytes/],
+    [{ maxBytes: { valueOf: () => Symbol('no number') } } as never, /maxBytes/],
     [{ maxEntries: -1 }, /maxEntries/],
     [{ policy: 'lru' as never }, /policy/],
     [{ samples: 0 }, /samples/],
