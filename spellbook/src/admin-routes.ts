@@ -158,7 +158,12 @@ function lookingRoutes(admin: FastifyInstance, administered: () => Administered)
 
 /** A body that names a keyspace, or tags. */
 const namedWith = <More extends z.ZodRawShape>(more: More) =>
-  z.union([z.strictObject({ keyspace: z.string(), ...more }), z.strictObject({ tags: z.string(), ...more })])
+  z.union(
+    [z.strictObject({ keyspace: z.string(), ...more }), z.strictObject({ tags: z.string(), ...more })],
+    {
+      error: `expected one of "keyspace" and "tags", with a name${Object.keys(more).map(name => `, and "${name}"`)}`,
+    },
+  )
 
 /**
  * The keyspace or the tags that a body names. Throws `INVALID_OPTIONS` for an unknown name, and for tags named as a keyspace.

@@ -394,6 +394,13 @@ describe.each([
     expect(answer).toMatchObject({ status, body: { status } })
   })
 
+  test('a body that names nothing is told what it may name', async () => {
+    const toldOf = async (url: string) =>
+      (await spellbook.ask('POST', url, { payload: { keyspaces: 'spell' } })).body.detail
+    expect(await toldOf('/admin/flush')).toContain('expected one of "keyspace" and "tags", with a name')
+    expect(await toldOf('/admin/invalidate')).toContain('and "tags", with a name, and "id"')
+  })
+
   test('is no part of the description', async () => {
     const { body } = await spellbook.ask('GET', '/openapi.json')
     expect(Object.keys(body.paths).filter(path => path.startsWith('/admin'))).toEqual([])
