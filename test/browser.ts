@@ -9,6 +9,7 @@ import { join } from 'node:path'
 import { fileURLToPath } from 'node:url'
 import { type Browser, type BrowserContextOptions, chromium, type Page } from 'playwright-core'
 import { inject, onTestFinished } from 'vitest'
+import { PATIENCE } from './patience.ts'
 
 /** Where the browser of a run can be asked for, or why there is none. */
 export type SharedBrowser = { readonly port: number } | { readonly problem: string }
@@ -83,7 +84,7 @@ export async function openPage(
     ...options,
   })
   // A page that has not come to it by then will not.
-  context.setDefaultTimeout(15_000)
+  context.setDefaultTimeout(PATIENCE.timeout)
   const page = await context.newPage()
   const wrong: string[] = []
   page.on('pageerror', error => wrong.push(error.message))
