@@ -1,9 +1,8 @@
-import { isAfterThisTurn, queueMicrotask } from '../base/clock.ts'
+import { afterThisTurn, isAfterThisTurn, queueMicrotask } from '../base/clock.ts'
 import { invalidOption } from '../base/invalid-option.ts'
 import type { Address, Driver, RedisConnection } from './driver.ts'
 import { ReplyGate } from './reply-gate.ts'
 import { selectDatabase } from './select-database.ts'
-import { Turn } from './turn.ts'
 
 /** The members by which an ioredis or iovalkey client, or a Cluster of either, is recognised. */
 export interface IoredisLike {
@@ -288,22 +287,22 @@ async function openConnection(
   }
   open = true
   problem = undefined
-  // The client writes each command apart.
+  // The client writes each command apart, and one write takes as long as all the rest of a command.
   let corked = false
-  const turn = new Turn(() => {
-    if (!corked) return
+  const uncork = () => {
     corked = false
     client.stream?.uncork()
-  })
+  }
   return {
     // ioredis 5 and iovalkey count as connected before they have the reply to AUTH.
     get problem() {
       return problem
     },
     send(args) {
-      if (!isAfterThisTurn() && !turn.add() && !corked) {
+      if (!corked && !isAfterThisTurn()) {
         corked = true
         client.stream?.cork()
+        afterThisTurn(uncork)
       }
       return client.sendCommand(new Command(args))
     },
