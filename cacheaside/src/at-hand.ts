@@ -99,8 +99,8 @@ const stands = ({ queue }: Parts, registers: RegistersAtHand, tag: TagAtHand): b
   !queue.holds(tag.name) && tag.current.value === tag.generation && registers.get(tag.name) === tag.stamp
 
 /**
- * Keeps a value with tags at hand, which `judge.ts` has found to be fresh: whether it was stored under each tag that this keyspace
- * names is judged only there.
+ * Keeps a value at hand that has tags, or whose keyspace names some. `judge.ts` has found it to be fresh: whether it was stored under
+ * each tag that the keyspace names is judged only there.
  */
 export function keepAtHand<Id, V>(
   space: Space<Id, V>,
@@ -119,7 +119,10 @@ export function keepAtHand<Id, V>(
   space.atHand?.keep(key, new AtHand(text, space, register.generation, register, opened, tags))
 }
 
-/** Opens a value without tags that this keyspace may use as it is. Any other value is judged in `judge.ts`, where it can be replaced. */
+/**
+ * Opens a value that this keyspace may use as it is. Any other value is judged in `judge.ts`, where it can be replaced: also one
+ * without tags in a keyspace that names some.
+ */
 function open<Id, V>(
   space: Space<Id, V>,
   registers: RegistersAtHand,
@@ -127,7 +130,7 @@ function open<Id, V>(
   text: string,
 ): AtHand<Id, V> | undefined {
   const register = parseRegister(text)
-  if (register.state !== 'value' || register.tags.length > 0) return undefined
+  if (space.tagging !== undefined || register.state !== 'value' || register.tags.length > 0) return undefined
   const generation = space.generation.value
   if (register.generation !== generation || register.shape !== space.options.shape) return undefined
   const opened = space.envelope.open(register.text)

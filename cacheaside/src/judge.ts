@@ -372,7 +372,7 @@ function remember<Id, V>(
   register: ValueRegister,
   opened: Opened<V>,
 ): void {
-  if (space.atHand !== undefined && register.tags.length > 0)
+  if (space.atHand !== undefined && (space.tagging !== undefined || register.tags.length > 0))
     keepAtHand(space, flight.key, text, register, opened)
   if (opened.isShared)
     space.parts.readRegisters?.remember(flight.key, text, {

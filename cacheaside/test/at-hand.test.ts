@@ -173,6 +173,20 @@ describe('get of a value in the embedded store', () => {
     expect(await few.read(4)).toMatchObject({ from: 'shared' })
   })
 
+  test('does not find a value without tags where the keyspace names some', async () => {
+    const { shared, clock } = opened()
+    const load = async (id: number) => ({ id })
+    const [one, other] = [0, 1].map(() => createCache({ clock, shared, logger: quiet }))
+    const untagged = one!.keyspace('book', { load })
+    const authors = other!.tags<number>('author')
+    const books = other!.keyspace('book', { load, tags: () => [authors.key(1)] })
+    await books.get(5) // learns the generation
+    for (let i = 0; i < 3; i++) await untagged.get(4)
+    expect(await books.read(4)).toMatchObject({ from: 'origin', why: 'names' })
+    expect(await books.read(4)).toMatchObject({ from: 'shared' })
+    expect(await books.read(4)).toMatchObject({ from: 'shared' })
+  })
+
   test('keeps what it has opened in a quarter of the room, and charges it', async () => {
     const { rows, shared } = opened({}, 60_000)
     for (let id = 0; id < 100; id++) await rows.get(id)

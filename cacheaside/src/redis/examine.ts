@@ -214,7 +214,7 @@ const isUnknownCommand = (words: string): boolean => /^ERR unknown (sub)?command
 /** Whether a command, key or channel is forbidden to this user, or the command is missing. */
 const isDenial = (error: Error): boolean => errorCode(error) === 'NOPERM' || isUnknownCommand(error.message)
 
-/** Whether the server stores nothing at the moment, whoever asks. A replica's refusal tells nothing more than its role. */
+/** Whether the server stores nothing at the moment, for any user. The refusal of a replica tells only its role. */
 const isTrouble = (error: Error): boolean => ['OOM', 'MISCONF', 'NOREPLICAS'].includes(errorCode(error))
 
 /**

@@ -155,7 +155,7 @@ describe('the change feed on PostgreSQL, with several sessions,', () => {
     expect(await scene.waiting()).toBe(2)
   })
 
-  it('writes no recorder anew because a role quotes all names', async () => {
+  it('does not replace a recorder because a role quotes all names', async () => {
     await database.sql(
       'SET quote_all_identifiers = on; SELECT cacheaside.cover(); RESET quote_all_identifiers; SELECT cacheaside.cover()',
     )
