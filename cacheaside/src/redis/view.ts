@@ -81,6 +81,8 @@ class RedisView implements StoreView {
   readonly #prefix: string
   readonly #route: Route<ViewFacts>
   readonly #clock: Clock
+  /** How often a connection was ended here. */
+  #resets = 0
 
   constructor(prefix: string, route: Route<ViewFacts>, caveats: readonly string[], clock: Clock) {
     this.#prefix = prefix
@@ -104,7 +106,7 @@ class RedisView implements StoreView {
   async *#keysOf({ link }: Primary<ViewFacts>, match: string): AsyncIterable<readonly string[]> {
     let cursor = '0'
     do {
-      const reply = await link.send(['SCAN', cursor, 'MATCH', match, 'COUNT', COUNT])
+      const reply = await this.#ask(() => link.send(['SCAN', cursor, 'MATCH', match, 'COUNT', COUNT]))
       const [next, names] = reply as [string, string[]]
       cursor = String(next)
       const keys = names.map(name => name.slice(this.#prefix.length))
@@ -125,9 +127,23 @@ class RedisView implements StoreView {
     const name = this.#prefix + key
     const text = await this.#get(name)
     if (text === undefined || !isForeign(text, key)) return text
+    this.#resets++
     this.#route.reset(name, "a reply held another key's register")
     await this.#reconnected()
     return this.#get(name)
+  }
+
+  /** Sends a command that only reads. If a connection is ended here while it is under way, it is sent once more. */
+  async #ask(send: () => Promise<unknown>): Promise<unknown> {
+    for (;;) {
+      const resets = this.#resets
+      try {
+        return await send()
+      } catch (error) {
+        if (resets === this.#resets) throw error
+        await this.#reconnected()
+      }
+    }
   }
 
   async #reconnected(): Promise<void> {
@@ -145,7 +161,7 @@ class RedisView implements StoreView {
     return Promise.all(
       keys.map(async key => {
         const name = this.#prefix + key
-        const leftMs = Number(await this.#route.send(name, ['PTTL', name]))
+        const leftMs = Number(await this.#ask(() => this.#route.send(name, ['PTTL', name])))
         return leftMs < 0 ? undefined : leftMs
       }),
     )
@@ -153,7 +169,7 @@ class RedisView implements StoreView {
 
   async timeMs(): Promise<number> {
     const [primary] = await this.#route.primaries()
-    const [seconds, microseconds] = (await primary!.link.send(['TIME'])) as [string, string]
+    const [seconds, microseconds] = (await this.#ask(() => primary!.link.send(['TIME']))) as [string, string]
     return Number(seconds) * 1000 + Math.floor(Number(microseconds) / 1000)
   }
 
@@ -163,7 +179,7 @@ class RedisView implements StoreView {
 
   async #get(name: string): Promise<string | undefined> {
     try {
-      return ((await this.#route.send(name, ['GET', name])) as string | null) ?? undefined
+      return ((await this.#ask(() => this.#route.send(name, ['GET', name]))) as string | null) ?? undefined
     } catch (error) {
       if (errorCode(error) === 'WRONGTYPE') return NOT_A_STRING
       throw error

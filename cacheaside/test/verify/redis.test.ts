@@ -186,6 +186,19 @@ describe.each(serverPrograms())('verify on one $name server', ({ path }) => {
     findsTags(spellbook(library.single(server.port)), raw),
   )
 
+  test.each(CLIENT_LIBRARIES)(
+    "another key's registers cost no other look, whose reply comes after theirs, by $name",
+    async library => {
+      const book = spellbook(library.single(server.port))
+      await fill(book)
+      const valid = (await raw.get(`${book.prefix}spell:1`))!
+      const long = 'x'.repeat(300_000)
+      for (let id = 2; id < 40; id++) await raw.set(`${book.prefix}spell:${id}`, id % 4 === 0 ? valid : long)
+      const { total } = await book.verify()
+      expect(total).toMatchObject({ checked: 40, equal: 2, unreadable: 38 })
+    },
+  )
+
   test('writes nothing, and sends nothing but what looks', async () => {
     const book = spellbook(IOREDIS.single(server.port))
     await fill(book)
