@@ -1,8 +1,9 @@
-import { afterThisTurn, isAfterThisTurn, queueMicrotask } from '../base/clock.ts'
+import { isAfterThisTurn, queueMicrotask } from '../base/clock.ts'
 import { invalidOption } from '../base/invalid-option.ts'
 import type { Address, Driver, RedisConnection } from './driver.ts'
 import { ReplyGate } from './reply-gate.ts'
 import { selectDatabase } from './select-database.ts'
+import { Turn } from './turn.ts'
 
 /** The members by which an ioredis or iovalkey client, or a Cluster of either, is recognised. */
 export interface IoredisLike {
@@ -287,22 +288,22 @@ async function openConnection(
   }
   open = true
   problem = undefined
-  // The client writes each command apart, and one write takes as long as all the rest of a command.
+  // The client writes each command apart.
   let corked = false
-  const uncork = () => {
+  const turn = new Turn(() => {
+    if (!corked) return
     corked = false
     client.stream?.uncork()
-  }
+  })
   return {
     // ioredis 5 and iovalkey count as connected before they have the reply to AUTH.
     get problem() {
       return problem
     },
     send(args) {
-      if (!corked && !isAfterThisTurn()) {
+      if (!isAfterThisTurn() && !turn.add() && !corked) {
         corked = true
         client.stream?.cork()
-        afterThisTurn(uncork)
       }
       return client.sendCommand(new Command(args))
     },

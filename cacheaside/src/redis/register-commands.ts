@@ -3,7 +3,7 @@
  * native command. The primary of the key runs it. A server with full memory refuses commands that store; what is answered
  * then is decided here.
  */
-import { afterThisTurn, type Clock } from '../base/clock.ts'
+import type { Clock } from '../base/clock.ts'
 import { markedToken } from '../shared/key-mark.ts'
 import { leaseText, stampText, valueAroundTimes } from '../shared/register.ts'
 import {
@@ -32,6 +32,7 @@ import {
   textsOf,
 } from './replies.ts'
 import { beginsAsRegister, LONG_STRANGER, NOT_A_STRING, type Scripts } from './scripts.ts'
+import { Turn } from './turn.ts'
 import { MOST_TOGETHER, type ValueSizes } from './value-sizes.ts'
 
 /** What {@link RegisterCommands} are made of. */
@@ -68,8 +69,9 @@ export class RegisterCommands {
   readonly #sizes: ValueSizes
   /** Whether a SET was refused because memory was full, and none has succeeded since: then GET comes first. */
   #full = false
-  /** The looks at single keys that this turn of the event loop has asked for. */
+  /** The looks at single keys that this turn of the event loop has asked for, and that wait for its end. */
   #looks: SingleLook[] = []
+  readonly #turn = new Turn(() => this.#sendLooks())
 
   constructor({ commands, scripts, names, onCluster, clock, sizes }: RegisterCommandsOptions) {
     this.#commands = commands
@@ -193,19 +195,17 @@ export class RegisterCommands {
     return batches.length === 1 ? batches[0]! : Promise.all(batches).then(replies => replies.flat())
   }
 
-  /**
-   * Looks of one turn are sent together, at its end: a command costs its client more than a key. A single look is not
-   * delayed, because nothing is sent before the end of the turn.
-   */
+  /** Looks of one turn are mostly sent together: a command costs its client more than a key. */
   #lookAtOne(name: string): Promise<LookReply[]> {
-    if (this.#onCluster) return this.#lookAlone(name)
+    if (this.#onCluster || this.#turn.add()) return this.#lookAlone(name)
     return new Promise<LookReply[]>((resolve, reject) => {
-      if (this.#looks.push({ name, resolve, reject }) === 1) afterThisTurn(this.#sendLooks)
+      this.#looks.push({ name, resolve, reject })
     })
   }
 
-  readonly #sendLooks = (): void => {
+  #sendLooks(): void {
     const looks = this.#looks
+    if (looks.length === 0) return
     this.#looks = []
     const names = looks.map(({ name }) => name)
     for (let at = 0; at < looks.length; ) {

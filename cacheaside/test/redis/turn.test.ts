@@ -1,0 +1,22 @@
+import { expect, test } from 'vitest'
+import { Turn } from '../../src/redis/turn.ts'
+
+const nextTurn = () => new Promise<void>(resolve => setImmediate(resolve))
+
+test('a command leaves at once if the last turn had no other, and all others leave together at the end', async () => {
+  let ends = 0
+  const turn = new Turn(() => ends++)
+  expect(turn.add()).toBe(false)
+  expect(ends).toBe(0)
+  await nextTurn()
+  expect(ends).toBe(1)
+  expect([turn.add(), turn.add()]).toEqual([true, false])
+  await nextTurn()
+  expect([turn.add(), turn.add()]).toEqual([false, false])
+  await nextTurn()
+  expect(turn.add()).toBe(false)
+  await nextTurn()
+  expect(turn.add()).toBe(true)
+  await nextTurn()
+  expect(ends).toBe(5)
+})
