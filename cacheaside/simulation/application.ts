@@ -170,8 +170,8 @@ export class Application {
         this.#timed(what, passages, read),
       load: (keys: readonly string[], rows: readonly number[]) => this.#loadOf(keys, rows),
     }
-    const { deploys, snapshots } = this.#world.weather
-    const of = { ...settings, tags, deploys, ...(snapshots === undefined ? {} : { snapshots }) }
+    const { deploys, namesNone = false, snapshots } = this.#world.weather
+    const of = { ...settings, tags, deploys, namesNone, ...(snapshots === undefined ? {} : { snapshots }) }
     return new TaggedValues(reader, this.#subjects, this.#random.fork(), of)
   }
 

@@ -179,6 +179,10 @@ export const LEFT_OUT: readonly { readonly name: string; readonly why: string }[
     why: 'the simulated database has one text for each id',
   },
   {
+    name: "get finds nothing at hand under an id that is not that of the row — the comparison with the row's own id, of what is at hand",
+    why: 'the simulated database has one text for each id',
+  },
+  {
     name: 'write forgets its keys in its own process before it guards them — forgetting before the guard',
     why: 'only a write that has resolved promises something to its own process',
   },

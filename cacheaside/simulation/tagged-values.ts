@@ -82,6 +82,8 @@ interface Bound extends Begun {
 
 /** Which tags a version of the program names for a pair beside those of its rows; `fewer`: only the first row's, as for a link. */
 const VERSIONS = ['first', 'second', 'fewer'] as const
+/** The same where a version may name none at all. */
+const WITH_NONE = [...VERSIONS, 'none'] as const
 const EVERY_ROW = Array.from({ length: ROWS }, (_, row) => row)
 const LATE_TAGS = 0.25
 const NAMES_A_VALUE = 0.1
@@ -105,7 +107,7 @@ export class TaggedValues {
   readonly #namesOwnRow: boolean
   readonly #snapshots: number
   readonly #ofOneTag: number
-  readonly #version: (typeof VERSIONS)[number] | 'usual'
+  readonly #version: (typeof WITH_NONE)[number] | 'usual'
 
   constructor(
     reader: Reader,
@@ -113,17 +115,18 @@ export class TaggedValues {
     random: Random,
     settings: Settings & { readonly tags: NonNullable<Settings['tags']> } & Pick<
         Weather,
-        'deploys' | 'snapshots'
+        'deploys' | 'namesNone' | 'snapshots'
       >,
   ) {
     this.#reader = reader
     this.#subjects = subjects
     this.#random = random
-    this.#version = settings.deploys ? random.pick(VERSIONS) : 'usual'
+    this.#version = settings.deploys ? random.pick(settings.namesNone ? WITH_NONE : VERSIONS) : 'usual'
     const { namesOwnRow, isUntidy } = settings.tags
     this.#snapshots = settings.snapshots ?? SNAPSHOTS
     this.#ofOneTag = settings.snapshots === undefined ? 0 : OF_ONE_TAG
-    this.#namesOwnRow = namesOwnRow || this.#version === 'first'
+    const namesSome = this.#version !== 'none'
+    this.#namesOwnRow = namesSome && (namesOwnRow || this.#version === 'first')
     const { cache } = reader
     for (const kind of TAGS.keys()) this.#tags.set(kind, cache.tags<number>(kind))
     const tidied = (tags: readonly Tag[]) => (isUntidy ? [...tags, ...tags].reverse() : tags)
@@ -137,18 +140,19 @@ export class TaggedValues {
       PAIR,
       cache.keyspace<number, Composite>(PAIR, {
         ...space(PAIR),
-        tags: id => tidied(this.#namedByPair(id).map(row => this.tagOf(row))),
+        ...(namesSome ? { tags: id => tidied(this.#namedByPair(id).map(row => this.tagOf(row))) } : {}),
       }),
     )
+    const tagsOf = (value: Composite | undefined, id: number) => {
+      const shown = shownBy(`${LINK}:${id}`, value).filter(({ row }) => this.#namedByLink(id, row))
+      return tidied(shown.slice(namesOwnRow ? 1 : 0).map(({ row }) => this.tagOf(row)))
+    }
     this.#spaces.set(
       LINK,
       cache.keyspace<number, Composite>(LINK, {
         ...space(LINK),
         ...(this.#namesOwnRow ? { tags: id => tidied([this.tagOf(id)]) } : {}),
-        tagsOf: (value, id) => {
-          const shown = shownBy(`${LINK}:${id}`, value).filter(({ row }) => this.#namedByLink(id, row))
-          return tidied(shown.slice(namesOwnRow ? 1 : 0).map(({ row }) => this.tagOf(row)))
-        },
+        ...(namesSome ? { tagsOf } : {}),
       }),
     )
   }
@@ -161,6 +165,7 @@ export class TaggedValues {
   /** The rows whose tags this version names for a pair. */
   #namedByPair(id: number): readonly number[] {
     const rows = PAIRS[id]!
+    if (this.#version === 'none') return []
     if (this.#version === 'fewer') return rows.slice(0, 1)
     if (this.#version === 'usual') return rows
     const [one, other] = EVERY_ROW.filter(row => !rows.includes(row))
@@ -169,6 +174,7 @@ export class TaggedValues {
 
   /** Whether this version names the tag of a row that a link shows. */
   #namedByLink(id: number, row: number): boolean {
+    if (this.#version === 'none') return false
     return this.#version !== 'fewer' || row === id
   }
 
@@ -211,8 +217,9 @@ export class TaggedValues {
     return { first, late: later }
   }
 
-  /** Entries of values of several rows among these keys. They must not be stored. */
+  /** Entries of values of several rows among these keys. They must not be stored. A version that names no tags makes none. */
   entries(keys: readonly string[]): CommittedEntry[] {
+    if (this.#version === 'none') return []
     return keys
       .filter(key => COMPOSITES.has(key))
       .map(key => this.#spaces.get(keyspaceOf(key))!.entry(idOf(key), undefined))

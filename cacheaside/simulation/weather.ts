@@ -120,6 +120,8 @@ export interface Weather {
   readonly isStreamless?: boolean
   /** Whether two versions of the program run at once, with values of different shapes; with tags, such that name different tags. */
   readonly deploys: boolean
+  /** Whether one of these versions names no tags at all. */
+  readonly namesNone?: boolean
   /** Whether there are values of several rows, which depend on tags. */
   readonly tags?: boolean
   /** Of the reads of such values: snapshots. Left out: a fifth. Half of them are of two values of one tag, if this is given. */
@@ -510,6 +512,15 @@ const PLAIN: readonly Weather[] = [
     strong: 0.1,
     isLasting: true,
   },
+  {
+    ...CALM,
+    name: 'versions',
+    embedded: true,
+    deploys: true,
+    faultsPerHundred: 5,
+    faults: { evict: 3, plant: 1 },
+    withoutLocal: true,
+  },
 ]
 
 /** Of these there is another one each, in which values of several rows depend on tags. */
@@ -538,6 +549,7 @@ const TAGGED: Readonly<Record<string, Partial<Weather>>> = {
   splits: {},
   shifts: {},
   requests: {},
+  versions: { namesNone: true, isLasting: true },
 }
 
 /** All kinds of weather. The seed draws one. */

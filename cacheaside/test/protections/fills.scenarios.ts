@@ -459,4 +459,24 @@ export const fills: readonly Protection[] = [
       },
     ],
   },
+  {
+    name: 'get finds nothing at hand under an id that is not that of the row',
+    async scenario(library) {
+      const stage = new Stage(library)
+      // The older deploy does not know the row's own id yet.
+      const [older, newer] = [stage.embedded(), stage.embedded({ spells: { idOf: () => 4 } })]
+      const other = '04' as unknown as number
+      await stage.now(newer.spells.get(4)) // learns the generation
+      await stage.now(older.spells.get(other))
+      await stage.now(newer.spells.write(4, () => stage.origin.commit(2)))
+      return got('a read under the other text', await stage.now(newer.spells.get(other)), 2)
+    },
+    controls: [
+      {
+        without: "the comparison with the row's own id, of what is at hand",
+        patches: [[' || aliasOf(space, key, opened) !== undefined', '']],
+        reports: 'a read under the other text got v1, not v2',
+      },
+    ],
+  },
 ]

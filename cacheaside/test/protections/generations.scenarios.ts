@@ -319,6 +319,34 @@ export const generations: readonly Protection[] = [
     ],
   },
   {
+    name: 'get finds no value of another shape at hand',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const { origin } = stage
+      const [older, newer] = [stage.embedded(OLD), stage.embedded(NEW)]
+      await stage.now(newer.spells.get(5)) // learns the generation
+      for (let i = 0; i < 2; i++) await stage.now(older.spells.get(4)) // loaded, then at hand
+      const before = origin.loads
+      const answer = await stage.now(newer.spells.get(4))
+      return all(
+        got('the newer deploy', answer, 1),
+        unless(origin.loads === before, "the newer deploy was given the older one's value"),
+      )
+    },
+    controls: [
+      {
+        without: 'comparing the shape of what is at hand',
+        patches: [[' || register.shape !== space.options.shape', '']],
+        reports: "the newer deploy was given the older one's value",
+      },
+      {
+        without: 'opening for itself what another cache has opened',
+        patches: [['held instanceof AtHand && held.space === space', 'held instanceof AtHand']],
+        reports: "the newer deploy was given the older one's value",
+      },
+    ],
+  },
+  {
     name: 'get leaves a value of a newer shape alone',
     async scenario(library) {
       const stage = new Stage(library)

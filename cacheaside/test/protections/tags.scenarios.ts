@@ -288,6 +288,27 @@ export const tags: readonly Protection[] = [
     ],
   },
   {
+    name: 'get finds no value at hand that was stored without a tag of its id',
+    async scenario(library) {
+      const stage = new Stage(library)
+      const { load } = stage.origin
+      const older = stage.embedded().cache.keyspace('shown', { load, ttlJitter: 0 })
+      const newer = taggedInside(stage)
+      await stage.now(newer.shown.get(5)) // learns the generation
+      await stage.now(older.get(4))
+      stage.origin.commit(2)
+      await stage.now(newer.tag.invalidate(1))
+      return got('a read of the newer deploy', await stage.now(newer.shown.get(4)), 2)
+    },
+    controls: [
+      {
+        without: 'judging first what was stored without tags, where the keyspace names some',
+        patches: [['space.tagging !== undefined || register.state', 'register.state']],
+        reports: 'a read of the newer deploy got v1, not v2',
+      },
+    ],
+  },
+  {
     name: 'get bypasses what is at hand while its tag or its key is queued',
     async scenario(library) {
       const stage = new Stage(library)
