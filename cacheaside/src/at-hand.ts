@@ -15,7 +15,7 @@ import type { GenerationCopy } from './shared/broadcast-stream.ts'
 import { type Opened, Unopened } from './shared/codec.ts'
 import { parseRegister, stampText, type ValueRegister } from './shared/register.ts'
 import type { MadeOfRegister, RegistersAtHand } from './shared/shared-store.ts'
-import type { Found, Parts, Space } from './space.ts'
+import type { CacheParts, Found, Space } from './space.ts'
 
 /** A tag of a value: what stood in its register when the value was stored. */
 interface TagAtHand {
@@ -95,7 +95,7 @@ const freshMsOf = <Id, V>({ parts }: Space<Id, V>, { softExpiryMs }: AtHand<Id, 
   softExpiryMs - parts.stream.storesFromOurs(parts.clock.coarseMs())
 
 /** Whether a tag's stamp is still the one that the value was stored under. */
-const stands = ({ queue }: Parts, registers: RegistersAtHand, tag: TagAtHand): boolean =>
+const stands = ({ queue }: CacheParts, registers: RegistersAtHand, tag: TagAtHand): boolean =>
   !queue.holds(tag.name) && tag.current.value === tag.generation && registers.get(tag.name) === tag.stamp
 
 /**

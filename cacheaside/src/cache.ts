@@ -36,7 +36,7 @@ import {
   type SnapshotOf,
   type SnapshotOptions,
 } from './snapshot.ts'
-import type { Answer, Parts } from './space.ts'
+import type { Answer, CacheParts } from './space.ts'
 import type { Occupancy, Stats } from './stats.ts'
 import { Tags } from './tags.ts'
 import { hasTwin } from './twin-caches.ts'
@@ -50,7 +50,7 @@ const LONGEST_MS = 2 ** 30
  * defined on it. Made by `createCache()`. Make one per process and shared store.
  */
 export class Cache {
-  readonly #parts: Parts
+  readonly #parts: CacheParts
   readonly #relay: Relay | undefined
   readonly #keyspaces = new Map<string, Keyspace<never, never>>()
   readonly #tags = new Map<string, Tags<never>>()
@@ -89,7 +89,7 @@ export class Cache {
   }
 
   /** Makes the parts, which know of each other. */
-  #wire(options: ResolvedCacheOptions): Parts {
+  #wire(options: ResolvedCacheOptions): CacheParts {
     const { clock } = options
     const { emit, onReason, stats, warnings, tracing, isHeard, hearsHits } = this.#reporter
     const access = new SharedAccess(options.shared, options.sharedTimeoutMs, clock, emit, onReason)

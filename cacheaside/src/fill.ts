@@ -17,7 +17,7 @@ import { ABSENT, type Opened, type Sealed, takeOf, Unopened, UnsealedValue } fro
 import { MAX_TAGS } from './shared/register.ts'
 import type { Fill, Stamp } from './shared/shared-store.ts'
 import { bytesBeyond } from './shared/text-size.ts'
-import type { Answer, Parts, Space, Spent } from './space.ts'
+import type { Answer, CacheParts, Space, Spent } from './space.ts'
 import { NO_NAMES } from './tagging.ts'
 
 /**
@@ -89,7 +89,7 @@ export async function fillAndKeep<Id, V>(
 }
 
 /** How many bytes an encoded value has, if they are more than the shared store takes. */
-export function bytesTooMany({ access }: Parts, { text }: Sealed<unknown>): number | undefined {
+export function bytesTooMany({ access }: CacheParts, { text }: Sealed<unknown>): number | undefined {
   const { maxValueBytes } = access.store
   return maxValueBytes === undefined || text === undefined ? undefined : bytesBeyond(text, maxValueBytes)
 }
@@ -154,7 +154,7 @@ function rejectAlias<Id, V>(
  * Whether callers are answered before the fill. With a store in this process that gains nothing, and a caller who asks again
  * is to find the value kept.
  */
-function inBackground({ options, access }: Parts): boolean {
+function inBackground({ options, access }: CacheParts): boolean {
   return options.fill === 'background' && !access.store.synchronous
 }
 

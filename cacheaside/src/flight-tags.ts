@@ -25,7 +25,7 @@ import {
   type Stamp,
   TOO_LARGE,
 } from './shared/shared-store.ts'
-import type { Answer, Parts, Space } from './space.ts'
+import type { Answer, CacheParts, Space } from './space.ts'
 import { inOrder, NO_NAMES } from './tagging.ts'
 
 /** What a tag's register says: its stamp; `absent`, where none was asked for; or why there is none to be had. */
@@ -64,7 +64,7 @@ export interface StampRequest {
 
 /** What a look has found in the registers of tags. */
 export async function lookedStates(
-  parts: Parts,
+  parts: CacheParts,
   names: readonly string[],
   replies: readonly LookReply[],
   request: StampRequest,
@@ -83,7 +83,7 @@ export async function lookedStates(
  * strong read may rely on the answer.
  */
 export async function askedStates(
-  parts: Parts,
+  parts: CacheParts,
   names: readonly string[],
   request: StampRequest,
 ): Promise<Map<string, TagState>> {
@@ -123,13 +123,13 @@ export class FlightTags implements TagsOfFlight {
   /** The moment at which its load began, by {@link SeenStamps}. */
   loadBegan = 0
   readonly #flight: Flight<Answer>
-  readonly #parts: Parts
+  readonly #parts: CacheParts
   readonly #request: StampRequest
   readonly #states = new Map<string, TagState>()
   #names: readonly string[] = NO_NAMES
 
   constructor(
-    parts: Parts,
+    parts: CacheParts,
     flight: Flight<Answer>,
     strong: boolean,
     wanted: readonly string[] = NO_NAMES,
@@ -277,7 +277,7 @@ const isExpected = (state: TagState | Expected): state is Expected =>
 
 /** What a reply says of a tag; or what to remove, if it is no register of a tag. */
 function stateOf(
-  parts: Parts,
+  parts: CacheParts,
   tag: string,
   reply: LeaseReply | typeof UNCONFIRMED,
   token: string | undefined,
@@ -308,14 +308,14 @@ function stateOf(
 }
 
 /** The reply is the stamp of another tag: something on the way has lost or added a reply. */
-function mismatched({ access, emit }: Parts, tag: string, prefix: string): TagState | Expected {
+function mismatched({ access, emit }: CacheParts, tag: string, prefix: string): TagState | Expected {
   emit({ type: 'mismatch', keyspace: keyspaceOf(tag), key: tag })
   return access.store.distrust?.(tag, prefix) === true ? 'unavailable' : { prefix }
 }
 
 /** The generations of the tags' keyspaces, each as this read may use it. */
 async function generationsOf(
-  { stream }: Parts,
+  { stream }: CacheParts,
   names: readonly string[],
   { strong, beganAtMs }: StampRequest,
 ): Promise<ReadonlyMap<string, string | typeof UNCONFIRMED>> {

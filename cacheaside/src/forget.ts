@@ -7,35 +7,35 @@
  */
 import { queueMicrotask } from './base/clock.ts'
 import { keyspaceOf } from './base/key.ts'
-import type { Parts } from './space.ts'
+import type { CacheParts } from './space.ts'
 
 /** This process changes what is behind a key or a tag. */
-export function forget(parts: Parts, key: string): void {
+export function forget(parts: CacheParts, key: string): void {
   drop(parts, key)
   if (parts.tags.size > 0) setApart(parts, keyspaceOf(key))
 }
 
 /** This process changes what is behind all keys or tags of a keyspace. */
-export function forgetKeyspace(parts: Parts, keyspace: string): void {
+export function forgetKeyspace(parts: CacheParts, keyspace: string): void {
   parts.stream.forgetGeneration(keyspace)
   dropKeyspace(parts, keyspace)
   setApart(parts, keyspace)
 }
 
 /** The store tells of a key or a tag. */
-export function heardOf(parts: Parts, key: string): void {
+export function heardOf(parts: CacheParts, key: string): void {
   drop(parts, key)
   if (parts.tags.size > 0 && hearsAtOnce(parts)) setApart(parts, keyspaceOf(key))
 }
 
 /** The store tells of a whole keyspace. */
-export function heardOfKeyspace(parts: Parts, keyspace: string): void {
+export function heardOfKeyspace(parts: CacheParts, keyspace: string): void {
   dropKeyspace(parts, keyspace)
   if (hearsAtOnce(parts)) setApart(parts, keyspace)
 }
 
 /** The store may have told of anything, and this process has not heard it. */
-export function forgetAll({ local, flights }: Pick<Parts, 'local' | 'flights'>): void {
+export function forgetAll({ local, flights }: Pick<CacheParts, 'local' | 'flights'>): void {
   local.clear()
   flights.doomAll()
 }
@@ -44,13 +44,13 @@ export function forgetAll({ local, flights }: Pick<Parts, 'local' | 'flights'>):
  * In one process with the store a default read must not be older than what was told of before it began. On any other store
  * it may join a flight that began less than `localMaxStaleMs` before, if only other processes have changed the tag.
  */
-const hearsAtOnce = ({ access }: Parts): boolean => access.store.synchronous
+const hearsAtOnce = ({ access }: CacheParts): boolean => access.store.synchronous
 
-function setApart({ tags, flights }: Parts, keyspace: string): void {
+function setApart({ tags, flights }: CacheParts, keyspace: string): void {
   if (tags.has(keyspace)) flights.setApart()
 }
 
-function drop(parts: Parts, key: string): void {
+function drop(parts: CacheParts, key: string): void {
   const { local, found, readRegisters, flights } = parts
   local.remove(key)
   found?.forget(key)
@@ -66,7 +66,7 @@ function drop(parts: Parts, key: string): void {
 }
 
 /** The same for all keys of a keyspace: L1 compares the keyspace's generation, and not those of its tags. */
-function dropKeyspace(parts: Parts, keyspace: string): void {
+function dropKeyspace(parts: CacheParts, keyspace: string): void {
   const { local, flights } = parts
   flights.doomAll(keyspace)
   const unread: string[] = []
@@ -81,7 +81,7 @@ function dropKeyspace(parts: Parts, keyspace: string): void {
  * microtask. Otherwise: 1. another cache on the store invalidates a tag; 2. here its values go, and a listener is told;
  * 3. it reads one of them again, and finds the old value; 4. the store makes the change, and the old value is kept in L1.
  */
-function tellUnread({ emit }: Parts, keys: readonly string[], tag: string): void {
+function tellUnread({ emit }: CacheParts, keys: readonly string[], tag: string): void {
   if (keys.length === 0) return
   queueMicrotask(() => {
     for (const key of keys) emit({ type: 'unread', keyspace: keyspaceOf(key), key, tag })

@@ -20,14 +20,17 @@ import type { InvalidateTrace } from './base/tracing.ts'
 import { forget, forgetKeyspace } from './forget.ts'
 import { markedToken } from './shared/key-mark.ts'
 import { UNCONFIRMED } from './shared/shared-access.ts'
-import type { Parts } from './space.ts'
+import type { CacheParts } from './space.ts'
 
 /**
  * Invalidates keys for a caller.
  *
  * @returns `'applied'`, or `'queued'` if any key could not be confirmed.
  */
-export function invalidateKeys(parts: Parts, keys: readonly (Key | Tag)[]): Promise<'applied' | 'queued'> {
+export function invalidateKeys(
+  parts: CacheParts,
+  keys: readonly (Key | Tag)[],
+): Promise<'applied' | 'queued'> {
   const cause = newId()
   const { tracing } = parts
   if (!tracing.hears('invalidate')) return invalidateEach(parts, keys, cause)
@@ -40,7 +43,7 @@ const noting = (message: InvalidateTrace) => (outcome: 'applied' | 'queued') => 
 }
 
 async function invalidateEach(
-  parts: Parts,
+  parts: CacheParts,
   keys: readonly (Key | Tag)[],
   cause: number,
 ): Promise<'applied' | 'queued'> {
@@ -65,7 +68,7 @@ async function invalidateEach(
  *
  * @returns as {@link invalidateKeys}.
  */
-export function invalidateWhole(parts: Parts, keyspace: string): Promise<'applied' | 'queued'> {
+export function invalidateWhole(parts: CacheParts, keyspace: string): Promise<'applied' | 'queued'> {
   const cause = newId()
   const { tracing } = parts
   if (!tracing.hears('invalidate')) return invalidateAll(parts, keyspace, cause)
@@ -73,7 +76,11 @@ export function invalidateWhole(parts: Parts, keyspace: string): Promise<'applie
   return tracing.trace('invalidate', message, () => invalidateAll(parts, keyspace, cause), noting(message))
 }
 
-async function invalidateAll(parts: Parts, keyspace: string, cause: number): Promise<'applied' | 'queued'> {
+async function invalidateAll(
+  parts: CacheParts,
+  keyspace: string,
+  cause: number,
+): Promise<'applied' | 'queued'> {
   const { access, clock, queue, emit } = parts
   const sentMs = heardMs(parts, 'invalidate')
   forgetKeyspace(parts, keyspace)
@@ -89,7 +96,7 @@ async function invalidateAll(parts: Parts, keyspace: string, cause: number): Pro
 }
 
 /** Invalidates a key for a relay, because of a batch of its feed. Says whether it was confirmed. */
-export async function relayKey(parts: Parts, key: Key | Tag, batch: number): Promise<boolean> {
+export async function relayKey(parts: CacheParts, key: Key | Tag, batch: number): Promise<boolean> {
   const { access } = parts
   const sentMs = heardMs(parts, 'relay')
   if ((await access.runBehind(() => access.store.invalidate(key))) === UNCONFIRMED) return false
@@ -102,7 +109,7 @@ export async function relayKey(parts: Parts, key: Key | Tag, batch: number): Pro
  *
  * @param batch - The batch of its feed that is the cause. Left out: the store or the origin is not trusted any more.
  */
-export async function relayKeyspace(parts: Parts, keyspace: string, batch?: number): Promise<boolean> {
+export async function relayKeyspace(parts: CacheParts, keyspace: string, batch?: number): Promise<boolean> {
   const { access, clock, emit } = parts
   const sentMs = heardMs(parts, 'relay')
   const reply = await access.runBehind(() =>
@@ -117,7 +124,7 @@ export async function relayKeyspace(parts: Parts, keyspace: string, batch?: numb
 
 /** Reports what became of the invalidation of a key. */
 export function emitInvalidation(
-  { emit }: Parts,
+  { emit }: CacheParts,
   key: string,
   outcome: 'applied' | 'queued' | 'in-doubt',
   about: Pick<InvalidationEvent, 'cause' | 'durationMs' | 'unfenced'> & { readonly stored?: boolean },

@@ -25,7 +25,7 @@ import {
 } from './shared/register.ts'
 import { UNCONFIRMED } from './shared/shared-access.ts'
 import { type Expected, type LeaseReply, REFUSED, TOO_LARGE } from './shared/shared-store.ts'
-import type { Answer, OpenedRegister, Parts, Space } from './space.ts'
+import type { Answer, CacheParts, OpenedRegister, Space } from './space.ts'
 
 /** What the store says of one key; {@link UNCONFIRMED} if it has not answered in time. */
 export type Reply = LeaseReply | typeof UNCONFIRMED
@@ -442,5 +442,5 @@ export function unavailable<Id, V>(
 }
 
 /** What is left of the read's time for the shared store. */
-export const leftMs = <V>({ clock }: Parts, progress: AskProgress<V>): number =>
+export const leftMs = <V>({ clock }: CacheParts, progress: AskProgress<V>): number =>
   Math.max(1, progress.deadlineMs - clock.nowMs())

@@ -14,7 +14,7 @@ import {
   type WholeKeyspace,
   wholeKeyspace,
 } from './base/key.ts'
-import { unheard } from './base/thrown.ts'
+import { silencePromise } from './base/thrown.ts'
 import { newId } from './base/trace-id.ts'
 import type { ReadTrace } from './base/tracing.ts'
 import type { KeyspaceWriteOptions, ReadOptions, SnapshotManyOptions } from './call-options.ts'
@@ -31,7 +31,14 @@ import { checkReadOptions, checkWriteOptions, resolveKeyspaceOptions } from './r
 import { ABSENT, Envelope, takeOf, Unopened } from './shared/codec.ts'
 import type { SnapshotPart } from './snapshot.ts'
 import { snapshotMany } from './snapshot-many.ts'
-import { type Answer, type Found, foundAnswer, type Parts, type ReadRequest, type Space } from './space.ts'
+import {
+  type Answer,
+  type CacheParts,
+  type Found,
+  foundAnswer,
+  type ReadRequest,
+  type Space,
+} from './space.ts'
 import { Tagging } from './tagging.ts'
 import { type WriteContext, type WriteResult, write } from './write.ts'
 
@@ -61,7 +68,7 @@ export class Keyspace<Id, V, Loaded = V> {
   readonly #needsProof: boolean
 
   /** @internal */
-  constructor(parts: Parts, name: string, options: KeyspaceOptions<Id, Loaded, never, V>) {
+  constructor(parts: CacheParts, name: string, options: KeyspaceOptions<Id, Loaded, never, V>) {
     // The steps of a read have one type for loaded and for decoded values: the envelope converts between the two.
     const resolved = resolveKeyspaceOptions(
       name,
@@ -474,7 +481,7 @@ const requestFor = <Id>(id: Id, key: Key, options: ReadOptions | undefined): Rea
 function answeringAtOnce<Id>(key: (id: Id) => unknown): (id: Id) => unknown {
   return id => {
     const parts = key(id)
-    if (typeof parts === 'object' && !Array.isArray(parts)) unheard(parts)
+    if (typeof parts === 'object' && !Array.isArray(parts)) silencePromise(parts)
     return parts
   }
 }

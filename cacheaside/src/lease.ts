@@ -6,7 +6,7 @@ import type { Why } from './base/events.ts'
 import type { Opened } from './shared/codec.ts'
 import { claimPrefix, leaseText, type ValueRegister } from './shared/register.ts'
 import { UNCONFIRMED } from './shared/shared-access.ts'
-import type { Parts, Space } from './space.ts'
+import type { CacheParts, Space } from './space.ts'
 
 /** The right to load and fill is ours. */
 export interface Leased<V> {
@@ -108,7 +108,7 @@ export function giveBack<Id, V>(
 }
 
 /** Gives back a lease that may have been granted, if one was asked for. */
-export function dropLease({ access, background }: Parts, key: string, token: string | undefined): void {
+export function dropLease({ access, background }: CacheParts, key: string, token: string | undefined): void {
   if (token === undefined) return
   background(access.run(() => access.store.drop(key, { prefix: leaseText(token) })).then(() => {}))
 }

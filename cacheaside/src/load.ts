@@ -6,7 +6,7 @@ import { Abort } from './base/abort.ts'
 import type { Clock } from './base/clock.ts'
 import { CacheError, type CacheErrorCode } from './base/errors.ts'
 import type { LoadEvent } from './base/events.ts'
-import { isOf, tagOf, unheard } from './base/thrown.ts'
+import { isOf, silencePromise, tagOf } from './base/thrown.ts'
 import { idOf } from './base/trace-id.ts'
 import type { LoadTrace, Tracing } from './base/tracing.ts'
 import { fillAndKeep } from './fill.ts'
@@ -222,9 +222,9 @@ function byKey<Id, V>(
   for (const pair of answer as Iterable<readonly [Id, V | undefined]>) {
     // A text of two characters can be taken apart, too.
     const isPair = Array.isArray(pair)
-    if (!isPair || unheard(pair[1])) {
+    if (!isPair || silencePromise(pair[1])) {
       // The others may be promises that reject, too.
-      if (Array.isArray(answer)) for (const one of answer.flat()) unheard(one)
+      if (Array.isArray(answer)) for (const one of answer.flat()) silencePromise(one)
       throw noPairs(loader, isPair ? pair[1] : pair)
     }
     const key = space.keyOf(pair[0])
@@ -263,7 +263,7 @@ const noPairs = (loader: string, got: unknown): TypeError =>
 
 function kindOf(value: unknown): string {
   if (value === null) return 'null'
-  if (unheard(value)) return 'a promise'
+  if (silencePromise(value)) return 'a promise'
   return typeof value === 'object' && Symbol.asyncIterator in value
     ? 'an asynchronous iterable'
     : typeof value

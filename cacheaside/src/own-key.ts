@@ -1,5 +1,5 @@
 import type { Key } from './base/key.ts'
-import { atOnce, unheard } from './base/thrown.ts'
+import { notAtOnce, silencePromise } from './base/thrown.ts'
 import type { Opened } from './shared/codec.ts'
 
 /** A value that does not belong under the key by which it was asked for. */
@@ -38,7 +38,7 @@ export function aliasOf<Id, V>(
   if (value === undefined) return undefined
   try {
     const id = idOf(value)
-    if (unheard(id)) throw atOnce('idOf')
+    if (silencePromise(id)) throw notAtOnce('idOf')
     const belongsTo = keyOf(id)
     return belongsTo === key ? undefined : { belongsTo }
   } catch (error) {

@@ -26,7 +26,7 @@ import type { StatsFold } from './stats-fold.ts'
 import type { Tagging } from './tagging.ts'
 
 /** What all keyspaces of a cache share. */
-export interface Parts {
+export interface CacheParts {
   readonly clock: Clock
   readonly options: ResolvedCacheOptions
   readonly access: SharedAccess
@@ -80,7 +80,7 @@ export interface Space<Id, V> {
   readonly name: string
   readonly options: ResolvedKeyspaceOptions<Id, V>
   readonly envelope: Envelope<V>
-  readonly parts: Parts
+  readonly parts: CacheParts
   /** Where its reads are counted. */
   readonly counts: ReturnType<StatsFold['of']>
   readonly keyOf: (id: Id) => Key

@@ -4,7 +4,7 @@
  */
 import { CacheError } from './base/errors.ts'
 import { isKeyspaceName, keyspaceOf, type Tag } from './base/key.ts'
-import { unheard } from './base/thrown.ts'
+import { silencePromise } from './base/thrown.ts'
 import { MAX_TAGS } from './shared/register.ts'
 
 /** At most so many keys are remembered in each keyspace. */
@@ -77,7 +77,7 @@ export class Tagging<Id, V> {
 
   #checked(option: string, names: unknown): readonly string[] {
     // A function that was declared as async may reject: that is handled here.
-    unheard(names)
+    silencePromise(names)
     if (!Array.isArray(names))
       throw new CacheError(
         'INVALID_KEY',

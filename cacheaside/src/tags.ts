@@ -4,7 +4,7 @@
  */
 import { type IdParts, rememberingByKey, type Tag, type WholeKeyspace, wholeKeyspace } from './base/key.ts'
 import { invalidateKeys, invalidateWhole } from './invalidate.ts'
-import type { Parts } from './space.ts'
+import type { CacheParts } from './space.ts'
 
 /**
  * The tags of one kind, for example one for each author. Made by a cache's `tags()`.
@@ -17,11 +17,11 @@ export class Tags<Id extends IdParts = IdParts> {
   readonly name: string
   /** Every tag of this kind, for the map of a change feed. */
   readonly all: WholeKeyspace
-  readonly #parts: Parts
+  readonly #parts: CacheParts
   readonly #tagOf: (id: unknown) => Tag
 
   /** @internal */
-  constructor(parts: Parts, name: string) {
+  constructor(parts: CacheParts, name: string) {
     this.name = name
     this.all = wholeKeyspace(name)
     this.#parts = parts

@@ -6,20 +6,20 @@
 import type { Key, Tag } from './base/key.ts'
 import { AsyncContext } from './base/runtime.ts'
 import { type LoadRun, runAround, waitingFor } from './local/load-run.ts'
-import type { Parts } from './space.ts'
+import type { CacheParts } from './space.ts'
 
 /** The write whose function is at work in the present context. */
 const context = new AsyncContext<WriteRun>()
 
 /** The function of one write, from its call until it has settled. */
 export class WriteRun {
-  readonly parts: Parts
+  readonly parts: CacheParts
   readonly keys: Iterable<Key | Tag>
   /** The write inside whose function it was asked for, until this one has ended. */
   parent: WriteRun | undefined
   isRunning = false
 
-  constructor(parts: Parts, keys: Iterable<Key | Tag>) {
+  constructor(parts: CacheParts, keys: Iterable<Key | Tag>) {
     this.parts = parts
     this.keys = keys
     this.parent = context.current
@@ -50,7 +50,7 @@ export interface UnderWay {
  * The loads and the writes of this cache around a call, each inside the next, first the loads. A call is known to be inside by the
  * asynchronous context; inside a load also by the loader's signal, and where a load waits for the one around the call.
  */
-export function* workAround(parts: Parts, signal: AbortSignal | undefined): Generator<UnderWay> {
+export function* workAround(parts: CacheParts, signal: AbortSignal | undefined): Generator<UnderWay> {
   for (let run = runAround(signal); run !== undefined; run = run.parent) {
     const found = waitingFor(run, one => one.limit === parts.limit && isUnderWay(one))?.at(-1)
     if (found !== undefined) yield loadUnderWay(found)

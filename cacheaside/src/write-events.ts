@@ -2,20 +2,20 @@ import type { WriteEvent } from './base/events.ts'
 import { heardMs, sinceMs } from './base/heard-time.ts'
 import { type Identified, idOf } from './base/trace-id.ts'
 import type { WriteTrace } from './base/tracing.ts'
-import type { Parts } from './space.ts'
+import type { CacheParts } from './space.ts'
 
 /** One write, as it is counted and reported to listeners. */
 export class ReportedWrite implements Identified {
   traceId = 0
   /** The message of the call, if somebody follows it. */
   message: WriteTrace | undefined
-  readonly #parts: Parts
+  readonly #parts: CacheParts
   readonly #beganMs: number | undefined
   #guardMs = 0
   #committingMs: number | undefined
   #commitMs = 0
 
-  constructor(parts: Parts) {
+  constructor(parts: CacheParts) {
     this.#parts = parts
     this.#beganMs = heardMs(parts, 'write')
   }

@@ -20,7 +20,7 @@ import { CacheError } from './base/errors.ts'
 import { heardMs, sinceMs } from './base/heard-time.ts'
 import { aFunction, invalidOption } from './base/invalid-option.ts'
 import type { Key, Tag } from './base/key.ts'
-import { atOnce, unheard } from './base/thrown.ts'
+import { notAtOnce, silencePromise } from './base/thrown.ts'
 import { type Identified, idOf } from './base/trace-id.ts'
 import type { WriteStepTrace, WriteTrace } from './base/tracing.ts'
 import { rolledBack } from './commit-in-doubt.ts'
@@ -29,7 +29,7 @@ import { forget } from './forget.ts'
 import type { GuardShare } from './guard-holds.ts'
 import { emitInvalidation } from './invalidate.ts'
 import { checkWriteOptions } from './resolve-options.ts'
-import type { Parts } from './space.ts'
+import type { CacheParts } from './space.ts'
 import { WriteRun } from './under-way.ts'
 import { ReportedWrite } from './write-events.ts'
 
@@ -75,7 +75,7 @@ export interface WriteOptions<T> {
 
 /** Guards, calls the function, releases, answers. */
 export function write<T>(
-  parts: Parts,
+  parts: CacheParts,
   keys: readonly (Key | Tag)[],
   commit: (context: WriteContext) => Promise<T> | T,
   given: WriteOptions<T>,
@@ -93,7 +93,7 @@ export function write<T>(
 }
 
 async function run<T>(
-  parts: Parts,
+  parts: CacheParts,
   report: ReportedWrite,
   keys: readonly (Key | Tag)[],
   commit: (context: WriteContext) => Promise<T> | T,
@@ -143,9 +143,9 @@ async function run<T>(
 function* entriesOf<T>({ writeThrough }: WriteOptions<T>, value: T): Iterable<MadeEntry> {
   if (writeThrough === undefined) return
   const entries: unknown = writeThrough(value)
-  if (unheard(entries)) throw atOnce('writeThrough')
+  if (silencePromise(entries)) throw notAtOnce('writeThrough')
   for (const entry of entries as Iterable<unknown>) {
-    unheard(entry)
+    silencePromise(entry)
     if (!MadeEntry.is(entry))
       throw new TypeError("writeThrough: expected entries made by a keyspace's entry()")
     yield entry
@@ -153,10 +153,10 @@ function* entriesOf<T>({ writeThrough }: WriteOptions<T>, value: T): Iterable<Ma
 }
 
 /** Whether the user's rule says that the commit is in doubt. If the rule throws, it is. */
-function isInDoubt(parts: Parts, inDoubt: (error: unknown) => boolean, thrown: unknown): boolean {
+function isInDoubt(parts: CacheParts, inDoubt: (error: unknown) => boolean, thrown: unknown): boolean {
   try {
     const answer = inDoubt(thrown)
-    if (unheard(answer)) throw atOnce('commitInDoubt')
+    if (silencePromise(answer)) throw notAtOnce('commitInDoubt')
     return answer
   } catch (error) {
     parts.emit({ type: 'fault', during: 'commitInDoubt', error })
@@ -166,7 +166,7 @@ function isInDoubt(parts: Parts, inDoubt: (error: unknown) => boolean, thrown: u
 
 /** The guards of one write, from the first guard to the last release. */
 class WriteSession {
-  readonly #parts: Parts
+  readonly #parts: CacheParts
   readonly #report: Identified
   readonly #unguarded: 'proceed' | 'refuse'
   readonly #readsGenerations: boolean
@@ -177,7 +177,12 @@ class WriteSession {
   readonly #refusals = new Set<unknown>()
   readonly #run: WriteRun
 
-  constructor(parts: Parts, report: Identified, unguarded: 'proceed' | 'refuse', readsGenerations: boolean) {
+  constructor(
+    parts: CacheParts,
+    report: Identified,
+    unguarded: 'proceed' | 'refuse',
+    readsGenerations: boolean,
+  ) {
     this.#parts = parts
     this.#report = report
     this.#unguarded = unguarded

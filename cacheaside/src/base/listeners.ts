@@ -1,4 +1,4 @@
-import { unheard } from './thrown.ts'
+import { silencePromise } from './thrown.ts'
 
 /** One listener. */
 interface Listening<Told> {
@@ -41,7 +41,7 @@ export class Listeners<Told> {
       try {
         const { listener } = one
         // An async function may be given as a listener: its rejection counts as thrown.
-        unheard(listener(told), this.#threw)
+        silencePromise(listener(told), this.#threw)
       } catch (error) {
         this.#threw(error)
       }

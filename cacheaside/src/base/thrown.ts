@@ -49,7 +49,7 @@ export function fieldOf(thrown: unknown, name: string): unknown {
  * @param rejected - Called with the error. Left out: the error is ignored.
  * @returns whether it is a promise.
  */
-export function unheard(returned: unknown, rejected: (error: unknown) => void = nobody): boolean {
+export function silencePromise(returned: unknown, rejected: (error: unknown) => void = nobody): boolean {
   if (typeof returned !== 'object' || !isOf(returned, Promise)) return false
   // Not the value's own `then`, which a class that extends `Promise` may have replaced.
   then.call(returned, undefined, rejected)
@@ -60,5 +60,5 @@ const { then } = Promise.prototype
 const nobody = () => {}
 
 /** The complaint about a function that answers with a promise where nothing can wait for it. */
-export const atOnce = (name: string): TypeError =>
+export const notAtOnce = (name: string): TypeError =>
   new TypeError(`${name} answers with a promise; it has to answer at once`)

@@ -1,7 +1,7 @@
 import type { Clock, Timer } from './clock.ts'
 import { invalidOption } from './invalid-option.ts'
 import { printable } from './printable.ts'
-import { unheard } from './thrown.ts'
+import { silencePromise } from './thrown.ts'
 
 /**
  * Where warnings go: `console`, a logger of Pino, Bunyan, Winston or NestJS, a request's `log` of Fastify, or an object
@@ -227,7 +227,7 @@ export class Warnings {
         const returned = takesDetailsFirst(logger)
           ? say.call(logger, details, message)
           : say.call(logger, message, details)
-        unheard(returned)
+        silencePromise(returned)
         return
       } catch {
         // A logger that throws must not make a warning vanish.

@@ -1,6 +1,6 @@
 import { described } from '../base/invalid-option.ts'
 import { type Key, keyspaceOf, type Tag, type WholeKeyspace, wholeNameOf } from '../base/key.ts'
-import { atOnce, unheard } from '../base/thrown.ts'
+import { notAtOnce, silencePromise } from '../base/thrown.ts'
 import type { Change, FeedTable } from './change-feed.ts'
 
 /** The invalidations for a batch of changes. Many changes may need the same invalidation, and one change several. */
@@ -61,7 +61,7 @@ function targetsOf(
   try {
     for (const row of change.rows) {
       const targets: unknown = table.keys(row)
-      if (unheard(targets)) throw atOnce('the map')
+      if (silencePromise(targets)) throw notAtOnce('the map')
       // A key alone would be taken apart into its characters.
       if (typeof targets !== 'object' || targets === null)
         throw new TypeError(`expected the map to return an array of keys, got ${described(targets)}`)

@@ -1,6 +1,6 @@
 import { invalidOption, invalidOptionInWords, knownNames } from '../base/invalid-option.ts'
 import { keyspaceOf, type Tag } from '../base/key.ts'
-import { unheard } from '../base/thrown.ts'
+import { silencePromise } from '../base/thrown.ts'
 import type { Cache } from '../cache.ts'
 import type { Keyspace } from '../keyspace.ts'
 import type { KeyspaceOptions, LoadContext } from '../options.ts'
@@ -334,14 +334,14 @@ class Observer<Db> implements LoadObserver<Db> {
     this.#cache.auditable.emit({ type: 'undeclared', ...finding })
     const { undeclared } = this.#options
     if (undeclared === 'throw') throw new Error(sentence(finding))
-    if (undeclared !== undefined) unheard(undeclared(finding))
+    if (undeclared !== undefined) silencePromise(undeclared(finding))
   }
 }
 
 function attempt(name: () => readonly Tag[]): readonly Tag[] {
   try {
     const named = name()
-    return unheard(named) ? [] : named
+    return silencePromise(named) ? [] : named
   } catch {
     return []
   }

@@ -1,6 +1,6 @@
 import { invalidOption, invalidOptionInWords, knownNames } from '../base/invalid-option.ts'
 import { isKeyspaceName, type Tag, type WholeKeyspace, wholeKeyspace } from '../base/key.ts'
-import { atOnce, unheard } from '../base/thrown.ts'
+import { notAtOnce, silencePromise } from '../base/thrown.ts'
 import type { FeedRow, FeedTargets } from '../feed/change-feed.ts'
 import {
   type AnyColumnValue,
@@ -171,7 +171,7 @@ export class TableTags<Group = Readonly<Record<string, unknown>>> {
       columns,
       keys: (row: FeedRow) => {
         const own: unknown = ownKeys(row)
-        if (unheard(own)) throw atOnce(`the map of ${this.#name}`)
+        if (silencePromise(own)) throw notAtOnce(`the map of ${this.#name}`)
         return [...(own as FeedTargets), ...targetsOfRows(this.tags, [row])]
       },
       keyspaces: keyspaces === undefined ? undefined : [...keyspaces, this.#name],

@@ -1,4 +1,4 @@
-import { unheard } from '../base/thrown.ts'
+import { silencePromise } from '../base/thrown.ts'
 import { Warnings } from '../base/warnings.ts'
 import type { RedisFinding } from './examine.ts'
 import type { ResolvedRedisOptions } from './options.ts'
@@ -50,7 +50,7 @@ export class Findings {
         : ({ message, level: 'warn' } as const)
     try {
       if (this.#onWarning === undefined) this.#warnings.begin(`REDIS_${code}`, message, telling)
-      else unheard(this.#onWarning(finding))
+      else silencePromise(this.#onWarning(finding))
     } catch {
       // An error of the logger must not end the connection, and nobody is left to tell.
     }

@@ -6,7 +6,7 @@ import {
   knownNames,
   wholeNumber,
 } from '../base/invalid-option.ts'
-import { unheard } from '../base/thrown.ts'
+import { silencePromise } from '../base/thrown.ts'
 import { checkLogger, type Logger } from '../base/warnings.ts'
 import type { Driver } from './driver.ts'
 import { REDIS_POLICIES, type RedisFinding, type RedisPolicy } from './examine.ts'
@@ -145,7 +145,7 @@ function driverOfOwn(client: RedisClient): Driver {
 function driverOf(client: RedisClient): Driver {
   if (isIoredis(client)) return ioredisDriver(client)
   if (isNodeRedis(client)) return nodeRedisDriver(client)
-  unheard(client)
+  silencePromise(client)
   const isPromise = typeof (client as Partial<PromiseLike<unknown>> | undefined)?.then === 'function'
   const got = isPromise ? 'a promise: do not connect it, the store does that itself' : described(client)
   throw invalidOptionInWords('client', 'an ioredis, iovalkey or node-redis client', got)

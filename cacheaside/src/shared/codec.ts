@@ -7,7 +7,7 @@
  * frozen, so each reader gets a copy of its own, decoded for it.
  * See docs/decisions/0005-values-are-frozen.md and 0012-what-json-has-no-words-for.md.
  */
-import { atOnce, unheard } from '../base/thrown.ts'
+import { notAtOnce, silencePromise } from '../base/thrown.ts'
 
 /**
  * Turns values into text and back. Must be a pure pair: `decode(encode(value))` is what readers get, of the type `W`
@@ -206,8 +206,8 @@ export class Envelope<V> {
 
 /** The complaint about a codec that answers with a promise. Its rejection is handled here. */
 function promised(method: 'encode' | 'decode', answer: unknown): TypeError | undefined {
-  if (!unheard(answer)) return undefined
-  return atOnce(`the codec's ${method}`)
+  if (!silencePromise(answer)) return undefined
+  return notAtOnce(`the codec's ${method}`)
 }
 
 /** Freezes plain objects and arrays all the way down. `false` if the value holds anything that freezing does not protect. */

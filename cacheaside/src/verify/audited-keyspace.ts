@@ -2,7 +2,7 @@ import { isDeepStrictEqual } from 'node:util'
 import { CacheError } from '../base/errors.ts'
 import { invalidOption } from '../base/invalid-option.ts'
 import { idPartsOf, type Key, keyOf } from '../base/key.ts'
-import { atOnce, unheard } from '../base/thrown.ts'
+import { notAtOnce, silencePromise } from '../base/thrown.ts'
 import { DEFAULT_CACHE_OPTIONS, type KeyspaceOptions, type LoadContext } from '../options.ts'
 import { aliasOf } from '../own-key.ts'
 import {
@@ -290,6 +290,6 @@ export class AuditedKeyspace {
 
 /** The answer of a user's function. Throws if it is a promise: the function may have been declared as async. */
 function answered<T>(name: string, answer: T): T {
-  if (unheard(answer)) throw atOnce(name)
+  if (silencePromise(answer)) throw notAtOnce(name)
   return answer
 }

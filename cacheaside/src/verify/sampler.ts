@@ -2,7 +2,7 @@ import { checkSignal } from '../base/abort.ts'
 import type { Timer } from '../base/clock.ts'
 import { CacheError } from '../base/errors.ts'
 import { aFunction, knownNames, wholeNumber } from '../base/invalid-option.ts'
-import { unheard } from '../base/thrown.ts'
+import { silencePromise } from '../base/thrown.ts'
 import type { Cache } from '../cache.ts'
 import type { StoreView } from '../shared/shared-store.ts'
 import type { AuditedKeyspace } from './audited-keyspace.ts'
@@ -215,7 +215,7 @@ class Sampling {
       this.#parts.emit({ type: 'verified', keyspace, key, outcome: outcome.kind, staleMs })
       if (outcome.kind === 'equal' || outcome.kind === 'skipped') continue
       try {
-        unheard(this.#options.onFinding?.(outcome))
+        silencePromise(this.#options.onFinding?.(outcome))
       } catch {
         // As with a listener of events, an error is not part of the work, and nobody is left to tell.
       }

@@ -1,6 +1,6 @@
 import type { Clock } from '../base/clock.ts'
 import { invalidOption } from '../base/invalid-option.ts'
-import { unheard } from '../base/thrown.ts'
+import { silencePromise } from '../base/thrown.ts'
 import type { SharedStore, StoreView } from '../shared/shared-store.ts'
 import { limited } from './pace.ts'
 
@@ -60,6 +60,6 @@ async function* pagesOf<T>(pages: AsyncIterable<T>, asked: Asked): AsyncIterable
     }
   } finally {
     // Not waited for: a walk that waits for an answer ends no sooner than it has it.
-    unheard(walk.return?.())
+    silencePromise(walk.return?.())
   }
 }

@@ -1,6 +1,6 @@
 import { describe, expect, test } from 'vitest'
 import { lineOf } from '../../src/base/masked.ts'
-import { fieldOf, isOf, messageOf, tagOf, unheard } from '../../src/base/thrown.ts'
+import { fieldOf, isOf, messageOf, silencePromise, tagOf } from '../../src/base/thrown.ts'
 import { commitInDoubt, rollsBack } from '../../src/index.ts'
 import { errorCode } from '../../src/redis/driver.ts'
 import { hostileErrors } from '../hostile-errors.ts'
@@ -37,7 +37,7 @@ test('lineOf ends for an error of errors that holds itself', () => {
   expect(lineOf(error)).toBe('AggregateError, AggregateError, AggregateError')
 })
 
-describe('unheard', () => {
+describe('silencePromise', () => {
   test('takes the rejection of a promise, also of one that hides its then', async () => {
     const heard: unknown[] = []
     const promise = Promise.reject('told')
@@ -45,7 +45,7 @@ describe('unheard', () => {
     promise.then = () => {
       throw new Error('its own')
     }
-    expect(unheard(promise, error => heard.push(error))).toBe(true)
+    expect(silencePromise(promise, error => heard.push(error))).toBe(true)
     await new Promise(setImmediate)
     expect(heard).toEqual(['told'])
   })
@@ -58,6 +58,6 @@ describe('unheard', () => {
       },
     }
     for (const other of [query, null, undefined, 5, () => {}, hostileErrors['a proxy that was revoked']])
-      expect(unheard(other)).toBe(false)
+      expect(silencePromise(other)).toBe(false)
   })
 })
