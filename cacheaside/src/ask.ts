@@ -2,7 +2,7 @@
  * Step 3 of a read: what the shared store says of a key.
  *
  * Asking takes the lease at the same time: one command answers with what is there, or makes the absent register ours.
- * Where a value was found before, a plain look comes first; mostly it finds the value again. What the reply means is judged
+ * If a value was found before, a plain look comes first, and mostly finds it again. What the reply means is judged
  * in `judge.ts`: it is *found*; or our lease takes its place, if it has not changed; or it is *busy*, and asked for again
  * after a pause; or *guarded*, and the read bypasses the store.
  */
@@ -42,7 +42,7 @@ export function ask<Id, V>(
   return traced(space, flight, () => askStore(space, flight, strong, waitIfBusy<V>))
 }
 
-/** As {@link ask}, but for somebody else's load it does not wait. */
+/** As {@link ask}, but does not wait for another reader's load. */
 export function askOnce<Id, V>(
   space: Space<Id, V>,
   flight: Flight<Answer>,
@@ -51,7 +51,7 @@ export function askOnce<Id, V>(
   return traced(space, flight, () => askStore(space, flight, strong, asked => asked))
 }
 
-/** Goes on behind {@link askOnce}: waits for somebody else's load. */
+/** What follows {@link askOnce} where it found another reader's load: waits for that load. */
 export function askOn<Id, V>(
   space: Space<Id, V>,
   flight: Flight<Answer>,
@@ -133,7 +133,7 @@ async function askForLease<Id, V, A>(
   const { clock, options } = space.parts
   const token = markedToken(flight.key, clock.token())
   const leasing = lease(space, flight.key, token, options.sharedTimeoutMs)
-  // In the same round trip, and behind the value.
+  // In the same round trip, and after the value.
   if (tags !== undefined) await tags.ask(tags.names)
   const reply = await leasing
   const generation = reading instanceof Promise ? await reading : reading
@@ -183,14 +183,14 @@ export interface FirstReply {
   readonly token: string | undefined
 }
 
-/** Somebody else is loading. To wait for that is a step of its own: a batch first loads what it leads itself. */
+/** Another reader is loading. Waiting for it is a separate step: a batch first loads the keys that it leads itself. */
 export interface Busy<V> {
   readonly kind: 'busy'
   /** Waits, and asks again until there is an answer. */
   wait(): Promise<Asked<V>>
 }
 
-/** How a read goes on: it knows what there is to know, or has to wait for somebody else. */
+/** How a read goes on: it knows what the store says, or has to wait for another reader. */
 export type AskedOrBusy<V> = Asked<V> | Busy<V>
 
 /** Goes on from the first reply. Mostly that reply is enough, and nothing has to be waited for. */

@@ -1,15 +1,3 @@
-import type { Clock, Timer } from './base/clock.ts'
-import type { CacheEvent, GuardEvent } from './base/events.ts'
-import { heardMs, sinceMs } from './base/heard-time.ts'
-import { type Key, keyspaceOf, type Tag } from './base/key.ts'
-import { type Identified, idOf } from './base/trace-id.ts'
-import type { Operation } from './base/tracing.ts'
-import type { ResolvedCacheOptions } from './resolve-options.ts'
-import type { BroadcastStream } from './shared/broadcast-stream.ts'
-import type { InvalidationQueue } from './shared/invalidation-queue.ts'
-import { type SharedAccess, UNCONFIRMED } from './shared/shared-access.ts'
-import type { Fill } from './shared/shared-store.ts'
-
 /**
  * The guards of this process: one token for each key, shared by all writers of the process who change the key at once.
  *
@@ -27,6 +15,19 @@ import type { Fill } from './shared/shared-store.ts'
  * 1. the store loses the token of the first; 2. the second guards, and commits; 3. the first commits; 4. the second
  * releases. For the store it was alone, and its value is the older one. (Seed 2021056 of the simulation, evictions.)
  */
+import type { Clock, Timer } from './base/clock.ts'
+import type { CacheEvent, GuardEvent } from './base/events.ts'
+import { heardMs, sinceMs } from './base/heard-time.ts'
+import { type Key, keyspaceOf, type Tag } from './base/key.ts'
+import { type Identified, idOf } from './base/trace-id.ts'
+import type { Operation } from './base/tracing.ts'
+import type { ResolvedCacheOptions } from './resolve-options.ts'
+import type { BroadcastStream } from './shared/broadcast-stream.ts'
+import type { InvalidationQueue } from './shared/invalidation-queue.ts'
+import { type SharedAccess, UNCONFIRMED } from './shared/shared-access.ts'
+import type { Fill } from './shared/shared-store.ts'
+
+/** The guards of this process, by key: which one a writer shares, and who is at work. */
 export class GuardHolds {
   readonly #parts: HoldParts
   readonly #open = new Map<Key | Tag, GuardHold>()

@@ -155,8 +155,8 @@ export class Keyspace<Id, V, Loaded = V> {
     }
     const found = this.#fromAtHand('read', id, key, options, ALONE, noteFound)
     if (found !== MISS) return readResult(found, answer!, false, beganMs, clock.nowMs())
-    const make = (past: Answer<V>, joined: boolean) =>
-      readResult(past.opened.take(), past, joined, beganMs, clock.nowMs())
+    const make = (later: Answer<V>, joined: boolean) =>
+      readResult(later.opened.take(), later, joined, beganMs, clock.nowMs())
     return readForCaller(this.#space, 'read', requestFor(id, key, options), options?.signal, make)
   }
 

@@ -1,6 +1,6 @@
 /**
- * Reads inside loaders. They go the same way as others. Beside it the load of the loader is known to wait for their
- * flights, so that its place can be lent (`local/load-limit.ts`), and so that no load ever waits for itself.
+ * Reads inside loaders. They take the same steps as others. In addition it is noted that the loader's own load waits for their
+ * flights. So its place under the load limit can be lent (`local/load-limit.ts`), and no load ever waits for itself.
  */
 import { CacheError } from './base/errors.ts'
 import { fromOrigin } from './load.ts'

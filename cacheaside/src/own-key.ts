@@ -1,3 +1,13 @@
+/**
+ * The option `idOf`: a loaded or found value that belongs under another key than the one it was asked for.
+ *
+ * 1. a reader asks for `ABC`, and the origin, to which that is another text for `abc`, answers with the row;
+ * 2. the row is stored under the key of `ABC`;
+ * 3. the row is changed: its writer and the feed invalidate the key of `abc`.
+ *
+ * Nothing would reach the copy before it expires, so it is not kept. It cannot be kept under the other key either: the
+ * load had no lease of that one.
+ */
 import type { Key } from './base/key.ts'
 import { notAtOnce, silencePromise } from './base/thrown.ts'
 import type { Opened } from './shared/codec.ts'
@@ -18,13 +28,6 @@ interface Belonging<Id, V> {
 
 /**
  * Whether a value belongs under another key than this one, by the id of its row.
- *
- * 1. a reader asks for `ABC`, and the origin, to which that is another text for `abc`, answers with the row;
- * 2. the row is stored under the key of `ABC`;
- * 3. the row is changed: its writer and the feed invalidate the key of `abc`.
- *
- * Nothing would reach the copy before it expires, so it is not kept. It cannot be kept under the other key either: the
- * load had no lease of that one.
  *
  * @returns `undefined` if it belongs there, or that cannot be known: without `idOf`, and where there is no row.
  */

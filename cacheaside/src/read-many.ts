@@ -1,3 +1,8 @@
+/**
+ * Many keys at once: the same six steps for each, with its own flight, lease and fence, but one round trip to the
+ * shared store for all of them and one call of `loadMany` for all that miss. Keys that somebody else is loading do
+ * not hold up the others: they are waited for apart, and what is then still missing is loaded in a second call.
+ */
 import { type AskedOrBusy, afterReply, type Busy, type Bypass, type FirstReply, mustBypass } from './ask.ts'
 import { CacheError } from './base/errors.ts'
 import { idOf } from './base/trace-id.ts'
@@ -14,11 +19,7 @@ import { UNCONFIRMED } from './shared/shared-access.ts'
 import { type Answer, beginFlight, type Joining, type ReadRequest, type Space } from './space.ts'
 import { NO_NAMES } from './tagging.ts'
 
-/**
- * Many keys at once: the same six steps for each, with its own flight, lease and fence, but one round trip to the
- * shared store for all of them and one call of `loadMany` for all that miss. Keys that somebody else is loading do
- * not hold up the others: they are waited for apart, and what is then still missing is loaded in a second call.
- */
+/** Steps 2 to 6 for many keys. The caller waits for {@link Reading.answers}. */
 export function readMany<Id, V>(
   space: Space<Id, V>,
   requests: readonly ReadRequest<Id>[],
@@ -155,7 +156,7 @@ async function askStore<Id, V>(space: Space<Id, V>, members: readonly Member<Id>
   if (looksFirst) firsts = await lookThenLease(space, members, names)
   else {
     const leasing = leaseAll(space, members, options.sharedTimeoutMs)
-    // In the same round trip, and behind the values.
+    // In the same round trip, and after the values.
     if (names.length > 0) teach(members, await askedStates(space.parts, names, tagsOf(flight)!.request))
     firsts = await leasing
   }

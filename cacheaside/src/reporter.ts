@@ -1,3 +1,7 @@
+/**
+ * What one cache reports. Each event is counted, warned of if an operator has to know of it, and told to those who listen.
+ * Tracers follow operations by {@link Reporter.tracing}.
+ */
 import type { Clock } from './base/clock.ts'
 import type { CacheEvent } from './base/events.ts'
 import { Listeners } from './base/listeners.ts'
@@ -7,10 +11,7 @@ import { type Logger, Warnings } from './base/warnings.ts'
 import { StatsFold } from './stats-fold.ts'
 import { warnOf, warnOfReason } from './warn-of.ts'
 
-/**
- * What one cache reports. Each event is counted, warned of if an operator has to know of it, and told to those who listen.
- * Tracers follow operations by {@link Reporter.tracing}.
- */
+/** The way of each event of one cache: to the statistics, the warnings and the listeners. */
 export class Reporter {
   readonly stats = new StatsFold()
   readonly warnings: Warnings

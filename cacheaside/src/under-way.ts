@@ -1,7 +1,7 @@
 /**
  * Work of a cache that is under way around a call: a load whose loader has made the call, or a write whose function has.
- * While the cache is being closed, their calls still belong to them and are allowed. And `close()` cannot wait inside them
- * for their end.
+ * While the cache is being closed, such calls still belong to that work and are allowed. And a `close()` that is called inside
+ * such work cannot wait for its end.
  */
 import type { Key, Tag } from './base/key.ts'
 import { AsyncContext } from './base/runtime.ts'

@@ -1,3 +1,17 @@
+/**
+ * The spells and the wizards, with a cache beside the tables. This is the page to copy from: everything that Spellbook does
+ * with the cache is here, and nothing else is.
+ *
+ * | use | what is cached | what ends it |
+ * |---|---|---|
+ * | find a spell | `spell:{id}`: one row, or that there is none | a change of that row |
+ * | list spells | `spell-page:{after}:{limit}`: many rows | a change of any spell, also of one that it does not show: the tag `list:spells` |
+ * | find a wizard | `wizard:{id}`: a row, and the spells of the book | a change of that row or that book; and of a spell in it: the tag `shown:{spell}` |
+ * | list wizards | `wizard-page:{after}:{limit}`: many rows | a change of any wizard: the tag `list:wizards` |
+ *
+ * A write changes rows in a transaction, guards what that ends, and commits; the guards stand until after the commit. A change
+ * by anybody else reaches the cache through the feed, soon after its commit. What a change ends is said once for both, in `endsOf`.
+ */
 import {
   type Cache,
   type CacheEvent,
@@ -30,21 +44,6 @@ import {
   wizardPage,
 } from './uncached-spells.ts'
 import { wizardTable } from './wizard-table.ts'
-
-/**
- * The spells and the wizards, with a cache beside the tables. This is the page to copy from: everything that Spellbook does
- * with the cache is here, and nothing else is.
- *
- * | use | what is cached | what ends it |
- * |---|---|---|
- * | find a spell | `spell:{id}`: one row, or that there is none | a change of that row |
- * | list spells | `spell-page:{after}:{limit}`: many rows | a change of any spell, also of one that it does not show: the tag `list:spells` |
- * | find a wizard | `wizard:{id}`: a row, and the spells of the book | a change of that row or that book; and of a spell in it: the tag `shown:{spell}` |
- * | list wizards | `wizard-page:{after}:{limit}`: many rows | a change of any wizard: the tag `list:wizards` |
- *
- * A write changes rows in a transaction, guards what that ends, and commits; the guards stand until after the commit. A change
- * by anybody else reaches the cache through the feed, soon after its commit. What a change ends is said once for both, in `endsOf`.
- */
 
 export {
   type Answer,

@@ -1,3 +1,15 @@
+/**
+ * Entries without their keys, which never grow over their bounds, in bytes, in entries or both: a policy decides what goes
+ * for a new entry. Each has the number of a slot until it goes; a slot is used again. Their owner maps keys to slots, and
+ * enters an entry in two steps:
+ *
+ * 1. {@link BoundedSlots.makeRoom} gives it an empty slot, which the owner notes under the key;
+ * 2. {@link BoundedSlots.enter} puts it in. Nothing may happen in between.
+ *
+ * Expired entries are never found. A look-up or an eviction that meets one removes it. So does a sweep, which goes on a
+ * little with each entry that is put in. At most about as many expired entries wait for the sweep as entries with an expiry
+ * are alive, or a thirtieth of the most that there ever were. There are no timers.
+ */
 import { type Bounds, checkBounds } from './bounds.ts'
 import { CANDIDATE, Columns, EVICTABLE, grownCapacity, HELD, NOWHERE } from './columns.ts'
 import type { EvictionPolicy } from './eviction-policy.ts'
@@ -22,18 +34,7 @@ const SWEPT_PER_ENTRY = 2
 /** More slots than this are not kept for entries that have gone, once none is left. */
 const MOST_EMPTY_SLOTS = 1_024
 
-/**
- * Entries without their keys, which never grow over their bounds, in bytes, in entries or both: a policy decides what goes
- * for a new entry. Each has the number of a slot until it goes; a slot is used again. Their owner maps keys to slots, and
- * enters an entry in two steps:
- *
- * 1. {@link BoundedSlots.makeRoom} gives it an empty slot, which the owner notes under the key;
- * 2. {@link BoundedSlots.enter} puts it in. Nothing may happen in between.
- *
- * Expired entries are never found. A look-up or an eviction that meets one removes it. So does a sweep, which goes on a
- * little with each entry that is put in. At most about as many expired entries wait for the sweep as entries with an expiry
- * are alive, or a thirtieth of the most that there ever were. There are no timers.
- */
+/** Entries without their keys, within bounds. */
 export class BoundedSlots<T> {
   readonly #owner: SlotOwner<T>
   readonly #maxBytes: number

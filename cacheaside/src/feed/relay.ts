@@ -1,3 +1,15 @@
+/**
+ * Carries the changes of a feed to the shared store: takes a batch, maps it to keys, invalidates them, and only when
+ * the store has acknowledged that, settles the changes. **Apply, then mark**: if the relay dies in between, some work
+ * is done again. The other way round: 1. the change is marked; 2. the relay dies; 3. the value stays.
+ *
+ * Nothing goes through the queue of unconfirmed invalidations, which dies with the process: what is not confirmed stays in
+ * the outbox and is tried again, by this relay or another one. A change that cannot be applied, because its part of the store
+ * is away, does not hold up later ones: the relay continues to the end of the outbox, waits, and begins again.
+ *
+ * A relay never ends by itself. Without a session it tries to open one, at growing intervals; it reports every
+ * loss and every recovery once.
+ */
 import type { Clock, Timer } from '../base/clock.ts'
 import type { CacheEvent, FeedBatchEvent } from '../base/events.ts'
 import { keyspaceOf } from '../base/key.ts'
@@ -18,18 +30,7 @@ const VERIFY_EVERY_MS = 15_000
 const AT_ONCE = 64
 const MOST_UNKNOWN = 100
 
-/**
- * Carries the changes of a feed to the shared store: takes a batch, maps it to keys, invalidates them, and only when
- * the store has acknowledged that, settles the changes. **Apply, then mark**: if the relay dies in between, some work
- * is done again. The other way round: 1. the change is marked; 2. the relay dies; 3. the value stays.
- *
- * Nothing goes through the queue of unconfirmed invalidations, which dies with the process: what is not confirmed stays in
- * the outbox and is tried again, by this relay or another one. A change that cannot be applied, because its part of the store
- * is away, does not hold up later ones: the relay continues to the end of the outbox, waits, and begins again.
- *
- * A relay never ends by itself. Without a session it tries to open one, at growing intervals; it reports every
- * loss and every recovery once.
- */
+/** Carries the changes of a feed to the shared store, from the opening of its first session until it is closed. */
 export class Relay {
   readonly #feed: ChangeFeed
   readonly #target: RelayTarget

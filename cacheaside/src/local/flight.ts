@@ -1,3 +1,7 @@
+/**
+ * One passage through the read path for one key. It begins before its first command, and ends when its value is in L1 or
+ * dropped and its fill has been answered. What it keeps and who may join it: see `single-flight.ts`.
+ */
 import { Abort, follow, reasonOf } from '../base/abort.ts'
 import type { Identified } from '../base/trace-id.ts'
 import { type Awaited, type LoadRun, NOTHING_AHEAD, type Wait } from './load-run.ts'
@@ -20,10 +24,7 @@ export interface FlightChain<T> {
   youngest: Flight<T> | undefined
 }
 
-/**
- * One passage through the read path for one key. It begins before its first command, and ends when its value is in L1 or
- * dropped and its fill has been answered. What it keeps and who may join it: see `single-flight.ts`.
- */
+/** A flight, from before its first command until it has ended. */
 export class Flight<T> implements Awaited, Identified {
   readonly key: string
   readonly keyspace: string

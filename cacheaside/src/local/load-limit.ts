@@ -1,6 +1,3 @@
-import { CacheError } from '../base/errors.ts'
-import { type LoadRun, type Places, queuedBelow, runWithoutFlights, waitingFor } from './load-run.ts'
-
 /**
  * How many loads run at once in this process. A bounded queue stands before it. A load that finds it full is
  * refused at once, instead of making all wait longer for an origin that cannot keep up.
@@ -13,6 +10,10 @@ import { type LoadRun, type Places, queuedBelow, runWithoutFlights, waitingFor }
  * Some load can always continue. Start at a load that waits, and follow what it waits for. There are no cycles, so the way
  * ends: at a load that is at work, or at one that has no place. The first load, or one on the way, lends it a place.
  */
+import { CacheError } from '../base/errors.ts'
+import { type LoadRun, type Places, queuedBelow, runWithoutFlights, waitingFor } from './load-run.ts'
+
+/** The places of one cache in which loads run, and the queue before them. */
 export class LoadLimit implements Places {
   readonly #maxLoads: number
   readonly #maxQueued: number

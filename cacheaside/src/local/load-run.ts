@@ -1,8 +1,3 @@
-import { Abort } from '../base/abort.ts'
-import { CacheError } from '../base/errors.ts'
-import { AsyncContext } from '../base/runtime.ts'
-import type { Identified } from '../base/trace-id.ts'
-
 /**
  * Loads that read through the cache, and which of them waits for which.
  *
@@ -14,6 +9,10 @@ import type { Identified } from '../base/trace-id.ts'
  *
  * A reader that is no loader is not in the graph, and costs nothing here.
  */
+import { Abort } from '../base/abort.ts'
+import { CacheError } from '../base/errors.ts'
+import { AsyncContext } from '../base/runtime.ts'
+import type { Identified } from '../base/trace-id.ts'
 
 /** What a run can wait for: a flight, or one that has yet to begin. */
 export interface Awaited extends Identified {

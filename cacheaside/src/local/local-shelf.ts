@@ -1,3 +1,7 @@
+/**
+ * What L1 keeps of one keyspace: finds the slot of an id. A slot is valid only until L1 changes, so it must be used before
+ * anything else is called.
+ */
 import { escapedPart, keyOf, unescapedPart } from '../base/key.ts'
 import { type BoundedSlots, NOWHERE } from '../eviction/bounded-slots.ts'
 import type { EntryColumns } from './entry-columns.ts'
@@ -15,10 +19,7 @@ export interface FollowedGeneration {
 
 const NO_GENERATION: FollowedGeneration = { value: undefined, number: -1 }
 
-/**
- * What L1 keeps of one keyspace: finds the slot of an id. A slot is valid only until L1 changes, so it must be used before
- * anything else is called.
- */
+/** The entries of one keyspace in L1, by their ids. */
 export class LocalShelf {
   readonly #prefix: string
   readonly #number: number

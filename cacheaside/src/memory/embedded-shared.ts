@@ -1,3 +1,7 @@
+/**
+ * The shared store of one process: the rules of `shared/register-rules.ts` over the map of `registers.ts`. It is the shortest
+ * whole implementation of the contract in `shared/shared-store.ts`.
+ */
 import { type Clock, systemClock } from '../base/clock.ts'
 import { CacheError } from '../base/errors.ts'
 import { checkClock, knownNames } from '../base/invalid-option.ts'

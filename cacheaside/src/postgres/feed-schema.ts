@@ -1,3 +1,16 @@
+/**
+ * What a feed installs into the database: one schema with the outbox and the tables beside it, and functions. Each part of the
+ * SQL has a file.
+ *
+ * - Here: the tables, who may own and use them, and how the outbox collapses when it is full.
+ * - `feed-triggers.ts`: the triggers of a watched table.
+ * - `feed-recorder.ts`, `feed-statement-recorder.ts`: what they call in a writer's transaction, by rows and by statements.
+ * - `feed-cover.ts`: how relays find what DDL has changed, and mend triggers.
+ * - `feed-groups.ts`: the groups of tags that processes ask for.
+ * - `feed-locks.ts`: how locks on tables are taken without failing a writer.
+ *
+ * `migration.ts` puts it together with the tables of a program. `outbox.ts` and the sessions read what it records.
+ */
 import { COVER } from './feed-cover.ts'
 import { GROUPS } from './feed-groups.ts'
 import { LOCKS, WAIT_MS } from './feed-locks.ts'

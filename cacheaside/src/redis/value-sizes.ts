@@ -11,7 +11,7 @@ export const DEFAULT_MAX_VALUE_BYTES = 2 ** 20
  * What one command, all fills under way, and all replies under way but the last may carry: what a gigabit per second carries in
  * two thirds of 100 ms.
  */
-export const TOGETHER_BYTES = 8 * 2 ** 20
+const TOGETHER_BYTES = 8 * 2 ** 20
 
 /** Registers of at most this length always come: a thousand of them are {@link TOGETHER_BYTES}. */
 export const SHORT_BYTES = 8 * 2 ** 10

@@ -1,3 +1,19 @@
+/**
+ * The broadcast stream as one process hears it, and the proof that it is alive.
+ *
+ * Invalidations reach other processes by publish and subscribe. It loses messages without a sign: when the connection breaks,
+ * when it hangs, when the store is restarted. So each process sends numbered heartbeats of its own through the store and
+ * listens for them: one that is heard proves that everything published before it was *sent* has been heard, too, because a
+ * connection keeps the order. So a proof counts from the moment of sending. A heartbeat that is heard late proves little:
+ *
+ * 1. a heartbeat is sent; 2. the stream is held up for five seconds; 3. an invalidation is published; 4. the
+ * heartbeat is heard, and the invalidation is not. Counted from hearing, a copy five seconds stale would pass for
+ * proven.
+ *
+ * In the same exchange the heartbeat re-reads the generations of the keyspaces, so that their copies here are at most as old
+ * as the proof. A store that is `synchronous` needs none of this: its calls are proof enough, as long as it answers. On a
+ * store whose `stream` is `'none'` nothing is ever proven.
+ */
 import type { Clock, Timer } from '../base/clock.ts'
 import type { CacheEvent } from '../base/events.ts'
 import { GenerationLooks } from './generation-looks.ts'
@@ -18,22 +34,7 @@ const HEARTBEATS_PER_BOUND = 4
 /** After so many answered heartbeats in a row that nobody has heard, an event tells of it. */
 const UNHEARD_BEATS = 20
 
-/**
- * The broadcast stream as one process hears it, and the proof that it is alive.
- *
- * Invalidations reach other processes by publish and subscribe. It loses messages without a sign: when the connection breaks,
- * when it hangs, when the store is restarted. So each process sends numbered heartbeats of its own through the store and
- * listens for them: one that is heard proves that everything published before it was *sent* has been heard, too, because a
- * connection keeps the order. So a proof counts from the moment of sending. A heartbeat that is heard late proves little:
- *
- * 1. a heartbeat is sent; 2. the stream is held up for five seconds; 3. an invalidation is published; 4. the
- * heartbeat is heard, and the invalidation is not. Counted from hearing, a copy five seconds stale would pass for
- * proven.
- *
- * In the same exchange the heartbeat re-reads the generations of the keyspaces, so that their copies here are at most as old
- * as the proof. A store that is `synchronous` needs none of this: its calls are proof enough, as long as it answers. On a
- * store whose `stream` is `'none'` nothing is ever proven.
- */
+/** The broadcast stream as one process hears it, with its copies of generations and what it knows of the store's clock. */
 export class BroadcastStream {
   /** Used for readers that have seen a value of another generation. */
   readonly looks = new GenerationLooks(keyspace => this.readGeneration(keyspace))

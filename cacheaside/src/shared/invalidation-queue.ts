@@ -1,3 +1,11 @@
+/**
+ * Releases and invalidations that the shared store has not confirmed. They end tokens or remove values, so they may be sent
+ * late and repeatedly: each is retried until it is applied. While a key is in here, this process bypasses the cache for it:
+ * it takes nothing from L1 or the shared store, and stores nothing there.
+ *
+ * Bounded and without duplicates: one place per key, and one for its commits in doubt. When the queue is full, the keys of a
+ * new one's keyspace collapse into one invalidation of that keyspace, and their guards run out by themselves.
+ */
 import type { Clock, Timer } from '../base/clock.ts'
 import type { CacheEvent } from '../base/events.ts'
 import { keyspaceOf } from '../base/key.ts'
@@ -25,14 +33,7 @@ interface Doubt {
   isRenewed: boolean
 }
 
-/**
- * Releases and invalidations that the shared store has not confirmed. They end tokens or remove values, so they may be sent
- * late and repeatedly: each is retried until it is applied. While a key is in here, this process bypasses the cache for it:
- * it takes nothing from L1 or the shared store, and stores nothing there.
- *
- * Bounded and without duplicates: one place per key, and one for its commits in doubt. When the queue is full, the keys of a
- * new one's keyspace collapse into one invalidation of that keyspace, and their guards run out by themselves.
- */
+/** What the shared store has not confirmed yet, and the commits that are in doubt. */
 export class InvalidationQueue {
   readonly #access: SharedAccess
   readonly #clock: Clock

@@ -1,8 +1,3 @@
-import { TOKEN_LENGTH } from '../base/clock.ts'
-import { detached } from '../base/detached.ts'
-import { type Mark, markAt, versionAt } from './key-mark.ts'
-import type { Fill, Stamp } from './shared-store.ts'
-
 /**
  * How a register looks: one string per key, readable in `redis-cli`, its first character the state.
  *
@@ -33,6 +28,10 @@ import type { Fill, Stamp } from './shared-store.ts'
  * third character for the older versions: they set it to `1` where they cannot join, and that means *dirty*. See
  * docs/decisions/0009-registers-know-their-version-and-their-key.md.
  */
+import { TOKEN_LENGTH } from '../base/clock.ts'
+import { detached } from '../base/detached.ts'
+import { type Mark, markAt, versionAt } from './key-mark.ts'
+import type { Fill, Stamp } from './shared-store.ts'
 
 /** What a register's string says. */
 export type Register =

@@ -1,3 +1,12 @@
+/**
+ * The way to the shared store: every operation has a time limit of ours, because a client's own does not fire on
+ * every kind of outage, and an operation that is not confirmed in time makes the store *suspect*.
+ *
+ * While it is suspect, reads and guards skip it (a circuit breaker that opens at the first failure), and a probe runs in the
+ * background, at once and then at growing intervals; the first one that succeeds ends the suspicion. So an outage costs a
+ * read at most one time limit, and after a short interruption the cache is used again within milliseconds. Releases and
+ * invalidations never skip it: they are queued (`invalidation-queue.ts`).
+ */
 import type { Clock, Timer } from '../base/clock.ts'
 import type { CacheEvent } from '../base/events.ts'
 import { messageOf } from '../base/thrown.ts'
@@ -11,15 +20,7 @@ const PROBE_MOST_MS = 1000
 /** Of an outage so many errors are told at most. */
 const MOST_REASONS = 3
 
-/**
- * The way to the shared store: every operation has a time limit of ours, because a client's own does not fire on
- * every kind of outage, and an operation that is not confirmed in time makes the store *suspect*.
- *
- * While it is suspect, reads and guards skip it (a circuit breaker that opens at the first failure), and a probe runs in the
- * background, at once and then at growing intervals; the first one that succeeds ends the suspicion. So an outage costs a
- * read at most one time limit, and after a short interruption the cache is used again within milliseconds. Releases and
- * invalidations never skip it: they are queued (`invalidation-queue.ts`).
- */
+/** The way of one cache to its shared store, with what is known of an outage. */
 export class SharedAccess {
   readonly store: SharedStore
   readonly timeoutMs: number

@@ -1,3 +1,21 @@
+/**
+ * Compares cached values with the origin **at one moment**, although neither can be stopped, and reports only values that
+ * were certainly stale.
+ *
+ * 1. The registers are read, and then the stamps of the tags that the values hold, and the generations. (The other way round:
+ *    a generation is read; the keyspace is invalidated; a register is read that was filled after that, and looks like one of an
+ *    unknown generation.) A random token never comes back. So a value has fallen for good if one of its tags has another stamp.
+ *    If all of its stamps stand, none of its tags has been invalidated.
+ * 2. The rows are read.
+ * 3. The registers of values that differ are read again, and the generations. A value has its own nonce, which never comes
+ *    back once it is gone. So a register that holds the same nonce twice has held it all the time in between, also when the row
+ *    was read, without a guard or an invalidation. The same is true of its tags.
+ * 4. A value that differs then is suspect. The invalidation of an unguarded change, such as one by `psql`, may be on its way.
+ *    So it is left alone for `graceMs`, and then the steps are repeated. If it is still the same value, and still differs, it is
+ *    stale.
+ *
+ * Nothing is written, and no decision is made by comparing the clock of one machine with that of another.
+ */
 import type { Clock } from '../base/clock.ts'
 import { messageOf } from '../base/thrown.ts'
 import type { LoadContext } from '../options.ts'
@@ -58,24 +76,7 @@ interface StoreReading {
   readonly lookedUp: Map<string, Promise<unknown>>
 }
 
-/**
- * Compares cached values with the origin **at one moment**, although neither can be stopped, and reports only values that
- * were certainly stale.
- *
- * 1. The registers are read, and then the stamps of the tags that the values hold, and the generations. (The other way round:
- *    a generation is read; the keyspace is invalidated; a register is read that was filled after that, and looks like one of an
- *    unknown generation.) A random token never comes back. So a value has fallen for good if one of its tags has another stamp.
- *    If all of its stamps stand, none of its tags has been invalidated.
- * 2. The rows are read.
- * 3. The registers of values that differ are read again, and the generations. A value has its own nonce, which never comes
- *    back once it is gone. So a register that holds the same nonce twice has held it all the time in between, also when the row
- *    was read, without a guard or an invalidation. The same is true of its tags.
- * 4. A value that differs then is suspect. The invalidation of an unguarded change, such as one by `psql`, may be on its way.
- *    So it is left alone for `graceMs`, and then the steps are repeated. If it is still the same value, and still differs, it is
- *    stale.
- *
- * Nothing is written, and no decision is made by comparing the clock of one machine with that of another.
- */
+/** Compares values as they come, and keeps those that differed until their grace has ended. */
 export class Examiner {
   readonly #options: ExaminerOptions
   /** In the order in which their grace ends. */
