@@ -385,7 +385,8 @@ export class Cache {
     const { store } = access
     return {
       isPrivate: store.synchronous,
-      keyspaces: () => [...this.#keyspaces.keys(), ...this.#tags.keys()].values(),
+      // Other caches on the store may have no feed: nobody else would doubt their keyspaces.
+      keyspaces: () => new Set([...this.#keyspaces.keys(), ...this.#tags.keys(), ...this.#known.names]),
       isKnown: keyspace => this.#known.has(keyspace),
       async identity() {
         const identity = await access.runBehind(() => store.identity())

@@ -31,6 +31,11 @@ export class KnownKeyspaces {
     return this.#names.has(name)
   }
 
+  /** Those of all caches. */
+  get names(): ReadonlySet<string> {
+    return this.#names
+  }
+
   /**
    * Checks keys that a caller has named. On a store in this process nobody else can have their keyspace, so an unknown
    * one is an error. On a shared store another process may have it, so it is warned of once.

@@ -5,7 +5,7 @@ import type { RelayTrace } from '../base/tracing.ts'
 export interface RelayTarget {
   /** Whether only this process uses the shared store. */
   readonly isPrivate: boolean
-  /** The names of this cache's keyspaces. */
+  /** The names of this cache's keyspaces, and of those that other caches of this process have on the same store. */
   keyspaces(): Iterable<string>
   /** Whether a cache of this process has the keyspace on the same store. */
   isKnown(keyspace: string): boolean

@@ -238,6 +238,24 @@ describe('a cache with a change feed', () => {
     expect([await spells.get(1), await other.spells.get(1)]).toEqual(['Comet', 'Comet'])
   })
 
+  it.each([true, false])(
+    'doubts also what other caches of the process have on the same store (shared: %s)',
+    async isShared => {
+      const shared = isShared ? link : embeddedShared({ clock })
+      const other = createCache({ clock, shared })
+      caches.push(other)
+      const wizards = other.keyspace<number, string>('wizard', { load: id => table.get(id) })
+      await start({ shared })
+      expect(await wizards.get(1)).toBe('Fireball')
+      table.set(1, 'Meteor')
+      // Now the map does not know the rows, either.
+      if (isShared) feed.commit('spell')
+      else feed.endSessions()
+      await clock.advance(250)
+      expect(await wizards.get(1)).toBe('Meteor')
+    },
+  )
+
   it('counts what the feed has done', async () => {
     const { cache } = await start()
     change(1, 'Meteor')
