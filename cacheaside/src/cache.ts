@@ -196,7 +196,7 @@ export class Cache {
 
   #assertNew(what: string, name: string): void {
     if (this.#keyspaces.has(name) || this.#tags.has(name))
-      throw invalidOption(what, 'a new one in this cache', name)
+      throw invalidOption(what, 'a new one in this cache (make each once, and keep it)', name)
   }
 
   /**
@@ -441,7 +441,7 @@ export class Cache {
 }
 
 const twinMessage = (name: string): string =>
-  `two caches of this process have the keyspace ${name}, each on an embedded store of its own: neither hears of what the other writes. Make one cache: keep it on globalThis where a bundler evaluates the module twice, or give both the same store`
+  `two caches of this process have the keyspace ${name}, each on an embedded store of its own: neither hears of what the other writes. Make one cache: keep it on globalThis with its keyspaces where a bundler evaluates the module twice, or give both the same store`
 
 /** What metrics need to know of a cache. @internal */
 export interface Measurable {

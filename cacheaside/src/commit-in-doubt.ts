@@ -49,8 +49,8 @@ export function rolledBack<E extends object>(error: E): E {
  * its errors are marked as rolled back. An error of COMMIT itself stays in doubt.
  *
  * `db.transaction(rollsBack(async tx => { … }))`, and likewise with `prisma.$transaction`, `knex.transaction`,
- * `kysely.transaction().execute`, `dataSource.transaction` and `sql.begin`. With Knex name the type, which TypeScript cannot
- * infer there: `rollsBack(async (tx: Knex.Transaction) => { … })`.
+ * `kysely.transaction().execute`, `dataSource.transaction` and `sql.begin`. With Knex and Prisma name the type, which TypeScript
+ * cannot infer there: `rollsBack(async (tx: Knex.Transaction) => { … })`, `Prisma.TransactionClient`.
  *
  * @param work - Runs *inside* one transaction and sends no COMMIT. Not for statements that each commit by themselves.
  * @returns the function to give in its place. A thrown value that is no object cannot be marked, and leaves the commit in

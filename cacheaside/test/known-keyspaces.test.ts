@@ -1,5 +1,6 @@
 import { createCache, embeddedShared, type Key } from 'cacheaside'
 import { describe, expect, test } from 'vitest'
+import type * as EvaluatedTwice from '../../examples/shown/evaluated-twice.ts'
 import { faultySharedStore, SimulatedClock, SimulatedFeed } from '../src/testing/index.ts'
 import { notingLogger } from './heard-warnings.ts'
 
@@ -98,6 +99,23 @@ describe('two caches of one process, each on an embedded store of its own', () =
     for (const cache of [one, other]) cache.keyspace('twin-b', { load })
     expect(logger.heard.map(([, code]) => code)).toEqual(['TWIN_CACHE'])
     for (const cache of [one, other]) await cache.close()
+  })
+
+  test('are one if the module keeps it with its keyspaces, as docs/warnings.md shows', async () => {
+    const evaluated: (typeof EvaluatedTwice)[] = []
+    for (const time of ['first', 'second'])
+      evaluated.push(
+        await import(new URL(`../../examples/shown/evaluated-twice.ts?${time}`, import.meta.url).href),
+      )
+    const [first, second] = evaluated as [typeof EvaluatedTwice, typeof EvaluatedTwice]
+    expect(second).not.toBe(first)
+    expect(second.spells).toBe(first.spells)
+    await first.cache.close()
+    // What is kept without its keyspaces is asked to make them again.
+    const cache = createCache()
+    cache.keyspace('spell', { load })
+    expect(() => cache.keyspace('spell', { load })).toThrow(/make each once, and keep it/)
+    await cache.close()
   })
 
   test('are not warned of if the first is closed, or if they were given their stores', async () => {

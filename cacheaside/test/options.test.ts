@@ -525,7 +525,8 @@ describe('keyspace', () => {
     expect(() => cache.keyspace('spell', { load })).toThrow(
       expect.objectContaining({
         code: 'INVALID_OPTIONS',
-        message: 'expected a keyspace\'s name to be a new one in this cache, got "spell"',
+        message:
+          'expected a keyspace\'s name to be a new one in this cache (make each once, and keep it), got "spell"',
       }),
     )
   })

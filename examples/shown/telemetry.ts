@@ -5,6 +5,6 @@ import { prometheusMetrics } from 'cacheaside/prometheus' // needs prom-client
 
 const cache = createCache()
 
-prometheusMetrics(cache) // on the default registry, or on { registry }
+prometheusMetrics(cache) // on the default registry, or on { registry }; { name } if there are several caches
 openTelemetryMetrics(cache) // by the global meter provider, or by { meter }
 openTelemetryTraces(cache) // by the global tracer provider, or by { tracer }
