@@ -138,6 +138,8 @@ export function checkedSchema(schema: string = DEFAULT_SCHEMA): string {
  * @throws CacheError `INVALID_OPTIONS`
  */
 export function feedMigrationSql(options: FeedMigrationOptions): string {
+  if (isDatabase(options))
+    throw invalidOptionInWords('options', 'an object: installFeed(pool, { tables })', 'a database')
   knownNames('options', options, ['tables', 'schema', 'maxRows', 'relayRoles'])
   const schema = checkedSchema(options.schema)
   const { maxRows = DEFAULT_MAX_ROWS, relayRoles = [] } = options
@@ -285,6 +287,16 @@ export async function runScript(sql: ScriptRunner, script: string): Promise<void
   // Knex is a function too, and takes the script for the name of a table.
   else if (typeof raw === 'function') throw invalidOptionInWords('sql', A_RUNNER, 'Knex')
   else await sql(script)
+}
+
+/**
+ * Whether something is a pool, a client or a PGlite, which strangers give where options belong.
+ *
+ * @internal
+ */
+export function isDatabase(given: unknown): boolean {
+  const seen = Object(given) as Readonly<Record<string, unknown>>
+  return typeof seen.query === 'function' || typeof seen.connect === 'function'
 }
 
 const A_RUNNER = 'a pool or client of pg, a PGlite, or a function that runs a script'

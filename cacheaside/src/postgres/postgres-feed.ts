@@ -19,7 +19,7 @@ import {
   poolConnect,
 } from './connection.ts'
 import { type FeedStatusOptions, type PostgresFeedStatus, readStatus } from './feed-status.ts'
-import { checkedColumns, checkedSchema, looseTables } from './migration.ts'
+import { checkedColumns, checkedSchema, isDatabase, looseTables } from './migration.ts'
 import { ObservingSession } from './observing-session.ts'
 import { openOutbox, readPending, type Scope } from './outbox.ts'
 import { SharingSession } from './sharing-session.ts'
@@ -209,6 +209,8 @@ async function once<T>(connect: Connect, use: (connection: Connection) => Promis
 
 function checkedDriver(options: Pick<PostgresFeedOptions, 'pool' | 'pglite'>): Connect {
   if (typeof options !== 'object' || options === null) throw invalidOption('options', 'an object', options)
+  if (isDatabase(options))
+    throw invalidOptionInWords('options', 'an object: postgresFeed({ pool, tables })', 'the database itself')
   knownNames('options', options, OPTION_NAMES)
   const { pool, pglite } = options
   if ((pool === undefined) === (pglite === undefined))
@@ -228,6 +230,8 @@ function checkedDriver(options: Pick<PostgresFeedOptions, 'pool' | 'pglite'>): C
 
 function checkedTables(given: PostgresFeedTables): ReadonlyMap<string, FeedTable> {
   if (typeof given !== 'object' || given === null) throw invalidOption('tables', 'an object', given)
+  if (Array.isArray(given))
+    throw invalidOptionInWords('tables', 'an object: { spell: row => [spells.key(row.id)] }', 'an array')
   const tables = new Map<string, FeedTable>()
   for (const [name, table] of Object.entries(given)) {
     const columns = checkedColumns(name, table) ?? []

@@ -225,6 +225,8 @@ export function tableTags(...given: unknown[]): Readonly<Record<string, TableTag
   if (given.length > 1 && typeof cache?.tags !== 'function') throw invalidOption('cache', 'a cache', cache)
   const tables = given.at(-1)
   if (typeof tables !== 'object' || tables === null) throw invalidOption('tables', 'an object', tables)
+  if (Array.isArray(tables))
+    throw invalidOptionInWords('tables', "an object: { comment: { by: ['post_id'] } }", 'an array')
   const made: Record<string, TableTags> = {}
   const names = new Map<string, string>()
   for (const [table, options] of Object.entries(tables)) {

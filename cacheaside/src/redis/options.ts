@@ -98,6 +98,8 @@ export function resolveRedisOptions(given: RedisSharedOptions): ResolvedRedisOpt
   knownNames('options', given, OPTION_NAMES)
   const { client, prefix = '', policy, allowUnsafePolicy = false, onWarning, logger } = given
   const { maxValueBytes = DEFAULT_MAX_VALUE_BYTES } = given
+  if (isClass(client))
+    throw invalidOptionInWords('client', 'a client, or a function: () => new Redis(url)', 'a class')
   const driver = typeof client === 'function' ? driverOfOwn(client()) : driverOf(client)
   if (policy !== undefined && !REDIS_POLICIES.includes(policy))
     throw invalidOption('policy', `one of ${REDIS_POLICIES.join(', ')}`, policy)
@@ -120,6 +122,9 @@ export function resolveRedisOptions(given: RedisSharedOptions): ResolvedRedisOpt
     clock: given.clock ?? systemClock,
   }
 }
+
+const isClass = (given: unknown): boolean =>
+  typeof given === 'function' && /^class\b/.test(Function.prototype.toString.call(given))
 
 /** The method that ends a client, of ioredis or of node-redis. */
 interface Endable {

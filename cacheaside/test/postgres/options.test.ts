@@ -39,6 +39,16 @@ describe('postgresFeed', () => {
     ['no tables', { pool }, 'expected tables to be an object'],
     ['no table', { pool, tables: {} }, 'expected tables to be one table or more'],
     [
+      'names in the place of maps',
+      { pool, tables: ['spell'] },
+      'expected tables to be an object: { spell: row => [spells.key(row.id)] }, got an array',
+    ],
+    [
+      'the pool itself',
+      new pg.Pool(),
+      'expected options to be an object: postgresFeed({ pool, tables }), got the database itself',
+    ],
+    [
       'a map that is none',
       { pool, tables: { spell: 1 } },
       'expected tables.spell to be a function or an object',
@@ -100,6 +110,11 @@ describe('feedMigrationSql', () => {
   it.each<[string, unknown, string]>([
     ['no options', undefined, 'expected options to be an object, got undefined'],
     ['no tables', {}, 'expected tables to be the tables to watch'],
+    [
+      'the pool, which comes first',
+      new pg.Pool(),
+      'expected options to be an object: installFeed(pool, { tables }), got a database',
+    ],
     [
       'a misspelt option',
       { tables: ['spell'], maxRow: 1000 },

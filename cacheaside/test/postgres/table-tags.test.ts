@@ -150,6 +150,11 @@ describe('tableTags', () => {
     expect(() => tableTags({ a: { by: ['b'], types: { c: 'uuid' } } })).toThrow()
   })
 
+  it('refuses an array of names', () => {
+    const names = ['comment'] as never
+    expect(() => tableTags(names)).toThrow(/tables to be an object: \{ comment: .* got an array/)
+  })
+
   it('refuses what is no cache', () => {
     expect(() => tableTags({} as never, { a: {} })).toThrow(/expected cache to be a cache/)
   })

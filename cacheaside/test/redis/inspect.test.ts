@@ -470,6 +470,7 @@ describe('redisShared refuses', () => {
     ],
     ['another object', {}, /expected client to be an ioredis, iovalkey or node-redis client/],
     ['a promise of a client', Promise.resolve(), /got a promise: do not connect it/],
+    ['the class of a client', Redis, /a function: \(\) => new Redis\(url\), got a class/],
     ['a client that reads from replicas', new Redis({ lazyConnect: true, readOnly: true }), /readOnly/],
     [
       'a Sentinel client of the replicas',
