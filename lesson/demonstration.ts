@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis'
 import type { Spell } from '../spellbook/src/api.ts'
-import type { Database } from '../spellbook/src/database.ts'
+import type { Database } from '../spellbook/src/database/database.ts'
 import { installChangeFeed, migrate } from '../spellbook/src/migrations.ts'
 import { type SpellTable, spellTable } from '../spellbook/src/spell-table.ts'
 import { type RedisServer, type Settings, startRedis } from '../test/redis-servers.ts'

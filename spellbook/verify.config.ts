@@ -1,8 +1,8 @@
 import type { OperationConfig } from 'cacheaside/operate'
 import { pino } from 'pino'
+import { operatedCache } from './src/admin/operated.ts'
 import { ConfigError, loadEnvFile, readConfig } from './src/config.ts'
-import { operatedCache } from './src/operated.ts'
-import { openPostgres } from './src/postgres.ts'
+import { openPostgres } from './src/database/postgres.ts'
 import { openSharedStore } from './src/shared-store.ts'
 
 /**

@@ -1,6 +1,6 @@
 import type { Redis } from 'ioredis'
 import type { Spell } from '../../spellbook/src/api.ts'
-import type { Database } from '../../spellbook/src/database.ts'
+import type { Database } from '../../spellbook/src/database/database.ts'
 import { spellTable } from '../../spellbook/src/spell-table.ts'
 import {
   type Answer,

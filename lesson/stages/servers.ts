@@ -1,7 +1,7 @@
 import { Redis } from 'ioredis'
-import type { Database } from '../../spellbook/src/database.ts'
+import type { Database } from '../../spellbook/src/database/database.ts'
+import { openPostgres } from '../../spellbook/src/database/postgres.ts'
 import { installChangeFeed, migrate } from '../../spellbook/src/migrations.ts'
-import { openPostgres } from '../../spellbook/src/postgres.ts'
 import { type Proxy as Network, startProxy } from '../../test/proxy.ts'
 import type { RedisServer } from '../../test/redis-servers.ts'
 

@@ -1,6 +1,6 @@
 import swaggerUi from '@fastify/swagger-ui'
 import type { FastifyInstance } from 'fastify'
-import { SECURITY_HEADERS } from './security-headers.ts'
+import { SECURITY_HEADERS } from './http/security-headers.ts'
 
 /** Swagger UI has its pictures in its style sheet. Otherwise the policy is that of Spellbook's own page. */
 const POLICY = SECURITY_HEADERS['content-security-policy']!.replace("img-src 'self'", "img-src 'self' data:")

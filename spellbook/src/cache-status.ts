@@ -1,4 +1,4 @@
-import type { Fields } from './prepared-head.ts'
+import type { Fields } from './http/prepared-head.ts'
 import type { Answer, Written } from './spells.ts'
 
 /** Where an answer came from, in one word for people. */

@@ -1,5 +1,5 @@
 import type { Spell, SpellChange, Wizard, WizardEntry, WizardFields } from './api.ts'
-import type { Queryable } from './database.ts'
+import type { Queryable } from './database/database.ts'
 import { spellTable } from './spell-table.ts'
 import { type Added, wizardTable } from './wizard-table.ts'
 

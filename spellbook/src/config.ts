@@ -6,7 +6,7 @@ import { parseEnv } from 'node:util'
 import { EVICTION_POLICIES, type EvictionPolicyName } from 'cacheaside'
 import { REDIS_POLICIES, type RedisPolicy } from 'cacheaside/redis'
 import { z } from 'zod'
-import { isLoopback } from './loopback.ts'
+import { isLoopback } from './http/loopback.ts'
 import { parseRedisUrl, type RedisServers } from './redis-url.ts'
 
 /** Everything that can be set from outside. `.env.example` describes each variable. */

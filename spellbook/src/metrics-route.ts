@@ -2,8 +2,8 @@ import type { Cache } from 'cacheaside'
 import { prometheusMetrics } from 'cacheaside/prometheus'
 import type { FastifyInstance } from 'fastify'
 import { collectDefaultMetrics, Registry } from 'prom-client'
-import type { AdminGuard } from './admin-guard.ts'
-import { sendProblem } from './problem.ts'
+import type { AdminGuard } from './admin/admin-guard.ts'
+import { sendProblem } from './http/problem.ts'
 
 /** The metrics of a process and of its cache, as Prometheus reads them. */
 export interface Metrics {

@@ -1,7 +1,7 @@
 import { readdir, readFile } from 'node:fs/promises'
 import { fileURLToPath } from 'node:url'
 import { feedMigrationSql } from 'cacheaside/postgres'
-import type { Database, Transaction } from './database.ts'
+import type { Database, Transaction } from './database/database.ts'
 
 const FOLDER = fileURLToPath(new URL('../migrations', import.meta.url))
 

@@ -3,11 +3,11 @@ import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import { z } from 'zod'
 import { listQuery, noQuery, type Spell, spell, spellChange, spellFields, spellPath } from './api.ts'
 import { endedGroups, groupsOf } from './cache-groups.ts'
-import { ClientSignal } from './client-signal.ts'
-import type { Place } from './fast-path.ts'
+import { ClientSignal } from './http/client-signal.ts'
+import type { Place } from './http/fast-path.ts'
+import { sendProblem } from './http/problem.ts'
+import { representationOf, type Shown } from './http/representation.ts'
 import { answer, nothing, trouble } from './openapi.ts'
-import { sendProblem } from './problem.ts'
-import { representationOf, type Shown } from './representation.ts'
 import {
   changing,
   conditionOn,

@@ -1,5 +1,5 @@
 import type { Spell, SpellChange, SpellFields } from './api.ts'
-import type { Queryable } from './database.ts'
+import type { Queryable } from './database/database.ts'
 
 /**
  * Times are ISO 8601 texts from here on: a `Date` would have to be turned into text and back on its way through every cache.

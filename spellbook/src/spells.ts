@@ -33,7 +33,7 @@ import { postgresFeed } from 'cacheaside/postgres'
 import { spell, type Wizard, wizard } from './api.ts'
 import { changesIn } from './changes.ts'
 import type { CacheConfig } from './config.ts'
-import { type Database, DatabaseAwayError, type Queryable, type Transaction } from './database.ts'
+import { type Database, DatabaseAwayError, type Queryable, type Transaction } from './database/database.ts'
 import { spellTable } from './spell-table.ts'
 import {
   type Answer,

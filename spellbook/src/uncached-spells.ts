@@ -1,7 +1,7 @@
 import type { Cache, ReadResult } from 'cacheaside'
 import type { Spell, SpellChange, SpellFields, Wizard, WizardEntry, WizardFields } from './api.ts'
 import { type Condition, changesIn } from './changes.ts'
-import type { Database, Queryable } from './database.ts'
+import type { Database, Queryable } from './database/database.ts'
 import { type SpellTable, spellTable } from './spell-table.ts'
 import { type Added, type WizardTable, wizardTable } from './wizard-table.ts'
 

@@ -1,5 +1,5 @@
 import type { Wizard, WizardEntry, WizardFields } from './api.ts'
-import type { Queryable } from './database.ts'
+import type { Queryable } from './database/database.ts'
 import { COLUMNS as SPELL_COLUMNS, TIMES } from './spell-table.ts'
 
 /** How many spells a book has room for: fewer than a cached value may have tags. */

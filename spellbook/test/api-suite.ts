@@ -2,7 +2,7 @@ import { afterEach, beforeAll, beforeEach, describe, expect, test, vi } from 'vi
 import { PATIENCE } from '../../test/patience.ts'
 import type { Problem, Spell } from '../src/api.ts'
 import type { CacheConfig } from '../src/config.ts'
-import type { Database } from '../src/database.ts'
+import type { Database } from '../src/database/database.ts'
 import { migrate } from '../src/migrations.ts'
 import { conditionsSuite } from './conditions-suite.ts'
 import { CACHE, type Harness, reset, serve, serveUncached } from './harness.ts'

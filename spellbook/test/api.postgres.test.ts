@@ -1,5 +1,5 @@
 import { createDatabase, sharedPostgresUrl } from '../../test/services.ts'
-import { openPostgres } from '../src/postgres.ts'
+import { openPostgres } from '../src/database/postgres.ts'
 import { apiSuite } from './api-suite.ts'
 
 apiSuite('the API on PostgreSQL', async () => {

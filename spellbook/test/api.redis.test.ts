@@ -1,7 +1,7 @@
 import { afterAll, beforeAll } from 'vitest'
 import { type RedisServer, startRedis } from '../../test/redis-servers.ts'
 import { createDatabase, sharedPostgresUrl } from '../../test/services.ts'
-import { openPostgres } from '../src/postgres.ts'
+import { openPostgres } from '../src/database/postgres.ts'
 import type { RedisServers } from '../src/redis-url.ts'
 import { parseRedisUrl } from '../src/redis-url.ts'
 import { apiSuite } from './api-suite.ts'

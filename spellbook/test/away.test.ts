@@ -2,9 +2,9 @@ import { afterAll, beforeAll, describe, expect, test, vi } from 'vitest'
 import { PATIENCE } from '../../test/patience.ts'
 import { createDatabase, type PostgresServer, startPostgres } from '../../test/services.ts'
 import { type Problem, problem, type Spell } from '../src/api.ts'
-import type { Database } from '../src/database.ts'
+import type { Database } from '../src/database/database.ts'
+import { openPostgres } from '../src/database/postgres.ts'
 import { migrate } from '../src/migrations.ts'
-import { openPostgres } from '../src/postgres.ts'
 import { type Harness, serve } from './harness.ts'
 
 describe('while the database is away', () => {

@@ -6,9 +6,9 @@ import { afterAll, beforeAll, describe, expect, onTestFinished, test } from 'vit
 import { createDatabase, sharedPostgresUrl } from '../../test/services.ts'
 import { type Problem, problem, type Spell } from '../src/api.ts'
 import { createApp, type Service } from '../src/app.ts'
-import type { Database } from '../src/database.ts'
+import type { Database } from '../src/database/database.ts'
+import { openPostgres } from '../src/database/postgres.ts'
 import { migrate } from '../src/migrations.ts'
-import { openPostgres } from '../src/postgres.ts'
 import { CACHE, type Harness, openSpells, serve } from './harness.ts'
 
 let database: Database

@@ -1,7 +1,7 @@
 import { EventEmitter } from 'node:events'
 import type { Socket } from 'node:net'
 import { describe, expect, test } from 'vitest'
-import { ClientSignal } from '../src/client-signal.ts'
+import { ClientSignal } from '../src/http/client-signal.ts'
 
 function opened() {
   const socket = new EventEmitter()

@@ -4,7 +4,7 @@
  */
 import { readFileSync, writeFileSync } from 'node:fs'
 import { join } from 'node:path'
-import { DataFolderError, openDataFolder } from '../src/data-folder.ts'
+import { DataFolderError, openDataFolder } from '../src/database/data-folder.ts'
 
 const [, , folder = ''] = process.argv
 const inside = join(folder, 'inside')

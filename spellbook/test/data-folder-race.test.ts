@@ -4,7 +4,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { gate } from 'cacheaside/testing'
 import { expect, test, vi } from 'vitest'
-import { openDataFolder } from '../src/data-folder.ts'
+import { openDataFolder } from '../src/database/data-folder.ts'
 
 /** Where the next one to create a link stops, just before it does. */
 const hook = vi.hoisted(() => ({ beforeLink: undefined as (() => Promise<void>) | undefined }))

@@ -13,7 +13,7 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { afterAll, beforeEach, describe, expect, test } from 'vitest'
 import { argumentsFor } from '../../test/programs.ts'
-import { DataFolderError, openDataFolder } from '../src/data-folder.ts'
+import { DataFolderError, openDataFolder } from '../src/database/data-folder.ts'
 
 const root = mkdtempSync(join(tmpdir(), 'spellbook-folder-'))
 afterAll(() => rmSync(root, { recursive: true, force: true }))

@@ -1,5 +1,5 @@
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
-import { type Database, DatabaseAwayError, sqlState } from '../src/database.ts'
+import { type Database, DatabaseAwayError, sqlState } from '../src/database/database.ts'
 import { migrate } from '../src/migrations.ts'
 import { spellTable } from '../src/spell-table.ts'
 import { reset } from './harness.ts'

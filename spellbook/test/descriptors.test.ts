@@ -6,7 +6,7 @@ import { join } from 'node:path'
 import { afterEach, beforeEach, describe, expect, test, vi } from 'vitest'
 import { PATIENCE } from '../../test/patience.ts'
 import { makeEmptyFolder } from '../../test/pglite.ts'
-import { connectionsFor } from '../src/descriptors.ts'
+import { connectionsFor } from '../src/http/descriptors.ts'
 import { endPrograms, endsInOrder, startProgram } from './program.ts'
 
 let folder: string

@@ -3,10 +3,10 @@ import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, it, onTestFinished } from 'vitest'
 import { PATIENCE } from '../../test/patience.ts'
-import { DataFolderError } from '../src/data-folder.ts'
-import { DatabaseAwayError } from '../src/database.ts'
+import { DataFolderError } from '../src/database/data-folder.ts'
+import { DatabaseAwayError } from '../src/database/database.ts'
+import { openPGlite } from '../src/database/pglite.ts'
 import { migrate } from '../src/migrations.ts'
-import { openPGlite } from '../src/pglite.ts'
 import { serve } from './harness.ts'
 
 const MIB = 2 ** 20

@@ -4,7 +4,7 @@ import type { FastifyInstance, InjectOptions, LightMyRequestResponse } from 'fas
 import { pino } from 'pino'
 import { createApp } from '../src/app.ts'
 import type { CacheConfig } from '../src/config.ts'
-import type { Database } from '../src/database.ts'
+import type { Database } from '../src/database/database.ts'
 import { openSharedStore } from '../src/shared-store.ts'
 import { cachedSpells, type Spells, uncachedSpells, type Written } from '../src/spells.ts'
 

@@ -1,6 +1,6 @@
 import { pino } from 'pino'
 import { expect, test } from 'vitest'
-import { HitLog } from '../src/hit-log.ts'
+import { HitLog } from '../src/http/hit-log.ts'
 import type { Answer } from '../src/spells.ts'
 
 const read = (from: 'shared' | 'origin') =>

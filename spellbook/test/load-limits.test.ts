@@ -4,7 +4,7 @@ import { afterEach, describe, expect, test, vi } from 'vitest'
 import { PATIENCE } from '../../test/patience.ts'
 import { problem } from '../src/api.ts'
 import { createApp } from '../src/app.ts'
-import { type LoadLimits, loadLimitsFor } from '../src/load-limits.ts'
+import { type LoadLimits, loadLimitsFor } from '../src/http/load-limits.ts'
 import type { Spells } from '../src/spells.ts'
 
 const CLIENT = '192.0.2.1'

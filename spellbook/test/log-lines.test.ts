@@ -4,7 +4,7 @@ import { printable, printableJson } from 'cacheaside/operate'
 import { pino } from 'pino'
 import { expect, onTestFinished, test, vi } from 'vitest'
 import { PATIENCE } from '../../test/patience.ts'
-import { logLines, terminalOf } from '../src/log-lines.ts'
+import { logLines, terminalOf } from '../src/http/log-lines.ts'
 import { REPOSITORY } from './program.ts'
 
 const MAIN = fileURLToPath(new URL('../src/main.ts', import.meta.url))

@@ -1,10 +1,10 @@
 import { pino } from 'pino'
 import { afterAll, beforeAll, describe, expect, test } from 'vitest'
 import { createApp } from '../src/app.ts'
-import type { Database } from '../src/database.ts'
+import type { Database } from '../src/database/database.ts'
+import { openPGlite } from '../src/database/pglite.ts'
 import { metricsOf } from '../src/metrics-route.ts'
 import { migrate } from '../src/migrations.ts'
-import { openPGlite } from '../src/pglite.ts'
 import type { Spells } from '../src/spells.ts'
 import { openSpells } from './harness.ts'
 

@@ -2,8 +2,8 @@ import { mkdtempSync, readdirSync, renameSync, rmSync, writeFileSync } from 'nod
 import { tmpdir } from 'node:os'
 import { join } from 'node:path'
 import { expect, onTestFinished, test } from 'vitest'
-import { DataFolderError } from '../src/data-folder.ts'
-import { openPGlite } from '../src/pglite.ts'
+import { DataFolderError } from '../src/database/data-folder.ts'
+import { openPGlite } from '../src/database/pglite.ts'
 import { databaseSuite } from './database-suite.ts'
 
 databaseSuite('PGlite', () => openPGlite({ kind: 'pglite', folder: undefined }))

@@ -8,9 +8,9 @@ import { gate } from 'cacheaside/testing'
 import { describe, expect, onTestFinished, test, vi } from 'vitest'
 import { LOCALHOST_CERTIFICATE, LOCALHOST_KEY } from '../../test/localhost-certificate.ts'
 import { createDatabase, sharedPostgresUrl, startPostgres } from '../../test/services.ts'
-import { DatabaseAwayError } from '../src/database.ts'
+import { DatabaseAwayError } from '../src/database/database.ts'
+import { openPostgres } from '../src/database/postgres.ts'
 import { migrate } from '../src/migrations.ts'
-import { openPostgres } from '../src/postgres.ts'
 import { databaseSuite } from './database-suite.ts'
 
 const open = (

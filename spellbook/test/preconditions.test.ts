@@ -1,6 +1,6 @@
 import fc from 'fast-check'
 import { expect, test } from 'vitest'
-import { conditionOf, judgeRead } from '../src/preconditions.ts'
+import { conditionOf, judgeRead } from '../src/http/preconditions.ts'
 
 const ETAG = '"abc"'
 

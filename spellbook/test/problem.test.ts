@@ -3,7 +3,7 @@ import { pino } from 'pino'
 import { describe, expect, test } from 'vitest'
 import { problem } from '../src/api.ts'
 import { createApp, type Service } from '../src/app.ts'
-import { DatabaseAwayError } from '../src/database.ts'
+import { DatabaseAwayError } from '../src/database/database.ts'
 
 /** Asks for a spell, and its finding fails. */
 async function answerTo(error: unknown) {

@@ -2,7 +2,7 @@ import { describe, expect, test, vi } from 'vitest'
 import { PATIENCE } from '../../test/patience.ts'
 import type { Problem, Wizard, WizardEntry } from '../src/api.ts'
 import type { CacheConfig } from '../src/config.ts'
-import type { Database } from '../src/database.ts'
+import type { Database } from '../src/database/database.ts'
 import { type Harness, serve, serveUncached } from './harness.ts'
 
 const MAX_INT8 = '9223372036854775807'

@@ -1,6 +1,6 @@
 import { type Cache, type EmbeddedShared, embeddedShared, type SharedStore } from 'cacheaside'
 import type { CacheConfig } from '../config.ts'
-import type { Database } from '../database.ts'
+import type { Database } from '../database/database.ts'
 import type { Serving, ServingParts } from '../serving.ts'
 import { uncachedSpells } from '../uncached-spells.ts'
 import { type Bench, type Experiment, type Result, run, SUBJECT } from './experiments.ts'

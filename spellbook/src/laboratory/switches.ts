@@ -1,5 +1,5 @@
 import type { ChangeFeed, FeedSession, SharedStore } from 'cacheaside'
-import type { Database } from '../database.ts'
+import type { Database } from '../database/database.ts'
 import { withMethod } from './with-method.ts'
 
 /** The switches of the laboratory. They may be turned at any moment. */

@@ -1,8 +1,8 @@
 import type { FastifyInstance } from 'fastify'
-import type { AdminGuard } from '../admin-guard.ts'
+import type { AdminGuard } from '../admin/admin-guard.ts'
 import { noQuery } from '../api.ts'
-import { sendProblem } from '../problem.ts'
-import { SECURITY_HEADERS } from '../security-headers.ts'
+import { sendProblem } from '../http/problem.ts'
+import { SECURITY_HEADERS } from '../http/security-headers.ts'
 import type { LiveReads } from './live-reads.ts'
 
 /** Ends all viewers when the application closes. To be called before what waits for answers that have begun. */

@@ -1,9 +1,9 @@
 /** Decides who may operate Spellbook over HTTP. */
 import { createHash, timingSafeEqual } from 'node:crypto'
 import type { FastifyRequest } from 'fastify'
-import { isLoopbackHost } from './hosts.ts'
-import { isLoopback } from './loopback.ts'
-import type { Telling } from './problem.ts'
+import { isLoopbackHost } from '../http/hosts.ts'
+import { isLoopback } from '../http/loopback.ts'
+import type { Telling } from '../http/problem.ts'
 import { WrongTokens } from './wrong-tokens.ts'
 
 const digest = (text: string): Buffer => createHash('sha256').update(text).digest()

@@ -1,6 +1,6 @@
 import { createHash } from 'node:crypto'
 import pg from 'pg'
-import type { PostgresConfig } from './config.ts'
+import type { PostgresConfig } from '../config.ts'
 import {
   type Database,
   DatabaseAwayError,

@@ -1,4 +1,4 @@
-import { clientAt } from './client-address.ts'
+import { clientAt } from '../http/client-address.ts'
 
 /** So many wrong tokens of one client are judged in a window of this length; further requests are not. */
 const MOST_WRONG = 10

@@ -1,6 +1,6 @@
 import { STATUS_CODES } from 'node:http'
 import type { Socket } from 'node:net'
-import { errorStatus } from './cache-status.ts'
+import { errorStatus } from '../cache-status.ts'
 import type { Connections } from './connections.ts'
 import { problemBody, type Telling } from './problem.ts'
 import { SECURITY_HEADERS } from './security-headers.ts'

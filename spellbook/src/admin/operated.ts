@@ -2,10 +2,10 @@ import { createCache, type SharedStore } from 'cacheaside'
 import type { Operated } from 'cacheaside/operate'
 import { postgresFeed } from 'cacheaside/postgres'
 import { auditedKeyspace } from 'cacheaside/verify'
-import { isId, listQuery } from './api.ts'
-import type { CacheConfig } from './config.ts'
-import type { Database } from './database.ts'
-import { endsOf, feedTables, keyspaceOptions, type PageId, tagsIn } from './spells.ts'
+import { isId, listQuery } from '../api.ts'
+import type { CacheConfig } from '../config.ts'
+import type { Database } from '../database/database.ts'
+import { endsOf, feedTables, keyspaceOptions, type PageId, tagsIn } from '../spells.ts'
 
 /** The cache as operators see it: from `verify.config.ts`, and over HTTP (`admin-routes.ts`). */
 export function operatedCache(

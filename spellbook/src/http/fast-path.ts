@@ -1,12 +1,12 @@
 import type { IncomingMessage } from 'node:http'
 import type { Socket } from 'node:net'
-import { isId } from './api.ts'
-import { origin, sourceFields } from './cache-status.ts'
+import { isId } from '../api.ts'
+import { origin, sourceFields } from '../cache-status.ts'
+import type { Answer } from '../spells.ts'
 import { ClientSignal } from './client-signal.ts'
 import type { HitLog } from './hit-log.ts'
 import { preparedText } from './prepared-head.ts'
 import { representationOf, type Shown } from './representation.ts'
-import type { Answer } from './spells.ts'
 
 declare module 'fastify' {
   interface FastifyInstance {

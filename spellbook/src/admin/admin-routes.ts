@@ -24,9 +24,9 @@ import { verify } from 'cacheaside/verify'
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import { z } from 'zod'
+import { sendProblem } from '../http/problem.ts'
+import { refuseBody, refuseQuery } from '../route-parts.ts'
 import type { AdminGuard } from './admin-guard.ts'
-import { sendProblem } from './problem.ts'
-import { refuseBody, refuseQuery } from './route-parts.ts'
 
 /** What operators work on. */
 export interface Administered {

@@ -11,7 +11,7 @@ import { type AddressInfo, createServer as createListener, Server as Listener, t
 import { setTimeout as sleep } from 'node:timers/promises'
 import type { FastifyInstance } from 'fastify'
 import type { FastPath } from './fast-path.ts'
-import { type Answer, type Exchange, Line, LOOK_MS } from './line.ts'
+import { type Answer, type Exchange, LOOK_MS, RequestQueue } from './request-queue.ts'
 
 /** The limits of connections. */
 export interface ConnectionLimits {
@@ -45,7 +45,7 @@ export async function addressesOf(host: string): Promise<[string, ...string[]]> 
 export class Connections {
   readonly #limits: ConnectionLimits
   readonly #fastPath: FastPath
-  readonly #lines = new Map<Socket, Line>()
+  readonly #queues = new Map<Socket, RequestQueue>()
 
   constructor(limits: ConnectionLimits, fastPath: FastPath) {
     this.#limits = limits
@@ -75,23 +75,23 @@ export class Connections {
 
   /** Has the last answer of a connection wait for those before it. */
   lastOf(socket: Socket, answer: () => void): void {
-    const line = this.#lines.get(socket)
-    if (line === undefined) return void socket.destroy()
-    line.whenLast(() => {
+    const queue = this.#queues.get(socket)
+    if (queue === undefined) return void socket.destroy()
+    queue.whenLast(() => {
       if (!socket.writable) return void socket.destroySoon()
-      line.made()
+      queue.made()
       answer()
     })
   }
 
   /** An answer was made for this connection, and the client is to take it. */
   made(socket: Socket): void {
-    this.#lines.get(socket)?.made()
+    this.#queues.get(socket)?.made()
   }
 
   /** A `GET` was let through, and nothing in it but its path decided about the answer. See {@link FastPath}. */
   letThrough(request: IncomingMessage): void {
-    this.#lines.get(request.socket)?.letThrough(request)
+    this.#queues.get(request.socket)?.letThrough(request)
   }
 
   /**
@@ -119,7 +119,7 @@ export class Connections {
     const looking = setInterval(
       () => {
         const beforeMs = performance.now() - takingMs
-        for (const line of this.#lines.values()) line.look(beforeMs)
+        for (const queue of this.#queues.values()) queue.look(beforeMs)
       },
       Math.min(takingMs / 10, LOOK_MS),
     ).unref()
@@ -135,24 +135,24 @@ export class Connections {
 
   #join(exchange: Exchange): void {
     const { socket } = exchange.request
-    this.#lines.get(socket)?.join(exchange)
+    this.#queues.get(socket)?.join(exchange)
   }
 
   #take(socket: Socket, answer: Answer): void {
-    if (this.#lines.size >= this.#limits.maxConnections) {
+    if (this.#queues.size >= this.#limits.maxConnections) {
       const longest = this.#longestWaiting()
       if (longest === undefined) return void socket.destroy()
-      this.#lines.delete(longest)
+      this.#queues.delete(longest)
       longest.destroy()
     }
-    this.#lines.set(socket, new Line(socket, answer, this.#fastPath))
-    socket.once('close', () => this.#lines.delete(socket))
+    this.#queues.set(socket, new RequestQueue(socket, answer, this.#fastPath))
+    socket.once('close', () => this.#queues.delete(socket))
   }
 
   #longestWaiting(): Socket | undefined {
     let longest: Socket | undefined
     let least = Number.POSITIVE_INFINITY
-    for (const [socket, { waitingSinceMs }] of this.#lines) {
+    for (const [socket, { waitingSinceMs }] of this.#queues) {
       if (waitingSinceMs === undefined || waitingSinceMs >= least) continue
       longest = socket
       least = waitingSinceMs
@@ -176,18 +176,18 @@ export class Connections {
       each => new Promise(resolve => Listener.prototype.close.call(each, resolve)),
     )
     const closed = Promise.all(closing).finally(() => ended.abort())
-    for (const line of this.#lines.values()) line.handOver()
+    for (const queue of this.#queues.values()) queue.handOver()
     const after = (ms: number) => sleep(ms, undefined, { signal: ended.signal }).catch(() => {})
-    const endWhere = (isOver: (socket: Socket, line: Line) => boolean) => {
-      for (const [socket, line] of this.#lines) if (isOver(socket, line)) socket.destroy()
+    const endWhere = (isOver: (socket: Socket, queue: RequestQueue) => boolean) => {
+      for (const [socket, queue] of this.#queues) if (isOver(socket, queue)) socket.destroy()
     }
     await after(LAST_CALL_MS)
     // Node also takes a connection for idle on which an answer is being taken. While there is one, the idle ones stay for a moment.
-    if ([...this.#lines.values()].every(({ isTaken }) => isTaken)) server.closeIdleConnections()
+    if ([...this.#queues.values()].every(({ isTaken }) => isTaken)) server.closeIdleConnections()
     endWhere(socket => socket.bytesRead === 0)
     await after(ARRIVING_MS - LAST_CALL_MS)
     endWhere((_socket, { current }) => current?.complete === false)
-    for (const line of this.#lines.values()) line.endSoon()
+    for (const queue of this.#queues.values()) queue.endSoon()
     await after(ANSWERING_MS - ARRIVING_MS)
     endWhere(() => true)
     await closed

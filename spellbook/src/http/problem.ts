@@ -1,10 +1,10 @@
 import { STATUS_CODES } from 'node:http'
 import { CacheError } from 'cacheaside'
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify'
-import type { Flaw, Problem } from './api.ts'
-import { errorStatus, totalTiming } from './cache-status.ts'
-import { ConditionError } from './changes.ts'
-import { DatabaseAwayError, sqlState } from './database.ts'
+import type { Flaw, Problem } from '../api.ts'
+import { errorStatus, totalTiming } from '../cache-status.ts'
+import { ConditionError } from '../changes.ts'
+import { DatabaseAwayError, sqlState } from '../database/database.ts'
 
 /**
  * Every error as one kind of answer: `application/problem+json`.

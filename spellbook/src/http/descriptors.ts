@@ -1,4 +1,4 @@
-import type { Config } from './config.ts'
+import type { Config } from '../config.ts'
 
 /** The default limit: a connection holds at worst some 150 KB. */
 const MAX_CONNECTIONS = 1_000

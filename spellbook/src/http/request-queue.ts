@@ -44,7 +44,7 @@ function wholeText(piece: Buffer, { complete, headers }: IncomingMessage): strin
  *
  * @see https://www.rfc-editor.org/rfc/rfc9112#section-9.3.2
  */
-export class Line {
+export class RequestQueue {
   readonly #socket: Socket
   readonly #answer: Answer
   /** Node's own listeners, which are called with small pieces instead. */

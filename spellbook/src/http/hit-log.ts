@@ -1,7 +1,7 @@
 import type { FastifyBaseLogger } from 'fastify'
 import type { Logger } from 'pino'
-import { origin } from './cache-status.ts'
-import type { Answer } from './spells.ts'
+import { origin } from '../cache-status.ts'
+import type { Answer } from '../spells.ts'
 
 /** A log of Pino, or of its kind. */
 export type Log = FastifyBaseLogger & Pick<Logger, 'isLevelEnabled'>

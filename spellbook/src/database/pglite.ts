@@ -1,5 +1,5 @@
 import type { Transaction as PGliteTransaction } from '@electric-sql/pglite'
-import type { PGliteConfig } from './config.ts'
+import type { PGliteConfig } from '../config.ts'
 import { type DataFolder, DataFolderError, openDataFolder } from './data-folder.ts'
 import { type Database, fromDriver, NOT_COMMITTED, type Queryable, type Transaction } from './database.ts'
 import { DiskRoom, type FreeBytes } from './disk-room.ts'
