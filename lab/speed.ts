@@ -1,22 +1,23 @@
 /**
- * `npm run lab:speed`: what a warm hit takes in each library, through the same adapters as in the trials, side by side in
- * one process. All take turns in every round, in an order that changes, and the best round of each counts: a noisy
- * neighbour makes a round slower, never faster. Rounds are short and many, so that a busy machine leaves some of each
- * library alone. Ours is measured as it is published, so the command compiles it first.
+ * `npm run lab:speed`: what a warm hit takes in each library, through the same adapters as in the trials. Each library has a
+ * process of its own, as in a program that uses it: in one process they would run each other's compiled code, which V8 then
+ * compiles for both. The processes take turns in every round, in an order that changes, and only one of them is at work. What
+ * counts is the ratio to ours within a round. Ours is measured as it is published, so the command compiles it first.
  */
+import { type ChildProcess, fork } from 'node:child_process'
+import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import pg from 'pg'
+import { middleOf, quantileOf } from '../cacheaside/bench/report.ts'
 import { ensureRedisServer } from '../test/ensure-redis-server.ts'
 import { type RedisServer, startRedis } from '../test/redis-servers.ts'
 import { parsedArgs } from '../test/usage.ts'
-import type { Setting, Spell } from './adapter.ts'
-import { adapterNamed } from './program.ts'
+import type { About } from './adapter.ts'
 import { machineOf, versionsOf } from './results.ts'
+import type { Opened, Taken } from './speed-process.ts'
 
-const KEYS = 100
-const ROUNDS = 300
-const MOST_TURNS = 1_000
+const ROUNDS = 100
+const PROCESS = fileURLToPath(new URL('speed-process.ts', import.meta.url))
 const PAGE = fileURLToPath(new URL('../docs/lab-speed.md', import.meta.url))
 
 /** Libraries that are compared with each other: with a level in the process, and on Redis alone. */
@@ -25,82 +26,74 @@ const GROUPS = [
     title: 'With a level in the process',
     ours: 'cacheaside-local',
     others: ['layered-loader', 'cacheable', 'cacheable-sync', 'bentocache-bus', 'node-redis-client-side'],
-    hitsPerRound: 200,
+    hitsPerRound: 10_000,
   },
   {
     title: 'Redis alone',
     ours: 'cacheaside',
     others: ['plain-ioredis', 'async-cache-dedupe', 'cachified', 'cache-manager', 'bentocache'],
-    hitsPerRound: 200,
+    hitsPerRound: 500,
   },
 ] as const
 
 interface Contender {
-  readonly title: string
-  readonly versions: string
-  readonly get: (id: number) => Promise<Spell | null>
-  bestNs: number
+  readonly about: About
+  readonly child: ChildProcess
+  /** Nanoseconds for a hit, one for each round. */
+  readonly taken: number[]
 }
 
-async function opened(name: string, redisPort: number, pool: pg.Pool): Promise<Contender> {
-  const { about, open } = await adapterNamed(name)
-  let loads = 0
-  const rowOf = (id: number): Spell => {
-    loads++
-    return { id, version: 1 }
+/** The next message of a process; rejects if it ends first. */
+async function nextMessage<T>(name: string, child: ChildProcess): Promise<T> {
+  const over = new AbortController()
+  const ended = once(child, 'exit', { signal: over.signal }).then(() => {
+    throw new Error(`the process of ${name} has ended`)
+  })
+  try {
+    const [message] = await Promise.race([once(child, 'message', { signal: over.signal }), ended])
+    return message as T
+  } finally {
+    ended.catch(() => {})
+    over.abort()
   }
-  const setting: Setting = {
-    redisPort,
-    pool,
-    find: async id => rowOf(id),
-    findMany: async ids => ids.map(rowOf),
-    ttlMs: 3_600_000,
-    tagsFrom: 'id',
-  }
-  const { get } = await open(setting)
-  // Warm is what a whole turn finds without a load, however long a library takes to store behind its answers.
-  for (let before = -1, turns = 0; before !== loads; turns++) {
-    if (turns === MOST_TURNS) throw new Error(`${about.name} still loads after ${turns} turns`)
-    before = loads
-    for (let id = 0; id < KEYS; id++) await get(id)
-  }
-  return { title: about.name, versions: versionsOf(about), get, bestNs: Number.POSITIVE_INFINITY }
 }
 
-async function round(contender: Contender, hits: number): Promise<void> {
-  const beganMs = performance.now()
-  for (let i = 0; i < hits; i++) await contender.get(i % KEYS)
-  const tookNs = ((performance.now() - beganMs) * 1e6) / hits
-  contender.bestNs = Math.min(contender.bestNs, tookNs)
+async function opened(name: string, redisPort: number): Promise<Contender> {
+  const child = fork(PROCESS, [name, String(redisPort)], { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] })
+  const { about } = await nextMessage<Opened>(name, child)
+  return { about, child, taken: [] }
 }
 
-async function compare(
-  group: (typeof GROUPS)[number],
-  pool: pg.Pool,
-  program: string,
-  servers: RedisServer[],
-): Promise<string> {
+async function compare(group: (typeof GROUPS)[number], program: string): Promise<string> {
   const contenders: Contender[] = []
+  const servers: RedisServer[] = []
   for (const name of [group.ours, ...group.others]) {
     // One server each: keys and messages of one library are not another's business.
     const server = await startRedis({}, program)
     servers.push(server)
-    contenders.push(await opened(name, server.port, pool))
+    contenders.push(await opened(name, server.port))
   }
-  for (let turn = 0; turn < ROUNDS; turn++)
-    for (let at = 0; at < contenders.length; at++)
-      await round(contenders[(at + turn) % contenders.length]!, group.hitsPerRound)
+  for (let round = 0; round < ROUNDS; round++) {
+    for (let at = 0; at < contenders.length; at++) {
+      const { about, child, taken } = contenders[(at + round) % contenders.length]!
+      child.send(group.hitsPerRound)
+      taken.push((await nextMessage<Taken>(about.name, child)).nsPerHit)
+    }
+  }
   const [ours] = contenders
   const rows = contenders
-    .toSorted((a, b) => a.bestNs - b.bestNs)
-    .map(
-      ({ title, versions, bestNs }) =>
-        `| ${title} | ${(bestNs / 1000).toFixed(2)} | ${(bestNs / ours!.bestNs).toFixed(2)} | ${versions} |`,
-    )
+    .map(({ about, taken }) => ({ about, taken, ratios: taken.map((ns, i) => ns / ours!.taken[i]!) }))
+    .toSorted((a, b) => middleOf(a.ratios) - middleOf(b.ratios))
+    .map(({ about, taken, ratios }) => {
+      const [low, middle, high] = [0.25, 0.5, 0.75].map(part => quantileOf(ratios, part).toFixed(2))
+      return `| ${about.name} | ${(middleOf(taken) / 1000).toFixed(2)} | ${middle} (${low} to ${high}) | ${versionsOf(about)} |`
+    })
+  for (const { child } of contenders) child.kill()
+  for (const server of servers) await server.stop()
   return [
     `## ${group.title}`,
     '',
-    '| library | µs | over ours | versions |',
+    '| library | µs | times ours | versions |',
     '|---|---|---|---|',
     ...rows,
   ].join('\n')
@@ -108,11 +101,9 @@ async function compare(
 
 parsedArgs('lab:speed', { options: {} })
 const program = ensureRedisServer()
-const pool = new pg.Pool({ max: 1 })
 const tables: string[] = []
-const servers: RedisServer[] = []
 for (const group of GROUPS) {
-  const table = await compare(group, pool, program, servers)
+  const table = await compare(group, program)
   console.log(`\n${table}`)
   tables.push(table)
 }
@@ -121,20 +112,18 @@ writeFileSync(
   PAGE,
   `# What a hit takes
 
-The libraries of [the lab](lab.md), each through its adapter there: one awaited read of a value that is warm at every level, 100
-keys, one after the other. Best of ${ROUNDS} rounds in which all take turns. The times are of one machine: look at the ratios.
+The libraries of [the lab](lab.md), each through its adapter there and in a process of its own: one awaited read of a value that is
+warm at every level, 100 keys, one after the other. The processes take turns in ${ROUNDS} rounds. The times are medians, of one machine.
+Look at the ratios: the median of all rounds, and in brackets their middle half. Where it lies on both sides of 1, the two are not
+distinguishable.
 
-Our hits cost more because they check more. A hit in L1 reads the wall clock, and at most once per millisecond the
-monotonic clock too: the larger of both bounds its age when the process was suspended, the machine asleep or the wall clock set back. A hit in Redis has its own time limit, the header of its value is compared,
-and the value is frozen. On loopback, where a GET takes ten microseconds, that shows; it shows less the farther away Redis is. The lab
-shows what the copies of the other libraries are worth.
+Our hits check more. A hit in L1 reads the wall clock, and at most once per millisecond the monotonic clock too: the larger of both
+bounds its age when the process was suspended, the machine asleep or the wall clock set back. A hit in Redis has its own time limit,
+the header of its value is compared, and the value is frozen. The lab shows what the copies of the other libraries are worth.
 
 ${machine}, ${new Date().toISOString().slice(0, 10)}. \`npm run lab:speed\` measures again.
 
 ${tables.join('\n\n')}
 `,
 )
-// Not every client takes the end of its server quietly.
-process.on('uncaughtException', () => {})
-for (const server of servers) await server.stop()
 process.exit(0)
