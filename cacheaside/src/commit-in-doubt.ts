@@ -131,11 +131,17 @@ function meaningOf(error: object): 'refused' | 'lost' | 'nothing' {
  * Decided by Prisma's own code; for a raw query by the SQLSTATE beside it. The causes of the error have other kinds of codes.
  */
 function isRefusedByPrisma(error: object): boolean {
-  const { code, meta } = error as { code?: unknown; meta?: { code?: unknown } }
+  const { code, meta } = error as { code?: unknown; meta?: MetaOfPrisma }
   if (!isPrisma(error) || typeof code !== 'string') return false
   if (code !== 'P2010') return REFUSED_BY_PRISMA.test(code)
-  const told = meta?.code
+  const told = meta?.driverAdapterError?.cause?.originalCode ?? meta?.code
   return typeof told === 'string' && SQLSTATE.test(told) && !UNDECIDED.test(told)
+}
+
+/** Where the SQLSTATE of a raw query is: in `code` by Prisma's engine, deeper by its driver adapters, which Prisma 7 always has. */
+interface MetaOfPrisma {
+  readonly code?: unknown
+  readonly driverAdapterError?: { readonly cause?: { readonly originalCode?: unknown } }
 }
 
 /** Any of the classes `PrismaClient…Error`. */

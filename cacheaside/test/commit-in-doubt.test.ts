@@ -99,6 +99,10 @@ describe('commitInDoubt of what Prisma throws', () => {
       ...(code === undefined ? {} : { code }),
       ...more,
     })
+  /** What Prisma 7 says of a raw query. */
+  const byAdapter = (originalCode: string) => ({
+    driverAdapterError: { name: 'DriverAdapterError', cause: { originalCode, kind: 'postgres' } },
+  })
   const adapter = Object.assign(new Error('UniqueConstraintViolation'), { name: 'DriverAdapterError' })
 
   test.each<[string, unknown]>([
@@ -108,6 +112,7 @@ describe('commitInDoubt of what Prisma throws', () => {
     ['a row that is not there', prisma('KnownRequest', 'P2025')],
     ['a conflict of writes', prisma('KnownRequest', 'P2034')],
     ['a raw query that was refused', prisma('KnownRequest', 'P2010', { meta: { code: '23505' } })],
+    ['the same by a driver adapter', prisma('KnownRequest', 'P2010', { meta: byAdapter('23505') })],
     ['a cause', wrapped(prisma('KnownRequest', 'P2002'))],
   ])('says no to %s', (_, error) => {
     expect(commitInDoubt(error)).toBe(false)
@@ -119,6 +124,7 @@ describe('commitInDoubt of what Prisma throws', () => {
     ['a pool without a connection', prisma('KnownRequest', 'P2024')],
     ['a transaction that ran out of time', prisma('KnownRequest', 'P2028')],
     ['a raw query whose connection was lost', prisma('KnownRequest', 'P2010', { meta: { code: '08006' } })],
+    ['the same by a driver adapter', prisma('KnownRequest', 'P2010', { meta: byAdapter('08006') })],
     ['a raw query that does not say', prisma('KnownRequest', 'P2010')],
     ['what it does not know', prisma('UnknownRequest', undefined, { cause: told('23505') })],
     ['an engine that broke', prisma('RustPanic')],
