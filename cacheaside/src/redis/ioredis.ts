@@ -21,6 +21,7 @@ interface Client extends IoredisLike {
     destroy(): void
     listeners(event: 'data'): readonly ((chunk: Buffer) => void)[]
     on(event: 'data', listener: (chunk: Buffer) => void): unknown
+    once(event: 'data', listener: (chunk: Buffer) => void): unknown
     off(event: 'data', listener: (chunk: Buffer) => void): unknown
   }
   /** Commands that wait for their replies. */
@@ -257,6 +258,7 @@ async function openConnection(
   signal: AbortSignal,
 ): Promise<RedisConnection> {
   let problem: Error | undefined
+  let refusal: Error | undefined
   let open = false
   // The reason for the end of a connection comes as an event, before the end. Without a listener it would be printed. Only
   // the first event is the reason; later ones are its consequences.
@@ -264,7 +266,7 @@ async function openConnection(
     problem ??= error
   })
   client.on('end', () => {
-    if (open) onLost(problem ?? new Error('the connection was closed'))
+    if (open) onLost(refusal ?? problem ?? new Error('the connection was closed'))
   })
   let gate: ReplyGate | undefined
   // By then its parser exists, and no bytes have come.
@@ -272,6 +274,9 @@ async function openConnection(
     gate = putGate(client, error => {
       problem ??= error
       client.stream?.destroy()
+    })
+    client.stream?.once('data', chunk => {
+      refusal = refusalIn(chunk)
     })
   })
   const giveUp = () => client.disconnect()
@@ -282,7 +287,7 @@ async function openConnection(
     await selectDatabase({ send: args => client.sendCommand(new Command(args)) }, database)
   } catch (error) {
     client.disconnect()
-    throw signal.aborted ? signal.reason : (problem ?? error)
+    throw signal.aborted ? signal.reason : (refusal ?? problem ?? error)
   } finally {
     signal.removeEventListener('abort', giveUp)
   }
@@ -298,7 +303,7 @@ async function openConnection(
   return {
     // ioredis 5 and iovalkey count as connected before they have the reply to AUTH.
     get problem() {
-      return problem
+      return refusal ?? problem
     },
     send(args) {
       if (!isAfterThisTurn() && !turn.add() && !corked) {
@@ -319,6 +324,15 @@ async function openConnection(
       client.stream?.destroy()
     },
   }
+}
+
+/**
+ * Why a server lets nobody in, if it begins with that: it has no room, or it is in protected mode. It asks for no command, and
+ * closes. The client takes its words for the reply to a command of its own whose errors it ignores.
+ */
+function refusalIn(chunk: Buffer): Error | undefined {
+  const words = /^-(ERR max number of clients|DENIED )[^\r]*/.exec(chunk.toString('latin1', 0, 1000))?.[0]
+  return words === undefined ? undefined : new Error(words.slice(1))
 }
 
 /** Puts a gate before the client's parser. */

@@ -459,6 +459,22 @@ describe.each(CLIENT_LIBRARIES)('a user with few rights, by $name,', library => 
     const way = { username: 'spellbook', password: 'wrong' }
     await expect(openStore({ client: library.single(port, way) }).ready()).rejects.toThrow(/WRONGPASS/)
   })
+
+  it.each(['ERR max number of clients reached', 'DENIED Redis is running in protected mode'])(
+    'is told in the words of a server that lets nobody in: %s',
+    async words => {
+      // A real server closes at once, so that on one machine the client mostly fails to write before it reads.
+      const full = createServer(socket => {
+        socket.on('error', () => {})
+        socket.resume()
+        socket.end(`-${words}\r\n`)
+      })
+      await once(full.listen(0, '127.0.0.1'), 'listening')
+      onTestFinished(() => void full.close())
+      const { port } = full.address() as AddressInfo
+      await expect(openStore({ client: library.single(port) }).ready()).rejects.toThrow(words)
+    },
+  )
 })
 
 describe('redisShared refuses', () => {
