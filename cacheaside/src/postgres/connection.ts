@@ -55,6 +55,13 @@ export interface PGliteDatabase {
 const ignore = () => {}
 
 /**
+ * Ends each script of a session: its commit waits for no disk and no standby. A relay that waits for a synchronous standby that
+ * has gone is lost, while writers whose wait is cancelled commit. What a crash or a failover takes back of a relay's work is
+ * done again. It comes last, because the session reads what is set for writers.
+ */
+const COMMIT_AT_ONCE = 'SET LOCAL synchronous_commit = off'
+
+/**
  * Set for every role. A serializable relay would lose its session because of serializable writers, and they would lose their
  * transactions because of the relay.
  *
@@ -86,7 +93,7 @@ export function poolConnect(pool: PgPool): Connect {
     }
     return {
       isShared: true,
-      run: script => runWithin(READ_COMMITTED + script),
+      run: script => runWithin(`${READ_COMMITTED}${script};\n${COMMIT_AT_ONCE}`),
       runWithin,
       unref: () => client.unref?.(),
       close: () => release(false),

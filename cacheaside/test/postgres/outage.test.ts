@@ -228,6 +228,33 @@ describe('a cache with a change feed, when its database', () => {
     hasty.close()
   })
 
+  it('waits in vain for a synchronous standby, shows what is committed nevertheless', async () => {
+    const require = async (standby: string) => {
+      await pool.query(`ALTER SYSTEM SET synchronous_standby_names = '${standby}'`)
+      await pool.query('SELECT pg_reload_conf()')
+    }
+    await require('gone')
+    let writing: Promise<unknown> | undefined
+    const cancel = `SELECT pg_cancel_backend(pid) FROM pg_stat_activity WHERE wait_event = 'SyncRep'`
+    try {
+      await until('a writer to wait', async () => {
+        writing ??= pool.query(`UPDATE spell SET name = name || '!'`).then(() => {
+          writing = undefined
+        })
+        return (await pool.query(cancel.replace('pg_cancel_backend(pid)', ''))).rowCount === 1
+      })
+      const { cache, spells } = start({ isShared: true })
+      await isOpen(cache)
+      const before = await spells.get(1)
+      await pool.query(cancel)
+      await until('the change to be seen', async () => (await spells.get(1)) === `${before}!`)
+      expect(states()).not.toContain('lost')
+    } finally {
+      await require('')
+      await writing
+    }
+  })
+
   it('has no feed installed, says so until it has', async () => {
     await pool.query('DROP SCHEMA cacheaside CASCADE')
     const { cache } = start()
