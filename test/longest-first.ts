@@ -1,6 +1,5 @@
 import { relative } from 'node:path'
 import { BaseSequencer, type TestSpecification, type Vitest } from 'vitest/node'
-import { SHARING } from './sharing.ts'
 
 /**
  * Takes longer than 20 s on two busy cores, the longest first. Vitest begins with the largest files: a small one that runs a
@@ -42,10 +41,7 @@ export const LONGEST: readonly string[] = [
   'spellbook/test/api.pglite.test.ts',
 ]
 
-/**
- * Begins with the longest files, so that none of them runs alone in the end. Those that share a process come last: it is kept
- * as long as the next file shares it. The others are in the order of Vitest.
- */
+/** Begins with the longest files, so that none of them runs alone in the end; the others in the order of Vitest. */
 export class LongestFirst extends BaseSequencer {
   readonly #root: string
 
@@ -56,9 +52,7 @@ export class LongestFirst extends BaseSequencer {
 
   override async sort(files: TestSpecification[]): Promise<TestSpecification[]> {
     const rank = ({ moduleId }: TestSpecification) => {
-      const file = relative(this.#root, moduleId)
-      if (SHARING.includes(file)) return LONGEST.length + 1
-      const place = LONGEST.indexOf(file)
+      const place = LONGEST.indexOf(relative(this.#root, moduleId))
       return place < 0 ? LONGEST.length : place
     }
     return (await super.sort(files)).sort((one, other) => rank(one) - rank(other))
