@@ -8,7 +8,6 @@ import { type ChildProcess, fork } from 'node:child_process'
 import { once } from 'node:events'
 import { writeFileSync } from 'node:fs'
 import { fileURLToPath } from 'node:url'
-import { middleOf, quantileOf } from '../cacheaside/bench/report.ts'
 import { ensureRedisServer } from '../test/ensure-redis-server.ts'
 import { type RedisServer, startRedis } from '../test/redis-servers.ts'
 import { parsedArgs } from '../test/usage.ts'
@@ -42,6 +41,10 @@ interface Contender {
   /** Nanoseconds for a hit, one for each round. */
   readonly taken: number[]
 }
+
+/** The value below which this part of them lies. */
+const quantile = (values: readonly number[], part: number): number =>
+  values.toSorted((a, b) => a - b)[Math.floor(values.length * part)]!
 
 /** The next message of a process; rejects if it ends first. */
 async function nextMessage<T>(name: string, child: ChildProcess): Promise<T> {
@@ -83,10 +86,10 @@ async function compare(group: (typeof GROUPS)[number], program: string): Promise
   const [ours] = contenders
   const rows = contenders
     .map(({ about, taken }) => ({ about, taken, ratios: taken.map((ns, i) => ns / ours!.taken[i]!) }))
-    .toSorted((a, b) => middleOf(a.ratios) - middleOf(b.ratios))
+    .toSorted((a, b) => quantile(a.ratios, 0.5) - quantile(b.ratios, 0.5))
     .map(({ about, taken, ratios }) => {
-      const [low, middle, high] = [0.25, 0.5, 0.75].map(part => quantileOf(ratios, part).toFixed(2))
-      return `| ${about.name} | ${(middleOf(taken) / 1000).toFixed(2)} | ${middle} (${low} to ${high}) | ${versionsOf(about)} |`
+      const [low, middle, high] = [0.25, 0.5, 0.75].map(part => quantile(ratios, part).toFixed(2))
+      return `| ${about.name} | ${(quantile(taken, 0.5) / 1000).toFixed(2)} | ${middle} (${low} to ${high}) | ${versionsOf(about)} |`
     })
   for (const { child } of contenders) child.kill()
   for (const server of servers) await server.stop()

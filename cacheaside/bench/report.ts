@@ -33,10 +33,9 @@ type Parts = Readonly<Record<string, Part>>
 const FOLDER = new URL('../../docs/performance/', import.meta.url)
 
 /** The value in the middle. */
-export const middleOf = (values: readonly number[]): number => quantileOf(values, 0.5)
+export const middleOf = (values: readonly number[]): number => quantile(values, 0.5)
 
-/** The value below which this part of them lies. */
-export function quantileOf(values: readonly number[], part: number): number {
+function quantile(values: readonly number[], part: number): number {
   const sorted = [...values].sort((a, b) => a - b)
   return sorted[Math.min(sorted.length - 1, Math.floor(sorted.length * part))] ?? Number.NaN
 }
@@ -49,7 +48,7 @@ export function rowOf({
   const ratio =
     ratios === undefined
       ? undefined
-      : { median: middleOf(ratios), low: quantileOf(ratios, 0.25), high: quantileOf(ratios, 0.75) }
+      : { median: middleOf(ratios), low: quantile(ratios, 0.25), high: quantile(ratios, 0.75) }
   return { ...row, ratio, verdict: verdictOf(row.goal, ratio ?? exactly(row.value.amount)) }
 }
 
