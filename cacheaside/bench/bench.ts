@@ -32,7 +32,7 @@ const PARTS: Readonly<Record<string, () => Promise<Part>>> = {
   values: async () => partOf('Values as text', await measuredRows(valueCases(), 40)),
   redis: async () => {
     const { cases, redis, close } = await redisCases()
-    const rows = await measuredRows(cases, 25)
+    const rows = await measuredRows(cases, 75)
     await close()
     return partOf('On Redis', rows, {
       Redis: redis,
