@@ -81,8 +81,9 @@ class RedisView implements StoreView {
   readonly #prefix: string
   readonly #route: Route<ViewFacts>
   readonly #clock: Clock
-  /** How often a connection was ended here. */
+  /** How often a connection was ended here, and how many of these are still being opened again. */
   #resets = 0
+  #reopening = 0
 
   constructor(prefix: string, route: Route<ViewFacts>, caveats: readonly string[], clock: Clock) {
     this.#prefix = prefix
@@ -129,18 +130,26 @@ class RedisView implements StoreView {
     if (text === undefined || !isForeign(text, key)) return text
     this.#resets++
     this.#route.reset(name, "a reply held another key's register")
-    await this.#reconnected()
+    this.#reopening++
+    try {
+      await this.#reconnected()
+    } finally {
+      this.#reopening--
+    }
     return this.#get(name)
   }
 
-  /** Sends a command that only reads. If a connection is ended here while it is under way, it is sent once more. */
+  /**
+   * Sends a command that only reads. It is sent again if a connection has been ended here meanwhile, or is not open again yet.
+   * Each register of another key ends one at most.
+   */
   async #ask(send: () => Promise<unknown>): Promise<unknown> {
     for (;;) {
       const resets = this.#resets
       try {
         return await send()
       } catch (error) {
-        if (resets === this.#resets) throw error
+        if (resets === this.#resets && this.#reopening === 0) throw error
         await this.#reconnected()
       }
     }

@@ -199,6 +199,30 @@ describe.each(serverPrograms())('verify on one $name server', ({ path }) => {
     },
   )
 
+  test.each(CLIENT_LIBRARIES)(
+    "looks that begin while another key's register has ended the connection wait for the next, by $name",
+    async library => {
+      const book = spellbook(library.single(server.port))
+      await fill(book)
+      const texts = await raw.mget([1, 2, 3].map(id => `${book.prefix}spell:${id}`))
+      await raw.set(`${book.prefix}spell:2`, texts[0]!)
+      const view = await openStore({ client: library.single(server.port), prefix: book.prefix }).view!()
+      onTestFinished(() => view.close())
+      const first = view.peek(['spell:2'])
+      let isOver = false
+      void first.finally(() => {
+        isOver = true
+      })
+      const others: Promise<readonly (string | undefined)[]>[] = []
+      while (!isOver) {
+        others.push(view.peek(['spell:3']))
+        await new Promise(setImmediate)
+      }
+      expect(await first).toEqual([texts[0]])
+      for (const seen of await Promise.all(others)) expect(seen).toEqual([texts[2]])
+    },
+  )
+
   test('writes nothing, and sends nothing but what looks', async () => {
     const book = spellbook(IOREDIS.single(server.port))
     await fill(book)
