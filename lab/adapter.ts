@@ -46,7 +46,7 @@ export interface RefreshTimes {
 
 /** A library in use, in one process. */
 export interface Adapter {
-  get(id: number): Promise<Spell | null>
+  get(id: number): Promise<Spell | null | undefined>
   /** Several rows, by the library's own batch read with a loader. Left out: it has none. */
   getMany?(ids: readonly number[]): Promise<(Spell | null)[]>
   /**

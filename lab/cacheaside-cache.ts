@@ -34,7 +34,7 @@ export async function openCache(
     ...(refresh === undefined ? {} : { staleMs: refresh.staleMs }),
   })
   return {
-    get: async id => (await spells.get(id)) ?? null,
+    get: id => spells.get(id),
     async getMany(ids) {
       const values = await spells.getMany(ids)
       return ids.map(id => values.get(id) ?? null)

@@ -45,7 +45,7 @@ export async function openTags(
     tagsOf: book => (book?.spells ?? []).map(spell),
   })
   return {
-    get: async id => (await books.get(id)) ?? null,
+    get: id => books.get(id),
     async getMany(ids) {
       const parts = ids.map(id => books.at(id))
       const load = async () => {

@@ -9,6 +9,7 @@
 import type { Timer } from './base/clock.ts'
 import { CacheError } from './base/errors.ts'
 import type { Why } from './base/events.ts'
+import { contextHere } from './base/runtime.ts'
 import { idOf } from './base/trace-id.ts'
 import type { AskTrace } from './base/tracing.ts'
 import { type FlightTags, lookedStates, tagsOf } from './flight-tags.ts'
@@ -30,16 +31,63 @@ import { UNCONFIRMED } from './shared/shared-access.ts'
 import type { Answer, Space } from './space.ts'
 
 /**
- * Asks until there is an answer that the read can go on with. Rejects only if the flight is aborted, or would wait for a
- * load that waits for it.
+ * Who goes on from an answer: told of it once, with the answer when it has come, or with a promise of it at once. Must not
+ * throw.
  */
-export function ask<Id, V>(
+type Next<V> = (asked: AskedOrBusy<V> | Promise<AskedOrBusy<V>>) => void
+
+/**
+ * Asks for what the store says of a key.
+ *
+ * The usual case, a look at a value that was found before, goes on in the same turn as its reply is read, and needs no promise
+ * of its own. The promise rejects only if the flight is aborted, or would wait for a load that waits for it.
+ */
+export function askThen<Id, V>(
   space: Space<Id, V>,
   flight: Flight<Answer>,
   strong: boolean,
-): Asked<V> | Promise<Asked<V>> {
-  if (!space.parts.tracing.hears('ask')) return askStore(space, flight, strong, waitIfBusy<V>)
-  return traced(space, flight, () => askStore(space, flight, strong, waitIfBusy<V>))
+  next: Next<V>,
+): void {
+  if (!space.parts.tracing.hears('ask')) {
+    askStore(space, flight, strong, next)
+    return
+  }
+  const message = askTrace(space, flight)
+  // What follows is no part of the question.
+  const outside = contextHere()
+  const tellEnd = ({ kind }: Asked<V>) => {
+    message.answer = kind
+    end()
+  }
+  const tellFailure = (error: unknown) => end({ error })
+  const { end } = space.parts.tracing.begin('ask', message, () =>
+    askStore(space, flight, strong, asked => {
+      follow(asked, tellEnd, tellFailure)
+      outside(() => next(asked))
+    }),
+  )
+}
+
+const askTrace = <Id, V>({ name }: Space<Id, V>, flight: Flight<Answer>): AskTrace => ({
+  keyspace: name,
+  keys: [flight.key],
+  flights: [idOf(flight)],
+})
+
+/** Tells of an answer when nothing more is waited for. Those who wait go on when they would without this, and after it. */
+function follow<V>(
+  asked: AskedOrBusy<V> | Promise<AskedOrBusy<V>>,
+  tellEnd: (answer: Asked<V>) => void,
+  tellFailure: (error: unknown) => void,
+): void {
+  if (asked instanceof Promise) asked.then(one => follow(one, tellEnd, tellFailure), tellFailure)
+  else if (asked.kind !== 'busy') tellEnd(asked)
+  else asked.onWait = waiting => void waiting.then(tellEnd, tellFailure)
+}
+
+/** Asks until there is an answer that the read can go on with. Rejects as {@link askThen}. */
+export function ask<Id, V>(space: Space<Id, V>, flight: Flight<Answer>, strong: boolean): Promise<Asked<V>> {
+  return traced(space, flight, () => asking(space, flight, strong).then(waitIfBusy))
 }
 
 /** As {@link ask}, but does not wait for another reader's load. */
@@ -47,43 +95,44 @@ export function askOnce<Id, V>(
   space: Space<Id, V>,
   flight: Flight<Answer>,
   strong: boolean,
-): AskedOrBusy<V> | Promise<AskedOrBusy<V>> {
-  return traced(space, flight, () => askStore(space, flight, strong, asked => asked))
+): Promise<AskedOrBusy<V>> {
+  return traced(space, flight, () => asking(space, flight, strong))
 }
 
 /** What follows {@link askOnce} where it found another reader's load: waits for that load. */
-export function askOn<Id, V>(
-  space: Space<Id, V>,
-  flight: Flight<Answer>,
-  busy: Busy<V>,
-): Asked<V> | Promise<Asked<V>> {
+export function askOn<Id, V>(space: Space<Id, V>, flight: Flight<Answer>, busy: Busy<V>): Promise<Asked<V>> {
   return traced(space, flight, () => busy.wait())
 }
 
 function traced<Id, V, A extends AskedOrBusy<V>>(
-  { name, parts }: Space<Id, V>,
+  space: Space<Id, V>,
   flight: Flight<Answer>,
-  work: () => A | Promise<A>,
-): A | Promise<A> {
-  if (!parts.tracing.hears('ask')) return work()
-  const message: AskTrace = { keyspace: name, keys: [flight.key], flights: [idOf(flight)] }
+  work: () => Promise<A>,
+): Promise<A> {
+  const { tracing } = space.parts
+  if (!tracing.hears('ask')) return work()
+  const message = askTrace(space, flight)
   const note = ({ kind }: A) => {
     message.answer = kind
   }
-  return parts.tracing.trace('ask', message, work, note)
+  return tracing.trace('ask', message, work, note)
 }
 
-/** How a read goes on when the first question is answered. */
-type Next<V, A> = (asked: AskedOrBusy<V> | Promise<AskedOrBusy<V>>) => A | Promise<A>
-
-function askStore<Id, V, A>(
+const asking = <Id, V>(
   space: Space<Id, V>,
   flight: Flight<Answer>,
   strong: boolean,
-  next: Next<V, A>,
-): A | Promise<A> {
+): Promise<AskedOrBusy<V>> => new Promise(resolve => askStore(space, flight, strong, resolve))
+
+const waitIfBusy = <V>(asked: AskedOrBusy<V>): Asked<V> | Promise<Asked<V>> =>
+  asked.kind === 'busy' ? asked.wait() : asked
+
+function askStore<Id, V>(space: Space<Id, V>, flight: Flight<Answer>, strong: boolean, next: Next<V>): void {
   const bypass = mustBypass(space, flight)
-  if (bypass !== undefined) return next(bypass)
+  if (bypass !== undefined) {
+    next(Promise.resolve(bypass))
+    return
+  }
   const { access, clock, found } = space.parts
   // One round trip: the first command, and beside it the generation where it has to be read.
   const reading = space.parts.stream.generationFor(space.name, strong, flight.beganAtMs)
@@ -91,17 +140,38 @@ function askStore<Id, V, A>(
   // old.
   const looks = typeof reading === 'string' && found?.has(flight.key, flight.beganAtMs) === true
   const tags = tagsOf(flight)
-  if (tags !== undefined && tags.names.length > 0)
-    return looks
-      ? lookWithTags(space, flight, tags, strong, reading, next)
-      : askForLease(space, flight, strong, reading, next, tags)
-  if (!looks) return askForLease(space, flight, strong, reading, next)
-  return access
-    .run(() => access.store.look([flight.key]))
-    .then(seen => {
-      const reply = seen === UNCONFIRMED ? seen : seen[0]!
-      return next(afterReply(space, flight, strong, { reply, token: undefined }, reading, clock.nowMs()))
-    })
+  if (tags !== undefined && tags.names.length > 0) {
+    next(
+      looks
+        ? lookWithTags(space, flight, tags, strong, reading)
+        : askForLease(space, flight, strong, reading, tags),
+    )
+  } else if (!looks) next(askForLease(space, flight, strong, reading))
+  else {
+    access.send(
+      () => access.store.look([flight.key]),
+      seen => {
+        const reply = seen === UNCONFIRMED ? seen : seen[0]!
+        next(afterLook(space, flight, strong, reply, reading, clock.nowMs()))
+      },
+    )
+  }
+}
+
+/** As {@link afterReply}, after a plain look; never throws. */
+function afterLook<Id, V>(
+  space: Space<Id, V>,
+  flight: Flight<Answer>,
+  strong: boolean,
+  reply: Reply,
+  generation: string,
+  nowMs: number,
+): AskedOrBusy<V> | Promise<AskedOrBusy<V>> {
+  try {
+    return afterReply(space, flight, strong, { reply, token: undefined }, generation, nowMs)
+  } catch (error) {
+    return Promise.reject(error)
+  }
 }
 
 /** A read that bypasses the shared store. */
@@ -122,14 +192,13 @@ export function mustBypass<Id, V>(space: Space<Id, V>, flight: Flight<Answer>): 
 }
 
 /** Asks for what is there or, at the same time, for the lease. */
-async function askForLease<Id, V, A>(
+async function askForLease<Id, V>(
   space: Space<Id, V>,
   flight: Flight<Answer>,
   strong: boolean,
   reading: string | Promise<string | typeof UNCONFIRMED>,
-  next: Next<V, A>,
   tags?: FlightTags,
-): Promise<A> {
+): Promise<AskedOrBusy<V>> {
   const { clock, options } = space.parts
   const token = markedToken(flight.key, clock.token())
   const leasing = lease(space, flight.key, token, options.sharedTimeoutMs)
@@ -137,18 +206,17 @@ async function askForLease<Id, V, A>(
   if (tags !== undefined) await tags.ask(tags.names)
   const reply = await leasing
   const generation = reading instanceof Promise ? await reading : reading
-  return next(afterReply(space, flight, strong, { reply, token }, generation, clock.nowMs()))
+  return afterReply(space, flight, strong, { reply, token }, generation, clock.nowMs())
 }
 
 /** Looks at the value and at the registers of its tags, in one command. */
-async function lookWithTags<Id, V, A>(
+async function lookWithTags<Id, V>(
   space: Space<Id, V>,
   flight: Flight<Answer>,
   tags: FlightTags,
   strong: boolean,
   generation: string,
-  next: Next<V, A>,
-): Promise<A> {
+): Promise<AskedOrBusy<V>> {
   const { access, clock } = space.parts
   const { names } = tags
   const seen = await access.run(() => access.store.look([flight.key, ...names]))
@@ -157,7 +225,7 @@ async function lookWithTags<Id, V, A>(
     reply = seen[0]!
     tags.learn(await lookedStates(space.parts, names, seen.slice(1), tags.request))
   }
-  return next(afterReply(space, flight, strong, { reply, token: undefined }, generation, clock.nowMs()))
+  return afterReply(space, flight, strong, { reply, token: undefined }, generation, clock.nowMs())
 }
 
 function lease<Id, V>({ parts }: Space<Id, V>, key: string, token: string, limitMs: number): Promise<Reply> {
@@ -171,11 +239,6 @@ function lease<Id, V>({ parts }: Space<Id, V>, key: string, token: string, limit
   )
 }
 
-function waitIfBusy<V>(asked: AskedOrBusy<V> | Promise<AskedOrBusy<V>>): Asked<V> | Promise<Asked<V>> {
-  if (asked instanceof Promise) return asked.then(waitIfBusy)
-  return asked.kind === 'busy' ? asked.wait() : asked
-}
-
 /** The reply to a first command, which may have been sent together with others'. */
 export interface FirstReply {
   readonly reply: Reply
@@ -186,6 +249,8 @@ export interface FirstReply {
 /** Another reader is loading. Waiting for it is a separate step: a batch first loads the keys that it leads itself. */
 export interface Busy<V> {
   readonly kind: 'busy'
+  /** Called when somebody begins to wait. */
+  onWait: ((waiting: Promise<Asked<V>>) => void) | undefined
   /** Waits, and asks again until there is an answer. */
   wait(): Promise<Asked<V>>
 }
@@ -242,16 +307,26 @@ async function askAgain<Id, V>(
   return judged === 'busy' ? busy(space, progress) : judged
 }
 
-const busy = <Id, V>(space: Space<Id, V>, progress: AskProgress<V>): Busy<V> => ({
-  kind: 'busy',
-  async wait() {
-    while (await pauseUnlessDeadlocked(space, progress)) {
-      const going = await askAgain(space, progress, 'again')
-      if (going.kind !== 'busy') return going
-    }
-    return { kind: 'bypass', why: 'busy', fallback: progress.fallback }
-  },
-})
+function busy<Id, V>(space: Space<Id, V>, progress: AskProgress<V>): Busy<V> {
+  const found: Busy<V> = {
+    kind: 'busy',
+    onWait: undefined,
+    wait() {
+      const waiting = waitForOther(space, progress)
+      found.onWait?.(waiting)
+      return waiting
+    },
+  }
+  return found
+}
+
+async function waitForOther<Id, V>(space: Space<Id, V>, progress: AskProgress<V>): Promise<Asked<V>> {
+  while (await pauseUnlessDeadlocked(space, progress)) {
+    const going = await askAgain(space, progress, 'again')
+    if (going.kind !== 'busy') return going
+  }
+  return { kind: 'bypass', why: 'busy', fallback: progress.fallback }
+}
 
 /** As {@link pause}. The lease may be that of another flight of this process, whose load loaders are known to wait for. */
 function pauseUnlessDeadlocked<Id, V>(

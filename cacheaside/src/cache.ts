@@ -140,6 +140,8 @@ export class Cache {
       assertInside: signal => this.#assertInside(signal),
       committed: () => this.#relay?.poke(),
       background: work => this.#track(work),
+      beginWork: this.#beginWork,
+      endWork: this.#endWork,
     }
   }
 
@@ -399,11 +401,15 @@ export class Cache {
   }
 
   #track(work: Promise<void>): void {
-    this.#working++
-    work.then(this.#workEnded)
+    this.#beginWork()
+    work.then(this.#endWork)
   }
 
-  readonly #workEnded = (): void => {
+  readonly #beginWork = (): void => {
+    this.#working++
+  }
+
+  readonly #endWork = (): void => {
     this.#working--
     if (this.#working === 0) this.#idle?.()
   }

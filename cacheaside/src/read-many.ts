@@ -31,7 +31,7 @@ export function readMany<Id, V>(
     const flight = beginFlight(led, key, nowMs, false, parent, sameAs)
     // A strong reader's flight may have to wait for the one before it. By then the batch has gone on without it.
     if (gathering) own.push({ flight, id: id as unknown as Id, strong })
-    else led.parts.background(runFlight(led, flight, id, strong))
+    else runFlight(led, flight, id, strong)
     return flight
   }
   const beganMs = space.parts.clock.nowMs()

@@ -15,7 +15,7 @@
  *
  * A reader that was guarded, busy for too long, or could not reach the store, loads and keeps nothing anywhere.
  */
-import { ask } from './ask.ts'
+import { type AskedOrBusy, askThen } from './ask.ts'
 import { CacheError } from './base/errors.ts'
 import type { Key } from './base/key.ts'
 import { type Identified, idOf } from './base/trace-id.ts'
@@ -116,33 +116,72 @@ export function joinOrLead<Id, V>(
 
 const lead: Lead = (space, id, key, strong, nowMs, parent, sameAs) => {
   const flight = beginFlight(space, key, nowMs, false, parent, sameAs)
-  space.parts.background(runFlight(space, flight, id, strong))
+  runFlight(space, flight, id, strong)
   return flight
 }
 
-/** Steps 3 to 6 of a flight; never rejects, the flight does. */
-export async function runFlight<Id, V>(
+/** Steps 3 to 6 of a flight. It answers later, in any case. */
+export function runFlight<Id, V>(space: Space<Id, V>, flight: Flight<Answer>, id: Id, strong: boolean): void {
+  space.parts.beginWork()
+  try {
+    beginTags(space, flight, id, strong)
+    askThen(space, flight, strong, asked => goOn(space, flight, id, asked))
+  } catch (error) {
+    fail(space, flight, error)
+  }
+}
+
+/** Steps 4 to 6, if step 3 has not found a value. */
+function goOn<Id, V>(
   space: Space<Id, V>,
   flight: Flight<Answer>,
   id: Id,
-  strong: boolean,
+  asked: AskedOrBusy<V> | Promise<AskedOrBusy<V>>,
+): void {
+  if (asked instanceof Promise) {
+    asked.then(
+      one => goOn(space, flight, id, one),
+      error => fail(space, flight, error),
+    )
+  } else if (asked.kind === 'busy') goOn(space, flight, id, asked.wait())
+  else if (asked.kind === 'found') {
+    try {
+      answerFound(space, flight, id, asked)
+    } catch (error) {
+      flight.reject(error)
+    }
+    end(space, flight)
+  } else void load(space, flight, id, asked)
+}
+
+async function load<Id, V>(
+  space: Space<Id, V>,
+  flight: Flight<Answer>,
+  id: Id,
+  asked: Asked<V> & { kind: 'leased' | 'bypass' },
 ): Promise<void> {
-  const { flights, clock } = space.parts
   try {
-    beginTags(space, flight, id, strong)
-    const asked = await ask(space, flight, strong)
-    if (asked.kind === 'found') return answerFound(space, flight, id, asked)
     const deadlock = recursion(space, flight)
     if (deadlock instanceof CacheError) {
       giveBack(space, flight.key, asked)
       throw deadlock
     }
-    await fromOrigin(space, flight, asked, clock.nowMs() - flight.beganAtMs, id)
+    await fromOrigin(space, flight, asked, space.parts.clock.nowMs() - flight.beganAtMs, id)
   } catch (error) {
     flight.reject(error)
   } finally {
-    flights.end(flight)
+    end(space, flight)
   }
+}
+
+function fail<Id, V>(space: Space<Id, V>, flight: Flight<Answer>, error: unknown): void {
+  flight.reject(error)
+  end(space, flight)
+}
+
+function end<Id, V>({ parts }: Space<Id, V>, flight: Flight<Answer>): void {
+  parts.flights.end(flight)
+  parts.endWork()
 }
 
 /** Step 3 ended well: answer, keep the value here, and see to a refresh. */

@@ -66,6 +66,10 @@ export interface CacheParts {
   readonly committed: () => void
   /** Work that nobody waits for, but `close` does. It must not reject. */
   readonly background: (work: Promise<void>) => void
+  /** The same without a promise: the work has begun. */
+  readonly beginWork: () => void
+  /** Work that has begun by {@link CacheParts.beginWork} has ended. */
+  readonly endWork: () => void
 }
 
 /** The register of a value, as one keyspace has read it: its text tells its key, and the value has passed codec, schema and `idOf`. */

@@ -3,7 +3,11 @@
  * So a bundler without such modules leaves it alone, and a runtime without them only lacks what they are used for.
  */
 interface Builtin {
-  'node:async_hooks': { readonly AsyncLocalStorage: new () => AsyncStorage }
+  'node:async_hooks': {
+    readonly AsyncLocalStorage: (new () => AsyncStorage) & {
+      readonly snapshot?: () => (work: () => void) => void
+    }
+  }
   /** Its type stands in `clock.ts`. */
   'node:perf_hooks': unknown
   'node:timers': unknown
@@ -61,6 +65,10 @@ export class AsyncContext<T> {
     return this.#inside === 0 ? undefined : (this.#storage?.getStore() as T | undefined)
   }
 }
+
+/** What calls a piece of work later in the asynchronous context of this call. */
+export const contextHere = (): ((work: () => void) => void) =>
+  builtin('node:async_hooks')?.AsyncLocalStorage.snapshot?.() ?? (work => work())
 
 const events = builtin('node:events')
 

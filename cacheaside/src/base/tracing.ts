@@ -264,6 +264,27 @@ export class Tracing {
     work: () => R,
     note?: (result: Awaited<R>) => void,
   ): R {
+    const { result, end } = this.begin(operation, message, work)
+    const failed = (error: unknown) => end({ error })
+    const succeeded = (value: Awaited<R>) => {
+      note?.(value)
+      end()
+    }
+    if (result instanceof Promise) result.then(succeeded, failed)
+    else succeeded(result as Awaited<R>)
+    return result
+  }
+
+  /**
+   * Calls the work, and tells of its beginning.
+   *
+   * @returns what the work returns, and what tells of its end. Work that throws has ended.
+   */
+  begin<Of extends Operation, R>(
+    operation: Of,
+    message: TraceMessages[Of],
+    work: () => R,
+  ): { readonly result: R; readonly end: (failure?: { readonly error: unknown }) => void } {
     const of = channels?.[operation]
     const heard = of?.isHeard === true ? of : undefined
     const followers = this.#begin(operation, message)
@@ -272,30 +293,21 @@ export class Tracing {
       const inner = run
       run = () => follower.within(inner)
     }
-    const ended = (hasFailed: boolean) => {
+    const end = (failure?: { readonly error: unknown }) => {
+      if (failure !== undefined) message.error = failure.error
       for (const follower of followers) ends(follower)
-      heard?.ended(message, hasFailed)
-    }
-    const failed = (error: unknown) => {
-      message.error = error
-      ended(true)
-    }
-    const succeeded = (result: Awaited<R>) => {
-      note?.(result)
-      ended(false)
+      heard?.ended(message, failure !== undefined)
     }
     let result: R
     try {
       result = heard === undefined ? run() : heard.begin(message, run)
     } catch (error) {
       heard?.returned(message)
-      failed(error)
+      end({ error })
       throw error
     }
     heard?.returned(message)
-    if (result instanceof Promise) result.then(succeeded, failed)
-    else succeeded(result as Awaited<R>)
-    return result
+    return { result, end }
   }
 
   /** A read that L1 has answered: it has begun and ended. */

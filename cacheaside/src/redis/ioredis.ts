@@ -79,6 +79,8 @@ interface Cluster extends IoredisLike {
  */
 class Command {
   readonly #words: readonly string[]
+  /** In lower case. ioredis asks for it several times, and makes it so each time: that would take longer than the rest. */
+  readonly name: string
   readonly promise: Promise<unknown>
   readonly inTransaction = false
   /** Set by ioredis, which tells diagnostic channels of it. */
@@ -89,6 +91,7 @@ class Command {
 
   constructor(words: readonly string[]) {
     this.#words = words
+    this.name = lowerCase(words[0]!)
     this.promise = new Promise((resolve, reject) => {
       this.resolve = reply => {
         try {
@@ -102,10 +105,6 @@ class Command {
     })
   }
 
-  get name(): string {
-    return this.#words[0]!
-  }
-
   get args(): readonly string[] {
     return this.#words.slice(1)
   }
@@ -114,11 +113,24 @@ class Command {
   setReplyContext(): void {}
 
   toWritable(): string {
-    const text = written(this.#words, word => word.length)
+    const text = written(this.#words, charsOf)
     // Mostly all characters are of one byte. To ask that once is faster than to ask each word for its length.
     return Buffer.byteLength(text) === text.length ? text : written(this.#words, Buffer.byteLength)
   }
 }
+
+const lowerCased = new Map<string, string>()
+
+/** The name of a command in lower case. There are a few names only. */
+function lowerCase(name: string): string {
+  const known = lowerCased.get(name)
+  if (known !== undefined) return known
+  const lower = name.toLowerCase()
+  lowerCased.set(name, lower)
+  return lower
+}
+
+const charsOf = (word: string): number => word.length
 
 /** A command in the protocol. */
 function written(words: readonly string[], lengthOf: (word: string) => number): string {
@@ -268,10 +280,17 @@ async function openConnection(
   client.on('end', () => {
     if (open) onLost(refusal ?? problem ?? new Error('the connection was closed'))
   })
+  // The client writes each command apart.
+  let corked = false
+  const turn = new Turn(() => {
+    if (!corked) return
+    corked = false
+    client.stream?.uncork()
+  })
   let gate: ReplyGate | undefined
   // By then its parser exists, and no bytes have come.
   client.on('connect', () => {
-    gate = putGate(client, error => {
+    gate = putGate(client, turn, error => {
       problem ??= error
       client.stream?.destroy()
     })
@@ -293,13 +312,6 @@ async function openConnection(
   }
   open = true
   problem = undefined
-  // The client writes each command apart.
-  let corked = false
-  const turn = new Turn(() => {
-    if (!corked) return
-    corked = false
-    client.stream?.uncork()
-  })
   return {
     // ioredis 5 and iovalkey count as connected before they have the reply to AUTH.
     get problem() {
@@ -336,7 +348,11 @@ function refusalIn(chunk: Buffer): Error | undefined {
 }
 
 /** Puts a gate before the client's parser. */
-function putGate({ stream, commandQueue, options }: Client, end: (error: Error) => void): ReplyGate {
+function putGate(
+  { stream, commandQueue, options }: Client,
+  turn: Turn,
+  end: (error: Error) => void,
+): ReplyGate {
   const parsers = stream!.listeners('data')
   const gate = new ReplyGate({
     isResp3: options.protocol === 3,
@@ -353,7 +369,10 @@ function putGate({ stream, commandQueue, options }: Client, end: (error: Error) 
     },
     end,
   })
-  stream!.on('data', chunk => gate.read(chunk))
+  stream!.on('data', chunk => {
+    turn.replied()
+    gate.read(chunk)
+  })
   for (const parse of parsers) stream!.off('data', parse)
   return gate
 }

@@ -232,6 +232,7 @@ export class RegisterCommands {
   }
 
   #lookAlone(name: string): Promise<LookReply[]> {
+    if (this.#sizes.sawShortOnly) return this.#get(name)
     return this.#look([name], this.#sizes.isLarge(name), () => this.#get(name))
   }
 
@@ -276,8 +277,12 @@ export class RegisterCommands {
 
   #get(name: string): Promise<LookReply[]> {
     return this.#commands.send(name, ['GET', name]).then(
-      reply => [this.#unlessLarge(name, this.#commands.read(name, textOf, reply))],
+      reply => {
+        this.#turn.replied()
+        return [this.#unlessLarge(name, this.#commands.read(name, textOf, reply))]
+      },
       error => {
+        this.#turn.replied()
         if (errorCode(error) === 'WRONGTYPE') return [NOT_A_STRING]
         return this.#commands.failed(name, error)
       },

@@ -131,6 +131,11 @@ export class ValueSizes {
     return name.slice(this.#prefixLength, name.indexOf(':', this.#prefixLength))
   }
 
+  /** Whether nothing was seen whose length matters. */
+  get sawShortOnly(): boolean {
+    return !this.#seesLong && this.#large.size === 0
+  }
+
   /** Whether any register was too large when it was seen last. */
   get knowsLarge(): boolean {
     return this.#large.size > 0

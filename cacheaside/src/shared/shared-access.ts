@@ -70,6 +70,21 @@ export class SharedAccess {
     onLate?: (reply: T) => void,
     holds = true,
   ): Promise<T | typeof UNCONFIRMED> {
+    return new Promise(resolve => this.send(call, resolve, limitMs, onLate, holds))
+  }
+
+  /**
+   * As {@link SharedAccess.run}, without a promise.
+   *
+   * @param then - Called once with what `run` would give, and not before this returns. It must not throw.
+   */
+  send<T>(
+    call: () => Promise<T>,
+    then: (reply: T | typeof UNCONFIRMED) => void,
+    limitMs = this.timeoutMs,
+    onLate?: (reply: T) => void,
+    holds = true,
+  ): void {
     const recoveries = this.#recoveries
     let sent: Promise<T>
     try {
@@ -78,33 +93,37 @@ export class SharedAccess {
       sent = Promise.reject(error)
     }
     // In one process nothing can be late, and a timer per operation would cost more than the operation.
-    if (this.store.synchronous) return sent.catch(error => this.#failed(error, recoveries))
-    return new Promise(resolve => {
-      let late = false
-      // After the event loop was held up, timers run before the sockets are read. One more turn shows a reply that has
-      // arrived already.
-      const giveUp = () => {
-        late = true
-        // An operation that had less than the full time says nothing about the store.
-        if (limitMs < this.timeoutMs) return resolve(UNCONFIRMED)
-        resolve(this.#failed(new Error(`no answer within ${Math.round(limitMs)} ms`), recoveries, true))
-      }
-      const oneMoreTurn = () => {
+    if (this.store.synchronous) {
+      sent.then(then, error => then(this.#failed(error, recoveries)))
+      return
+    }
+    let late = false
+    // After the event loop was held up, timers run before the sockets are read. One more turn shows a reply that has
+    // arrived already.
+    let timer = this.#clock.after(
+      Math.max(0, limitMs),
+      () => {
         timer = this.#clock.after(0, giveUp, holds)
-      }
-      let timer = this.#clock.after(Math.max(0, limitMs), oneMoreTurn, holds)
-      sent.then(
-        reply => {
-          timer.cancel()
-          if (late) onLate?.(reply)
-          else resolve(reply)
-        },
-        error => {
-          timer.cancel()
-          if (!late) resolve(this.#failed(error, recoveries))
-        },
-      )
-    })
+      },
+      holds,
+    )
+    const giveUp = () => {
+      late = true
+      // An operation that had less than the full time says nothing about the store.
+      if (limitMs < this.timeoutMs) return then(UNCONFIRMED)
+      then(this.#failed(new Error(`no answer within ${Math.round(limitMs)} ms`), recoveries, true))
+    }
+    sent.then(
+      reply => {
+        timer.cancel()
+        if (late) onLate?.(reply)
+        else then(reply)
+      },
+      error => {
+        timer.cancel()
+        if (!late) then(this.#failed(error, recoveries))
+      },
+    )
   }
 
   /** As {@link SharedAccess.run}, for work that nobody waits for. */

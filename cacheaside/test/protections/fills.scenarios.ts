@@ -136,8 +136,8 @@ export const fills: readonly Protection[] = [
         without: 'waiting for the lease: the load begins beside the question',
         patches: [
           [
-            'const asked = await ask(space, flight, strong)',
-            'const early = Promise.resolve(space.options.load!(id, flight.abort))\n    early.catch(() => {})\n    Object.assign(flight, { early })\n    const asked = await ask(space, flight, strong)',
+            'askThen(space, flight, strong, asked => goOn',
+            'const early = Promise.resolve(space.options.load!(id, flight.abort))\n    early.catch(() => {})\n    Object.assign(flight, { early })\n    askThen(space, flight, strong, asked => goOn',
           ],
           ['context => loadOne(space, id, flight.key, context)', '() => (flight as any).early'],
         ],

@@ -92,8 +92,8 @@ export const flights: readonly Protection[] = [
         patches: [
           ['space.parts.flights.begin(flight)\n', '\n'],
           [
-            'const asked = await ask(space, flight, strong)\n',
-            'const asked = await ask(space, flight, strong)\n    flights.begin(flight)\n',
+            'askThen(space, flight, strong, asked => goOn(space, flight, id, asked))',
+            'askThen(space, flight, strong, asked => void Promise.resolve(asked).then(one => (space.parts.flights.begin(flight), goOn(space, flight, id, one))))',
           ],
         ],
         reports: 'a default read long after the write got v1, not v2',

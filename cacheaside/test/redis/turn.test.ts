@@ -17,6 +17,26 @@ test('a command leaves at once if the last turn had no other, and all others lea
   expect(turn.add()).toBe(false)
   await nextTurn()
   expect(turn.add()).toBe(true)
+  expect(ends).toBe(4)
+})
+
+test('a command that has left at once ends its turn with its reply, or with the end of the next turn', async () => {
+  let ends = 0
+  const turn = new Turn(() => ends++)
+  turn.add()
   await nextTurn()
-  expect(ends).toBe(5)
+  for (let i = 0; i < 3; i++) {
+    expect(turn.add()).toBe(true)
+    await nextTurn()
+    turn.replied()
+  }
+  expect(ends).toBe(1)
+  expect(turn.add()).toBe(true)
+  await nextTurn()
+  expect(turn.add()).toBe(false)
+  await nextTurn()
+  expect(turn.add()).toBe(false)
+  await nextTurn()
+  expect(turn.add()).toBe(true)
+  expect(ends).toBe(3)
 })
