@@ -45,9 +45,10 @@ export class CheckedCommands {
   ): Promise<T> {
     const [name] = names as [string]
     const way = { send: (command: readonly string[]) => this.#servers.route.send(name, command) }
-    return runScript(way, script, names, args, this.echo())
-      .then(read)
-      .catch(error => this.failed(name, error))
+    return runScript(way, script, names, args, this.echo()).then(
+      reply => this.read(name, read, reply),
+      error => this.failed(name, error),
+    )
   }
 
   /** The same for the register of one key. */

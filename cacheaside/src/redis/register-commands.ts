@@ -100,7 +100,7 @@ export class RegisterCommands {
     )
   }
 
-  async renewStamp(key: string, token: string, lifeMs: number): Promise<boolean> {
+  renewStamp(key: string, token: string, lifeMs: number): Promise<boolean> {
     return this.#commands.runAt(this.#scripts.renewStamp, key, [stampText(token), String(lifeMs)], doneOf)
   }
 
@@ -322,48 +322,52 @@ export class RegisterCommands {
     }
   }
 
-  async swap(key: string, seen: Expected, token: string, leaseMs: number): Promise<boolean> {
+  swap(key: string, seen: Expected, token: string, leaseMs: number): Promise<boolean> {
     const args = [...comparison(seen), leaseText(token), String(leaseMs)]
     return this.#commands.runAt(this.#scripts.replace, key, args, doneOf)
   }
 
-  async drop(key: string, seen: Expected): Promise<boolean> {
+  drop(key: string, seen: Expected): Promise<boolean> {
     return this.#commands.runAt(this.#scripts.replace, key, comparison(seen), doneOf)
   }
 
-  async claim(key: string, nonce: string, token: string, claimMs: number): Promise<boolean> {
+  claim(key: string, nonce: string, token: string, claimMs: number): Promise<boolean> {
     return this.#commands.runAt(this.#scripts.claim, key, [nonce, token, String(claimMs)], doneOf)
   }
 
-  async guard(key: string, token: string, guardMs: number, renewal: boolean): Promise<GuardReply> {
+  guard(key: string, token: string, guardMs: number, renewal: boolean): Promise<GuardReply> {
     const args = [...this.#invalidation(key), token, String(guardMs), renewal ? '1' : '0']
     return this.#commands.runAt(this.#scripts.guard, key, args, guardOf)
   }
 
-  async release(key: string, token: string, committed?: Fill): Promise<ReleaseReply> {
+  release(key: string, token: string, committed?: Fill): Promise<ReleaseReply> {
     const args = [...this.#invalidation(key), token]
     const sent = committed === undefined ? undefined : this.#sizes.send(committed.text)
-    if (committed !== undefined && sent !== undefined) {
-      try {
-        const valueArgs = this.#valueArgs(key, committed)
-        return await this.#commands.runAt(
-          this.#scripts.releaseThrough,
-          key,
-          [...args, ...valueArgs],
-          releaseOf,
-        )
-      } catch (error) {
-        // There is no room for the value, and nothing was done: the guard must still go.
-        if (errorCode(error) !== 'OOM') throw error
-      } finally {
-        sent()
-      }
+    return committed === undefined || sent === undefined
+      ? this.#commands.runAt(this.#scripts.release, key, args, releaseOf)
+      : this.#releaseThrough(key, args, committed, sent)
+  }
+
+  async #releaseThrough(
+    key: string,
+    args: readonly string[],
+    committed: Fill,
+    sent: () => void,
+  ): Promise<ReleaseReply> {
+    try {
+      const all = [...args, ...this.#valueArgs(key, committed)]
+      return await this.#commands.runAt(this.#scripts.releaseThrough, key, all, releaseOf)
+    } catch (error) {
+      if (errorCode(error) !== 'OOM') throw error
+    } finally {
+      sent()
     }
+    // There is no room for the value, and nothing was done: the guard must still go.
     return this.#commands.runAt(this.#scripts.release, key, args, releaseOf)
   }
 
-  async invalidate(key: string): Promise<void> {
-    await this.#commands.runAt(this.#scripts.invalidate, key, this.#invalidation(key), nothingOf)
+  invalidate(key: string): Promise<void> {
+    return this.#commands.runAt(this.#scripts.invalidate, key, this.#invalidation(key), nothingOf)
   }
 
   async generation(keyspace: string, candidate: string): Promise<string> {
@@ -382,9 +386,9 @@ export class RegisterCommands {
     )
   }
 
-  async invalidateKeyspace(keyspace: string, generation: string): Promise<void> {
+  invalidateKeyspace(keyspace: string, generation: string): Promise<void> {
     const args = [this.#names.channel, KEYSPACE + keyspace, generation]
-    await this.#commands.runAt(this.#scripts.invalidateKeyspace, generationKey(keyspace), args, nothingOf)
+    return this.#commands.runAt(this.#scripts.invalidateKeyspace, generationKey(keyspace), args, nothingOf)
   }
 
   /** The arguments of a script that stores a value. */
