@@ -7,6 +7,7 @@ import { EVICTION_POLICIES, type EvictionPolicyName } from 'cacheaside'
 import { REDIS_POLICIES, type RedisPolicy } from 'cacheaside/redis'
 import { z } from 'zod'
 import { isLoopback } from './http/loopback.ts'
+import { parsePostgresUrl } from './postgres-url.ts'
 import { parseRedisUrl, type RedisServers } from './redis-url.ts'
 
 /** Everything that can be set from outside. `.env.example` describes each variable. */
@@ -138,22 +139,19 @@ function isAddressRange(range: string): boolean {
   return bits === undefined || (/^[1-9]\d{0,2}$/.test(bits) && Number(bits) <= (family === 4 ? 32 : 128))
 }
 
-const isPostgresUrl = (text: string): boolean =>
-  URL.canParse(text) && /^postgres(ql)?:$/.test(new URL(text).protocol)
-
 /** Poolers refuse these parameters, or accept and ignore them. And a long limit would outlast the guards of a dead writer. */
 const LIMITS = /(?:statement|transaction|idle_in_transaction_session|lock|query)_timeout/
 
 /** The limit that a URL names, in a parameter of its own or among the `options`. */
 const limitIn = (text: string): string | undefined =>
-  LIMITS.exec([...new URL(text).searchParams].flat().join(' '))?.[0]
+  LIMITS.exec([...parsePostgresUrl(text)!.searchParams].flat().join(' '))?.[0]
 
 /** As libpq and `pg` name them. */
 const SSL_MODES = ['disable', 'no-verify', 'prefer', 'require', 'verify-ca', 'verify-full']
 
 /** The last one counts, and an empty one counts as none, as in `pg`. */
 function hasSslMode(text: string): boolean {
-  const mode = new URL(text).searchParams.getAll('sslmode').at(-1)
+  const mode = parsePostgresUrl(text)!.searchParams.getAll('sslmode').at(-1)
   return mode === undefined || mode === '' || SSL_MODES.includes(mode)
 }
 
@@ -205,7 +203,7 @@ const VARIABLES = z.object({
     .optional(),
   DATABASE_URL: z
     .string()
-    .refine(isPostgresUrl, { error: POSTGRES_URL, abort: true })
+    .refine(text => parsePostgresUrl(text) !== undefined, { error: POSTGRES_URL, abort: true })
     .refine(text => limitIn(text) === undefined, {
       error: ({ input }) => `a URL without ${limitIn(String(input))}: DATABASE_TIMEOUT_MS is for that`,
     })

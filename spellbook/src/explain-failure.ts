@@ -16,6 +16,8 @@ function reasonOf(error: unknown, config?: Pick<Config, 'host' | 'port'>): strin
     const { host, port } = config
     if (code === 'EADDRINUSE') return `port ${port} of ${host} is in use by another program`
     if (code === 'EADDRNOTAVAIL') return `HOST is ${host}, which is no address of this machine`
+    if (code === 'EINVAL' && syscall === 'listen' && /^fe[89ab]/i.test(host))
+      return `HOST is ${host}, an address of one link: name its interface as well, such as ${host}%eth0`
     if (syscall === 'getaddrinfo') return `HOST is ${host}, a name without an address: ${message}`
     if (code === 'EACCES' && syscall === 'listen')
       return `port ${port} of ${host} may not be used: ${message}`

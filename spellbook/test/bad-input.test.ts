@@ -78,7 +78,19 @@ describe('a body', () => {
     const payload = JSON.stringify(body)
     const told = await refused(400, { method: 'POST', url: '/spells', payload, headers: JSON_TYPE })
     expect(where(told)).toEqual(pointers)
+    // In words for the client, and not of the validator.
+    expect(told.errors?.filter(({ detail }) => !/^(must be|is not known here$)/.test(detail))).toEqual([])
   })
+
+  test.each(['/spells', '/wizards'])(
+    'that is missing is refused by %s, and told what it must be',
+    async url => {
+      for (const headers of [{}, JSON_TYPE]) {
+        const told = await refused(400, { method: 'POST', url, headers })
+        expect(told.errors).toEqual([{ detail: 'must be a JSON object', pointer: '#' }])
+      }
+    },
+  )
 
   test.each<[string, unknown, string[]]>([
     ['nothing to change', {}, ['#/damage']],

@@ -163,6 +163,8 @@ describe('readConfig', () => {
     'hunter2',
     'postgres://u:hunter2@[bad/x',
     'postgres//u:hunter2@h/x',
+    ' postgres://u:hunter2@h/x',
+    'postgres://u:hunter2@%zz/x',
   ])('refuses DATABASE_URL=%s without showing it', text => {
     const message = messageOf({ DATABASE_URL: text })
     expect(message).toMatch(/^DATABASE_URL must be a URL such as postgres:.* it is something else/)
@@ -204,6 +206,13 @@ describe('readConfig', () => {
       expect(messageOf({ DATABASE_URL: `postgres://m:hunter2@db/x?sslmode=${mode}` })).toBe(
         'DATABASE_URL must be a URL whose sslmode is one of disable, no-verify, prefer, require, verify-ca, verify-full; it is something else (not shown: it may hold a password)',
       )
+    },
+  )
+
+  test.each(['postgresql:///x?host=/run/sockets', 'postgresql://m:secret@/x?host=/run/sockets'])(
+    'takes a DATABASE_URL that leads to a socket: %s',
+    url => {
+      expect(readConfig({ DATABASE_URL: url }).database).toMatchObject({ url })
     },
   )
 

@@ -24,6 +24,7 @@ test.each([
     { code: 'EACCES', syscall: 'listen' },
     'port 3000 of merlin.invalid may not be used: no permission',
   ],
+  ['listen EINVAL', { code: 'EINVAL', syscall: 'listen' }, 'listen EINVAL'],
   ['no folder', { code: 'EACCES', syscall: 'mkdir' }, 'no folder'],
   ['first\nsecond', {}, 'first'],
   ['a\u001b[2J\u009bb', {}, String.raw`a\u001b[2J\u009bb`],
@@ -34,3 +35,10 @@ test.each([
     expect(explainFailure(failure(message, about), config)).toBe(line)
   },
 )
+
+test('an address that needs the name of an interface is explained with one', () => {
+  const config = { host: 'fe80::1', port: 3000 }
+  expect(explainFailure(failure('listen EINVAL', { code: 'EINVAL', syscall: 'listen' }), config)).toBe(
+    'HOST is fe80::1, an address of one link: name its interface as well, such as fe80::1%eth0',
+  )
+})

@@ -55,8 +55,13 @@ async function encrypting(url: string): Promise<string> {
 
 describe('openPostgres', () => {
   test('names the server without its password', () => {
-    const { name } = open('postgres://merlin:hunter2@db.example:6543/spells?sslmode=disable')
-    expect(name).toBe('PostgreSQL at db.example:6543/spells')
+    const nameOf = (url: string) => open(url).name
+    expect(nameOf('postgres://merlin:hunter2@db.example:6543/spells?sslmode=disable')).toBe(
+      'PostgreSQL at db.example:6543/spells',
+    )
+    const socket = 'PostgreSQL at /run/sockets:6543/spells'
+    expect(nameOf('postgres://merlin:hunter2@/spells?host=/run/sockets&port=6543')).toBe(socket)
+    expect(nameOf('postgres://merlin:hunter2@%2Frun%2Fsockets:6543/spells')).toBe(socket)
   })
 
   test.each(['prefer', 'require', 'verify-ca'])(

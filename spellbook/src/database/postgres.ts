@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto'
 import pg from 'pg'
 import type { PostgresConfig } from '../config.ts'
+import { nameOfPostgres, parsePostgresUrl } from '../postgres-url.ts'
 import {
   type Database,
   DatabaseAwayError,
@@ -63,7 +64,7 @@ export function openPostgres(
   for (const each of [pool, feedPool]) each.on('error', onError)
   let closed: Promise<void> | undefined
   return {
-    name: nameOf(config.url),
+    name: nameOfPostgres(config.url),
     poolMax: config.poolMax,
     feedSource: { pool: feedPool, writersEndMs: limits.longestMs },
     query: (text, values, signal) =>
@@ -219,13 +220,6 @@ async function inTransaction<T>(
  * warns that `pg` 9 will check less. A URL with `uselibpqcompat=true` asks for libpq's weaker checks, and stays as it is.
  */
 function checkingCertificates(url: string): string {
-  if (new URL(url).searchParams.get('uselibpqcompat') === 'true') return url
+  if (parsePostgresUrl(url)!.searchParams.get('uselibpqcompat') === 'true') return url
   return url.replace(/([?&]sslmode=)(?:prefer|require|verify-ca)(?=[&#]|$)/g, '$1verify-full')
-}
-
-/** Host and database of a connection URL: only these may be shown. */
-function nameOf(url: string): string {
-  const { hostname, port, pathname, searchParams } = new URL(url)
-  const host = searchParams.get('host') ?? (hostname === '' ? 'localhost' : decodeURIComponent(hostname))
-  return `PostgreSQL at ${host}:${port === '' ? 5432 : port}${pathname}`
 }

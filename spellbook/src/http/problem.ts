@@ -124,6 +124,9 @@ function flawsOf({ validationContext }: FastifyError): (result: ValidationResult
       return params.keys.map(key => at(String(key), 'is not known here'))
     }
     const name = instancePath.slice(1)
+    // The validator's own words for it are of its types, and take a body that is missing for one of null.
+    if (inBody && name === '' && keyword === 'invalid_type')
+      return [{ detail: 'must be a JSON object', pointer: '#' }]
     return [name === '' ? { detail: message, pointer: '#' } : at(name, message)]
   }
 }
