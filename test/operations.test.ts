@@ -162,6 +162,11 @@ describe('promtool', () => {
       quiet: ['cacheaside_feed_changes_total{outcome="applied"} 0+1x20'],
       atM: 15,
     },
+    CacheFeedWarns: {
+      fires: ['cacheaside_feed_warnings_total 0x5 1x5'],
+      quiet: ['cacheaside_feed_warnings_total 2x10'],
+      atM: 8,
+    },
     CacheInvalidationsQueued: {
       fires: ['cacheaside_invalidations_queued 0x3 2x7'],
       quiet: ['cacheaside_invalidations_queued 0x10', 'cacheaside_commits_in_doubt 3x10'],
