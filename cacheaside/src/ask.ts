@@ -28,6 +28,7 @@ import { standBehind, stepOut } from './local/load-run.ts'
 import { recursion } from './nested.ts'
 import { markedToken } from './shared/key-mark.ts'
 import { UNCONFIRMED } from './shared/shared-access.ts'
+import type { LookReply } from './shared/shared-store.ts'
 import type { Answer, Space } from './space.ts'
 
 /**
@@ -150,24 +151,22 @@ function askStore<Id, V>(space: Space<Id, V>, flight: Flight<Answer>, strong: bo
   else {
     access.send(
       () => access.store.look([flight.key]),
-      seen => {
-        const reply = seen === UNCONFIRMED ? seen : seen[0]!
-        next(afterLook(space, flight, strong, reply, reading, clock.nowMs()))
-      },
+      seen => next(afterLook(space, flight, strong, seen, reading, clock.nowMs())),
     )
   }
 }
 
-/** As {@link afterReply}, after a plain look; never throws. */
+/** As {@link afterReply}, after a plain look; never throws, whatever the store says. */
 function afterLook<Id, V>(
   space: Space<Id, V>,
   flight: Flight<Answer>,
   strong: boolean,
-  reply: Reply,
+  seen: readonly LookReply[] | typeof UNCONFIRMED,
   generation: string,
   nowMs: number,
 ): AskedOrBusy<V> | Promise<AskedOrBusy<V>> {
   try {
+    const reply = seen === UNCONFIRMED ? seen : seen[0]!
     return afterReply(space, flight, strong, { reply, token: undefined }, generation, nowMs)
   } catch (error) {
     return Promise.reject(error)

@@ -1,10 +1,11 @@
+import { subscribe, unsubscribe } from 'node:diagnostics_channel'
 import { describe, expect, test } from 'vitest'
 import type { FeedTable } from '../src/feed/change-feed.ts'
 import { planOf } from '../src/feed/plan.ts'
 import type { KeyspaceOptions, SharedStore, WriteOptions } from '../src/index.ts'
 import { tableTags } from '../src/postgres/index.ts'
 import { auditedKeyspace } from '../src/verify/index.ts'
-import { openWorld } from './world.ts'
+import { openWorld, within } from './world.ts'
 
 /**
  * Functions that have to answer at once, declared as async. What they reject with would end the process: after each test it is
@@ -136,6 +137,30 @@ test('a store that breaks its contract leaves no writer waiting, and is told of 
   expect(eventsOf('fault')).toMatchObject([{ during: 'guard' }])
   await clock.advance(3_000)
   expect(cache.stats().now.queuedInvalidations).toBe(0)
+})
+
+test.each<[string, () => unknown]>([
+  ['resolves with no list', async () => undefined],
+  ['resolves with an empty list', async () => []],
+  ['returns no promise', () => undefined],
+])('a store whose look %s leaves no reader and no close waiting', async (_, broken) => {
+  const { clock, process, network } = openWorld()
+  const link = network()
+  const { cache } = process({}, link)
+  const rows = cache.keyspace<number, string>('row', { load: loading })
+  await clock.advance(1_000)
+  await rows.get(1)
+  await clock.drain()
+  const traced = () => {}
+  subscribe('tracing:cacheaside:ask:start', traced)
+  link.look = broken as never
+  const read = Promise.allSettled([rows.get(1)])
+  await clock.advance(1_000)
+  await within(clock, 0, read)
+  unsubscribe('tracing:cacheaside:ask:start', traced)
+  const again = Promise.allSettled([rows.get(1)])
+  await within(clock, 1_000, again)
+  await within(clock, 1_000, cache.close())
 })
 
 describe('of a feed and an audit, an async function that rejects', () => {

@@ -89,6 +89,8 @@ export class SharedAccess {
     let sent: Promise<T>
     try {
       sent = call()
+      // A store that returns no promise has failed, too. Otherwise this would throw below, and `then` be called all the same.
+      if (typeof sent.then !== 'function') throw new TypeError('the shared store returned no promise')
     } catch (error) {
       sent = Promise.reject(error)
     }

@@ -441,8 +441,8 @@ export const generations: readonly Protection[] = [
         patches: [
           ["const looks = typeof reading === 'string' && found?.has", 'const looks = found?.has'],
           [
-            'next(afterLook(space, flight, strong, reply, reading, clock.nowMs()))',
-            'void (Promise.resolve(reading) as Promise<string>).then(generation => next(afterLook(space, flight, strong, reply, generation, clock.nowMs())))',
+            'next(afterLook(space, flight, strong, seen, reading, clock.nowMs()))',
+            'void (Promise.resolve(reading) as Promise<string>).then(generation => next(afterLook(space, flight, strong, seen, generation, clock.nowMs())))',
           ],
         ],
         reports: 'a strong read got v1, not v2',
