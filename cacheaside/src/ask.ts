@@ -11,7 +11,7 @@ import { CacheError } from './base/errors.ts'
 import type { Why } from './base/events.ts'
 import { contextHere } from './base/runtime.ts'
 import { idOf } from './base/trace-id.ts'
-import type { AskTrace } from './base/tracing.ts'
+import type { AskTrace, Tracing } from './base/tracing.ts'
 import { type FlightTags, lookedStates, tagsOf } from './flight-tags.ts'
 import {
   type AskProgress,
@@ -56,12 +56,14 @@ export function askThen<Id, V>(
   const message = askTrace(space, flight)
   // What follows is no part of the question.
   const outside = contextHere()
+  // `undefined` if a tracer has thrown: then the end was told.
+  let begun: ReturnType<Tracing['begin']> | undefined
   const tellEnd = ({ kind }: Asked<V>) => {
     message.answer = kind
-    end()
+    begun?.end()
   }
-  const tellFailure = (error: unknown) => end({ error })
-  const { end } = space.parts.tracing.begin('ask', message, () =>
+  const tellFailure = (error: unknown) => begun?.end({ error })
+  begun = space.parts.tracing.begin('ask', message, () =>
     askStore(space, flight, strong, asked => {
       follow(asked, tellEnd, tellFailure)
       outside(() => next(asked))

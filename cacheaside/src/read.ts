@@ -143,6 +143,9 @@ function goOn<Id, V>(
       one => goOn(space, flight, id, one),
       error => fail(space, flight, error),
     )
+  } else if (flight.hasEnded) {
+    // A tracer has thrown behind the question.
+    if (asked.kind === 'leased') giveBack(space, flight.key, asked)
   } else if (asked.kind === 'busy') goOn(space, flight, id, asked.wait())
   else if (asked.kind === 'found') {
     try {
@@ -175,6 +178,7 @@ async function load<Id, V>(
 }
 
 function fail<Id, V>(space: Space<Id, V>, flight: Flight<Answer>, error: unknown): void {
+  if (flight.hasEnded) return
   flight.reject(error)
   end(space, flight)
 }

@@ -303,3 +303,32 @@ test('one subscriber of one channel is enough, whatever channel it is', async ()
     expect(messages, phase).toHaveLength(1)
   }
 })
+
+test('a tracer that throws behind the question leaves no reader and no close waiting', async () => {
+  const { clock, process, network } = openWorld()
+  const { cache } = process({}, network())
+  const spells = cache.keyspace('spell', { load: spellTable(fireball).find })
+  await clock.advance(1_000)
+  await within(clock, 100, spells.get(4))
+  await clock.drain()
+  const error = new Error('no tracer')
+  const stop = cache.measurable.trace({
+    hearsHits: false,
+    begins: operation =>
+      operation === 'ask'
+        ? {
+            within(work) {
+              work()
+              throw error
+            },
+            ended() {},
+          }
+        : undefined,
+  })
+  await expect(within(clock, 100, spells.get(4))).rejects.toBe(error)
+  await expect(within(clock, 100, spells.get(5))).rejects.toBe(error)
+  await clock.advance(1_000)
+  stop()
+  expect(await within(clock, 1_000, spells.get(4))).toEqual(fireball)
+  await within(clock, 1_000, cache.close())
+})

@@ -274,35 +274,27 @@ export const systemClock: Clock = clockOver(
 
 const resolved = Promise.resolve()
 
-type NextTick = (run: () => void) => void
+type NextTick = (run: (arg: () => void) => void, arg: () => void) => void
 
 const realNextTick = (globalThis as { process?: { nextTick?: NextTick & { clock?: unknown } } }).process
   ?.nextTick
 
 let isEnding = false
-/** What is to run at the end of this turn. */
-let atEnd: (() => void)[] = []
 
-function runAllAtEnd(): void {
-  const all = atEnd
-  atEnd = []
-  let next = 0
+function runAtEnd(run: () => void): void {
   isEnding = true
   try {
-    while (next < all.length) all[next++]!()
+    run()
   } finally {
     isEnding = false
-    // One of them has thrown.
-    for (; next < all.length; next++) afterThisTurn(all[next]!)
   }
 }
 
 /** Runs it once this turn of the event loop has done all that does not wait for I/O or a timer. */
 export function afterThisTurn(run: () => void): void {
-  if (atEnd.push(run) > 1) return
   // A faked `nextTick` has the field `clock`, and might never run.
-  if (realNextTick !== undefined && realNextTick.clock === undefined) realNextTick(runAllAtEnd)
-  else queueMicrotask(runAllAtEnd)
+  if (realNextTick !== undefined && realNextTick.clock === undefined) realNextTick(runAtEnd, run)
+  else queueMicrotask(run)
 }
 
 /** Whether {@link afterThisTurn} runs the caller: nothing else of this turn is to come. */
