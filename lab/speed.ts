@@ -37,11 +37,15 @@ const GROUPS = [
   },
 ] as const
 
-interface Contender {
+/** One library, and nanoseconds for a hit, one for each round. */
+interface Row {
   readonly about: About
-  readonly child: ChildProcess
-  /** Nanoseconds for a hit, one for each round. */
   readonly taken: number[]
+}
+
+/** One process of a library. */
+interface Contender extends Row {
+  readonly child: ChildProcess
 }
 
 /** The value below which this part of them lies. */
@@ -67,12 +71,6 @@ async function opened(name: string, redisPort: number): Promise<Contender> {
   const child = fork(PROCESS, [name, String(redisPort)], { stdio: ['ignore', 'ignore', 'inherit', 'ipc'] })
   const { about } = await nextMessage<Opened>(name, child)
   return { about, child, taken: [] }
-}
-
-/** One library in several processes: nanoseconds for a hit, one for each round of each of them. */
-interface Row {
-  readonly about: About
-  readonly taken: number[]
 }
 
 /** Starts each library once, and has them take turns. */

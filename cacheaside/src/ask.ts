@@ -11,7 +11,7 @@ import { CacheError } from './base/errors.ts'
 import type { Why } from './base/events.ts'
 import { contextHere } from './base/runtime.ts'
 import { idOf } from './base/trace-id.ts'
-import type { AskTrace, Tracing } from './base/tracing.ts'
+import type { AskTrace } from './base/tracing.ts'
 import { type FlightTags, lookedStates, tagsOf } from './flight-tags.ts'
 import {
   type AskProgress,
@@ -31,10 +31,7 @@ import { UNCONFIRMED } from './shared/shared-access.ts'
 import type { LookReply } from './shared/shared-store.ts'
 import type { Answer, Space } from './space.ts'
 
-/**
- * Who goes on from an answer: told of it once, with the answer when it has come, or with a promise of it at once. Must not
- * throw.
- */
+/** Called once: later with an answer, or at once with a promise of it. Must not throw. */
 type Next<V> = (asked: AskedOrBusy<V> | Promise<AskedOrBusy<V>>) => void
 
 /**
@@ -56,14 +53,12 @@ export function askThen<Id, V>(
   const message = askTrace(space, flight)
   // What follows is no part of the question.
   const outside = contextHere()
-  // `undefined` if a tracer has thrown: then the end was told.
-  let begun: ReturnType<Tracing['begin']> | undefined
   const tellEnd = ({ kind }: Asked<V>) => {
     message.answer = kind
-    begun?.end()
+    end()
   }
-  const tellFailure = (error: unknown) => begun?.end({ error })
-  begun = space.parts.tracing.begin('ask', message, () =>
+  const tellFailure = (error: unknown) => end({ error })
+  const { end } = space.parts.tracing.begin('ask', message, () =>
     askStore(space, flight, strong, asked => {
       follow(asked, tellEnd, tellFailure)
       outside(() => next(asked))
@@ -250,7 +245,7 @@ export interface FirstReply {
 /** Another reader is loading. Waiting for it is a separate step: a batch first loads the keys that it leads itself. */
 export interface Busy<V> {
   readonly kind: 'busy'
-  /** Called when somebody begins to wait. */
+  /** Called when somebody begins to wait: for tracers. */
   onWait: ((waiting: Promise<Asked<V>>) => void) | undefined
   /** Waits, and asks again until there is an answer. */
   wait(): Promise<Asked<V>>

@@ -6,11 +6,11 @@ import { throwIfAborted } from './base/abort.ts'
 import { newId } from './base/trace-id.ts'
 import type { ReadTrace } from './base/tracing.ts'
 import type { LoadRun } from './local/load-run.ts'
-import { type Ending, read } from './read.ts'
+import { read } from './read.ts'
 import { ALONE, type ReadContext, tellAllAnswered, tellAnswered, tellFailed } from './read-events.ts'
 import { readMany } from './read-many.ts'
 import { Unopened } from './shared/codec.ts'
-import type { Answer, Joining, ReadRequest, Space } from './space.ts'
+import type { Answer, ReadRequest, Space } from './space.ts'
 
 /**
  * Reads one key.
@@ -37,61 +37,25 @@ function readAndTell<Id, V, R>(
   signal: AbortSignal | undefined,
   make: (answer: Answer<V>, joined: boolean) => R,
   message?: ReadTrace,
+  isSecond = false,
 ): Promise<R> {
-  return read<Id, V, R>(space, request, signal, new Call(space, request, signal, make, message, false))
-}
-
-/** What the end of a read means for its caller. */
-class Call<Id, V, R> implements Ending<V, R> {
-  readonly #space: Space<Id, V>
-  readonly #request: ReadRequest<Id>
-  readonly #signal: AbortSignal | undefined
-  readonly #make: (answer: Answer<V>, joined: boolean) => R
-  readonly #message: ReadTrace | undefined
-  readonly #isSecond: boolean
-
-  constructor(
-    space: Space<Id, V>,
-    request: ReadRequest<Id>,
-    signal: AbortSignal | undefined,
-    make: (answer: Answer<V>, joined: boolean) => R,
-    message: ReadTrace | undefined,
-    isSecond: boolean,
-  ) {
-    this.#space = space
-    this.#request = request
-    this.#signal = signal
-    this.#make = make
-    this.#message = message
-    this.#isSecond = isSecond
-  }
-
-  answered(
-    answer: Answer<V>,
-    joining: Joining,
-    beganMs: number,
-    parent: LoadRun | undefined,
-  ): R | Promise<R> {
-    let made: R
-    try {
-      made = this.#make(answer, joining.joined)
-    } catch (error) {
-      if (!(error instanceof Unopened) || this.#isSecond)
-        throw error instanceof Unopened ? error.error : error
-      // The schema accepted this value before, and refuses it now. A second flight judges what the store holds.
-      const request = { ...this.#request, strong: true }
-      const second = new Call(this.#space, request, this.#signal, this.#make, this.#message, true)
-      return read<Id, V, R>(this.#space, request, this.#signal, second)
-    }
-    const context = contextOf(parent, this.#message)
-    tellAnswered(this.#space, this.#request.key, answer, joining, beganMs, context)
-    return made
-  }
-
-  failed(error: unknown, joining: Joining, beganMs: number, parent: LoadRun | undefined): void {
-    const context = contextOf(parent, this.#message)
-    tellFailed(this.#space, this.#request.key, error, this.#signal, joining, beganMs, context)
-  }
+  const { key } = request
+  return read<Id, V, R>(space, request, signal, {
+    answered: (answer, joining, beganMs, parent) => {
+      let made: R
+      try {
+        made = make(answer, joining.joined)
+      } catch (error) {
+        if (!(error instanceof Unopened) || isSecond) throw error instanceof Unopened ? error.error : error
+        // The schema accepted this value before, and refuses it now. A second flight judges what the store holds.
+        return readAndTell(space, { ...request, strong: true }, signal, make, message, true)
+      }
+      tellAnswered(space, key, answer, joining, beganMs, contextOf(parent, message))
+      return made
+    },
+    failed: (error, joining, beganMs, parent) =>
+      tellFailed(space, key, error, signal, joining, beganMs, contextOf(parent, message)),
+  })
 }
 
 const contextOf = (parent: LoadRun | undefined, message: ReadTrace | undefined): ReadContext =>

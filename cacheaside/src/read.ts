@@ -131,7 +131,7 @@ export function runFlight<Id, V>(space: Space<Id, V>, flight: Flight<Answer>, id
   }
 }
 
-/** Steps 4 to 6, if step 3 has not found a value. */
+/** What follows step 3: the answer, or steps 4 to 6. */
 function goOn<Id, V>(
   space: Space<Id, V>,
   flight: Flight<Answer>,
@@ -143,9 +143,6 @@ function goOn<Id, V>(
       one => goOn(space, flight, id, one),
       error => fail(space, flight, error),
     )
-  } else if (flight.hasEnded) {
-    // A tracer has thrown behind the question.
-    if (asked.kind === 'leased') giveBack(space, flight.key, asked)
   } else if (asked.kind === 'busy') goOn(space, flight, id, asked.wait())
   else if (asked.kind === 'found') {
     try {
@@ -157,6 +154,7 @@ function goOn<Id, V>(
   } else void load(space, flight, id, asked)
 }
 
+/** Steps 4 to 6; never rejects, the flight does. */
 async function load<Id, V>(
   space: Space<Id, V>,
   flight: Flight<Answer>,
@@ -178,7 +176,6 @@ async function load<Id, V>(
 }
 
 function fail<Id, V>(space: Space<Id, V>, flight: Flight<Answer>, error: unknown): void {
-  if (flight.hasEnded) return
   flight.reject(error)
   end(space, flight)
 }

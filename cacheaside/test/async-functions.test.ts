@@ -143,6 +143,8 @@ test.each<[string, () => unknown]>([
   ['resolves with no list', async () => undefined],
   ['resolves with an empty list', async () => []],
   ['returns no promise', () => undefined],
+  // biome-ignore lint/suspicious/noThenProperty: what is no promise of JavaScript is under test
+  ['calls back at once', () => ({ then: (done: (reply: unknown) => void) => done([null]) })],
 ])('a store whose look %s leaves no reader and no close waiting', async (_, broken) => {
   const { clock, process, network } = openWorld()
   const link = network()

@@ -6,6 +6,24 @@ import { fireball, openWorld, type Spell, spellTable, within } from './world.ts'
 const CLOSED = { name: 'CacheError', code: 'CLOSED' }
 
 describe('close', () => {
+  test('inside the event of a hit lets that hit and the others under way be answered', async () => {
+    const { clock, process, network } = openWorld()
+    const { cache } = process({}, network())
+    const spells = cache.keyspace('spell', { load: async () => fireball })
+    await clock.advance(1_000)
+    await within(clock, 100, spells.getMany([1, 2]))
+    await clock.drain()
+    const ended: Promise<unknown>[] = []
+    const stop = cache.listen(event => {
+      if (event.type !== 'read' || event.outcome !== 'answered') return
+      stop()
+      ended.push(cache.close(), expect(spells.get(1)).rejects.toMatchObject(CLOSED))
+    })
+    const hits = Promise.all([spells.get(1), spells.get(1), spells.get(2)])
+    expect(await within(clock, 100, hits)).toEqual([fireball, fireball, fireball])
+    expect(await within(clock, 1_000, Promise.all(ended))).toHaveLength(2)
+  })
+
   test('lets reads, batches, refreshes and writes that are under way finish, fills included', async () => {
     const { clock, inspect, process, network } = openWorld()
     const link = network()

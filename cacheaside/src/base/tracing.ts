@@ -278,7 +278,8 @@ export class Tracing {
   /**
    * Calls the work, and tells of its beginning.
    *
-   * @returns what the work returns, and what tells of its end. Work that throws has ended.
+   * @returns what the work returns, and what tells of its end.
+   * @throws what the work throws. Then it has ended.
    */
   begin<Of extends Operation, R>(
     operation: Of,
@@ -288,7 +289,12 @@ export class Tracing {
     const of = channels?.[operation]
     const heard = of?.isHeard === true ? of : undefined
     const followers = this.#begin(operation, message)
-    let run = work
+    let returned: { readonly result: R } | undefined
+    let run = () => {
+      const result = work()
+      returned = { result }
+      return result
+    }
     for (const follower of followers) {
       const inner = run
       run = () => follower.within(inner)
@@ -302,9 +308,13 @@ export class Tracing {
     try {
       result = heard === undefined ? run() : heard.begin(message, run)
     } catch (error) {
-      heard?.returned(message)
-      end({ error })
-      throw error
+      if (returned === undefined) {
+        heard?.returned(message)
+        end({ error })
+        throw error
+      }
+      // As with a listener: an error of a follower must not end the work.
+      result = returned.result
     }
     heard?.returned(message)
     return { result, end }

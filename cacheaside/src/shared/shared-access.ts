@@ -88,9 +88,10 @@ export class SharedAccess {
     const recoveries = this.#recoveries
     let sent: Promise<T>
     try {
-      sent = call()
-      // A store that returns no promise has failed, too. Otherwise this would throw below, and `then` be called all the same.
-      if (typeof sent.then !== 'function') throw new TypeError('the shared store returned no promise')
+      const called = call()
+      if (typeof called.then !== 'function') throw new TypeError('the shared store returned no promise')
+      // A promise of another library may call back at once.
+      sent = Promise.resolve(called)
     } catch (error) {
       sent = Promise.reject(error)
     }
