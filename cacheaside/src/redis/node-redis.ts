@@ -1,6 +1,7 @@
 import { invalidOption, invalidOptionInWords } from '../base/invalid-option.ts'
 import type { Address, Driver, RedisConnection } from './driver.ts'
 import { selectDatabase } from './select-database.ts'
+import { StreamedCredentials } from './streamed-credentials.ts'
 
 /** The members by which a client of `redis` (node-redis), or a Cluster or Sentinel of it, is recognised. */
 export interface NodeRedisLike {
@@ -28,6 +29,7 @@ interface Options {
   readonly keyPrefix?: string
   readonly readonly?: boolean
   readonly database?: number
+  readonly credentialsProvider?: unknown
 }
 interface Socket extends Partial<Address> {
   readonly path?: string
@@ -123,12 +125,13 @@ function singleDriver(client: Client): Driver {
 
 /** A client of the same kind for one connection, to another address if there is one. */
 function single(client: Client, to?: Address): Client {
-  const { path, ...socket } = client.options?.socket ?? {}
+  const { socket: { path, ...socket } = {}, credentialsProvider } = client.options ?? {}
   const where = to === undefined ? { path } : { host: to.host, port: to.port }
   const one = { ...socket, ...(where.path === undefined && 'path' in where ? {} : where) }
   return client.duplicate({
     ...ONE_CONNECTION,
     socket: { ...one, reconnectStrategy: false, socketTimeout: undefined },
+    credentialsProvider: StreamedCredentials.ofOne(credentialsProvider),
   })
 }
 
@@ -250,7 +253,11 @@ async function openConnection(
   const destroyNow = () => {
     if (client.isOpen) client.destroy()
   }
-  const destroy = () => (isConnecting ? afterAttempt(client, destroyNow) : destroyNow())
+  const destroy = () => {
+    StreamedCredentials.end(client.options?.credentialsProvider)
+    if (isConnecting) afterAttempt(client, destroyNow)
+    else destroyNow()
+  }
   const lost = (error?: Error) => {
     if (!open) return
     // An error of an open client is about the bytes that it has read: a reply that no command waits for, or no valid reply.

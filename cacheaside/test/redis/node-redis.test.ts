@@ -7,6 +7,7 @@ import { type RedisClient, redisShared } from '../../src/redis/index.ts'
 import { openStore } from './harness.ts'
 
 type Client = ReturnType<typeof createClient>
+type Login = { username: string; password: string }
 
 /** Like a client of node-redis 5.0, whose `destroy` throws when the connection has gone; so do its duplicates. */
 function asInVersion5(client: Client): Client {
@@ -70,4 +71,34 @@ it('redisShared refuses a Cluster of a node-redis that does not tell its options
   expect(() => redisShared({ client: cluster as unknown as RedisClient })).toThrow(
     expect.objectContaining({ code: 'INVALID_OPTIONS' }),
   )
+})
+
+it('redisShared listens to a provider of credentials only for connections that it has', async () => {
+  const server = await startRedis()
+  onTestFinished(server.stop)
+  const listeners = new Set<unknown>()
+  let [subscribed, password] = [0, 'wrong']
+  const credentialsProvider = {
+    type: 'streaming-credentials-provider' as const,
+    async subscribe(listener: unknown): Promise<[Login, { dispose(): void }]> {
+      listeners.add(listener)
+      subscribed++
+      return [{ username: 'spellbook', password }, { dispose: () => void listeners.delete(listener) }]
+    },
+    onReAuthenticationError() {},
+  }
+  await server.command('ACL', 'SETUSER', 'spellbook', 'on', '>right', '~*', '&*', '+@all')
+  const client = createClient({ socket: { port: server.port, host: '127.0.0.1' }, credentialsProvider })
+  const store = openStore({ client })
+  await eventually(() => subscribed > 1, 'a second login to be refused')
+  password = 'right'
+  const works = async () => (await store.heartbeat('', [])).timeMs > 0
+  await eventually(works, 'the store to work')
+  expect(listeners.size).toBe(1)
+  const before = subscribed
+  await server.command('CLIENT', 'KILL', 'USER', 'spellbook')
+  await eventually(async () => subscribed > before && (await works()), 'the store to work again')
+  expect(listeners.size).toBe(1)
+  await store.close()
+  expect(listeners.size).toBe(0)
 })
