@@ -19,7 +19,7 @@ import { LoadLimit } from './local/load-limit.ts'
 import { boundedLocal, noLocal } from './local/local-store.ts'
 import { ReadRegisters } from './local/read-registers.ts'
 import { SingleFlight } from './local/single-flight.ts'
-import type { KeyspaceOptions } from './options.ts'
+import type { KeyspaceOptions, Settled } from './options.ts'
 import { Reporter } from './reporter.ts'
 import { type ResolvedCacheOptions, resolveCacheOptions, type WiredOptions } from './resolve-options.ts'
 import { BroadcastStream } from './shared/broadcast-stream.ts'
@@ -155,10 +155,10 @@ export class Cache {
   keyspace<Id, V, D = Kept<V>, W = D>(
     name: string,
     options: KeyspaceOptions<Id, V, D, W>,
-  ): Keyspace<Id, NoInfer<W>, V> {
+  ): Keyspace<Id, Settled<W>, V> {
     this.#assertOpen()
     this.#assertNew("a keyspace's name", name)
-    const keyspace = new Keyspace<Id, W, V>(
+    const keyspace = new Keyspace<Id, Settled<W>, V>(
       this.#parts,
       name,
       options as unknown as KeyspaceOptions<Id, V, never, W>,

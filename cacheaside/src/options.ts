@@ -125,6 +125,12 @@ export type LoadMany<Id, V> = (
 ) => Promise<Iterable<readonly [Id, V | Error | undefined]>>
 
 /**
+ * `T`, but TypeScript infers nothing from here, as with its own `NoInfer`. Messages of the compiler and of editors then name the
+ * type as the program does: `Spell`, and not `NoInfer<Spell>`.
+ */
+export type Settled<T> = [T][T extends unknown ? 0 : never]
+
+/**
  * What a keyspace is made with: keys of one kind, with one loader.
  *
  * The loader must take a *new* snapshot of the origin's primary after it was called: one statement, or a transaction
@@ -158,7 +164,7 @@ export interface KeyspaceOptions<Id, V, D = Kept<V>, W = D> {
    * is loaded by `load`, and without one the read fails. Left out: a value belongs under whatever was asked for.
    * @see docs/ids.md
    */
-  readonly idOf?: (value: NoInfer<W>) => NoInfer<Id>
+  readonly idOf?: (value: Settled<W>) => Settled<Id>
   /**
    * The tags on which the value of an id depends, known from the id alone, and so before it is loaded: what it reads by a
    * *condition*, as a page of all posts of an author does. Called for every read past L1; must be a pure function. At most 64.
@@ -167,14 +173,14 @@ export interface KeyspaceOptions<Id, V, D = Kept<V>, W = D> {
    * Raise `shape` in the deploy that gives a keyspace its first tags, and name them in all writers one deploy earlier.
    * @see docs/dependencies.md
    */
-  readonly tags?: (id: NoInfer<Id>) => readonly Tag[]
+  readonly tags?: (id: Settled<Id>) => readonly Tag[]
   /**
    * The tags that the value itself names: what it reads by *reference*, as a post shows its author. Called with what readers
    * get, `undefined` for an absent row, for each value that is loaded or found past L1; must be a pure function. It cannot name
    * what is not there yet; `tags` can. If it throws, or names more than 64 tags, the value is answered and not kept. Left out:
    * none.
    */
-  readonly tagsOf?: (value: NoInfer<W> | undefined, id: NoInfer<Id>) => readonly Tag[]
+  readonly tagsOf?: (value: Settled<W> | undefined, id: Settled<Id>) => readonly Tag[]
   /** How long a value is fresh, counted from the moment it was stored. Known elsewhere as time to live. @defaultValue 600,000 */
   readonly ttlMs?: number
   /** How long an absent row is remembered. @defaultValue the smaller of `ttlMs` and 60,000 */

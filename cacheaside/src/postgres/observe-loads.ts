@@ -3,7 +3,7 @@ import { keyspaceOf, type Tag } from '../base/key.ts'
 import { silencePromise } from '../base/thrown.ts'
 import type { Cache } from '../cache.ts'
 import type { Keyspace } from '../keyspace.ts'
-import type { KeyspaceOptions, LoadContext } from '../options.ts'
+import type { KeyspaceOptions, LoadContext, Settled } from '../options.ts'
 import type { Kept } from '../shared/kept.ts'
 import type { PgPool } from './connection.ts'
 import { LentPGlite, type PGliteTransaction } from './observed-pglite.ts'
@@ -86,7 +86,7 @@ export interface LoadObserver<Db> {
   keyspace<Id, V, D = Kept<V>, W = D>(
     name: string,
     options: ObservedKeyspaceOptions<Id, V, D, W, Db>,
-  ): Keyspace<Id, NoInfer<W>, V>
+  ): Keyspace<Id, Settled<W>, V>
   /** What was found so far, each once; at most a hundred. */
   readonly findings: readonly UndeclaredDependency[]
 }
@@ -198,10 +198,10 @@ class Observer<Db> implements LoadObserver<Db> {
   keyspace<Id, V, D = Kept<V>, W = D>(
     name: string,
     { load, loadMany, mayRead = [], ...rest }: ObservedKeyspaceOptions<Id, V, D, W, Db>,
-  ): Keyspace<Id, NoInfer<W>, V> {
+  ): Keyspace<Id, Settled<W>, V> {
     const judge = (id: Id, value: V | undefined, touched: Touched) =>
       this.#judge(space, rest as KeyspaceOptions<unknown, unknown>, mayRead, id, value, touched)
-    const space: Keyspace<Id, NoInfer<W>, V> = this.#cache.keyspace<Id, V, D, W>(name, {
+    const space: Keyspace<Id, Settled<W>, V> = this.#cache.keyspace<Id, V, D, W>(name, {
       ...(rest as KeyspaceOptions<Id, V, D, W>),
       ...(load && {
         load: (id: Id, context: LoadContext) => {
