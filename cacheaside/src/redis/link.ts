@@ -152,12 +152,18 @@ export class Link<Facts> {
   #notConnected(cause: Error): Error {
     if (fieldOf(cause, 'code') === 'INVALID_OPTIONS') return cause
     return new Error(
-      `no connection to ${this.#options.target}: ${messageOf(cause)}${certificateAdvice(cause)}`,
+      `no connection to ${this.#options.target}: ${wordsOf(cause)}${certificateAdvice(cause)}`,
       {
         cause,
       },
     )
   }
+}
+
+/** Errors of OpenSSL begin with numbers, and end with places in its sources. */
+function wordsOf(cause: Error): string {
+  const reason = fieldOf(cause, 'library') === 'SSL routines' ? fieldOf(cause, 'reason') : undefined
+  return typeof reason === 'string' ? `TLS: ${reason}` : messageOf(cause)
 }
 
 function unlessAborted<T>(work: Promise<T>, signal: AbortSignal): Promise<T> {

@@ -135,16 +135,26 @@ interface Endable {
 }
 
 /**
- * The driver of a client that nobody else has. The client is ended: some connect by themselves, and would keep the process
- * alive.
+ * The driver of a client that nobody else has. The client is ended, also if it is refused: some connect by themselves, and would
+ * keep the process alive.
  */
 function driverOfOwn(client: RedisClient): Driver {
-  const driver = driverOf(client)
+  try {
+    return driverOf(client)
+  } finally {
+    end(client)
+  }
+}
+
+function end(client: RedisClient): void {
   const own = client as unknown as Endable
-  own.on('error', () => {})
-  if (isIoredis(client)) own.disconnect()
-  else if (own.isOpen) own.destroy()
-  return driver
+  if (isIoredis(client)) {
+    own.on('error', () => {})
+    own.disconnect()
+  } else if (isNodeRedis(client)) {
+    own.on('error', () => {})
+    if (own.isOpen) own.destroy()
+  }
 }
 
 function driverOf(client: RedisClient): Driver {

@@ -518,6 +518,12 @@ describe('redisShared refuses', () => {
     )
   })
 
+  it('a client of its own, and ends it', async () => {
+    const own = new Redis(server.port, { readOnly: true })
+    expect(() => redisShared({ client: () => own })).toThrow(/readOnly/)
+    await eventually(() => own.status === 'end', 'the client to be ended')
+  })
+
   it('a client in place of the options, and says where it belongs', () => {
     expect(() => redisShared(new Redis({ lazyConnect: true }) as never)).toThrow(
       /redisShared\(\{ client \}\)/,

@@ -405,6 +405,17 @@ describe.each(CLIENT_LIBRARIES)('redisShared by $name', library => {
     )
   })
 
+  it('says in words that the server wants a certificate of the client', async () => {
+    const secrets = { key: LOCALHOST_KEY, cert: LOCALHOST_CERTIFICATE }
+    const gateway = createServer({ ...secrets, requestCert: true, rejectUnauthorized: true })
+    gateway.on('tlsClientError', () => {})
+    await once(gateway.listen(0, 'localhost'), 'listening')
+    onTestFinished(() => void gateway.close())
+    const { port } = gateway.address() as AddressInfo
+    const ready = openStore({ client: library.encrypted(port, LOCALHOST_CERTIFICATE) }).ready()
+    await expect(ready).rejects.toThrow(/: TLS: .*certificate required \(.* give cert and key to it\)$/)
+  })
+
   it('works while the client that was given is not connected, and leaves it alone', async () => {
     const client = library.single(server.port)
     const shared = openStore({ client })
