@@ -22,5 +22,13 @@ function reasonOf(error: unknown, config?: Pick<Config, 'host' | 'port'>): strin
     if (code === 'EACCES' && syscall === 'listen')
       return `port ${port} of ${host} may not be used: ${message}`
   }
-  return message.split('\n', 1)[0]!
+  const line = message.split('\n', 1)[0]!
+  const advice = code === undefined ? undefined : ADVICE[code]
+  return advice === undefined ? line : `${line}. ${advice}`
+}
+
+/** What to do where a database refuses the first statements, by SQLSTATE. */
+const ADVICE: Readonly<Record<string, string>> = {
+  '25006': 'DATABASE_URL must name the primary, and no standby',
+  '42P07': 'Another program has tables in this database: give Spellbook one of its own',
 }

@@ -1,4 +1,5 @@
 import { expect, test } from 'vitest'
+import { DatabaseAwayError } from '../src/database/database.ts'
 import { explainFailure } from '../src/explain-failure.ts'
 
 const failure = (message: string, about: object) => Object.assign(new Error(message), about)
@@ -26,6 +27,11 @@ test.each([
   ],
   ['listen EINVAL', { code: 'EINVAL', syscall: 'listen' }, 'listen EINVAL'],
   ['no folder', { code: 'EACCES', syscall: 'mkdir' }, 'no folder'],
+  [
+    'the relation exists',
+    { code: '42P07' },
+    'the relation exists. Another program has tables in this database: give Spellbook one of its own',
+  ],
   ['first\nsecond', {}, 'first'],
   ['a\u001b[2J\u009bb', {}, String.raw`a\u001b[2J\u009bb`],
 ])(
@@ -40,5 +46,12 @@ test('an address that needs the name of an interface is explained with one', () 
   const config = { host: 'fe80::1', port: 3000 }
   expect(explainFailure(failure('listen EINVAL', { code: 'EINVAL', syscall: 'listen' }), config)).toBe(
     'HOST is fe80::1, an address of one link: name its interface as well, such as fe80::1%eth0',
+  )
+})
+
+test('a start on a standby is explained with what DATABASE_URL must name', () => {
+  const refused = failure('cannot execute CREATE TABLE', { code: '25006', severity: 'ERROR' })
+  expect(explainFailure(new DatabaseAwayError(refused, true))).toBe(
+    'the database takes no writes: cannot execute CREATE TABLE. DATABASE_URL must name the primary, and no standby',
   )
 })

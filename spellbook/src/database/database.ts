@@ -55,8 +55,10 @@ export class DatabaseAwayError extends Error {
   readonly sent: boolean
 
   constructor(cause: unknown, sent: boolean) {
-    super('the database does not answer: ' + describe(cause) + certificateAdvice(cause), { cause })
-    this.code = sqlState(cause)
+    const code = sqlState(cause)
+    const trouble = code === '25006' ? 'the database takes no writes: ' : 'the database does not answer: '
+    super(trouble + describe(cause) + certificateAdvice(cause), { cause })
+    this.code = code
     this.sent = sent
   }
 }
