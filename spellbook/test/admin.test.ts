@@ -395,8 +395,14 @@ describe.each([
   })
 
   test('a body that names nothing is told what it may name', async () => {
-    const toldOf = async (url: string) =>
-      (await spellbook.ask('POST', url, { payload: { keyspaces: 'spell' } })).body.detail
+    const toldOf = async (url: string) => {
+      const { body } = await spellbook.ask('POST', url, { payload: { keyspaces: 'spell' } })
+      expect(body).toMatchObject({
+        detail: 'The request is not as it should be.',
+        errors: [{ pointer: '#', detail: expect.stringMatching(/^expected one of/) }],
+      })
+      return body.errors[0].detail
+    }
     expect(await toldOf('/admin/flush')).toContain('expected one of "keyspace" and "tags", with a name')
     expect(await toldOf('/admin/invalidate')).toContain('and "tags", with a name, and "id"')
   })

@@ -21,10 +21,10 @@ import {
   storeStats,
 } from 'cacheaside/operate'
 import { verify } from 'cacheaside/verify'
-import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
+import type { FastifyError, FastifyInstance, FastifyReply, FastifyRequest } from 'fastify'
 import type { ZodTypeProvider } from 'fastify-type-provider-zod'
 import { z } from 'zod'
-import { sendProblem } from '../http/problem.ts'
+import { sendError, sendProblem } from '../http/problem.ts'
 import { refuseBody, refuseQuery } from '../route-parts.ts'
 import type { AdminGuard } from './admin-guard.ts'
 
@@ -64,13 +64,9 @@ export function adminRoutes(
 }
 
 /** An operator may know why something failed. */
-function sendTrouble(
-  error: Error & { readonly validation?: unknown; readonly statusCode?: number },
-  request: FastifyRequest,
-  reply: FastifyReply,
-): FastifyReply {
-  const isOfTheRequest =
-    error.validation !== undefined || (error instanceof CacheError && /^INVALID_/.test(error.code))
+function sendTrouble(error: FastifyError, request: FastifyRequest, reply: FastifyReply): FastifyReply {
+  if (error.validation !== undefined) return sendError(error, request, reply)
+  const isOfTheRequest = error instanceof CacheError && /^INVALID_/.test(error.code)
   const status = isOfTheRequest ? 400 : (error.statusCode ?? 503)
   if (status >= 500) request.log.warn({ err: error }, 'an administrator got no answer')
   return sendProblem(request, reply, { status, detail: lineOf(error) })
