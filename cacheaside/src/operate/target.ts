@@ -112,7 +112,10 @@ export function keyNamed(operated: Operated, name: string, parts: readonly strin
   const keyspace = keyspaceNamed(operated, name)
   const found = keyspace.idFromParts(parts)
   // An `idFromKey` takes the parts that it knows. More of them are a second id, or one of another keyspace.
-  if (found === undefined || idPartsOf(found.key).length !== parts.length)
+  // An empty one is often a variable that is not set, and `Number('')` is 0.
+  const made = found === undefined ? [] : idPartsOf(found.key)
+  const isBlank = parts.some((part, i) => part.trim() === '' && made[i] !== part)
+  if (found === undefined || made.length !== parts.length || isBlank)
     throw new CacheError('INVALID_KEY', `${JSON.stringify(parts.join(' '))} is no id of ${name}`)
   return { keyspace, ...found }
 }

@@ -178,6 +178,8 @@ describe('explain refuses', () => {
     ['what is no id', 'spell', ['four'], 'INVALID_KEY', '"four" is no id of spell'],
     ['two ids at once', 'spell', ['4', '5'], 'INVALID_KEY', '"4 5" is no id of spell'],
     ['no id', 'spell', [], 'INVALID_KEY', '"" is no id of spell'],
+    ['an empty text, and not as the number 0', 'spell', [''], 'INVALID_KEY', '"" is no id of spell'],
+    ['a space', 'spell', [' '], 'INVALID_KEY', '" " is no id of spell'],
   ])('%s', async (_name, keyspace, id, code, message) => {
     await expect(explain({ shared, keyspaces: [spells] }, keyspace, id)).rejects.toMatchObject({
       code,
