@@ -29,6 +29,7 @@ export const verifyCommand: Command = {
       })
       line.clear()
       output.out(given.json ? `${jsonText(report)}\n` : `${reportText(report)}\n`)
+      if (report.total.checked === 0) output.err(`cacheaside: ${NOTHING_CHECKED}\n`)
       return exitCodeOf(report)
     } catch (error) {
       line.clear()
@@ -48,7 +49,11 @@ function checkGiven({ given: { only = [], sample }, config: { keyspaces } }: Com
     throw new UsageError(`expected --keyspace to be one of ${names.join(', ')}, got ${strange}`)
 }
 
+/** As from an empty store, or under a wrong prefix. An origin that could not be read has an error of its own. */
+const NOTHING_CHECKED =
+  'nothing was checked: no value of these keyspaces was found to compare, and the origin was not read'
+
 function exitCodeOf({ total }: VerifyReport): ExitCode {
   if (total.stale > 0) return 1
-  return total.skipped.failed > 0 ? 2 : 0
+  return total.skipped.failed > 0 || total.checked === 0 ? 2 : 0
 }

@@ -8,6 +8,7 @@ import { auditedKeyspace, type VerifyConfig } from 'cacheaside/verify'
  * | CASE | |
  * |---|---|
  * | `clean` | two spells |
+ * | `empty` | nothing |
  * | `stale` | two spells, one of which was changed behind the cache's back |
  * | `half` | two spells, one of which cannot be read any more |
  * | `broken` | two spells, and an origin that is away |
@@ -52,7 +53,7 @@ async function filled(cache: Cache): Promise<void> {
 
 export default async function config(): Promise<VerifyConfig> {
   const shared = embeddedShared()
-  await filled(createCache({ shared }))
+  if (CASE !== 'empty') await filled(createCache({ shared }))
   if (CASE === 'exits') process.exit(0)
   if (CASE === 'stale') damages.set(2, 25)
   isAway = CASE === 'broken'

@@ -66,6 +66,11 @@ describe('cacheaside verify', () => {
 
   test.each([
     ['half', '1 could not be checked', ''],
+    [
+      'empty',
+      '0 stale of 0 checked',
+      'cacheaside: nothing was checked: no value of these keyspaces was found to compare, and the origin was not read\n',
+    ],
     ['broken', '', 'cacheaside: the origin cannot be read: the database is away\n'],
   ])('exits with 2 where not everything can be read: %s', async (name, said, complained) => {
     const { code, out, err } = await verify(name)
