@@ -54,8 +54,16 @@ export async function databaseRows(
       () => client.get('c:spell:1'),
       () => spells.get(1),
     ),
-    ...(await nowAndThenRows('query and one GET', 'await get, a miss on Redis', work)),
-    ...(await nowAndThenRows('UPDATE and DEL', 'write: guard, UPDATE, release', work)),
+    ...(await nowAndThenRows(work, [
+      'query and one GET',
+      'the scripts of lease and fill by hand, and query',
+      'await get, a miss on Redis',
+    ])),
+    ...(await nowAndThenRows(work, [
+      'UPDATE and DEL',
+      'the scripts of guard and release by hand, and UPDATE',
+      'write: guard, UPDATE, release',
+    ])),
   )
   const versions = {
     Redis: /redis_version:(\S+)/.exec(await client.info('server'))?.[1] ?? 'unknown',
@@ -147,7 +155,7 @@ async function scriptsBy(client: Redis) {
  * What a caller waits for where work is not back to back: one operation every two milliseconds or so. What is done behind its
  * answer has ended before the next one, and client and servers have slept.
  */
-async function nowAndThenRows(bare: string, ours: string, work: Work): Promise<Row[]> {
+async function nowAndThenRows(work: Work, names: readonly [string, ...string[]]): Promise<Row[]> {
   const medianNs = async (name: string) => {
     const taken: number[] = []
     for (let i = 0; i < SOME; i++) {
@@ -158,21 +166,24 @@ async function nowAndThenRows(bare: string, ours: string, work: Work): Promise<R
     }
     return middleOf(taken)
   }
-  const [ofBare, ofOurs]: [number[], number[]] = [[], []]
-  for (let round = 0; round < 16; round++) {
-    const isFirst = round % 2 === 0
-    if (isFirst) ofBare.push(await medianNs(bare))
-    ofOurs.push(await medianNs(ours))
-    if (!isFirst) ofBare.push(await medianNs(bare))
-  }
-  const names = [`${bare}, now and then`, `${ours}, now and then`] as const
+  const taken = new Map<string, number[]>(names.map(name => [name, []]))
+  for (let round = 0; round < 16; round++)
+    for (const name of round % 2 === 0 ? names : names.toReversed())
+      taken.get(name)!.push(await medianNs(name))
+  const label = (name: string) => `${name}, now and then`
+  const [bare, ...others] = names
+  const ofBare = taken.get(bare)!
   return [
-    rowOf({ name: names[0], value: { amount: middleOf(ofBare), unit: 'ns' } }),
-    rowOf({
-      name: names[1],
-      value: { amount: middleOf(ofOurs), unit: 'ns' },
-      against: names[0],
-      ratios: ofOurs.map((time, i) => time / ofBare[i]!),
+    rowOf({ name: label(bare), value: { amount: middleOf(ofBare), unit: 'ns' } }),
+    ...others.map(name => {
+      const times = taken.get(name)!
+      const ratios = times.map((time, i) => time / ofBare[i]!)
+      return rowOf({
+        name: label(name),
+        value: { amount: middleOf(times), unit: 'ns' },
+        against: label(bare),
+        ratios,
+      })
     }),
   ]
 }

@@ -142,29 +142,27 @@ function askStore<Id, V>(space: Space<Id, V>, flight: Flight<Answer>, strong: bo
     next(
       looks
         ? lookWithTags(space, flight, tags, strong, reading)
-        : askForLease(space, flight, strong, reading, tags),
+        : askForLeaseWithTags(space, flight, tags, strong, reading),
     )
-  } else if (!looks) next(askForLease(space, flight, strong, reading))
-  else {
+  } else if (looks) {
+    const judge = (seen: readonly LookReply[] | typeof UNCONFIRMED) => {
+      const reply = seen === UNCONFIRMED ? seen : seen[0]!
+      return afterReply(space, flight, strong, { reply, token: undefined }, reading, clock.nowMs())
+    }
     access.send(
       () => access.store.look([flight.key]),
-      seen => next(afterLook(space, flight, strong, seen, reading, clock.nowMs())),
+      seen => next(caught(judge, seen)),
     )
-  }
+  } else askForLease(space, flight, strong, reading, next)
 }
 
-/** As {@link afterReply}, after a plain look; never throws, whatever the store says. */
-function afterLook<Id, V>(
-  space: Space<Id, V>,
-  flight: Flight<Answer>,
-  strong: boolean,
-  seen: readonly LookReply[] | typeof UNCONFIRMED,
-  generation: string,
-  nowMs: number,
+/** What it returns; or, if it throws, a promise that rejects. */
+function caught<T, V>(
+  judge: (reply: T) => AskedOrBusy<V> | Promise<AskedOrBusy<V>>,
+  reply: T,
 ): AskedOrBusy<V> | Promise<AskedOrBusy<V>> {
   try {
-    const reply = seen === UNCONFIRMED ? seen : seen[0]!
-    return afterReply(space, flight, strong, { reply, token: undefined }, generation, nowMs)
+    return judge(reply)
   } catch (error) {
     return Promise.reject(error)
   }
@@ -188,18 +186,41 @@ export function mustBypass<Id, V>(space: Space<Id, V>, flight: Flight<Answer>): 
 }
 
 /** Asks for what is there or, at the same time, for the lease. */
-async function askForLease<Id, V>(
+function askForLease<Id, V>(
   space: Space<Id, V>,
   flight: Flight<Answer>,
   strong: boolean,
   reading: string | Promise<string | typeof UNCONFIRMED>,
-  tags?: FlightTags,
+  next: Next<V>,
+): void {
+  const { access, clock, options } = space.parts
+  const token = markedToken(flight.key, clock.token())
+  const judge = (reply: Reply) => {
+    const after = (generation: string | typeof UNCONFIRMED) =>
+      afterReply(space, flight, strong, { reply, token }, generation, clock.nowMs())
+    return reading instanceof Promise ? reading.then(after) : after(reading)
+  }
+  access.send(
+    () => access.store.lease(flight.key, token, options.leaseMs),
+    reply => next(caught(judge, reply)),
+    options.sharedTimeoutMs,
+    late => dropIfGranted(space, flight.key, token, late),
+  )
+}
+
+/** As {@link askForLease}, with the registers of its tags. */
+async function askForLeaseWithTags<Id, V>(
+  space: Space<Id, V>,
+  flight: Flight<Answer>,
+  tags: FlightTags,
+  strong: boolean,
+  reading: string | Promise<string | typeof UNCONFIRMED>,
 ): Promise<AskedOrBusy<V>> {
   const { clock, options } = space.parts
   const token = markedToken(flight.key, clock.token())
   const leasing = lease(space, flight.key, token, options.sharedTimeoutMs)
   // In the same round trip, and after the value.
-  if (tags !== undefined) await tags.ask(tags.names)
+  await tags.ask(tags.names)
   const reply = await leasing
   const generation = reading instanceof Promise ? await reading : reading
   return afterReply(space, flight, strong, { reply, token }, generation, clock.nowMs())
@@ -224,15 +245,17 @@ async function lookWithTags<Id, V>(
   return afterReply(space, flight, strong, { reply, token: undefined }, generation, clock.nowMs())
 }
 
-function lease<Id, V>({ parts }: Space<Id, V>, key: string, token: string, limitMs: number): Promise<Reply> {
-  const { access, options } = parts
+function lease<Id, V>(space: Space<Id, V>, key: string, token: string, limitMs: number): Promise<Reply> {
+  const { access, options } = space.parts
   return access.run(
     () => access.store.lease(key, token, options.leaseMs),
     limitMs,
-    late => {
-      if (late === null) dropLease(parts, key, token)
-    },
+    late => dropIfGranted(space, key, token, late),
   )
+}
+
+function dropIfGranted<Id, V>({ parts }: Space<Id, V>, key: string, token: string, late: Reply): void {
+  if (late === null) dropLease(parts, key, token)
 }
 
 /** The reply to a first command, which may have been sent together with others'. */

@@ -40,7 +40,7 @@ import type { Answer, CacheParts } from './space.ts'
 import type { Occupancy, Stats } from './stats.ts'
 import { Tags } from './tags.ts'
 import { hasTwin } from './twin-caches.ts'
-import { type UnderWay, workAround } from './under-way.ts'
+import { type UnderWay, whileOpen, workAround } from './under-way.ts'
 import { type WriteContext, type WriteOptions, type WriteResult, write } from './write.ts'
 
 const LONGEST_MS = 2 ** 30
@@ -215,7 +215,7 @@ export class Cache {
     commit: (context: WriteContext) => Promise<T> | T,
     options: WriteOptions<T> = {},
   ): Promise<WriteResult<T>> {
-    return this.#whileOpen(keys, own => write(this.#parts, own, commit, options))
+    return this.#withKeys(keys, own => write(this.#parts, own, commit, options))
   }
 
   /**
@@ -229,20 +229,16 @@ export class Cache {
    * @throws what `load` throws; CacheError `INVALID_KEY`, `INVALID_OPTIONS`, `OVERLOADED`, `LOAD_TIMEOUT`, `CLOSED`; the reason
    * of the signal. Trouble with the shared store never fails it.
    */
-  async snapshot<const Asked extends readonly AnyPart[]>(
+  snapshot<const Asked extends readonly AnyPart[]>(
     parts: Asked,
     options: SnapshotOptions<SnapshotLoaded<Asked>>,
   ): Promise<SnapshotOf<Asked>> {
-    this.#assertMayWork(options?.signal)
-    const own = checkParts(parts, space => space.parts === this.#parts)
-    const reading = readSnapshot(own, options)
-    this.#track(
-      reading.then(
-        () => {},
-        () => {},
-      ),
-    )
-    return (await reading) as SnapshotOf<Asked>
+    const read = () =>
+      readSnapshot(
+        checkParts(parts, space => space.parts === this.#parts),
+        options,
+      )
+    return whileOpen(this.#parts, read, options?.signal) as Promise<SnapshotOf<Asked>>
   }
 
   /**
@@ -253,7 +249,7 @@ export class Cache {
    * @throws CacheError `INVALID_KEY` before anything is done; `CLOSED`.
    */
   invalidate(keys: readonly (Key | Tag)[]): Promise<'applied' | 'queued'> {
-    return this.#whileOpen(keys, own => invalidateKeys(this.#parts, own))
+    return this.#withKeys(keys, own => invalidateKeys(this.#parts, own))
   }
 
   /**
@@ -415,30 +411,17 @@ export class Cache {
   }
 
   /** @param work - Called with a copy of the keys: the caller may use its array for other keys meanwhile. */
-  async #whileOpen<T>(
-    keys: readonly (Key | Tag)[],
-    work: (own: readonly (Key | Tag)[]) => Promise<T>,
-  ): Promise<T> {
-    this.#assertMayWork(undefined)
-    if (!Array.isArray(keys)) throw noArray('keys', keys)
-    const own = [...keys]
-    this.#parts.checkKeys(own)
-    const result = work(own)
-    this.#track(
-      result.then(
-        () => {},
-        () => {},
-      ),
-    )
-    return result
+  #withKeys<T>(keys: readonly (Key | Tag)[], work: (own: readonly (Key | Tag)[]) => Promise<T>): Promise<T> {
+    return whileOpen(this.#parts, () => {
+      if (!Array.isArray(keys)) throw noArray('keys', keys)
+      const own = [...keys]
+      this.#parts.checkKeys(own)
+      return work(own)
+    })
   }
 
   #assertOpen(): void {
     if (this.#closed) throw new CacheError('CLOSED', 'the cache has been closed')
-  }
-
-  #assertMayWork(signal: AbortSignal | undefined): void {
-    if (this.#closed) this.#assertInside(signal)
   }
 
   #assertInside(signal: AbortSignal | undefined): void {

@@ -40,6 +40,7 @@ import {
   type Space,
 } from './space.ts'
 import { Tagging } from './tagging.ts'
+import { whileOpen } from './under-way.ts'
 import { type WriteContext, type WriteResult, write } from './write.ts'
 
 /**
@@ -178,7 +179,7 @@ export class Keyspace<Id, V, Loaded = V> {
   ): Promise<Map<Id, V>> {
     if (!Array.isArray(ids)) throw noArray('ids', ids)
     return options?.consistency === 'snapshot'
-      ? this.#whileOpen(() => snapshotMany(this, ids, options))
+      ? whileOpen(this.#space.parts, () => snapshotMany(this, ids, options))
       : this.#getMany(ids, options)
   }
 
@@ -288,7 +289,7 @@ export class Keyspace<Id, V, Loaded = V> {
     commit: (context: WriteContext) => Promise<T> | T,
     options: KeyspaceWriteOptions<T, Loaded> = {},
   ): Promise<WriteResult<T>> {
-    return this.#whileOpen(async () => {
+    return whileOpen(this.#space.parts, () => {
       checkWriteOptions(options)
       const { writeThrough = false, ...own } = options
       if (typeof writeThrough !== 'boolean')
@@ -306,7 +307,7 @@ export class Keyspace<Id, V, Loaded = V> {
    * @throws CacheError `INVALID_KEY`, `CLOSED`.
    */
   invalidate(id: Id): Promise<'applied' | 'queued'> {
-    return this.#whileOpen(async () => invalidateKeys(this.#space.parts, [this.key(id)]))
+    return whileOpen(this.#space.parts, () => invalidateKeys(this.#space.parts, [this.key(id)]))
   }
 
   /**
@@ -317,7 +318,7 @@ export class Keyspace<Id, V, Loaded = V> {
    * @throws CacheError `CLOSED`.
    */
   invalidateAll(): Promise<'applied' | 'queued'> {
-    return this.#whileOpen(() => invalidateWhole(this.#space.parts, this.name))
+    return whileOpen(this.#space.parts, () => invalidateWhole(this.#space.parts, this.name))
   }
 
   /**
@@ -339,13 +340,6 @@ export class Keyspace<Id, V, Loaded = V> {
 
   #assertOpen(signal: AbortSignal | undefined): void {
     if (this.#space.parts.closed()) this.#space.parts.assertInside(signal)
-  }
-
-  async #whileOpen<T>(work: () => Promise<T>): Promise<T> {
-    this.#assertOpen(undefined)
-    const result = work()
-    this.#space.parts.background(result.then(nothing, nothing))
-    return result
   }
 
   /**
@@ -485,8 +479,6 @@ function answeringAtOnce<Id>(key: (id: Id) => unknown): (id: Id) => unknown {
     return parts
   }
 }
-
-const nothing = () => {}
 
 const sameKey = (key: Key): Key => key
 

@@ -151,28 +151,26 @@ function goOn<Id, V>(
       flight.reject(error)
     }
     end(space, flight)
-  } else void load(space, flight, id, asked)
+  } else load(space, flight, id, asked)
 }
 
-/** Steps 4 to 6; never rejects, the flight does. */
-async function load<Id, V>(
+/** Steps 4 to 6. */
+function load<Id, V>(
   space: Space<Id, V>,
   flight: Flight<Answer>,
   id: Id,
   asked: Asked<V> & { kind: 'leased' | 'bypass' },
-): Promise<void> {
-  try {
-    const deadlock = recursion(space, flight)
-    if (deadlock instanceof CacheError) {
-      giveBack(space, flight.key, asked)
-      throw deadlock
-    }
-    await fromOrigin(space, flight, asked, space.parts.clock.nowMs() - flight.beganAtMs, id)
-  } catch (error) {
-    flight.reject(error)
-  } finally {
-    end(space, flight)
+): void {
+  const deadlock = recursion(space, flight)
+  if (deadlock instanceof CacheError) {
+    giveBack(space, flight.key, asked)
+    fail(space, flight, deadlock)
+    return
   }
+  fromOrigin(space, flight, asked, space.parts.clock.nowMs() - flight.beganAtMs, id).then(
+    () => end(space, flight),
+    error => fail(space, flight, error),
+  )
 }
 
 function fail<Id, V>(space: Space<Id, V>, flight: Flight<Answer>, error: unknown): void {

@@ -5,6 +5,7 @@
 import { type IdParts, rememberingByKey, type Tag, type WholeKeyspace, wholeKeyspace } from './base/key.ts'
 import { invalidateKeys, invalidateWhole } from './invalidate.ts'
 import type { CacheParts } from './space.ts'
+import { whileOpen } from './under-way.ts'
 
 /**
  * The tags of one kind, for example one for each author. Made by a cache's `tags()`.
@@ -46,7 +47,7 @@ export class Tags<Id extends IdParts = IdParts> {
    * @throws CacheError `INVALID_KEY`, `CLOSED`.
    */
   invalidate(id: Id): Promise<'applied' | 'queued'> {
-    return this.#whileOpen(async () => invalidateKeys(this.#parts, [this.key(id)]))
+    return whileOpen(this.#parts, () => invalidateKeys(this.#parts, [this.key(id)]))
   }
 
   /**
@@ -56,18 +57,6 @@ export class Tags<Id extends IdParts = IdParts> {
    * @throws CacheError `CLOSED`.
    */
   invalidateAll(): Promise<'applied' | 'queued'> {
-    return this.#whileOpen(() => invalidateWhole(this.#parts, this.name))
-  }
-
-  async #whileOpen<T>(work: () => Promise<T>): Promise<T> {
-    if (this.#parts.closed()) this.#parts.assertInside(undefined)
-    const result = work()
-    this.#parts.background(
-      result.then(
-        () => {},
-        () => {},
-      ),
-    )
-    return result
+    return whileOpen(this.#parts, () => invalidateWhole(this.#parts, this.name))
   }
 }

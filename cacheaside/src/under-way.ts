@@ -40,6 +40,27 @@ export class WriteRun {
   }
 }
 
+/**
+ * Does a piece of work that `close` of its cache waits for.
+ *
+ * @param signal - The signal that the call was given.
+ * @throws CacheError `CLOSED` before anything is done, if the cache is closed and the call is not made inside work that is
+ * under way; what the work throws.
+ */
+export async function whileOpen<T>(
+  parts: CacheParts,
+  work: () => Promise<T>,
+  signal?: AbortSignal,
+): Promise<T> {
+  if (parts.closed()) parts.assertInside(signal)
+  parts.beginWork()
+  try {
+    return await work()
+  } finally {
+    parts.endWork()
+  }
+}
+
 /** Work that `close` of a cache waits for. */
 export interface UnderWay {
   readonly isRunning: boolean

@@ -164,6 +164,10 @@ function isInDoubt(parts: CacheParts, inDoubt: (error: unknown) => boolean, thro
   }
 }
 
+/** As `Promise.all`, which makes three promises where the only one is enough. */
+const allOf = <T>(works: readonly Promise<T>[]): Promise<T[]> =>
+  works.length === 1 ? works[0]!.then(one => [one]) : Promise.all(works)
+
 /** The guards of one write, from the first guard to the last release. */
 class WriteSession {
   readonly #parts: CacheParts
@@ -171,7 +175,6 @@ class WriteSession {
   readonly #unguarded: 'proceed' | 'refuse'
   readonly #readsGenerations: boolean
   readonly #guards = new Map<Key | Tag, GuardShare>()
-  readonly #pending = new Set<Promise<unknown>>()
   readonly #beganMs: number
   #ended = false
   readonly #refusals = new Set<unknown>()
@@ -236,7 +239,7 @@ class WriteSession {
 
   #guardAll(keys: readonly (Key | Tag)[]): Promise<void> {
     const asked = [...new Set(keys)].map(key => [key, this.#guards.get(key) ?? this.#open(key)] as const)
-    const work = Promise.all(asked.map(([, share]) => share.confirming)).then(() => {
+    return allOf(asked.map(([, share]) => share.confirming)).then(() => {
       const lost = asked.filter(([, share]) => !share.intact).map(([key]) => key)
       if (this.#unguarded === 'proceed' || lost.length === 0) return
       throw this.#refusal(
@@ -246,8 +249,6 @@ class WriteSession {
         ),
       )
     })
-    this.#awaitAtEnd(work)
-    return work
   }
 
   #check(keys: readonly (Key | Tag)[]): void {
@@ -262,12 +263,6 @@ class WriteSession {
   #refusal(error: CacheError): CacheError {
     this.#refusals.add(error)
     return rolledBack(error)
-  }
-
-  /** A guard that arrives after its release would stand until its deadline, for nobody. */
-  #awaitAtEnd(work: Promise<void>): void {
-    this.#pending.add(work)
-    work.catch(() => {}).finally(() => this.#pending.delete(work))
   }
 
   #open(key: Key | Tag): GuardShare {
@@ -295,10 +290,11 @@ class WriteSession {
     committed?: ReadonlyMap<Key | Tag, CommittedEntry>,
   ): Promise<{ invalidation: 'applied' | 'queued'; fenced: boolean }> {
     this.#ended = true
-    await Promise.allSettled(this.#pending)
+    // A guard that arrives after its release would stand until its deadline, for nobody.
+    for (const share of this.#guards.values()) await share.confirming
     const sentMs = heardMs(this.#parts, 'release')
     const cause = idOf(this.#report)
-    const ended = await Promise.all(
+    const ended = await allOf(
       [...this.#guards].map(async ([key, share]) => {
         const { applied, fenced, stored } = await share.end(committed?.get(key)?.fill)
         forget(this.#parts, key)

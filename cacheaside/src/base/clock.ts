@@ -297,6 +297,9 @@ export function afterThisTurn(run: () => void): void {
   else queueMicrotask(run)
 }
 
+/** Resolves once this turn of the event loop has done all that does not wait for I/O or a timer. */
+export const endOfThisTurn = (): Promise<void> => new Promise(afterThisTurn)
+
 /** Whether {@link afterThisTurn} runs the caller: nothing else of this turn is to come. */
 export const isAfterThisTurn = (): boolean => isEnding
 

@@ -6,7 +6,7 @@
 import type { Clock } from '../base/clock.ts'
 import { isDenied } from './driver.ts'
 import { UnexpectedReply } from './replies.ts'
-import { runScript } from './run-script.ts'
+import { rethrow, runScript } from './run-script.ts'
 import type { Script } from './scripts.ts'
 import type { Servers } from './servers.ts'
 
@@ -36,24 +36,36 @@ export class CheckedCommands {
     return this.#servers.route.send(name, args)
   }
 
-  /** Runs a script on the primary of its first key. */
+  /**
+   * Runs a script on the primary of its first key.
+   *
+   * @param instead - Called with an error: throws it, or answers instead.
+   */
   run<T>(
     script: Script,
-    names: readonly string[],
+    keys: readonly string[],
     args: readonly string[],
     read: (reply: unknown) => T,
+    instead: (error: unknown) => T | Promise<T> = rethrow,
   ): Promise<T> {
-    const [name] = names as [string]
+    const [name] = keys as [string]
     const way = { send: (command: readonly string[]) => this.#servers.route.send(name, command) }
-    return runScript(way, script, names, args, this.echo()).then(
-      reply => this.read(name, read, reply),
-      error => this.failed(name, error),
-    )
+    const failed = (error: unknown) => {
+      this.#judge(name, error)
+      return instead(error)
+    }
+    return runScript(way, { script, keys, args, number: this.echo(), read, failed })
   }
 
   /** The same for the register of one key. */
-  runAt<T>(script: Script, key: string, args: readonly string[], read: (reply: unknown) => T): Promise<T> {
-    return this.run(script, [this.#prefix + key], args, read)
+  runAt<T>(
+    script: Script,
+    key: string,
+    args: readonly string[],
+    read: (reply: unknown) => T,
+    instead?: (error: unknown) => T | Promise<T>,
+  ): Promise<T> {
+    return this.run(script, [this.#prefix + key], args, read, instead)
   }
 
   /** Reads a reply that came from the primary of this name. */
@@ -80,11 +92,15 @@ export class CheckedCommands {
     return true
   }
 
-  /** Ends the connection if its reply cannot belong to its command, or if a right is missing. */
+  /** Ends the connection if its reply cannot belong to its command, or if a right is missing; and throws the error. */
   failed(name: string, error: unknown): never {
+    this.#judge(name, error)
+    throw error
+  }
+
+  #judge(name: string, error: unknown): void {
     if (error instanceof UnexpectedReply) this.#lose(name, error.message)
     else if (isDenied(error)) this.#servers.denied(name, error)
-    throw error
   }
 
   /** Ends the connection to the primary of this name. Nobody may trust other replies that came over it. */

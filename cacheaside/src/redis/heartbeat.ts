@@ -13,7 +13,7 @@ import type { Names } from './names.ts'
 import type { RegisterCommands } from './register-commands.ts'
 import { timeOf, UnexpectedReply } from './replies.ts'
 import type { Primary } from './route.ts'
-import { runScript } from './run-script.ts'
+import { rethrow, runScript } from './run-script.ts'
 import type { Script } from './scripts.ts'
 import type { Servers } from './servers.ts'
 
@@ -80,14 +80,20 @@ export class Heartbeat {
     if (sinceMs === undefined) this.#unanswered.set(primary, nowMs)
     else if (nowMs - sinceMs >= SILENCE_MS) link.reset('it is silent')
     try {
-      const args = [names.ownChannel, message]
       const [timeMs, info, disagreement] = await Promise.all([
-        runScript(link, script, [probeKey], args, commands.echo()),
+        runScript(link, {
+          script,
+          keys: [probeKey],
+          args: [names.ownChannel, message],
+          number: commands.echo(),
+          read: timeOf,
+          failed: rethrow,
+        }),
         readInfo(link, ['server', 'replication']),
         servers.route.disagreement(primary),
       ])
       servers.broadcast.answered(text, primary, { identity: identityOf(info) })
-      return { timeMs: timeOf(timeMs), disagreement }
+      return { timeMs, disagreement }
     } catch (error) {
       if (errorCode(error) === 'READONLY') link.reset('it has become a replica')
       if (error instanceof UnexpectedReply) {

@@ -3,7 +3,7 @@
  * native command. The primary of the key runs it. A server with full memory refuses commands that store; what is answered
  * then is decided here.
  */
-import type { Clock } from '../base/clock.ts'
+import { type Clock, endOfThisTurn } from '../base/clock.ts'
 import { markedToken } from '../shared/key-mark.ts'
 import { leaseText, stampText, valueAroundTimes } from '../shared/register.ts'
 import {
@@ -72,6 +72,8 @@ export class RegisterCommands {
   /** The looks at single keys that this turn of the event loop has asked for, and that wait for its end. */
   #looks: SingleLook[] = []
   readonly #turn = new Turn(() => this.#sendLooks())
+  /** Sends the fills that wait for the end of this turn, by key. */
+  readonly #fills = new Map<string, () => void>()
 
   constructor({ commands, scripts, names, onCluster, clock, sizes }: RegisterCommandsOptions) {
     this.#commands = commands
@@ -83,10 +85,12 @@ export class RegisterCommands {
   }
 
   lease(key: string, token: string, leaseMs: number): Promise<LeaseReply> {
+    this.#sendFillOf(key)
     return this.#create({ key, text: leaseText(token) }, leaseMs)
   }
 
   leaseMany(requests: readonly { key: string; token: string }[], leaseMs: number): Promise<LeaseReply[]> {
+    if (this.#fills.size > 0) for (const { key } of requests) this.#sendFillOf(key)
     return this.#createMany(
       requests.map(({ key, token }) => ({ key, text: leaseText(token) })),
       leaseMs,
@@ -105,21 +109,26 @@ export class RegisterCommands {
   }
 
   /** Puts a text under an absent register's key. Where memory is full, it looks first: the script may be refused. */
-  async #create(request: Creation, lifeMs: number): Promise<LeaseReply> {
-    if (this.#full) {
-      const seen = await this.#lookWhenFull(request.key)
-      if (seen !== REFUSED) return seen
-    }
-    const wasFull = this.#full
-    try {
-      const [reply] = (await this.#runCreate([request], lifeMs)) as [LeaseReply]
+  #create(request: Creation, lifeMs: number): Promise<LeaseReply> {
+    if (this.#full) return this.#createWhenFull(request, lifeMs)
+    return this.#createOne(request, lifeMs, () => this.#lookWhenFull(request.key))
+  }
+
+  async #createWhenFull(request: Creation, lifeMs: number): Promise<LeaseReply> {
+    const seen = await this.#lookWhenFull(request.key)
+    return seen === REFUSED ? this.#createOne(request, lifeMs, () => REFUSED) : seen
+  }
+
+  #createOne(
+    request: Creation,
+    lifeMs: number,
+    whenFull: () => LeaseReply | Promise<LeaseReply>,
+  ): Promise<LeaseReply> {
+    const created = ([reply]: LeaseReply[]) => {
       this.#full = false
-      return reply
-    } catch (error) {
-      if (errorCode(error) !== 'OOM') throw error
-      this.#full = true
-      return wasFull ? REFUSED : this.#lookWhenFull(request.key)
+      return reply!
     }
+    return this.#runCreate([request], lifeMs, created, whenFull)
   }
 
   /** What is under the key, by a command that is refused where writes are, but not because memory is full. */
@@ -139,14 +148,13 @@ export class RegisterCommands {
   }
 
   /** One batch. Memory may become full between two: what the first has created must not be taken for somebody else's. */
-  async #createBatch(requests: readonly Creation[], lifeMs: number): Promise<LeaseReply[]> {
-    try {
-      return await this.#runCreate(requests, lifeMs)
-    } catch (error) {
-      if (errorCode(error) !== 'OOM') throw error
-      this.#full = true
-      return this.#createEach(requests, lifeMs)
-    }
+  #createBatch(requests: readonly Creation[], lifeMs: number): Promise<LeaseReply[]> {
+    return this.#runCreate(
+      requests,
+      lifeMs,
+      replies => replies,
+      () => this.#createEach(requests, lifeMs),
+    )
   }
 
   #createEach(requests: readonly Creation[], lifeMs: number): Promise<LeaseReply[]> {
@@ -154,13 +162,25 @@ export class RegisterCommands {
   }
 
   /** A script, though one native command would do: the reply `nil` to a command does not tell which lease was taken. */
-  #runCreate(requests: readonly Creation[], lifeMs: number): Promise<LeaseReply[]> {
+  #runCreate<T>(
+    requests: readonly Creation[],
+    lifeMs: number,
+    created: (replies: LeaseReply[]) => T,
+    whenFull: () => T | Promise<T>,
+  ): Promise<T> {
     const names = requests.map(({ key }) => this.#names.prefix + key)
-    return this.#ask(names, mostBytes => {
-      const args = [String(mostBytes), String(lifeMs), ...requests.map(({ text }) => text)]
-      return this.#commands.run(this.#scripts.create, names, args, reply =>
-        this.#seen(names, registersOf(reply, names.length)),
-      )
+    const { mostBytes, end } = this.#sizes.ask(names)
+    const args = [String(mostBytes), String(lifeMs), ...requests.map(({ text }) => text)]
+    const read = (reply: unknown) => {
+      const replies = registersOf(reply, names.length)
+      end?.()
+      return created(this.#seen(names, replies))
+    }
+    return this.#commands.run(this.#scripts.create, names, args, read, error => {
+      end?.()
+      if (errorCode(error) !== 'OOM') throw error
+      this.#full = true
+      return whenFull()
     })
   }
 
@@ -179,6 +199,7 @@ export class RegisterCommands {
   }
 
   look(keys: readonly string[]): Promise<LookReply[]> {
+    if (this.#fills.size > 0) for (const key of keys) this.#sendFillOf(key)
     if (keys.length === 1) return this.#lookAtOne(this.#names.prefix + keys[0]!)
     return this.#lookAtMany(keys.map(key => this.#names.prefix + key))
   }
@@ -301,7 +322,29 @@ export class RegisterCommands {
     )
   }
 
-  async fill(key: string, prefix: string, value: Fill): Promise<boolean> {
+  /**
+   * A fill is sent at the end of the turn, when those whom its load has answered have gone on. A question about its key in the
+   * same turn comes behind it.
+   */
+  fill(key: string, prefix: string, value: Fill): Promise<boolean> {
+    this.#sendFillOf(key)
+    if (this.#fills.size === 0) void endOfThisTurn().then(() => this.#sendFills())
+    return new Promise(resolve => {
+      this.#fills.set(key, () => resolve(this.#sendFill(key, prefix, value)))
+    })
+  }
+
+  #sendFillOf(key: string): void {
+    const send = this.#fills.get(key)
+    this.#fills.delete(key)
+    send?.()
+  }
+
+  #sendFills(): void {
+    for (const key of this.#fills.keys()) this.#sendFillOf(key)
+  }
+
+  async #sendFill(key: string, prefix: string, value: Fill): Promise<boolean> {
     const sent = this.#sizes.send(value.text)
     // Too much is under way already: what is behind it would come too late.
     if (sent === undefined) return false
@@ -348,22 +391,24 @@ export class RegisterCommands {
       : this.#releaseThrough(key, args, committed, sent)
   }
 
-  async #releaseThrough(
+  #releaseThrough(
     key: string,
     args: readonly string[],
     committed: Fill,
     sent: () => void,
   ): Promise<ReleaseReply> {
-    try {
-      const all = [...args, ...this.#valueArgs(key, committed)]
-      return await this.#commands.runAt(this.#scripts.releaseThrough, key, all, releaseOf)
-    } catch (error) {
-      if (errorCode(error) !== 'OOM') throw error
-    } finally {
+    const all = [...args, ...this.#valueArgs(key, committed)]
+    const read = (reply: unknown) => {
+      const released = releaseOf(reply)
       sent()
+      return released
     }
-    // There is no room for the value, and nothing was done: the guard must still go.
-    return this.#commands.runAt(this.#scripts.release, key, args, releaseOf)
+    return this.#commands.runAt(this.#scripts.releaseThrough, key, all, read, error => {
+      sent()
+      if (errorCode(error) !== 'OOM') throw error
+      // There is no room for the value, and nothing was done: the guard must still go.
+      return this.#commands.runAt(this.#scripts.release, key, args, releaseOf)
+    })
   }
 
   invalidate(key: string): Promise<void> {

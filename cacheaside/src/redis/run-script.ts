@@ -21,23 +21,43 @@ export async function loadScript(connection: RedisConnection, script: Script): P
   }
 }
 
+/** One call of a script. */
+export interface ScriptCall<T> {
+  readonly script: Script
+  readonly keys: readonly string[]
+  readonly args: readonly string[]
+  /** A number that no other call has. */
+  readonly number: string
+  /** Called with the reply. */
+  read(reply: unknown): T
+  /** Called with any error, also one that `read` throws. Throws it, or answers instead. */
+  failed(error: unknown): T | Promise<T>
+}
+
+export const rethrow = (error: unknown): never => {
+  throw error
+}
+
 /** Runs a script by its name, or as a whole where the server does not know it: after a restart, or SCRIPT FLUSH. */
-export async function runScript(
+export function runScript<T>(
   way: Way,
-  script: Script,
-  keys: readonly string[],
-  args: readonly string[],
-  number: string,
-): Promise<unknown> {
-  const echo = `${script.name} ${number}`
+  { script, keys, args, number, read, failed }: ScriptCall<T>,
+): Promise<T> {
+  const { sha, name, source } = script
+  const echo = `${name} ${number}`
   const rest = [String(keys.length), ...keys, ...args, echo]
-  if (script.sha !== undefined) {
+  const answered = (reply: unknown) => {
     try {
-      return echoed(await way.send(['EVALSHA', script.sha, ...rest]), echo)
+      return read(echoed(reply, echo))
     } catch (error) {
-      if (errorCode(error) === WRONG_SCRIPT) throw new UnexpectedReply((error as Error).message)
-      if (errorCode(error) !== 'NOSCRIPT') throw error
+      return failed(error)
     }
   }
-  return echoed(await way.send(['EVAL', script.source, ...rest]), echo)
+  const asAWhole = () => way.send(['EVAL', source, ...rest]).then(answered, failed)
+  if (sha === undefined) return asAWhole()
+  return way.send(['EVALSHA', sha, ...rest]).then(answered, error => {
+    const code = errorCode(error)
+    if (code === 'NOSCRIPT') return asAWhole()
+    return failed(code === WRONG_SCRIPT ? new UnexpectedReply((error as Error).message) : error)
+  })
 }

@@ -441,8 +441,8 @@ export const generations: readonly Protection[] = [
         patches: [
           ["const looks = typeof reading === 'string' && found?.has", 'const looks = found?.has'],
           [
-            'next(afterLook(space, flight, strong, seen, reading, clock.nowMs()))',
-            'void (Promise.resolve(reading) as Promise<string>).then(generation => next(afterLook(space, flight, strong, seen, generation, clock.nowMs())))',
+            'return afterReply(space, flight, strong, { reply, token: undefined }, reading, clock.nowMs())',
+            'return (Promise.resolve(reading) as Promise<string>).then(generation => afterReply(space, flight, strong, { reply, token: undefined }, generation, clock.nowMs()))',
           ],
         ],
         reports: 'a strong read got v1, not v2',

@@ -115,7 +115,7 @@ export const guards: readonly Protection[] = [
     controls: [
       {
         without: 'waiting for guards under way before the release',
-        patches: [['await Promise.allSettled(this.#pending)', '']],
+        patches: [['for (const share of this.#guards.values()) await share.confirming', '']],
         reports: 'a guard stands for nobody',
       },
     ],

@@ -452,7 +452,7 @@ export const tags: readonly Protection[] = [
       {
         without: 'reading them before: they are read after the load',
         patches: [
-          ['  if (tags !== undefined) await tags.ask(tags.names)\n', ''],
+          ['  // In the same round trip, and after the value.\n  await tags.ask(tags.names)\n', ''],
           ['given : await readyOne(space, flight, given)', 'given : (void readyOne, given)'],
           ["if (tags.haveStood(late)) return 'stood'", "if (late.length > 0) return 'stood'"],
         ],

@@ -119,6 +119,19 @@ describe.each(CLIENT_LIBRARIES)('redisShared by $name', library => {
     expect(commands.map(line => / (create|fill) \S+$/.exec(line)?.[1])).toEqual(['create', 'fill', 'create'])
   })
 
+  it('callers go on before the fill of what they were answered with is sent', async () => {
+    const cache = createCache({ shared: open(), sharedTimeoutMs: 1500 })
+    onTestFinished(() => cache.close())
+    const spells = cache.keyspace('spell', { load: async (id: number) => ({ id, name: 'Fireball' }) })
+    await eventually(async () => (await spells.read(1)).from === 'shared', 'a value that is found')
+    const commands = await sent(async () => {
+      await spells.get(4)
+      await spells.get(5)
+    })
+    const shown = commands.map(line => /(spell:\d) .* (create|fill) \S+$/.exec(line)?.slice(1).join(' '))
+    expect(shown.slice(0, 3)).toEqual(['spell:4 create', 'spell:5 create', 'spell:4 fill'])
+  })
+
   /** A process whose values have three tags that are known from the id, and one value that it has found already. */
   const openTagged = async (port: number) => {
     const shared = openStore({ client: library.single(port) })
