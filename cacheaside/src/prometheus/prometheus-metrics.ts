@@ -26,7 +26,8 @@ export interface PrometheusOptions {
 export interface PrometheusMetrics {
   /**
    * Takes the cache's numbers off the registry, and with those of the last cache the metrics too. Idempotent. Close them
-   * before the registry is used for another cache of the same name; the cache itself stays as it is.
+   * before the registry is used for another cache of the same name; the cache itself stays as it is. The numbers of a cache that
+   * has been closed go by themselves.
    */
   close(): void
 }
@@ -63,7 +64,8 @@ const NAMES = [...METRICS, LOAD_DURATION].map(prometheusName)
 /** The metrics on one registry, for all caches that were added to it. */
 class Exporter {
   readonly #registry: Registry
-  readonly #sources = new Map<string, Source>()
+  /** By name. */
+  readonly #sources = new Map<string, { readonly cache: Cache; readonly drop: () => void }>()
   readonly #loads: Histogram
   /** What is exported by this read of the registry. */
   #snapshots: readonly (readonly [cache: string, Snapshot])[] | undefined
@@ -90,22 +92,32 @@ class Exporter {
   /** Adds a cache. The returned function takes it off again. */
   add(source: Source): () => void {
     const { name, cache } = source
+    this.#dropClosed()
     if (this.#sources.has(name))
       throw invalidOption('name', 'one that no other cache on this registry has', name)
-    this.#sources.set(name, source)
     const observed = new Map<string, { cache: string; keyspace: string; outcome: string }>()
     const stop = onLoad(cache, (keyspace, outcome, tookS) => {
       const labels = { cache: name, keyspace, outcome }
       observed.set(`${keyspace} ${outcome}`, labels)
       this.#loads.observe(labels, tookS)
     })
-    return () => {
-      if (this.#sources.get(name) !== source) return
+    const drop = () => {
       stop()
       this.#sources.delete(name)
       for (const labels of observed.values()) this.#loads.remove(labels)
+    }
+    const added = { cache, drop }
+    this.#sources.set(name, added)
+    return () => {
+      if (this.#sources.get(name) !== added) return
+      drop()
       if (this.#sources.size === 0) this.#close()
     }
+  }
+
+  /** A closed cache has no numbers any more, and its last ones would say that all is well. */
+  #dropClosed(): void {
+    for (const { cache, drop } of this.#sources.values()) if (cache.isClosed) drop()
   }
 
   #register(metric: Metric): void {
@@ -141,7 +153,8 @@ class Exporter {
   /** A registry that is read asks all metrics in one turn: all their numbers are of one moment. */
   #read(): readonly (readonly [cache: string, Snapshot])[] {
     if (this.#snapshots === undefined) {
-      this.#snapshots = [...this.#sources.values()].map(({ name, cache }) => [name, snapshotOf(cache)])
+      this.#dropClosed()
+      this.#snapshots = [...this.#sources].map(([name, { cache }]) => [name, snapshotOf(cache)])
       queueMicrotask(this.#forgetSnapshots)
     }
     return this.#snapshots

@@ -159,6 +159,19 @@ describe('prometheusMetrics', () => {
     expect(await registry.metrics()).toContain('cache="one"')
   })
 
+  test('has no numbers of a cache that has been closed, and takes another one of its name', async () => {
+    const registry = new Registry()
+    const cache = createCache()
+    prometheusMetrics(cache, { registry })
+    await cache.keyspace('spell', { load: async (id: number) => id }).get(1)
+    await cache.close()
+    expect(await registry.metrics()).not.toContain('cache="default"')
+    const next = createCache()
+    onTestFinished(() => next.close())
+    prometheusMetrics(next, { registry })
+    expect(await registry.metrics()).toContain('cache="default"')
+  })
+
   test('registers again on a registry that was cleared', async () => {
     const { cache } = open()
     const registry = new Registry()
