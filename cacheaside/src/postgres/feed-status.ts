@@ -15,7 +15,7 @@ import { type CrampedTable, crampedTablesSql, crampedWarning } from './temporary
  *
  * | code | |
  * |---|---|
- * | `NOT_INSTALLED` | there is no feed in the schema, or one of another version |
+ * | `NOT_INSTALLED` | there is no feed in the schema, or one of another version, or its outbox lacks a column |
  * | `STANDBY` | this server only follows a primary: a relay cannot work here, and no more is read |
  * | `RIGHTS` | the role lacks rights that a relay needs |
  * | `NOT_READ` | no cache has read the outbox lately |
@@ -102,6 +102,9 @@ const NEEDS: readonly (readonly [name: string, privileges: readonly string[]])[]
   ['watched', ['SELECT']],
 ]
 
+/** What every version's outbox has. */
+const OUTBOX_COLUMNS = ['id', 'at', 'xid', 'source', 'old', 'new']
+
 const READ_ONLY = 'SET TRANSACTION ISOLATION LEVEL READ COMMITTED, READ ONLY; '
 
 interface Marked {
@@ -109,6 +112,8 @@ interface Marked {
   /** Whether the outbox has batches. */
   readonly wide: boolean
   readonly mark: string | null
+  /** The columns that the outbox should have, and has not. */
+  readonly gone: readonly string[] | null
   readonly missing: readonly string[] | null
   /** The feed's tables of which a policy may hide rows. */
   readonly hidden: readonly string[]
@@ -157,7 +162,7 @@ export async function readStatus(
   scope: Scope,
   { guardMs, lagMs = DEFAULT_LAG_MS }: FeedStatusOptions,
 ): Promise<PostgresFeedStatus> {
-  const { mark, standby, missing, hidden, settings, wide } = (await look(
+  const { mark, standby, gone, missing, hidden, settings, wide } = (await look(
     connection,
     markedSql(scope.schema),
   )) as Marked
@@ -172,6 +177,10 @@ export async function readStatus(
   if (standby) {
     const message = 'this server is a standby: a feed needs a connection to the primary'
     return { schema, installed: true, tables: [], findings: [{ code: 'STANDBY', message }] }
+  }
+  if (gone !== null) {
+    const message = `the outbox in the schema ${schema} has no column ${gone.join(', ')}: rename it back, or remove the feed and install it again`
+    return { schema, installed: false, tables: [], findings: [{ code: 'NOT_INSTALLED', message }] }
   }
   const findings: FeedFinding[] = []
   // With PGlite a writer's transaction ends with its process.
@@ -248,6 +257,9 @@ function markedSql(schema: string): string {
   'wide', ${isWideSql(schema)},
   'mark', obj_description(${within}, 'pg_namespace'),
   'standby', pg_is_in_recovery(),
+  'gone', (SELECT json_agg(name) FROM unnest(${literals(OUTBOX_COLUMNS)}) AS name WHERE NOT EXISTS (
+    SELECT FROM pg_attribute JOIN pg_class ON pg_class.oid = attrelid
+      WHERE relnamespace = ${within} AND relname = 'outbox' AND attname = name)),
   'missing', (SELECT json_agg(right_of ORDER BY right_of) FROM (
     SELECT format('%s ON %s', privilege, need.name) AS right_of
       FROM (VALUES ${needs.join(', ')}) AS need (name, privilege)

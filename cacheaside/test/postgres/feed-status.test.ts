@@ -61,6 +61,21 @@ describe.each([
     expect(codes(status)).toEqual(['NOT_INSTALLED'])
   })
 
+  test('says which columns the outbox lacks', async () => {
+    await install()
+    await database.sql('ALTER TABLE cacheaside.outbox RENAME old TO before')
+    expect(await feed().status()).toMatchObject({
+      installed: false,
+      findings: [
+        {
+          code: 'NOT_INSTALLED',
+          message:
+            'the outbox in the schema cacheaside has no column old: rename it back, or remove the feed and install it again',
+        },
+      ],
+    })
+  })
+
   test('says what is watched and what waits, and changes nothing', async () => {
     await install({ maxRows: 10 })
     await database.sql(
