@@ -185,7 +185,7 @@ export class ClusterRoute<Facts = Examination> implements Route<Facts> {
         one => one.id === owner.id && addressText(one.at) === addressText(at),
       )
       const link = known?.link ?? this.#options.link(at)
-      const probeKey = keyIn(owner.ranges, this.#options.prefix)
+      const probeKey = keysIn(owner.ranges, this.#options.prefix)
       const primary = { id: owner.id, at, address: addressText(at), link, probeKey }
       if (known !== undefined) kept.add(known)
       for (const [from, to] of owner.ranges) bySlot.fill(primary, from, to + 1)
@@ -294,11 +294,16 @@ function ownersText(owners: readonly Pick<Owner, 'id' | 'ranges'>[]): string {
   return lines.sort().join(', ')
 }
 
-/** A key under the prefix whose slot lies in one of these ranges. */
-function keyIn(ranges: readonly Range[], prefix: string): string {
-  for (let i = 0; ; i++) {
-    const key = `${prefix}@probe:${i}`
-    const slot = slotOf(key)
-    if (ranges.some(([from, to]) => slot >= from && slot <= to)) return key
+/** Keys under the prefix whose slots lie in these ranges, looked for when they are asked for. */
+function keysIn(ranges: readonly Range[], prefix: string): (index: number) => string {
+  const keys: string[] = []
+  let tried = 0
+  return index => {
+    while (keys.length <= index) {
+      const key = `${prefix}@probe:${tried++}`
+      const slot = slotOf(key)
+      if (ranges.some(([from, to]) => slot >= from && slot <= to)) keys.push(key)
+    }
+    return keys[index]!
   }
 }

@@ -13,11 +13,12 @@ import type { Names } from './names.ts'
 import type { RegisterCommands } from './register-commands.ts'
 import { timeOf, UnexpectedReply } from './replies.ts'
 import type { Primary } from './route.ts'
-import { rethrow, runScript } from './run-script.ts'
+import { runScript } from './run-script.ts'
 import type { Script } from './scripts.ts'
 import type { Servers } from './servers.ts'
 
 const SILENCE_MS = 2_000
+const MOST_PROBES = 5
 
 /** What a {@link Heartbeat} is made of. */
 export interface HeartbeatOptions {
@@ -72,8 +73,8 @@ export class Heartbeat {
     primary: Primary,
     text: string,
   ): Promise<{ timeMs: number; disagreement: string | undefined }> {
-    const { servers, commands, script, names, clock } = this.#options
-    const { link, probeKey } = primary
+    const { servers, clock } = this.#options
+    const { link } = primary
     const message = text === '' ? '' : servers.broadcast.heartbeatMessage(primary, text)
     const nowMs = clock.nowMs()
     const sinceMs = this.#unanswered.get(primary)
@@ -81,14 +82,7 @@ export class Heartbeat {
     else if (nowMs - sinceMs >= SILENCE_MS) link.reset('it is silent')
     try {
       const [timeMs, info, disagreement] = await Promise.all([
-        runScript(link, {
-          script,
-          keys: [probeKey],
-          args: [names.ownChannel, message],
-          number: commands.echo(),
-          read: timeOf,
-          failed: rethrow,
-        }),
+        this.#beat(primary, message, 0),
         readInfo(link, ['server', 'replication']),
         servers.route.disagreement(primary),
       ])
@@ -104,6 +98,26 @@ export class Heartbeat {
     } finally {
       this.#unanswered.delete(primary)
     }
+  }
+
+  /**
+   * The script of a heartbeat. While a slot is moved, its primary redirects what has a key there: the script has not been run,
+   * and another key is taken.
+   */
+  #beat(primary: Primary, message: string, attempt: number): Promise<number> {
+    const { commands, script, names } = this.#options
+    return runScript(primary.link, {
+      script,
+      keys: [primary.probeKey(attempt)],
+      args: [names.ownChannel, message],
+      number: commands.echo(),
+      read: timeOf,
+      failed: error => {
+        const isRedirected = ['ASK', 'MOVED'].includes(errorCode(error))
+        if (!isRedirected || attempt + 1 === MOST_PROBES) throw error
+        return this.#beat(primary, message, attempt + 1)
+      },
+    })
   }
 }
 

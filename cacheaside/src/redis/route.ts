@@ -10,8 +10,11 @@ export interface Primary<Facts = Examination> {
   /** The address for the driver; `undefined` if the driver knows it. */
   readonly at: Address | undefined
   readonly link: Link<Facts>
-  /** A key that it owns, under the store's prefix. */
-  readonly probeKey: string
+  /**
+   * A key that it owns, under the store's prefix. Each attempt has another one: a slot of a Cluster may be on its way to another
+   * primary.
+   */
+  readonly probeKey: (attempt: number) => string
 }
 
 /** The ways to all primaries, and which of them a key is at. One server is the simplest of routes. */

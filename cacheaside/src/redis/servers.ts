@@ -181,7 +181,7 @@ export class Servers {
       id: undefined,
       at: undefined,
       link: this.#link(),
-      probeKey: this.#names.probeKey,
+      probeKey: () => this.#names.probeKey,
     }
     this.#broadcast.listenTo([primary])
     return singleRoute(primary)

@@ -58,7 +58,13 @@ function routeOver({ driver, clock, prefix }: ResolvedRedisOptions): Route<ViewF
   if (driver.deployment === 'cluster')
     return new ClusterRoute<ViewFacts>({ driver, clock, prefix, link, onChange: () => {} })
   const address = driver.target
-  return singleRoute({ address, id: undefined, at: undefined, link: link(), probeKey: probeKeyUnder(prefix) })
+  return singleRoute({
+    address,
+    id: undefined,
+    at: undefined,
+    link: link(),
+    probeKey: () => probeKeyUnder(prefix),
+  })
 }
 
 async function askNotToTouch(connection: Way, address: string): Promise<ViewFacts> {

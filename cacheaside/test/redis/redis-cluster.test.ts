@@ -198,6 +198,23 @@ describe.each(CLIENT_LIBRARIES)('redisShared on a Cluster by $name', library => 
     expect(await store.fill(key, `L${token('Bert')}`, spell('back'))).toBe(true)
   })
 
+  it('a heartbeat is heard while a slot is moved, also if it is the one that its primary is asked with', async () => {
+    const prefix = nextPrefix()
+    const [from, to] = servers.primaries as [RedisServer, RedisServer]
+    const probes = Array.from({ length: 100 }, (_, i) => slotOf(`${prefix}@probe:${i}`))
+    const slot = probes.find(one => one < Math.floor(16_384 / 3))!
+    const store = open(prefix)
+    const heard = hearing(store)
+    await proven(store, heard)
+    const there = await moving(slot, from, to, servers.primaries)
+    await there.begin()
+    onTestFinished(async () => {
+      for (const server of [from, to]) await server.command('CLUSTER', 'SETSLOT', slot, 'STABLE')
+    })
+    await store.heartbeat('while it is moved', [])
+    await eventually(() => heard.includes('heartbeat while it is moved'), 'the heartbeat')
+  })
+
   it('notices a slot that was moved although it sends no command to it', async () => {
     const prefix = nextPrefix()
     const [, from, to] = servers.primaries as [RedisServer, RedisServer, RedisServer]
