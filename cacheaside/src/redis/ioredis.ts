@@ -217,6 +217,13 @@ function clusterDriver(cluster: Cluster): Driver {
   if (scaleReads !== undefined && scaleReads !== 'master')
     throw invalidOption('client.options.scaleReads', '"master"', scaleReads)
   let template: Client | undefined
+  const { username, password } = redisOptions ?? {}
+  /** What connections log in with, if the client's options have changed. A node may have credentials of its own. */
+  const changedLogin = (): Options => {
+    const now = cluster.options.redisOptions ?? {}
+    if (now.username === username && now.password === password) return {}
+    return { username: now.username, password: now.password }
+  }
   return {
     deployment: 'cluster',
     keyPrefix: keyPrefix || redisOptions?.keyPrefix || '',
@@ -234,7 +241,8 @@ function clusterDriver(cluster: Cluster): Driver {
     async open(to, onLost, signal) {
       template ??= (await startupNodes(cluster))[0] as Client
       const { host, port } = to as Address
-      return openConnection(template.duplicate({ ...ONE_CONNECTION, host, port }), 0, onLost, signal)
+      const one = template.duplicate({ ...ONE_CONNECTION, ...changedLogin(), host, port })
+      return openConnection(one, 0, onLost, signal)
     },
   }
 }

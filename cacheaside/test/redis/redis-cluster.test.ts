@@ -379,3 +379,27 @@ describe('redisShared on a Cluster', () => {
     for (const key of keys) expect([key, slotOf(key)]).toEqual([key, await raw.cluster('KEYSLOT', key)])
   })
 })
+
+describe.each(CLIENT_LIBRARIES.filter(({ name }) => name !== 'node-redis'))(
+  'redisShared on a Cluster by $name with a password',
+  library => {
+    it('logs in by the one that the options of the client have at that moment', async () => {
+      const onAll = (...command: string[]) =>
+        Promise.all(servers.primaries.map(node => node.command(...(command as [string]))))
+      const username = nextPrefix()
+      await onAll('ACL', 'SETUSER', username, 'on', '>old', '~*', '&*', '+@all')
+      const client = library.cluster(servers.nodes, { username, password: 'old' })
+      const store = redisShared({ client, prefix: nextPrefix(), onWarning: () => {} })
+      onTestFinished(async () => {
+        await store.close()
+        await onAll('ACL', 'DELUSER', username)
+      })
+      await store.ready()
+      await onAll('ACL', 'SETUSER', username, 'resetpass', '>new')
+      const { options } = client as unknown as { options: { redisOptions: { password: string } } }
+      options.redisOptions.password = 'new'
+      await onAll('CLIENT', 'KILL', 'USER', username)
+      await eventually(async () => (await put(store, `spell:${nextPrefix()}`)) === true, 'a login')
+    })
+  },
+)
