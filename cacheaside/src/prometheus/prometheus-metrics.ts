@@ -26,8 +26,8 @@ export interface PrometheusOptions {
 export interface PrometheusMetrics {
   /**
    * Takes the cache's numbers off the registry, and with those of the last cache the metrics too. Idempotent. Close them
-   * before the registry is used for another cache of the same name; the cache itself stays as it is. The numbers of a cache that
-   * has been closed go by themselves.
+   * before the registry is used for another cache of the same name; the cache itself stays as it is. The last numbers of a cache
+   * that has been closed stay until then, or until another cache is registered.
    */
   close(): void
 }
@@ -115,7 +115,6 @@ class Exporter {
     }
   }
 
-  /** A closed cache has no numbers any more, and its last ones would say that all is well. */
   #dropClosed(): void {
     for (const { cache, drop } of this.#sources.values()) if (cache.isClosed) drop()
   }
@@ -153,7 +152,6 @@ class Exporter {
   /** A registry that is read asks all metrics in one turn: all their numbers are of one moment. */
   #read(): readonly (readonly [cache: string, Snapshot])[] {
     if (this.#snapshots === undefined) {
-      this.#dropClosed()
       this.#snapshots = [...this.#sources].map(([name, { cache }]) => [name, snapshotOf(cache)])
       queueMicrotask(this.#forgetSnapshots)
     }

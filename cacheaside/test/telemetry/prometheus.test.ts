@@ -159,17 +159,19 @@ describe('prometheusMetrics', () => {
     expect(await registry.metrics()).toContain('cache="one"')
   })
 
-  test('has no numbers of a cache that has been closed, and takes another one of its name', async () => {
+  test('keeps the numbers of a cache that has been closed until another one is registered', async () => {
     const registry = new Registry()
     const cache = createCache()
     prometheusMetrics(cache, { registry })
     await cache.keyspace('spell', { load: async (id: number) => id }).get(1)
     await cache.close()
-    expect(await registry.metrics()).not.toContain('cache="default"')
+    expect(await registry.metrics()).toContain('cacheaside_reads_total{cache="default",keyspace="spell"')
     const next = createCache()
     onTestFinished(() => next.close())
     prometheusMetrics(next, { registry })
-    expect(await registry.metrics()).toContain('cache="default"')
+    const text = await registry.metrics()
+    expect(text).toContain('cacheaside_shared_available{cache="default"} 1')
+    expect(text).not.toContain('keyspace="spell"')
   })
 
   test('registers again on a registry that was cleared', async () => {
