@@ -540,16 +540,20 @@ describe('a logger', () => {
     )
   })
 
-  test.each([null, true, 'console', {}, { warn() {} }, { warn() {}, error: 1, info() {} }])(
-    'is refused if it is %j',
-    logger => {
-      const refusal = expect.objectContaining({
-        code: 'INVALID_OPTIONS',
-        message: expect.stringContaining('logger'),
-      })
-      expect(() => createCache({ logger: logger as unknown as Logger })).toThrow(refusal)
-    },
-  )
+  test.each([
+    [null, 'logger to be an object with info, warn and error, got null'],
+    [true, 'logger to be an object with info, warn and error, got true'],
+    ['console', 'logger to be an object with info, warn and error, got "console"'],
+    [{}, 'logger.info to be a function, got undefined'],
+    [{ warn() {} }, 'logger.info to be a function, got undefined'],
+    [{ warn() {}, error: 1, info() {} }, 'logger.error to be a function, got 1'],
+  ])('is refused if it is %j', (logger, expected) => {
+    const refusal = expect.objectContaining({
+      code: 'INVALID_OPTIONS',
+      message: expect.stringContaining(`expected ${expected}`),
+    })
+    expect(() => createCache({ logger: logger as unknown as Logger })).toThrow(refusal)
+  })
 })
 
 test('warnings hold a hundred causes of each code, and say once that there are more', () => {

@@ -190,6 +190,7 @@ const VARIABLES = z.object({
   HOST: z
     .string()
     .regex(/^[^\s/]+$/, { error: 'a host name or an IP address' })
+    .transform(host => host.replace(/^\[(.+)\]$/, '$1'))
     .default('localhost'),
   ALLOWED_HOSTS: hostNames.optional(),
   MAX_CONNECTIONS: whole(1, 1_000_000).optional(),

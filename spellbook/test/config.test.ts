@@ -36,6 +36,10 @@ describe('readConfig', () => {
     })
   })
 
+  test('takes an IPv6 address as URLs write it', () => {
+    expect(readConfig({ HOST: '[::1]' }).host).toBe('::1')
+  })
+
   test('takes every variable', () => {
     const config = readConfig({
       PORT: '0',

@@ -1,5 +1,5 @@
 import type { Clock, Timer } from './clock.ts'
-import { invalidOption } from './invalid-option.ts'
+import { hasMethods, invalidOption } from './invalid-option.ts'
 import { printable } from './printable.ts'
 import { silencePromise } from './thrown.ts'
 
@@ -261,8 +261,8 @@ const takesDetailsFirst = (logger: Logger): boolean =>
  */
 export function checkLogger(logger: unknown): void {
   if (logger === undefined) return
-  const given = logger as Partial<Record<keyof Logger, unknown>> | null
-  const has = (name: keyof Logger) => typeof given?.[name] === 'function'
-  if (!(has('warn') && has('error') && (has('info') || has('log'))))
+  if ((typeof logger !== 'object' && typeof logger !== 'function') || logger === null)
     throw invalidOption('logger', 'an object with info, warn and error', logger)
+  const hasLog = typeof (logger as Partial<Logger>).log === 'function'
+  hasMethods('logger', logger, hasLog ? ['warn', 'error'] : ['info', 'warn', 'error'])
 }

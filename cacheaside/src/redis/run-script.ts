@@ -34,6 +34,7 @@ export interface ScriptCall<T> {
   failed(error: unknown): T | Promise<T>
 }
 
+/** For calls whose errors nothing answers. */
 export const rethrow = (error: unknown): never => {
   throw error
 }
