@@ -107,29 +107,49 @@ describe.each(CLIENT_LIBRARIES)('redisShared by $name', library => {
     ])
   })
 
-  it('get by a strong reader behind a miss finds the value of that miss', async () => {
-    const cache = createCache({ shared: open(), sharedTimeoutMs: 1500 })
-    onTestFinished(() => cache.close())
-    const spells = cache.keyspace('spell', { load: async (id: number) => ({ id, name: 'Fireball' }) })
-    await eventually(async () => (await spells.read(1)).from === 'shared', 'a value that is found')
-    const commands = await sent(async () => {
-      await spells.get(4)
-      expect((await spells.read(4, { consistency: 'strong' })).from).toBe('shared')
-    })
-    expect(commands.map(line => / (create|fill) \S+$/.exec(line)?.[1])).toEqual(['create', 'fill', 'create'])
-  })
+  describe('a fill leaves at the end of the turn of its answer', () => {
+    /** Rows with a version, read once, and the scripts that some work runs on them, in their order. */
+    const openRows = async () => {
+      const cache = createCache({ shared: open(), sharedTimeoutMs: 1500 })
+      onTestFinished(() => cache.close())
+      const row = { version: 1 }
+      const spells = cache.keyspace('spell', { load: async (id: number) => ({ id, ...row }) })
+      await eventually(async () => (await spells.read(1)).from === 'shared', 'a value that is found')
+      const scripts = async (work: () => Promise<unknown>) =>
+        (await sent(work)).map(line => /(spell:\d) .* (\w+) \S+$/.exec(line)?.slice(1).join(' '))
+      return { row, spells, scripts }
+    }
 
-  it('callers go on before the fill of what they were answered with is sent', async () => {
-    const cache = createCache({ shared: open(), sharedTimeoutMs: 1500 })
-    onTestFinished(() => cache.close())
-    const spells = cache.keyspace('spell', { load: async (id: number) => ({ id, name: 'Fireball' }) })
-    await eventually(async () => (await spells.read(1)).from === 'shared', 'a value that is found')
-    const commands = await sent(async () => {
-      await spells.get(4)
-      await spells.get(5)
+    it('so callers go on before it', async () => {
+      const { spells, scripts } = await openRows()
+      const ran = await scripts(async () => {
+        await spells.get(4)
+        await spells.get(5)
+      })
+      expect(ran.slice(0, 3)).toEqual(['spell:4 create', 'spell:5 create', 'spell:4 fill'])
     })
-    const shown = commands.map(line => /(spell:\d) .* (create|fill) \S+$/.exec(line)?.slice(1).join(' '))
-    expect(shown.slice(0, 3)).toEqual(['spell:4 create', 'spell:5 create', 'spell:4 fill'])
+
+    it('but ahead of a strong read of its key, which finds the value', async () => {
+      const { spells, scripts } = await openRows()
+      const ran = await scripts(async () => {
+        await spells.get(4)
+        expect((await spells.read(4, { consistency: 'strong' })).from).toBe('shared')
+      })
+      expect(ran).toEqual(['spell:4 create', 'spell:4 fill', 'spell:4 create'])
+    })
+
+    it('and behind a write of its key, which it does not undo', async () => {
+      const { row, spells, scripts } = await openRows()
+      const change = () => {
+        row.version = 2
+      }
+      const ran = await scripts(async () => {
+        await spells.get(4)
+        expect(await spells.write(4, change)).toMatchObject({ fenced: true, invalidation: 'applied' })
+      })
+      expect(ran.slice(0, 3)).toEqual(['spell:4 create', 'spell:4 guard', 'spell:4 fill'])
+      expect(await spells.get(4, { consistency: 'strong' })).toEqual({ id: 4, version: 2 })
+    })
   })
 
   /** A process whose values have three tags that are known from the id, and one value that it has found already. */
