@@ -215,11 +215,39 @@ describe('the default codec', () => {
   test('answers with a value that is nested too deeply for JSON, and does not keep it', async () => {
     const { process } = openWorld()
     const { cache, eventsOf } = process()
-    const values = cache.keyspace('value', { load: (_: number) => nested(200_000) })
+    const load = (_: number) => [new Date(0), nested(200_000)]
+    const values = cache.keyspace('value', { load })
     expect(await values.get(1)).toBeInstanceOf(Array)
     expect(eventsOf('fill')).toMatchObject([{ outcome: 'unencodable', error: expect.any(RangeError) }])
   })
+
+  test('answers with plain JSON of any depth, and keeps it where JSON.stringify writes it', async () => {
+    const { process } = openWorld()
+    const { cache, eventsOf } = process()
+    const values = cache.keyspace('value', { load: (_: number) => nested(200_000) })
+    expect(levelsOf(await values.get(1))).toBe(200_000)
+    expect(levelsOf(await values.get(1))).toBe(200_000)
+    const outcome = isWrittenByJson(nested(200_000)) ? 'accepted' : 'unencodable'
+    expect(eventsOf('fill')).toMatchObject([{ outcome }])
+  })
 })
+
+function levelsOf(value: unknown): number {
+  let levels = 0
+  for (let at = value as unknown[] | undefined; at !== undefined; at = at[0] as unknown[] | undefined)
+    levels++
+  return levels
+}
+
+/** Up to Node 24 `JSON.stringify` needs the stack, and refuses what is deeper. */
+function isWrittenByJson(value: unknown): boolean {
+  try {
+    JSON.stringify(value)
+    return true
+  } catch {
+    return false
+  }
+}
 
 function nested(depth: number): unknown {
   let value: unknown[] = []

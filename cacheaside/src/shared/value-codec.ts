@@ -17,8 +17,8 @@ const MARKED_CODE = MARKED.charCodeAt(0)
  * a class is kept as what its `toJSON` answers with, and `Kept` is the type of that.
  *
  * `encode` throws for what cannot be kept, and says where in the value it is: functions, symbols, instances of a class
- * without `toJSON`, an object that holds itself, more than 500 levels. `decode` throws for a text that is neither, and makes
- * only the values named here.
+ * without `toJSON`, an object that holds itself, more than 500 levels. Plain JSON may have as many as `JSON.stringify` writes.
+ * `decode` throws for a text that is neither, and makes only the values named here.
  */
 export const valueCodec: Codec<unknown> = {
   encode(value) {
