@@ -1,6 +1,7 @@
 /**
  * What those who watch cost those who read: the same reads over HTTP without a viewer, and with many who are told of each read,
- * in short rounds by turns. `npm run bench:viewers -- 1000`; with `--json` the ratios alone, as `npm run scale -- viewers` reads them.
+ * in short rounds by turns. `npm run bench:viewers -- 1000`; with `--json` the ratios alone, as `npm run scale -- viewers` reads them;
+ * `--rounds 1` for a quick look.
  *
  * Three processes: Spellbook, the viewers, and this one, which reads. Reads per second depend on what else the machine does. The
  * time that Spellbook's process was on a processor for each read does not, or less.
@@ -11,22 +12,27 @@ import { readFileSync } from 'node:fs'
 import { Agent, get } from 'node:http'
 import { createInterface } from 'node:readline'
 import { fileURLToPath } from 'node:url'
+import { parseArgs } from 'node:util'
 
-const ROUNDS = 7
 const ROUND_MS = 800
 const READERS = 8
 /** Linux counts in these. */
 const TICK_MS = 10
 
 const self = fileURLToPath(import.meta.url)
-const [, , first = '1000', url = ''] = process.argv
+const { positionals, values } = parseArgs({
+  allowPositionals: true,
+  options: { json: { type: 'boolean' }, rounds: { type: 'string', default: '7' } },
+})
+const [first = '1000', url = ''] = positionals
 
 if (first === 'watch') watch()
-else await compare(Number(first))
+else await compare(Number(first), Number(values.rounds))
 
 /** The viewers' process: watches with as many as it is told. */
 function watch(): void {
-  const agent = new Agent({ maxSockets: Number.POSITIVE_INFINITY })
+  // Without `keepAlive` it says `Connection: close`, as proxies do, and Spellbook takes it for one.
+  const agent = new Agent({ keepAlive: true, maxSockets: Number.POSITIVE_INFINITY })
   let open: ReturnType<typeof get>[] = []
   process.on('message', async (viewers: number) => {
     for (const request of open) request.destroy()
@@ -50,7 +56,7 @@ interface Round {
   readonly cpuUs: number
 }
 
-async function compare(viewers: number): Promise<void> {
+async function compare(viewers: number, count: number): Promise<void> {
   const main = fileURLToPath(new URL('../src/main.ts', import.meta.url))
   const { PATH = '' } = process.env
   const env = {
@@ -66,17 +72,21 @@ async function compare(viewers: number): Promise<void> {
   })
   const at = await ready(spellbook)
   const watchers = fork(self, ['watch', at])
+  const died = once(watchers, 'exit').then(([code]) => {
+    throw new Error(`the viewers' process ended with ${code}`)
+  })
+  died.catch(() => {})
   try {
     const agent = new Agent({ keepAlive: true, maxSockets: READERS })
     const rounds = { alone: [] as Round[], watched: [] as Round[] }
     await round(spellbook, at, agent)
-    for (let i = 0; i < ROUNDS; i++)
+    for (let i = 0; i < count; i++)
       for (const side of i % 2 === 0 ? (['alone', 'watched'] as const) : (['watched', 'alone'] as const)) {
         watchers.send(side === 'watched' ? viewers : 0)
-        await once(watchers, 'message')
+        await Promise.race([once(watchers, 'message'), died])
         rounds[side].push(await round(spellbook, at, agent))
       }
-    if (url === '--json') console.log(JSON.stringify(ratiosOf(rounds.alone, rounds.watched)))
+    if (values.json) console.log(JSON.stringify(ratiosOf(rounds.alone, rounds.watched)))
     else print(viewers, rounds.alone, rounds.watched)
     agent.destroy()
   } finally {
@@ -140,7 +150,9 @@ function ratiosOf(alone: readonly Round[], watched: readonly Round[]): Round {
 
 function print(viewers: number, alone: readonly Round[], watched: readonly Round[]): void {
   const of = (rounds: readonly Round[], field: keyof Round) => median(rounds.map(round => round[field]))
-  console.log(`Reads of one spell over HTTP, ${READERS} at once; medians of ${ROUNDS} rounds by turns.\n`)
+  console.log(
+    `Reads of one spell over HTTP, ${READERS} at once; medians of ${alone.length} rounds by turns.\n`,
+  )
   console.log(`| | nobody watches | ${viewers} watch | ratio |\n|---|---|---|---|`)
   for (const [name, field, digits] of [
     ['reads per second', 'perSecond', 0],
