@@ -182,7 +182,7 @@ export function mustBypass<Id, V>(space: Space<Id, V>, flight: Flight<Answer>): 
   if (why !== undefined) return { kind: 'bypass', why }
   const held = tagsOf(flight)?.whyHeld(flight.tags!.names)
   if (held !== undefined) return held
-  return access.available ? undefined : { kind: 'bypass', why: 'unavailable' }
+  return access.readable ? undefined : { kind: 'bypass', why: 'unavailable' }
 }
 
 /** Asks for what is there or, at the same time, for the lease. */

@@ -84,8 +84,11 @@ export class Cache {
     this.#releaseStore = options.shared.retain?.()
     this.#parts = this.#wire(options)
     for (const name of options.feed?.tagNames ?? []) this.#fedTags.set(name, this.#addTags(name))
-    if (options.feed !== undefined)
-      this.#relay = new Relay(options.feed, this.#relayTarget(), options.clock, options.guardMs, emit)
+    if (options.feed !== undefined) {
+      const relay = new Relay(options.feed, this.#relayTarget(), options.clock, options.guardMs, emit)
+      this.#relay = relay
+      if (!options.shared.synchronous) this.#parts.access.compare = () => relay.compared()
+    }
   }
 
   /** Makes the parts, which know of each other. */

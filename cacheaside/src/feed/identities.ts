@@ -90,13 +90,14 @@ export class Identities {
    * connections to the old primary still work, loads v1 there, and stores it under its new generation; 4. it follows, and finds
    * the identity that is remembered: v1 stays until it expires.
    *
-   * @returns whether it was completed; if not, it must be done again.
+   * @returns whether it was completed. If not, it must be done again: the store did not say what it is, or did not confirm a new
+   * generation.
    */
-  async verify(session: FeedSession): Promise<boolean> {
+  async verify(session: FeedSession): Promise<'done' | 'away' | 'unconfirmed'> {
     const remembered = this.#target.isPrivate ? this.#own : await session.remembered()
     this.#names = new Set(remembered.keys())
     const store = await this.#target.identity()
-    if (store === undefined) return false
+    if (store === undefined) return 'away'
     const isKnown = store !== '' && session.origin !== ''
     const identity = isKnown ? `${store} ${session.origin}` : ''
     if (this.#doubt !== undefined && !isKnown) this.#distrust = this.#doubt
@@ -108,7 +109,7 @@ export class Identities {
     const records = isKnown ? remembered : this.#own
     const reason = this.#distrust
     const suspects = [...this.names].filter(name => reason !== undefined || records.get(name) !== identity)
-    if (suspects.length === 0) return true
+    if (suspects.length === 0) return 'done'
     const isShared = isKnown && !this.#target.isPrivate
     const doubt = DOUBTED + this.#clock.token()
     if (isShared) await session.remember(suspects, doubt)
@@ -120,11 +121,11 @@ export class Identities {
       const isNew = done.every(name => !records.has(name))
       this.#emit({ type: 'feed-distrust', keyspaces: done, reason: reason ?? (isNew ? NEW : OTHER) })
     }
-    if (done.length < suspects.length) return false
+    if (done.length < suspects.length) return 'unconfirmed'
     // A reason that came meanwhile still has to be dealt with.
     if (this.#distrust === reason) this.#distrust = undefined
-    if (!isShared) return true
+    if (!isShared) return 'done'
     const kept = await session.remembered()
-    return done.every(name => kept.get(name) === identity)
+    return done.every(name => kept.get(name) === identity) ? 'done' : 'unconfirmed'
   }
 }

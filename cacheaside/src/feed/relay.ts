@@ -27,6 +27,8 @@ const RETRY_FIRST_MS = 100
 const RETRY_MOST_MS = 5_000
 /** Identities are compared at every new connection, and at this interval, for changes that no connection shows. */
 const VERIFY_EVERY_MS = 15_000
+/** How long readers wait for a comparison at most: then they use the store again, as they must where the origin is away. */
+const COMPARED_WITHIN_MS = 1_000
 const AT_ONCE = 64
 const MOST_UNKNOWN = 100
 
@@ -51,6 +53,12 @@ export class Relay {
   #loss: { readonly error: unknown } | undefined
   #lastState: string | undefined
   #verifyDueMs = Number.NEGATIVE_INFINITY
+  /** When the last comparison began, and what became of it. */
+  #verifyingMs = Number.NEGATIVE_INFINITY
+  #verified: Awaited<ReturnType<Identities['verify']>> = 'done'
+  #hasSession = false
+  /** Called when identities have been compared by a look that began later, or cannot be. */
+  readonly #awaiting = new Set<() => void>()
 
   /** The last change that was tried, as long as changes before it are left. */
   #after: string | undefined
@@ -100,6 +108,27 @@ export class Relay {
     this.#sleeping?.wake()
   }
 
+  /**
+   * Compares identities soon. Resolves when that is done, or cannot be: there is no session with the origin, or a second has
+   * passed. A store that answers and confirms no new generation is tried again in its time.
+   */
+  compared(): Promise<void> {
+    if (!this.#hasSession) return Promise.resolve()
+    if (this.#verified !== 'unconfirmed') {
+      this.#verifyDueMs = Math.min(this.#verifyDueMs, this.#verifyingMs + RETRY_FIRST_MS)
+      this.#sleeping?.wake()
+    }
+    return new Promise(resolve => {
+      const done = () => {
+        timer.cancel()
+        this.#awaiting.delete(done)
+        resolve()
+      }
+      const timer = this.#clock.after(COMPARED_WITHIN_MS, done)
+      this.#awaiting.add(done)
+    })
+  }
+
   /** Ends the relay after the round under way. Unsettled changes are left to other relays, or to the next one. */
   close(): Promise<void> {
     this.#closed = true
@@ -120,9 +149,12 @@ export class Relay {
       let session: FeedSession | undefined
       try {
         session = await this.#open()
+        this.#hasSession = true
         await this.#serve(session)
+        this.#endComparing()
         await this.#limited(session.close())
       } catch (error) {
+        this.#endComparing()
         session?.abandon()
         if (this.#closed) return
         if (session?.mayTakeBack) this.#identities.distrust('the session with the origin was lost')
@@ -134,6 +166,12 @@ export class Relay {
         retryMs = Math.min(RETRY_MOST_MS, retryMs * 2)
       }
     }
+  }
+
+  /** There is no session any more. */
+  #endComparing(): void {
+    this.#hasSession = false
+    for (const done of this.#awaiting) done()
   }
 
   async #open(): Promise<FeedSession> {
@@ -181,16 +219,28 @@ export class Relay {
       if (this.#clock.nowMs() >= this.#verifyDueMs) await this.#verify(session)
       const pauseMs = await this.#round(session)
       if (this.#loss === undefined) this.#emitState('open')
-      if (pauseMs > 0) await this.#rest(pauseMs)
+      if (pauseMs > 0) await this.#rest(this.#isAwaited ? this.#untilVerify(pauseMs) : pauseMs)
       if (this.#loss !== undefined) throw this.#loss.error
     }
   }
 
+  /** Whether readers wait for the next comparison, and it need not wait for its time. */
+  get #isAwaited(): boolean {
+    return this.#awaiting.size > 0 && this.#verified !== 'unconfirmed'
+  }
+
+  #untilVerify(pauseMs: number): number {
+    return Math.min(pauseMs, Math.max(0, this.#verifyDueMs - this.#clock.nowMs()))
+  }
+
   async #verify(session: FeedSession): Promise<void> {
-    // Set before the work: a request that comes meanwhile is served by another look.
-    this.#verifyDueMs = this.#clock.nowMs() + VERIFY_EVERY_MS
-    const verified = await this.#limited(this.#identities.verify(session))
-    if (!verified) this.#verifyDueMs = Math.min(this.#verifyDueMs, this.#clock.nowMs() + this.#backOff())
+    this.#verifyingMs = this.#clock.nowMs()
+    // Before the work: a request that comes meanwhile is served by another look.
+    this.#verifyDueMs = this.#verifyingMs + VERIFY_EVERY_MS
+    const awaiting = [...this.#awaiting]
+    this.#verified = await this.#limited(this.#identities.verify(session))
+    if (this.#verified === 'done') for (const done of awaiting) done()
+    else this.#verifyDueMs = Math.min(this.#verifyDueMs, this.#clock.nowMs() + this.#backOff())
   }
 
   /**

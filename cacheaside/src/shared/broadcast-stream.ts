@@ -312,6 +312,7 @@ export class BroadcastStream {
     const wasProven = this.#proven
     this.#proven = !this.needsProof
     this.#owner.interrupted()
+    this.#access.mayHaveFallenBack()
     // A store in this process that was closed does not answer any more.
     if (!this.needsProof) void this.#askTime()
     if (wasProven) this.#emit({ type: 'stream', state: 'unproven', reason })

@@ -32,6 +32,8 @@ export class SharedAccess {
   readonly #reasons: string[] = []
   /** How often a suspicion has ended. */
   #recoveries = 0
+  /** Comparisons of identities that have not ended. */
+  #comparisons = 0
   #probe: Timer | undefined
   #closed = false
 
@@ -50,9 +52,33 @@ export class SharedAccess {
     this.#onReason = onReason
   }
 
-  /** Whether reads and guards should be sent. */
+  /**
+   * Compares the store's identity with what a change feed remembers, and gives new generations where it must. Never rejects. Left
+   * out: there is no feed.
+   */
+  compare: (() => Promise<void>) | undefined
+
+  /** Whether guards should be sent. */
   get available(): boolean {
     return !this.#suspect
+  }
+
+  /** Whether reads should be sent. */
+  get readable(): boolean {
+    return !this.#suspect && this.#comparisons === 0
+  }
+
+  /**
+   * The store was away, or a connection to it was lost: it may have come back with an older state. Reads bypass it until a
+   * change feed has compared identities. Otherwise: 1. the store restarts from an old snapshot; 2. a read finds v1 there; 3. the
+   * feed gives the keyspace a new generation.
+   */
+  mayHaveFallenBack(): void {
+    if (this.compare === undefined) return
+    this.#comparisons++
+    void this.compare().then(() => {
+      this.#comparisons--
+    })
   }
 
   /**
@@ -166,6 +192,7 @@ export class SharedAccess {
       this.#reasons.length = 0
       this.#recoveries++
       this.#probe = undefined
+      this.mayHaveFallenBack()
       this.#emit({ type: 'shared', state: 'available' })
     })
   }

@@ -216,6 +216,35 @@ describe('a cache with a change feed', () => {
     expect(link.calls.identity).toBe(before + 1)
   })
 
+  it.each(['default', 'strong'])(
+    'reads nothing of a store that was away until identities are compared (%s)',
+    async consistency => {
+      const { spells } = await start()
+      const found = () => spells.get(1, consistency === 'strong' ? { consistency } : {})
+      expect(await found()).toBe('Fireball')
+      // As if the store had restarted from a snapshot: it has lost the invalidation.
+      table.set(1, 'Meteor')
+      link.hang('identity')
+      link.interrupt('the store was restarted')
+      expect(await found(), 'while it is not known what it holds').toBe('Meteor')
+      link.restore()
+      await clock.advance(1_000)
+      expect(await found(), 'its identity is the same: it has lost nothing').toBe('Fireball')
+    },
+  )
+
+  it('reads at once what a store has that was away, while the origin is away', async () => {
+    const { spells } = await start()
+    expect(await spells.get(1)).toBe('Fireball')
+    origin.fail()
+    feed.endSessions()
+    await clock.advance(1)
+    table.set(1, 'Meteor')
+    link.interrupt('the store was restarted')
+    await clock.drain()
+    expect(await spells.get(1)).toBe('Fireball')
+  })
+
   it('gives a keyspace that is defined later a new generation, because nothing is known of it', async () => {
     const { cache } = await start()
     cache.keyspace('late', { load: () => 1 })

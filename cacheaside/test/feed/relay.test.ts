@@ -436,6 +436,86 @@ describe('the lag', () => {
   })
 })
 
+describe('a comparison that readers wait for', () => {
+  /** Whether it has ended. */
+  function compared(started: Relay): { ended: boolean } {
+    const comparison = { ended: false }
+    void started.compared().then(() => {
+      comparison.ended = true
+    })
+    return comparison
+  }
+
+  it('ends when every keyspace of another store has its new generation', async () => {
+    const started = await idleRelay()
+    await clock.advance(200)
+    target.name = 'store 2'
+    const comparison = compared(started)
+    await clock.advance(1)
+    expect(deeds()).toEqual(['doubt spell,list', 'all spell', 'all list', 'remember spell,list'])
+    expect(comparison.ended).toBe(true)
+  })
+
+  it('is made soon where a look has just found the store away', async () => {
+    const started = await idleRelay()
+    target.name = undefined
+    started.verify()
+    await clock.advance(1)
+    target.name = 'store 2'
+    const comparison = compared(started)
+    await clock.advance(101)
+    expect(comparison.ended).toBe(true)
+  })
+
+  it('is not made by a look that began before', async () => {
+    const started = await idleRelay()
+    const answer = gate<string>()
+    target.identity = () => answer.wait()
+    started.verify()
+    await clock.advance(1)
+    const comparison = compared(started)
+    target.identity = async () => undefined
+    answer.open('store 1')
+    await clock.advance(500)
+    expect(comparison.ended).toBe(false)
+    target.identity = async () => 'store 1'
+    await clock.advance(400)
+    expect(comparison.ended).toBe(true)
+  })
+
+  it.each([
+    ['when the session is lost', () => feed.sessions[0]!.end()],
+    [
+      'a second later',
+      () => {
+        target.identity = () => new Promise(() => {})
+      },
+    ],
+  ])('ends %s, too: hits are served while the origin is away', async (_, goWrong) => {
+    const started = await idleRelay()
+    goWrong()
+    const comparison = compared(started)
+    expect(comparison.ended).toBe(false)
+    await clock.advance(1_001)
+    expect(comparison.ended).toBe(true)
+  })
+
+  it('does not hurry a store that answers and confirms nothing', async () => {
+    const started = await idleRelay()
+    target.name = 'store 2'
+    target.refuses = () => true
+    started.verify()
+    for (let i = 0; i < 1_000; i++) {
+      compared(started)
+      await clock.advance(10)
+    }
+    const refused = deeds().filter(line => line === 'all spell unconfirmed').length
+    // At every poll, as without readers.
+    expect(refused).toBeGreaterThan(10_000 / feed.pollMs - 5)
+    expect(refused).toBeLessThan(10_000 / feed.pollMs + 5)
+  })
+})
+
 describe('the identity of store and origin', () => {
   it('that is not known yet gives every keyspace a new generation, and is remembered after that', async () => {
     relay()

@@ -14,6 +14,42 @@ function opened(wrap: (link: FaultySharedStore) => SharedStore = link => link) {
   return { clock, link, access, events, states }
 }
 
+describe('a store that may have come back with an older state', () => {
+  test('is not read until identities have been compared; guards are sent', async () => {
+    const { clock, access } = opened()
+    const comparison = gate<void>()
+    access.compare = () => comparison.wait()
+    access.mayHaveFallenBack()
+    expect([access.readable, access.available]).toEqual([false, true])
+    comparison.open()
+    await clock.drain()
+    expect(access.readable).toBe(true)
+  })
+
+  test('may be one after every outage, and is read when all comparisons have ended', async () => {
+    const { clock, access } = opened()
+    const comparisons = [gate<void>(), gate<void>()]
+    let begun = 0
+    access.compare = () => comparisons[begun++]!.wait()
+    await access.run(() => Promise.reject(new Error('no')))
+    await clock.advance(10)
+    expect([begun, access.available, access.readable]).toEqual([1, true, false])
+    access.mayHaveFallenBack()
+    comparisons[0]!.open()
+    await clock.drain()
+    expect(access.readable).toBe(false)
+    comparisons[1]!.open()
+    await clock.drain()
+    expect(access.readable).toBe(true)
+  })
+
+  test('is read at once without a change feed', () => {
+    const { access } = opened()
+    access.mayHaveFallenBack()
+    expect(access.readable).toBe(true)
+  })
+})
+
 describe('run', () => {
   test('returns the reply, and leaves no timer', async () => {
     const { clock, access, states } = opened()
