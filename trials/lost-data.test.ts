@@ -112,6 +112,48 @@ test('get finds nothing of a snapshot that is older than the change, in processe
   })
 })
 
+/** How many of these rows are read as they were before they were changed, until it is over. */
+async function readOld({ ids, workers }: Party, isOver: () => boolean): Promise<number> {
+  const old = new Set<number>()
+  const read = async (worker: WorkerProcess, id: number) => {
+    const { version } = await worker.get(id, true)
+    if (version === 1) old.add(id)
+  }
+  const reader = async (worker: WorkerProcess) => {
+    while (!isOver()) for (const id of ids) await read(worker, id)
+  }
+  await Promise.all(workers.map(reader))
+  return old.size
+}
+
+test('get is not older while Redis comes back from an old snapshot, in processes that live on', async context => {
+  const rounds = times(1, 10)
+  let old = 0
+  let control = 0
+  for (let round = 0; round < rounds; round++) {
+    const fed = await begin({ feed: true })
+    const plain = await begin(plainly)
+    await saveThenChange([fed, plain])
+    const before = await distrustOf(fed.workers)
+    let isOver = false
+    const reading = readOld(fed, () => isOver)
+    await field.redis.restart()
+    await distrusted(fed.workers, before)
+    isOver = true
+    old += await reading
+    control += await staleIn(plain)
+    await killAll(fed.workers)
+  }
+  expectFreshUnlikeControl(context, {
+    group: GROUP,
+    trial: 'the same, rows that are read as they were at any moment of it',
+    runs: rounds * KEYS,
+    ours: old,
+    control,
+    controlRuns: rounds * KEYS,
+  })
+})
+
 test('write leaves nothing stale when everything is flushed while it is at work', async context => {
   const [writer, reader] = (await field.startAll(2)) as [WorkerProcess, WorkerProcess]
   const plain = (await field.startAll(2, plainly)) as [WorkerProcess, WorkerProcess]

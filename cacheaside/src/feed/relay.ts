@@ -27,8 +27,6 @@ const RETRY_FIRST_MS = 100
 const RETRY_MOST_MS = 5_000
 /** Identities are compared at every new connection, and at this interval, for changes that no connection shows. */
 const VERIFY_EVERY_MS = 15_000
-/** How long readers wait for a comparison at most: then they use the store again, as they must where the origin is away. */
-const COMPARED_WITHIN_MS = 1_000
 const AT_ONCE = 64
 const MOST_UNKNOWN = 100
 
@@ -109,8 +107,8 @@ export class Relay {
   }
 
   /**
-   * Compares identities soon. Resolves when that is done, or cannot be: there is no session with the origin, or a second has
-   * passed. A store that answers and confirms no new generation is tried again in its time.
+   * Compares identities soon. Resolves when that is done, or cannot be because there is no session with the origin: then hits must
+   * be served. A store that answers and confirms no new generation is tried again in its time.
    */
   compared(): Promise<void> {
     if (!this.#hasSession) return Promise.resolve()
@@ -118,15 +116,7 @@ export class Relay {
       this.#verifyDueMs = Math.min(this.#verifyDueMs, this.#verifyingMs + RETRY_FIRST_MS)
       this.#sleeping?.wake()
     }
-    return new Promise(resolve => {
-      const done = () => {
-        timer.cancel()
-        this.#awaiting.delete(done)
-        resolve()
-      }
-      const timer = this.#clock.after(COMPARED_WITHIN_MS, done)
-      this.#awaiting.add(done)
-    })
+    return new Promise(resolve => void this.#awaiting.add(resolve))
   }
 
   /** Ends the relay after the round under way. Unsettled changes are left to other relays, or to the next one. */
@@ -171,7 +161,14 @@ export class Relay {
   /** There is no session any more. */
   #endComparing(): void {
     this.#hasSession = false
-    for (const done of this.#awaiting) done()
+    this.#answer([...this.#awaiting])
+  }
+
+  #answer(awaiting: readonly (() => void)[]): void {
+    for (const resolve of awaiting) {
+      this.#awaiting.delete(resolve)
+      resolve()
+    }
   }
 
   async #open(): Promise<FeedSession> {
@@ -239,7 +236,7 @@ export class Relay {
     this.#verifyDueMs = this.#verifyingMs + VERIFY_EVERY_MS
     const awaiting = [...this.#awaiting]
     this.#verified = await this.#limited(this.#identities.verify(session))
-    if (this.#verified === 'done') for (const done of awaiting) done()
+    if (this.#verified === 'done') this.#answer(awaiting)
     else this.#verifyDueMs = Math.min(this.#verifyDueMs, this.#clock.nowMs() + this.#backOff())
   }
 
