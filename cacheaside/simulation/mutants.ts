@@ -49,7 +49,7 @@ export const FURTHER: readonly Mutant[] = [
   },
   {
     name: 'relay: another identity means a new generation',
-    patches: [['if (suspects.length === 0) return true', 'if (suspects.length >= 0) return true']],
+    patches: [["if (suspects.length === 0) return 'done'", "if (suspects.length >= 0) return 'done'"]],
   },
   {
     name: 'relay: remembered is only what has been applied',
@@ -96,7 +96,11 @@ export const FURTHER: readonly Mutant[] = [
   },
   {
     name: 'relay: compares identities when the stream was interrupted',
-    patches: [["this.#relay?.reconnected('the broadcast stream was interrupted')", '']],
+    patches: [
+      ["this.#relay?.reconnected('the broadcast stream was interrupted')", ''],
+      ['this.#access.mayHaveFallenBack()', ''],
+      ['      this.mayHaveFallenBack()\n', ''],
+    ],
   },
   {
     name: 'relay: a change whose rows are not known invalidates the keyspaces',
