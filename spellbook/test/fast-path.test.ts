@@ -426,7 +426,8 @@ test('what is sent in any pieces has the answers that it has without the fast pa
       const [one, other] = await Promise.all([hear(fast, sent), hear(slow, sent)])
       expect(one).toBe(other)
     }),
-    { numRuns: 80 },
+    // What is drawn may never ask for the same hit twice in a row.
+    { numRuns: 80, examples: [[Array.from({ length: 4 }, () => get('/spells/4'))]] },
   )
   expect(fast.parsed()).toBeLessThan(slow.parsed())
 }, 60_000)
